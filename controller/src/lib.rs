@@ -1,0 +1,1 @@
+//! The chassis agent: binds ports, installs logical flows as Open vSwitch flows and tunnels.

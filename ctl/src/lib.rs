@@ -1,0 +1,1 @@
+//! The command line: weft nb, weft sb and their kin.

@@ -1,0 +1,1 @@
+//! What all daemons share: arguments, logging, control socket, signals, metrics.

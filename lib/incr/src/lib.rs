@@ -1,0 +1,1 @@
+//! The incremental engine: tracked reads, units of compilation, deltas.

@@ -1,0 +1,1 @@
+//! The logical-flow language: match and action, builders, parser, normaliser, interpreter.

@@ -1,0 +1,1 @@
+//! The packet formats that etherparse lacks or only half has.

@@ -1,0 +1,1 @@
+//! Protobuf and tonic: the Database service and the Raft transport.

@@ -1,0 +1,1 @@
+//! The replicated store: raft-rs over the table engine, storage, monitors, server shell.

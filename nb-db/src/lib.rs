@@ -1,0 +1,1 @@
+//! The northbound database: its schema, one file a table, and its server.

@@ -1,0 +1,1 @@
+//! The incremental compiler from the northbound database to southbound logical flows.

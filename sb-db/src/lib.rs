@@ -1,0 +1,1 @@
+//! The southbound database: its schema, one file a table, and its server.

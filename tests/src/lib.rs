@@ -1,0 +1,1 @@
+//! End-to-end tests: real Open vSwitch in network namespaces.

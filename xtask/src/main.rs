@@ -1,0 +1,2 @@
+//! Everything that CI runs, runnable by hand.
+fn main() {}
