@@ -1,1 +1,15 @@
 //! The OVSDB data model and the RFC 7047 wire protocol, client and server side, without I/O.
+//!
+//! The data model comes first: an [`Atom`] is a scalar, a [`Datum`] is what one column of one row holds, a [`Row`]
+//! is the columns of a row in the order of its [`schema::TableSchema`], and a [`RowChange`] is how one row came to
+//! be, changed or went. Everything else in this crate turns those into JSON and back.
+
+pub mod atom;
+pub mod datum;
+pub mod row;
+pub mod schema;
+
+pub use atom::{Atom, AtomicType, Real};
+pub use datum::Datum;
+pub use row::{Row, RowChange};
+pub use uuid::Uuid;
