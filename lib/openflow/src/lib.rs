@@ -1,1 +1,25 @@
-//! OpenFlow 1.5 and the Nicira extensions: codec and session, without I/O.
+//! OpenFlow 1.5 and the Nicira extensions of Open vSwitch: codec and session, without I/O.
+//!
+//! Bytes come in and messages go out; sockets, clocks and retries belong to the caller. Three layers:
+//!
+//! 1. what a flow is made of: [`Field`], [`Match`], [`Action`];
+//! 2. messages, from [`Message::decode`] and [`Message::encode`];
+//! 3. [`Session`]: framing, version negotiation, echoes, and which answer belongs to which question.
+//!
+//! Only what a controller of Open vSwitch needs is here: OpenFlow 1.5 (wire version 6), no other version, and those messages and
+//! actions that Weft sends or can meet in answers. What it does not know is an error that names it, or, where a message can be
+//! passed over, [`Message::Other`].
+
+pub mod action;
+mod error;
+pub mod field;
+mod flow_match;
+mod oxm;
+mod port;
+pub mod wire;
+
+pub use action::{Action, MAX_NESTING};
+pub use error::DecodeError;
+pub use field::{Field, Prerequisite, Subfield, ones};
+pub use flow_match::{Match, Term, VLAN_PRESENT};
+pub use port::Port;
