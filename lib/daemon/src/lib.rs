@@ -1,1 +1,21 @@
-//! What all daemons share: arguments, logging, control socket, signals, metrics.
+//! What all daemons share: arguments, logging, control socket, pid file, signals.
+//!
+//! Operators and scripts of OVN deal with every daemon in the same way: flags such as `--pidfile`, `--detach` and
+//! `--log-file`, log lines of the form `TIME|NUMBER|MODULE|LEVEL|MESSAGE`, and a control socket that `ovs-appctl -t`
+//! and `ovn-appctl -t` find and talk to. This crate gives Weft's daemons those manners once.
+//!
+//! The order of a daemon's start is always the same, see [`Process::start`]: parse the arguments, detach, open the
+//! log, take the pid file, listen on the control socket, and only then do what the daemon is for. A parent that
+//! waits for a detached daemon returns when [`Process::ready`] is called.
+
+pub mod args;
+mod detach;
+mod pidfile;
+pub mod place;
+mod process;
+pub mod signals;
+pub mod unixctl;
+pub mod vlog;
+
+pub use args::CommonArgs;
+pub use process::{Process, StartError};

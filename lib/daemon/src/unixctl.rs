@@ -1,0 +1,353 @@
+//! The control socket: Open vSwitch's `unixctl` protocol, as `ovs-appctl` and `ovn-appctl` speak it.
+//!
+//! The protocol is JSON-RPC 1.0 over a Unix stream socket. A request's method is the command, its parameters are
+//! the command's arguments, all strings; the reply's result is the text to print, or its error the text of the
+//! failure. Messages follow each other without a separator.
+//!
+//! `version`, `list-commands` and `vlog/*` are answered here. Everything else that the daemon declared goes to its
+//! event loop as a [`Request`], with the number of arguments already checked.
+
+use std::io;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::vlog;
+
+/// No request is longer; `inject-pkt` has the longest arguments.
+const REQUEST_LIMIT_BYTES: usize = 1 << 20;
+/// More clients wait until one of these is done.
+const CLIENT_LIMIT: usize = 32;
+/// Requests that wait for the event loop; a client beyond waits to be read.
+const QUEUE_LIMIT: usize = 32;
+
+/// A command of the daemon's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// Its name, such as `inc-engine/recompute`.
+    pub name: &'static str,
+    /// Its arguments for people, such as `MICROFLOW`; empty for none.
+    pub usage: &'static str,
+    /// The least number of arguments.
+    pub min_args: usize,
+    /// The greatest number of arguments.
+    pub max_args: usize,
+}
+
+impl Command {
+    /// A command without arguments.
+    pub const fn plain(name: &'static str) -> Self {
+        Self {
+            name,
+            usage: "",
+            min_args: 0,
+            max_args: 0,
+        }
+    }
+}
+
+/// A command to carry out. Dropping it unanswered tells the client that the daemon is going.
+#[derive(Debug)]
+pub struct Request {
+    /// The command's name, one of those declared.
+    pub command: &'static str,
+    /// Its arguments; their number is right.
+    pub args: Vec<String>,
+    reply: oneshot::Sender<Result<String, String>>,
+}
+
+impl Request {
+    /// A request that did not come from a socket, and where its answer arrives: for tests of a daemon's core.
+    pub fn local(
+        command: &'static str,
+        args: Vec<String>,
+    ) -> (Self, oneshot::Receiver<Result<String, String>>) {
+        let (reply, answer) = oneshot::channel();
+        (
+            Self {
+                command,
+                args,
+                reply,
+            },
+            answer,
+        )
+    }
+
+    /// Answers with the text to print.
+    pub fn succeed(self, text: impl Into<String>) {
+        // The client may have gone; that is its own affair.
+        let _ = self.reply.send(Ok(text.into()));
+    }
+
+    /// Answers with the reason of the failure.
+    pub fn fail(self, text: impl Into<String>) {
+        let _ = self.reply.send(Err(text.into()));
+    }
+}
+
+/// Where requests arrive.
+#[derive(Debug)]
+pub struct Control {
+    requests: mpsc::Receiver<Request>,
+    /// Keeps the channel open when there is no socket.
+    _sender: Option<mpsc::Sender<Request>>,
+}
+
+impl Control {
+    /// Waits for the next request.
+    pub async fn next(&mut self) -> Request {
+        match self.requests.recv().await {
+            Some(request) => request,
+            // The listener lives as long as the runtime: there is nobody left to ask.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A control without a socket.
+pub(crate) fn silent() -> Control {
+    let (sender, requests) = mpsc::channel(1);
+    Control {
+        requests,
+        _sender: Some(sender),
+    }
+}
+
+pub(crate) fn listen(
+    path: &Path,
+    version: String,
+    commands: &'static [Command],
+) -> io::Result<Control> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    let (sender, requests) = mpsc::channel(QUEUE_LIMIT);
+    let server = Server {
+        version: version.into(),
+        commands,
+        requests: sender,
+    };
+    tokio::spawn(accept(listener, server));
+    Ok(Control {
+        requests,
+        _sender: None,
+    })
+}
+
+#[derive(Clone)]
+struct Server {
+    version: std::sync::Arc<str>,
+    commands: &'static [Command],
+    requests: mpsc::Sender<Request>,
+}
+
+async fn accept(listener: UnixListener, server: Server) {
+    let places = std::sync::Arc::new(Semaphore::new(CLIENT_LIMIT));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let server = server.clone();
+                tokio::spawn(async move {
+                    // A client that broke off or sent nonsense has been told, if it still listens.
+                    let _ = serve(stream, &server).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: a pause lets some come free instead of spinning.
+                tracing::warn!(target: "unixctl", "cannot accept a client of the control socket: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: UnixStream, server: &Server) -> io::Result<()> {
+    let mut buffer: Vec<u8> = Vec::new();
+    loop {
+        let mut requests = serde_json::Deserializer::from_slice(&buffer).into_iter::<Value>();
+        match requests.next() {
+            Some(Ok(request)) => {
+                let taken = requests.byte_offset();
+                let reply = answer(&request, server).await;
+                buffer.drain(..taken);
+                stream.write_all(reply.to_string().as_bytes()).await?;
+                continue;
+            }
+            Some(Err(error)) if !error.is_eof() => {
+                let reply = json!({"id": null, "result": null, "error": format!("not a JSON-RPC request: {error}")});
+                return stream.write_all(reply.to_string().as_bytes()).await;
+            }
+            Some(Err(_)) | None => {}
+        }
+        if buffer.len() > REQUEST_LIMIT_BYTES {
+            let error =
+                format!("a request may have {REQUEST_LIMIT_BYTES} bytes, this one has more");
+            return stream
+                .write_all(
+                    json!({"id": null, "result": null, "error": error})
+                        .to_string()
+                        .as_bytes(),
+                )
+                .await;
+        }
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn answer(request: &Value, server: &Server) -> Value {
+    let id = request.get("id").cloned().unwrap_or(Value::Null);
+    match run(request, server).await {
+        Ok(text) => json!({"id": id, "result": text, "error": null}),
+        Err(text) => json!({"id": id, "result": null, "error": text}),
+    }
+}
+
+async fn run(request: &Value, server: &Server) -> Result<String, String> {
+    let method = request
+        .get("method")
+        .and_then(Value::as_str)
+        .ok_or("the request names no method")?;
+    let mut args = Vec::new();
+    for argument in request
+        .get("params")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        args.push(
+            argument
+                .as_str()
+                .ok_or_else(|| format!("argument {argument} is not a string"))?
+                .to_owned(),
+        );
+    }
+    match method {
+        "version" => return Ok(server.version.to_string()),
+        "list-commands" => return Ok(list(server.commands)),
+        _ => {}
+    }
+    if let Some(result) = vlog::command(method, &args) {
+        return result;
+    }
+    let command = server
+        .commands
+        .iter()
+        .find(|command| command.name == method)
+        .ok_or_else(|| format!("\"{method}\" is not a valid command (use list-commands to see a list of valid commands)"))?;
+    if args.len() < command.min_args {
+        return Err(format!(
+            "\"{method}\" command requires at least {} arguments",
+            command.min_args
+        ));
+    }
+    if args.len() > command.max_args {
+        return Err(format!(
+            "\"{method}\" command takes at most {} arguments",
+            command.max_args
+        ));
+    }
+    let (reply, answer) = oneshot::channel();
+    let gone = |_| "the daemon is ending".to_owned();
+    server
+        .requests
+        .send(Request {
+            command: command.name,
+            args,
+            reply,
+        })
+        .await
+        .map_err(|_| gone(()))?;
+    answer.await.map_err(|_| gone(()))?
+}
+
+fn list(commands: &[Command]) -> String {
+    let shared = [("list-commands", ""), ("version", "")]
+        .into_iter()
+        .chain(vlog::COMMANDS);
+    let mut lines: Vec<(&str, &str)> = commands
+        .iter()
+        .map(|command| (command.name, command.usage))
+        .chain(shared)
+        .collect();
+    lines.sort_unstable();
+    let mut text = "The available commands are:\n".to_owned();
+    for (name, usage) in lines {
+        text += format!("  {name:<25} {usage}").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMANDS: &[Command] = &[Command {
+        name: "echo",
+        usage: "TEXT",
+        min_args: 1,
+        max_args: 1,
+    }];
+
+    async fn ask(path: &Path, bytes: &[u8]) -> Vec<Value> {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await.unwrap();
+        serde_json::Deserializer::from_slice(&reply)
+            .into_iter::<Value>()
+            .map(Result::unwrap)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn commands_are_answered_and_nonsense_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.ctl");
+        let mut control = listen(&path, "x (Weft) 1".to_owned(), COMMANDS).unwrap();
+        tokio::spawn(async move {
+            loop {
+                let request = control.next().await;
+                let text = request.args.join(" ");
+                request.succeed(text);
+            }
+        });
+        let both =
+            br#"{"method":"version","params":[],"id":1}{"method":"echo","params":["a"],"id":2}"#;
+        let replies = ask(&path, both).await;
+        assert_eq!(
+            replies[0],
+            json!({"id": 1, "result": "x (Weft) 1", "error": null})
+        );
+        assert_eq!(replies[1], json!({"id": 2, "result": "a", "error": null}));
+        let wrong = ask(&path, br#"{"method":"echo","params":[],"id":3}"#).await;
+        assert_eq!(
+            wrong[0]["error"],
+            "\"echo\" command requires at least 1 arguments"
+        );
+        let nonsense = ask(&path, b"}").await;
+        assert!(
+            nonsense[0]["error"]
+                .as_str()
+                .unwrap()
+                .starts_with("not a JSON-RPC request")
+        );
+        let half = ask(&path, br#"{"method":"#).await;
+        assert_eq!(half, [] as [Value; 0]);
+    }
+}

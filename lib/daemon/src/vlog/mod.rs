@@ -1,0 +1,120 @@
+//! Logging in Open vSwitch's form: lines `TIME|NUMBER|MODULE|LEVEL|MESSAGE`, and a level for each module and facility
+//! that can be changed while the daemon runs.
+//!
+//! Code logs through `tracing`; an event's module is the last part of its target, so `tracing::warn!` in
+//! `controller::encaps` logs as `encaps`. ERR and WARN mean that somebody should look.
+
+mod layer;
+mod levels;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use tracing_subscriber::layer::SubscriberExt;
+
+use self::layer::{Vlog, VlogLayer};
+pub use self::levels::{Facility, Level, SpecError};
+
+/// The commands that [`command`] answers, with their arguments.
+pub(crate) const COMMANDS: [(&str, &str); 4] = [
+    ("vlog/close", ""),
+    ("vlog/list", ""),
+    ("vlog/reopen", ""),
+    ("vlog/set", "{spec | PATTERN:facility:pattern}"),
+];
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum VlogError {
+    /// The log file cannot be opened.
+    #[error("log file {path}: {error}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+    /// A level specification makes no sense.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+}
+
+static VLOG: OnceLock<&'static Vlog> = OnceLock::new();
+
+/// Starts logging, once for a process: `specs` are the `-v` arguments in order, `modules` the names that exist from
+/// the start. A detached daemon has no console.
+pub(crate) fn init(
+    specs: &[String],
+    file: Option<PathBuf>,
+    modules: &[&str],
+    detached: bool,
+) -> Result<(), VlogError> {
+    let vlog: &'static Vlog = Box::leak(Box::new(Vlog::new(modules, detached)));
+    for spec in specs {
+        vlog.set(spec)?;
+    }
+    if let Some(path) = file {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(|error| VlogError::File {
+                path: path.clone(),
+                error,
+            })?;
+        }
+        vlog.open(path)?;
+    }
+    if VLOG.set(vlog).is_ok() {
+        let subscriber = tracing_subscriber::registry().with(VlogLayer::new(vlog));
+        // Fails only where another subscriber stands already, as in a test program: then that one is right.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+    Ok(())
+}
+
+/// Opens the log file again, after it was moved away.
+pub fn reopen() {
+    if let Some(vlog) = VLOG.get()
+        && let Err(error) = vlog.reopen()
+    {
+        tracing::error!(target: "vlog", "{error}");
+    }
+}
+
+/// Answers a `vlog/…` command; `None` for any other.
+pub(crate) fn command(method: &str, args: &[String]) -> Option<Result<String, String>> {
+    let known = COMMANDS.iter().any(|(name, _)| *name == method);
+    let vlog = match VLOG.get() {
+        Some(vlog) if known => vlog,
+        Some(_) => return None,
+        None => return known.then(|| Err("this process has no log".to_owned())),
+    };
+    Some(match method {
+        "vlog/list" => Ok(vlog.list()),
+        "vlog/set" => args
+            .iter()
+            .try_for_each(|spec| vlog.set(spec))
+            .map(|()| String::new())
+            .map_err(|e| e.to_string()),
+        "vlog/reopen" => vlog
+            .reopen()
+            .map(|()| String::new())
+            .map_err(|error| error.to_string()),
+        _ => {
+            vlog.close();
+            Ok(String::new())
+        }
+    })
+}
+
+fn open_for_append(path: &PathBuf) -> Result<File, VlogError> {
+    File::options()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|error| VlogError::File {
+            path: path.clone(),
+            error,
+        })
+}
