@@ -7,15 +7,23 @@
 //! Our own databases declare their tables with [`table!`], which gives each row a Rust struct too: see [`typed`].
 
 pub mod atom;
+pub mod condition;
 pub mod datum;
 pub mod describe;
+pub mod error;
+pub mod mutation;
+pub mod operation;
 pub mod row;
 pub mod schema;
 pub mod table_macro;
 pub mod typed;
 
 pub use atom::{Atom, AtomicType, Real};
+pub use condition::{Clause, ColumnRef, Condition, Function};
 pub use datum::Datum;
+pub use error::{Error, ErrorKind};
+pub use mutation::{Mutation, Mutator};
+pub use operation::{OpResult, Operation, Transaction};
 pub use row::{Row, RowChange};
 pub use typed::{Column, Table, TableDefinition};
 pub use uuid::Uuid;

@@ -53,6 +53,14 @@ impl Row {
     pub fn columns(&self) -> &[Datum] {
         &self.columns
     }
+
+    /// What the `_version` column shows for the row `uuid` with these contents (RFC 7047, section 3.2): a UUID that
+    /// differs when the contents do. It is a digest of them, so nobody has to store it, and all members of a cluster
+    /// show the same.
+    pub fn version(&self, uuid: Uuid) -> Uuid {
+        let contents = serde_json::to_vec(&*self.columns).unwrap_or_default();
+        Uuid::new_v5(&uuid, &contents)
+    }
 }
 
 /// One row's part in a transaction: `old` is absent when the row came to be, `new` when it went.
