@@ -38,14 +38,14 @@ pub enum DatumError {
 }
 
 impl Datum {
-    /// The empty set.
+    /// The empty set. All empty sets share one allocation.
     pub fn empty_set() -> Self {
-        Self::Set(Arc::from([]))
+        Self::Set(Arc::default())
     }
 
-    /// The empty map.
+    /// The empty map. All empty maps share one allocation.
     pub fn empty_map() -> Self {
-        Self::Map(Arc::from([]))
+        Self::Map(Arc::default())
     }
 
     /// A set of these atoms, sorted, each once.
@@ -57,6 +57,7 @@ impl Datum {
         }
         match <[Atom; 1]>::try_from(atoms) {
             Ok([atom]) => Self::One(atom),
+            Err(atoms) if atoms.is_empty() => Self::empty_set(),
             Err(atoms) => Self::Set(atoms.into()),
         }
     }
@@ -67,6 +68,9 @@ impl Datum {
         if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
             pairs.dedup_by(|later, first| later.0 == first.0);
+        }
+        if pairs.is_empty() {
+            return Self::empty_map();
         }
         Self::Map(pairs.into())
     }

@@ -1,0 +1,411 @@
+//! The operations of a transaction, one by one: RFC 7047, section 5.2, and the Open vSwitch extensions to it.
+//!
+//! What is checked here is what an operation by itself can violate: values, immutable columns, identities. What only
+//! the end of the transaction can tell is checked in `commit`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ovsdb::error::{Error, ErrorKind};
+use ovsdb::operation::{Failure, OpResult, Operation, Outcome, Until};
+use ovsdb::{Clause, ColumnRef, Datum, Mutation, Mutator, Row, RowChange, Uuid};
+
+use crate::database::Database;
+use crate::transaction::Transaction;
+
+/// What a transaction must know of the world outside of the database.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Whether the session that asks owns this lock: for `assert`.
+    pub owns_lock: &'a dyn Fn(&str) -> bool,
+    /// For how long the transaction has been waiting already, if its `wait` was not fulfilled at once, in milliseconds.
+    pub waited_ms: u64,
+}
+
+impl Default for Context<'_> {
+    /// A session without locks, whose transaction has just come.
+    fn default() -> Self {
+        Self {
+            owns_lock: &|_| false,
+            waited_ms: 0,
+        }
+    }
+}
+
+/// How a transaction ended, if it did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Execution {
+    /// It ended.
+    Done(Done),
+    /// A `wait` is not fulfilled. Nothing has changed. The transaction is to be executed again when the database has
+    /// changed, or when so many milliseconds have passed.
+    Blocked {
+        /// How long it is still ready to wait; `None` for as long as it takes.
+        remaining_ms: Option<u64>,
+    },
+}
+
+/// A transaction that ended, well or badly.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// What is answered: a result an operation, or what failed.
+    pub outcome: Outcome,
+    /// What changed: minimal, sorted by table and row; empty after a failure.
+    pub delta: Vec<RowChange>,
+    /// Whether the client asked for the answer to wait for the disk (`commit` with `durable`).
+    pub durable: bool,
+    /// The remarks of `comment` operations, a line each.
+    pub comment: Option<String>,
+}
+
+/// Why an operation did not succeed.
+enum Stop {
+    Failed(Error),
+    Blocked { remaining_ms: Option<u64> },
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Database {
+    /// Executes a transaction: all of it or, if anything in it fails, nothing.
+    pub fn execute(
+        &mut self,
+        transaction: &ovsdb::Transaction,
+        context: &Context<'_>,
+    ) -> Execution {
+        let mut executor = Executor {
+            selected: 0,
+            durable: false,
+            comments: Vec::new(),
+            context,
+            transaction: Transaction::new(self),
+        };
+        let mut done = Vec::with_capacity(transaction.operations.len());
+        let mut stop = executor.check_length(transaction.asked).err();
+        if stop.is_none() {
+            for operation in &transaction.operations {
+                match executor.execute(operation) {
+                    Ok(result) => done.push(result),
+                    Err(reason) => {
+                        stop = Some(reason);
+                        break;
+                    }
+                }
+            }
+        }
+        let unread = transaction.error.clone().map(Stop::Failed);
+        executor.finish(done, stop.or(unread))
+    }
+}
+
+/// A transaction and what its operations have in common.
+struct Executor<'d, 'c> {
+    transaction: Transaction<'d>,
+    context: &'c Context<'c>,
+    /// How many rows have been selected so far.
+    selected: usize,
+    durable: bool,
+    comments: Vec<Arc<str>>,
+}
+
+impl Executor<'_, '_> {
+    fn check_length(&self, operations: usize) -> Result<(), Stop> {
+        let limit = self.transaction.database.limits.operations;
+        if operations > limit {
+            return Err(Stop::Failed(Error::new(
+                ErrorKind::ResourcesExhausted,
+                format!(
+                    "The transaction has {operations} operations, more than the limit of {limit}."
+                ),
+            )));
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, operation: &Operation) -> Result<OpResult, Stop> {
+        match operation {
+            Operation::Insert { table, uuid, row } => self.insert(*table, *uuid, row),
+            Operation::Select {
+                table,
+                condition,
+                columns,
+            } => self.select(*table, condition, columns),
+            Operation::Update {
+                table,
+                condition,
+                row,
+            } => self.update(*table, condition, row),
+            Operation::Mutate {
+                table,
+                condition,
+                mutations,
+            } => self.mutate(*table, condition, mutations),
+            Operation::Delete { table, condition } => self.delete(*table, condition),
+            Operation::Wait { .. } => self.wait(operation),
+            Operation::Commit { durable } => {
+                self.durable |= durable;
+                Ok(OpResult::Empty)
+            }
+            Operation::Abort => Err(Error::new(ErrorKind::Aborted, "aborted by request").into()),
+            Operation::Comment { comment } => {
+                self.comments.push(comment.clone());
+                Ok(OpResult::Empty)
+            }
+            Operation::Assert { lock } => {
+                if (self.context.owns_lock)(lock) {
+                    return Ok(OpResult::Empty);
+                }
+                let details = format!("Asserted lock {lock} not held.");
+                Err(Error::new(ErrorKind::NotOwner, details).into())
+            }
+        }
+    }
+
+    fn finish(self, done: Vec<OpResult>, stop: Option<Stop>) -> Execution {
+        let failed = |done, error| (Err(Failure { done, error }), Vec::new());
+        let (outcome, delta) = match stop {
+            Some(Stop::Blocked { remaining_ms }) => {
+                self.transaction.roll_back();
+                return Execution::Blocked { remaining_ms };
+            }
+            Some(Stop::Failed(error)) => {
+                self.transaction.roll_back();
+                failed(done, error)
+            }
+            None => match self.transaction.commit() {
+                Ok(delta) => (Ok(done), delta),
+                Err(error) => failed(done, error),
+            },
+        };
+        Execution::Done(Done {
+            outcome,
+            delta,
+            durable: self.durable,
+            comment: (!self.comments.is_empty()).then(|| self.comments.join("\n")),
+        })
+    }
+
+    fn insert(
+        &mut self,
+        table: usize,
+        uuid: Uuid,
+        columns: &[(usize, Datum)],
+    ) -> Result<OpResult, Stop> {
+        let id = (table, uuid);
+        if self.transaction.row(id).is_some() || self.transaction.deleted(id) {
+            return Err(Error::new(
+                ErrorKind::DuplicateUuid,
+                format!(
+                    "Table {} has a row {uuid} already, or had it before this transaction deleted it.",
+                    self.transaction.database.schema().tables[table].name
+                ),
+            )
+            .into());
+        }
+        let facts = &self.transaction.database.facts[table];
+        let mut row = facts.default_row.clone();
+        for (column, datum) in columns {
+            self.check(table, *column, datum)?;
+            row.set(*column, datum.clone());
+        }
+        let unfit = facts
+            .unfit_defaults
+            .iter()
+            .find(|(unfit, _)| !columns.iter().any(|(column, _)| column == unfit));
+        if let Some((_, error)) = unfit {
+            return Err(error.clone().into());
+        }
+        self.transaction.put(id, Some(Arc::new(row)));
+        Ok(OpResult::Inserted(uuid))
+    }
+
+    fn select(
+        &mut self,
+        table: usize,
+        condition: &[Clause],
+        columns: &[ColumnRef],
+    ) -> Result<OpResult, Stop> {
+        let database = &mut *self.transaction.database;
+        let matching = database.matching_and_learn(table, condition);
+        self.selected += matching.len();
+        let limit = database.limits.selected_rows;
+        if self.selected > limit {
+            return Err(Error::new(
+                ErrorKind::ResourcesExhausted,
+                format!(
+                    "The transaction selects {} rows, more than the limit of {limit}. Ask for fewer at a time.",
+                    self.selected
+                ),
+            )
+            .into());
+        }
+        let schema = &database.schema().tables[table];
+        let names: Vec<Arc<str>> = columns.iter().map(|c| c.shared_name(schema)).collect();
+        // Rows that are equal in the columns asked for are one row of the result; with the identity, none are.
+        let distinct = columns.contains(&ColumnRef::Uuid);
+        let mut seen = BTreeSet::new();
+        let mut rows = Vec::with_capacity(matching.len());
+        for uuid in matching {
+            let Some(row) = database.row(table, uuid) else {
+                continue;
+            };
+            let data: Vec<Datum> = columns.iter().map(|column| column.of(uuid, row)).collect();
+            if distinct || seen.insert(data.clone()) {
+                rows.push(names.iter().cloned().zip(data).collect());
+            }
+        }
+        Ok(OpResult::Rows(rows))
+    }
+
+    fn update(
+        &mut self,
+        table: usize,
+        condition: &[Clause],
+        columns: &[(usize, Datum)],
+    ) -> Result<OpResult, Stop> {
+        for (column, datum) in columns {
+            self.check_mutable(table, *column, "update")?;
+            self.check(table, *column, datum)?;
+        }
+        self.rewrite(table, condition, |row| {
+            let differs = columns.iter().any(|(c, datum)| row.get(*c) != datum);
+            if !differs {
+                return Ok(None);
+            }
+            let mut row = row.clone();
+            for (column, datum) in columns {
+                row.set(*column, datum.clone());
+            }
+            Ok(Some(row))
+        })
+    }
+
+    fn mutate(
+        &mut self,
+        table: usize,
+        condition: &[Clause],
+        mutations: &[Mutation],
+    ) -> Result<OpResult, Stop> {
+        let schema = self.transaction.database.schema().clone();
+        let schema = &schema.tables[table];
+        for mutation in mutations {
+            self.check_mutable(table, mutation.column, "mutate")?;
+            if mutation.mutator == Mutator::Insert {
+                let mut ty = schema.columns[mutation.column].ty.clone();
+                (ty.min, ty.max) = (0, usize::MAX);
+                mutation.arg.check(&ty).map_err(Error::from)?;
+            }
+        }
+        self.rewrite(table, condition, |row| {
+            let mut new = row.clone();
+            for mutation in mutations {
+                let column = &schema.columns[mutation.column];
+                let result = mutation.apply(&column.ty, new.get(mutation.column));
+                let place = || format!("column {}", column.name);
+                new.set(
+                    mutation.column,
+                    result.map_err(|error| error.within(&place()))?,
+                );
+            }
+            Ok((new != *row).then_some(new))
+        })
+    }
+
+    /// Replaces the rows that meet the condition by what `change` makes of them, and counts them.
+    fn rewrite(
+        &mut self,
+        table: usize,
+        condition: &[Clause],
+        change: impl Fn(&Row) -> Result<Option<Row>, Error>,
+    ) -> Result<OpResult, Stop> {
+        let database = &mut *self.transaction.database;
+        let matching = database.matching_and_learn(table, condition);
+        for &uuid in &matching {
+            let Some(row) = self.transaction.row((table, uuid)) else {
+                continue;
+            };
+            if let Some(new) = change(row)? {
+                self.transaction.put((table, uuid), Some(Arc::new(new)));
+            }
+        }
+        Ok(OpResult::Count(matching.len() as u64))
+    }
+
+    fn delete(&mut self, table: usize, condition: &[Clause]) -> Result<OpResult, Stop> {
+        let database = &mut *self.transaction.database;
+        let matching = database.matching_and_learn(table, condition);
+        for &uuid in &matching {
+            self.transaction.put((table, uuid), None);
+        }
+        Ok(OpResult::Count(matching.len() as u64))
+    }
+
+    fn wait(&mut self, operation: &Operation) -> Result<OpResult, Stop> {
+        let Operation::Wait {
+            table,
+            condition,
+            columns,
+            until,
+            rows,
+            timeout_ms,
+        } = operation
+        else {
+            return Ok(OpResult::Empty);
+        };
+        let database = &mut *self.transaction.database;
+        let matching = database.matching_and_learn(*table, condition);
+        let found: BTreeSet<Vec<Datum>> = matching
+            .into_iter()
+            .filter_map(|uuid| Some((uuid, database.row(*table, uuid)?)))
+            .map(|(uuid, row)| columns.iter().map(|c| c.of(uuid, row)).collect())
+            .collect();
+        let schema = &database.schema().tables[*table];
+        let default = |column: &ColumnRef| Datum::default_for(&column.column_type(schema));
+        let wanted: BTreeSet<Vec<Datum>> = rows
+            .iter()
+            .map(|row| {
+                let given = |column: &ColumnRef| row.iter().find(|(given, _)| given == column);
+                let value = |column| given(column).map_or_else(|| default(column), |v| v.1.clone());
+                columns.iter().map(value).collect()
+            })
+            .collect();
+        if (found == wanted) == (*until == Until::Equal) {
+            return Ok(OpResult::Empty);
+        }
+        let waited = self.context.waited_ms;
+        match timeout_ms {
+            Some(0) => Err(Error::new(ErrorKind::TimedOut, "\"where\" clause test failed").into()),
+            Some(timeout) if waited >= *timeout => Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("\"wait\" timed out after {waited} ms"),
+            )
+            .into()),
+            timeout => Err(Stop::Blocked {
+                remaining_ms: timeout.map(|timeout| timeout - waited),
+            }),
+        }
+    }
+
+    fn check_mutable(&self, table: usize, column: usize, verb: &str) -> Result<(), Error> {
+        let database = &self.transaction.database;
+        if database.facts[table].mutable[column] {
+            return Ok(());
+        }
+        let schema = &database.schema().tables[table];
+        Err(Error::constraint(format!(
+            "Cannot {verb} immutable column {} in table {}.",
+            schema.columns[column].name, schema.name
+        )))
+    }
+
+    fn check(&self, table: usize, column: usize, datum: &Datum) -> Result<(), Error> {
+        let column = &self.transaction.database.schema().tables[table].columns[column];
+        datum
+            .check(&column.ty)
+            .map_err(|error| Error::from(error).within(&format!("column {}", column.name)))
+    }
+}

@@ -1,0 +1,97 @@
+//! Which rows a condition is about, found without looking at more of them than necessary.
+//!
+//! A clause `_uuid == U` names the row. Otherwise equality clauses that cover an index lead to its candidates. Only
+//! what is left is a scan, and a column by which a larger table is scanned again and again gets an index.
+
+use ovsdb::{Clause, ColumnRef, Datum, Function, Uuid};
+
+use crate::database::{Database, Table};
+
+/// Tables with fewer rows are scanned: an index would cost more than it saves.
+const SMALL_TABLE: usize = 64;
+/// The scan for equality in a column that makes the database keep an index of it.
+const SCANS_UNTIL_INDEXED: u8 = 2;
+
+impl Database {
+    /// The rows of the table for which all clauses hold, in the order of their identities.
+    pub fn matching(&self, table: usize, condition: &[Clause]) -> Vec<Uuid> {
+        let Some(table) = self.tables.get(table) else {
+            return Vec::new();
+        };
+        let holds = |uuid: &Uuid| {
+            let entry = table.entries.get(uuid);
+            entry.is_some_and(|entry| condition.iter().all(|c| c.holds(*uuid, &entry.row)))
+        };
+        if let Some(uuid) = condition.iter().find_map(Clause::as_row) {
+            return Some(uuid).filter(holds).into_iter().collect();
+        }
+        if let Some(candidates) = table.candidates(condition) {
+            return candidates.into_iter().filter(holds).collect();
+        }
+        table
+            .entries
+            .iter()
+            .filter(|(uuid, entry)| condition.iter().all(|c| c.holds(**uuid, &entry.row)))
+            .map(|(&uuid, _)| uuid)
+            .collect()
+    }
+
+    /// As [`Database::matching`]; and learns by which columns the table is asked.
+    pub(crate) fn matching_and_learn(&mut self, table: usize, condition: &[Clause]) -> Vec<Uuid> {
+        if let Some(column) = self.tables[table].column_to_index(condition) {
+            self.add_lookup(table, &[column]);
+        }
+        self.matching(table, condition)
+    }
+}
+
+impl Table {
+    /// The candidates of the index that says most about the condition, if one says anything.
+    fn candidates(&self, condition: &[Clause]) -> Option<Vec<Uuid>> {
+        let wanted = |column: &usize| {
+            condition
+                .iter()
+                .find_map(|clause| equality(clause).filter(|(c, _)| c == column))
+                .map(|(_, arg)| arg)
+        };
+        let indexes = self.unique.iter().chain(&self.lookups);
+        let covered = indexes.filter_map(|index| {
+            let contents: Option<Vec<&Datum>> = index.columns().iter().map(wanted).collect();
+            Some((index, contents?))
+        });
+        // Of equally wide indexes the first, which is the schema's own, is the most selective.
+        let (index, contents) = covered
+            .enumerate()
+            .max_by_key(|(position, (index, _))| {
+                (index.columns().len(), std::cmp::Reverse(*position))
+            })?
+            .1;
+        Some(index.candidates(contents).collect())
+    }
+
+    /// The column by which the condition scans a table that deserves an index for it by now.
+    fn column_to_index(&mut self, condition: &[Clause]) -> Option<usize> {
+        if self.entries.len() < SMALL_TABLE
+            || condition.iter().any(|clause| clause.as_row().is_some())
+            || self.candidates(condition).is_some()
+        {
+            return None;
+        }
+        let (column, _) = condition.iter().find_map(equality)?;
+        let scans = &mut self.scans[column];
+        *scans = scans.saturating_add(1);
+        (*scans >= SCANS_UNTIL_INDEXED).then_some(column)
+    }
+}
+
+/// The column and the contents that a clause asks it to have.
+fn equality(clause: &Clause) -> Option<(usize, &Datum)> {
+    match clause {
+        Clause::Compare {
+            column: ColumnRef::Column(column),
+            function: Function::Equal,
+            arg,
+        } => Some((*column, arg)),
+        _ => None,
+    }
+}
