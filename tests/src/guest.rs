@@ -240,18 +240,35 @@ impl Guest {
         Ok(Pinging { child, output })
     }
 
-    /// Sends one broadcast ping from `source`, with `payload` (two hexadecimal digits) all over.
-    pub fn shout(&self, source: Ipv4Addr, broadcast: Ipv4Addr, payload: &str) -> Result<()> {
-        let (source, broadcast) = (source.to_string(), broadcast.to_string());
+    /// Sends one ping of `size` bytes from `source` to `target`, which may be a broadcast address, and does not care
+    /// for an answer.
+    pub fn shout(&self, source: Ipv4Addr, target: Ipv4Addr, size: u16) -> Result<()> {
+        let (source, target, size) = (source.to_string(), target.to_string(), size.to_string());
         let arguments = [
-            "-n", "-b", "-c", "1", "-W", "0.1", "-p", payload, "-I", &source, &broadcast,
+            "-n", "-b", "-c", "1", "-W", "0.1", "-s", &size, "-I", &source, &target,
         ];
-        // Nobody answers a broadcast, so ping is not content.
         self.namespace
             .run("ping")
             .args(arguments)
             .succeeds()
             .map(drop)
+    }
+
+    /// Tells it the MAC address of a neighbour, so that it need not ask.
+    pub fn know_neighbour(&self, address: Ipv4Addr, mac: &str) -> Result<()> {
+        let address = address.to_string();
+        let entry = [
+            "neighbour",
+            "replace",
+            &address,
+            "lladdr",
+            mac,
+            "dev",
+            &self.device,
+            "nud",
+            "permanent",
+        ];
+        self.namespace.ip(&entry).map(drop)
     }
 
     /// Listens on its interface for what passes `filter`.

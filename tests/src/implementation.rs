@@ -50,6 +50,15 @@ impl Plan {
         }
     }
 
+    /// What the stories of the lab are told on: Weft, unless the variable `WEFT_PLAN` is `ovn`, which tells whether a
+    /// failure is Weft's or the story's own.
+    pub fn under_test() -> Self {
+        match std::env::var("WEFT_PLAN").as_deref() {
+            Ok("ovn") => Self::ovn(),
+            _ => Self::weft(),
+        }
+    }
+
     /// OVN throughout: what shows that the rig and the lab are right.
     pub fn ovn() -> Self {
         Self::all(Implementation::Ovn)
@@ -282,7 +291,12 @@ pub fn start_controller(
             (run, dir.join("ovn-controller.PID.ctl"))
         }
         Implementation::Weft => {
-            let run = place(Run::new(weft_binary("weft-controller")?), dir, "controller", namespace);
+            let run = place(
+                Run::new(weft_binary("weft-controller")?),
+                dir,
+                "controller",
+                namespace,
+            );
             (run, control_socket(dir, "controller"))
         }
     };
@@ -298,10 +312,24 @@ pub fn place(run: Run, dir: &Path, name: &str, namespace: Option<&str>) -> Run {
 /// [`place`], but where it answers is left to it.
 fn furnish(run: Run, dir: &Path, name: &str, namespace: Option<&str>) -> Run {
     let run = run
-        .arg(format!("--pidfile={}", dir.join(format!("{name}.pid")).display()))
+        .arg(format!(
+            "--pidfile={}",
+            dir.join(format!("{name}.pid")).display()
+        ))
         .arg(format!("--log-file={}", log_file(dir, name).display()));
-    let directories = ["OVS_RUNDIR", "OVN_RUNDIR", "OVS_LOGDIR", "OVN_LOGDIR", "OVS_DBDIR", "OVN_DBDIR"];
-    let run = directories.iter().fold(run, |run, variable| run.env(variable, dir));
+    // What goes into the log file need not be printed too.
+    let run = run.arg("-vconsole:off");
+    let directories = [
+        "OVS_RUNDIR",
+        "OVN_RUNDIR",
+        "OVS_LOGDIR",
+        "OVN_LOGDIR",
+        "OVS_DBDIR",
+        "OVN_DBDIR",
+    ];
+    let run = directories
+        .iter()
+        .fold(run, |run, variable| run.env(variable, dir));
     namespace.into_iter().fold(run, Run::inside)
 }
 

@@ -70,6 +70,9 @@ pub const MEMBERS: [Member; 5] = [
     member("dmz-c52", "c52", "02:ac:10:ff:01:34", 134, Some(52), 0),
 ];
 
+/// A guest for whoever needs one more.
+pub const NEWCOMER: Member = member("dmz-vm6", "vm6", "02:ac:10:ff:01:35", 135, None, 1);
+
 const fn member(
     port: &'static str,
     device: &'static str,
@@ -174,10 +177,16 @@ impl Lab {
     /// Waits until every port is up, and everything told so far is in the switches.
     pub fn wait_all_up(&self) -> Result<()> {
         for member in &MEMBERS {
-            self.rig
-                .nb(&["wait-until", "Logical_Switch_Port", member.port, "up=true"])?;
+            self.wait_up(member)?;
         }
         self.sync()
+    }
+
+    /// Waits until a port is up.
+    pub fn wait_up(&self, member: &Member) -> Result<()> {
+        self.rig
+            .nb(&["wait-until", "Logical_Switch_Port", member.port, "up=true"])
+            .map(drop)
     }
 
     /// Waits until everything told so far is in the switches.
@@ -243,22 +252,16 @@ impl Lab {
             .collect()
     }
 
-    /// Takes the container host, with its bridge and its containers, off its chassis.
-    pub fn unplug_host(&mut self) -> Result<()> {
-        let chassis = self.rig.chassis(CHASSIS[self.host_chassis])?;
-        chassis
-            .vsctl(&["del-br", "br-vm5", "--", "del-port", "br-int", "to-vm5"])
-            .map(drop)
-    }
-
-    /// Moves the container host to the other chassis; its guests lose their addresses.
+    /// Moves the container host, with its bridge and its containers, to the other chassis: which one that is. Its
+    /// guests lose their addresses.
     pub fn move_host(&mut self) -> Result<&'static str> {
-        self.unplug_host()?;
+        let behind_host = || MEMBERS.iter().filter(|member| member.is_behind_host());
+        let chassis = self.rig.chassis(CHASSIS[self.host_chassis])?;
+        chassis.vsctl(&["del-br", "br-vm5", "--", "del-port", "br-int", "to-vm5"])?;
+        behind_host().try_for_each(|member| self.wait_down(member.port))?;
         self.host_chassis = 1 - self.host_chassis;
         self.plug_host()?;
-        for member in MEMBERS.iter().filter(|member| member.is_behind_host()) {
-            self.plug(member)?;
-        }
+        behind_host().try_for_each(|member| self.plug(member))?;
         Ok(CHASSIS[self.host_chassis])
     }
 
@@ -270,8 +273,53 @@ impl Lab {
             .map(drop)
     }
 
+    /// The chassis on which a port is bound.
+    pub fn bound_to(&self, port: &str) -> Result<String> {
+        let condition = format!("logical_port={port}");
+        let chassis = self.rig.sb(&[
+            "--bare",
+            "--columns=chassis",
+            "find",
+            "Port_Binding",
+            &condition,
+        ])?;
+        Ok(self
+            .rig
+            .sb(&["get", "Chassis", chassis.trim(), "name"])?
+            .trim()
+            .trim_matches('"')
+            .to_owned())
+    }
+
+    /// Adds a guest that is not of the lab to `br-int` of a chassis; its logical port is the operator's to add.
+    pub fn add_guest(&self, member: &Member) -> Result<Guest> {
+        let guest = Guest::new(&self.rig, member.device, member.mac)?;
+        let interface_id = format!("external_ids:iface-id={}", member.port);
+        let chassis = self.rig.chassis(CHASSIS[member.chassis])?;
+        guest.plug(chassis, "br-int", &[["Interface", &interface_id]])?;
+        Ok(guest)
+    }
+
+    /// Adds a guest with all that belongs to it, gives it its lease and lets it and the others ping each other.
+    pub fn welcome(&self, member: &Member) -> Result<Guest> {
+        self.add_port(member, &mut ())?;
+        let guest = self.add_guest(member)?;
+        self.wait_up(member)?;
+        let lease = guest.lease(DhcpClient::Dhclient)?;
+        ensure!(
+            lease == member.expected_lease(),
+            "{} was given {lease:?}",
+            member.port
+        );
+        for other in &MEMBERS {
+            guest.ping(other.address)?;
+            self.guest(other).ping(member.address)?;
+        }
+        Ok(guest)
+    }
+
     /// The commands that make the logical port of a member, in one line joined with `--`.
-    pub fn port_commands(&self, member: &Member) -> Result<Vec<String>> {
+    fn port_commands(&self, member: &Member) -> Result<Vec<String>> {
         let options = self.dhcp_options()?;
         let addresses = format!("{} {}", member.mac, member.address);
         let tag = member.tag.map(|tag| tag.to_string());
