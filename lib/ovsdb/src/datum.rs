@@ -78,8 +78,9 @@ impl Datum {
     /// What a column of this type holds when nothing was given: the default atom where one is required, else nothing
     /// (RFC 7047, section 5.2.1).
     pub fn default_for(ty: &ColumnType) -> Self {
-        if ty.value.is_some() {
-            Self::empty_map()
+        if let Some(value) = &ty.value {
+            let default = || (ty.key.atomic.default_atom(), value.atomic.default_atom());
+            Self::map((0..ty.min).map(|_| default()))
         } else if ty.min == 0 {
             Self::empty_set()
         } else {
@@ -164,7 +165,10 @@ impl Datum {
         named: &mut dyn FnMut(&str) -> Option<Uuid>,
     ) -> Result<Self, DatumError> {
         let datum = Self::from_json_unbounded(ty, json, named)?;
-        datum.check_count(ty)?;
+        // As Open vSwitch has it, a wrong number of elements in a message is an error of form; the same in the result
+        // of a mutation violates a constraint.
+        let count = datum.check_count(ty);
+        count.map_err(|error| DatumError::Syntax(error.to_string()))?;
         Ok(datum)
     }
 

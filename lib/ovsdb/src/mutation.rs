@@ -250,6 +250,7 @@ fn operand(
             if ty.is_scalar() {
                 return None;
             }
+            operand_type.min = 0;
         }
         Mutator::Remainder if atomic != AtomicType::Integer => return None,
         _ => {
@@ -270,7 +271,7 @@ fn operand(
         }
     }
     let result = match mutator {
-        Mutator::Insert => Datum::from_json_unbounded(&operand_type, json, named),
+        Mutator::Insert => Datum::from_json(&operand_type, json, named),
         Mutator::Delete => {
             let pairs = Datum::from_json_unbounded(&operand_type, json, named);
             if pairs.is_err() && operand_type.is_map() {
