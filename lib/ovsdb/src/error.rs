@@ -18,6 +18,8 @@ pub enum ErrorKind {
     UnknownColumn,
     /// The server has no such database.
     UnknownDatabase,
+    /// The server has no such method.
+    UnknownMethod,
     /// The session has no such monitor.
     UnknownMonitor,
     /// The session has such a monitor already.
@@ -58,10 +60,11 @@ pub enum ErrorKind {
     Other(String),
 }
 
-const NAMES: [(ErrorKind, &str); 21] = [
+const NAMES: [(ErrorKind, &str); 22] = [
     (ErrorKind::SyntaxError, "syntax error"),
     (ErrorKind::UnknownColumn, "unknown column"),
     (ErrorKind::UnknownDatabase, "unknown database"),
+    (ErrorKind::UnknownMethod, "unknown method"),
     (ErrorKind::UnknownMonitor, "unknown monitor"),
     (ErrorKind::DuplicateMonitor, "duplicate monitor ID"),
     (ErrorKind::DuplicateUuidName, "duplicate uuid-name"),

@@ -9,14 +9,22 @@
 pub mod atom;
 pub mod condition;
 pub mod datum;
+mod decode;
 pub mod describe;
 pub mod error;
+pub mod framing;
+pub mod jsonrpc;
+pub mod monitor;
 pub mod mutation;
 pub mod operation;
+pub mod remote;
+pub mod request;
 pub mod row;
 pub mod schema;
+pub mod server_db;
 pub mod table_macro;
 pub mod typed;
+pub mod update;
 
 pub use atom::{Atom, AtomicType, Real};
 pub use condition::{Clause, ColumnRef, Condition, Function};

@@ -1,0 +1,271 @@
+//! Cutting a stream of bytes into JSON-RPC messages.
+//!
+//! RFC 7047, section 4, puts JSON objects one after the other on the stream, with nothing but optional white space
+//! between them. A [`Framer`] finds where each ends by counting brackets outside of strings. It looks at every byte
+//! once, however the stream was cut into reads, and keeps no more than the limits that it was given. It does not check
+//! the JSON otherwise: whoever parses the message does.
+
+/// How large and how deep a message may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// The most bytes that a message may have.
+    pub bytes: usize,
+    /// The most levels of arrays and objects in one another.
+    pub depth: usize,
+}
+
+/// The JSON parser gives up beyond 128 levels; a framer does so before it.
+pub const MAX_DEPTH: usize = 120;
+
+impl FrameLimits {
+    /// For a server: what one client may send as one message. The largest transactions of a northd after a fresh start
+    /// have some tens of megabytes.
+    pub const SERVER: Self = Self {
+        bytes: 256 << 20,
+        depth: MAX_DEPTH,
+    };
+
+    /// For a client: a server's answer to a monitor request is the whole database.
+    pub const CLIENT: Self = Self {
+        bytes: 2 << 30,
+        depth: MAX_DEPTH,
+    };
+}
+
+/// Why a stream cannot be cut any further. The connection is of no use after this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A message is longer than allowed.
+    #[error("a message is longer than the limit of {0} bytes")]
+    TooLong(usize),
+    /// A message is more deeply nested than allowed.
+    #[error("a message has more than {0} levels of nesting")]
+    TooDeep(usize),
+    /// What should be a message does not begin like one.
+    #[error("a message should begin with '{{', not with byte 0x{0:02x}")]
+    NotAnObject(u8),
+}
+
+/// The incremental scanner.
+#[derive(Debug)]
+pub struct Framer {
+    limits: FrameLimits,
+    buffer: Vec<u8>,
+    /// Where the current message begins in `buffer`; what is before it was handed out.
+    start: usize,
+    /// How far `buffer` was scanned.
+    scanned: usize,
+    depth: usize,
+    state: State,
+    error: Option<FrameError>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Outside,
+    InString,
+    AfterBackslash,
+}
+
+impl Framer {
+    /// A framer with these limits.
+    pub fn new(limits: FrameLimits) -> Self {
+        Self {
+            limits,
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            depth: 0,
+            state: State::Outside,
+            error: None,
+        }
+    }
+
+    /// Takes what was read from the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.reclaim();
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// How many bytes are held that belong to no message yet handed out.
+    pub fn pending(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// The next complete message, or `None` if more bytes are needed. An error stays.
+    pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        match self.scan() {
+            Ok(None) => Ok(None),
+            Ok(Some(range)) => Ok(Some(&self.buffer[range])),
+            Err(error) => {
+                self.error = Some(error.clone());
+                self.buffer = Vec::new();
+                (self.start, self.scanned) = (0, 0);
+                Err(error)
+            }
+        }
+    }
+
+    fn scan(&mut self) -> Result<Option<std::ops::Range<usize>>, FrameError> {
+        let buffer = self.buffer.as_slice();
+        let mut at = self.scanned;
+        while at < buffer.len() {
+            match self.state {
+                State::AfterBackslash => {
+                    self.state = State::InString;
+                    at += 1;
+                }
+                State::InString => {
+                    let rest = &buffer[at..];
+                    let Some(skip) = rest.iter().position(|&byte| byte == b'"' || byte == b'\\')
+                    else {
+                        at = buffer.len();
+                        break;
+                    };
+                    self.state = if rest[skip] == b'"' {
+                        State::Outside
+                    } else {
+                        State::AfterBackslash
+                    };
+                    at += skip + 1;
+                }
+                State::Outside => {
+                    let byte = buffer[at];
+                    at += 1;
+                    match byte {
+                        b'{' | b'[' if self.depth > 0 || byte == b'{' => {
+                            if self.depth == 0 {
+                                self.start = at - 1;
+                            }
+                            self.depth += 1;
+                            if self.depth > self.limits.depth {
+                                return Err(FrameError::TooDeep(self.limits.depth));
+                            }
+                        }
+                        b'}' | b']' if self.depth > 0 => {
+                            self.depth -= 1;
+                            if self.depth == 0 {
+                                let start = self.start;
+                                self.start = at;
+                                self.scanned = at;
+                                if at - start > self.limits.bytes {
+                                    return Err(FrameError::TooLong(self.limits.bytes));
+                                }
+                                return Ok(Some(start..at));
+                            }
+                        }
+                        b' ' | b'\t' | b'\r' | b'\n' if self.depth == 0 => self.start = at,
+                        _ if self.depth == 0 => return Err(FrameError::NotAnObject(byte)),
+                        b'"' => self.state = State::InString,
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.scanned = at;
+        if at - self.start > self.limits.bytes {
+            return Err(FrameError::TooLong(self.limits.bytes));
+        }
+        Ok(None)
+    }
+
+    /// Drops what was handed out, once that is cheaper than keeping it.
+    fn reclaim(&mut self) {
+        /// A buffer that grew past this for one large message is not kept for the small ones that follow.
+        const KEEP: usize = 1 << 20;
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            if self.buffer.capacity() > KEEP {
+                self.buffer = Vec::new();
+            }
+        } else if self.start > self.buffer.len() / 2 {
+            self.buffer.drain(..self.start);
+        } else {
+            return;
+        }
+        self.scanned -= self.start;
+        self.start = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: FrameLimits = FrameLimits {
+        bytes: 200,
+        depth: 5,
+    };
+
+    fn frames(chunks: &[&[u8]]) -> Result<Vec<String>, FrameError> {
+        let mut framer = Framer::new(LIMITS);
+        let mut frames = Vec::new();
+        for chunk in chunks {
+            framer.push(chunk);
+            while let Some(frame) = framer.next_frame()? {
+                frames.push(String::from_utf8_lossy(frame).into_owned());
+            }
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn messages_end_where_their_brackets_do() {
+        let stream = br#"{"a":"}\"]{"} {"b":[[1],{"c":"\\"}]}{}"#;
+        let expected = [r#"{"a":"}\"]{"}"#, r#"{"b":[[1],{"c":"\\"}]}"#, "{}"];
+        assert_eq!(frames(&[stream]).unwrap(), expected);
+        let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(frames(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn limits_hold() {
+        assert_eq!(frames(&[b"{{{{{}"]).unwrap(), Vec::<String>::new());
+        assert_eq!(frames(&[b"{{{{{{"]), Err(FrameError::TooDeep(5)));
+        let long = format!("{{\"{}\"}}", "x".repeat(200));
+        assert_eq!(frames(&[long.as_bytes()]), Err(FrameError::TooLong(200)));
+        let endless: Vec<&[u8]> = std::iter::once(b"{\"".as_slice())
+            .chain(std::iter::repeat_n(b"xxxxxxxxx".as_slice(), 30))
+            .collect();
+        assert_eq!(frames(&endless), Err(FrameError::TooLong(200)));
+        for (stream, byte) in [("[]", b'['), ("x", b'x'), (" }", b'}'), ("{}\"", b'"')] {
+            assert_eq!(
+                frames(&[stream.as_bytes()]),
+                Err(FrameError::NotAnObject(byte))
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_stays() {
+        let mut framer = Framer::new(LIMITS);
+        framer.push(b"x");
+        assert!(framer.next_frame().is_err());
+        framer.push(b"{}");
+        assert!(framer.next_frame().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_stream_is_cut_makes_no_difference(
+            stream in "([{}\\[\\]\"\\\\a ]){0,60}",
+            cuts in proptest::collection::vec(0usize..60, 0..6),
+        ) {
+            let whole = frames(&[stream.as_bytes()]);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
+            cuts.sort_unstable();
+            cuts.push(stream.len());
+            let mut from = 0;
+            let chunks: Vec<&[u8]> = cuts
+                .into_iter()
+                .map(|to| &stream.as_bytes()[std::mem::replace(&mut from, to)..to])
+                .collect();
+            prop_assert_eq!(frames(&chunks), whole);
+        }
+    }
+}
