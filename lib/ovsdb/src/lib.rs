@@ -32,6 +32,7 @@ pub use datum::Datum;
 pub use error::{Error, ErrorKind};
 pub use mutation::{Mutation, Mutator};
 pub use operation::{OpResult, Operation, Transaction};
+pub use remote::{Listen, Remote};
 pub use row::{Row, RowChange};
 pub use typed::{Column, Table, TableDefinition};
 pub use uuid::Uuid;
