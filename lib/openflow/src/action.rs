@@ -8,6 +8,17 @@
 //! | OpenFlow 1.5.1 section 7.2.6 | output, push and pop VLAN, set queue, group, dec TTL, set field, copy field, meter |
 //! | Nicira's extensions (ovs-actions(7)) | all others |
 
+mod decode;
+mod display;
+mod encode;
+mod wire_numbers;
+
+pub use decode::decode_actions;
+pub(crate) use decode::property;
+pub use display::Actions;
+pub use encode::encode_actions;
+pub(crate) use wire_numbers::NICIRA;
+
 use std::net::IpAddr;
 
 use crate::{Field, Port, Subfield};
@@ -329,3 +340,6 @@ impl Action {
 
 /// How deep actions may be nested, in `clone` and `ct`.
 pub const MAX_NESTING: u8 = 16;
+
+#[cfg(test)]
+mod tests;

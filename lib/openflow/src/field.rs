@@ -411,10 +411,16 @@ impl fmt::Display for Subfield {
             offset,
             width,
         } = *self;
+        // Where a run of bits is meant, ovs-ofctl takes `in_port` for the 16-bit field of OpenFlow 1.0.
+        let name = if field == Field::InPort {
+            "in_port_oxm"
+        } else {
+            field.name()
+        };
         match (offset, width) {
-            (0, w) if w == field.width() => write!(f, "{field}[]"),
-            (_, 1) => write!(f, "{field}[{offset}]"),
-            _ => write!(f, "{field}[{offset}..{}]", offset + width - 1),
+            (0, w) if w == field.width() => write!(f, "{name}[]"),
+            (_, 1) => write!(f, "{name}[{offset}]"),
+            _ => write!(f, "{name}[{offset}..{}]", offset + width - 1),
         }
     }
 }

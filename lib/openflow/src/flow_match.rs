@@ -160,6 +160,17 @@ impl Match {
         Ok(result)
     }
 
+    /// Reads a bare OXM list and passes over fields that Weft does not know.
+    pub fn decode_known_oxms(mut r: Reader<'_>) -> Result<Match, DecodeError> {
+        let mut result = Match::new();
+        while !r.is_empty() {
+            if let Some((field, value, mask)) = oxm::take_known(&mut r)? {
+                result.set_masked(field, value, mask);
+            }
+        }
+        Ok(result)
+    }
+
     fn set_plain(&mut self, field: Field, value: u128, mask: u128) {
         if mask == 0 {
             return;

@@ -14,12 +14,20 @@ pub mod action;
 mod error;
 pub mod field;
 mod flow_match;
+pub mod message;
 mod oxm;
 mod port;
+pub mod session;
 pub mod wire;
+
+pub(crate) use action::NICIRA;
+#[cfg(test)]
+mod testing;
 
 pub use action::{Action, MAX_NESTING};
 pub use error::DecodeError;
 pub use field::{Field, Prerequisite, Subfield, ones};
 pub use flow_match::{Match, Term, VLAN_PRESENT};
+pub use message::{ErrorMessage, Message, Xid};
 pub use port::Port;
+pub use session::{Incoming, Session, SessionError};

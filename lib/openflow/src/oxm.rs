@@ -1,7 +1,11 @@
 //! OXM type-length-values (OpenFlow 1.5.1 section 7.2.3.2): the header that names a field, and the value and mask after it.
 
+use crate::field::CLASS_NXM_0;
 use crate::wire::{Put, Reader};
-use crate::{DecodeError, Field};
+use crate::{DecodeError, Field, Port};
+
+/// Class and number of `NXM_OF_IN_PORT`.
+const IN_PORT_16: (u16, u8) = (CLASS_NXM_0, 0);
 
 /// Appends the header that names a field, as `copy field` and Nicira's actions use it. `masked` is clear.
 pub(crate) fn put_header(out: &mut Vec<u8>, field: Field) {
@@ -18,6 +22,18 @@ pub(crate) fn put_masked(out: &mut Vec<u8>, field: Field, value: u128, mask: u12
     }
 }
 
+/// Appends what a `set field` action writes. OpenFlow forbids it to write `in_port`; Open vSwitch allows it under the 16-bit
+/// field of OpenFlow 1.0.
+pub(crate) fn put_for_action(out: &mut Vec<u8>, field: Field, value: u128, mask: u128) {
+    if field != Field::InPort {
+        return put_masked(out, field, value, mask);
+    }
+    out.put_u16(IN_PORT_16.0);
+    out.put_u8(IN_PORT_16.1 << 1);
+    out.put_u8(2);
+    out.put_u16(Port(value as u32).to_u16().unwrap_or_default());
+}
+
 /// Reads a header that names a field, without value.
 pub(crate) fn take_header(r: &mut Reader<'_>) -> Result<Field, DecodeError> {
     take(r).map(|h| h.field)
@@ -25,6 +41,11 @@ pub(crate) fn take_header(r: &mut Reader<'_>) -> Result<Field, DecodeError> {
 
 /// Reads a field with value and mask; without a mask on the wire it is all ones.
 pub(crate) fn take_masked(r: &mut Reader<'_>) -> Result<(Field, u128, u128), DecodeError> {
+    if r.rest().starts_with(&[0, 0, 0, 2]) {
+        r.skip(4, "OXM")?;
+        let port = Port::from_u16(r.u16("OXM value")?);
+        return Ok((Field::InPort, port.0.into(), Field::InPort.full_mask()));
+    }
     let Header {
         field,
         masked,
@@ -44,6 +65,19 @@ pub(crate) fn take_masked(r: &mut Reader<'_>) -> Result<(Field, u128, u128), Dec
         field.full_mask()
     };
     Ok((field, value, mask))
+}
+
+/// Like [`take_masked`]; a field that Weft does not know is skipped and gives `None`.
+pub(crate) fn take_known(r: &mut Reader<'_>) -> Result<Option<(Field, u128, u128)>, DecodeError> {
+    let mut ahead = r.clone();
+    let class = ahead.u16("OXM class")?;
+    let number = ahead.u8("OXM field")?;
+    let length = usize::from(ahead.u8("OXM length")?);
+    if Field::from_oxm(class, number >> 1).is_some() {
+        return take_masked(r).map(Some);
+    }
+    r.skip(4 + length, "OXM")?;
+    Ok(None)
 }
 
 struct Header {
