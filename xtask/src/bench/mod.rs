@@ -1,0 +1,111 @@
+//! Measures Weft with OVN's daemons beside it: same machine, same run, same input, same databases.
+//!
+//! | module | what it measures |
+//! | --- | --- |
+//! | [`northd`] | compiling networks of 1,000 to 25,000 ports, and one port more or less |
+//! | [`chassis`] | a controller's start, a port plugged in, a remote port |
+//! | [`network`] | the networks that both are given |
+//! | [`report`] | numbers, medians and the table with ratios |
+
+mod chassis;
+mod network;
+mod northd;
+mod report;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use rig::implementation::Implementation;
+use rig::process::Daemon;
+
+use crate::setup;
+use crate::workspace::{Profile, build_binaries};
+
+/// What to measure.
+#[derive(Args)]
+pub struct Options {
+    #[command(subcommand)]
+    subject: Subject,
+
+    /// Whom to measure
+    #[arg(long, value_enum, default_value = "both", global = true)]
+    whose: Whose,
+
+    /// How often small changes are made
+    #[arg(long, default_value_t = 20, global = true)]
+    changes: usize,
+
+    /// Everything is built: measure
+    #[arg(long, hide = true, global = true)]
+    built: bool,
+}
+
+#[derive(Subcommand)]
+enum Subject {
+    /// Full compile, one port added, one removed
+    Northd {
+        /// How many switches of 100 ports; several sizes, comma-separated
+        #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 250])]
+        switches: Vec<usize>,
+    },
+    /// Start, a local port plugged in, a remote port added
+    Chassis {
+        /// How many switches of 50 ports; the ports of one are local
+        #[arg(long, default_value_t = 100)]
+        switches: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Whose {
+    Both,
+    Ovn,
+    Weft,
+}
+
+impl Whose {
+    fn includes(self, implementation: Implementation) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Ovn => implementation == Implementation::Ovn,
+            Self::Weft => implementation == Implementation::Weft,
+        }
+    }
+}
+
+/// Measures.
+pub fn run(options: &Options) -> Result<()> {
+    if options.built {
+        return match &options.subject {
+            Subject::Northd { switches } => northd::run(switches, options.changes, options.whose),
+            Subject::Chassis { switches } => {
+                chassis::run(*switches, options.changes, options.whose)
+            }
+        };
+    }
+    setup::run()?;
+    // Measured is an optimised build; run again, so that the daemons are looked for there.
+    let mut again = std::process::Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1)).arg("--built");
+    if options.whose.includes(Implementation::Weft) {
+        again.env("WEFT_BIN_DIR", build_binaries(Profile::Release)?);
+    }
+    crate::workspace::succeed(&mut again)
+}
+
+/// The processor time of a daemon once it has nothing left to do.
+fn settled_cpu_time(daemon: &Daemon) -> Result<Duration> {
+    /// Less than this between two looks is idling.
+    const IDLE: Duration = Duration::from_micros(100);
+    let mut before = (daemon.cpu_time()?, Instant::now());
+    rig::wait::wait_for("a daemon to settle", Duration::from_secs(60), || {
+        if before.1.elapsed() < Duration::from_millis(100) {
+            return Ok(None);
+        }
+        let now = daemon.cpu_time()?;
+        let settled = now - before.0 < IDLE;
+        before = (now, Instant::now());
+        Ok(settled.then_some(now))
+    })
+}

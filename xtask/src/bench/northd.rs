@@ -1,0 +1,98 @@
+//! Compiling networks: from the start of northd to `sb_cfg`; then one port added, and one removed, many times.
+//!
+//! Both databases are served by OVN's `ovsdb-server` for both compilers, so that what is compared is the compilers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rig::implementation::{Database, Door, Implementation, Side, start_northd};
+use rig::process::Daemon;
+
+use super::network::Network;
+use super::report::{Column, Number, median, print};
+use super::{Whose, settled_cpu_time};
+
+const PORTS_PER_SWITCH: usize = 100;
+
+/// Measures every size, and prints one table for each.
+pub fn run(sizes: &[usize], changes: usize, whose: Whose) -> Result<()> {
+    println!(
+        "northd: both databases on OVN's ovsdb-server; every port with MAC, IPv4 address and port security"
+    );
+    println!("times of single changes are medians of {changes}; CPU is northd's own");
+    for &switches in sizes {
+        let mut columns = Vec::new();
+        for (name, implementation) in [("OVN", Implementation::Ovn), ("Weft", Implementation::Weft)]
+        {
+            if whose.includes(implementation) {
+                columns.push((name, measure(implementation, switches, changes)?));
+            }
+        }
+        print(
+            &format!("{switches} switches, {} ports", switches * PORTS_PER_SWITCH),
+            &columns,
+        );
+    }
+    Ok(())
+}
+
+fn measure(implementation: Implementation, switches: usize, changes: usize) -> Result<Column> {
+    let dir = tempfile::tempdir()?;
+    let start = |side| Database::start(Implementation::Ovn, side, dir.path(), None, None);
+    let (northbound, southbound) = (start(Side::Northbound)?, start(Side::Southbound)?);
+    let mut network = Network::describe(&northbound.socket(), switches, PORTS_PER_SWITCH)?;
+    let remotes = [&northbound, &southbound].map(|database| database.local_remote(Door::Ovsdb));
+
+    let began = Instant::now();
+    // Listened to beside the start, which itself takes a while to notice that the daemon answers.
+    let (northd, compiled) = std::thread::scope(|scope| {
+        let compiled = scope.spawn(|| network.wait_compiled().map(|()| began.elapsed()));
+        let northd = start_northd(implementation, dir.path(), None, &remotes[0], &remotes[1])?;
+        anyhow::Ok((northd, compiled.join().expect("waiting does not panic")?))
+    })?;
+    let cpu = settled_cpu_time(&northd)?;
+    let memory = northd.peak_memory()?;
+
+    let mut ports = Vec::new();
+    let (add_time, add_cpu) = repeat(&northd, changes, |number| {
+        ports.push(network.add_port(number)?);
+        network.wait_compiled()
+    })?;
+    let (remove_time, remove_cpu) = repeat(&northd, changes, |_| {
+        let port = ports.pop().expect("as many were added as are removed");
+        network.remove_port(&port)?;
+        network.wait_compiled()
+    })?;
+    Ok(vec![
+        ("full compile: time until sb_cfg", Number::Time(compiled)),
+        ("full compile: CPU", Number::Time(cpu)),
+        ("full compile: peak memory", Number::Memory(memory)),
+        ("one port added: time until sb_cfg", Number::Time(add_time)),
+        ("one port added: CPU", Number::Time(add_cpu)),
+        (
+            "one port removed: time until sb_cfg",
+            Number::Time(remove_time),
+        ),
+        ("one port removed: CPU", Number::Time(remove_cpu)),
+    ])
+}
+
+/// Makes a change again and again: the median of its times, and the daemon's processor time for one.
+fn repeat(
+    daemon: &Daemon,
+    changes: usize,
+    mut change: impl FnMut(usize) -> Result<()>,
+) -> Result<(Duration, Duration)> {
+    let before = settled_cpu_time(daemon)?;
+    let mut times = Vec::new();
+    for number in 0..changes {
+        let began = Instant::now();
+        change(number)?;
+        times.push(began.elapsed());
+    }
+    let cpu = settled_cpu_time(daemon)? - before;
+    Ok((
+        median(times),
+        cpu / u32::try_from(changes.max(1)).unwrap_or(u32::MAX),
+    ))
+}

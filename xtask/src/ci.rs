@@ -1,0 +1,24 @@
+//! Everything that must pass before a change lands, in the order in which failures cost least.
+
+use anyhow::Result;
+
+use crate::workspace::{cargo, succeed};
+use crate::{docs, test, tidy};
+
+/// Runs all checks and all tests.
+pub fn run() -> Result<()> {
+    step("format");
+    succeed(cargo("fmt").args(["--all", "--check"]))?;
+    step("tidy");
+    tidy::run()?;
+    step("generated pages");
+    docs::check()?;
+    step("lints");
+    succeed(cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    step("tests");
+    test::run_all()
+}
+
+fn step(name: &str) {
+    println!("\n== {name}");
+}

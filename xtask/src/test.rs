@@ -1,0 +1,67 @@
+//! Builds the binaries and runs every test: units and properties first, then the lab end to end.
+//!
+//! End-to-end tests run one at a time, because each is a whole system of its own, and as root, because they make
+//! network namespaces; everything else, and all building, is done as whoever calls.
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::setup;
+use crate::workspace::{Profile, build_binaries, cargo, output, privileges, succeed};
+
+/// What to test.
+#[derive(Args)]
+pub struct Options {
+    /// Only units and properties: no root, no namespaces
+    #[arg(long, conflicts_with = "end_to_end")]
+    units: bool,
+
+    /// Only the end-to-end tests, or those whose name holds FILTER
+    #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "")]
+    end_to_end: Option<String>,
+}
+
+/// Runs the tests.
+pub fn run(options: &Options) -> Result<()> {
+    if options.end_to_end.is_none() {
+        succeed(cargo("test").args(["--workspace", "--exclude", "tests"]))?;
+    }
+    if !options.units {
+        setup::run()?;
+        end_to_end(options.end_to_end.as_deref().unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Runs all tests, as CI does.
+pub fn run_all() -> Result<()> {
+    run(&Options {
+        units: false,
+        end_to_end: None,
+    })
+}
+
+fn end_to_end(filter: &str) -> Result<()> {
+    let binaries = build_binaries(Profile::Dev)?;
+    let mut test = cargo("test");
+    test.args(["--package", "tests", "--no-fail-fast"])
+        .env("WEFT_BIN_DIR", binaries);
+    let privileges = privileges()?;
+    if !privileges.is_empty() {
+        test.env(runner_variable()?, privileges.join(" "));
+    }
+    succeed(test.args(["--", "--test-threads=1", filter]))
+}
+
+/// The variable by which cargo is told with what to run tests on this machine.
+fn runner_variable() -> Result<String> {
+    let version = output(std::process::Command::new("rustc").arg("-vV"))?;
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("rustc names no host")?;
+    Ok(format!(
+        "CARGO_TARGET_{}_RUNNER",
+        host.to_uppercase().replace('-', "_")
+    ))
+}
