@@ -6,7 +6,9 @@
 //!
 //! Our own databases declare their tables with [`table!`], which gives each row a Rust struct too: see [`typed`].
 
+pub mod adapt;
 pub mod atom;
+pub mod client;
 pub mod condition;
 pub mod datum;
 mod decode;

@@ -1,0 +1,290 @@
+//! Talking to a server whose schema is not ours: an older one lacks tables and columns, a newer one has more.
+//!
+//! The rule is: what the server lacks reads as its default and is left out of what is written. So a condition on a
+//! missing column becomes the constant that the default makes of it, a write to a missing column is dropped, and so is
+//! an operation on a missing table, with the result that it would have in an empty table. What the server has besides
+//! is never asked for.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::condition::{Clause, ColumnRef, Condition};
+use crate::datum::Datum;
+use crate::error::Error;
+use crate::monitor::TableMonitor;
+use crate::operation::{OpResult, Operation};
+use crate::schema::{DatabaseSchema, TableSchema};
+use crate::update::{ReadPlan, TableUpdates};
+
+/// How to talk to a server with one schema about rows of another.
+#[derive(Debug, Default)]
+pub struct Adaptation {
+    plan: ReadPlan,
+    missing: Missing,
+}
+
+/// What a server lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Names of tables.
+    pub tables: Vec<String>,
+    /// Names of columns of tables that are there: `TABLE.COLUMN`.
+    pub columns: Vec<String>,
+}
+
+impl Missing {
+    /// Whether nothing is missing.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.columns.is_empty()
+    }
+}
+
+/// For the log: `tables A, B; columns C.d, E.f`.
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.tables.is_empty() {
+            write!(f, "tables {}", self.tables.join(", "))?;
+        }
+        if !self.columns.is_empty() {
+            let separator = if self.tables.is_empty() { "" } else { "; " };
+            write!(f, "{separator}columns {}", self.columns.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Adaptation {
+    /// For our schema and the server's.
+    pub fn new(ours: &DatabaseSchema, theirs: &DatabaseSchema) -> Self {
+        let plan = ReadPlan::between(ours, theirs);
+        let mut missing = Missing::default();
+        for table in &ours.tables {
+            if !plan.has_table(table) {
+                missing.tables.push(table.name.to_string());
+                continue;
+            }
+            let lacks = table
+                .columns
+                .iter()
+                .filter(|column| !plan.has_column(table, &column.name));
+            missing
+                .columns
+                .extend(lacks.map(|column| format!("{}.{}", table.name, column.name)));
+        }
+        Self { plan, missing }
+    }
+
+    /// What the server lacks.
+    pub fn missing(&self) -> &Missing {
+        &self.missing
+    }
+
+    /// Reads updates from the server into rows of our schema.
+    pub fn updates(&self, json: &RawValue) -> Result<TableUpdates, Error> {
+        TableUpdates::from_json(&self.plan, json)
+    }
+
+    /// The part of a monitor that the server can serve; `None` if it lacks the table.
+    pub fn monitor(&self, ours: &DatabaseSchema, monitor: &TableMonitor) -> Option<TableMonitor> {
+        let table = &ours.tables[monitor.table];
+        if !self.plan.has_table(table) {
+            return None;
+        }
+        Some(TableMonitor {
+            table: monitor.table,
+            columns: monitor
+                .columns
+                .iter()
+                .filter(|monitored| self.has(table, monitored.column))
+                .copied()
+                .collect(),
+            condition: self.condition(table, &monitor.condition),
+        })
+    }
+
+    /// The condition as the server can evaluate it.
+    pub fn condition(&self, table: &TableSchema, condition: &Condition) -> Condition {
+        Condition::any(self.clauses(table, condition.clauses()))
+    }
+
+    /// The operation as the server can execute it; `None` if it has no effect there.
+    pub fn operation(&self, ours: &DatabaseSchema, operation: &Operation) -> Option<Operation> {
+        let mut operation = operation.clone();
+        let Some(table) = operation.table().map(|table| &ours.tables[table]) else {
+            return Some(operation);
+        };
+        if !self.plan.has_table(table) {
+            return None;
+        }
+        match &mut operation {
+            Operation::Insert { row, .. } => {
+                row.retain(|(column, _)| self.has_index(table, *column))
+            }
+            Operation::Select {
+                condition, columns, ..
+            } => {
+                *condition = self.clauses(table, condition);
+                columns.retain(|column| self.has(table, *column));
+            }
+            Operation::Update { condition, row, .. } => {
+                *condition = self.clauses(table, condition);
+                row.retain(|(column, _)| self.has_index(table, *column));
+                if row.is_empty() {
+                    return None;
+                }
+            }
+            Operation::Mutate {
+                condition,
+                mutations,
+                ..
+            } => {
+                *condition = self.clauses(table, condition);
+                mutations.retain(|mutation| self.has_index(table, mutation.column));
+                if mutations.is_empty() {
+                    return None;
+                }
+            }
+            Operation::Delete { condition, .. } => *condition = self.clauses(table, condition),
+            Operation::Wait {
+                condition,
+                columns,
+                rows,
+                ..
+            } => {
+                *condition = self.clauses(table, condition);
+                columns.retain(|column| self.has(table, *column));
+                for row in rows {
+                    row.retain(|(column, _)| self.has(table, *column));
+                }
+            }
+            Operation::Commit { .. }
+            | Operation::Abort
+            | Operation::Comment { .. }
+            | Operation::Assert { .. } => {}
+        }
+        Some(operation)
+    }
+
+    /// The result of an operation that has no effect on the server.
+    pub fn result_without_effect(operation: &Operation) -> OpResult {
+        match operation {
+            Operation::Insert { uuid, .. } => OpResult::Inserted(*uuid),
+            Operation::Update { .. } | Operation::Mutate { .. } | Operation::Delete { .. } => {
+                OpResult::Count(0)
+            }
+            Operation::Select { .. } => OpResult::Rows(Vec::new()),
+            _ => OpResult::Empty,
+        }
+    }
+
+    fn clauses(&self, table: &TableSchema, clauses: &[Clause]) -> Vec<Clause> {
+        clauses
+            .iter()
+            .map(|clause| match clause {
+                Clause::Compare {
+                    column: ColumnRef::Column(column),
+                    function,
+                    arg,
+                } if !self.has_index(table, *column) => {
+                    let default = Datum::default_for(&table.columns[*column].ty);
+                    Clause::Always(function.holds(&default, arg))
+                }
+                clause => clause.clone(),
+            })
+            .collect()
+    }
+
+    fn has(&self, table: &TableSchema, column: ColumnRef) -> bool {
+        match column {
+            ColumnRef::Column(column) => self.has_index(table, column),
+            ColumnRef::Uuid | ColumnRef::Version => true,
+        }
+    }
+
+    fn has_index(&self, table: &TableSchema, column: usize) -> bool {
+        self.plan.has_column(table, &table.columns[column].name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::operation::Transaction;
+
+    fn schemas() -> (DatabaseSchema, DatabaseSchema) {
+        let schema =
+            |json: Value| DatabaseSchema::from_json(&json!({"name": "T", "tables": json})).unwrap();
+        let ours = schema(json!({
+            "A": {"columns": {"a": {"type": "integer"}, "b": {"type": "integer"}}},
+            "Z": {"columns": {"a": {"type": "integer"}}}}));
+        let theirs =
+            schema(json!({"A": {"columns": {"a": {"type": "integer"}, "q": {"type": "integer"}}}}));
+        (ours, theirs)
+    }
+
+    #[test]
+    fn what_the_server_lacks_is_left_out() {
+        let (ours, theirs) = schemas();
+        let adaptation = Adaptation::new(&ours, &theirs);
+        assert_eq!(adaptation.missing().to_string(), "tables Z; columns A.b");
+        let uuid = uuid::Uuid::from_u128(9);
+        for (operation, expected) in [
+            (
+                json!({"op": "insert", "table": "A", "uuid": uuid, "row": {"a": 1, "b": 2}}),
+                json!({"op": "insert", "table": "A", "uuid": uuid, "row": {"a": 1}}),
+            ),
+            (
+                json!({"op": "insert", "table": "Z", "row": {}}),
+                Value::Null,
+            ),
+            (
+                json!({"op": "update", "table": "A", "where": [], "row": {"b": 1}}),
+                Value::Null,
+            ),
+            (
+                json!({"op": "delete", "table": "A", "where": [["b", "==", 0], ["a", "<", 3]]}),
+                json!({"op": "delete", "table": "A", "where": [true, ["a", "<", 3]]}),
+            ),
+            (
+                json!({"op": "mutate", "table": "A", "where": [["b", ">", 0]],
+                       "mutations": [["b", "+=", 1], ["a", "+=", 1]]}),
+                json!({"op": "mutate", "table": "A", "where": [false], "mutations": [["a", "+=", 1]]}),
+            ),
+            (
+                json!({"op": "wait", "table": "A", "where": [], "columns": ["a", "b"], "until": "==",
+                       "rows": [{"a": 1, "b": 2}]}),
+                json!({"op": "wait", "table": "A", "where": [], "columns": ["a"], "until": "==", "rows": [{"a": 1}]}),
+            ),
+            (
+                json!({"op": "comment", "comment": "x"}),
+                json!({"op": "comment", "comment": "x"}),
+            ),
+        ] {
+            let read = Transaction::from_json(&ours, &[operation], &mut uuid::Uuid::nil);
+            assert_eq!(read.error, None);
+            let adapted = adaptation
+                .operation(&ours, &read.operations[0])
+                .map_or(Value::Null, |op| {
+                    serde_json::to_value(op.with(&ours)).unwrap()
+                });
+            assert_eq!(adapted, expected);
+        }
+    }
+
+    #[test]
+    fn monitors_ask_only_for_what_is_there() {
+        let (ours, theirs) = schemas();
+        let adaptation = Adaptation::new(&ours, &theirs);
+        let columns = || (0..2).map(ColumnRef::Column);
+        let condition = Condition::any([Clause::equals(1, 0)]);
+        let monitor = TableMonitor::new(0, columns(), condition);
+        let adapted = adaptation.monitor(&ours, &monitor).unwrap();
+        assert_eq!(adapted.columns.len(), 1);
+        assert!(adapted.condition.is_everything());
+        let gone = TableMonitor::new(1, [ColumnRef::Column(0)], Condition::everything());
+        assert_eq!(adaptation.monitor(&ours, &gone), None);
+    }
+}
