@@ -1,1 +1,13 @@
-//! The packet formats that etherparse lacks or only half has.
+//! The packet formats that the chassis agent reads and makes, without I/O.
+//!
+//! Codecs come from well-kept crates: [`etherparse`] for the usual headers, [`dhcproto`] for DHCP. What is here is what
+//! lies between them and the agent: typed views of just the packets that it answers, and the replies it makes of them.
+//! Every parser takes bytes from a guest, so every parser returns an error and none panics.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`userdata`] | what a flow tells the agent beside the packet: an opcode and its arguments |
+//! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
+
+pub mod dhcp4;
+pub mod userdata;
