@@ -14,6 +14,7 @@
 //! [`Actions`] is a whole list. Its `Display` is canonical: it parses back to an equal list.
 
 mod args;
+mod parse;
 mod print;
 
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ pub use args::{
     Affinity, Backend, Balance, BalanceKind, EmptyBackends, Log, Options, OptionsKind, Sample,
     SampleArg, Select,
 };
+pub use parse::MAX_NESTING;
 
 /// What is done with a packet, in order; none drops it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -286,7 +288,73 @@ named! {
     }
 }
 
+/// The kind of value that an argument of a function or lookup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arg {
+    /// The name of a port.
+    Port,
+    /// An integer of so many bits.
+    Bits(u8),
+}
+
+impl Function {
+    /// What it takes.
+    pub(crate) const fn args(self) -> &'static [Arg] {
+        match self {
+            Self::GetArp => &[Arg::Port, Arg::Bits(32)],
+            Self::PutArp => &[Arg::Port, Arg::Bits(32), Arg::Bits(48)],
+            Self::GetNd => &[Arg::Port, Arg::Bits(128)],
+            Self::PutNd => &[Arg::Port, Arg::Bits(128), Arg::Bits(48)],
+            Self::PutFdb => &[Arg::Port, Arg::Bits(48)],
+            Self::HandleSvcCheck => &[Arg::Port],
+        }
+    }
+}
+
+impl Lookup {
+    /// What it takes.
+    pub(crate) const fn args(self) -> &'static [Arg] {
+        match self {
+            Self::LookupArp => &[Arg::Port, Arg::Bits(32), Arg::Bits(48)],
+            Self::LookupArpIp => &[Arg::Port, Arg::Bits(32)],
+            Self::LookupNd => &[Arg::Port, Arg::Bits(128), Arg::Bits(48)],
+            Self::LookupNdIp => &[Arg::Port, Arg::Bits(128)],
+            Self::LookupFdb => &[Arg::Port, Arg::Bits(48)],
+            Self::GetFdb | Self::GetRemoteFdb => &[Arg::Bits(48)],
+        }
+    }
+
+    /// What it gives.
+    pub(crate) const fn result(self) -> Arg {
+        match self {
+            Self::GetFdb | Self::GetRemoteFdb => Arg::Port,
+            _ => Arg::Bits(1),
+        }
+    }
+}
+
+impl Bare {
+    /// What it gives.
+    pub(crate) const fn result(self) -> Arg {
+        match self {
+            Self::CtNwDst => Arg::Bits(32),
+            Self::CtIp6Dst => Arg::Bits(128),
+            Self::CtTpDst => Arg::Bits(16),
+            Self::CtProto | Self::CtStateSave => Arg::Bits(8),
+            _ => Arg::Bits(1),
+        }
+    }
+}
+
 impl Actions {
+    /// Reads a list of actions.
+    ///
+    /// # Errors
+    /// Names what is wrong and where, with a caret under the place.
+    pub fn parse(text: &str) -> Result<Actions, crate::ParseError> {
+        parse::parse(text)
+    }
+
     /// Prints into `out`, without going through a formatter's machinery for each flow.
     pub fn print_to(&self, out: &mut String) {
         use std::fmt::Write;

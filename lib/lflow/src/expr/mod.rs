@@ -14,7 +14,12 @@
 //! Trees are built by [`crate::m`], by the operators `&`, `|` and `!`, and by the parser. All three keep the same form:
 //! an `And` has no `And` in it, an `Or` no `Or`, both have at least two members, and constants are folded.
 
+mod cube;
+mod normalise;
+mod parse;
 mod print;
+mod range;
+mod resolve;
 
 use std::ops::{BitAnd, BitOr, Not};
 
@@ -22,6 +27,13 @@ use smallvec::SmallVec;
 
 use crate::constant::{Constant, Name};
 use crate::symbols::Field;
+
+pub use cube::{Cube, Term};
+pub use normalise::{Alternative, MAX_CUBES, normalise};
+pub use parse::{MAX_DEPTH, parse_field};
+pub(crate) use parse::{constants, field, fits};
+pub(crate) use resolve::texts;
+pub use resolve::{Lookup, ResolveError, Resolved, resolve};
 
 /// A relation between a field and constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +131,14 @@ impl Expr {
         }
     }
 
+    /// Reads a match.
+    ///
+    /// # Errors
+    /// Names what is wrong and where, with a caret under the place.
+    pub fn parse(text: &str) -> Result<Expr, crate::ParseError> {
+        parse::parse(text)
+    }
+
     /// True when every packet matches.
     pub fn is_true(&self) -> bool {
         *self == Expr::TRUE
@@ -129,7 +149,9 @@ impl Expr {
         match self {
             Expr::Cmp(comparison) => visit(comparison),
             Expr::And(parts) | Expr::Or(parts) => {
-                parts.iter().for_each(|part| part.comparisons(visit))
+                for part in parts {
+                    part.comparisons(visit);
+                }
             }
             Expr::Not(inner) => inner.comparisons(visit),
             Expr::Const(_) | Expr::Resident(_) => {}
@@ -208,6 +230,14 @@ impl Relation {
             Relation::Gt => ">",
             Relation::Ge => ">=",
         }
+    }
+
+    /// The relation of this sign.
+    pub(crate) fn of_sign(sign: &str) -> Option<Relation> {
+        use Relation::{Eq, Ge, Gt, Le, Lt, Ne};
+        [Eq, Ne, Lt, Le, Gt, Ge]
+            .into_iter()
+            .find(|r| r.sign() == sign)
     }
 
     /// The relation that holds when this one does not.

@@ -1,0 +1,245 @@
+//! From names to bits: symbols, sets, groups and ports are looked up, prerequisites added, negation pushed inward.
+//!
+//! **Prerequisites** are implied by any use of a symbol, under `!` too: `!(tcp.dst == 80)` is a TCP packet to another
+//! port, and `!ip.later_frag` an IP packet. So negation turns relations round, never prerequisites. This is what makes
+//! every expression that the parser accepts expressible: what is presupposed is always nominal.
+//!
+//! A port that does not exist matches no packet. A set or group that does not exist is an error: whoever names one
+//! means to restrict something, and a wrong guess would restrict too little or too much.
+
+use std::sync::{Arc, OnceLock};
+
+use thiserror::Error;
+
+use super::cube::Term;
+use super::range::masked_values;
+use super::{Comparison, Expr, Relation};
+use crate::constant::{Constant, Format, Int, Name};
+use crate::symbols::{Field, Kind, Symbol};
+
+/// What names in a match mean, on one chassis and in one datapath.
+///
+/// Whoever implements this may record what was asked: the answers are all that a resolved match depends on beside its
+/// text.
+pub trait Lookup {
+    /// The tunnel key of a port or multicast group of the datapath.
+    fn port(&self, name: &str) -> Option<u32>;
+    /// The members of an address set.
+    fn address_set(&self, name: &str) -> Option<Arc<[Int]>>;
+    /// The tunnel keys of those members of a port group that are ports of the datapath.
+    fn port_group(&self, name: &str) -> Option<Arc<[u32]>>;
+    /// Whether a port is bound to this chassis.
+    fn is_resident(&self, port: &str) -> bool;
+}
+
+/// A match over storage bits, without negation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// Every packet or none.
+    Const(bool),
+    /// A masked comparison.
+    Term(Term),
+    /// All of these.
+    And(Vec<Resolved>),
+    /// Any of these.
+    Or(Vec<Resolved>),
+}
+
+/// Why a match has no meaning here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ResolveError {
+    /// There is no such address set.
+    #[error("there is no address set ${0}")]
+    AddressSet(Name),
+    /// There is no such port group.
+    #[error("there is no port group @{0}")]
+    PortGroup(Name),
+    /// A template variable was not replaced before parsing.
+    #[error("the template variable ^{0} has no value on this chassis")]
+    Template(Name),
+    /// A nominal field under an odd number of `!`, which the parser refuses.
+    #[error("{0} is known only as a whole and cannot be excluded")]
+    Nominal(Field),
+    /// The match has too many alternatives.
+    #[error(
+        "the match has more than {0} alternatives; write it with fewer sets, ranges or negations"
+    )]
+    TooComplex(usize),
+}
+
+/// Resolves the names of a match.
+///
+/// # Errors
+/// When a set or group does not exist, or a nominal field is excluded.
+pub fn resolve(expr: &Expr, lookup: &dyn Lookup) -> Result<Resolved, ResolveError> {
+    expression(expr, lookup, false)
+}
+
+fn expression(expr: &Expr, lookup: &dyn Lookup, negated: bool) -> Result<Resolved, ResolveError> {
+    let parts = |parts: &[Expr]| -> Result<Vec<Resolved>, ResolveError> {
+        parts
+            .iter()
+            .map(|part| expression(part, lookup, negated))
+            .collect()
+    };
+    Ok(match (expr, negated) {
+        (Expr::Const(value), _) => Resolved::Const(*value != negated),
+        (Expr::Resident(port), _) => Resolved::Const(lookup.is_resident(port) != negated),
+        (Expr::Not(inner), _) => return expression(inner, lookup, !negated),
+        (Expr::And(members), false) | (Expr::Or(members), true) => Resolved::And(parts(members)?),
+        (Expr::Or(members), false) | (Expr::And(members), true) => Resolved::Or(parts(members)?),
+        (Expr::Cmp(comparison), _) => return comparison_of(comparison, lookup, negated),
+    })
+}
+
+fn comparison_of(
+    comparison: &Comparison,
+    lookup: &dyn Lookup,
+    negated: bool,
+) -> Result<Resolved, ResolveError> {
+    let field = comparison.field;
+    let relation = match negated {
+        true => comparison.relation.negated(),
+        false => comparison.relation,
+    };
+    let values = values(comparison, lookup)?;
+    let each = values
+        .iter()
+        .map(|int| one(field, relation, *int, lookup))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Equal to any of the constants, different from all of them; other relations have one constant.
+    let core = match relation {
+        Relation::Ne => Resolved::And(each),
+        _ => Resolved::Or(each),
+    };
+    Ok(match texts(field.symbol()).prerequisites.as_ref() {
+        None => core,
+        Some(implied) => Resolved::And(vec![expression(implied, lookup, false)?, core]),
+    })
+}
+
+/// The integers that a comparison names.
+fn values(comparison: &Comparison, lookup: &dyn Lookup) -> Result<Vec<Int>, ResolveError> {
+    let mut values = Vec::with_capacity(comparison.constants.len());
+    for constant in &comparison.constants {
+        match constant {
+            Constant::Int(int) => values.push(*int),
+            Constant::Str(name) => values.extend(lookup.port(name).map(Int::from)),
+            Constant::Template(name) => return Err(ResolveError::Template(name.clone())),
+            Constant::AddressSet(name) => {
+                let set = lookup.address_set(name);
+                let set = set.ok_or_else(|| ResolveError::AddressSet(name.clone()))?;
+                values.extend(set.iter().filter(|int| is_of_family(comparison.field, int)));
+            }
+            Constant::PortGroup(name) => {
+                let group = lookup.port_group(name);
+                let group = group.ok_or_else(|| ResolveError::PortGroup(name.clone()))?;
+                values.extend(group.iter().map(|key| Int::from(*key)));
+            }
+        }
+    }
+    Ok(values)
+}
+
+/// True when a member of an address set can be compared with the field: sets may hold addresses of several families.
+fn is_of_family(field: Field, int: &Int) -> bool {
+    let format = field.symbol().format();
+    let is_address = |f: Format| matches!(f, Format::Ip4 | Format::Ip6 | Format::Mac);
+    int.bits() <= u32::from(field.width())
+        && (!is_address(format) || !is_address(int.format) || format == int.format)
+}
+
+/// `field relation int`.
+fn one(
+    field: Field,
+    relation: Relation,
+    int: Int,
+    lookup: &dyn Lookup,
+) -> Result<Resolved, ResolveError> {
+    if let Some(predicate) = texts(field.symbol()).predicate.as_ref() {
+        let wanted = (int.value == 1) == (relation == Relation::Eq);
+        return expression(predicate, lookup, !wanted);
+    }
+    let alternatives = masked_values(relation, int.value, int.mask, field.width());
+    let segments = field.segments();
+    let partial = |(_, mask): &(u128, u128)| *mask != field.full_mask();
+    if alternatives.iter().any(partial) && segments.iter().any(|s| !s.base.maskable()) {
+        return Err(ResolveError::Nominal(field));
+    }
+    let terms = alternatives.into_iter().map(|(value, mask)| {
+        let terms = segments.iter().filter_map(|segment| {
+            let ones = u128::MAX >> (128 - u32::from(segment.width));
+            let mask = (mask >> segment.at & ones) << segment.lsb;
+            (mask != 0).then_some(Resolved::Term(Term {
+                base: segment.base,
+                mask,
+                value: (value >> segment.at & ones) << segment.lsb,
+            }))
+        });
+        match terms.collect::<Vec<_>>() {
+            none if none.is_empty() => Resolved::Const(true),
+            one if one.len() == 1 => one[0].clone(),
+            several => Resolved::And(several),
+        }
+    });
+    Ok(Resolved::Or(terms.collect()))
+}
+
+/// The texts that come with a symbol, parsed.
+pub(crate) struct Texts {
+    /// What it stands for, if it is a predicate.
+    pub predicate: Option<Expr>,
+    /// What its use implies.
+    pub prerequisites: Option<Expr>,
+}
+
+/// The parsed texts of a symbol.
+pub(crate) fn texts(symbol: Symbol) -> &'static Texts {
+    static TEXTS: OnceLock<Vec<Texts>> = OnceLock::new();
+    let parse =
+        |text: &str| Expr::parse(text).expect("a test parses all texts of the table of symbols");
+    let all = TEXTS.get_or_init(|| {
+        let texts = Symbol::ALL.iter().map(|symbol| Texts {
+            predicate: match symbol.kind() {
+                Kind::Predicate(text) => Some(parse(text)),
+                _ => None,
+            },
+            prerequisites: match symbol.prerequisites() {
+                "" => None,
+                text => Some(parse(text)),
+            },
+        });
+        texts.collect()
+    });
+    &all[symbol as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_texts_of_symbols_parse_and_none_is_circular() {
+        fn depth(expr: &Expr, left: usize) {
+            assert!(left > 0, "circular: {expr}");
+            expr.comparisons(&mut |c| {
+                let texts = texts(c.field.symbol());
+                for inner in [&texts.predicate, &texts.prerequisites]
+                    .into_iter()
+                    .flatten()
+                {
+                    depth(inner, left - 1);
+                }
+            });
+        }
+        for symbol in Symbol::ALL {
+            let texts = texts(*symbol);
+            for expr in [&texts.predicate, &texts.prerequisites]
+                .into_iter()
+                .flatten()
+            {
+                depth(expr, 10);
+            }
+        }
+    }
+}
