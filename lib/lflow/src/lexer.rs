@@ -229,10 +229,7 @@ fn prefix(text: &str, span: Range<usize>, len: u128, width: u32) -> Result<u128,
 fn unmasked(text: &str, at: usize) -> Result<(u128, Format, usize), ParseError> {
     let rest = &text[at..];
     let run = address_run(rest);
-    let digits = run
-        .bytes()
-        .take_while(|b| b.is_ascii_alphanumeric())
-        .count();
+    let digits = run.bytes().take_while(u8::is_ascii_alphanumeric).count();
     let wrong = |len: usize, message: &str| ParseError::new(text, at..at + len, message);
     match run.as_bytes().get(digits) {
         None => {

@@ -37,7 +37,7 @@ pub struct Actions(pub Vec<Action>);
 /// One thing to do with a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// `drop;`, only alone.
+    /// `drop;`, the last of a list: what was done so far comes to nothing.
     Drop,
     /// `output;`: to the egress pipeline, or there to the port.
     Output,

@@ -28,15 +28,7 @@ const MAX_QUEUE: u32 = 61_440;
 type Outcome<T> = Result<T, ParseError>;
 
 pub(super) fn parse(text: &str) -> Outcome<Actions> {
-    let mut cursor = Cursor::new(text)?;
-    if cursor.is_word("drop") && *cursor.peek_at(1) == Token::Sign(";") {
-        cursor.advance();
-        cursor.advance();
-        return match cursor.at_end() {
-            true => Ok(Actions(vec![Action::Drop])),
-            false => Err(cursor.expected("nothing after \"drop;\"")),
-        };
-    }
+    let cursor = Cursor::new(text)?;
     let mut parser = Parser {
         cursor,
         depth: 0,
@@ -46,6 +38,10 @@ pub(super) fn parse(text: &str) -> Outcome<Actions> {
     while !parser.cursor.at_end() {
         actions.push(parser.action()?);
         parser.cursor.expect(";")?;
+    }
+    // No actions at all are written as "drop;".
+    if actions.is_empty() {
+        actions.push(Action::Drop);
     }
     Ok(Actions(actions))
 }
@@ -262,11 +258,6 @@ impl Parser<'_> {
         self.cursor.expect("{")?;
         self.depth += 1;
         let mut actions = Vec::new();
-        if self.cursor.is_word("drop") {
-            return Err(self
-                .cursor
-                .error("\"drop\" has no place in a block: an empty block does nothing"));
-        }
         while !self.cursor.accept("}") {
             actions.push(self.action()?);
             self.cursor.expect(";")?;
@@ -320,6 +311,15 @@ impl Parser<'_> {
             read(self, &key, span)?;
         }
         Ok(())
+    }
+
+    /// `drop`, the last word on a packet.
+    fn drop(&mut self) -> Outcome<Action> {
+        let next = self.cursor.peek_at(1);
+        if self.cursor.is_sign(";") && !matches!(next, Token::End | Token::Sign("}")) {
+            return Err(self.cursor.error("\"drop\" must be the last action"));
+        }
+        Ok(Action::Drop)
     }
 
     fn next(&mut self) -> Outcome<Action> {
@@ -788,9 +788,10 @@ impl Parser<'_> {
 }
 
 type Reader = fn(&mut Parser<'_>) -> Outcome<Action>;
+type BoxedReader = Box<dyn Fn(&mut Parser<'_>) -> Outcome<Action>>;
 
 /// How an action with this name goes on.
-fn action_reader(word: &str) -> Option<Box<dyn Fn(&mut Parser<'_>) -> Outcome<Action>>> {
+fn action_reader(word: &str) -> Option<BoxedReader> {
     if let Some(transform) = Transform::named(word) {
         return Some(Box::new(move |p| {
             // Some are written without a block where there is nothing to change.
@@ -820,6 +821,7 @@ fn action_reader(word: &str) -> Option<Box<dyn Fn(&mut Parser<'_>) -> Outcome<Ac
         return Some(Box::new(move |p| p.balance(kind)));
     }
     let reader: Reader = match word {
+        "drop" => |p| p.drop(),
         "output" => |_| Ok(Action::Output),
         "next" => |p| p.next(),
         "push" => |p| Ok(Action::Push(p.one_field(false)?)),
@@ -865,13 +867,11 @@ mod tests {
         let got = match Actions::parse(text) {
             Ok(actions) => {
                 let printed = actions.to_string();
-                if printed != "drop;" {
-                    assert_eq!(
-                        Actions::parse(&printed).as_ref(),
-                        Ok(&actions),
-                        "{text} printed as {printed}"
-                    );
-                }
+                assert_eq!(
+                    Actions::parse(&printed).as_ref(),
+                    Ok(&actions),
+                    "{text} printed as {printed}"
+                );
                 printed
             }
             Err(error) => format!("{}: {}", error.column(), error.message),
@@ -976,7 +976,7 @@ mod tests {
         for (text, error) in [
             ("output", "7: expected \";\", but the text ends here"),
             ("outptu;", "1: unknown action \"outptu\""),
-            ("drop; next;", "7: expected nothing after \"drop;\""),
+            ("drop; next;", "5: \"drop\" must be the last action"),
             ("eth.type = 1;", "1: eth.type cannot be written"),
             (
                 "ip4.src = ip6.src;",
