@@ -7,7 +7,11 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`userdata`] | what a flow tells the agent beside the packet: an opcode and its arguments |
+//! | [`frame`] | an Ethernet frame taken apart, and put together again with checksums |
+//! | [`reply`] | ARP requests, neighbour advertisements, ICMP errors and TCP resets made of other packets |
 //! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
 
 pub mod dhcp4;
+pub mod frame;
+pub mod reply;
 pub mod userdata;

@@ -124,7 +124,7 @@ impl OptionType {
 
     /// RFC 3442: the length of the prefix, those bytes of the network that it covers, and the router.
     fn routes(self, values: &[OptionValue<'_>]) -> Result<Vec<u8>, OptionError> {
-        if values.is_empty() || values.len() % 2 != 0 {
+        if values.is_empty() || !values.len().is_multiple_of(2) {
             return Err(OptionError::Count {
                 ty: self,
                 count: values.len(),
