@@ -60,19 +60,7 @@ impl Capture {
 
     /// The packets heard so far, each as one line.
     pub fn heard(&self) -> Result<Vec<String>> {
-        let text = std::fs::read_to_string(&self.heard)?;
-        let mut packets: Vec<String> = Vec::new();
-        for line in text.lines() {
-            // What belongs to the packet above is indented.
-            match packets.last_mut() {
-                Some(packet) if line.starts_with([' ', '\t']) => {
-                    packet.push(' ');
-                    packet.push_str(line.trim());
-                }
-                _ => packets.push(line.to_owned()),
-            }
-        }
-        Ok(packets)
+        Ok(packets(&std::fs::read_to_string(&self.heard)?))
     }
 
     /// Waits for a packet whose description holds all of `parts`.
@@ -97,5 +85,38 @@ impl Drop for Capture {
         if let Err(error) = ended {
             eprintln!("cannot end tcpdump on {}: {error}", self.device);
         }
+    }
+}
+
+/// The packets that `tcpdump` has printed, each as one line.
+fn packets(text: &str) -> Vec<String> {
+    let mut packets: Vec<String> = Vec::new();
+    for line in text.lines() {
+        // A packet begins with its time, 08:06:24.491; what is below belongs to it.
+        let begins = line.get(2..3) == Some(":") && line.get(8..9) == Some(".");
+        match packets.last_mut() {
+            Some(packet) if !begins => {
+                packet.push(' ');
+                packet.push_str(line.trim());
+            }
+            _ => packets.push(line.to_owned()),
+        }
+    }
+    packets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_packet_carries_belongs_to_it() {
+        let text = "08:06:24.491757 a > b, VXLAN, vni 4097\n02:ac:10:ff:01:30 > c, length 98: (tos 0x0)\n    1.2.3.4 > 1.2.3.5: ICMP\n08:06:25.491757 next\n";
+        let heard = packets(text);
+        assert_eq!(heard.len(), 2);
+        assert!(
+            heard[0].contains("vni 4097") && heard[0].contains("1.2.3.4"),
+            "{heard:?}"
+        );
     }
 }

@@ -4,9 +4,9 @@
 //! deleted, the containers are down; when it is there again, they are up, without anybody having touched them; and
 //! when the host appears on another chassis, all of them are there.
 
-use tests::guest::DhcpClient;
+use tests::guest::{DhcpClient, Guest};
 use tests::implementation::Plan;
-use tests::lab::{CONTAINER_HOST, MEMBERS, Member};
+use tests::lab::{CHASSIS, CONTAINER_HOST, MEMBERS, Member, SWITCH};
 use tests::story::story;
 
 #[test]
@@ -63,6 +63,34 @@ fn a_host_that_moves_takes_its_containers_along() {
         }
         lab.ping_all()?;
         Ok(())
+    });
+}
+
+#[test]
+fn a_container_without_a_tag_is_given_one() {
+    story(Plan::under_test(), |lab| {
+        let (port, mac) = ("dmz-c53", "02:ac:10:ff:01:36");
+        lab.rig
+            .nb(&["lsp-add", SWITCH, port, CONTAINER_HOST, "0"])?;
+        lab.rig
+            .nb(&["lsp-set-addresses", port, &format!("{mac} 172.16.255.136")])?;
+        lab.rig.nb(&["--wait=sb", "sync"])?;
+        let tag: u16 = lab.rig.nb(&["lsp-get-tag", port])?.trim().parse()?;
+        assert!(![0, 51, 52].contains(&tag), "the tag {tag} was chosen");
+
+        let guest = Guest::new(&lab.rig, "c53", mac)?;
+        guest.plug(
+            lab.rig.chassis(CHASSIS[0])?,
+            "br-vm5",
+            &[["Port", &format!("tag={tag}")]],
+        )?;
+        guest
+            .namespace()
+            .ip(&["address", "add", "172.16.255.136/26", "dev", "c53"])?;
+        lab.rig
+            .nb(&["wait-until", "Logical_Switch_Port", port, "up=true"])?;
+        lab.address_all()?;
+        guest.ping(MEMBERS[1].address).map(drop)
     });
 }
 

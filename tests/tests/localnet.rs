@@ -1,0 +1,118 @@
+//! A localnet port joins a logical switch to a network outside: packets go out as they are, or in a VLAN, and not
+//! through tunnels.
+//!
+//! The bridge mappings of both chassis say that the network is behind `br-phys`, so that two guests on different
+//! chassis reach each other over the bare underlay, where their packets are seen with the VLAN of the port.
+
+use anyhow::Result;
+use tests::capture::Capture;
+use tests::guest::Guest;
+use tests::implementation::Plan;
+use tests::lab::{CHASSIS, Lab};
+use tests::story::story;
+
+/// The switch's guests: port, MAC address and IP address, one for each chassis.
+const GUESTS: [[&str; 3]; 2] = [
+    ["ext-a", "02:ac:10:fe:00:01", "10.9.0.1"],
+    ["ext-b", "02:ac:10:fe:00:02", "10.9.0.2"],
+];
+
+#[test]
+fn packets_leave_through_a_localnet_port_with_its_vlan() {
+    story(Plan::under_test(), |lab| {
+        let [a, _b] = describe(lab)?;
+        lab.rig
+            .nb(&["set", "Logical_Switch_Port", "ext-net", "tag_request=100"])?;
+        let wire = Capture::start(
+            lab.rig.namespace(),
+            "underlay",
+            "vlan 100 or udp port 6081",
+            lab.rig.dir(),
+        )?;
+        a.ping("10.9.0.2".parse()?)?;
+        wire.wait_for(&["vlan 100", "10.9.0.1 > 10.9.0.2: ICMP echo request"])?;
+        wire.wait_for(&["vlan 100", "10.9.0.2 > 10.9.0.1: ICMP echo reply"])?;
+        let tunnelled = wire
+            .heard()?
+            .into_iter()
+            .find(|packet| packet.contains("Geneve") && packet.contains("10.9.0"));
+        assert_eq!(
+            tunnelled, None,
+            "what belongs to the localnet port went through the tunnel"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn packets_leave_through_a_localnet_port_as_they_are() {
+    story(Plan::under_test(), |lab| {
+        let [_a, b] = describe(lab)?;
+        let wire = Capture::start(
+            lab.rig.namespace(),
+            "underlay",
+            "icmp and not vlan",
+            lab.rig.dir(),
+        )?;
+        b.ping("10.9.0.1".parse()?)?;
+        wire.wait_for(&["10.9.0.2 > 10.9.0.1: ICMP echo request"])
+            .map(drop)
+    });
+}
+
+/// A switch with a localnet port, and a guest of it on each chassis.
+fn describe(lab: &Lab) -> Result<[Guest; 2]> {
+    lab.rig.nb(&["ls-add", "ext"])?;
+    let net = [
+        "lsp-add",
+        "ext",
+        "ext-net",
+        "--",
+        "lsp-set-type",
+        "ext-net",
+        "localnet",
+    ];
+    let more = [
+        "--",
+        "lsp-set-addresses",
+        "ext-net",
+        "unknown",
+        "--",
+        "lsp-set-options",
+        "ext-net",
+        "network_name=phys",
+    ];
+    lab.rig.nb(&[&net[..], &more].concat())?;
+    let mut guests = Vec::new();
+    for ([port, mac, address], chassis) in GUESTS.iter().zip(CHASSIS) {
+        let chassis = lab.rig.chassis(chassis)?;
+        chassis.vsctl(&[
+            "set",
+            "Open_vSwitch",
+            ".",
+            "external_ids:ovn-bridge-mappings=phys:br-phys",
+        ])?;
+        lab.rig.nb(&[
+            "lsp-add",
+            "ext",
+            port,
+            "--",
+            "lsp-set-addresses",
+            port,
+            &format!("{mac} {address}"),
+        ])?;
+        let guest = Guest::new(&lab.rig, port, mac)?;
+        guest.plug(
+            chassis,
+            "br-int",
+            &[["Interface", &format!("external_ids:iface-id={port}")]],
+        )?;
+        guest
+            .namespace()
+            .ip(&["address", "add", &format!("{address}/24"), "dev", port])?;
+        lab.rig
+            .nb(&["wait-until", "Logical_Switch_Port", port, "up=true"])?;
+        guests.push(guest);
+    }
+    Ok(guests.try_into().expect("as many guests as chassis"))
+}
