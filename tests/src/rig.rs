@@ -15,7 +15,7 @@ use crate::chassis::{Chassis, Settings};
 use crate::implementation::{Database, Plan, Side, start_northd};
 use crate::namespace::{self, Namespace};
 use crate::process::Daemon;
-use crate::run::Run;
+use crate::run::{Run, search_path};
 
 /// With what the names of all namespaces of all rigs begin.
 const PREFIX: &str = "wf";
@@ -283,13 +283,11 @@ pub fn check_requirements() -> Result<()> {
     Ok(())
 }
 
-/// Where a program is, along `PATH` and the folders of system programs.
+/// Where a program is.
 pub fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    let path = search_path();
+    let mut files = std::env::split_paths(&path).map(|folder| folder.join(name));
+    files.find(|file| file.is_file())
 }
 
 /// A rig's folder, deleted when dropped: after everything else, for it is the last field of [`Rig`].

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ impl Run {
     /// The command, bounded by coreutils' `timeout`, for a caller that wants more than its output.
     pub fn bounded_command(&self) -> Command {
         let mut command = Command::new("timeout");
+        command.env("PATH", search_path());
         command
             .arg("--kill-after=2")
             .arg(format!("{}", self.limit.as_secs_f64()));
@@ -107,6 +109,7 @@ impl Run {
         let mut argv = self.full_argv().into_iter();
         let program = argv.next().expect("a Run has at least its program");
         let mut command = Command::new(program);
+        command.env("PATH", search_path());
         command
             .args(argv)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -159,6 +162,14 @@ pub fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// Where programs are looked for: along `PATH`, and where those of the system are, which not everybody's `PATH` names.
+pub fn search_path() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    // A folder whose name holds a colon cannot come out of a path.
+    std::env::join_paths(std::env::split_paths(&path).chain(system)).unwrap_or(path)
 }
 
 fn complaint(output: &Output) -> String {
