@@ -119,7 +119,7 @@ impl Adaptation {
         }
         match &mut operation {
             Operation::Insert { row, .. } => {
-                row.retain(|(column, _)| self.has_index(table, *column))
+                row.retain(|(column, _)| self.has_index(table, *column));
             }
             Operation::Select {
                 condition, columns, ..

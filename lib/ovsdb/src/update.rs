@@ -127,11 +127,11 @@ pub enum RowUpdate {
 }
 
 impl RowUpdate {
-    /// What becomes of a row of `table`, given what it was. `None` for `old` and a [`RowUpdate::Modify`] is a row that
-    /// was never told of: the difference then applies to defaults.
-    pub fn apply(&self, table: &TableSchema, old: Option<&Row>) -> Option<Row> {
-        let overlay = |base: Row, columns: &SparseRow| {
-            let mut row = base;
+    /// What becomes of a row, given what it was and a row of defaults. `None` for `old` and a [`RowUpdate::Modify`] is a
+    /// row that was never told of: the difference then applies to defaults.
+    pub fn apply(&self, defaults: &Row, old: Option<&Row>) -> Option<Row> {
+        let overlay = |base: &Row, columns: &SparseRow| {
+            let mut row = base.clone();
             for (column, datum) in columns {
                 if let ColumnRef::Column(index) = column {
                     row.set(*index, datum.clone());
@@ -139,17 +139,15 @@ impl RowUpdate {
             }
             row
         };
-        let base = || old.map_or_else(|| Row::default_for(table), Row::clone);
+        let base = old.unwrap_or(defaults);
         match self {
-            Self::Initial(columns) | Self::Insert(columns) => {
-                Some(overlay(Row::default_for(table), columns))
-            }
+            Self::Initial(columns) | Self::Insert(columns) => Some(overlay(defaults, columns)),
             Self::Delete | Self::Replace { new: None, .. } => None,
             Self::Replace {
                 new: Some(columns), ..
-            } => Some(overlay(base(), columns)),
+            } => Some(overlay(base, columns)),
             Self::Modify(deltas) => {
-                let mut row = base();
+                let mut row = base.clone();
                 for (column, delta) in deltas {
                     if let ColumnRef::Column(index) = column {
                         let datum = delta.apply(row.get(*index));
@@ -645,7 +643,8 @@ mod tests {
         ))
         .unwrap();
         let (_, update) = &insert.tables[0].1[0];
-        let row = update.apply(table, None).unwrap();
+        let defaults = Row::default_for(table);
+        let row = update.apply(&defaults, None).unwrap();
         assert_eq!(row.get(0), &Datum::from("y"));
         assert_eq!(
             (row.get(1), row.get(2)),
@@ -656,7 +655,10 @@ mod tests {
             "{{\"A\":{{\"{uuid}\":{{\"modify\":{{\"set\":2}}}}}}}}"
         ))
         .unwrap();
-        let row = modify.tables[0].1[0].1.apply(table, Some(&row)).unwrap();
+        let row = modify.tables[0].1[0]
+            .1
+            .apply(&defaults, Some(&row))
+            .unwrap();
         assert_eq!(row.get(3), &Datum::from(2));
         for wrong in [
             "[]",

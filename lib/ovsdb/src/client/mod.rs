@@ -253,7 +253,7 @@ impl Session {
         while let Some(frame) = framer.next_frame()? {
             match Message::parse(frame)? {
                 Message::Request { id, method, params } => {
-                    self.handle_request(&id, &method, params)
+                    self.handle_request(&id, &method, params);
                 }
                 Message::Notification { method, params } => {
                     self.handle_notification(&method, params)?;

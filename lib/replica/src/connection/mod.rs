@@ -1,0 +1,298 @@
+//! The task that keeps a replica connected: the only part of this crate that does I/O.
+
+mod ovsdb_session;
+mod stream;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use ovsdb::operation::Operation;
+use ovsdb::{Condition, Remote};
+use tokio::sync::mpsc;
+
+use crate::core::{Command, Core};
+use crate::error::TransactError;
+use crate::event::Event;
+use crate::spec::Spec;
+
+/// Starts a replica. Its events go to `sender`, each as `wrap` makes of it, so that several replicas can share a
+/// channel. It ends when the handle is dropped or the channel's other end is.
+///
+/// Must be called within a tokio runtime.
+pub fn spawn<E, W>(spec: Spec, sender: mpsc::Sender<E>, wrap: W) -> Handle
+where
+    E: Send + 'static,
+    W: Fn(Event) -> E + Send + 'static,
+{
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let status = Arc::new(Mutex::new(Status::default()));
+    let mut link = Link {
+        core: Core::new(spec),
+        commands: receiver,
+        status: status.clone(),
+        out: Out { sender, wrap },
+    };
+    tokio::spawn(async move {
+        let Closed = link.run().await;
+    });
+    Handle { commands, status }
+}
+
+/// What the owner of a replica asks of it.
+///
+/// Nothing here waits. Transactions are few compared with what a replica can send, and the owner knows how many are
+/// unanswered; past a limit they are refused by [`Event::TransactReply`].
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    status: Arc<Mutex<Status>>,
+}
+
+/// Where a replica stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// How far the connection is.
+    pub state: State,
+    /// Where the connection is or will be.
+    pub remote: Option<Remote>,
+    /// Why the last connection or attempt ended.
+    pub last_error: Option<String>,
+    /// How many connections were made.
+    pub connections: u64,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// There is none; the next attempt comes after a pause.
+    #[default]
+    Waiting,
+    /// There will be one soon.
+    Connecting,
+    /// There is one, and the contents are on their way.
+    Loading,
+    /// The owner is told of changes as they come.
+    Live,
+}
+
+impl State {
+    /// As in the `connection-status` of daemons: `connected` or `not connected`.
+    pub fn is_connected(self) -> bool {
+        matches!(self, Self::Loading | Self::Live)
+    }
+}
+
+impl Handle {
+    /// Executes operations as one transaction. [`Event::TransactReply`] with the same `id` comes exactly once.
+    pub fn transact(&self, id: u64, operations: Vec<Operation>) {
+        self.command(Command::Transact { id, operations });
+    }
+
+    /// Changes which rows of a table are told of. [`Event::ConditionsInEffect`] comes when this is in effect.
+    pub fn set_condition(&self, table: usize, condition: Condition) {
+        self.set_conditions([(table, condition)]);
+    }
+
+    /// Changes which rows of several tables are told of, at once.
+    pub fn set_conditions(&self, conditions: impl IntoIterator<Item = (usize, Condition)>) {
+        self.command(Command::SetConditions(conditions.into_iter().collect()));
+    }
+
+    /// Takes another list of remotes. A connection to one that is in it stays.
+    pub fn set_remotes(&self, remotes: Vec<Remote>) {
+        self.command(Command::SetRemotes(remotes));
+    }
+
+    /// Gives up the connection and makes a new one at once.
+    pub fn force_reconnect(&self) {
+        self.command(Command::Reconnect);
+    }
+
+    /// Where the replica stands.
+    pub fn status(&self) -> Status {
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn command(&self, command: Command) {
+        // The task has ended if nobody receives; then the owner's channel is gone too, and there is nobody to tell.
+        let _ = self.commands.send(command);
+    }
+}
+
+/// The owner is gone.
+struct Closed;
+
+/// The owner's channel.
+struct Out<E, W> {
+    sender: mpsc::Sender<E>,
+    wrap: W,
+}
+
+/// Everything that outlives a connection.
+struct Link<E, W> {
+    core: Core,
+    commands: mpsc::UnboundedReceiver<Command>,
+    status: Arc<Mutex<Status>>,
+    out: Out<E, W>,
+}
+
+/// Why a connection ended.
+enum End {
+    Closed,
+    Lost {
+        reason: String,
+        conditions_in_effect: bool,
+    },
+}
+
+impl From<Closed> for End {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl<E, W> Link<E, W>
+where
+    E: Send + 'static,
+    W: Fn(Event) -> E + Send + 'static,
+{
+    /// One attempt after the other.
+    async fn run(&mut self) -> Closed {
+        loop {
+            let remote = match self.pause().await {
+                Ok(remote) => remote,
+                Err(closed) => return closed,
+            };
+            match self.attempt(&remote).await {
+                End::Closed => return Closed,
+                End::Lost {
+                    reason,
+                    conditions_in_effect,
+                } => {
+                    tracing::info!("{remote}: {reason}");
+                    self.set_status(|status| {
+                        status.state = State::Waiting;
+                        status.last_error = Some(reason.clone());
+                    });
+                    self.core
+                        .disconnected(Instant::now(), &remote, reason, conditions_in_effect);
+                }
+            }
+        }
+    }
+
+    /// Waits until the next attempt is due.
+    async fn pause(&mut self) -> Result<Remote, Closed> {
+        loop {
+            let attempt = self.core.next_attempt();
+            self.set_status(|status| {
+                status.remote = attempt.as_ref().map(|(remote, _)| remote.clone())
+            });
+            let at = match attempt {
+                Some((remote, at))
+                    if !self.core.has_events() && at.is_none_or(|at| at <= Instant::now()) =>
+                {
+                    return Ok(remote);
+                }
+                Some((_, at)) => at,
+                None => None,
+            };
+            let due = async {
+                match at {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due, if !self.core.has_events() => {}
+                told = self.out.reserve(), if self.core.has_events() => self.tell(told?),
+                command = self.commands.recv() => self.offline_command(command)?,
+                () = self.out.sender.closed() => return Err(Closed),
+            }
+        }
+    }
+
+    async fn attempt(&mut self, remote: &Remote) -> End {
+        tracing::info!("{remote}: connecting...");
+        self.set_status(|status| status.state = State::Connecting);
+        let tls = self.core.spec().tls.clone();
+        let connecting = stream::connect(remote, tls.as_ref());
+        tokio::pin!(connecting);
+        let stream = loop {
+            tokio::select! {
+                result = &mut connecting => match result {
+                    Ok(stream) => break stream,
+                    Err(error) => return End::Lost {
+                        reason: format!("connection attempt failed ({error})"),
+                        conditions_in_effect: true,
+                    },
+                },
+                command = self.commands.recv() => {
+                    let changed = self.core.spec().remotes.clone();
+                    if self.offline_command(command).is_err() {
+                        return End::Closed;
+                    }
+                    if self.core.spec().remotes != changed {
+                        return End::Lost {
+                            reason: "the remotes were changed".to_owned(),
+                            conditions_in_effect: true,
+                        };
+                    }
+                }
+                () = self.out.sender.closed() => return End::Closed,
+            }
+        };
+        tracing::info!("{remote}: connected");
+        self.set_status(|status| {
+            status.state = State::Loading;
+            status.connections += 1;
+        });
+        self.core.connected(remote);
+        self.converse(remote, stream).await
+    }
+
+    /// A command while there is no session.
+    fn offline_command(&mut self, command: Option<Command>) -> Result<(), Closed> {
+        match command.ok_or(Closed)? {
+            Command::Transact { id, .. } => {
+                self.core
+                    .transaction_sent(id, Err(TransactError::NotConnected));
+            }
+            Command::SetConditions(conditions) => {
+                self.core.set_conditions(conditions, false);
+            }
+            Command::SetRemotes(remotes) => {
+                self.core.set_remotes(remotes, None);
+            }
+            Command::Reconnect => self.core.hurry(),
+        }
+        Ok(())
+    }
+
+    /// Hands the next event to the owner.
+    fn tell(&mut self, permit: mpsc::OwnedPermit<E>) {
+        if let Some(event) = self.core.next_event() {
+            if event == Event::Synced {
+                self.set_status(|status| status.state = State::Live);
+            }
+            permit.send((self.out.wrap)(event));
+        }
+    }
+
+    fn set_status(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl<E: Send + 'static, W> Out<E, W> {
+    /// Waits for room in the owner's channel.
+    fn reserve(
+        &self,
+    ) -> impl Future<Output = Result<mpsc::OwnedPermit<E>, Closed>> + Send + use<E, W> {
+        let sender = self.sender.clone();
+        async move { sender.reserve_owned().await.map_err(|_| Closed) }
+    }
+}

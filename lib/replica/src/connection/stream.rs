@@ -1,0 +1,77 @@
+//! A byte stream to a remote.
+
+use std::io;
+use std::time::Duration;
+
+use ovsdb::Remote;
+use ovsdb::remote::Security;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use crate::tls::{Tls, TlsError};
+
+/// How long a connection may take to stand.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A stream in both directions.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("{}", brief(.0))]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    #[error("no answer within {} seconds", TIMEOUT.as_secs())]
+    Timeout,
+}
+
+/// Connects to a remote.
+pub(super) async fn connect(
+    remote: &Remote,
+    tls: Option<&Tls>,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    match tokio::time::timeout(TIMEOUT, connect_patiently(remote, tls)).await {
+        Ok(result) => result,
+        Err(_) => Err(ConnectError::Timeout),
+    }
+}
+
+async fn connect_patiently(
+    remote: &Remote,
+    tls: Option<&Tls>,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    match remote {
+        Remote::Unix { path, .. } => Ok(Box::new(UnixStream::connect(path).await?)),
+        Remote::Tcp {
+            security,
+            host,
+            port,
+            ..
+        } => {
+            let stream = TcpStream::connect((&**host, *port)).await?;
+            stream.set_nodelay(true)?;
+            if *security == Security::Plain {
+                return Ok(Box::new(stream));
+            }
+            let config = tls.ok_or(TlsError::Missing)?.client_config()?;
+            let name = ServerName::try_from(host.to_string())
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            let stream = TlsConnector::from(config).connect(name, stream).await?;
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+/// The system's text for an error, without its number.
+fn brief(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}
