@@ -57,7 +57,7 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let (sender, events) = mpsc::channel(QUEUE);
         let attempts = spec.remotes.len();
-        let tables = Tables::new(spec.schema.clone());
+        let tables = Tables::new(&spec.schema);
         let mut client = Self {
             handle: spawn(spec, sender, |event| event),
             events,
@@ -147,7 +147,9 @@ impl Client {
             Event::Synced => self.synced = true,
             Event::Disconnected { .. } => self.synced = false,
             Event::Lock(owned) => self.owns_lock = *owned,
-            Event::Connected { .. } | Event::ConditionsInEffect | Event::TransactReply { .. } => {}
+            Event::Connected { .. }
+            | Event::ConditionsInEffect(_)
+            | Event::TransactReply { .. } => {}
         }
         Ok(event)
     }

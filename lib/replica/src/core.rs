@@ -43,6 +43,9 @@ pub(crate) struct Core {
     /// Transactions that were sent and not answered.
     outstanding: FxHashSet<u64>,
     has_lock: bool,
+    /// The number of the last change of conditions, and of the last that the owner was told is in effect.
+    conditions: u64,
+    conditions_told: u64,
     /// When the contents of the current session came.
     live_since: Option<Instant>,
     /// The remote to try next, an index into the spec's.
@@ -69,6 +72,8 @@ impl Core {
             events: VecDeque::new(),
             outstanding: FxHashSet::default(),
             has_lock: false,
+            conditions: 0,
+            conditions_told: 0,
             live_since: None,
             next_remote: 0,
             failures: 0,
@@ -196,9 +201,11 @@ impl Core {
     /// Notes new conditions and gives those that are new to a session.
     pub(crate) fn set_conditions(
         &mut self,
+        number: u64,
         conditions: Vec<(usize, Condition)>,
         in_session: bool,
     ) -> Vec<(usize, Condition)> {
+        self.conditions = number;
         let mut changed = Vec::new();
         for (table, condition) in conditions {
             let known = self.spec.tables.iter_mut().find(|spec| spec.table == table);
@@ -209,13 +216,19 @@ impl Core {
                 changed.push((table, condition));
             }
         }
-        if in_session && changed.is_empty() {
-            self.events.push_back(Event::ConditionsInEffect);
-        }
         if !in_session && !changed.is_empty() {
             self.forget_transaction();
         }
         changed
+    }
+
+    /// The session knows of no change of conditions that the server has not made.
+    pub(crate) fn conditions_in_effect(&mut self) {
+        if self.conditions_told < self.conditions {
+            self.conditions_told = self.conditions;
+            self.events
+                .push_back(Event::ConditionsInEffect(self.conditions));
+        }
     }
 
     /// A transaction was sent, or could not be.
@@ -265,7 +278,7 @@ impl Core {
                 self.live_since = Some(now);
                 self.events.push_back(Event::Synced);
                 if conditions_in_effect {
-                    self.events.push_back(Event::ConditionsInEffect);
+                    self.conditions_in_effect();
                 }
             }
             client::Event::Updates {
@@ -279,7 +292,7 @@ impl Core {
                 result?;
                 self.last_transaction = last_transaction;
             }
-            client::Event::Conditions => self.events.push_back(Event::ConditionsInEffect),
+            client::Event::Conditions => self.conditions_in_effect(),
             client::Event::Lock(owned) => {
                 if self.has_lock != owned {
                     self.has_lock = owned;
@@ -380,7 +393,10 @@ pub(crate) fn not_sent(error: Error) -> TransactError {
 #[derive(Debug)]
 pub(crate) enum Command {
     Transact { id: u64, operations: Vec<Operation> },
-    SetConditions(Vec<(usize, Condition)>),
+    SetConditions(u64, Vec<(usize, Condition)>),
     SetRemotes(Vec<Remote>),
     Reconnect,
 }
+
+#[cfg(test)]
+mod tests;

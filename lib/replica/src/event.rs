@@ -25,8 +25,9 @@ pub enum Event {
     Changes(Vec<RowChange>),
     /// The changes so far are what the server has: after each connection once.
     Synced,
-    /// The conditions that were set so far are in effect, and what they brought has been told.
-    ConditionsInEffect,
+    /// The conditions are in effect that [`Handle::set_conditions`](crate::Handle::set_conditions) gave this number, and
+    /// all before it, and what they brought has been told.
+    ConditionsInEffect(u64),
     /// Whether the lock is ours now. Without a connection it never is.
     Lock(bool),
     /// A transaction is done.

@@ -29,7 +29,7 @@ struct Index {
 
 impl Tables {
     /// No rows, and an index for every index of the schema.
-    pub fn new(schema: Arc<DatabaseSchema>) -> Self {
+    pub fn new(schema: &Arc<DatabaseSchema>) -> Self {
         let mut tables = Self::without_indexes(schema.clone());
         for (table, schema) in schema.tables.iter().enumerate() {
             for columns in &schema.indexes {
@@ -219,7 +219,7 @@ mod tests {
         let json = json!({"name": "T", "tables": {"A": {"indexes": [["name"]], "columns": {
             "level": {"type": "integer"}, "name": {"type": "string"}}}}});
         let schema = Arc::new(DatabaseSchema::from_json(&json).unwrap());
-        let mut tables = Tables::new(schema);
+        let mut tables = Tables::new(&schema);
         let set = |tables: &mut Tables, id: u128, new: Option<(i64, &str)>| {
             let new = new.map(|(level, name)| Arc::new(Row::new(vec![level.into(), name.into()])));
             let uuid = Uuid::from_u128(id);

@@ -35,7 +35,11 @@ where
     tokio::spawn(async move {
         let Closed = link.run().await;
     });
-    Handle { commands, status }
+    Handle {
+        commands,
+        status,
+        conditions: Arc::default(),
+    }
 }
 
 /// What the owner of a replica asks of it.
@@ -46,6 +50,8 @@ where
 pub struct Handle {
     commands: mpsc::UnboundedSender<Command>,
     status: Arc<Mutex<Status>>,
+    /// The number of the last change of conditions.
+    conditions: Arc<Mutex<u64>>,
 }
 
 /// Where a replica stands.
@@ -88,14 +94,23 @@ impl Handle {
         self.command(Command::Transact { id, operations });
     }
 
-    /// Changes which rows of a table are told of. [`Event::ConditionsInEffect`] comes when this is in effect.
-    pub fn set_condition(&self, table: usize, condition: Condition) {
-        self.set_conditions([(table, condition)]);
+    /// Changes which rows of a table are told of. [`Event::ConditionsInEffect`] comes with the number returned, or a
+    /// later one, when this is in effect.
+    pub fn set_condition(&self, table: usize, condition: Condition) -> u64 {
+        self.set_conditions([(table, condition)])
     }
 
-    /// Changes which rows of several tables are told of, at once.
-    pub fn set_conditions(&self, conditions: impl IntoIterator<Item = (usize, Condition)>) {
-        self.command(Command::SetConditions(conditions.into_iter().collect()));
+    /// Changes which rows of several tables are told of, at once; else as [`Handle::set_condition`].
+    pub fn set_conditions(&self, conditions: impl IntoIterator<Item = (usize, Condition)>) -> u64 {
+        let conditions = conditions.into_iter().collect();
+        // Numbers have to be in the order of the commands.
+        let mut number = self
+            .conditions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *number += 1;
+        self.command(Command::SetConditions(*number, conditions));
+        *number
     }
 
     /// Takes another list of remotes. A connection to one that is in it stays.
@@ -189,7 +204,7 @@ where
         loop {
             let attempt = self.core.next_attempt();
             self.set_status(|status| {
-                status.remote = attempt.as_ref().map(|(remote, _)| remote.clone())
+                status.remote = attempt.as_ref().map(|(remote, _)| remote.clone());
             });
             let at = match attempt {
                 Some((remote, at))
@@ -261,8 +276,8 @@ where
                 self.core
                     .transaction_sent(id, Err(TransactError::NotConnected));
             }
-            Command::SetConditions(conditions) => {
-                self.core.set_conditions(conditions, false);
+            Command::SetConditions(number, conditions) => {
+                self.core.set_conditions(number, conditions, false);
             }
             Command::SetRemotes(remotes) => {
                 self.core.set_remotes(remotes, None);

@@ -105,9 +105,12 @@ where
                 let sent = session.transact(id, &operations).map_err(not_sent);
                 self.core.transaction_sent(id, sent);
             }
-            Command::SetConditions(conditions) => {
-                let changed = self.core.set_conditions(conditions, true);
+            Command::SetConditions(number, conditions) => {
+                let changed = self.core.set_conditions(number, conditions, true);
                 session.set_conditions(changed);
+                if session.is_live() && session.conditions_in_effect() {
+                    self.core.conditions_in_effect();
+                }
             }
             Command::SetRemotes(remotes) => {
                 if self.core.set_remotes(remotes, Some(remote)) {
