@@ -99,6 +99,7 @@ impl Adaptation {
                 .filter(|monitored| self.has(table, monitored.column))
                 .copied()
                 .collect(),
+            select: monitor.select,
             condition: self.condition(table, &monitor.condition),
         })
     }

@@ -75,6 +75,14 @@ impl Select {
         modify: true,
     };
 
+    /// For no event.
+    const NONE: Self = Self {
+        initial: false,
+        insert: false,
+        delete: false,
+        modify: false,
+    };
+
     fn from_json(json: Option<&Value>) -> Result<Self, Error> {
         let Some(json) = json else {
             return Ok(Self::ALL);
@@ -129,6 +137,9 @@ pub struct TableMonitor {
     pub table: usize,
     /// The columns, sorted, each once.
     pub columns: Vec<MonitoredColumn>,
+    /// The events of which a row is told at all: those of some part of the request. A part without columns is about
+    /// the rows' coming and going alone.
+    pub select: Select,
     /// The rows.
     pub condition: Condition,
 }
@@ -152,21 +163,9 @@ impl TableMonitor {
         Self {
             table,
             columns,
+            select: Select::ALL,
             condition,
         }
-    }
-
-    /// The events for which some column is shown.
-    pub fn select(&self) -> Select {
-        const NONE: Select = Select {
-            initial: false,
-            insert: false,
-            delete: false,
-            modify: false,
-        };
-        self.columns
-            .iter()
-            .fold(NONE, |select, column| select.or(column.select))
     }
 
     /// What the answer to the request says of a row that is there. `None` if it says nothing of it.
@@ -177,7 +176,7 @@ impl TableMonitor {
         uuid: Uuid,
         row: &Row,
     ) -> Option<RowUpdate> {
-        if !self.select().initial || !self.condition.holds(uuid, row) {
+        if !self.select.initial || !self.condition.holds(uuid, row) {
             return None;
         }
         Some(match version {
@@ -235,7 +234,7 @@ impl TableMonitor {
         old: Option<&Row>,
         new: Option<&Row>,
     ) -> Option<RowUpdate> {
-        let select = self.select();
+        let select = self.select;
         let v1 = version == MonitorVersion::V1;
         match (old, new) {
             (None, None) => None,
@@ -341,6 +340,7 @@ impl TableMonitor {
             .as_array()
             .map_or(std::slice::from_ref(json), Vec::as_slice);
         let mut columns: Vec<MonitoredColumn> = Vec::new();
+        let mut told = Select::NONE;
         let mut clauses = Vec::new();
         for part in parts {
             let fields = part
@@ -352,6 +352,7 @@ impl TableMonitor {
             };
             check_members(fields, allowed, part)?;
             let select = Select::from_json(fields.get("select"))?;
+            told = told.or(select);
             for column in columns_of(schema, fields)? {
                 if columns.iter().any(|other| other.column == column) {
                     return Err(Error::syntax(format!(
@@ -372,6 +373,7 @@ impl TableMonitor {
         Ok(Self {
             table,
             columns,
+            select: told,
             condition: Condition::any(clauses),
         })
     }
@@ -459,7 +461,7 @@ impl MonitorSpec {
     {
         let mut updates = TableUpdates::default();
         for monitor in &self.tables {
-            if !monitor.select().initial {
+            if !monitor.select.initial {
                 continue;
             }
             let table = &schema.tables[monitor.table];
@@ -569,6 +571,9 @@ fn parts_to_json(version: MonitorVersion, table: &TableSchema, monitor: &TableMo
             Some((_, names)) => names.push(name),
             None => choices.push((monitored.select, vec![name])),
         }
+    }
+    if choices.is_empty() {
+        choices.push((monitor.select, Vec::new()));
     }
     let part = |(select, names): (Select, Vec<&str>)| {
         let mut part = json!({"columns": names});
@@ -695,6 +700,28 @@ mod tests {
             Some(b.clone()),
             &json!({
             "old": {"tags": ["set", [1, 2]]}, "new": {"tags": ["set", [2, 3]]}}),
+        );
+        let rows_only = json!([{"columns": []}]);
+        check(
+            &rows_only,
+            V1,
+            Some(a.clone()),
+            Some(b.clone()),
+            &Value::Null,
+        );
+        check(
+            &rows_only,
+            V2,
+            None,
+            Some(b.clone()),
+            &json!({"insert": {}}),
+        );
+        check(
+            &rows_only,
+            V2,
+            Some(b.clone()),
+            None,
+            &json!({"delete": null}),
         );
         check(&quiet, V1, Some(a), None, &json!({"old": {"name": "a"}}));
         check(&quiet, V2, None, Some(b), &json!({"insert": {"name": "b"}}));

@@ -1,1 +1,25 @@
 //! The replicated store: raft-rs over the table engine, storage, monitors, server shell.
+//!
+//! ```text
+//!  clients ── server/ ── Event ──▶ core ── Effects ──▶ server/ ── clients
+//!                                  │ ▲
+//!                     raft/ (order)│ │Persisted
+//!                                  ▼ │
+//!                                disk thread ── storage/
+//! ```
+
+pub mod codec;
+pub mod committed;
+pub mod core;
+pub mod entry;
+pub mod event;
+pub mod history;
+pub mod load;
+pub mod locks;
+pub mod monitor;
+pub mod raft;
+pub mod retries;
+pub mod server;
+pub mod server_database;
+pub mod storage;
+pub mod writer;

@@ -1,0 +1,23 @@
+//! Compiles the protobuf files with protox, so that no protoc is needed, and keeps the
+//! descriptor set for the reflection service.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+
+const FILES: [&str; 3] = [
+    "weft/db/v1/data.proto",
+    "weft/db/v1/database.proto",
+    "weft/db/v1/raft.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    let output = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(output.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".weft.db.v1.RaftEntry")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! Everything that can happen to the core, and everything that it can want done.
+//!
+//! A *session* is one client's conversation: an OVSDB connection, or one call of the gRPC door.
+//! The shell numbers sessions, and each session numbers its requests and monitors; the names that
+//! the protocols have for these stay in the shell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use ovsdb::operation::Outcome;
+use ovsdb::{Condition, Error, Transaction, Uuid};
+
+use crate::monitor::{Update, View};
+use crate::raft;
+use crate::storage::Identity;
+use crate::writer::Job;
+
+/// A client's conversation.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SessionId(pub u64);
+
+/// A request of a session.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RequestId(pub u64);
+
+/// A monitor of a session.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MonitorId(pub u64);
+
+/// Which of the two databases that a server shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DatabaseId {
+    /// The one that is stored and replicated.
+    Main,
+    /// `_Server`: this server's own state, for clients who look for the leader.
+    Server,
+}
+
+/// How many updates wait in a session's queue: counted up by the core, down by the shell when it
+/// has written one.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    queued: AtomicUsize,
+    wanted: AtomicBool,
+}
+
+impl Backlog {
+    /// An update was put into the queue.
+    pub fn add(&self) {
+        self.queued.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An update was written. True if the core waits for the queue to be empty, and it is:
+    /// [`Event::Drained`] is due.
+    pub fn remove(&self) -> bool {
+        let left = self.queued.fetch_sub(1, Ordering::AcqRel) - 1;
+        left == 0 && self.wanted.swap(false, Ordering::AcqRel)
+    }
+
+    /// How many updates wait.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    /// Asks to be told when the queue is empty; false if it already is.
+    pub fn want_drained(&self) -> bool {
+        self.wanted.store(true, Ordering::Release);
+        self.queued() > 0 || !self.wanted.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Every cause of change.
+#[derive(Debug)]
+pub enum Event {
+    /// The clock: a tick of Raft's, every [`crate::core::TICK_MS`] milliseconds.
+    Tick,
+    /// A wait may have ended: the time that [`Effects::wake_at`] named has come.
+    Timer,
+    /// A client came.
+    Connected {
+        /// Its number, never used before.
+        session: SessionId,
+        /// Its queue.
+        backlog: Arc<Backlog>,
+    },
+    /// A client went.
+    Disconnected {
+        /// Its number.
+        session: SessionId,
+    },
+    /// A client's queue is empty, after the core asked to be told so.
+    Drained {
+        /// Its number.
+        session: SessionId,
+    },
+    /// A client wants something.
+    Request {
+        /// Who.
+        session: SessionId,
+        /// Under which number the answer goes.
+        request: RequestId,
+        /// What.
+        body: Request,
+    },
+    /// The disk has everything up to the job with this [`Job::flush`].
+    Persisted {
+        /// The number.
+        flush: u64,
+    },
+}
+
+/// What a client may want.
+#[derive(Debug)]
+pub enum Request {
+    /// Execute a transaction.
+    Transact {
+        /// On which database.
+        database: DatabaseId,
+        /// The operations.
+        transaction: Transaction,
+        /// The client's name for it, if it wants to be able to retry.
+        name: Option<Uuid>,
+        /// The session whose locks count for `assert`; mostly the same session.
+        lock_holder: SessionId,
+    },
+    /// Give up waiting for a transaction of this session.
+    Cancel {
+        /// Which.
+        target: RequestId,
+    },
+    /// Watch a database.
+    Monitor {
+        /// Which database.
+        database: DatabaseId,
+        /// The number of the new monitor.
+        monitor: MonitorId,
+        /// What of it.
+        view: View,
+        /// The state that the client already has.
+        since: Option<Uuid>,
+    },
+    /// Change the conditions of a monitor.
+    ChangeConditions {
+        /// Which.
+        monitor: MonitorId,
+        /// The new conditions, by table; other tables keep theirs.
+        conditions: Vec<(usize, Condition)>,
+    },
+    /// End a monitor.
+    CancelMonitor {
+        /// Which.
+        monitor: MonitorId,
+    },
+    /// Queue up for a lock, or take it.
+    Lock {
+        /// Its name.
+        name: Arc<str>,
+        /// Whether to take it from its owner.
+        steal: bool,
+    },
+    /// Give up a lock or the place in its queue.
+    Unlock {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// Tell about the cluster.
+    Status,
+}
+
+impl Output {
+    /// The request that it answers, if it does.
+    pub fn answers(&self) -> Option<RequestId> {
+        match self {
+            Self::Transacted { request, .. }
+            | Self::Repeated { request, .. }
+            | Self::Canceled { request }
+            | Self::MonitorStarted { request, .. }
+            | Self::Lock { request, .. }
+            | Self::Status { request, .. }
+            | Self::Done { request }
+            | Self::Refused { request, .. } => Some(*request),
+            Self::ConditionsChange { .. } | Self::Updated { .. } | Self::LockChanged { .. } => None,
+        }
+    }
+}
+
+/// What a client is told.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// The answer to [`Request::Transact`].
+    Transacted {
+        /// Which request.
+        request: RequestId,
+        /// How many operations it had.
+        asked: usize,
+        /// The results.
+        outcome: Outcome,
+        /// The state of the database after it, if it changed anything.
+        state: Option<Uuid>,
+    },
+    /// The answer to a named [`Request::Transact`] that was applied before.
+    Repeated {
+        /// Which request.
+        request: RequestId,
+        /// The first answer, as the JSON array of results.
+        results: bytes::Bytes,
+        /// The state of the database after it.
+        state: Uuid,
+    },
+    /// The answer to a [`Request::Transact`] that was cancelled.
+    Canceled {
+        /// Which request.
+        request: RequestId,
+    },
+    /// The answer to [`Request::Monitor`].
+    MonitorStarted {
+        /// Which request.
+        request: RequestId,
+        /// Whether `update` only has what changed since the state that the client had.
+        resumed: bool,
+        /// The state that the client has with it.
+        state: Uuid,
+        /// The content.
+        update: Arc<Update>,
+    },
+    /// From here on, the monitor of a [`Request::ChangeConditions`] has its new conditions: the
+    /// rows that come and go with them follow, then [`Output::Done`].
+    ConditionsChange {
+        /// Which request.
+        request: RequestId,
+    },
+    /// Something changed that a monitor watches.
+    Updated {
+        /// Which monitor.
+        monitor: MonitorId,
+        /// The state that the client has with it.
+        state: Uuid,
+        /// What changed.
+        update: Arc<Update>,
+    },
+    /// The answer to [`Request::Lock`].
+    Lock {
+        /// Which request.
+        request: RequestId,
+        /// Whether the session owns the lock now; if not, it is in the queue.
+        owned: bool,
+    },
+    /// The session owns a lock now for which it queued, or has lost one.
+    LockChanged {
+        /// Its name.
+        name: Arc<str>,
+        /// Whether the session owns it.
+        owned: bool,
+    },
+    /// The answer to [`Request::Status`].
+    Status {
+        /// Which request.
+        request: RequestId,
+        /// What is known.
+        status: Box<Status>,
+    },
+    /// The answer to requests that have nothing to tell but success.
+    Done {
+        /// Which request.
+        request: RequestId,
+    },
+    /// The answer to a request that was not served.
+    Refused {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        error: Error,
+    },
+}
+
+/// What a member knows about itself.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Who it is.
+    pub identity: Identity,
+    /// Its place in the cluster.
+    pub raft: raft::Status,
+    /// How many sessions it has.
+    pub sessions: usize,
+    /// How many monitors they have.
+    pub monitors: usize,
+    /// How many transactions wait for the log.
+    pub pending: usize,
+    /// How many transactions wait for a condition.
+    pub blocked: usize,
+    /// How many rows each table has, by its name.
+    pub rows: Vec<(Arc<str>, usize)>,
+}
+
+/// What the core wants done, in this order within each list.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For the sessions' queues.
+    pub outputs: Vec<(SessionId, Output)>,
+    /// For the disk.
+    pub jobs: Vec<Job>,
+    /// For the other members.
+    pub messages: Vec<raft::Message>,
+    /// When, in milliseconds, [`Event::Timer`] is due at the latest.
+    pub wake_at: Option<u64>,
+    /// The store cannot go on.
+    pub failure: Option<String>,
+}

@@ -1,0 +1,142 @@
+//! The latest commits, for clients who come back and want only what they missed.
+//!
+//! A state of the database has a name, a UUID: the first half is the cluster's, the second is the
+//! index of the log entry that last changed the data. So every member names a state alike, and
+//! the names need not be stored.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ovsdb::{RowChange, Uuid};
+use rustc_hash::FxHashMap;
+
+/// So many commits are remembered at most.
+const MAX_COMMITS: usize = 10_000;
+/// So many changed rows are remembered at most.
+const MAX_CHANGES: usize = 200_000;
+
+/// Remembers commits.
+#[derive(Debug)]
+pub struct History {
+    cluster: u64,
+    /// The index of the state before the oldest remembered commit.
+    base: u64,
+    commits: VecDeque<(u64, Arc<[RowChange]>)>,
+    changes: usize,
+}
+
+impl History {
+    /// A history that begins with the state at this log index.
+    pub fn new(cluster: Uuid, index: u64) -> Self {
+        Self {
+            cluster: cluster.as_u64_pair().0,
+            base: index,
+            commits: VecDeque::new(),
+            changes: 0,
+        }
+    }
+
+    /// A commit changed the data.
+    pub fn push(&mut self, index: u64, delta: Arc<[RowChange]>) {
+        self.changes += delta.len();
+        self.commits.push_back((index, delta));
+        while self.commits.len() > MAX_COMMITS || self.changes > MAX_CHANGES {
+            let Some((index, delta)) = self.commits.pop_front() else {
+                return;
+            };
+            self.changes -= delta.len();
+            self.base = index;
+        }
+    }
+
+    /// The log index of the present state.
+    pub fn index(&self) -> u64 {
+        self.commits.back().map_or(self.base, |(index, _)| *index)
+    }
+
+    /// The name of the present state.
+    pub fn state(&self) -> Uuid {
+        self.name(self.index())
+    }
+
+    /// The name of the state at a log index.
+    pub fn name(&self, index: u64) -> Uuid {
+        Uuid::from_u64_pair(self.cluster, index)
+    }
+
+    /// What changed since the named state: each row at most once. `None` if that state is
+    /// unknown or too long ago.
+    pub fn since(&self, state: Uuid) -> Option<Vec<RowChange>> {
+        let (cluster, index) = state.as_u64_pair();
+        if cluster != self.cluster || index < self.base || index > self.index() {
+            return None;
+        }
+        let later = self.commits.iter().filter(|(at, _)| *at > index);
+        Some(merge(later.map(|(_, delta)| &delta[..])))
+    }
+}
+
+/// Several deltas as one: for each row, what it was before the first and what it is after the
+/// last.
+pub fn merge<'a>(deltas: impl Iterator<Item = &'a [RowChange]>) -> Vec<RowChange> {
+    let mut places: FxHashMap<(usize, Uuid), usize> = FxHashMap::default();
+    let mut merged: Vec<RowChange> = Vec::new();
+    for change in deltas.flatten() {
+        match places.get(&(change.table, change.uuid)) {
+            Some(&place) => merged[place].new.clone_from(&change.new),
+            None => {
+                places.insert((change.table, change.uuid), merged.len());
+                merged.push(change.clone());
+            }
+        }
+    }
+    merged.retain(|change| change.old != change.new);
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use ovsdb::Row;
+
+    use super::*;
+
+    fn row(value: i64) -> Option<Arc<Row>> {
+        Some(Arc::new(Row::new([ovsdb::Datum::from(value)])))
+    }
+
+    fn change(old: Option<Arc<Row>>, new: Option<Arc<Row>>) -> Arc<[RowChange]> {
+        Arc::new([RowChange {
+            table: 0,
+            uuid: Uuid::from_u128(7),
+            old,
+            new,
+        }])
+    }
+
+    #[test]
+    fn what_was_missed_is_told_once() {
+        let mut history = History::new(Uuid::from_u128(1 << 64), 5);
+        let start = history.state();
+        assert_eq!(history.since(start), Some(vec![]));
+        history.push(7, change(None, row(1)));
+        let middle = history.state();
+        history.push(8, change(row(1), row(2)));
+        assert_eq!(history.since(start), Some(change(None, row(2)).to_vec()));
+        assert_eq!(history.since(middle), Some(change(row(1), row(2)).to_vec()));
+        history.push(9, change(row(2), row(1)));
+        assert_eq!(history.since(middle), Some(vec![]), "back to what it was");
+        assert_eq!(history.since(history.name(10)), None, "the future");
+        assert_eq!(history.since(history.name(4)), None, "too long ago");
+        assert_eq!(history.since(Uuid::from_u128(9)), None, "a stranger");
+    }
+
+    #[test]
+    fn old_commits_are_forgotten() {
+        let mut history = History::new(Uuid::from_u128(1), 0);
+        for index in 1..=MAX_COMMITS as u64 + 5 {
+            history.push(index, change(None, row(1)));
+        }
+        assert_eq!(history.since(history.name(4)), None);
+        assert!(history.since(history.name(5)).is_some());
+    }
+}

@@ -1,0 +1,127 @@
+//! From the disk into memory: a member's start.
+
+use std::sync::Arc;
+
+use ovsdb::Uuid;
+use ovsdb::schema::DatabaseSchema;
+use table::Database;
+
+use crate::codec::Names;
+use crate::entry;
+use crate::retries::{self, Retries};
+use crate::storage::{Identity, Membership, State, Storage, StorageError};
+
+/// What was found on disk, ready to go on.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Everything but the rows.
+    pub state: State,
+    /// The rows as of [`State::applied`].
+    pub database: Database,
+    /// The names of transactions that were applied.
+    pub retries: Retries,
+    /// The dictionary of the file.
+    pub names: Names,
+    /// The log index at which the rows last changed.
+    pub data_index: u64,
+}
+
+/// Why a member cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The file is another database's.
+    #[error(
+        "the data directory holds the database {found}, but this server is for {expected}; \
+         give it a --data-dir of its own"
+    )]
+    OtherDatabase {
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// The rows contradict each other.
+    #[error("the rows on disk contradict each other: {0}")]
+    Inconsistent(#[from] table::ApplyError),
+}
+
+/// Reads a member's state; a new one becomes the only member of a new cluster, with these
+/// identities.
+pub fn load(
+    storage: &mut dyn Storage,
+    schema: &Arc<DatabaseSchema>,
+    new_cluster: Uuid,
+    new_server: Uuid,
+) -> Result<Loaded, LoadError> {
+    let state = match storage.load()? {
+        Some(state) => state,
+        None => {
+            let identity = Identity {
+                database: schema.name.to_string(),
+                cluster: new_cluster,
+                server: new_server,
+                member: 1,
+            };
+            let membership = Membership {
+                voters: vec![1],
+                ..Membership::default()
+            };
+            storage.create(&identity, &membership)?;
+            State {
+                identity,
+                membership,
+                hard_state: Default::default(),
+                applied: Default::default(),
+                truncated: Default::default(),
+                entries: Vec::new(),
+                names: Vec::new(),
+            }
+        }
+    };
+    if *state.identity.database != *schema.name {
+        return Err(LoadError::OtherDatabase {
+            found: state.identity.database,
+            expected: schema.name.to_string(),
+        });
+    }
+    let names = Names::new(state.names.iter().cloned());
+    let mut rows = Vec::new();
+    let mut named = Vec::new();
+    storage.rows(&mut |key, bytes| {
+        let name = names.name(key.table).ok_or("its table has no name")?;
+        if **name == *retries::TABLE {
+            let answer = retries::decode(key.uuid, bytes);
+            named.push(answer.map_err(|error| error.to_string())?);
+            return Ok(());
+        }
+        let table = schema.table_index(name).ok_or_else(|| {
+            format!("the schema has no table {name}; run a server of the version that wrote it")
+        })?;
+        let row = entry::decode_row(&names, &schema.tables[table], bytes);
+        rows.push((
+            table,
+            key.uuid,
+            Arc::new(row.map_err(|error| error.to_string())?),
+        ));
+        Ok(())
+    })?;
+    let mut database = Database::new(schema.clone());
+    database.load(rows)?;
+    let applied = state.applied.index;
+    let changing = state.entries.iter().rev();
+    let data_index = changing
+        .filter(|entry| entry.position.index <= applied && !entry.data.is_empty())
+        .map(|entry| entry.position.index)
+        .next()
+        .unwrap_or(state.truncated.index);
+    Ok(Loaded {
+        database,
+        retries: Retries::load(named),
+        names,
+        data_index,
+        state,
+    })
+}

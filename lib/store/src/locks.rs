@@ -1,0 +1,159 @@
+//! Named locks (RFC 7047, section 4.1.8 to 4.1.10): a queue of sessions for each name, of which
+//! the first owns the lock.
+//!
+//! Whoever steals a lock goes to the front; the robbed one is next in line. Locks live as long as
+//! the sessions and are this member's own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::SessionId;
+
+/// So many locks a session may queue for.
+const MAX_LOCKS_PER_SESSION: usize = 1024;
+
+/// All locks.
+#[derive(Debug, Default)]
+pub struct Locks {
+    queues: FxHashMap<Arc<str>, VecDeque<SessionId>>,
+}
+
+/// A session's ownership of a lock has changed.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Change {
+    /// Whose.
+    pub session: SessionId,
+    /// Of which lock.
+    pub name: Arc<str>,
+    /// Whether the session owns it now.
+    pub owned: bool,
+}
+
+/// Why a session does not get into the queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum LockError {
+    /// It asked twice.
+    #[error("the session already asked for this lock; unlock it first")]
+    Twice,
+    /// It asks for too many.
+    #[error("more than {MAX_LOCKS_PER_SESSION} locks in one session")]
+    TooMany,
+}
+
+impl Locks {
+    /// Queues up. Answers whether the session owns the lock now, and who was robbed of it.
+    pub fn lock(
+        &mut self,
+        session: SessionId,
+        name: &Arc<str>,
+        steal: bool,
+    ) -> Result<(bool, Option<Change>), LockError> {
+        let waiting = |queue: &&VecDeque<SessionId>| queue.contains(&session);
+        if self.queues.values().filter(waiting).count() >= MAX_LOCKS_PER_SESSION {
+            return Err(LockError::TooMany);
+        }
+        let queue = self.queues.entry(name.clone()).or_default();
+        if queue.contains(&session) {
+            return Err(LockError::Twice);
+        }
+        if !steal {
+            queue.push_back(session);
+            return Ok((queue.len() == 1, None));
+        }
+        let robbed = queue.front().map(|owner| Change {
+            session: *owner,
+            name: name.clone(),
+            owned: false,
+        });
+        queue.push_front(session);
+        Ok((true, robbed))
+    }
+
+    /// Leaves the queue. Answers who owns the lock instead, if that changed.
+    pub fn unlock(&mut self, session: SessionId, name: &Arc<str>) -> Option<Change> {
+        let queue = self.queues.get_mut(name)?;
+        let owned = queue.front() == Some(&session);
+        queue.retain(|waiting| *waiting != session);
+        let next = queue.front().copied();
+        if queue.is_empty() {
+            self.queues.remove(name);
+        }
+        Some(Change {
+            session: next.filter(|_| owned)?,
+            name: name.clone(),
+            owned: true,
+        })
+    }
+
+    /// Leaves all queues. Answers who owns locks instead.
+    pub fn disconnect(&mut self, session: SessionId) -> Vec<Change> {
+        let names: Vec<Arc<str>> = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.contains(&session))
+            .map(|(name, _)| name.clone())
+            .collect();
+        names
+            .iter()
+            .filter_map(|name| self.unlock(session, name))
+            .collect()
+    }
+
+    /// Whether a session owns a lock.
+    pub fn owns(&self, session: SessionId, name: &str) -> bool {
+        self.queues
+            .get(name)
+            .is_some_and(|queue| queue.front() == Some(&session))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: SessionId = SessionId(1);
+    const B: SessionId = SessionId(2);
+
+    fn change(session: SessionId, owned: bool) -> Change {
+        Change {
+            session,
+            name: "northd".into(),
+            owned,
+        }
+    }
+
+    #[test]
+    fn a_lock_passes_on_when_its_owner_goes() {
+        let (mut locks, name) = (Locks::default(), Arc::from("northd"));
+        assert_eq!(locks.lock(A, &name, false), Ok((true, None)));
+        assert_eq!(locks.lock(B, &name, false), Ok((false, None)));
+        assert_eq!(locks.lock(B, &name, false), Err(LockError::Twice));
+        assert!(locks.owns(A, "northd") && !locks.owns(B, "northd"));
+        assert_eq!(locks.disconnect(A), [change(B, true)]);
+        assert!(locks.owns(B, "northd"));
+        assert_eq!(locks.unlock(B, &name), None);
+        assert!(!locks.owns(B, "northd"));
+    }
+
+    #[test]
+    fn the_robbed_one_is_next() {
+        let (mut locks, name) = (Locks::default(), Arc::from("northd"));
+        locks.lock(A, &name, false).unwrap();
+        assert_eq!(
+            locks.lock(B, &name, true),
+            Ok((true, Some(change(A, false))))
+        );
+        assert_eq!(locks.unlock(B, &name), Some(change(A, true)));
+    }
+
+    #[test]
+    fn leaving_the_queue_does_not_change_the_owner() {
+        let (mut locks, name) = (Locks::default(), Arc::from("northd"));
+        locks.lock(A, &name, false).unwrap();
+        locks.lock(B, &name, false).unwrap();
+        assert_eq!(locks.unlock(B, &name), None);
+        assert!(locks.owns(A, "northd"));
+    }
+}

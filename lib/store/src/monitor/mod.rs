@@ -1,0 +1,441 @@
+//! Subscriptions: who is told of what.
+//!
+//! A *shape* is a view that at least one monitor has. Monitors with equal views share a shape, and
+//! a commit is looked at once for each shape that it may concern. Within a commit, shapes that
+//! show the same columns of a row share its fragment.
+//!
+//! A monitor whose session does not keep up gets no queue that grows: past [`MAX_QUEUED_UPDATES`]
+//! the changes are merged, one per row, until the session has caught up, and then come as one
+//! update.
+
+mod route;
+mod update;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ovsdb::monitor::TableMonitor;
+use ovsdb::schema::DatabaseSchema;
+use ovsdb::{Clause, ColumnRef, Condition, Datum, Function, RowChange, Uuid};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub use self::update::{Fragment, Update};
+pub use self::view::View;
+
+use self::route::{Route, ShapeId};
+use self::view::reports;
+use crate::committed::Committed;
+use crate::event::{Backlog, MonitorId, SessionId};
+
+/// So many updates wait in a session's queue at most; what follows is merged.
+pub const MAX_QUEUED_UPDATES: usize = 256;
+/// So many monitors a session may have.
+pub const MAX_MONITORS_PER_SESSION: usize = 256;
+
+/// A monitor of a session.
+pub type Key = (SessionId, MonitorId);
+
+/// All monitors of one database.
+#[derive(Debug)]
+pub struct Monitors {
+    routes: Vec<Route>,
+    shapes: FxHashMap<ShapeId, Shape>,
+    by_view: FxHashMap<View, ShapeId>,
+    next_shape: ShapeId,
+    columns: FxHashSet<Arc<TableMonitor>>,
+    monitors: BTreeMap<Key, Monitor>,
+}
+
+#[derive(Debug)]
+struct Shape {
+    view: View,
+    subscribers: Vec<Key>,
+}
+
+#[derive(Debug)]
+struct Monitor {
+    shape: ShapeId,
+    backlog: Arc<Backlog>,
+    /// Changes that wait for the queue, as the view sees them: the table's place in the view, the
+    /// row, and its change.
+    merged: Option<FxHashMap<(usize, Uuid), RowChange>>,
+}
+
+/// Pieces of a commit that several shapes share: by the columns shown, the change's place in the
+/// delta, and which of its sides are seen.
+type Shared = FxHashMap<(*const TableMonitor, usize, bool, bool), Arc<Fragment>>;
+
+/// Updates for monitors.
+pub type Updates = Vec<(Key, Arc<Update>)>;
+
+impl Monitors {
+    /// No monitors, of a database with this schema.
+    pub fn new(schema: &DatabaseSchema) -> Self {
+        Self {
+            routes: schema.tables.iter().map(|_| Route::default()).collect(),
+            shapes: FxHashMap::default(),
+            by_view: FxHashMap::default(),
+            next_shape: 0,
+            columns: FxHashSet::default(),
+            monitors: BTreeMap::new(),
+        }
+    }
+
+    /// How many monitors there are.
+    pub fn len(&self) -> usize {
+        self.monitors.len()
+    }
+
+    /// How many monitors a session has.
+    pub fn of_session(&self, session: SessionId) -> usize {
+        self.keys(session).count()
+    }
+
+    /// Whether there is such a monitor.
+    pub fn contains(&self, key: Key) -> bool {
+        self.monitors.contains_key(&key)
+    }
+
+    /// Starts a monitor, and answers with its initial content.
+    pub fn subscribe(
+        &mut self,
+        key: Key,
+        mut view: View,
+        backlog: Arc<Backlog>,
+        committed: &Committed<'_>,
+    ) -> Update {
+        self.intern_columns(&mut view);
+        let update = content(&view, committed);
+        self.attach(key, view, backlog);
+        update
+    }
+
+    /// Starts a monitor whose client has an earlier state, and answers with what changed since.
+    pub fn resume(
+        &mut self,
+        key: Key,
+        mut view: View,
+        backlog: Arc<Backlog>,
+        missed: &[RowChange],
+    ) -> Update {
+        self.intern_columns(&mut view);
+        let changes = missed.iter().filter_map(|change| visible(&view, change));
+        let update = assemble(&view, changes.collect());
+        self.attach(key, view, backlog);
+        update
+    }
+
+    /// Changes the conditions of a monitor. Answers with the rows that come into view and go out
+    /// of it, after what was still waiting; `None` if there is no such monitor.
+    pub fn change(
+        &mut self,
+        key: Key,
+        conditions: &[(usize, Condition)],
+        committed: &Committed<'_>,
+    ) -> Option<Vec<Update>> {
+        let monitor = self.monitors.get_mut(&key)?;
+        let old_shape = monitor.shape;
+        let backlog = monitor.backlog.clone();
+        let waiting = monitor.merged.take();
+        let old = self.shapes[&old_shape].view.clone();
+        let mut new = old.clone();
+        for (table, condition) in conditions {
+            for (view, current) in &mut new.tables {
+                if view.table == *table {
+                    current.clone_from(condition);
+                }
+            }
+        }
+        let mut updates = Vec::new();
+        updates.extend(waiting.map(|merged| flush(&old, merged)));
+        updates.push(assemble(&new, moved(&old, &new, committed)));
+        self.detach(key);
+        self.attach(key, new, backlog);
+        updates.retain(|update| !update.is_empty());
+        Some(updates)
+    }
+
+    /// Ends a monitor; false if there is none.
+    pub fn cancel(&mut self, key: Key) -> bool {
+        self.detach(key)
+    }
+
+    /// Ends all monitors of a session.
+    pub fn disconnect(&mut self, session: SessionId) {
+        for key in self.keys(session).collect::<Vec<_>>() {
+            self.detach(key);
+        }
+    }
+
+    /// A commit happened: who is to be told what, in the order of sessions.
+    pub fn commit(&mut self, delta: &[RowChange]) -> Updates {
+        let mut found = Vec::new();
+        let mut shared = Shared::default();
+        let mut by_shape: BTreeMap<ShapeId, Vec<(usize, Arc<Fragment>)>> = BTreeMap::new();
+        for (number, change) in delta.iter().enumerate() {
+            self.routes[change.table].candidates(change, &mut found);
+            for shape in &found {
+                let view = &self.shapes[shape].view;
+                let Some((place, seen)) = visible(view, change) else {
+                    continue;
+                };
+                let columns = Arc::as_ptr(&view.tables[place].0);
+                let sides = (seen.old.is_some(), seen.new.is_some());
+                let fragment = shared
+                    .entry((columns, number, sides.0, sides.1))
+                    .or_insert_with(|| Arc::new(Fragment::new(seen, false)));
+                let rows = by_shape.entry(*shape).or_default();
+                rows.push((place, fragment.clone()));
+            }
+        }
+        let mut updates = Updates::new();
+        for (shape, rows) in by_shape {
+            self.deliver(shape, rows, &mut updates);
+        }
+        updates.sort_by_key(|(key, _)| *key);
+        updates
+    }
+
+    /// A session's queue is empty: what waited for it.
+    pub fn drained(&mut self, session: SessionId) -> Updates {
+        let mut updates = Updates::new();
+        for key in self.keys(session).collect::<Vec<_>>() {
+            let Some(monitor) = self.monitors.get_mut(&key) else {
+                continue;
+            };
+            if let Some(merged) = monitor.merged.take() {
+                let update = flush(&self.shapes[&monitor.shape].view, merged);
+                if !update.is_empty() {
+                    updates.push((key, Arc::new(update)));
+                }
+            }
+        }
+        updates
+    }
+
+    /// The columns by whose contents monitors choose rows.
+    pub fn indexable_columns(view: &View) -> impl Iterator<Item = (usize, usize)> + '_ {
+        view.tables.iter().flat_map(|(view, condition)| {
+            condition
+                .clauses()
+                .iter()
+                .filter_map(move |clause| match clause {
+                    Clause::Compare {
+                        column: ColumnRef::Column(column),
+                        function: Function::Equal,
+                        arg: Datum::One(_),
+                    } => Some((view.table, *column)),
+                    _ => None,
+                })
+        })
+    }
+
+    /// Tells a shape's subscribers; those who do not keep up later.
+    fn deliver(
+        &mut self,
+        shape: ShapeId,
+        rows: Vec<(usize, Arc<Fragment>)>,
+        updates: &mut Updates,
+    ) {
+        let Shape { view, subscribers } = &self.shapes[&shape];
+        let mut keeps_up = Vec::with_capacity(subscribers.len());
+        for key in subscribers {
+            let monitor = self.monitors.get_mut(key).expect("subscribers exist");
+            let behind = monitor.merged.is_some()
+                || (monitor.backlog.queued() >= MAX_QUEUED_UPDATES
+                    && monitor.backlog.want_drained());
+            if behind {
+                let merged = monitor.merged.get_or_insert_default();
+                for (place, fragment) in &rows {
+                    merge(merged, *place, &fragment.change);
+                }
+            } else {
+                keeps_up.push(*key);
+            }
+        }
+        if keeps_up.is_empty() {
+            return;
+        }
+        let update = Arc::new(grouped(view, rows));
+        updates.extend(keeps_up.into_iter().map(|key| (key, update.clone())));
+    }
+
+    fn attach(&mut self, key: Key, view: View, backlog: Arc<Backlog>) {
+        let shape = match self.by_view.get(&view) {
+            Some(shape) => *shape,
+            None => {
+                let shape = self.next_shape;
+                self.next_shape += 1;
+                for (table, condition) in &view.tables {
+                    self.routes[table.table].add(shape, condition);
+                }
+                self.by_view.insert(view.clone(), shape);
+                let subscribers = Vec::new();
+                self.shapes.insert(shape, Shape { view, subscribers });
+                shape
+            }
+        };
+        let subscribers = &mut self.shapes.get_mut(&shape).expect("made above").subscribers;
+        subscribers.push(key);
+        let merged = None;
+        self.monitors.insert(
+            key,
+            Monitor {
+                shape,
+                backlog,
+                merged,
+            },
+        );
+    }
+
+    fn detach(&mut self, key: Key) -> bool {
+        let Some(monitor) = self.monitors.remove(&key) else {
+            return false;
+        };
+        let shape = self.shapes.get_mut(&monitor.shape).expect("it has one");
+        shape.subscribers.retain(|subscriber| *subscriber != key);
+        if shape.subscribers.is_empty() {
+            let shape = self.shapes.remove(&monitor.shape).expect("found above");
+            self.by_view.remove(&shape.view);
+            for (table, condition) in &shape.view.tables {
+                self.routes[table.table].remove(monitor.shape, condition);
+            }
+            drop(shape);
+            self.columns
+                .retain(|columns| Arc::strong_count(columns) > 1);
+        }
+        true
+    }
+
+    /// Lets equal columns be one object, by which fragments are shared.
+    fn intern_columns(&mut self, view: &mut View) {
+        for (columns, _) in &mut view.tables {
+            match self.columns.get(columns) {
+                Some(known) => *columns = known.clone(),
+                None => {
+                    self.columns.insert(columns.clone());
+                }
+            }
+        }
+    }
+
+    fn keys(&self, session: SessionId) -> impl Iterator<Item = Key> + '_ {
+        let range = (session, MonitorId(0))..=(session, MonitorId(u64::MAX));
+        self.monitors.range(range).map(|(key, _)| *key)
+    }
+}
+
+/// The content of a view.
+fn content(view: &View, committed: &Committed<'_>) -> Update {
+    let mut tables = Vec::new();
+    for (columns, condition) in &view.tables {
+        if !columns.select.initial {
+            continue;
+        }
+        let rows = committed.matching(columns.table, condition.clauses());
+        let fragments: Vec<_> = rows
+            .into_iter()
+            .map(|(uuid, row)| {
+                let change = RowChange {
+                    table: columns.table,
+                    uuid,
+                    old: None,
+                    new: Some(row),
+                };
+                Arc::new(Fragment::new(change, true))
+            })
+            .collect();
+        if !fragments.is_empty() {
+            tables.push((columns.clone(), fragments));
+        }
+    }
+    Update::new(tables)
+}
+
+/// What a view sees of a change, and in which of its tables; `None` if nothing.
+fn visible(view: &View, change: &RowChange) -> Option<(usize, RowChange)> {
+    let mut tables = view.tables.iter();
+    let place = tables.position(|(columns, _)| columns.table == change.table)?;
+    let (columns, condition) = &view.tables[place];
+    let seen = |row: &Option<Arc<ovsdb::Row>>| {
+        let row = row.as_ref()?;
+        condition.holds(change.uuid, row).then(|| row.clone())
+    };
+    let change = RowChange {
+        old: seen(&change.old),
+        new: seen(&change.new),
+        ..*change
+    };
+    reports(columns, &change).then_some((place, change))
+}
+
+/// The rows that come into view and go out of it when the conditions change.
+fn moved(old: &View, new: &View, committed: &Committed<'_>) -> Vec<(usize, RowChange)> {
+    let mut changes = Vec::new();
+    let tables = old.tables.iter().zip(&new.tables).enumerate();
+    for (place, ((columns, before), (_, after))) in tables {
+        let differing = |of: &Condition, other: &Condition| {
+            let clauses = of.clauses().iter();
+            clauses
+                .filter(|clause| !other.clauses().contains(clause))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let clauses = [differing(before, after), differing(after, before)].concat();
+        for (uuid, row) in committed.matching(columns.table, &clauses) {
+            let side = |condition: &Condition| condition.holds(uuid, &row).then(|| row.clone());
+            let change = RowChange {
+                table: columns.table,
+                uuid,
+                old: side(before),
+                new: side(after),
+            };
+            if change.old.is_some() != change.new.is_some() && reports(columns, &change) {
+                changes.push((place, change));
+            }
+        }
+    }
+    changes
+}
+
+/// Adds a change to those that wait.
+fn merge(merged: &mut FxHashMap<(usize, Uuid), RowChange>, place: usize, change: &RowChange) {
+    merged
+        .entry((place, change.uuid))
+        .and_modify(|waiting| waiting.new.clone_from(&change.new))
+        .or_insert_with(|| change.clone());
+}
+
+/// The update of what has waited.
+fn flush(view: &View, merged: FxHashMap<(usize, Uuid), RowChange>) -> Update {
+    let mut changes: Vec<_> = merged
+        .into_iter()
+        .filter(|((place, _), change)| reports(&view.tables[*place].0, change))
+        .map(|((place, _), change)| (place, change))
+        .collect();
+    changes.sort_by_key(|(place, change)| (*place, change.uuid));
+    assemble(view, changes)
+}
+
+fn assemble(view: &View, changes: Vec<(usize, RowChange)>) -> Update {
+    let rows = changes
+        .into_iter()
+        .map(|(place, change)| (place, Arc::new(Fragment::new(change, false))));
+    grouped(view, rows.collect())
+}
+
+/// Groups rows by the tables of a view.
+fn grouped(view: &View, rows: Vec<(usize, Arc<Fragment>)>) -> Update {
+    let mut tables: Vec<Vec<Arc<Fragment>>> = vec![Vec::new(); view.tables.len()];
+    for (place, fragment) in rows {
+        tables[place].push(fragment);
+    }
+    let tables = tables.into_iter().zip(&view.tables);
+    let filled = tables.filter(|(rows, _)| !rows.is_empty());
+    Update::new(
+        filled
+            .map(|(rows, (columns, _))| (columns.clone(), rows))
+            .collect(),
+    )
+}

@@ -1,0 +1,244 @@
+//! The log as raft-rs reads it: in memory, from the last truncation on.
+//!
+//! Entries come here as soon as Raft hands them out, before they are on disk; raft-rs keeps track
+//! of which are (`RawNode::on_persist_ready`) and commits none that is not. What is older than the
+//! truncation exists only as its effect on the rows; a member that needs it gets a snapshot.
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+
+use crate::storage::LogPosition;
+
+/// The log in memory, and Raft's persistent variables beside it.
+#[derive(Debug)]
+pub struct Log {
+    hard_state: HardState,
+    conf_state: ConfState,
+    truncated: LogPosition,
+    applied: LogPosition,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Log {
+    /// The log as it was found on disk.
+    pub fn new(
+        hard_state: HardState,
+        conf_state: ConfState,
+        truncated: LogPosition,
+        applied: LogPosition,
+        entries: Vec<Entry>,
+    ) -> Self {
+        let bytes = entries.iter().map(size).sum();
+        Self {
+            hard_state,
+            conf_state,
+            truncated,
+            applied,
+            entries: entries.into(),
+            bytes,
+        }
+    }
+
+    /// Appends consecutive entries; they replace whatever is there from the first one's index on.
+    pub fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else {
+            return;
+        };
+        assert!(
+            first.index > self.truncated.index && first.index <= self.last() + 1,
+            "raft appends without holes and never before what is applied"
+        );
+        let keep = (first.index - self.truncated.index - 1) as usize;
+        for dropped in self.entries.drain(keep..) {
+            self.bytes -= size(&dropped);
+        }
+        self.bytes += entries.iter().map(size).sum::<usize>();
+        self.entries.extend(entries.iter().cloned());
+    }
+
+    /// Forgets everything up to and including an index, which must be applied.
+    pub fn truncate(&mut self, index: u64) -> LogPosition {
+        let index = index.min(self.applied.index);
+        while self.truncated.index < index {
+            let entry = self.entries.pop_front().expect("applied entries are here");
+            self.bytes -= size(&entry);
+            self.truncated = LogPosition {
+                index: entry.index,
+                term: entry.term,
+            };
+        }
+        self.truncated
+    }
+
+    /// Notes Raft's variables.
+    pub fn set_hard_state(&mut self, hard_state: HardState) {
+        self.hard_state = hard_state;
+    }
+
+    /// Notes how far the entries were applied.
+    pub fn set_applied(&mut self, applied: LogPosition) {
+        self.applied = applied;
+    }
+
+    /// The members.
+    pub fn conf_state(&self) -> &ConfState {
+        &self.conf_state
+    }
+
+    /// How far the entries were applied.
+    pub fn applied(&self) -> LogPosition {
+        self.applied
+    }
+
+    /// Up to where the log was forgotten.
+    pub fn truncated(&self) -> LogPosition {
+        self.truncated
+    }
+
+    /// The index of the newest entry.
+    pub fn last(&self) -> u64 {
+        self.truncated.index + self.entries.len() as u64
+    }
+
+    /// How many bytes of memory the entries take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn position(&self, index: u64) -> Option<usize> {
+        usize::try_from(index.checked_sub(self.truncated.index + 1)?).ok()
+    }
+}
+
+impl Storage for Log {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(
+            self.hard_state.clone(),
+            self.conf_state.clone(),
+        ))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        let Some(start) = self.position(low) else {
+            return Err(StorageError::Compacted.into());
+        };
+        let limit = max_size.into().unwrap_or(u64::MAX);
+        let count = high.saturating_sub(low) as usize;
+        let mut total = 0;
+        let mut found = Vec::new();
+        for entry in self.entries.iter().skip(start).take(count) {
+            total += size(entry) as u64;
+            if total > limit && !found.is_empty() {
+                break;
+            }
+            found.push(entry.clone());
+        }
+        Ok(found)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index == self.truncated.index {
+            return Ok(self.truncated.term);
+        }
+        let Some(position) = self.position(index) else {
+            return Err(StorageError::Compacted.into());
+        };
+        match self.entries.get(position) {
+            Some(entry) => Ok(entry.term),
+            None => Err(StorageError::Unavailable.into()),
+        }
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.truncated.index + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last())
+    }
+
+    /// Only says where the snapshot stands: the rows are streamed apart from Raft's messages.
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        if self.applied.index < request_index || self.applied.index == 0 {
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        }
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        metadata.index = self.applied.index;
+        metadata.term = self.applied.term;
+        metadata.set_conf_state(self.conf_state.clone());
+        Ok(snapshot)
+    }
+}
+
+/// The memory that an entry takes, about.
+fn size(entry: &Entry) -> usize {
+    entry.data.len() + entry.context.len() + 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64, term: u64) -> Entry {
+        Entry {
+            index,
+            term,
+            ..Default::default()
+        }
+    }
+
+    fn log() -> Log {
+        let mut log = Log::new(
+            HardState::default(),
+            ConfState::default(),
+            LogPosition::default(),
+            LogPosition::default(),
+            Vec::new(),
+        );
+        log.append(&[entry(1, 1), entry(2, 1), entry(3, 2)]);
+        log
+    }
+
+    #[test]
+    fn an_append_replaces_the_tail() {
+        let mut log = log();
+        log.append(&[entry(2, 3)]);
+        assert_eq!(log.last(), 2);
+        assert_eq!(log.term(2).unwrap(), 3);
+        assert_eq!(log.bytes(), 2 * 64);
+    }
+
+    #[test]
+    fn truncation_stops_at_what_is_applied() {
+        let mut log = log();
+        log.set_applied(LogPosition { index: 2, term: 1 });
+        assert_eq!(log.truncate(10), LogPosition { index: 2, term: 1 });
+        assert_eq!(log.first_index().unwrap(), 3);
+        assert_eq!(log.term(2).unwrap(), 1);
+        assert!(log.term(1).is_err());
+        let entries = log.entries(3, 4, None, GetEntriesContext::empty(false));
+        assert_eq!(entries.unwrap(), [entry(3, 2)]);
+    }
+
+    #[test]
+    fn a_slice_has_at_least_one_entry_whatever_the_limit() {
+        let log = log();
+        let entries = log.entries(1, 4, Some(1), GetEntriesContext::empty(false));
+        assert_eq!(entries.unwrap(), [entry(1, 1)]);
+    }
+}

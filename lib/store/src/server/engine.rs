@@ -1,0 +1,353 @@
+//! The threads that carry the store: one for the core, one for the disk.
+//!
+//! Sessions send events over a bounded channel, which slows them down when the core is busy. The
+//! core never waits for anybody: to the disk and to the sessions it has unbounded channels, whose
+//! length other limits bound (bytes that wait for the log; requests that a session may have
+//! unanswered; updates that may wait in a session's queue).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as blocking;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ovsdb::Uuid;
+use ovsdb::schema::DatabaseSchema;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Databases;
+use crate::core::{Core, TICK_MS};
+use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId};
+use crate::load::{self, LoadError};
+use crate::raft::NodeError;
+use crate::storage::{Identity, Storage};
+use crate::writer::{Job, Writer};
+
+/// So many events wait for the core at most; sessions wait then.
+const MAX_EVENTS: usize = 4096;
+/// So many events are taken off the channel at once.
+const EVENTS_AT_ONCE: usize = 256;
+/// After so long without work, the disk thread writes the rows that it holds.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Why the store does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// What is on disk.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What Raft makes of it.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The operating system.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The threads ended before they served.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The running store.
+#[derive(Debug)]
+pub struct Engine {
+    events: mpsc::Sender<Message>,
+    sessions: AtomicU64,
+    /// What the doors know about the databases.
+    pub databases: Arc<Databases>,
+    /// Who this member is.
+    pub identity: Identity,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What reaches the core's thread.
+#[derive(Debug)]
+enum Message {
+    /// A new session, and where its outputs go.
+    Open(SessionId, Arc<Backlog>, mpsc::UnboundedSender<Output>),
+    /// Everything else.
+    Event(Event),
+    /// The end: answer nothing more, write everything.
+    Stop,
+}
+
+/// A client's conversation with the core. Dropping it ends the conversation.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number.
+    pub id: SessionId,
+    /// What the core says.
+    pub outputs: mpsc::UnboundedReceiver<Output>,
+    backlog: Arc<Backlog>,
+    events: mpsc::Sender<Message>,
+    requests: u64,
+}
+
+/// The core is gone; so the process is about to end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the server is shutting down")]
+pub struct Stopped;
+
+impl Engine {
+    /// Loads what is on disk and starts the threads. Returns when the store serves. A failure
+    /// later on is sent to `failures`.
+    pub async fn start(
+        mut storage: Box<dyn Storage>,
+        schema: Arc<DatabaseSchema>,
+        failures: mpsc::UnboundedSender<String>,
+    ) -> Result<Self, EngineError> {
+        let loaded = load::load(&mut *storage, &schema, Uuid::new_v4(), Uuid::new_v4())?;
+        let identity = loaded.state.identity.clone();
+        let process = Uuid::new_v4();
+        let names = crate::codec::Names::new(loaded.state.names.iter().cloned());
+        let core = Core::new(loaded, process.as_u64_pair().0)?;
+        let writer = Writer::new(schema.clone(), names);
+
+        let (events, inbox) = mpsc::channel(MAX_EVENTS);
+        let (jobs, queue) = blocking::channel();
+        let (serving, served) = oneshot::channel();
+        let disk = Disk {
+            storage,
+            writer,
+            queue,
+            events: events.clone(),
+            failures: failures.clone(),
+        };
+        let disk = std::thread::Builder::new()
+            .name("disk".to_owned())
+            .spawn(move || disk.run())?;
+        let runner = Runner {
+            core,
+            sessions: HashMap::new(),
+            jobs,
+            failures,
+            serving: Some(serving),
+            start: Instant::now(),
+            wake_at: None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        let core = std::thread::Builder::new()
+            .name("core".to_owned())
+            .spawn(move || runtime.block_on(runner.run(inbox)))?;
+        let engine = Self {
+            events,
+            sessions: AtomicU64::new(1),
+            databases: Arc::new(Databases::new(&schema, process)),
+            identity,
+            threads: Mutex::new(vec![core, disk]),
+        };
+        match served.await {
+            Ok(()) => Ok(engine),
+            Err(_) => Err(EngineError::Failed(
+                "the store ended before it served".to_owned(),
+            )),
+        }
+    }
+
+    /// A new session.
+    pub async fn connect(&self) -> Result<Session, Stopped> {
+        let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let backlog = Arc::new(Backlog::default());
+        let (sender, outputs) = mpsc::unbounded_channel();
+        let open = Message::Open(id, backlog.clone(), sender);
+        self.events.send(open).await.map_err(|_| Stopped)?;
+        Ok(Session {
+            id,
+            outputs,
+            backlog,
+            events: self.events.clone(),
+            requests: 0,
+        })
+    }
+
+    /// Ends the threads, after everything that was answered is on disk. Blocks until they have
+    /// ended.
+    pub fn stop(&self) {
+        // Nobody listens any more if the threads have failed, and a full queue is read to its end.
+        let _ = self.events.blocking_send(Message::Stop);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Sends a request; its number comes back with the answer.
+    pub async fn request(&mut self, body: Request) -> Result<RequestId, Stopped> {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let event = Event::Request {
+            session: self.id,
+            request,
+            body,
+        };
+        self.send(event).await?;
+        Ok(request)
+    }
+
+    /// An [`Output::Updated`] was written to the client.
+    pub async fn written(&mut self) -> Result<(), Stopped> {
+        if self.backlog.remove() {
+            self.send(Event::Drained { session: self.id }).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Stopped> {
+        let sent = self.events.send(Message::Event(event)).await;
+        sent.map_err(|_| Stopped)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let message = Message::Event(Event::Disconnected { session: self.id });
+        // The core may be busy, and a destructor cannot wait.
+        if let Err(mpsc::error::TrySendError::Full(message)) = self.events.try_send(message)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let events = self.events.clone();
+            runtime.spawn(async move { events.send(message).await });
+        }
+    }
+}
+
+/// The core's thread.
+struct Runner {
+    core: Core,
+    sessions: HashMap<SessionId, mpsc::UnboundedSender<Output>>,
+    jobs: blocking::Sender<Vec<Job>>,
+    failures: mpsc::UnboundedSender<String>,
+    serving: Option<oneshot::Sender<()>>,
+    start: Instant,
+    wake_at: Option<u64>,
+}
+
+impl Runner {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut messages = Vec::with_capacity(EVENTS_AT_ONCE);
+        loop {
+            let wake_at = self.wake_at.map(Duration::from_millis);
+            let timer = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep_until(self.start + at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                count = inbox.recv_many(&mut messages, EVENTS_AT_ONCE) => if count == 0 { return },
+                _ = tick.tick() => messages.push(Message::Event(Event::Tick)),
+                () = timer => messages.push(Message::Event(Event::Timer)),
+            }
+            for message in messages.drain(..) {
+                let event = match message {
+                    Message::Stop => return,
+                    Message::Event(event) => event,
+                    Message::Open(session, backlog, outputs) => {
+                        self.sessions.insert(session, outputs);
+                        Event::Connected { session, backlog }
+                    }
+                };
+                if let Event::Disconnected { session } = &event {
+                    self.sessions.remove(session);
+                }
+                if !self.step(event) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// False when the store cannot go on.
+    fn step(&mut self, event: Event) -> bool {
+        let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let Effects {
+            outputs,
+            jobs,
+            messages: _,
+            wake_at,
+            failure,
+        } = self.core.step(now_ms, event);
+        self.wake_at = wake_at;
+        for (session, output) in outputs {
+            if let Some(outputs) = self.sessions.get(&session) {
+                // A session that is just ending has nobody to tell.
+                let _ = outputs.send(output);
+            }
+        }
+        let written = jobs.is_empty() || self.jobs.send(jobs).is_ok();
+        if self.core.serves()
+            && let Some(serving) = self.serving.take()
+        {
+            // Whoever started the store may have given up.
+            let _ = serving.send(());
+        }
+        if let Some(failure) = failure {
+            let _ = self.failures.send(failure);
+            return false;
+        }
+        written
+    }
+}
+
+/// The disk's thread.
+struct Disk {
+    storage: Box<dyn Storage>,
+    writer: Writer,
+    queue: blocking::Receiver<Vec<Job>>,
+    events: mpsc::Sender<Message>,
+    failures: mpsc::UnboundedSender<String>,
+}
+
+impl Disk {
+    fn run(mut self) {
+        loop {
+            let (idle, ended) = self.gather();
+            if (idle && !self.writer.is_idle()) || self.writer.must_flush() {
+                let (batch, flush) = self.writer.take(idle);
+                if let Err(error) = self.storage.write(&batch) {
+                    // The main task hears of it, or is gone itself.
+                    let _ = self.failures.send(error.to_string());
+                    return;
+                }
+                if let Some(flush) = flush {
+                    let persisted = Message::Event(Event::Persisted { flush });
+                    if self.events.blocking_send(persisted).is_err() {
+                        tracing::debug!("the core is gone");
+                    }
+                }
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Waits for jobs and takes all that there are. Answers whether there is nothing else to do,
+    /// and whether there will be no more.
+    fn gather(&mut self) -> (bool, bool) {
+        let first = if self.writer.is_idle() {
+            self.queue
+                .recv()
+                .map_err(|_| blocking::RecvTimeoutError::Disconnected)
+        } else {
+            self.queue.recv_timeout(IDLE)
+        };
+        match first {
+            Ok(jobs) => jobs.into_iter().for_each(|job| self.writer.push(job)),
+            Err(error) => return (true, error == blocking::RecvTimeoutError::Disconnected),
+        }
+        while let Ok(jobs) = self.queue.try_recv() {
+            jobs.into_iter().for_each(|job| self.writer.push(job));
+        }
+        (false, false)
+    }
+}

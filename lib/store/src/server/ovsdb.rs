@@ -1,0 +1,568 @@
+//! The OVSDB door: one task a connection, which speaks JSON-RPC (RFC 7047 and Open vSwitch's
+//! extensions) with the client on one side and events with the core on the other.
+//!
+//! The task reads, decodes, encodes and writes; whatever needs the database goes to the core, and
+//! its answer comes back in the session's order. While a client does not take what is written to
+//! it, nothing is read from it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ovsdb::framing::{FrameError, FrameLimits, Framer};
+use ovsdb::jsonrpc::{self, Message, MessageError};
+use ovsdb::monitor::{MonitorSpec, MonitorVersion};
+use ovsdb::operation::outcome_to_json;
+use ovsdb::request::Request as Call;
+use ovsdb::{Error, ErrorKind, Transaction, Uuid};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::engine::{Engine, Session, Stopped};
+use super::listen::{Connection, Io};
+use super::{Databases, Served};
+use crate::event::{DatabaseId, MonitorId, Output, Request, RequestId};
+use crate::monitor::{Update, View};
+
+/// So many requests may be unanswered; what comes then is refused.
+const MAX_OUTSTANDING: usize = 4096;
+/// While the unanswered requests have so many bytes, no more are read.
+const MAX_OUTSTANDING_BYTES: usize = 64 << 20;
+/// The most bytes of one read.
+const READ_BYTES: usize = 64 << 10;
+/// What is longer is written by itself instead of being gathered with others.
+const GATHER_BYTES: usize = 64 << 10;
+/// A client that says nothing for so long is asked whether it is there, and given up after as
+/// long again. Unix sockets need no such question.
+const PROBE: Duration = Duration::from_secs(60);
+
+/// Why a session ended.
+#[derive(Debug)]
+enum End {
+    /// The client went.
+    Closed,
+    /// The client broke the connection, or the network did.
+    Io(std::io::Error),
+    /// The client sent what cannot be cut into messages.
+    Frame(FrameError),
+    /// The client sent what is not JSON-RPC.
+    Message(MessageError),
+    /// The client did not answer a probe.
+    Silent,
+    /// The server goes.
+    Stopped,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => formatter.write_str("closed by the client"),
+            Self::Io(error) => write!(formatter, "connection lost: {error}"),
+            Self::Frame(error) => write!(formatter, "{error}"),
+            Self::Message(error) => write!(formatter, "{error}"),
+            Self::Silent => write!(formatter, "no answer to a probe within {PROBE:?}"),
+            Self::Stopped => formatter.write_str("the server is shutting down"),
+        }
+    }
+}
+
+impl From<Stopped> for End {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<std::io::Error> for End {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Serves a client until it goes.
+pub async fn serve(engine: Arc<Engine>, connection: Connection) {
+    let Connection {
+        io,
+        peer,
+        probe,
+        permit,
+    } = connection;
+    let Ok(session) = engine.connect().await else {
+        return;
+    };
+    tracing::debug!("{peer}: connected");
+    let client = Client {
+        databases: engine.databases.clone(),
+        session,
+        waiting: HashMap::new(),
+        waiting_bytes: 0,
+        monitors: HashMap::new(),
+        next_monitor: 0,
+        out: Vec::new(),
+    };
+    match client.run(io, probe).await {
+        end @ (End::Closed | End::Stopped) => tracing::debug!("{peer}: {end}"),
+        end @ End::Io(_) => tracing::info!("{peer}: {end}"),
+        end => tracing::warn!("{peer}: {end}"),
+    }
+    drop(permit);
+}
+
+/// A request that waits for the core.
+#[derive(Debug)]
+struct Waiting {
+    /// What the client calls it.
+    id: Value,
+    /// How large it was.
+    bytes: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Plain,
+    Monitor(MonitorId),
+    Rename(MonitorId, Value),
+    CancelMonitor(MonitorId),
+}
+
+#[derive(Debug)]
+struct Monitor {
+    name: Value,
+    database: DatabaseId,
+    spec: MonitorSpec,
+    /// The client asked for its end: its name is free again.
+    ending: bool,
+}
+
+#[derive(Debug)]
+struct Client {
+    databases: Arc<Databases>,
+    session: Session,
+    waiting: HashMap<RequestId, Waiting>,
+    waiting_bytes: usize,
+    monitors: HashMap<MonitorId, Monitor>,
+    next_monitor: u64,
+    /// Bytes to be written.
+    out: Vec<u8>,
+}
+
+impl Client {
+    async fn run(mut self, mut io: Box<dyn Io>, probe: bool) -> End {
+        let mut framer = Framer::new(FrameLimits::SERVER);
+        let mut chunk = vec![0; READ_BYTES];
+        let mut heard = Instant::now();
+        let mut probed = false;
+        loop {
+            let full = self.waiting_bytes >= MAX_OUTSTANDING_BYTES;
+            tokio::select! {
+                read = io.read(&mut chunk), if !full => match read {
+                    Ok(0) => return End::Closed,
+                    Ok(count) => {
+                        (heard, probed) = (Instant::now(), false);
+                        framer.push(&chunk[..count]);
+                        if let Err(end) = self.frames(&mut framer).await {
+                            return end;
+                        }
+                    }
+                    Err(error) => return End::Io(error),
+                },
+                output = self.session.outputs.recv() => {
+                    let Some(output) = output else {
+                        return End::Stopped;
+                    };
+                    if let Err(end) = self.outputs(output, &mut io, probe).await {
+                        return end;
+                    }
+                }
+                () = tokio::time::sleep_until(heard + PROBE), if probe => {
+                    if probed {
+                        return End::Silent;
+                    }
+                    (heard, probed) = (Instant::now(), true);
+                    self.out.extend(jsonrpc::request(&json!("echo"), "echo", &json!([])));
+                }
+            }
+            if let Err(end) = self.flush(&mut io, probe).await {
+                return end;
+            }
+        }
+    }
+
+    /// Takes what the core says, and all that it says right after.
+    async fn outputs(
+        &mut self,
+        first: Output,
+        io: &mut Box<dyn Io>,
+        probe: bool,
+    ) -> Result<(), End> {
+        let mut next = Some(first);
+        while let Some(output) = next {
+            let update = matches!(output, Output::Updated { .. });
+            self.output(output);
+            if self.out.len() >= GATHER_BYTES {
+                self.flush(io, probe).await?;
+            }
+            if update {
+                self.session.written().await?;
+            }
+            next = self.session.outputs.try_recv().ok();
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, io: &mut Box<dyn Io>, probe: bool) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let mut left = self.out.as_slice();
+        while !left.is_empty() {
+            let write = io.write(left);
+            let count = if probe {
+                match tokio::time::timeout(2 * PROBE, write).await {
+                    Ok(written) => written?,
+                    Err(_) => return Err(End::Silent),
+                }
+            } else {
+                write.await?
+            };
+            if count == 0 {
+                return Err(End::Closed);
+            }
+            left = &left[count..];
+        }
+        io.flush().await?;
+        if self.out.capacity() > 4 * GATHER_BYTES {
+            self.out = Vec::new();
+        } else {
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    async fn frames(&mut self, framer: &mut Framer) -> Result<(), End> {
+        while let Some(frame) = framer.next_frame().map_err(End::Frame)? {
+            match Message::parse(frame).map_err(End::Message)? {
+                Message::Request { id, method, params } => {
+                    self.call(id, &method, params).await?;
+                }
+                Message::Notification { method, params } => {
+                    if let Ok(Call::Cancel { id }) = Call::parse(&method, params) {
+                        self.cancel(&id).await?;
+                    }
+                }
+                // Only the answers to probes come here.
+                Message::Response { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn cancel(&mut self, id: &Value) -> Result<(), End> {
+        let mut waiting = self.waiting.iter();
+        if let Some((target, _)) = waiting.find(|(_, waiting)| waiting.id == *id) {
+            let target = *target;
+            self.session.request(Request::Cancel { target }).await?;
+        }
+        Ok(())
+    }
+
+    /// Answers a request, or passes it on to the core.
+    async fn call(&mut self, id: Value, method: &str, params: &RawValue) -> Result<(), End> {
+        if self.waiting.len() >= MAX_OUTSTANDING {
+            let error = Error::new(
+                ErrorKind::ResourcesExhausted,
+                format!("More than {MAX_OUTSTANDING} requests of this session are unanswered."),
+            );
+            self.out.extend(jsonrpc::error_response(&id, &error));
+            return Ok(());
+        }
+        let call = Call::parse(method, params).and_then(|call| self.prepare(call));
+        match call {
+            Ok(Prepared::Answer(result)) => self.answer(&id, result.get().as_bytes()),
+            Ok(Prepared::Request(request, kind)) => {
+                let bytes = params.get().len();
+                let request = self.session.request(request).await?;
+                self.waiting_bytes += bytes;
+                self.waiting.insert(request, Waiting { id, bytes, kind });
+            }
+            Err(error) => self.out.extend(jsonrpc::error_response(&id, &error)),
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, call: Call) -> Result<Prepared, Error> {
+        let plain = |request| Ok(Prepared::Request(request, Kind::Plain));
+        match call {
+            Call::ListDbs => Ok(Prepared::answer(&json!(self.databases.names()))),
+            Call::GetSchema { database } => {
+                let schema = &self.database(&database)?.schema_json;
+                let text = std::str::from_utf8(schema).expect("JSON is UTF-8");
+                let raw = RawValue::from_string(text.to_owned()).expect("it is JSON");
+                Ok(Prepared::Answer(raw))
+            }
+            Call::Transact {
+                database,
+                operations,
+            } => {
+                let served = self.database(&database)?;
+                let transaction =
+                    Transaction::from_json(&served.schema, &operations, &mut Uuid::new_v4);
+                plain(Request::Transact {
+                    database: served.id,
+                    transaction,
+                    name: None,
+                    lock_holder: self.session.id,
+                })
+            }
+            Call::Monitor {
+                version,
+                database,
+                monitor,
+                tables,
+                last_transaction,
+            } => self.prepare_monitor(version, &database, monitor, &tables, last_transaction),
+            Call::MonitorCondChange {
+                monitor,
+                renamed,
+                tables,
+            } => {
+                let id = self.monitor(&monitor)?;
+                if renamed != monitor && self.monitor(&renamed).is_ok() {
+                    return Err(duplicate(&renamed));
+                }
+                let Monitor { spec, database, .. } = &self.monitors[&id];
+                let schema = &self.databases.get(*database).schema;
+                let request = Request::ChangeConditions {
+                    monitor: id,
+                    conditions: spec.condition_changes(schema, &tables)?,
+                };
+                Ok(Prepared::Request(request, Kind::Rename(id, renamed)))
+            }
+            Call::MonitorCancel { monitor } => {
+                let monitor = self.monitor(&monitor)?;
+                if let Some(monitor) = self.monitors.get_mut(&monitor) {
+                    monitor.ending = true;
+                }
+                let request = Request::CancelMonitor { monitor };
+                Ok(Prepared::Request(request, Kind::CancelMonitor(monitor)))
+            }
+            Call::Lock { lock } => plain(Request::Lock {
+                name: lock.into(),
+                steal: false,
+            }),
+            Call::Steal { lock } => plain(Request::Lock {
+                name: lock.into(),
+                steal: true,
+            }),
+            Call::Unlock { lock } => plain(Request::Unlock { name: lock.into() }),
+            Call::Echo { params } => Ok(Prepared::answer(&params)),
+            Call::SetDbChangeAware { .. } => Ok(Prepared::answer(&json!({}))),
+            Call::GetServerId => Ok(Prepared::answer(&json!(self.databases.process))),
+            Call::Cancel { .. } => Err(Error::syntax("cancel should be a notification.")),
+            Call::Convert { database, .. } => Err(Error::new(
+                ErrorKind::NotSupported,
+                format!("The schema of {database} is that of the server's version."),
+            )),
+        }
+    }
+
+    fn prepare_monitor(
+        &mut self,
+        version: MonitorVersion,
+        database: &str,
+        name: Value,
+        tables: &Value,
+        since: Option<Uuid>,
+    ) -> Result<Prepared, Error> {
+        let served = self.database(database)?;
+        let (database, spec) = (
+            served.id,
+            MonitorSpec::from_json(version, &served.schema, tables)?,
+        );
+        if self.monitor(&name).is_ok() {
+            return Err(duplicate(&name));
+        }
+        self.next_monitor += 1;
+        let monitor = MonitorId(self.next_monitor);
+        let request = Request::Monitor {
+            database,
+            monitor,
+            view: View::from(spec.clone()),
+            since: since.filter(|since| !since.is_nil()),
+        };
+        self.monitors.insert(
+            monitor,
+            Monitor {
+                name,
+                database,
+                spec,
+                ending: false,
+            },
+        );
+        Ok(Prepared::Request(request, Kind::Monitor(monitor)))
+    }
+
+    fn database(&self, name: &str) -> Result<&Served, Error> {
+        self.databases.find(name).ok_or_else(|| {
+            Error::new(
+                ErrorKind::UnknownDatabase,
+                format!("get_schema, transact and monitor know no database {name}."),
+            )
+        })
+    }
+
+    fn monitor(&self, name: &Value) -> Result<MonitorId, Error> {
+        let mut monitors = self.monitors.iter();
+        monitors
+            .find(|(_, monitor)| monitor.name == *name && !monitor.ending)
+            .map(|(id, _)| *id)
+            .ok_or_else(|| Error::new(ErrorKind::UnknownMonitor, format!("No monitor {name}.")))
+    }
+
+    /// Writes down what the core says.
+    fn output(&mut self, output: Output) {
+        let waiting = output
+            .answers()
+            .and_then(|request| self.waiting.remove(&request));
+        if let Some(waiting) = &waiting {
+            self.waiting_bytes -= waiting.bytes;
+        }
+        match (output, waiting) {
+            (
+                Output::Updated {
+                    monitor,
+                    state,
+                    update,
+                },
+                _,
+            ) => self.update(monitor, state, &update),
+            (Output::ConditionsChange { request }, _) => {
+                if let Some(Waiting {
+                    kind: Kind::Rename(monitor, name),
+                    ..
+                }) = self.waiting.get_mut(&request)
+                    && let Some(monitor) = self.monitors.get_mut(monitor)
+                {
+                    monitor.name = name.take();
+                }
+            }
+            (Output::LockChanged { name, owned }, _) => {
+                let method = if owned { "locked" } else { "stolen" };
+                self.out.extend(jsonrpc::notification(method, &[&*name]));
+            }
+            (
+                Output::MonitorStarted {
+                    resumed,
+                    state,
+                    update,
+                    ..
+                },
+                Some(waiting),
+            ) => {
+                self.monitor_started(&waiting, resumed, state, &update);
+            }
+            (Output::Transacted { asked, outcome, .. }, Some(waiting)) => {
+                let result = outcome_to_json(asked, &outcome);
+                self.out.extend(jsonrpc::response(&waiting.id, &result));
+            }
+            (Output::Repeated { results, .. }, Some(waiting)) => self.answer(&waiting.id, &results),
+            (Output::Canceled { .. }, Some(waiting)) => {
+                let error = Error::new(ErrorKind::Canceled, "The client canceled it.");
+                self.out
+                    .extend(jsonrpc::error_response(&waiting.id, &error));
+            }
+            (Output::Lock { owned, .. }, Some(waiting)) => {
+                let result = json!({ "locked": owned });
+                self.out.extend(jsonrpc::response(&waiting.id, &result));
+            }
+            (Output::Done { .. }, Some(waiting)) => {
+                if let Kind::CancelMonitor(monitor) = waiting.kind {
+                    self.monitors.remove(&monitor);
+                }
+                self.out.extend(jsonrpc::response(&waiting.id, &json!({})));
+            }
+            (Output::Refused { error, .. }, Some(waiting)) => {
+                if let Kind::Monitor(monitor) = waiting.kind {
+                    self.monitors.remove(&monitor);
+                }
+                self.out
+                    .extend(jsonrpc::error_response(&waiting.id, &error));
+            }
+            // This door asks for no status, and knows all of its requests.
+            (Output::Status { .. }, _) | (_, None) => {}
+        }
+    }
+
+    fn monitor_started(&mut self, waiting: &Waiting, resumed: bool, state: Uuid, update: &Update) {
+        let Kind::Monitor(id) = waiting.kind else {
+            return;
+        };
+        let Some(monitor) = self.monitors.get(&id) else {
+            return;
+        };
+        let version = monitor.spec.version;
+        let schema = &self.databases.get(monitor.database).schema;
+        let body = update.to_json(schema, version);
+        if version == MonitorVersion::V3 {
+            let mut result = format!("[{resumed},\"{state}\",").into_bytes();
+            result.extend_from_slice(&body);
+            result.push(b']');
+            self.answer(&waiting.id, &result);
+        } else {
+            self.answer(&waiting.id, &body);
+        }
+    }
+
+    fn update(&mut self, id: MonitorId, state: Uuid, update: &Update) {
+        let Some(monitor) = self.monitors.get(&id) else {
+            return;
+        };
+        let version = monitor.spec.version;
+        let schema = &self.databases.get(monitor.database).schema;
+        let method = version.update();
+        let head = format!(
+            "{{\"id\":null,\"method\":\"{method}\",\"params\":[{},",
+            monitor.name
+        );
+        self.out.extend_from_slice(head.as_bytes());
+        if version == MonitorVersion::V3 {
+            self.out
+                .extend_from_slice(format!("\"{state}\",").as_bytes());
+        }
+        self.out.extend_from_slice(&update.to_json(schema, version));
+        self.out.extend_from_slice(b"]}");
+    }
+
+    /// A successful answer whose result is JSON already.
+    fn answer(&mut self, id: &Value, result: &[u8]) {
+        self.out
+            .extend_from_slice(format!("{{\"id\":{id},\"result\":").as_bytes());
+        self.out.extend_from_slice(result);
+        self.out.extend_from_slice(b",\"error\":null}");
+    }
+}
+
+/// What is to be done about a request.
+enum Prepared {
+    /// Answer it with this result.
+    Answer(Box<RawValue>),
+    /// Ask the core.
+    Request(Request, Kind),
+}
+
+impl Prepared {
+    fn answer(result: &Value) -> Self {
+        let raw = serde_json::value::to_raw_value(result);
+        Self::Answer(raw.expect("a value is JSON"))
+    }
+}
+
+fn duplicate(name: &Value) -> Error {
+    Error::new(
+        ErrorKind::DuplicateMonitor,
+        format!("There is a monitor {name} in this session already."),
+    )
+}

@@ -1,0 +1,124 @@
+//! A whole database server: the engine and its doors.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::ovsdb::Listen;
+use ::ovsdb::schema::DatabaseSchema;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::args::ServerArgs;
+use super::control;
+use super::engine::{Engine, EngineError};
+use super::listen::{ListenError, Listener, MAX_CONNECTIONS};
+use super::ovsdb;
+use crate::storage::{RedbStorage, StorageError};
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    engine: Arc<Engine>,
+    listen: Vec<Listen>,
+    remotes: Vec<String>,
+    failures: mpsc::UnboundedReceiver<String>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A flag asks for what this version cannot do.
+    #[error(
+        "{0}: this version runs clusters of one member only; start it without --id, \
+         --peer-listen, --peers and --join"
+    )]
+    Cluster(&'static str),
+    /// The disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The store.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl Server {
+    /// Opens the database and, when it serves, all listeners. `data_dir` and `listen` hold where
+    /// the flags say nothing.
+    pub async fn start(
+        args: &ServerArgs,
+        schema: &Arc<DatabaseSchema>,
+        data_dir: &Path,
+        listen: Listen,
+    ) -> Result<Self, StartError> {
+        if let Some(flag) = args.cluster_flag() {
+            return Err(StartError::Cluster(flag));
+        }
+        let directory = args.data_dir.as_deref().unwrap_or(data_dir);
+        let storage = RedbStorage::open(directory)?;
+        let (sender, failures) = mpsc::unbounded_channel();
+        let engine = Engine::start(Box::new(storage), schema.clone(), sender).await?;
+        tracing::info!(
+            "database {} in {}, cluster {}, server {}",
+            engine.identity.database,
+            directory.display(),
+            engine.identity.cluster,
+            engine.identity.server,
+        );
+        let mut server = Self {
+            engine: Arc::new(engine),
+            listen: args.listen.clone(),
+            remotes: Vec::new(),
+            failures,
+        };
+        if server.listen.is_empty() {
+            server.listen.push(listen);
+        }
+        server.open_doors(args).await?;
+        Ok(server)
+    }
+
+    /// Carries out a command of [`control::COMMANDS`].
+    pub async fn control(&self, command: &str, args: &[String]) -> Result<String, String> {
+        control::handle(&self.engine, &self.remotes, command, args).await
+    }
+
+    /// Waits for the failure that ends the server. There may never be one.
+    pub async fn failed(&mut self) -> String {
+        let failure = self.failures.recv().await;
+        failure.unwrap_or_else(|| "the store ended".to_owned())
+    }
+
+    /// Ends in good order: everything that was answered, and more, is on disk then. Blocks.
+    pub fn stop(self) {
+        for listen in &self.listen {
+            if let Listen::Unix { path, .. } = listen {
+                // A socket that is left behind is taken over at the next start.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        self.engine.stop();
+    }
+
+    /// Opens all listeners, or none.
+    async fn open_doors(&mut self, args: &ServerArgs) -> Result<(), ListenError> {
+        let files = args.tls_files();
+        let mut listeners = Vec::new();
+        for listen in &self.listen {
+            listeners.push(Listener::open(listen, args.plaintext, &files, &[]).await?);
+        }
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        for listener in listeners {
+            let place = listener.place();
+            tracing::info!("listening on {place}");
+            self.remotes.push(place);
+            let engine = self.engine.clone();
+            let door = move |connection| {
+                tokio::spawn(ovsdb::serve(engine.clone(), connection));
+            };
+            tokio::spawn(listener.accept(places.clone(), door));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,526 @@
+//! The durable state in one redb file.
+//!
+//! Four tables. Numbers are little-endian unless said otherwise; a *string* is its UTF-8 bytes.
+//!
+//! | redb table | key | value |
+//! | --- | --- | --- |
+//! | `meta` | string | see below |
+//! | `log` | index: u64 | `term: u64`, `kind: u8` (0 normal, 1 conf change, 2 conf change v2), `context length: u32`, context, payload |
+//! | `names` | number: u32 | string: a table's or a column's name |
+//! | `rows` | `name of the table: u32 big-endian`, 16 bytes of UUID | the row, encoded by [`crate::codec`] |
+//!
+//! | key in `meta` | value |
+//! | --- | --- |
+//! | `format` | u32: [`FORMAT`]; a file with another one is refused |
+//! | `database` | string |
+//! | `cluster` | 16 bytes of UUID |
+//! | `server` | 16 bytes of UUID |
+//! | `member` | u64 |
+//! | `hard_state` | `term: u64`, `vote: u64`, `commit: u64` |
+//! | `membership` | `auto leave: u8`, then voters, learners, outgoing voters, next learners, each `count: u32` and as many u64 |
+//! | `applied` | `index: u64`, `term: u64` |
+//! | `truncated` | `index: u64`, `term: u64` |
+//!
+//! A batch is one redb transaction, committed with `Durability::Immediate`: one flush, after
+//! which the commit slot on disk points to the new trees. A crash at any moment leaves either the
+//! old trees or the new ones; checksums tell a torn commit slot from a whole one.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use ::redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition, TableError, TransactionError,
+};
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    Batch, EntryKind, HardState, Identity, LogEntry, LogPosition, Membership, RowKey, RowVisitor,
+    State, Storage, StorageError,
+};
+
+/// The name of the file in a member's data directory.
+pub const FILE_NAME: &str = "weft.redb";
+
+/// The version of the layout above.
+const FORMAT: u32 = 1;
+
+/// Memory for redb's page cache. The rows are also in memory, as the live database, so that only
+/// the paths of the trees that change want to be here.
+const CACHE_BYTES: usize = 32 << 20;
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+const NAMES: TableDefinition<'_, u32, &str> = TableDefinition::new("names");
+const ROWS: TableDefinition<'_, &[u8; ROW_KEY_BYTES], &[u8]> = TableDefinition::new("rows");
+
+const ROW_KEY_BYTES: usize = 20;
+
+/// [`Storage`] in a redb file.
+pub struct RedbStorage {
+    database: Database,
+    path: String,
+}
+
+impl fmt::Debug for RedbStorage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "RedbStorage({})", self.path)
+    }
+}
+
+impl RedbStorage {
+    /// Opens the file in a data directory, creating both if they are missing. While it is open,
+    /// no other process can open it.
+    pub fn open(directory: &Path) -> Result<Self, StorageError> {
+        let path = directory.join(FILE_NAME);
+        fs::create_dir_all(directory).map_err(|error| StorageError::Io {
+            path: directory.display().to_string(),
+            action: "create the data directory",
+            reason: error.to_string(),
+        })?;
+        Self::open_with(&path, |builder| builder.create(&path))
+    }
+
+    /// Opens a storage on a medium other than a file, for tests. `name` stands in for the path in
+    /// messages.
+    pub fn with_backend(name: &str, backend: impl StorageBackend) -> Result<Self, StorageError> {
+        Self::open_with(&PathBuf::from(name), |builder| {
+            builder.create_with_backend(backend)
+        })
+    }
+
+    fn open_with(
+        path: &Path,
+        open: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
+    ) -> Result<Self, StorageError> {
+        let path = path.display().to_string();
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        let database = open(&builder).map_err(|error| open_error(&path, &error))?;
+        Ok(Self { database, path })
+    }
+
+    fn transaction<T>(
+        &self,
+        action: &'static str,
+        body: impl FnOnce(&::redb::WriteTransaction) -> Result<T, ::redb::Error>,
+    ) -> Result<T, StorageError> {
+        let run = || -> Result<T, ::redb::Error> {
+            let mut transaction = self.database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            let value = body(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|error| self.io(action, &error))
+    }
+
+    fn io(&self, action: &'static str, error: &::redb::Error) -> StorageError {
+        if let ::redb::Error::Corrupted(what) = error {
+            return self.damaged(what.clone());
+        }
+        StorageError::Io {
+            path: self.path.clone(),
+            action,
+            reason: error.to_string(),
+        }
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> StorageError {
+        StorageError::Damaged {
+            path: self.path.clone(),
+            what: what.into(),
+        }
+    }
+
+    fn load_log(
+        &self,
+        transaction: &::redb::ReadTransaction,
+        truncated: LogPosition,
+    ) -> Result<Vec<LogEntry>, StorageError> {
+        let reading = |error: ::redb::Error| self.io("read the log", &error);
+        let table = transaction.open_table(LOG).map_err(|e| reading(e.into()))?;
+        let mut entries = Vec::new();
+        for item in table.iter().map_err(|e| reading(e.into()))? {
+            let (key, value) = item.map_err(|e| reading(e.into()))?;
+            let index = key.value();
+            if index != truncated.index + 1 + entries.len() as u64 {
+                return Err(self.damaged(format!(
+                    "the log after {} has a hole before entry {index}",
+                    truncated.index
+                )));
+            }
+            let entry = decode_entry(index, value.value())
+                .ok_or_else(|| self.damaged(format!("log entry {index} is cut short")))?;
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn load_names(
+        &self,
+        transaction: &::redb::ReadTransaction,
+    ) -> Result<Vec<String>, StorageError> {
+        let reading = |error: ::redb::Error| self.io("read the names", &error);
+        let table = transaction
+            .open_table(NAMES)
+            .map_err(|e| reading(e.into()))?;
+        let mut names = Vec::new();
+        for item in table.iter().map_err(|e| reading(e.into()))? {
+            let (key, value) = item.map_err(|e| reading(e.into()))?;
+            if key.value() as usize != names.len() {
+                return Err(self.damaged(format!("name {} is missing", names.len())));
+            }
+            names.push(value.value().to_owned());
+        }
+        Ok(names)
+    }
+}
+
+impl Storage for RedbStorage {
+    fn load(&self) -> Result<Option<State>, StorageError> {
+        let reading = |error: ::redb::Error| self.io("read the state", &error);
+        let transaction = self
+            .database
+            .begin_read()
+            .map_err(|e: TransactionError| reading(e.into()))?;
+        let meta = match transaction.open_table(META) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(reading(error.into())),
+        };
+        let field = |key: &str| -> Result<Vec<u8>, StorageError> {
+            match meta.get(key).map_err(|e| reading(e.into()))? {
+                Some(value) => Ok(value.value().to_vec()),
+                None => Err(self.damaged(format!("the field `{key}` is missing"))),
+            }
+        };
+        let bad = |key: &str| self.damaged(format!("the field `{key}` makes no sense"));
+
+        let format = field("format")?;
+        let format = Reader(&format).u32().ok_or_else(|| bad("format"))?;
+        if format != FORMAT {
+            return Err(StorageError::Foreign {
+                path: self.path.clone(),
+                reason: format!(
+                    "written in format {format}, but this server knows format {FORMAT} only"
+                ),
+            });
+        }
+        let uuid = |key: &str| -> Result<Uuid, StorageError> {
+            Uuid::from_slice(&field(key)?).map_err(|_| bad(key))
+        };
+        let position = |key: &str| -> Result<LogPosition, StorageError> {
+            Reader(&field(key)?).position().ok_or_else(|| bad(key))
+        };
+        let identity = Identity {
+            database: String::from_utf8(field("database")?).map_err(|_| bad("database"))?,
+            cluster: uuid("cluster")?,
+            server: uuid("server")?,
+            member: Reader(&field("member")?)
+                .u64()
+                .ok_or_else(|| bad("member"))?,
+        };
+        let truncated = position("truncated")?;
+        let state = State {
+            identity,
+            hard_state: decode_hard_state(&field("hard_state")?)
+                .ok_or_else(|| bad("hard_state"))?,
+            membership: decode_membership(&field("membership")?)
+                .ok_or_else(|| bad("membership"))?,
+            applied: position("applied")?,
+            truncated,
+            entries: self.load_log(&transaction, truncated)?,
+            names: self.load_names(&transaction)?,
+        };
+        let last = truncated.index + state.entries.len() as u64;
+        let commit = state.hard_state.commit;
+        if !(truncated.index <= state.applied.index
+            && state.applied.index <= commit
+            && commit <= last)
+        {
+            return Err(self.damaged(format!(
+                "the log covers {} to {last}, but {} is applied and {commit} committed",
+                truncated.index + 1,
+                state.applied.index,
+            )));
+        }
+        Ok(Some(state))
+    }
+
+    fn create(&mut self, identity: &Identity, membership: &Membership) -> Result<(), StorageError> {
+        self.transaction("create the database", |transaction| {
+            let mut meta = transaction.open_table(META)?;
+            let start = encode_position(LogPosition::default());
+            meta.insert("format", &FORMAT.to_le_bytes()[..])?;
+            meta.insert("database", identity.database.as_bytes())?;
+            meta.insert("cluster", &identity.cluster.as_bytes()[..])?;
+            meta.insert("server", &identity.server.as_bytes()[..])?;
+            meta.insert("member", &identity.member.to_le_bytes()[..])?;
+            meta.insert("hard_state", &encode_hard_state(HardState::default())[..])?;
+            meta.insert("membership", &encode_membership(membership)[..])?;
+            meta.insert("applied", &start[..])?;
+            meta.insert("truncated", &start[..])?;
+            transaction.open_table(LOG)?;
+            transaction.open_table(NAMES)?;
+            transaction.open_table(ROWS)?;
+            Ok(())
+        })
+    }
+
+    fn rows(&self, visit: &mut RowVisitor<'_>) -> Result<(), StorageError> {
+        let reading = |error: ::redb::Error| self.io("read the rows", &error);
+        let transaction = self
+            .database
+            .begin_read()
+            .map_err(|e: TransactionError| reading(e.into()))?;
+        let table = match transaction.open_table(ROWS) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            Err(error) => return Err(reading(error.into())),
+        };
+        for item in table.iter().map_err(|e| reading(e.into()))? {
+            let (key, value) = item.map_err(|e| reading(e.into()))?;
+            let key = decode_row_key(key.value());
+            visit(key, value.value())
+                .map_err(|error| self.damaged(format!("row {}: {error}", key.uuid)))?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
+        self.transaction("write to the database", |transaction| {
+            write_log(transaction, batch)?;
+            write_rows(transaction, batch)?;
+            write_meta(transaction, batch)
+        })
+    }
+}
+
+fn write_log(transaction: &::redb::WriteTransaction, batch: &Batch) -> Result<(), ::redb::Error> {
+    if batch.entries.is_empty() && batch.truncate.is_none() {
+        return Ok(());
+    }
+    let mut log = transaction.open_table(LOG)?;
+    if let Some(first) = batch.entries.first() {
+        let last = log.last()?.map_or(0, |(key, _)| key.value());
+        if last >= first.position.index {
+            log.retain_in(first.position.index.., |_, _| false)?;
+        }
+    }
+    let mut bytes = Vec::new();
+    for entry in &batch.entries {
+        encode_entry(entry, &mut bytes);
+        log.insert(entry.position.index, &bytes[..])?;
+    }
+    if let Some(position) = batch.truncate {
+        log.retain_in(..=position.index, |_, _| false)?;
+    }
+    Ok(())
+}
+
+fn write_rows(transaction: &::redb::WriteTransaction, batch: &Batch) -> Result<(), ::redb::Error> {
+    let (first, names) = &batch.names;
+    if !names.is_empty() {
+        let mut table = transaction.open_table(NAMES)?;
+        for (number, name) in (*first..).zip(names) {
+            table.insert(number, name.as_str())?;
+        }
+    }
+    if !batch.rows.is_empty() {
+        let mut table = transaction.open_table(ROWS)?;
+        for (key, value) in &batch.rows {
+            let key = encode_row_key(*key);
+            match value {
+                Some(value) => drop(table.insert(&key, &value[..])?),
+                None => drop(table.remove(&key)?),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_meta(transaction: &::redb::WriteTransaction, batch: &Batch) -> Result<(), ::redb::Error> {
+    let mut meta = transaction.open_table(META)?;
+    if let Some(hard_state) = batch.hard_state {
+        meta.insert("hard_state", &encode_hard_state(hard_state)[..])?;
+    }
+    if let Some(membership) = &batch.membership {
+        meta.insert("membership", &encode_membership(membership)[..])?;
+    }
+    if let Some(applied) = batch.applied {
+        meta.insert("applied", &encode_position(applied)[..])?;
+    }
+    if let Some(truncated) = batch.truncate {
+        meta.insert("truncated", &encode_position(truncated)[..])?;
+    }
+    Ok(())
+}
+
+fn open_error(path: &str, error: &DatabaseError) -> StorageError {
+    let path = path.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StorageError::InUse { path },
+        DatabaseError::UpgradeRequired(version) => StorageError::Foreign {
+            path,
+            reason: format!("a redb file of version {version}, which this server cannot read"),
+        },
+        DatabaseError::Storage(::redb::StorageError::Corrupted(what)) => StorageError::Damaged {
+            path,
+            what: what.clone(),
+        },
+        DatabaseError::Storage(::redb::StorageError::Io(io))
+            if io.kind() == std::io::ErrorKind::InvalidData =>
+        {
+            StorageError::Foreign {
+                path,
+                reason: format!("not a database file of Weft ({io})"),
+            }
+        }
+        other => StorageError::Io {
+            path,
+            action: "open the database file",
+            reason: other.to_string(),
+        },
+    }
+}
+
+fn encode_row_key(key: RowKey) -> [u8; ROW_KEY_BYTES] {
+    let mut bytes = [0; ROW_KEY_BYTES];
+    bytes[..4].copy_from_slice(&key.table.to_be_bytes());
+    bytes[4..].copy_from_slice(key.uuid.as_bytes());
+    bytes
+}
+
+fn decode_row_key(bytes: &[u8; ROW_KEY_BYTES]) -> RowKey {
+    let [a, b, c, d, uuid @ ..] = *bytes;
+    RowKey {
+        table: u32::from_be_bytes([a, b, c, d]),
+        uuid: Uuid::from_bytes(uuid),
+    }
+}
+
+fn encode_entry(entry: &LogEntry, bytes: &mut Vec<u8>) {
+    let context_length = u32::try_from(entry.context.len()).expect("contexts are a few bytes");
+    bytes.clear();
+    bytes.extend_from_slice(&entry.position.term.to_le_bytes());
+    bytes.push(match entry.kind {
+        EntryKind::Normal => 0,
+        EntryKind::ConfChange => 1,
+        EntryKind::ConfChangeV2 => 2,
+    });
+    bytes.extend_from_slice(&context_length.to_le_bytes());
+    bytes.extend_from_slice(&entry.context);
+    bytes.extend_from_slice(&entry.data);
+}
+
+fn decode_entry(index: u64, bytes: &[u8]) -> Option<LogEntry> {
+    let mut reader = Reader(bytes);
+    let term = reader.u64()?;
+    let kind = match reader.u8()? {
+        0 => EntryKind::Normal,
+        1 => EntryKind::ConfChange,
+        2 => EntryKind::ConfChangeV2,
+        _ => return None,
+    };
+    let context_length = reader.u32()? as usize;
+    let context = reader.take(context_length)?;
+    Some(LogEntry {
+        position: LogPosition { index, term },
+        kind,
+        context: Bytes::copy_from_slice(context),
+        data: Bytes::copy_from_slice(reader.0),
+    })
+}
+
+fn encode_position(position: LogPosition) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&position.index.to_le_bytes());
+    bytes[8..].copy_from_slice(&position.term.to_le_bytes());
+    bytes
+}
+
+fn encode_hard_state(state: HardState) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&state.term.to_le_bytes());
+    bytes[8..16].copy_from_slice(&state.vote.to_le_bytes());
+    bytes[16..].copy_from_slice(&state.commit.to_le_bytes());
+    bytes
+}
+
+fn decode_hard_state(bytes: &[u8]) -> Option<HardState> {
+    let mut reader = Reader(bytes);
+    Some(HardState {
+        term: reader.u64()?,
+        vote: reader.u64()?,
+        commit: reader.u64()?,
+    })
+}
+
+fn encode_membership(membership: &Membership) -> Vec<u8> {
+    let mut bytes = vec![u8::from(membership.auto_leave)];
+    for list in [
+        &membership.voters,
+        &membership.learners,
+        &membership.voters_outgoing,
+        &membership.learners_next,
+    ] {
+        let count = u32::try_from(list.len()).expect("a cluster has a handful of members");
+        bytes.extend_from_slice(&count.to_le_bytes());
+        for member in list {
+            bytes.extend_from_slice(&member.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+fn decode_membership(bytes: &[u8]) -> Option<Membership> {
+    let mut reader = Reader(bytes);
+    let auto_leave = reader.u8()? != 0;
+    let mut list = || -> Option<Vec<u64>> {
+        let count = reader.u32()?;
+        (0..count).map(|_| reader.u64()).collect()
+    };
+    Some(Membership {
+        voters: list()?,
+        learners: list()?,
+        voters_outgoing: list()?,
+        learners_next: list()?,
+        auto_leave,
+    })
+}
+
+/// Takes values off the front of a slice; `None` when it is too short.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (front, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(front)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn position(&mut self) -> Option<LogPosition> {
+        Some(LogPosition {
+            index: self.u64()?,
+            term: self.u64()?,
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! The daemon: its start, its one loop, its end.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use ::daemon::signals::{Asked, Signals};
+use ::daemon::unixctl::Command;
+use ::daemon::{Process, place, vlog};
+use anyhow::{Context, anyhow};
+use ovsdb::Listen;
+use ovsdb::remote::Protocol;
+use store::server::{Server, control};
+
+use crate::Args;
+
+/// Where the database is if nothing else is said.
+const DATA_DIR: &str = "/var/lib/weft/sb";
+/// The socket in the run directory that the server listens on if nothing else is said: OVN's.
+const SOCKET: &str = "ovnsb_db.sock";
+
+/// Runs until it is asked to end.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let process = match Process::start(&args.common, "weft-sb", &["store", "raft"])? {
+        Ok(process) => process,
+        Err(code) => return Ok(code),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(args, &process))?;
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &Args, process: &Process) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot receive signals")?;
+    let mut control = process.listen(env!("CARGO_PKG_VERSION"), commands())?;
+    let listen = Listen::Unix {
+        protocol: Protocol::Ovsdb,
+        path: place::run_dir().join(SOCKET),
+    };
+    let schema = sb_db::schema();
+    let mut server = Server::start(&args.server, schema, Path::new(DATA_DIR), listen).await?;
+    process.ready().context("cannot tell that it is ready")?;
+
+    let result = loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Exit => break Ok(()),
+                Asked::ReopenLog => vlog::reopen(),
+            },
+            request = control.next() => {
+                if request.command == "exit" {
+                    request.succeed("");
+                    break Ok(());
+                }
+                match server.control(request.command, &request.args).await {
+                    Ok(text) => request.succeed(text),
+                    Err(reason) => request.fail(reason),
+                }
+            }
+            failure = server.failed() => break Err(anyhow!(failure)),
+        }
+    };
+    tracing::info!("shutting down");
+    tokio::task::block_in_place(|| server.stop());
+    result
+}
+
+/// The commands of the control socket.
+fn commands() -> &'static [Command] {
+    let exit = Command::plain("exit");
+    let commands = control::COMMANDS.iter().map(|command| Command {
+        name: command.name,
+        usage: command.usage,
+        min_args: command.args,
+        max_args: command.args,
+    });
+    // Made once, and needed as long as the process lives.
+    std::iter::once(exit)
+        .chain(commands)
+        .collect::<Vec<_>>()
+        .leak()
+}
