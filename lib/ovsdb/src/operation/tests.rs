@@ -1,0 +1,164 @@
+//! Operations and their outcomes, to and from JSON.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::error::{Error, ErrorKind};
+
+fn schema() -> DatabaseSchema {
+    DatabaseSchema::from_json(&json!({"name": "T", "version": "1.0.0", "tables": {
+        "A": {"isRoot": true, "columns": {
+            "name": {"type": "string"},
+            "level": {"type": {"key": {"type": "integer", "minInteger": 0, "maxInteger": 7}}},
+            "bs": {"type": {"key": {"type": "uuid", "refTable": "B"}, "min": 0, "max": "unlimited"}}}},
+        "B": {"columns": {"kind": {"type": "string"}}}}}))
+    .unwrap()
+}
+
+#[track_caller]
+fn read(operations: &Value) -> Transaction {
+    let mut next = 0;
+    Transaction::from_json(&schema(), operations.as_array().unwrap(), &mut || {
+        next += 1;
+        Uuid::from_u128(next)
+    })
+}
+
+#[test]
+fn operations_survive_their_json_form() {
+    let uuid = "00000000-0000-0000-0000-0000000000aa";
+    let json = json!([
+        {"op": "insert", "table": "A", "uuid": uuid, "row": {"level": 3, "name": "n"}},
+        {"op": "select", "table": "A", "where": [["name", "==", "n"]], "columns": ["_uuid", "level"]},
+        {"op": "update", "table": "A", "where": [], "row": {"bs": ["set", []]}},
+        {"op": "mutate", "table": "A", "where": [true], "mutations": [["level", "+=", 1]]},
+        {"op": "delete", "table": "A", "where": [["_uuid", "==", ["uuid", uuid]]]},
+        {"op": "wait", "table": "A", "where": [], "columns": ["name"], "until": "!=", "rows": [{"name": "x"}], "timeout": 5},
+        {"op": "commit", "durable": true},
+        {"op": "comment", "comment": "why"},
+        {"op": "assert", "lock": "l"},
+        {"op": "abort"}
+    ]);
+    let transaction = read(&json);
+    assert_eq!(transaction.error, None);
+    let schema = schema();
+    let printed: Vec<_> = transaction
+        .operations
+        .iter()
+        .map(|op| op.with(&schema))
+        .collect();
+    assert_eq!(serde_json::to_value(printed).unwrap(), json);
+}
+
+#[test]
+fn names_may_be_used_before_they_are_defined() {
+    let transaction = read(&json!([
+        {"op": "insert", "table": "A", "row": {"bs": ["named-uuid", "b"]}},
+        {"op": "insert", "table": "B", "uuid-name": "b", "row": {}},
+    ]));
+    let [
+        Operation::Insert { row, .. },
+        Operation::Insert { uuid, .. },
+    ] = transaction.operations.as_slice()
+    else {
+        panic!("{transaction:?}");
+    };
+    assert_eq!(row[0].1, Datum::from(*uuid));
+}
+
+#[test]
+fn the_first_wrong_operation_ends_the_reading() {
+    for (wrong, expected) in [
+        (json!({"op": "foo"}), "syntax error: No operation \"foo\""),
+        (
+            json!({"op": "insert", "table": "Z", "row": {}}),
+            "syntax error: No table named Z.",
+        ),
+        (
+            json!({"op": "insert", "table": "A"}),
+            "syntax error: Required 'row' member is missing.",
+        ),
+        (
+            json!({"op": "insert", "table": "A", "row": {}, "x": 1}),
+            "syntax error: Member 'x' is present but not allowed here.",
+        ),
+        (
+            json!({"op": "insert", "table": "A", "row": {"zz": 1}}),
+            "unknown column: No column zz in table A.",
+        ),
+        (
+            json!({"op": "insert", "table": "A", "row": {"level": 9}}),
+            "constraint violation: column level: 9 is not in the range 0 to 7",
+        ),
+        (
+            json!({"op": "insert", "table": "A", "row": {"bs": ["named-uuid", "q"]}}),
+            "syntax error: column bs: named-uuid \"q\" is not defined by any insert",
+        ),
+        (
+            json!({"op": "insert", "table": "A", "uuid-name": "a b", "row": {}}),
+            "syntax error: Type mismatch for member 'uuid-name'.",
+        ),
+        (
+            json!({"op": "insert", "table": "A", "uuid": "a b", "row": {}}),
+            "syntax error: bad uuid",
+        ),
+        (
+            json!({"op": "insert", "table": "B", "uuid-name": "first", "row": {}}),
+            "duplicate uuid-name: This \"uuid-name\" appeared on an earlier \"insert\" operation.",
+        ),
+        (
+            json!({"op": "update", "table": "A", "where": [], "row": {"_version": ["uuid", "x"]}}),
+            "constraint violation: Cannot update immutable column _version in table A.",
+        ),
+        (
+            json!({"op": "wait", "table": "A", "where": [], "until": "<", "rows": []}),
+            "syntax error: Type mismatch for member 'until'.",
+        ),
+        (json!(3), "syntax error: An operation should be an object."),
+    ] {
+        let first = json!({"op": "insert", "table": "A", "uuid-name": "first", "row": {}});
+        let transaction = read(&json!([first, wrong, {"op": "abort"}]));
+        let error = Error {
+            syntax: None,
+            ..transaction.error.unwrap()
+        };
+        assert_eq!(error.to_string(), expected);
+        assert_eq!((transaction.operations.len(), transaction.asked), (1, 3));
+    }
+}
+
+#[test]
+fn outcomes_survive_their_json_form() {
+    let schema = schema();
+    let uuid = Uuid::from_u128(7);
+    let operations = read(&json!([
+        {"op": "insert", "table": "A", "row": {}},
+        {"op": "select", "table": "A", "where": [], "columns": ["name"]},
+        {"op": "delete", "table": "A", "where": []},
+        {"op": "comment", "comment": ""},
+    ]))
+    .operations;
+    let done = vec![
+        OpResult::Inserted(uuid),
+        OpResult::Rows(vec![vec![("name".into(), "x".into())]]),
+        OpResult::Count(2),
+        OpResult::Empty,
+    ];
+    let error = Error::new(ErrorKind::Aborted, "");
+    let failure = |count: usize| {
+        Err(Failure {
+            done: done[..count].to_vec(),
+            error: error.clone(),
+        })
+    };
+    for (outcome, length) in [(Ok(done.clone()), 4), (failure(1), 4), (failure(4), 5)] {
+        let json = outcome_to_json(4, &outcome);
+        assert_eq!(json.as_array().unwrap().len(), length);
+        assert_eq!(
+            outcome_from_json(&schema, &operations, &json).unwrap(),
+            outcome
+        );
+    }
+    assert_eq!(outcome_to_json(4, &failure(1))[2], Value::Null);
+    assert!(outcome_from_json(&schema, &operations, &json!([])).is_err());
+}
