@@ -13,10 +13,13 @@
 //!
 //! [`PinControl`] stands before it and sees to it that nobody starves anybody: packets wait in [`queue::FairQueue`], a
 //! short queue for every logical port and kind of work, and are taken in turn. A port that floods fills its own queue.
+//! What handlers need to know of the southbound is in [`southbound::Southbound`].
 
 pub mod dhcp4;
 pub mod learn;
 pub mod queue;
+mod recent;
+pub mod southbound;
 pub mod transform;
 
 use std::net::IpAddr;
@@ -30,6 +33,7 @@ use packet::frame::FrameError;
 use packet::userdata::{Opcode, UserdataError};
 
 use queue::FairQueue;
+use recent::Recent;
 
 /// How many packets are handled before the agent looks after its other work.
 const BATCH: usize = 64;
@@ -68,6 +72,9 @@ pub enum Effect {
 /// Why a packet came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandleError {
+    /// The agent does not know (yet) how to do what the flow wants.
+    #[error("{0:?} is not supported")]
+    Unsupported(Opcode),
     /// The flow's userdata make no sense.
     #[error(transparent)]
     Userdata(#[from] UserdataError),
@@ -97,16 +104,16 @@ pub enum HandleError {
 
 /// Does what a flow wants of a packet.
 pub fn handle(now: Now, packet_in: PacketIn, context: &dyn Context) -> Vec<Effect> {
+    let mut effects = dispatch(now, &packet_in, context).unwrap_or_else(|error| {
+        let flow = packet_in.cookie;
+        vec![Effect::Note(format!("packet from flow {flow:#x}: {error}"))]
+    });
+    // Whatever becomes of it, a packet that waits must go on: without this the switch would never forward it.
     let paused = !packet_in.continuation.is_empty();
-    match dispatch(now, &packet_in, context) {
-        Ok(effects) => effects,
-        Err(error) => {
-            let note = Effect::Note(format!("packet from flow {:#x}: {error}", packet_in.cookie));
-            // Whatever is wrong, a packet that waits must not wait for ever: the switch would drop it.
-            let resume = paused.then(|| Effect::Resume(packet_in));
-            [note].into_iter().chain(resume).collect()
-        }
+    if paused && !effects.iter().any(|e| matches!(e, Effect::Resume(_))) {
+        effects.push(Effect::Resume(packet_in));
     }
+    effects
 }
 
 fn dispatch(
@@ -128,12 +135,8 @@ fn dispatch(
         | Opcode::Icmp6Error
         | Opcode::TcpReset
         | Opcode::Reject => transform::handle(opcode, packet_in, arguments),
-        _ if packet_in.continuation.is_empty() => Ok(vec![Effect::Note(format!(
-            "packet from flow {:#x}: {opcode:?} is not supported",
-            packet_in.cookie
-        ))]),
-        // The result that the flow waits for stays as it was: no.
-        _ => Ok(vec![Effect::Resume(packet_in.clone())]),
+        // If the flow waits for a result, that stays as it was: no.
+        _ => Err(HandleError::Unsupported(opcode)),
     }
 }
 
@@ -192,12 +195,14 @@ enum Work {
 #[derive(Debug)]
 pub struct PinControl {
     queue: FairQueue<(Work, u32, u32), PacketIn>,
+    recent: Recent,
 }
 
 impl Default for PinControl {
     fn default() -> Self {
         Self {
             queue: FairQueue::new(queue::Limits::default()),
+            recent: Recent::default(),
         }
     }
 }
@@ -231,7 +236,8 @@ impl PinControl {
             let Some(packet_in) = self.queue.pop() else {
                 break;
             };
-            effects.extend(handle(now, packet_in, context));
+            let handled = handle(now, packet_in, context).into_iter();
+            effects.extend(handled.filter(|effect| !self.recent.repeats(now, effect)));
         }
         effects
     }

@@ -2,6 +2,7 @@
 
 use openflow::message::PacketIn;
 use packet::userdata::ResultBit;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -50,7 +51,8 @@ pub(super) fn packet_in(port: u32, userdata: Vec<u8>, packet: Vec<u8>) -> Packet
 fn an_opcode_without_handler_holds_nothing_up() {
     let waiting = packet_in(1, Opcode::DnsLookup.header().to_vec(), vec![1]);
     let effects = handle(NOW, waiting.clone(), &Southbound::default());
-    assert_eq!(effects, [Effect::Resume(waiting.clone())]);
+    let note = Effect::Note("packet from flow 0xbeef: DnsLookup is not supported".to_owned());
+    assert_eq!(effects, [note, Effect::Resume(waiting.clone())]);
     let mut passing = waiting;
     passing.continuation.clear();
     let effects = handle(NOW, passing, &Southbound::default());
@@ -117,4 +119,25 @@ fn a_port_that_floods_does_not_keep_another_from_its_address() {
         .position(|effect| matches!(effect, Effect::Resume(packet_in) if packet_in.packet == [2]));
     assert_eq!(place, Some(1));
     assert!(!pinctrl.has_work());
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_a_packet_that_waits_goes_on_once(
+        opcode in proptest::sample::select(Opcode::all().collect::<Vec<_>>()),
+        arguments in proptest::collection::vec(any::<u8>(), 0..80),
+        packet in proptest::collection::vec(any::<u8>(), 0..400),
+        paused in any::<bool>(),
+    ) {
+        let mut userdata = opcode.header().to_vec();
+        userdata.extend(arguments);
+        let mut packet_in = packet_in(1, userdata, packet);
+        if !paused {
+            packet_in.continuation.clear();
+        }
+        let effects = handle(NOW, packet_in, &Southbound::default());
+        let resumed = effects.iter().filter(|effect| matches!(effect, Effect::Resume(_))).count();
+        prop_assert!(resumed <= 1);
+        prop_assert!(resumed == 1 || !paused);
+    }
 }

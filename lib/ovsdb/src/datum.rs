@@ -52,7 +52,8 @@ impl Datum {
     pub fn set(atoms: impl IntoIterator<Item = Atom>) -> Self {
         let mut atoms: Vec<Atom> = atoms.into_iter().collect();
         if !atoms.is_sorted_by(|a, b| a < b) {
-            atoms.sort_unstable();
+            // The stable sort is fast where it matters: for a large set and a few elements that were added to it.
+            atoms.sort();
             atoms.dedup();
         }
         match <[Atom; 1]>::try_from(atoms) {

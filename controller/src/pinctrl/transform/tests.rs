@@ -5,6 +5,15 @@ use openflow::{Action, Port};
 use super::super::tests::{NOW, Southbound, packet_in};
 use super::*;
 
+/// What becomes of a packet that is not held up.
+fn effects(userdata: Vec<u8>, packet: Vec<u8>) -> Vec<Effect> {
+    let passing = PacketIn {
+        continuation: Vec::new(),
+        ..packet_in(1, userdata, packet)
+    };
+    super::super::handle(NOW, passing, &Southbound::default())
+}
+
 #[test]
 fn the_actions_are_done_with_the_new_packet() {
     let actions = vec![Action::Output {
@@ -24,7 +33,7 @@ fn the_actions_are_done_with_the_new_packet() {
         .syn()
         .write(&mut packet, &[])
         .expect("writes");
-    let effects = super::super::handle(NOW, packet_in(1, userdata, packet), &Southbound::default());
+    let effects = effects(userdata, packet);
     let [Effect::PacketOut(sent)] = effects.as_slice() else {
         panic!("{effects:?}")
     };
@@ -71,8 +80,7 @@ fn every_transformation_is_dispatched() {
         (Opcode::Icmp4Error, &udp, |f| f.eth_src().0[5] == 1),
         (Opcode::Reject, &udp, |f| f.eth_src().0[5] == 2),
     ] {
-        let packet_in = packet_in(1, opcode.header().to_vec(), packet.clone());
-        let effects = super::super::handle(NOW, packet_in, &Southbound::default());
+        let effects = effects(opcode.header().to_vec(), packet.clone());
         let [Effect::PacketOut(sent)] = effects.as_slice() else {
             panic!("{opcode:?}: {effects:?}")
         };
