@@ -3,6 +3,8 @@
 //!
 //! `corpus/ovn-23.03.tsv` has one logical flow a line: match, tab, actions.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
 use std::sync::Arc;
 
 use lflow::expr::{Lookup, normalise, resolve};

@@ -14,7 +14,9 @@
 //! [`Actions`] is a whole list. Its `Display` is canonical: it parses back to an equal list.
 
 mod args;
+mod encode;
 mod parse;
+mod prerequisites;
 mod print;
 
 use std::net::IpAddr;
@@ -28,7 +30,9 @@ pub use args::{
     Affinity, Backend, Balance, BalanceKind, EmptyBackends, Log, Options, OptionsKind, Sample,
     SampleArg, Select,
 };
+pub use encode::{Context, DatapathKind, EncodeError, FlagBit, Resources, Tables, encode};
 pub use parse::MAX_NESTING;
+pub use prerequisites::prerequisites;
 
 /// What is done with a packet, in order; none drops it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

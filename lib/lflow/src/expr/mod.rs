@@ -32,8 +32,8 @@ pub use cube::{Cube, Term};
 pub use normalise::{Alternative, MAX_CUBES, normalise};
 pub use parse::{MAX_DEPTH, parse_field};
 pub(crate) use parse::{constants, field, fits};
-pub(crate) use resolve::texts;
 pub use resolve::{Lookup, ResolveError, Resolved, resolve};
+pub(crate) use resolve::{port_key, texts};
 
 /// A relation between a field and constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -118,13 +118,21 @@ fn comparison_of(
     })
 }
 
+/// The key of a port; `none` is the name of having no port, key 0.
+pub(crate) fn port_key(name: &str, lookup: &dyn Lookup) -> Option<u32> {
+    match name {
+        "none" => Some(0),
+        _ => lookup.port(name),
+    }
+}
+
 /// The integers that a comparison names.
 fn values(comparison: &Comparison, lookup: &dyn Lookup) -> Result<Vec<Int>, ResolveError> {
     let mut values = Vec::with_capacity(comparison.constants.len());
     for constant in &comparison.constants {
         match constant {
             Constant::Int(int) => values.push(*int),
-            Constant::Str(name) => values.extend(lookup.port(name).map(Int::from)),
+            Constant::Str(name) => values.extend(port_key(name, lookup).map(Int::from)),
             Constant::Template(name) => return Err(ResolveError::Template(name.clone())),
             Constant::AddressSet(name) => {
                 let set = lookup.address_set(name);

@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::constant::{Constant, Format, Int};
-use crate::expr::{Comparison, Expr, Lookup, Relation, ResolveError, texts};
+use crate::expr::{Comparison, Expr, Lookup, Relation, ResolveError, port_key, texts};
 use crate::symbols::Field;
 
 /// Evaluates a match on a packet.
@@ -97,7 +97,7 @@ fn integers(
 ) -> Result<Vec<Int>, ResolveError> {
     Ok(match constant {
         Constant::Int(int) => vec![*int],
-        Constant::Str(name) => lookup.port(name).map(Int::from).into_iter().collect(),
+        Constant::Str(name) => port_key(name, lookup).map(Int::from).into_iter().collect(),
         Constant::Template(name) => return Err(ResolveError::Template(name.clone())),
         Constant::PortGroup(name) => {
             let group = lookup.port_group(name);

@@ -1,0 +1,247 @@
+//! Messages to the controller: an opcode and what it takes, as userdata of a `controller` action.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use openflow::action::{Controller, encode_actions};
+use openflow::{Action as OfAction, Subfield};
+use packet::dhcp4::option::OptionValue;
+use packet::userdata::{DhcpArguments, Opcode, ResultBit};
+
+use super::fields::subfield;
+use super::{Context, EncodeError, Outcome, call, encode};
+use crate::action::{Actions, Log, Options, OptionsKind, Transform};
+use crate::constant::{Constant, Format, Int};
+use crate::symbols::Field;
+
+/// The words of `log(verdict=…)`, as numbered in its userdata.
+const VERDICTS: [&str; 4] = ["allow", "drop", "reject", "pass"];
+/// The words of `log(severity=…)`, as numbered in its userdata.
+const SEVERITIES: [&str; 5] = ["alert", "warning", "notice", "info", "debug"];
+
+/// A message of `opcode` with `rest` behind the header. With `pause` the pipeline waits for the controller's answer.
+pub(super) fn message(
+    opcode: Opcode,
+    rest: Vec<u8>,
+    pause: bool,
+    context: &Context<'_>,
+) -> OfAction {
+    let mut userdata = opcode.header().to_vec();
+    userdata.extend(rest);
+    of_userdata(userdata, pause, context.controller_meter)
+}
+
+fn of_userdata(userdata: Vec<u8>, pause: bool, meter_id: Option<u32>) -> OfAction {
+    OfAction::Controller(Box::new(Controller {
+        userdata,
+        pause,
+        meter_id,
+        ..Controller::default()
+    }))
+}
+
+/// A message that needs nothing said.
+pub(super) fn bare(opcode: Opcode, context: &Context<'_>, out: &mut Vec<OfAction>) {
+    out.push(message(opcode, Vec::new(), false, context));
+}
+
+/// `arp { … }` and its kin: the userdata are the OpenFlow actions for the new packet.
+pub(super) fn within(
+    transform: Transform,
+    actions: &Actions,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    let opcode = match transform {
+        Transform::Clone => return Err(EncodeError::Unsupported("clone in a message")),
+        Transform::Arp => Opcode::Arp,
+        Transform::NdNs => Opcode::NdNs,
+        Transform::NdNa => Opcode::NdNa,
+        Transform::NdNaRouter => Opcode::NdNaRouter,
+        Transform::Icmp4 | Transform::Icmp6 => Opcode::Icmp,
+        Transform::Icmp4Error => Opcode::Icmp4Error,
+        Transform::Icmp6Error => Opcode::Icmp6Error,
+        Transform::TcpReset => Opcode::TcpReset,
+        Transform::SctpAbort => Opcode::SctpAbort,
+        Transform::Reject => Opcode::Reject,
+    };
+    let mut nested = Vec::new();
+    encode_actions(&encode(actions, context)?, &mut nested);
+    out.push(message(opcode, nested, false, context));
+    Ok(())
+}
+
+/// `bind_vport("vport", inport);`
+pub(super) fn bind_vport(
+    vport: &str,
+    parent: Field,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    // A virtual port of another datapath, or none: nothing can be bound.
+    let Some(key) = context.resources.port(vport) else {
+        return Ok(());
+    };
+    let message = message(
+        Opcode::BindVport,
+        key.to_be_bytes().to_vec(),
+        false,
+        context,
+    );
+    call::port_args(parent)?.around(out, [message]);
+    Ok(())
+}
+
+/// `log(…);`: one byte for the verdict, one for the severity, then the name.
+pub(super) fn log(log: &Log, context: &Context<'_>, out: &mut Vec<OfAction>) {
+    let number = |words: &[&str], word: &str, default: u8| {
+        let at = words.iter().position(|known| *known == word);
+        at.and_then(|at| u8::try_from(at).ok()).unwrap_or(default)
+    };
+    let verdict = if &*log.verdict == "deny" {
+        "drop"
+    } else {
+        &*log.verdict
+    };
+    let mut rest = vec![
+        number(&VERDICTS, verdict, 3),
+        number(&SEVERITIES, &log.severity, 3),
+    ];
+    rest.extend(log.name.as_bytes());
+    let meter = match &*log.meter {
+        "" => context.controller_meter,
+        name => context
+            .resources
+            .named_meter(name)
+            .or(context.controller_meter),
+    };
+    let mut userdata = Opcode::Log.header().to_vec();
+    userdata.extend(rest);
+    out.push(of_userdata(userdata, false, meter));
+}
+
+/// `R = dns_lookup();`: the place of the result.
+pub(super) fn dns_lookup(to: Field, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outcome {
+    let rest = result_bytes(result_bit(subfield(to)?));
+    out.push(message(Opcode::DnsLookup, rest, true, context));
+    Ok(())
+}
+
+/// `R = dhcp_relay_req_chk(relay, server);`: the place of the result, both addresses.
+pub(super) fn relay_check(
+    response: bool,
+    to: Field,
+    relay: IpAddr,
+    server: IpAddr,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    let (IpAddr::V4(relay), IpAddr::V4(server)) = (relay, server) else {
+        return Err(EncodeError::Unsupported("dhcp_relay_req_chk with IPv6"));
+    };
+    let opcode = match response {
+        true => Opcode::DhcpRelayResponseCheck,
+        false => Opcode::DhcpRelayRequestCheck,
+    };
+    let mut rest = result_bytes(result_bit(subfield(to)?));
+    rest.extend(relay.octets());
+    rest.extend(server.octets());
+    out.push(message(opcode, rest, true, context));
+    Ok(())
+}
+
+/// `R = put_dhcp_opts(…);`
+pub(super) fn put_options(
+    kind: OptionsKind,
+    to: Field,
+    options: &Options,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    if kind != OptionsKind::Dhcp4 {
+        return Err(EncodeError::Unsupported(kind.name()));
+    }
+    let mut arguments = DhcpArguments {
+        result: result_bit(subfield(to)?),
+        offer: offer(options)?,
+        options: Vec::with_capacity(options.len()),
+    };
+    for (name, values) in options {
+        if &**name == "offerip" {
+            continue;
+        }
+        let Some((code, ty)) = context.resources.dhcp_option(name) else {
+            return Err(EncodeError::UnknownOption(name.clone()));
+        };
+        let wrong = |error| EncodeError::Option {
+            name: name.clone(),
+            error,
+        };
+        let values: Vec<_> = values.iter().map(option_value).collect::<Result<_, _>>()?;
+        arguments
+            .options
+            .push((code, ty.encode(&values).map_err(wrong)?));
+    }
+    let userdata = arguments.encode().map_err(|code| {
+        let name = format!("option {code}");
+        EncodeError::UnknownOption(name.into())
+    })?;
+    out.push(of_userdata(userdata, true, context.controller_meter));
+    Ok(())
+}
+
+/// `offerip`, which every reply needs.
+fn offer(options: &Options) -> Result<Ipv4Addr, EncodeError> {
+    let offer = options.iter().find(|(name, _)| &**name == "offerip");
+    let values = offer.map(|(_, values)| &values[..]);
+    match values {
+        Some(
+            [
+                Constant::Int(Int {
+                    value,
+                    format: Format::Ip4,
+                    mask: u128::MAX,
+                }),
+            ],
+        ) => u32::try_from(*value)
+            .map(Ipv4Addr::from_bits)
+            .map_err(|_| EncodeError::NoOffer),
+        _ => Err(EncodeError::NoOffer),
+    }
+}
+
+/// A constant as the value of an option.
+fn option_value(constant: &Constant) -> Result<OptionValue<'_>, EncodeError> {
+    let int = match constant {
+        Constant::Int(int) => int,
+        Constant::Str(text) => return Ok(OptionValue::Text(text)),
+        Constant::Template(name) => return Err(EncodeError::Template(name.clone())),
+        Constant::AddressSet(name) | Constant::PortGroup(name) => {
+            return Err(EncodeError::UnknownOption(name.clone()));
+        }
+    };
+    let address = u32::try_from(int.value).map(Ipv4Addr::from_bits);
+    Ok(match (int.format, address) {
+        (Format::Ip4, Ok(address)) if int.is_exact() => OptionValue::Address(address),
+        (Format::Ip4, Ok(address)) => {
+            let length = u8::try_from(int.mask.count_ones()).expect("a mask has at most 128 bits");
+            OptionValue::Network(address, length)
+        }
+        _ => OptionValue::Number(int.value),
+    })
+}
+
+/// Where the controller writes its answer.
+fn result_bit(bits: Subfield) -> ResultBit {
+    let (class, number) = bits.field.oxm();
+    let length = u32::try_from(bits.field.byte_len()).expect("a field has at most 124 bytes");
+    ResultBit {
+        oxm_header: u32::from(class) << 16 | u32::from(number) << 9 | length,
+        bit: bits.offset.into(),
+    }
+}
+
+fn result_bytes(result: ResultBit) -> Vec<u8> {
+    let mut bytes = result.oxm_header.to_be_bytes().to_vec();
+    bytes.extend(result.bit.to_be_bytes());
+    bytes
+}

@@ -1,0 +1,148 @@
+//! Actions that choose: groups of OpenFlow.
+
+use openflow::action::NatKind;
+use openflow::message::{Bucket, Group, GroupKind, SelectionMethod};
+use openflow::{Action as OfAction, Field as OfField};
+
+use super::ct::{in_zone, nat};
+use super::fields::subfield;
+use super::{Context, EncodeError, Outcome};
+use crate::action::{Balance, BalanceKind, Select, Zone};
+use crate::constant::Name;
+use crate::symbols::Field;
+
+/// The bit of `ct_mark` or `ct_label` that says that the destination was translated.
+const NATTED: u128 = 1 << 1;
+/// The bit that says that the source must not be translated.
+const SKIP_SNAT: u128 = 1 << 2;
+/// The bit that says that the source must be translated.
+const FORCE_SNAT: u128 = 1 << 3;
+
+/// `ct_lb_mark(…);` and its kin.
+pub(super) fn balance(
+    balance: &Balance,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    let table = Some(context.next_table(None, None)?);
+    if balance.kind == BalanceKind::CtLbMarkLocal {
+        return Err(EncodeError::Unsupported("ct_lb_mark_local"));
+    }
+    if balance.backends.is_empty() {
+        let mut ct = in_zone(context, Zone::Dnat);
+        ct.table = table;
+        ct.exec = vec![nat(None, None, None)];
+        out.push(OfAction::Ct(Box::new(ct)));
+        return Ok(());
+    }
+    let mut flags = NATTED;
+    if balance.skip_snat {
+        flags |= SKIP_SNAT;
+    }
+    if balance.force_snat {
+        flags |= FORCE_SNAT;
+    }
+    let field = match balance.kind {
+        BalanceKind::CtLb => OfField::CtLabel,
+        _ => OfField::CtMark,
+    };
+    let actions = balance.backends.iter().map(|backend| {
+        let ports = backend
+            .port
+            .and_then(|port| addr::PortRange::new(port, port));
+        let mut ct = in_zone(context, Zone::Dnat);
+        ct.commit = true;
+        ct.table = table;
+        ct.exec = vec![
+            nat(Some(NatKind::Dst), Some(backend.ip), ports),
+            OfAction::set_masked(field, flags, flags),
+        ];
+        (DEFAULT_WEIGHT, vec![OfAction::Ct(Box::new(ct))])
+    });
+    let group = select_group(actions, balance.hash_fields.as_deref());
+    out.push(OfAction::Group(context.resources.group(&group)));
+    Ok(())
+}
+
+/// `R = select(…);`
+pub(super) fn select(
+    select: &Select,
+    to: Field,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    let next = context.next_table(None, None)?;
+    let to = subfield(to)?;
+    let actions = select.values.iter().map(|(value, weight)| {
+        let actions = vec![OfAction::load(to, *value), OfAction::resubmit(next)];
+        (*weight, actions)
+    });
+    let group = select_group(actions, select.hash_fields.as_deref());
+    out.push(OfAction::Group(context.resources.group(&group)));
+    Ok(())
+}
+
+/// `fwd_group(…);`: one of the ports; those that do not exist are left out.
+pub(super) fn forward(children: &[Name], context: &Context<'_>, out: &mut Vec<OfAction>) {
+    let keys = children
+        .iter()
+        .filter_map(|child| context.resources.port(child));
+    let actions = keys.map(|key| {
+        let output = OfAction::resubmit(context.output_table());
+        (
+            DEFAULT_WEIGHT,
+            vec![OfAction::set(OfField::Reg15, key), output],
+        )
+    });
+    let group = select_group(actions, None);
+    if !group.buckets.is_empty() {
+        out.push(OfAction::Group(context.resources.group(&group)));
+    }
+}
+
+/// The weight of a bucket where none is written.
+const DEFAULT_WEIGHT: u16 = Select::DEFAULT_WEIGHT;
+
+/// A select group of these buckets; its number is the caller's to set.
+fn select_group(
+    buckets: impl Iterator<Item = (u16, Vec<OfAction>)>,
+    hash_fields: Option<&str>,
+) -> Group {
+    let buckets = (0..).zip(buckets).map(|(id, (weight, actions))| Bucket {
+        id,
+        weight: Some(weight),
+        actions,
+    });
+    Group {
+        id: 0,
+        kind: GroupKind::Select,
+        buckets: buckets.collect(),
+        selection: Some(selection(hash_fields)),
+    }
+}
+
+/// How a bucket is chosen: by the datapath's hash, or by the fields that are named.
+fn selection(hash_fields: Option<&str>) -> SelectionMethod {
+    let fields: Vec<_> = hash_fields
+        .unwrap_or("")
+        .split(',')
+        .filter_map(hash_field)
+        .collect();
+    match fields.is_empty() {
+        true => SelectionMethod::DpHash { param: 0 },
+        false => SelectionMethod::Hash { fields, param: 0 },
+    }
+}
+
+/// A field by the name that load balancers give it, or by the switch's.
+fn hash_field(name: &str) -> Option<OfField> {
+    match name.trim() {
+        "eth_src" => Some(OfField::EthSrc),
+        "eth_dst" => Some(OfField::EthDst),
+        "ip_src" => Some(OfField::IpSrc),
+        "ip_dst" => Some(OfField::IpDst),
+        "ipv6_src" => Some(OfField::Ipv6Src),
+        "ipv6_dst" => Some(OfField::Ipv6Dst),
+        other => OfField::from_name(other),
+    }
+}

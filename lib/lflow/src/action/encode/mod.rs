@@ -1,0 +1,252 @@
+//! Actions as OpenFlow actions.
+//!
+//! What a logical action becomes depends on where its flow is ([`Context`]) and on how the controller has laid out its
+//! tables ([`Tables`]); names are looked up in [`Resources`].
+//!
+//! Many actions are a call of a table with arguments in fixed fields: `lookup_fdb(P, A)` puts `P` into `inport` and `A` into
+//! `eth.src`, looks up, and reads a flag. [`call`] saves what stands in those fields before and restores it after. Others are
+//! a message to the controller, [`controller`]; those that make another packet carry the OpenFlow actions to be done with it.
+
+mod call;
+mod controller;
+mod ct;
+mod fields;
+mod group;
+mod tables;
+
+use openflow::Action as OfAction;
+use openflow::message::Group;
+use packet::dhcp4::option::{OptionError, OptionType};
+use thiserror::Error;
+
+use super::{Action, Actions, Pipeline, Plain, Query, Transform};
+use crate::constant::Name;
+
+pub use tables::{FlagBit, Tables};
+
+/// What names and specifications stand for, on one chassis and in one datapath.
+pub trait Resources {
+    /// The tunnel key of a port or multicast group of the datapath.
+    fn port(&self, name: &str) -> Option<u32>;
+    /// The number of the group with these contents; the number in `group` is not looked at.
+    fn group(&self, group: &Group) -> u32;
+    /// The number of a meter that drops above `rate` kilobits a second with bursts of `burst` kilobits.
+    fn rate_meter(&self, rate: u32, burst: Option<u32>) -> u32;
+    /// The number of the meter with a name, if the southbound has one.
+    fn named_meter(&self, name: &str) -> Option<u32>;
+    /// Code and type of a DHCPv4 option.
+    fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)>;
+}
+
+/// What kind of datapath a flow belongs to; it decides which connection tracking zone is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DatapathKind {
+    /// Each port has a zone.
+    Switch,
+    /// There are two zones, for source and for destination.
+    Router,
+}
+
+/// Where a logical flow is.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Its pipeline.
+    pub pipeline: Pipeline,
+    /// Its logical table.
+    pub table: u8,
+    /// What it belongs to.
+    pub datapath: DatapathKind,
+    /// The first 32 bits of its UUID.
+    pub cookie: u32,
+    /// The meter for what it sends to the controller.
+    pub controller_meter: Option<u32>,
+    /// Whether the datapath can translate sources to "whatever is free", which keeps connections apart that were and
+    /// were not translated.
+    pub zero_snat: bool,
+    /// The layout of tables.
+    pub tables: &'a Tables,
+    /// What names mean.
+    pub resources: &'a dyn Resources,
+}
+
+/// Why an action has no encoding here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EncodeError {
+    /// The action cannot be carried out yet.
+    #[error("the action {0} is not supported")]
+    Unsupported(&'static str),
+    /// The field cannot be used so.
+    #[error("{0} cannot be used here: the switch has no such field")]
+    Field(crate::symbols::Field),
+    /// A jump beyond the end of a pipeline.
+    #[error("there is no table {table} in the {} pipeline, which has {count}", .pipeline.name())]
+    Table {
+        /// The pipeline.
+        pipeline: Pipeline,
+        /// The table.
+        table: u8,
+        /// How many it has.
+        count: u8,
+    },
+    /// A DHCP option that `DHCP_Options` does not have.
+    #[error("unknown DHCP option {0:?}")]
+    UnknownOption(Name),
+    /// A DHCP option whose value is not of its type.
+    #[error("the DHCP option {name:?}: {error}")]
+    Option {
+        /// Its name.
+        name: Name,
+        /// What is wrong.
+        error: OptionError,
+    },
+    /// `put_dhcp_opts` without an `offerip` that is an address.
+    #[error("put_dhcp_opts needs offerip, an IPv4 address")]
+    NoOffer,
+    /// A template variable that was not replaced before parsing.
+    #[error("the template variable ^{0} has no value on this chassis")]
+    Template(Name),
+}
+
+/// Encodes a list of actions.
+///
+/// # Errors
+/// When one of them cannot be encoded; then the flow must not be installed.
+pub fn encode(actions: &Actions, context: &Context<'_>) -> Result<Vec<OfAction>, EncodeError> {
+    let mut out = Vec::with_capacity(actions.0.len() * 2);
+    for action in &actions.0 {
+        one(action, context, &mut out)?;
+    }
+    Ok(out)
+}
+
+type Outcome = Result<(), EncodeError>;
+
+fn one(action: &Action, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outcome {
+    match action {
+        Action::Drop => out.clear(),
+        Action::Output => out.push(OfAction::resubmit(context.output_table())),
+        Action::Next { pipeline, table } => {
+            out.push(OfAction::resubmit(context.next_table(*pipeline, *table)?));
+        }
+        Action::Assign(field, constant) => fields::assign(*field, constant, context, out)?,
+        Action::Copy { to, from } => out.push(OfAction::Move {
+            src: fields::subfield(*from)?,
+            dst: fields::subfield(*to)?,
+        }),
+        Action::Exchange(a, b) => {
+            let (a, b) = (fields::subfield(*a)?, fields::subfield(*b)?);
+            out.extend([
+                OfAction::Push(a),
+                OfAction::Push(b),
+                OfAction::Pop(a),
+                OfAction::Pop(b),
+            ]);
+        }
+        Action::Push(field) => out.push(OfAction::Push(fields::subfield(*field)?)),
+        Action::Pop(field) => out.push(OfAction::Pop(fields::subfield(*field)?)),
+        Action::DecrementTtl => out.push(OfAction::DecTtl),
+        Action::Within(Transform::Clone, actions) => {
+            out.push(OfAction::Clone(encode(actions, context)?));
+        }
+        Action::Within(transform, actions) => {
+            controller::within(*transform, actions, context, out)?;
+        }
+        Action::Plain(plain) => self::plain(*plain, context, out)?,
+        Action::Call(function, args) => call::function(*function, args, context, out)?,
+        Action::Query(to, query) => self::query(*to, query, context, out)?,
+        Action::CtNext(_)
+        | Action::CtCommit(_)
+        | Action::CtCommitToZone(_)
+        | Action::CtCommitNat(_)
+        | Action::Nat { .. } => ct::track(action, context, out)?,
+        Action::Balance(balance) => group::balance(balance, context, out)?,
+        Action::BindVport { vport, parent } => {
+            controller::bind_vport(vport, *parent, context, out)?;
+        }
+        Action::ForwardGroup { children, .. } => group::forward(children, context, out),
+        Action::Log(log) => controller::log(log, context, out),
+        Action::SetQueue(id) => out.push(OfAction::SetQueue(*id)),
+        Action::SetMeter { rate, burst } => {
+            out.push(OfAction::Meter(context.resources.rate_meter(*rate, *burst)));
+        }
+        Action::CommitEcmpNextHop { .. } => return Err(EncodeError::Unsupported("commit_ecmp_nh")),
+        Action::CommitAffinity(_) => return Err(EncodeError::Unsupported("commit_lb_aff")),
+        Action::Sample(_) => return Err(EncodeError::Unsupported("sample")),
+        Action::Mirror(_) => return Err(EncodeError::Unsupported("mirror")),
+        Action::Event(_) => return Err(EncodeError::Unsupported("trigger_event")),
+    }
+    Ok(())
+}
+
+fn plain(plain: Plain, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outcome {
+    use packet::userdata::Opcode;
+    match plain {
+        Plain::CtClear => out.push(OfAction::CtClear),
+        Plain::CtSnatToVip => out.push(OfAction::resubmit(context.tables.ct_snat_hairpin)),
+        Plain::MacCacheUse => out.push(OfAction::resubmit(context.tables.mac_cache_use)),
+        Plain::FloodRemote => out.push(OfAction::resubmit(context.tables.flood_remote)),
+        Plain::Igmp => controller::bare(Opcode::Igmp, context, out),
+        Plain::HandleDhcpv6Reply => controller::bare(Opcode::Dhcp6Reply, context, out),
+        Plain::HandleBfdMsg => controller::bare(Opcode::Bfd, context, out),
+    }
+    Ok(())
+}
+
+fn query(
+    to: crate::symbols::Field,
+    query: &Query,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    match query {
+        Query::Bare(bare) => call::bare(*bare, to, context, out),
+        Query::Lookup(lookup, args) => call::lookup(*lookup, to, args, context, out),
+        Query::PacketLarger(bytes) => {
+            out.push(OfAction::CheckPktLarger {
+                packet_len: *bytes,
+                dst: fields::subfield(to)?,
+            });
+            Ok(())
+        }
+        Query::PutOptions(kind, options) => {
+            controller::put_options(*kind, to, options, context, out)
+        }
+        Query::RelayCheck {
+            response,
+            relay,
+            server,
+        } => controller::relay_check(*response, to, *relay, *server, context, out),
+        Query::Select(select) => group::select(select, to, context, out),
+    }
+}
+
+impl Context<'_> {
+    /// The table that `output;` goes to.
+    fn output_table(&self) -> u8 {
+        match self.pipeline {
+            Pipeline::Ingress => self.tables.output_ingress,
+            Pipeline::Egress => self.tables.output_egress,
+        }
+    }
+
+    /// The table that `next` goes to.
+    fn next_table(&self, pipeline: Option<Pipeline>, table: Option<u8>) -> Result<u8, EncodeError> {
+        let pipeline = pipeline.unwrap_or(self.pipeline);
+        let table = table.unwrap_or(self.table.saturating_add(1));
+        let (first, count) = match pipeline {
+            Pipeline::Ingress => (self.tables.ingress, self.tables.ingress_count),
+            Pipeline::Egress => (self.tables.egress, self.tables.egress_count),
+        };
+        match table < count {
+            true => Ok(first + table),
+            false => Err(EncodeError::Table {
+                pipeline,
+                table,
+                count,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
