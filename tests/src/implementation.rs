@@ -50,13 +50,43 @@ impl Plan {
         }
     }
 
-    /// What the stories of the lab are told on: Weft, unless the variable `WEFT_PLAN` is `ovn`, which tells whether a
-    /// failure is Weft's or the story's own.
+    /// What the stories of the lab are told on: Weft, unless the variable `WEFT_PLAN` says otherwise. `ovn` there tells
+    /// whether a failure is Weft's or the story's own; `ovn,northd=weft` or `weft,door=ovsdb` narrow it down.
     pub fn under_test() -> Self {
-        match std::env::var("WEFT_PLAN").as_deref() {
-            Ok("ovn") => Self::ovn(),
-            _ => Self::weft(),
+        match std::env::var("WEFT_PLAN") {
+            Ok(text) => {
+                let plan = Self::parse(&text);
+                plan.unwrap_or_else(|word| {
+                    panic!("WEFT_PLAN={text}: `{word}` is no part of a plan")
+                })
+            }
+            Err(_) => Self::weft(),
         }
+    }
+
+    /// Reads a plan as `WEFT_PLAN` has it; the word that makes no sense if one does not.
+    fn parse(text: &str) -> Result<Self, &str> {
+        let mut plan = Self::weft();
+        for word in text.split(',') {
+            let (place, value) = word.split_once('=').unwrap_or(("", word));
+            let implementation = match value {
+                "weft" => Ok(Implementation::Weft),
+                "ovn" => Ok(Implementation::Ovn),
+                _ => Err(word),
+            };
+            match (place, value) {
+                ("", "weft") => plan = Self::weft(),
+                ("", "ovn") => plan = Self::ovn(),
+                ("databases", _) => plan.databases = implementation?,
+                ("northd", _) => plan.northd = implementation?,
+                ("controller", _) => plan.controller = implementation?,
+                ("tools", _) => plan.tools = implementation?,
+                ("door", "ovsdb") => plan.door = Door::Ovsdb,
+                ("door", "grpc") => plan.door = Door::Grpc,
+                _ => return Err(word),
+            }
+        }
+        Ok(plan)
     }
 
     /// OVN throughout: what shows that the rig and the lab are right.
@@ -368,4 +398,26 @@ pub fn weft_binary(name: &str) -> Result<PathBuf> {
 
 fn ovsdb_socket(dir: &Path, side: Side) -> PathBuf {
     dir.join(format!("{}.sock", side.short()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read_word_by_word() {
+        let plan = Plan::parse("ovn,northd=weft,door=grpc").unwrap();
+        assert_eq!(
+            (plan.databases, plan.northd),
+            (Implementation::Ovn, Implementation::Weft)
+        );
+        assert_eq!(plan.door, Door::Grpc);
+        for (text, wrong) in [
+            ("ovn,nothrd=weft", "nothrd=weft"),
+            ("mine", "mine"),
+            ("weft,tools=x", "tools=x"),
+        ] {
+            assert_eq!(Plan::parse(text).unwrap_err(), wrong);
+        }
+    }
 }

@@ -166,7 +166,7 @@ fn a_malformed_logical_flow_costs_only_itself() {
 
 #[test]
 fn what_the_schema_forbids_is_refused_by_name() {
-    story(Plan::weft(), |lab| {
+    story(Plan::under_test(), |lab| {
         let northbound = |words: &[&str]| -> Result<String> {
             lab.rig
                 .northbound
@@ -211,7 +211,7 @@ fn what_the_schema_forbids_is_refused_by_name() {
 
 #[test]
 fn broken_bytes_hurt_nobody_else() {
-    story(Plan::weft(), |lab| {
+    story(Plan::under_test(), |lab| {
         let socket = lab.rig.northbound.socket();
         let mut honest = Client::connect(&socket)?;
         honest.monitor("OVN_Northbound", "NB_Global", &["nb_cfg"])?;

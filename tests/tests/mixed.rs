@@ -3,7 +3,8 @@
 //! The databases are the seam: whoever reads what another has written must understand it. OVN's schemas are older than
 //! ours here and lack tables and columns of ours, so ours must also live with less than it knows.
 
-use tests::implementation::{Door, Implementation::Ovn, Plan};
+use tests::implementation::Implementation::{Ovn, Weft};
+use tests::implementation::{Door, Plan};
 use tests::story::story;
 
 #[test]
@@ -35,6 +36,14 @@ fn ovns_tools_drive_the_lab() {
     the_lab_works_on(Plan {
         tools: Ovn,
         ..weft()
+    });
+}
+
+#[test]
+fn ovns_daemons_on_our_databases() {
+    the_lab_works_on(Plan {
+        databases: Weft,
+        ..Plan::ovn()
     });
 }
 
