@@ -1,0 +1,406 @@
+//! Numbers and southbound identities: tunnel keys, tags, the UUIDs of rows.
+//!
+//! Units *want*; when the whole layer has spoken, [`Alloc::settle`] gives. What was given stays as long as its owner lives,
+//! also across restarts: a key that the southbound database already records for an owner is kept. The order of giving makes
+//! that independent of the order of asking:
+//!
+//! 1. who has a number keeps it, unless another was requested;
+//! 2. who requests a number (`requested-tnl-key`, `tag_request`) gets it if it is free;
+//! 3. the rest get free numbers, in the order of their names.
+//!
+//! A request for a number that somebody else holds waits: it is a [`Problem`], and the requester has a chosen number in the
+//! meantime (a container has none: a tag is what the guest was told, not ours to change).
+
+mod pool;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use addr::{DatapathKey, PortKey};
+use incr::{Changes, Reads, Store};
+use nb_db::tables::{LogicalSwitch, LogicalSwitchPort};
+use ovsdb::typed::TableDefinition;
+use rustc_hash::FxHashMap;
+use uuid::Uuid;
+
+pub use pool::Pool;
+
+use crate::compiler::cell::{Cell, Unit, digest};
+use crate::model::Problem;
+use crate::output::identity;
+
+/// A southbound row's identity: its UUID and its tunnel key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The row.
+    pub uuid: Uuid,
+    /// `tunnel_key`.
+    pub key: u32,
+}
+
+/// What a unit wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Who wants it: a northbound row.
+    pub owner: Uuid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is wanted.
+    pub what: Wanted,
+    /// The number that it has to be.
+    pub requested: Option<u32>,
+}
+
+/// The kinds of numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A datapath, for a switch.
+    Datapath,
+    /// A port binding in the datapath of this switch.
+    Binding {
+        /// The switch.
+        switch: Uuid,
+    },
+    /// A VLAN for a container.
+    Tag {
+        /// The name of the port that it lives in.
+        parent: Arc<str>,
+        /// The one that it had.
+        previous: Option<u16>,
+    },
+}
+
+/// Identifies a want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WantKey {
+    /// A switch's datapath.
+    Datapath(Uuid),
+    /// A port's binding.
+    Binding(Uuid),
+    /// A port's tag.
+    Tag(Uuid),
+}
+
+impl Want {
+    /// What identifies this want.
+    pub fn key(&self) -> WantKey {
+        match self.what {
+            Wanted::Datapath => WantKey::Datapath(self.owner),
+            Wanted::Binding { .. } => WantKey::Binding(self.owner),
+            Wanted::Tag { .. } => WantKey::Tag(self.owner),
+        }
+    }
+
+    fn pool(&self) -> PoolKey {
+        match &self.what {
+            Wanted::Datapath => PoolKey::Datapaths,
+            Wanted::Binding { switch } => PoolKey::Bindings(*switch),
+            Wanted::Tag { parent, .. } => PoolKey::Tags(digest(parent)),
+        }
+    }
+}
+
+/// Which numbers exclude each other. Two parents whose names have one digest would share a pool of tags, which is harmless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum PoolKey {
+    Datapaths,
+    Bindings(Uuid),
+    Tags(u64),
+}
+
+impl PoolKey {
+    fn max(self) -> u32 {
+        match self {
+            Self::Datapaths => DatapathKey::MAX_LOCAL,
+            Self::Bindings(_) => u32::from(PortKey::MAX_PORT),
+            Self::Tags(_) => 4095,
+        }
+    }
+}
+
+/// Somebody who has spoken.
+#[derive(Debug, Clone)]
+struct Owner {
+    want: Want,
+    given: Option<u32>,
+}
+
+/// What the southbound database records: who had which identity.
+pub trait Memory {
+    /// The datapath of a switch.
+    fn datapath(&self, switch: Uuid) -> Option<Identity>;
+    /// The binding of a port, if it is in this datapath.
+    fn binding(&self, datapath: Uuid, logical_port: &str) -> Option<Identity>;
+}
+
+/// All numbers.
+pub struct Alloc {
+    pools: FxHashMap<PoolKey, Pool>,
+    owners: FxHashMap<WantKey, Owner>,
+    /// Who is to be served when the layer settles.
+    pending: Vec<WantKey>,
+    /// Who wants a number that another holds.
+    waiting: BTreeMap<WantKey, Problem>,
+    datapaths: Store<Cell, Uuid, Identity>,
+    bindings: Store<Cell, Uuid, Identity>,
+    tags: Store<Cell, Uuid, u16>,
+    /// Ports whose tag has changed since somebody looked.
+    changed_tags: Vec<Uuid>,
+}
+
+impl Default for Alloc {
+    fn default() -> Self {
+        Self {
+            pools: FxHashMap::default(),
+            owners: FxHashMap::default(),
+            pending: Vec::new(),
+            waiting: BTreeMap::new(),
+            datapaths: Store::new(Cell::Datapath),
+            bindings: Store::new(Cell::Binding),
+            tags: Store::new(Cell::Tag),
+            changed_tags: Vec::new(),
+        }
+    }
+}
+
+impl Alloc {
+    /// A switch's datapath.
+    pub fn datapath(&self, reads: &Reads<Cell>, switch: Uuid) -> Option<Identity> {
+        self.datapaths.get(reads, switch).copied()
+    }
+
+    /// A port's binding.
+    pub fn binding(&self, reads: &Reads<Cell>, port: Uuid) -> Option<Identity> {
+        self.bindings.get(reads, port).copied()
+    }
+
+    /// A container's tag.
+    pub fn tag(&self, reads: &Reads<Cell>, port: Uuid) -> Option<u16> {
+        self.tags.get(reads, port).copied()
+    }
+
+    /// A container's tag, for code that is no unit.
+    pub fn peek_tag(&self, port: Uuid) -> Option<u16> {
+        self.tags.peek(port).copied()
+    }
+
+    /// The ports whose tags have changed since the last call.
+    pub fn take_changed_tags(&mut self) -> Vec<Uuid> {
+        std::mem::take(&mut self.changed_tags)
+    }
+
+    /// Requests that cannot be fulfilled now.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.waiting.values()
+    }
+
+    /// Takes up a want, which may differ from an earlier one of the same key.
+    pub fn want(&mut self, want: Want, changes: &mut Changes<Cell, Unit>) {
+        let key = want.key();
+        match self.owners.get_mut(&key) {
+            Some(owner) if owner.want == want => return,
+            Some(owner) if owner.want.pool() == want.pool() => owner.want = want,
+            Some(_) => {
+                self.give_back(key, changes);
+                self.owners.insert(key, Owner { want, given: None });
+            }
+            None => {
+                self.owners.insert(key, Owner { want, given: None });
+            }
+        }
+        self.pending.push(key);
+    }
+
+    /// Takes back a want; what was given for it is free again.
+    pub fn unwant(&mut self, key: WantKey, changes: &mut Changes<Cell, Unit>) {
+        self.give_back(key, changes);
+        self.owners.remove(&key);
+        self.waiting.remove(&key);
+    }
+
+    /// Serves everybody who has spoken since the last time, and those who still wait.
+    pub fn settle(&mut self, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut turn = std::mem::take(&mut self.pending);
+        turn.extend(self.waiting.keys());
+        turn.retain(|key| self.owners.contains_key(key));
+        turn.sort_unstable();
+        turn.dedup();
+        // Datapaths first: the memory of a binding is asked for with its datapath.
+        let bindings = turn.partition_point(|key| matches!(key, WantKey::Datapath(_)));
+        let rest = turn.split_off(bindings);
+        self.serve(turn, memory, changes);
+        self.serve(rest, memory, changes);
+    }
+
+    fn serve(&mut self, mut turn: Vec<WantKey>, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
+        turn.retain(|key| {
+            let had = self.had(*key, memory);
+            let requested = self.owners[key].want.requested;
+            let number = had.filter(|had| requested.is_none_or(|requested| requested == *had));
+            !number.is_some_and(|number| self.give(*key, number, memory, changes))
+        });
+        turn.sort_by(|a, b| self.owners[a].want.name.cmp(&self.owners[b].want.name).then(a.cmp(b)));
+        turn.retain(|key| {
+            let requested = self.owners[key].want.requested;
+            !requested.is_some_and(|number| self.give(*key, number, memory, changes))
+        });
+        for key in turn {
+            self.give_any(key, memory, changes);
+        }
+    }
+
+    /// The number that the owner has, or had in an earlier life.
+    fn had(&self, key: WantKey, memory: &impl Memory) -> Option<u32> {
+        let owner = &self.owners[&key];
+        owner.given.or_else(|| match &owner.want.what {
+            Wanted::Datapath => memory.datapath(owner.want.owner).map(|identity| identity.key),
+            Wanted::Binding { switch } => {
+                let datapath = self.datapaths.peek(*switch)?;
+                memory.binding(datapath.uuid, &owner.want.name).map(|identity| identity.key)
+            }
+            Wanted::Tag { previous, .. } => previous.map(u32::from),
+        })
+    }
+
+    /// Gives `number` if it is free.
+    fn give(
+        &mut self,
+        key: WantKey,
+        number: u32,
+        memory: &impl Memory,
+        changes: &mut Changes<Cell, Unit>,
+    ) -> bool {
+        let Some(owner) = self.owners.get_mut(&key) else { return true };
+        let pool_key = owner.want.pool();
+        let pool = self.pools.entry(pool_key).or_insert_with(|| Pool::new(pool_key.max()));
+        if !pool.take(number, owner.want.owner) {
+            return false;
+        }
+        if let Some(before) = owner.given.replace(number).filter(|before| *before != number) {
+            pool.release(before, owner.want.owner);
+        }
+        self.waiting.remove(&key);
+        self.tell(key, number, memory, changes);
+        true
+    }
+
+    /// Gives a free number, and says so if another one was requested.
+    fn give_any(&mut self, key: WantKey, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
+        let Some(owner) = self.owners.get_mut(&key) else { return };
+        let want = owner.want.clone();
+        let pool_key = want.pool();
+        let pool = self.pools.entry(pool_key).or_insert_with(|| Pool::new(pool_key.max()));
+        if let Some(requested) = want.requested {
+            let problem = taken(&want, requested, pool.holder(requested));
+            self.waiting.insert(key, problem);
+            if matches!(want.what, Wanted::Tag { .. }) {
+                if let Some(before) = owner.given.take() {
+                    pool.release(before, want.owner);
+                    self.tags.remove(changes, want.owner);
+                    self.changed_tags.push(want.owner);
+                }
+                return;
+            }
+        }
+        if owner.given.is_some() {
+            return;
+        }
+        if let Some(number) = pool.choose(want.owner) {
+            owner.given = Some(number);
+            self.tell(key, number, memory, changes);
+        } else {
+            self.waiting.insert(key, exhausted(&want, pool_key.max()));
+        }
+    }
+
+    fn tell(&mut self, key: WantKey, number: u32, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
+        match key {
+            WantKey::Datapath(switch) => {
+                let known = self.datapaths.peek(switch).copied().or_else(|| memory.datapath(switch));
+                let uuid = known.map_or_else(|| identity::datapath(switch), |identity| identity.uuid);
+                self.datapaths.set(changes, switch, Identity { uuid, key: number });
+            }
+            WantKey::Binding(port) => {
+                let Wanted::Binding { switch } = self.owners[&key].want.what else { return };
+                let Some(datapath) = self.datapaths.peek(switch).copied() else { return };
+                let known = self.bindings.peek(port).copied();
+                let known = known.or_else(|| memory.binding(datapath.uuid, &self.owners[&key].want.name));
+                let uuid = known.map_or_else(|| identity::binding(datapath.uuid, port), |identity| identity.uuid);
+                self.bindings.set(changes, port, Identity { uuid, key: number });
+            }
+            WantKey::Tag(port) => {
+                let tag = u16::try_from(number).expect("the pool of tags ends at 4095");
+                if self.tags.set(changes, port, tag) {
+                    self.changed_tags.push(port);
+                }
+            }
+        }
+    }
+
+    fn give_back(&mut self, key: WantKey, changes: &mut Changes<Cell, Unit>) {
+        let Some(owner) = self.owners.get_mut(&key) else { return };
+        if let Some(number) = owner.given.take() {
+            let pool_key = owner.want.pool();
+            if let Some(pool) = self.pools.get_mut(&pool_key) {
+                pool.release(number, owner.want.owner);
+                if pool.is_unused() && pool_key != PoolKey::Datapaths {
+                    self.pools.remove(&pool_key);
+                }
+            }
+            // Somebody may be waiting for just this number.
+            let waiting: Vec<WantKey> = self.waiting.keys().copied().collect();
+            self.pending.extend(waiting);
+        }
+        match key {
+            WantKey::Datapath(switch) => {
+                self.datapaths.remove(changes, switch);
+            }
+            WantKey::Binding(port) => {
+                self.bindings.remove(changes, port);
+            }
+            WantKey::Tag(port) => {
+                if self.tags.remove(changes, port).is_some() {
+                    self.changed_tags.push(port);
+                }
+            }
+        }
+    }
+}
+
+fn taken(want: &Want, requested: u32, holder: Option<Uuid>) -> Problem {
+    let holder = holder.map_or_else(|| "nobody may".to_owned(), |holder| format!("row {holder} does"));
+    let (table, column, what) = place(want);
+    Problem {
+        table,
+        row: want.owner,
+        name: Arc::clone(&want.name),
+        column,
+        place: None,
+        why: format!("{what} {requested} is asked for and cannot be had: {holder} use it"),
+        remedy: "ask for another one; it is given as soon as it is free".to_owned(),
+    }
+}
+
+fn exhausted(want: &Want, max: u32) -> Problem {
+    let (table, column, what) = place(want);
+    Problem {
+        table,
+        row: want.owner,
+        name: Arc::clone(&want.name),
+        column,
+        place: None,
+        why: format!("all {max} of the {what}s are in use"),
+        remedy: "delete what is no longer needed; it is compiled as soon as one is free".to_owned(),
+    }
+}
+
+fn place(want: &Want) -> (&'static str, &'static str, &'static str) {
+    match want.what {
+        Wanted::Datapath => (LogicalSwitch::NAME, LogicalSwitch::COLUMN.other_config.name, "tunnel key"),
+        Wanted::Binding { .. } => (LogicalSwitchPort::NAME, LogicalSwitchPort::COLUMN.options.name, "tunnel key"),
+        Wanted::Tag { .. } => (LogicalSwitchPort::NAME, LogicalSwitchPort::COLUMN.tag_request.name, "tag"),
+    }
+}
