@@ -146,6 +146,7 @@ pub struct Alloc {
     tags: Store<Cell, Uuid, u16>,
     /// Ports whose tag has changed since somebody looked.
     changed_tags: Vec<Uuid>,
+    has_new_problems: bool,
 }
 
 impl Default for Alloc {
@@ -159,6 +160,7 @@ impl Default for Alloc {
             bindings: Store::new(Cell::Binding),
             tags: Store::new(Cell::Tag),
             changed_tags: Vec::new(),
+            has_new_problems: false,
         }
     }
 }
@@ -189,6 +191,11 @@ impl Alloc {
         std::mem::take(&mut self.changed_tags)
     }
 
+    /// Whether problems came or went since the last call.
+    pub fn take_problem_changes(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_problems)
+    }
+
     /// Requests that cannot be fulfilled now.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.waiting.values()
@@ -215,24 +222,34 @@ impl Alloc {
     pub fn unwant(&mut self, key: WantKey, changes: &mut Changes<Cell, Unit>) {
         self.give_back(key, changes);
         self.owners.remove(&key);
-        self.waiting.remove(&key);
+        self.wait_no_more(key);
+    }
+
+    fn wait(&mut self, key: WantKey, problem: Problem) {
+        if self.waiting.get(&key) != Some(&problem) {
+            self.waiting.insert(key, problem);
+            self.has_new_problems = true;
+        }
+    }
+
+    fn wait_no_more(&mut self, key: WantKey) {
+        self.has_new_problems |= self.waiting.remove(&key).is_some();
     }
 
     /// Serves everybody who has spoken since the last time, and those who still wait.
     pub fn settle(&mut self, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
-        if self.pending.is_empty() {
-            return;
+        // Ends: a turn leads to another one only when somebody gave a number back for the one that it had asked for.
+        while !self.pending.is_empty() {
+            let mut turn = std::mem::take(&mut self.pending);
+            turn.retain(|key| self.owners.contains_key(key));
+            turn.sort_unstable();
+            turn.dedup();
+            // Datapaths first: the memory of a binding is asked for with its datapath.
+            let bindings = turn.partition_point(|key| matches!(key, WantKey::Datapath(_)));
+            let rest = turn.split_off(bindings);
+            self.serve(turn, memory, changes);
+            self.serve(rest, memory, changes);
         }
-        let mut turn = std::mem::take(&mut self.pending);
-        turn.extend(self.waiting.keys());
-        turn.retain(|key| self.owners.contains_key(key));
-        turn.sort_unstable();
-        turn.dedup();
-        // Datapaths first: the memory of a binding is asked for with its datapath.
-        let bindings = turn.partition_point(|key| matches!(key, WantKey::Datapath(_)));
-        let rest = turn.split_off(bindings);
-        self.serve(turn, memory, changes);
-        self.serve(rest, memory, changes);
     }
 
     fn serve(&mut self, mut turn: Vec<WantKey>, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
@@ -281,8 +298,9 @@ impl Alloc {
         }
         if let Some(before) = owner.given.replace(number).filter(|before| *before != number) {
             pool.release(before, owner.want.owner);
+            self.pending.extend(self.waiting.keys());
         }
-        self.waiting.remove(&key);
+        self.wait_no_more(key);
         self.tell(key, number, memory, changes);
         true
     }
@@ -295,24 +313,37 @@ impl Alloc {
         let pool = self.pools.entry(pool_key).or_insert_with(|| Pool::new(pool_key.max()));
         if let Some(requested) = want.requested {
             let problem = taken(&want, requested, pool.holder(requested));
-            self.waiting.insert(key, problem);
             if matches!(want.what, Wanted::Tag { .. }) {
                 if let Some(before) = owner.given.take() {
                     pool.release(before, want.owner);
                     self.tags.remove(changes, want.owner);
                     self.changed_tags.push(want.owner);
+                    self.pending.extend(self.waiting.keys());
                 }
+                self.wait(key, problem);
                 return;
             }
+            if owner.given.is_some() {
+                self.wait(key, problem);
+                return;
+            }
+            let number = pool.choose(want.owner);
+            owner.given = number;
+            self.wait(key, problem);
+            if let Some(number) = number {
+                self.tell(key, number, memory, changes);
+            }
+            return;
         }
         if owner.given.is_some() {
             return;
         }
         if let Some(number) = pool.choose(want.owner) {
             owner.given = Some(number);
+            self.wait_no_more(key);
             self.tell(key, number, memory, changes);
         } else {
-            self.waiting.insert(key, exhausted(&want, pool_key.max()));
+            self.wait(key, exhausted(&want, pool_key.max()));
         }
     }
 
@@ -351,8 +382,7 @@ impl Alloc {
                 }
             }
             // Somebody may be waiting for just this number.
-            let waiting: Vec<WantKey> = self.waiting.keys().copied().collect();
-            self.pending.extend(waiting);
+            self.pending.extend(self.waiting.keys());
         }
         match key {
             WantKey::Datapath(switch) => {

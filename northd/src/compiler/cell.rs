@@ -23,6 +23,8 @@ pub enum Cell {
     Owners(Uuid),
     /// The ports of this name.
     PortNamed(u64),
+    /// The northbound address sets of this name.
+    SetNamed(u64),
     /// The chassis of this name or host name.
     ChassisNamed(u64),
     /// A switch that makes sense.
@@ -86,8 +88,9 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The layer: model, identities, claims, output, shared output.
-    pub const LAYERS: usize = 5;
+    /// The layers: model, identities, claims, switches, ports, shared output. Switches come before their ports because
+    /// output may be written while later layers still run, and a port's row refers to its switch's.
+    pub const LAYERS: usize = 6;
 
     /// Where the unit runs.
     pub fn layer(self) -> usize {
@@ -95,8 +98,9 @@ impl Unit {
             Self::Parse(..) => 0,
             Self::SwitchIdentity(_) | Self::PortIdentity(_) => 1,
             Self::Claims(_) => 2,
-            Self::Switch(_) | Self::Port(_) | Self::PortUp(_) | Self::AddressSet(_) | Self::PortGroup(_) => 3,
-            Self::Shared(_) => 4,
+            Self::Switch(_) | Self::AddressSet(_) => 3,
+            Self::Port(_) | Self::PortUp(_) | Self::PortGroup(_) => 4,
+            Self::Shared(_) => 5,
         }
     }
 
@@ -155,7 +159,7 @@ pub enum Fact {
     /// A southbound row that this unit alone writes.
     Row(RowId, Arc<Row>),
     /// A logical flow, named by its content.
-    Flow(Uuid, Arc<Row>),
+    Flow(RowId, Arc<Row>),
     /// A row is in a group.
     Member(GroupId, Uuid),
     /// A port is up, or not.
@@ -180,7 +184,7 @@ pub enum FactKey {
     /// By table and row.
     Row(RowId),
     /// By content.
-    Flow(Uuid),
+    Flow(RowId),
     /// By group and member.
     Member(GroupId, Uuid),
     /// By port.

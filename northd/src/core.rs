@@ -1,0 +1,433 @@
+//! The whole program on one screen: an event and the time in, effects out.
+//!
+//! ```text
+//! both databases read, lock held, not paused ──▶ active: compile, write, report
+//! anything missing                           ──▶ standby: keep the rows, nothing else
+//! ```
+//!
+//! A standby keeps no compiler. What it would hand out (keys, tags) the active one may hand out otherwise; so a compiler is
+//! made when its time has come, and starts from what the southbound database then says.
+//!
+//! At most one transaction is under way for each database. Changes that come meanwhile are compiled at once and written
+//! together with the next. A transaction that is refused is tried again in smaller parts, until a single row is found that
+//! the database will not take; that row is set aside, with a warning, and the rest goes on.
+
+use std::sync::Arc;
+
+use incr::Engine;
+use nb_db::tables::{LogicalSwitchPort, NbGlobal};
+use ovsdb::operation::Operation;
+use ovsdb::typed::Table;
+use ovsdb::{Row, RowChange};
+use rustc_hash::{FxHashMap, FxHashSet};
+use sb_db::tables::{ChassisPrivate, SbGlobal};
+use uuid::Uuid;
+
+use crate::compiler::Compiler;
+use crate::output::northbound::{self, PortState, Progress, Reached};
+use crate::output::{dictionaries, identity, rbac};
+use crate::status::Report;
+
+/// Units that run before the event loop looks at other events.
+const STEP_UNITS: usize = 2000;
+/// Operations in one transaction, unless something has to stay together.
+const MAX_OPERATIONS: usize = 4000;
+/// After a refused transaction, the next is tried this much later.
+const RETRY_MS: i64 = 1000;
+
+/// Which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The northbound.
+    North,
+    /// The southbound.
+    South,
+}
+
+/// Everything that can happen.
+#[derive(Debug)]
+pub enum Event {
+    /// A database is reached. Which of our columns it has, by table.
+    Connected(Side, Columns),
+    /// It is lost; what was under way may or may not have been done.
+    Disconnected(Side),
+    /// Rows came, changed or went.
+    Changes(Side, Vec<RowChange>),
+    /// The rows told so far are all there are.
+    Synced(Side),
+    /// The lock in the southbound is held, or not any more.
+    Lock(bool),
+    /// The transaction under way was committed, or refused for this reason.
+    Answered(Side, Result<(), String>),
+    /// Time has passed, or there was more to do than one step may.
+    Wake,
+}
+
+/// Which columns a server has: by table, then by column, both in the order of our schema.
+pub type Columns = Arc<[Box<[bool]>]>;
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Operations for the northbound, one transaction.
+    pub north: Vec<Operation>,
+    /// Operations for the southbound, one transaction.
+    pub south: Vec<Operation>,
+    /// There is more to do at once.
+    pub more: bool,
+    /// Wake again at this time.
+    pub wake_at_ms: Option<i64>,
+}
+
+/// One database, as far as it is known.
+#[derive(Default)]
+struct Database {
+    columns: Option<Columns>,
+    is_connected: bool,
+    is_synced: bool,
+    is_busy: bool,
+    rows: FxHashMap<(usize, Uuid), Arc<Row>>,
+    /// The only row of its global table.
+    global: Option<Uuid>,
+    /// How far each chassis has come.
+    chassis: FxHashMap<Uuid, Reached>,
+    limit: usize,
+    retry_at_ms: i64,
+}
+
+/// What only the active northd has.
+struct Active {
+    compiler: Compiler,
+    engine: Engine<Compiler>,
+    /// Ports whose northbound rows may have to be written.
+    ports: FxHashSet<Uuid>,
+    report: Report,
+}
+
+/// northd.
+pub struct Core {
+    version: String,
+    north: Database,
+    south: Database,
+    has_lock: bool,
+    is_paused: bool,
+    active: Option<Box<Active>>,
+    progress: Progress,
+}
+
+impl Core {
+    /// A northd that has reached nothing yet.
+    pub fn new(version: &str, is_paused: bool) -> Self {
+        let database = || Database { limit: MAX_OPERATIONS, ..Database::default() };
+        Self {
+            version: version.to_owned(),
+            north: database(),
+            south: database(),
+            has_lock: false,
+            is_paused,
+            active: None,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Takes up an event and does what can be done now.
+    pub fn step(&mut self, now_ms: i64, event: Event) -> Effects {
+        self.take(now_ms, event);
+        self.work(now_ms)
+    }
+
+    fn take(&mut self, now_ms: i64, event: Event) {
+        match event {
+            Event::Connected(side, columns) => {
+                let database = self.database(side);
+                database.is_connected = true;
+                database.columns = Some(columns);
+            }
+            Event::Disconnected(side) => {
+                let database = self.database(side);
+                let was_busy = std::mem::take(&mut database.is_busy);
+                database.is_connected = false;
+                database.is_synced = false;
+                if side == Side::South {
+                    self.has_lock = false;
+                }
+                if was_busy {
+                    self.write_again(side);
+                }
+            }
+            Event::Changes(side, changes) => {
+                for change in &changes {
+                    self.change(now_ms, side, change);
+                }
+            }
+            Event::Synced(side) => self.database(side).is_synced = true,
+            Event::Lock(held) => self.has_lock = held,
+            Event::Answered(side, outcome) => self.answered(now_ms, side, outcome),
+            Event::Wake => {}
+        }
+    }
+
+    fn work(&mut self, now_ms: i64) -> Effects {
+        let mut effects = Effects::default();
+        if !self.may_be_active() {
+            if self.active.take().is_some() {
+                tracing::info!(target: "northd", "no longer active");
+            }
+            return effects;
+        }
+        if self.active.is_none() {
+            self.activate();
+        }
+        let Some(active) = &mut self.active else { return effects };
+        let progress = active.engine.step(&mut active.compiler, STEP_UNITS);
+        effects.more = !progress.done;
+        active.ports.extend(active.compiler.take_changed_ports());
+        if progress.done {
+            active.report.problems(&mut active.compiler);
+        }
+        effects.south = self.write_south(now_ms, progress.done);
+        if progress.done {
+            effects.north = self.write_north(now_ms);
+        }
+        for database in [&self.north, &self.south] {
+            if database.retry_at_ms > now_ms {
+                let earliest = effects.wake_at_ms.unwrap_or(i64::MAX).min(database.retry_at_ms);
+                effects.wake_at_ms = Some(earliest);
+            }
+        }
+        effects
+    }
+
+    /// The next transaction for the southbound. Until everything is compiled, only full ones go: they let the database work
+    /// while the compiler does.
+    fn write_south(&mut self, now_ms: i64, is_compiled: bool) -> Vec<Operation> {
+        let Some(active) = &mut self.active else { return Vec::new() };
+        let database = &mut self.south;
+        if !database.may_write(now_ms) || (!is_compiled && active.compiler.output.marked() < database.limit) {
+            return Vec::new();
+        }
+        let mut operations = active.compiler.output.take(database.limit);
+        if is_compiled && active.compiler.output.is_settled() {
+            operations.extend(global_operation(&self.north, database, &self.version));
+        }
+        database.is_busy = !operations.is_empty();
+        operations
+    }
+
+    fn write_north(&mut self, now_ms: i64) -> Vec<Operation> {
+        let Some(active) = &mut self.active else { return Vec::new() };
+        let database = &mut self.north;
+        if !database.may_write(now_ms) {
+            return Vec::new();
+        }
+        let mut operations = Vec::new();
+        let limit = database.limit;
+        while operations.len() < limit
+            && let Some(port) = active.ports.iter().next().copied()
+        {
+            active.ports.remove(&port);
+            if let Some(row) = database.rows.get(&(LogicalSwitchPort::INDEX, port)) {
+                let tag = active.compiler.tag(port).map(Some).or_else(|| northbound::tag_of_untagged(row));
+                let state = PortState { up: active.compiler.is_up(port), tag };
+                operations.extend(northbound::port(port, row, state));
+            }
+        }
+        if active.ports.is_empty() {
+            match database.global_row(NbGlobal::INDEX) {
+                Some((uuid, row)) => operations.extend(northbound::progress(uuid, row, &self.progress)),
+                None => operations.push(northbound::create_global()),
+            }
+        }
+        database.is_busy = !operations.is_empty();
+        operations
+    }
+
+    fn change(&mut self, now_ms: i64, side: Side, change: &RowChange) {
+        let database = match side {
+            Side::North => &mut self.north,
+            Side::South => &mut self.south,
+        };
+        database.change(side, change);
+        if let Some(active) = &mut self.active {
+            active.engine.input(&mut active.compiler, |compiler, changes| match side {
+                Side::North => compiler.northbound(change, changes),
+                Side::South => compiler.southbound(change, changes),
+            });
+            if side == Side::North && change.table == LogicalSwitchPort::INDEX && change.new.is_some() {
+                active.ports.insert(change.uuid);
+            }
+        }
+        let matters = match side {
+            Side::North => change.table == NbGlobal::INDEX,
+            Side::South => change.table == SbGlobal::INDEX || change.table == ChassisPrivate::INDEX,
+        };
+        if matters {
+            self.update_progress(now_ms);
+        }
+    }
+
+    fn answered(&mut self, now_ms: i64, side: Side, outcome: Result<(), String>) {
+        let database = self.database(side);
+        database.is_busy = false;
+        match outcome {
+            Ok(()) => {
+                database.limit = (database.limit * 2).min(MAX_OPERATIONS);
+                if let (Side::South, Some(active)) = (side, &mut self.active) {
+                    active.compiler.output.committed();
+                }
+            }
+            Err(reason) => {
+                tracing::warn!(target: "northd", "the {side:?}bound database refused a transaction: {reason}");
+                database.limit = (database.limit / 8).max(1);
+                database.retry_at_ms = now_ms + RETRY_MS;
+                self.write_again(side);
+            }
+        }
+    }
+
+    /// What was being written may not have been.
+    fn write_again(&mut self, side: Side) {
+        let Some(active) = &mut self.active else { return };
+        match side {
+            Side::South => active.compiler.output.refused(),
+            Side::North => {
+                let ports = self.north.rows.keys().filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
+                active.ports.extend(ports.map(|(_, uuid)| *uuid));
+            }
+        }
+    }
+
+    fn may_be_active(&self) -> bool {
+        // A database that is away for a moment is no reason to compile everything again.
+        let is_known = |database: &Database| database.is_synced || !database.rows.is_empty();
+        let holds = self.has_lock || (!self.south.is_connected && self.active.is_some());
+        holds && !self.is_paused && is_known(&self.north) && is_known(&self.south)
+    }
+
+    fn activate(&mut self) {
+        let active = self.compile();
+        tracing::info!(
+            target: "northd",
+            "active: {} northbound and {} southbound rows",
+            self.north.rows.len(),
+            self.south.rows.len()
+        );
+        self.active = Some(Box::new(active));
+    }
+
+    /// A new compiler that has been told everything.
+    fn compile(&self) -> Active {
+        let columns = self.south.columns.clone();
+        let has_column = |table: usize, column: usize| {
+            columns.as_ref().is_none_or(|columns| columns.get(table).is_some_and(|table| table.get(column) == Some(&true)))
+        };
+        let mut compiler = Compiler::new(has_column);
+        let mut engine = Engine::new();
+        engine.input(&mut compiler, |compiler, changes| {
+            for change in self.south.all_rows() {
+                compiler.southbound(&change, changes);
+            }
+            let schema = sb_db::schema();
+            rbac::install(&mut compiler.output, |table| {
+                schema.table_index(table).is_some_and(|index| has_column(index, 0))
+            });
+            dictionaries::install(&mut compiler.output);
+            for change in self.north.all_rows() {
+                compiler.northbound(&change, changes);
+            }
+        });
+        let ports = self.north.rows.keys().filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
+        Active { compiler, engine, ports: ports.map(|(_, uuid)| *uuid).collect(), report: Report::default() }
+    }
+
+    fn update_progress(&mut self, now_ms: i64) {
+        let north = self.north.global_row(NbGlobal::INDEX).map(|(_, row)| row);
+        let south = self.south.global_row(SbGlobal::INDEX).map(|(_, row)| row);
+        let column = NbGlobal::COLUMN;
+        let progress = &mut self.progress;
+        if let Some(row) = north {
+            let seen = Reached { cfg: column.nb_cfg.get(row), at_ms: now_ms };
+            if progress.northbound.cfg != seen.cfg || progress.northbound.at_ms == 0 {
+                progress.northbound = seen;
+            }
+        }
+        if let Some(row) = south {
+            let committed = Reached { cfg: SbGlobal::COLUMN.nb_cfg.get(row), at_ms: now_ms };
+            if progress.southbound.cfg != committed.cfg || progress.southbound.at_ms == 0 {
+                progress.southbound = committed;
+            }
+        }
+        // The last of those who have come least far. Without a chassis there is nobody to wait for.
+        let slowest = self.south.chassis.values().min_by_key(|reached| (reached.cfg, -reached.at_ms));
+        progress.chassis = slowest.copied().unwrap_or(progress.southbound);
+    }
+
+    fn database(&mut self, side: Side) -> &mut Database {
+        match side {
+            Side::North => &mut self.north,
+            Side::South => &mut self.south,
+        }
+    }
+}
+
+impl Database {
+    fn change(&mut self, side: Side, change: &RowChange) {
+        let global = match side {
+            Side::North => NbGlobal::INDEX,
+            Side::South => SbGlobal::INDEX,
+        };
+        let is_report = side == Side::South && change.table == ChassisPrivate::INDEX;
+        match &change.new {
+            Some(row) => {
+                self.rows.insert((change.table, change.uuid), Arc::clone(row));
+                if change.table == global {
+                    self.global = Some(change.uuid);
+                }
+                if is_report {
+                    let column = ChassisPrivate::COLUMN;
+                    let reached = Reached { cfg: column.nb_cfg.get(row), at_ms: column.nb_cfg_timestamp.get(row) };
+                    self.chassis.insert(change.uuid, reached);
+                }
+            }
+            None => {
+                if is_report {
+                    self.chassis.remove(&change.uuid);
+                }
+                self.rows.remove(&(change.table, change.uuid));
+                if self.global == Some(change.uuid) {
+                    self.global = None;
+                }
+            }
+        }
+    }
+
+    fn all_rows(&self) -> impl Iterator<Item = RowChange> + '_ {
+        self.rows.iter().map(|((table, uuid), row)| RowChange {
+            table: *table,
+            uuid: *uuid,
+            old: None,
+            new: Some(Arc::clone(row)),
+        })
+    }
+
+    fn global_row(&self, table: usize) -> Option<(Uuid, &Arc<Row>)> {
+        let uuid = self.global?;
+        Some((uuid, self.rows.get(&(table, uuid))?))
+    }
+
+    fn may_write(&self, now_ms: i64) -> bool {
+        self.is_connected && self.is_synced && !self.is_busy && self.retry_at_ms <= now_ms
+    }
+}
+
+/// The operation that makes `SB_Global` say what `NB_Global` says; nothing if it does.
+fn global_operation(north: &Database, south: &Database, version: &str) -> Option<Operation> {
+    let (_, nb_global) = north.global_row(NbGlobal::INDEX)?;
+    let columns = northbound::southbound_global(nb_global, version);
+    let Some((uuid, row)) = south.global_row(SbGlobal::INDEX) else {
+        let uuid = identity::named("SB_Global", Uuid::nil(), "");
+        return Some(Operation::Insert { table: SbGlobal::INDEX, uuid, row: columns });
+    };
+    let changed: Vec<_> = columns.into_iter().filter(|(column, datum)| row.get(*column) != datum).collect();
+    (!changed.is_empty()).then(|| Operation::update_row(SbGlobal::INDEX, uuid, changed))
+}

@@ -1,0 +1,68 @@
+//! What northd tells people: problems in its log, and answers to questions about its state.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use incr::Stats;
+
+use crate::compiler::Compiler;
+
+/// More new problems than this in one go are counted, not told one by one.
+const TOLD_AT_ONCE: usize = 100;
+
+/// The problems that have been told.
+#[derive(Debug, Default)]
+pub struct Report {
+    told: BTreeMap<u64, String>,
+}
+
+impl Report {
+    /// Tells problems that are new, each once, and those that are gone.
+    pub fn problems(&mut self, compiler: &mut Compiler) {
+        if !compiler.take_problem_changes() {
+            return;
+        }
+        let now: BTreeMap<u64, String> =
+            compiler.problems().map(|problem| (problem.digest(), problem.to_string())).collect();
+        let new: Vec<&String> = now.iter().filter(|(key, _)| !self.told.contains_key(key)).map(|(_, text)| text).collect();
+        for text in new.iter().take(TOLD_AT_ONCE) {
+            tracing::warn!(target: "northd", "problem: {text}");
+        }
+        if new.len() > TOLD_AT_ONCE {
+            tracing::warn!(target: "northd", "{} more problems", new.len() - TOLD_AT_ONCE);
+        }
+        for text in self.told.iter().filter(|(key, _)| !now.contains_key(key)).map(|(_, text)| text).take(TOLD_AT_ONCE) {
+            tracing::info!(target: "northd", "no longer a problem: {text}");
+        }
+        self.told = now;
+    }
+}
+
+/// The counters of the engine, in the form of `inc-engine/show-stats`: for each kind of unit what ran, and how often that
+/// changed nothing.
+pub fn engine_stats(stats: &Stats, node: Option<&str>, counter: Option<&str>) -> Result<String, String> {
+    let mut text = String::new();
+    let mut is_known = node.is_none();
+    for (kind, of) in stats.kinds().filter(|(kind, _)| node.is_none_or(|node| node == *kind)) {
+        is_known = true;
+        let counters = [
+            ("recompute", 0),
+            ("compute", of.runs),
+            ("cancel", 0),
+            ("unchanged", of.unchanged),
+            ("asserted", of.asserted),
+            ("retracted", of.retracted),
+        ];
+        if let Some(name) = counter {
+            let Some((_, value)) = counters.iter().find(|(known, _)| *known == name) else {
+                return Err(format!("there is no counter {name:?}"));
+            };
+            return Ok(format!("{value}\n"));
+        }
+        writeln!(text, "Node: {kind}").expect("writing into a string does not fail");
+        for (name, value) in counters {
+            writeln!(text, "- {name:<13}{value:>14}").expect("writing into a string does not fail");
+        }
+    }
+    if is_known { Ok(text) } else { Err(format!("no units of kind {:?} have run", node.unwrap_or_default())) }
+}
