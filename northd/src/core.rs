@@ -17,6 +17,7 @@ use std::sync::Arc;
 use incr::Engine;
 use nb_db::tables::{LogicalSwitchPort, NbGlobal};
 use ovsdb::operation::Operation;
+use ovsdb::schema::DatabaseSchema;
 use ovsdb::typed::Table;
 use ovsdb::{Row, RowChange};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -63,8 +64,37 @@ pub enum Event {
     Wake,
 }
 
-/// Which columns a server has: by table, then by column, both in the order of our schema.
-pub type Columns = Arc<[Box<[bool]>]>;
+/// Which southbound columns a server has, in the terms of our schema.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Columns {
+    missing: FxHashSet<(usize, usize)>,
+}
+
+impl Columns {
+    /// All of them.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// All of `schema`'s but these: whole tables by their names, columns as `TABLE.COLUMN`.
+    pub fn without(schema: &DatabaseSchema, tables: &[String], columns: &[String]) -> Self {
+        let mut missing = FxHashSet::default();
+        for (index, table) in schema.tables.iter().enumerate() {
+            let is_missing = tables.iter().any(|name| **name == *table.name);
+            for (column, schema) in table.columns.iter().enumerate() {
+                if is_missing || columns.contains(&format!("{}.{}", table.name, schema.name)) {
+                    missing.insert((index, column));
+                }
+            }
+        }
+        Self { missing }
+    }
+
+    /// Whether the server has this column of this table.
+    pub fn has(&self, table: usize, column: usize) -> bool {
+        !self.missing.contains(&(table, column))
+    }
+}
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -82,7 +112,7 @@ pub struct Effects {
 /// One database, as far as it is known.
 #[derive(Default)]
 struct Database {
-    columns: Option<Columns>,
+    columns: Columns,
     is_connected: bool,
     is_synced: bool,
     is_busy: bool,
@@ -136,12 +166,31 @@ impl Core {
         self.work(now_ms)
     }
 
+    /// Compiles everything anew, compares, and takes the new result if it differs. Says what differed, in short.
+    ///
+    /// # Errors
+    /// When this northd is not active, or has work to do: then there is nothing to compare.
+    pub fn recompute(&mut self) -> Result<Vec<String>, &'static str> {
+        let Some(active) = &self.active else { return Err("not active: there is nothing to recompute") };
+        if active.engine.is_dirty() || self.south.is_busy || !active.compiler.output.is_settled() {
+            return Err("changes are just being compiled or written: try again");
+        }
+        let mut fresh = self.compile();
+        while !fresh.engine.step(&mut fresh.compiler, STEP_UNITS).done {}
+        let differences = active.compiler.differences(&fresh.compiler);
+        if !differences.is_empty() {
+            // The new compiler has marked every row, and compares them when it writes.
+            self.active = Some(Box::new(fresh));
+        }
+        Ok(differences)
+    }
+
     fn take(&mut self, now_ms: i64, event: Event) {
         match event {
             Event::Connected(side, columns) => {
                 let database = self.database(side);
                 database.is_connected = true;
-                database.columns = Some(columns);
+                database.columns = columns;
             }
             Event::Disconnected(side) => {
                 let database = self.database(side);
@@ -317,10 +366,7 @@ impl Core {
 
     /// A new compiler that has been told everything.
     fn compile(&self) -> Active {
-        let columns = self.south.columns.clone();
-        let has_column = |table: usize, column: usize| {
-            columns.as_ref().is_none_or(|columns| columns.get(table).is_some_and(|table| table.get(column) == Some(&true)))
-        };
+        let has_column = |table: usize, column: usize| self.south.columns.has(table, column);
         let mut compiler = Compiler::new(has_column);
         let mut engine = Engine::new();
         engine.input(&mut compiler, |compiler, changes| {

@@ -6,7 +6,8 @@
 //!
 //! 1. who has a number keeps it, unless another was requested;
 //! 2. who requests a number (`requested-tnl-key`, `tag_request`) gets it if it is free;
-//! 3. the rest get free numbers, in the order of their names.
+//! 3. who cannot get what it requests keeps what it had;
+//! 4. the rest get free numbers, in the order of their names.
 //!
 //! A request for a number that somebody else holds waits: it is a [`Problem`], and the requester has a chosen number in the
 //! meantime (a container has none: a tag is what the guest was told, not ours to change).
@@ -165,6 +166,16 @@ impl Default for Alloc {
     }
 }
 
+/// Equal when everybody has the same.
+impl PartialEq for Alloc {
+    fn eq(&self, other: &Self) -> bool {
+        fn same<V: PartialEq>(a: &Store<Cell, Uuid, V>, b: &Store<Cell, Uuid, V>) -> bool {
+            a.len() == b.len() && a.iter().all(|(key, value)| b.peek(key) == Some(value))
+        }
+        same(&self.datapaths, &other.datapaths) && same(&self.bindings, &other.bindings) && same(&self.tags, &other.tags)
+    }
+}
+
 impl Alloc {
     /// A switch's datapath.
     pub fn datapath(&self, reads: &Reads<Cell>, switch: Uuid) -> Option<Identity> {
@@ -264,6 +275,9 @@ impl Alloc {
             let requested = self.owners[key].want.requested;
             !requested.is_some_and(|number| self.give(*key, number, memory, changes))
         });
+        for key in &turn {
+            self.give_former(*key, memory, changes);
+        }
         for key in turn {
             self.give_any(key, memory, changes);
         }
@@ -303,6 +317,14 @@ impl Alloc {
         self.wait_no_more(key);
         self.tell(key, number, memory, changes);
         true
+    }
+
+    /// Lets a requester of what is taken keep what it has, or had; but a tag is either the requested one or none.
+    fn give_former(&mut self, key: WantKey, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
+        let is_tag = matches!(key, WantKey::Tag(_));
+        if let Some(had) = self.had(key, memory).filter(|_| !is_tag || self.owners[&key].want.requested.is_none()) {
+            self.give(key, had, memory, changes);
+        }
     }
 
     /// Gives a free number, and says so if another one was requested.

@@ -69,7 +69,9 @@ pub enum Unit {
     Parse(Source, Uuid),
     /// Asks for a switch's southbound identity.
     SwitchIdentity(Uuid),
-    /// Asks for a port's southbound identity, and a container's tag.
+    /// Asks for a container's tag.
+    Tag(Uuid),
+    /// Asks for a port's southbound identity.
     PortIdentity(Uuid),
     /// Says which addresses a port has.
     Claims(Uuid),
@@ -88,19 +90,20 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The layers: model, identities, claims, switches, ports, shared output. Switches come before their ports because
-    /// output may be written while later layers still run, and a port's row refers to its switch's.
-    pub const LAYERS: usize = 6;
+    /// The layers: model, datapaths and tags, bindings, claims, switches, ports, shared output. Switches come before their
+    /// ports because output may be written while later layers still run, and a port's row refers to its switch's.
+    pub const LAYERS: usize = 7;
 
     /// Where the unit runs.
     pub fn layer(self) -> usize {
         match self {
             Self::Parse(..) => 0,
-            Self::SwitchIdentity(_) | Self::PortIdentity(_) => 1,
-            Self::Claims(_) => 2,
-            Self::Switch(_) | Self::AddressSet(_) => 3,
-            Self::Port(_) | Self::PortUp(_) | Self::PortGroup(_) => 4,
-            Self::Shared(_) => 5,
+            Self::SwitchIdentity(_) | Self::Tag(_) => 1,
+            Self::PortIdentity(_) => 2,
+            Self::Claims(_) => 3,
+            Self::Switch(_) | Self::AddressSet(_) => 4,
+            Self::Port(_) | Self::PortUp(_) | Self::PortGroup(_) => 5,
+            Self::Shared(_) => 6,
         }
     }
 
@@ -113,6 +116,7 @@ impl Unit {
             Self::Parse(Source::AddressSet, _) => "model/address-set",
             Self::Parse(Source::PortGroup, _) => "model/port-group",
             Self::SwitchIdentity(_) => "alloc/switch",
+            Self::Tag(_) => "alloc/tag",
             Self::PortIdentity(_) => "alloc/port",
             Self::Claims(_) => "derive/claims",
             Self::Switch(_) => "pipeline/switch",
@@ -129,6 +133,7 @@ impl Unit {
         match self {
             Self::Parse(_, row)
             | Self::SwitchIdentity(row)
+            | Self::Tag(row)
             | Self::PortIdentity(row)
             | Self::Claims(row)
             | Self::Switch(row)

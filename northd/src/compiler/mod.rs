@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!  0 model        row ──▶ Switch, Port, Dhcp4 (or Problems)
-//!  1 identities   ──▶ wants; when all have spoken, keys, tags and row UUIDs are given (alloc/)
-//!  2 claims       ──▶ who has which address in which datapath
-//!  3 switches     ──▶ Datapath_Binding, membership among all switches, the switch's flows
-//!  4 ports        ──▶ Port_Binding, memberships in multicast groups, the port's flows, whether it is up
-//!  5 shared       ──▶ the flows of a group of datapaths
+//!  1 datapaths    ──▶ wants of switches, and of containers for tags; when all have spoken, they are given (alloc/)
+//!  2 bindings     ──▶ wants of ports that can be bound; likewise
+//!  3 claims       ──▶ who has which address in which datapath
+//!  4 switches     ──▶ Datapath_Binding, membership among all switches, the switch's flows
+//!  5 ports        ──▶ Port_Binding, memberships in multicast groups, the port's flows, whether it is up
+//!  6 shared       ──▶ the flows of a group of datapaths
 //! ```
 //!
 //! A unit reads through the accessors of [`Compiler`] that take [`Reads`], and through nothing else.
@@ -18,14 +19,14 @@ mod sets;
 mod shared;
 mod switch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use addr::Mac;
 use incr::{Changes, Counted, Index, Life, Program, Reads, Store, UnitId};
 use ovsdb::Row;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
 pub use cell::digest;
@@ -33,7 +34,7 @@ use cell::{Cell, Claim, Claimed, Fact, FactKey, Source, Unit};
 
 use crate::alloc::{Alloc, Identity};
 use crate::model::{Chassis, Dhcp4, Port, Problem, Switch};
-use crate::output::rows::RowId;
+use crate::output::rows::{OutTable, RowId};
 use crate::output::{GroupId, Output};
 
 /// Everything that the compiler knows: inputs, what has been derived of them, output.
@@ -55,6 +56,8 @@ pub struct Compiler {
     changed_ups: FxHashSet<Uuid>,
     problems: BTreeMap<(Uuid, u64), Problem>,
     has_new_problems: bool,
+    /// Rows that a second unit could say, too, and who said them last: the units take turns, in the order of layers.
+    row_owners: FxHashMap<RowId, UnitId>,
     flows: Counted<RowId>,
     members: Counted<(GroupId, Uuid)>,
     /// The southbound side.
@@ -81,6 +84,7 @@ impl Compiler {
             changed_ups: FxHashSet::default(),
             problems: BTreeMap::new(),
             has_new_problems: false,
+            row_owners: FxHashMap::default(),
             flows: Counted::default(),
             members: Counted::default(),
             output: Output::new(has_column),
@@ -112,6 +116,22 @@ impl Compiler {
         let mut changed = std::mem::take(&mut self.changed_ups);
         changed.extend(self.alloc.take_changed_tags());
         changed
+    }
+
+    /// What another compiler with the same inputs says otherwise. Empty, if the engine keeps its promise.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut found = self.output.differences(&other.output);
+        let problems = |compiler: &Self| compiler.problems().map(ToString::to_string).collect::<BTreeSet<_>>();
+        let (mine, others) = (problems(self), problems(other));
+        found.extend(mine.difference(&others).map(|text| format!("stale problem: {text}")));
+        found.extend(others.difference(&mine).map(|text| format!("missing problem: {text}")));
+        if self.up != other.up {
+            found.push("states of ports".to_owned());
+        }
+        if self.alloc != other.alloc {
+            found.push("identities or tags".to_owned());
+        }
+        found
     }
 
     /// The units that say this flow, or a row that is no flow: none.
@@ -198,6 +218,7 @@ impl Program for Compiler {
         match unit {
             Unit::Parse(source, row) => self.parse(source, row, reads, facts),
             Unit::SwitchIdentity(row) => self.switch_identity(row, reads, facts),
+            Unit::Tag(row) => self.tag_wanted(row, reads, facts),
             Unit::PortIdentity(row) => self.port_identity(row, reads, facts),
             Unit::Claims(row) => self.claims(row, reads, facts),
             Unit::Switch(row) => self.switch_output(row, reads, facts),
@@ -228,7 +249,7 @@ impl Program for Compiler {
                 let is_new = self.ports.peek(row).is_none();
                 self.ports.set(changes, row, port);
                 if is_new {
-                    for unit in [Unit::PortIdentity, Unit::Claims, Unit::Port, Unit::PortUp] {
+                    for unit in [Unit::Tag, Unit::PortIdentity, Unit::Claims, Unit::Port, Unit::PortUp] {
                         changes.wake(unit(row));
                     }
                 }
@@ -247,7 +268,12 @@ impl Program for Compiler {
             Fact::Claim(Claimed::Ip(datapath, ip), claim) => {
                 self.ip_claims.insert(changes, (datapath, ip), claim);
             }
-            Fact::Row(id, row) => self.output.set(id, row),
+            Fact::Row(id, row) => {
+                if id.table == OutTable::AddressSet {
+                    self.row_owners.insert(id, unit);
+                }
+                self.output.set(id, row);
+            }
             Fact::Flow(id, row) => {
                 if self.flows.acquire(id, unit) {
                     self.output.set(id, row);
@@ -291,7 +317,13 @@ impl Program for Compiler {
             FactKey::Claim(Claimed::Ip(datapath, ip), claim) => {
                 self.ip_claims.remove(changes, (datapath, ip), claim);
             }
-            FactKey::Row(id) => self.output.unset(id),
+            FactKey::Row(id) => {
+                let is_others = self.row_owners.get(&id).is_some_and(|owner| *owner != unit);
+                if !is_others {
+                    self.row_owners.remove(&id);
+                    self.output.unset(id);
+                }
+            }
             FactKey::Flow(id) => {
                 if self.flows.release(id, unit) {
                     self.output.unset(id);
@@ -309,7 +341,8 @@ impl Program for Compiler {
     }
 
     fn settle(&mut self, layer: usize, changes: &mut Changes<Cell, Unit>) {
-        if layer == Unit::SwitchIdentity(Uuid::nil()).layer() {
+        let wanting = [Unit::SwitchIdentity(Uuid::nil()).layer(), Unit::PortIdentity(Uuid::nil()).layer()];
+        if wanting.contains(&layer) {
             self.alloc.settle(&self.output, changes);
         }
     }

@@ -20,18 +20,8 @@ use crate::pipeline::switch::PortView;
 use crate::pipeline::{Flows, Owner, switch as pipeline};
 
 impl Compiler {
-    pub(super) fn port_identity(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
+    pub(super) fn tag_wanted(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
         let Some(port) = self.port(reads, row) else { return Life::Gone };
-        let Some(switch) = self.owner(reads, row) else { return Life::Alive };
-        if self.switches.get(reads, switch).is_none() {
-            return Life::Alive;
-        }
-        facts.push(Fact::Want(Want {
-            owner: row,
-            name: Arc::clone(&port.name),
-            what: Wanted::Binding { switch },
-            requested: port.requested_key.map(u32::from),
-        }));
         if let Some(nested) = port.nested() {
             facts.push(Fact::Want(Want {
                 owner: row,
@@ -40,6 +30,24 @@ impl Compiler {
                 requested: nested.tag.map(u32::from),
             }));
         }
+        Life::Alive
+    }
+
+    /// Only what will be written gets an identity: one that is not on record would be another after a restart.
+    pub(super) fn port_identity(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
+        let Some(port) = self.port(reads, row) else { return Life::Gone };
+        let Some(switch) = self.owner(reads, row) else { return Life::Alive };
+        let mut complaints = Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));
+        let is_bindable = self.is_bindable(row, port, reads, &mut complaints);
+        if is_bindable && self.alloc.datapath(reads, switch).is_some() {
+            facts.push(Fact::Want(Want {
+                owner: row,
+                name: Arc::clone(&port.name),
+                what: Wanted::Binding { switch },
+                requested: port.requested_key.map(u32::from),
+            }));
+        }
+        facts.extend(complaints.into_problems().into_iter().map(Fact::Problem));
         Life::Alive
     }
 
@@ -61,8 +69,8 @@ impl Compiler {
         let mut complaints = Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));
         self.check_owners(row, reads, &mut complaints);
         if let Some((datapath, binding)) = self.place(reads, row)
-            && let Some(tag) = self.usable_tag(row, port, reads, &mut complaints)
         {
+            let tag = self.binding_tag(row, port, reads);
             facts.push(self.binding_row(port, datapath, binding, tag, reads));
             join_groups(port, datapath, binding, facts);
             let view = self.view(row, port, datapath, binding, reads, &mut complaints);
@@ -95,20 +103,9 @@ impl Compiler {
         }
     }
 
-    /// The tag of the binding. The outer `None` is a container that cannot be bound.
-    #[expect(clippy::option_option, reason = "no binding, a binding without a tag, and one with it are three answers")]
-    fn usable_tag(
-        &self,
-        row: Uuid,
-        port: &Port,
-        reads: &Reads<Cell>,
-        complaints: &mut Complaints,
-    ) -> Option<Option<u16>> {
-        let nested = match &port.kind {
-            PortKind::Localnet { tag, .. } => return Some(*tag),
-            PortKind::Localport | PortKind::Vif { nested: None } => return Some(None),
-            PortKind::Vif { nested: Some(nested) } => nested,
-        };
+    /// Whether the port can be bound: a container needs a tag, and a parent that is a guest.
+    fn is_bindable(&self, row: Uuid, port: &Port, reads: &Reads<Cell>, complaints: &mut Complaints) -> bool {
+        let Some(nested) = port.nested() else { return true };
         let column = LogicalSwitchPort::COLUMN;
         match self.port_named(reads, &nested.parent) {
             None => {
@@ -118,12 +115,20 @@ impl Compiler {
             Some(parent) if parent.nested().is_some() => {
                 let why = "this port is a container itself";
                 complaints.text(column.parent_name.name, &nested.parent, 0, why, "name the port of the guest");
-                return None;
+                return false;
             }
             Some(_) => {}
         }
         // Without one, the pool has said why.
-        self.alloc.tag(reads, row).map(Some)
+        self.alloc.tag(reads, row).is_some()
+    }
+
+    fn binding_tag(&self, row: Uuid, port: &Port, reads: &Reads<Cell>) -> Option<u16> {
+        match port.kind {
+            PortKind::Localnet { tag, .. } => tag,
+            PortKind::Localport | PortKind::Vif { nested: None } => None,
+            PortKind::Vif { nested: Some(_) } => self.alloc.tag(reads, row),
+        }
     }
 
     fn binding_row(

@@ -253,6 +253,24 @@ impl Output {
         self.desired.keys().filter_map(|id| Some((*id, self.desired_row(*id)?)))
     }
 
+    /// The rows that another output desires otherwise.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        for id in self.desired.keys().filter(|id| !other.desired.contains_key(id)) {
+            found.push(format!("stale {:?} row {}", id.table, id.uuid));
+        }
+        for (id, row) in other.desired_rows() {
+            let Some(mine) = self.desired_row(id) else {
+                found.push(format!("missing {:?} row {}", id.table, id.uuid));
+                continue;
+            };
+            if difference::operation(id, &self.columns[&id.table], &row, Some(&mine)).is_some() {
+                found.push(format!("wrong {:?} row {}", id.table, id.uuid));
+            }
+        }
+        found
+    }
+
     /// The row that should be at `id`.
     pub fn desired_row(&self, id: RowId) -> Option<Arc<Row>> {
         Some(match self.desired.get(&id)? {
