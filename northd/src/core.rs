@@ -48,7 +48,9 @@ pub enum Side {
 /// Everything that can happen.
 #[derive(Debug)]
 pub enum Event {
-    /// A database is reached. Which of our columns it has, by table.
+    /// What is known of a database is forgotten: its rows will be told anew.
+    Forgotten(Side),
+    /// A database is reached, and which of our columns it has.
     Connected(Side, Columns),
     /// It is lost; what was under way may or may not have been done.
     Disconnected(Side),
@@ -59,15 +61,26 @@ pub enum Event {
     /// The lock in the southbound is held, or not any more.
     Lock(bool),
     /// The transaction under way was committed, or refused for this reason.
-    Answered(Side, Result<(), String>),
+    Answered(Side, Result<(), Refusal>),
     /// Time has passed, or there was more to do than one step may.
     Wake,
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In the database's words.
+    pub reason: String,
+    /// Whether it is for what was written, so that parts of it may do better; else it is for other reasons, such as who
+    /// wrote it, and the same may do better later.
+    pub is_about_rows: bool,
 }
 
 /// Which southbound columns a server has, in the terms of our schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
     missing: FxHashSet<(usize, usize)>,
+    missing_values: FxHashSet<String>,
 }
 
 impl Columns {
@@ -76,8 +89,13 @@ impl Columns {
         Self::default()
     }
 
-    /// All of `schema`'s but these: whole tables by their names, columns as `TABLE.COLUMN`.
-    pub fn without(schema: &DatabaseSchema, tables: &[String], columns: &[String]) -> Self {
+    /// All of `schema`'s but these: tables by their names, columns as `TABLE.COLUMN`, values as `TABLE.COLUMN=VALUE`.
+    pub fn without(
+        schema: &DatabaseSchema,
+        tables: &[String],
+        columns: &[String],
+        values: &[String],
+    ) -> Self {
         let mut missing = FxHashSet::default();
         for (index, table) in schema.tables.iter().enumerate() {
             let is_missing = tables.iter().any(|name| **name == *table.name);
@@ -87,7 +105,15 @@ impl Columns {
                 }
             }
         }
-        Self { missing }
+        Self {
+            missing,
+            missing_values: values.iter().cloned().collect(),
+        }
+    }
+
+    /// Whether the server knows this value of an enumeration, given as `TABLE.COLUMN=VALUE`.
+    pub fn has_value(&self, value: &str) -> bool {
+        !self.missing_values.contains(value)
     }
 
     /// Whether the server has this column of this table.
@@ -122,6 +148,8 @@ struct Database {
     /// How far each chassis has come.
     chassis: FxHashMap<Uuid, Reached>,
     limit: usize,
+    /// How many operations are under way.
+    sent: usize,
     retry_at_ms: i64,
 }
 
@@ -148,7 +176,10 @@ pub struct Core {
 impl Core {
     /// A northd that has reached nothing yet.
     pub fn new(version: &str, is_paused: bool) -> Self {
-        let database = || Database { limit: MAX_OPERATIONS, ..Database::default() };
+        let database = || Database {
+            limit: MAX_OPERATIONS,
+            ..Database::default()
+        };
         Self {
             version: version.to_owned(),
             north: database(),
@@ -157,6 +188,37 @@ impl Core {
             is_paused,
             active: None,
             progress: Progress::default(),
+        }
+    }
+
+    /// Where this northd stands: `active`, `standby` or `paused`.
+    pub fn status(&self) -> &'static str {
+        match (self.is_paused, &self.active) {
+            (true, _) => "paused",
+            (false, Some(_)) => "active",
+            (false, None) => "standby",
+        }
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Stops or goes on. A paused northd has no compiler and writes nothing.
+    pub fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
+    /// The engine's counters, while active.
+    pub fn stats(&self) -> Option<&incr::Stats> {
+        self.active.as_ref().map(|active| active.engine.stats())
+    }
+
+    /// Sets the engine's counters to zero.
+    pub fn clear_stats(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.engine.stats_mut().clear();
         }
     }
 
@@ -171,7 +233,9 @@ impl Core {
     /// # Errors
     /// When this northd is not active, or has work to do: then there is nothing to compare.
     pub fn recompute(&mut self) -> Result<Vec<String>, &'static str> {
-        let Some(active) = &self.active else { return Err("not active: there is nothing to recompute") };
+        let Some(active) = &self.active else {
+            return Err("not active: there is nothing to recompute");
+        };
         if active.engine.is_dirty() || self.south.is_busy || !active.compiler.output.is_settled() {
             return Err("changes are just being compiled or written: try again");
         }
@@ -187,6 +251,15 @@ impl Core {
 
     fn take(&mut self, now_ms: i64, event: Event) {
         match event {
+            Event::Forgotten(side) => {
+                let database = self.database(side);
+                *database = Database {
+                    limit: MAX_OPERATIONS,
+                    ..Database::default()
+                };
+                self.has_lock &= side != Side::South;
+                self.active = None;
+            }
             Event::Connected(side, columns) => {
                 let database = self.database(side);
                 database.is_connected = true;
@@ -201,7 +274,7 @@ impl Core {
                     self.has_lock = false;
                 }
                 if was_busy {
-                    self.write_again(side);
+                    self.write_again(side, false);
                 }
             }
             Event::Changes(side, changes) => {
@@ -227,7 +300,9 @@ impl Core {
         if self.active.is_none() {
             self.activate();
         }
-        let Some(active) = &mut self.active else { return effects };
+        let Some(active) = &mut self.active else {
+            return effects;
+        };
         let progress = active.engine.step(&mut active.compiler, STEP_UNITS);
         effects.more = !progress.done;
         active.ports.extend(active.compiler.take_changed_ports());
@@ -240,7 +315,10 @@ impl Core {
         }
         for database in [&self.north, &self.south] {
             if database.retry_at_ms > now_ms {
-                let earliest = effects.wake_at_ms.unwrap_or(i64::MAX).min(database.retry_at_ms);
+                let earliest = effects
+                    .wake_at_ms
+                    .unwrap_or(i64::MAX)
+                    .min(database.retry_at_ms);
                 effects.wake_at_ms = Some(earliest);
             }
         }
@@ -250,9 +328,13 @@ impl Core {
     /// The next transaction for the southbound. Until everything is compiled, only full ones go: they let the database work
     /// while the compiler does.
     fn write_south(&mut self, now_ms: i64, is_compiled: bool) -> Vec<Operation> {
-        let Some(active) = &mut self.active else { return Vec::new() };
+        let Some(active) = &mut self.active else {
+            return Vec::new();
+        };
         let database = &mut self.south;
-        if !database.may_write(now_ms) || (!is_compiled && active.compiler.output.marked() < database.limit) {
+        if !database.may_write(now_ms)
+            || (!is_compiled && active.compiler.output.marked() < database.limit)
+        {
             return Vec::new();
         }
         let mut operations = active.compiler.output.take(database.limit);
@@ -260,11 +342,14 @@ impl Core {
             operations.extend(global_operation(&self.north, database, &self.version));
         }
         database.is_busy = !operations.is_empty();
+        database.sent = operations.len();
         operations
     }
 
     fn write_north(&mut self, now_ms: i64) -> Vec<Operation> {
-        let Some(active) = &mut self.active else { return Vec::new() };
+        let Some(active) = &mut self.active else {
+            return Vec::new();
+        };
         let database = &mut self.north;
         if !database.may_write(now_ms) {
             return Vec::new();
@@ -276,18 +361,28 @@ impl Core {
         {
             active.ports.remove(&port);
             if let Some(row) = database.rows.get(&(LogicalSwitchPort::INDEX, port)) {
-                let tag = active.compiler.tag(port).map(Some).or_else(|| northbound::tag_of_untagged(row));
-                let state = PortState { up: active.compiler.is_up(port), tag };
+                let tag = active
+                    .compiler
+                    .tag(port)
+                    .map(Some)
+                    .or_else(|| northbound::tag_of_untagged(row));
+                let state = PortState {
+                    up: active.compiler.is_up(port),
+                    tag,
+                };
                 operations.extend(northbound::port(port, row, state));
             }
         }
         if active.ports.is_empty() {
             match database.global_row(NbGlobal::INDEX) {
-                Some((uuid, row)) => operations.extend(northbound::progress(uuid, row, &self.progress)),
+                Some((uuid, row)) => {
+                    operations.extend(northbound::progress(uuid, row, &self.progress))
+                }
                 None => operations.push(northbound::create_global()),
             }
         }
         database.is_busy = !operations.is_empty();
+        database.sent = operations.len();
         operations
     }
 
@@ -298,11 +393,16 @@ impl Core {
         };
         database.change(side, change);
         if let Some(active) = &mut self.active {
-            active.engine.input(&mut active.compiler, |compiler, changes| match side {
-                Side::North => compiler.northbound(change, changes),
-                Side::South => compiler.southbound(change, changes),
-            });
-            if side == Side::North && change.table == LogicalSwitchPort::INDEX && change.new.is_some() {
+            active
+                .engine
+                .input(&mut active.compiler, |compiler, changes| match side {
+                    Side::North => compiler.northbound(change, changes),
+                    Side::South => compiler.southbound(change, changes),
+                });
+            if side == Side::North
+                && change.table == LogicalSwitchPort::INDEX
+                && change.new.is_some()
+            {
                 active.ports.insert(change.uuid);
             }
         }
@@ -325,22 +425,38 @@ impl Core {
                     active.compiler.output.committed();
                 }
             }
-            Err(reason) => {
-                tracing::warn!(target: "northd", "the {side:?}bound database refused a transaction: {reason}");
-                database.limit = (database.limit / 8).max(1);
-                database.retry_at_ms = now_ms + RETRY_MS;
-                self.write_again(side);
+            Err(refusal) => {
+                tracing::warn!(
+                    target: "northd",
+                    "the {side:?}bound database refused {} operations: {}",
+                    database.sent,
+                    refusal.reason
+                );
+                // What stays together, or is alone, cannot be tried in smaller parts.
+                if refusal.is_about_rows && database.limit > 1 {
+                    database.limit = (database.sent.min(database.limit) / 8).max(1);
+                } else {
+                    database.retry_at_ms = now_ms + RETRY_MS;
+                }
+                let is_narrowed = refusal.is_about_rows && database.sent == 1;
+                self.write_again(side, is_narrowed);
             }
         }
     }
 
     /// What was being written may not have been.
-    fn write_again(&mut self, side: Side) {
-        let Some(active) = &mut self.active else { return };
+    fn write_again(&mut self, side: Side, is_narrowed: bool) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
         match side {
-            Side::South => active.compiler.output.refused(),
+            Side::South => active.compiler.output.refused(is_narrowed),
             Side::North => {
-                let ports = self.north.rows.keys().filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
+                let ports = self
+                    .north
+                    .rows
+                    .keys()
+                    .filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
                 active.ports.extend(ports.map(|(_, uuid)| *uuid));
             }
         }
@@ -375,15 +491,28 @@ impl Core {
             }
             let schema = sb_db::schema();
             rbac::install(&mut compiler.output, |table| {
-                schema.table_index(table).is_some_and(|index| has_column(index, 0))
+                schema
+                    .table_index(table)
+                    .is_some_and(|index| has_column(index, 0))
             });
-            dictionaries::install(&mut compiler.output);
+            dictionaries::install(&mut compiler.output, |value| {
+                self.south.columns.has_value(value)
+            });
             for change in self.north.all_rows() {
                 compiler.northbound(&change, changes);
             }
         });
-        let ports = self.north.rows.keys().filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
-        Active { compiler, engine, ports: ports.map(|(_, uuid)| *uuid).collect(), report: Report::default() }
+        let ports = self
+            .north
+            .rows
+            .keys()
+            .filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
+        Active {
+            compiler,
+            engine,
+            ports: ports.map(|(_, uuid)| *uuid).collect(),
+            report: Report::default(),
+        }
     }
 
     fn update_progress(&mut self, now_ms: i64) {
@@ -392,19 +521,29 @@ impl Core {
         let column = NbGlobal::COLUMN;
         let progress = &mut self.progress;
         if let Some(row) = north {
-            let seen = Reached { cfg: column.nb_cfg.get(row), at_ms: now_ms };
+            let seen = Reached {
+                cfg: column.nb_cfg.get(row),
+                at_ms: now_ms,
+            };
             if progress.northbound.cfg != seen.cfg || progress.northbound.at_ms == 0 {
                 progress.northbound = seen;
             }
         }
         if let Some(row) = south {
-            let committed = Reached { cfg: SbGlobal::COLUMN.nb_cfg.get(row), at_ms: now_ms };
+            let committed = Reached {
+                cfg: SbGlobal::COLUMN.nb_cfg.get(row),
+                at_ms: now_ms,
+            };
             if progress.southbound.cfg != committed.cfg || progress.southbound.at_ms == 0 {
                 progress.southbound = committed;
             }
         }
         // The last of those who have come least far. Without a chassis there is nobody to wait for.
-        let slowest = self.south.chassis.values().min_by_key(|reached| (reached.cfg, -reached.at_ms));
+        let slowest = self
+            .south
+            .chassis
+            .values()
+            .min_by_key(|reached| (reached.cfg, -reached.at_ms));
         progress.chassis = slowest.copied().unwrap_or(progress.southbound);
     }
 
@@ -425,13 +564,17 @@ impl Database {
         let is_report = side == Side::South && change.table == ChassisPrivate::INDEX;
         match &change.new {
             Some(row) => {
-                self.rows.insert((change.table, change.uuid), Arc::clone(row));
+                self.rows
+                    .insert((change.table, change.uuid), Arc::clone(row));
                 if change.table == global {
                     self.global = Some(change.uuid);
                 }
                 if is_report {
                     let column = ChassisPrivate::COLUMN;
-                    let reached = Reached { cfg: column.nb_cfg.get(row), at_ms: column.nb_cfg_timestamp.get(row) };
+                    let reached = Reached {
+                        cfg: column.nb_cfg.get(row),
+                        at_ms: column.nb_cfg_timestamp.get(row),
+                    };
                     self.chassis.insert(change.uuid, reached);
                 }
             }
@@ -472,8 +615,15 @@ fn global_operation(north: &Database, south: &Database, version: &str) -> Option
     let columns = northbound::southbound_global(nb_global, version);
     let Some((uuid, row)) = south.global_row(SbGlobal::INDEX) else {
         let uuid = identity::named("SB_Global", Uuid::nil(), "");
-        return Some(Operation::Insert { table: SbGlobal::INDEX, uuid, row: columns });
+        return Some(Operation::Insert {
+            table: SbGlobal::INDEX,
+            uuid,
+            row: columns,
+        });
     };
-    let changed: Vec<_> = columns.into_iter().filter(|(column, datum)| row.get(*column) != datum).collect();
+    let changed: Vec<_> = columns
+        .into_iter()
+        .filter(|(column, datum)| row.get(*column) != datum)
+        .collect();
     (!changed.is_empty()).then(|| Operation::update_row(SbGlobal::INDEX, uuid, changed))
 }

@@ -12,6 +12,8 @@
 pub mod alloc;
 pub mod compiler;
 pub mod core;
+pub mod daemon;
+pub mod error;
 pub mod model;
 pub mod output;
 pub mod pipeline;

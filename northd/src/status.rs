@@ -22,16 +22,28 @@ impl Report {
         if !compiler.take_problem_changes() {
             return;
         }
-        let now: BTreeMap<u64, String> =
-            compiler.problems().map(|problem| (problem.digest(), problem.to_string())).collect();
-        let new: Vec<&String> = now.iter().filter(|(key, _)| !self.told.contains_key(key)).map(|(_, text)| text).collect();
+        let now: BTreeMap<u64, String> = compiler
+            .problems()
+            .map(|problem| (problem.digest(), problem.to_string()))
+            .collect();
+        let new: Vec<&String> = now
+            .iter()
+            .filter(|(key, _)| !self.told.contains_key(key))
+            .map(|(_, text)| text)
+            .collect();
         for text in new.iter().take(TOLD_AT_ONCE) {
             tracing::warn!(target: "northd", "problem: {text}");
         }
         if new.len() > TOLD_AT_ONCE {
             tracing::warn!(target: "northd", "{} more problems", new.len() - TOLD_AT_ONCE);
         }
-        for text in self.told.iter().filter(|(key, _)| !now.contains_key(key)).map(|(_, text)| text).take(TOLD_AT_ONCE) {
+        for text in self
+            .told
+            .iter()
+            .filter(|(key, _)| !now.contains_key(key))
+            .map(|(_, text)| text)
+            .take(TOLD_AT_ONCE)
+        {
             tracing::info!(target: "northd", "no longer a problem: {text}");
         }
         self.told = now;
@@ -40,10 +52,17 @@ impl Report {
 
 /// The counters of the engine, in the form of `inc-engine/show-stats`: for each kind of unit what ran, and how often that
 /// changed nothing.
-pub fn engine_stats(stats: &Stats, node: Option<&str>, counter: Option<&str>) -> Result<String, String> {
+pub fn engine_stats(
+    stats: &Stats,
+    node: Option<&str>,
+    counter: Option<&str>,
+) -> Result<String, String> {
     let mut text = String::new();
     let mut is_known = node.is_none();
-    for (kind, of) in stats.kinds().filter(|(kind, _)| node.is_none_or(|node| node == *kind)) {
+    for (kind, of) in stats
+        .kinds()
+        .filter(|(kind, _)| node.is_none_or(|node| node == *kind))
+    {
         is_known = true;
         let counters = [
             ("recompute", 0),
@@ -64,5 +83,12 @@ pub fn engine_stats(stats: &Stats, node: Option<&str>, counter: Option<&str>) ->
             writeln!(text, "- {name:<13}{value:>14}").expect("writing into a string does not fail");
         }
     }
-    if is_known { Ok(text) } else { Err(format!("no units of kind {:?} have run", node.unwrap_or_default())) }
+    if is_known {
+        Ok(text)
+    } else {
+        Err(format!(
+            "no units of kind {:?} have run",
+            node.unwrap_or_default()
+        ))
+    }
 }

@@ -18,17 +18,21 @@ const CHANGES_A_NETWORK: usize = 250;
 #[test]
 fn incremental_equals_from_scratch() {
     let seed = setting("WEFT_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock is past 1970");
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("the clock is past 1970");
         u64::try_from(now.as_nanos() % u128::from(u64::MAX)).expect("less than the modulus")
     });
-    let changes = setting("WEFT_CHANGES").map_or(CHANGES, |changes| usize::try_from(changes).expect("a count"));
+    let changes = setting("WEFT_CHANGES").map_or(CHANGES, |changes| {
+        usize::try_from(changes).expect("a count")
+    });
     println!("WEFT_SEED={seed}");
     let mut rng = Rng::new(seed);
     for network in 0..changes.div_ceil(CHANGES_A_NETWORK) {
         let mut world = World::new();
         let mut operator = Operator::new(&mut rng);
         for change in 0..CHANGES_A_NETWORK {
-            let what = operator.change(&mut world, &mut rng); if std::env::var_os("WEFT_TALK").is_some() { println!("{change}: {what}"); }
+            let what = operator.change(&mut world, &mut rng);
             let place = || format!("seed {seed}, network {network}, change {change}: {what}");
             match world.core.recompute() {
                 Ok(differences) => assert!(differences.is_empty(), "{}: {differences:#?}", place()),
@@ -44,5 +48,7 @@ fn incremental_equals_from_scratch() {
 }
 
 fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
 }

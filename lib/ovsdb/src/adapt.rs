@@ -31,12 +31,14 @@ pub struct Missing {
     pub tables: Vec<String>,
     /// Names of columns of tables that are there: `TABLE.COLUMN`.
     pub columns: Vec<String>,
+    /// Values of enumerations of columns that are there: `TABLE.COLUMN=VALUE`. A row with one cannot be written.
+    pub values: Vec<String>,
 }
 
 impl Missing {
     /// Whether nothing is missing.
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.columns.is_empty()
+        self.tables.is_empty() && self.columns.is_empty() && self.values.is_empty()
     }
 }
 
@@ -49,6 +51,15 @@ impl fmt::Display for Missing {
         if !self.columns.is_empty() {
             let separator = if self.tables.is_empty() { "" } else { "; " };
             write!(f, "{separator}columns {}", self.columns.join(", "))?;
+        }
+        if !self.values.is_empty() {
+            let is_first = self.tables.is_empty() && self.columns.is_empty();
+            write!(
+                f,
+                "{}values {}",
+                if is_first { "" } else { "; " },
+                self.values.join(", ")
+            )?;
         }
         Ok(())
     }
@@ -71,6 +82,9 @@ impl Adaptation {
             missing
                 .columns
                 .extend(lacks.map(|column| format!("{}.{}", table.name, column.name)));
+            if let Some(server_table) = theirs.table(&table.name) {
+                missing.values.extend(missing_values(table, server_table));
+            }
         }
         Self { plan, missing }
     }
@@ -206,6 +220,25 @@ impl Adaptation {
     fn has_index(&self, table: &TableSchema, column: usize) -> bool {
         self.plan.has_column(table, &table.columns[column].name)
     }
+}
+
+/// The values of our enumerations that the server's do not have.
+fn missing_values(ours: &TableSchema, theirs: &TableSchema) -> Vec<String> {
+    let mut missing = Vec::new();
+    for column in &ours.columns {
+        let Some(server_column) = theirs.column(&column.name) else {
+            continue;
+        };
+        if let (Some(known), Some(allowed)) = (
+            &column.ty.key.enumeration,
+            &server_column.ty.key.enumeration,
+        ) {
+            let lacks = known.iter().filter(|value| !allowed.contains(value));
+            let lacks = lacks.filter_map(|value| value.as_str());
+            missing.extend(lacks.map(|value| format!("{}.{}={value}", ours.name, column.name)));
+        }
+    }
+    missing
 }
 
 #[cfg(test)]

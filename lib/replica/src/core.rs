@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ovsdb::adapt::Missing;
 use ovsdb::client;
 use ovsdb::operation::Operation;
 use ovsdb::update::{RowUpdate, TableUpdates};
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     /// The number of the last change of conditions, and of the last that the owner was told is in effect.
     conditions: u64,
     conditions_told: u64,
+    /// What the server's schema lacks.
+    missing: Missing,
     /// When the contents of the current session came.
     live_since: Option<Instant>,
     /// The remote to try next, an index into the spec's.
@@ -74,6 +77,7 @@ impl Core {
             has_lock: false,
             conditions: 0,
             conditions_told: 0,
+            missing: Missing::default(),
             live_since: None,
             next_remote: 0,
             failures: 0,
@@ -231,6 +235,11 @@ impl Core {
         }
     }
 
+    /// What the schema of the server last talked to lacks of ours.
+    pub(crate) fn missing(&self) -> &Missing {
+        &self.missing
+    }
+
     /// A transaction was sent, or could not be.
     pub(crate) fn transaction_sent(&mut self, id: u64, sent: Result<(), TransactError>) {
         match sent {
@@ -259,6 +268,7 @@ impl Core {
                         self.spec.schema.name
                     );
                 }
+                self.missing = missing;
             }
             client::Event::Contents {
                 since_last,

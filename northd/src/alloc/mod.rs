@@ -4,10 +4,9 @@
 //! also across restarts: a key that the southbound database already records for an owner is kept. The order of giving makes
 //! that independent of the order of asking:
 //!
-//! 1. who has a number keeps it, unless another was requested;
-//! 2. who requests a number (`requested-tnl-key`, `tag_request`) gets it if it is free;
-//! 3. who cannot get what it requests keeps what it had;
-//! 4. the rest get free numbers, in the order of their names.
+//! 1. who has a number keeps it;
+//! 2. who requests another one (`requested-tnl-key`, `tag_request`) gets that instead if it is free;
+//! 3. who has none gets a free one, in the order of names.
 //!
 //! A request for a number that somebody else holds waits: it is a [`Problem`], and the requester has a chosen number in the
 //! meantime (a container has none: a tag is what the guest was told, not ours to change).
@@ -172,7 +171,9 @@ impl PartialEq for Alloc {
         fn same<V: PartialEq>(a: &Store<Cell, Uuid, V>, b: &Store<Cell, Uuid, V>) -> bool {
             a.len() == b.len() && a.iter().all(|(key, value)| b.peek(key) == Some(value))
         }
-        same(&self.datapaths, &other.datapaths) && same(&self.bindings, &other.bindings) && same(&self.tags, &other.tags)
+        same(&self.datapaths, &other.datapaths)
+            && same(&self.bindings, &other.bindings)
+            && same(&self.tags, &other.tags)
     }
 }
 
@@ -263,21 +264,31 @@ impl Alloc {
         }
     }
 
-    fn serve(&mut self, mut turn: Vec<WantKey>, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
-        turn.retain(|key| {
-            let had = self.had(*key, memory);
-            let requested = self.owners[key].want.requested;
-            let number = had.filter(|had| requested.is_none_or(|requested| requested == *had));
-            !number.is_some_and(|number| self.give(*key, number, memory, changes))
-        });
-        turn.sort_by(|a, b| self.owners[a].want.name.cmp(&self.owners[b].want.name).then(a.cmp(b)));
-        turn.retain(|key| {
-            let requested = self.owners[key].want.requested;
-            !requested.is_some_and(|number| self.give(*key, number, memory, changes))
-        });
+    fn serve(
+        &mut self,
+        mut turn: Vec<WantKey>,
+        memory: &impl Memory,
+        changes: &mut Changes<Cell, Unit>,
+    ) {
         for key in &turn {
             self.give_former(*key, memory, changes);
         }
+        turn.sort_by(|a, b| {
+            self.owners[a]
+                .want
+                .name
+                .cmp(&self.owners[b].want.name)
+                .then(a.cmp(b))
+        });
+        turn.retain(|key| {
+            let Owner { want, given } = &self.owners[key];
+            let (requested, has) = (want.requested, given.is_some());
+            let is_served = match requested {
+                Some(number) => self.give(*key, number, memory, changes),
+                None => has,
+            };
+            !is_served
+        });
         for key in turn {
             self.give_any(key, memory, changes);
         }
@@ -287,10 +298,14 @@ impl Alloc {
     fn had(&self, key: WantKey, memory: &impl Memory) -> Option<u32> {
         let owner = &self.owners[&key];
         owner.given.or_else(|| match &owner.want.what {
-            Wanted::Datapath => memory.datapath(owner.want.owner).map(|identity| identity.key),
+            Wanted::Datapath => memory
+                .datapath(owner.want.owner)
+                .map(|identity| identity.key),
             Wanted::Binding { switch } => {
                 let datapath = self.datapaths.peek(*switch)?;
-                memory.binding(datapath.uuid, &owner.want.name).map(|identity| identity.key)
+                memory
+                    .binding(datapath.uuid, &owner.want.name)
+                    .map(|identity| identity.key)
             }
             Wanted::Tag { previous, .. } => previous.map(u32::from),
         })
@@ -304,13 +319,22 @@ impl Alloc {
         memory: &impl Memory,
         changes: &mut Changes<Cell, Unit>,
     ) -> bool {
-        let Some(owner) = self.owners.get_mut(&key) else { return true };
+        let Some(owner) = self.owners.get_mut(&key) else {
+            return true;
+        };
         let pool_key = owner.want.pool();
-        let pool = self.pools.entry(pool_key).or_insert_with(|| Pool::new(pool_key.max()));
+        let pool = self
+            .pools
+            .entry(pool_key)
+            .or_insert_with(|| Pool::new(pool_key.max()));
         if !pool.take(number, owner.want.owner) {
             return false;
         }
-        if let Some(before) = owner.given.replace(number).filter(|before| *before != number) {
+        if let Some(before) = owner
+            .given
+            .replace(number)
+            .filter(|before| *before != number)
+        {
             pool.release(before, owner.want.owner);
             self.pending.extend(self.waiting.keys());
         }
@@ -319,20 +343,30 @@ impl Alloc {
         true
     }
 
-    /// Lets a requester of what is taken keep what it has, or had; but a tag is either the requested one or none.
-    fn give_former(&mut self, key: WantKey, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
-        let is_tag = matches!(key, WantKey::Tag(_));
-        if let Some(had) = self.had(key, memory).filter(|_| !is_tag || self.owners[&key].want.requested.is_none()) {
+    /// Lets somebody keep what it has, or had. But a tag is either the requested one or none.
+    fn give_former(
+        &mut self,
+        key: WantKey,
+        memory: &impl Memory,
+        changes: &mut Changes<Cell, Unit>,
+    ) {
+        let is_fixed = matches!(key, WantKey::Tag(_)) && self.owners[&key].want.requested.is_some();
+        if let Some(had) = self.had(key, memory).filter(|_| !is_fixed) {
             self.give(key, had, memory, changes);
         }
     }
 
     /// Gives a free number, and says so if another one was requested.
     fn give_any(&mut self, key: WantKey, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
-        let Some(owner) = self.owners.get_mut(&key) else { return };
+        let Some(owner) = self.owners.get_mut(&key) else {
+            return;
+        };
         let want = owner.want.clone();
         let pool_key = want.pool();
-        let pool = self.pools.entry(pool_key).or_insert_with(|| Pool::new(pool_key.max()));
+        let pool = self
+            .pools
+            .entry(pool_key)
+            .or_insert_with(|| Pool::new(pool_key.max()));
         if let Some(requested) = want.requested {
             let problem = taken(&want, requested, pool.holder(requested));
             if matches!(want.what, Wanted::Tag { .. }) {
@@ -369,20 +403,41 @@ impl Alloc {
         }
     }
 
-    fn tell(&mut self, key: WantKey, number: u32, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
+    fn tell(
+        &mut self,
+        key: WantKey,
+        number: u32,
+        memory: &impl Memory,
+        changes: &mut Changes<Cell, Unit>,
+    ) {
         match key {
             WantKey::Datapath(switch) => {
-                let known = self.datapaths.peek(switch).copied().or_else(|| memory.datapath(switch));
-                let uuid = known.map_or_else(|| identity::datapath(switch), |identity| identity.uuid);
-                self.datapaths.set(changes, switch, Identity { uuid, key: number });
+                let known = self
+                    .datapaths
+                    .peek(switch)
+                    .copied()
+                    .or_else(|| memory.datapath(switch));
+                let uuid =
+                    known.map_or_else(|| identity::datapath(switch), |identity| identity.uuid);
+                self.datapaths
+                    .set(changes, switch, Identity { uuid, key: number });
             }
             WantKey::Binding(port) => {
-                let Wanted::Binding { switch } = self.owners[&key].want.what else { return };
-                let Some(datapath) = self.datapaths.peek(switch).copied() else { return };
+                let Wanted::Binding { switch } = self.owners[&key].want.what else {
+                    return;
+                };
+                let Some(datapath) = self.datapaths.peek(switch).copied() else {
+                    return;
+                };
                 let known = self.bindings.peek(port).copied();
-                let known = known.or_else(|| memory.binding(datapath.uuid, &self.owners[&key].want.name));
-                let uuid = known.map_or_else(|| identity::binding(datapath.uuid, port), |identity| identity.uuid);
-                self.bindings.set(changes, port, Identity { uuid, key: number });
+                let known =
+                    known.or_else(|| memory.binding(datapath.uuid, &self.owners[&key].want.name));
+                let uuid = known.map_or_else(
+                    || identity::binding(datapath.uuid, port),
+                    |identity| identity.uuid,
+                );
+                self.bindings
+                    .set(changes, port, Identity { uuid, key: number });
             }
             WantKey::Tag(port) => {
                 let tag = u16::try_from(number).expect("the pool of tags ends at 4095");
@@ -394,7 +449,9 @@ impl Alloc {
     }
 
     fn give_back(&mut self, key: WantKey, changes: &mut Changes<Cell, Unit>) {
-        let Some(owner) = self.owners.get_mut(&key) else { return };
+        let Some(owner) = self.owners.get_mut(&key) else {
+            return;
+        };
         if let Some(number) = owner.given.take() {
             let pool_key = owner.want.pool();
             if let Some(pool) = self.pools.get_mut(&pool_key) {
@@ -423,7 +480,10 @@ impl Alloc {
 }
 
 fn taken(want: &Want, requested: u32, holder: Option<Uuid>) -> Problem {
-    let holder = holder.map_or_else(|| "nobody may".to_owned(), |holder| format!("row {holder} does"));
+    let holder = holder.map_or_else(
+        || "nobody may".to_owned(),
+        |holder| format!("row {holder} does"),
+    );
     let (table, column, what) = place(want);
     Problem {
         table,
@@ -451,8 +511,20 @@ fn exhausted(want: &Want, max: u32) -> Problem {
 
 fn place(want: &Want) -> (&'static str, &'static str, &'static str) {
     match want.what {
-        Wanted::Datapath => (LogicalSwitch::NAME, LogicalSwitch::COLUMN.other_config.name, "tunnel key"),
-        Wanted::Binding { .. } => (LogicalSwitchPort::NAME, LogicalSwitchPort::COLUMN.options.name, "tunnel key"),
-        Wanted::Tag { .. } => (LogicalSwitchPort::NAME, LogicalSwitchPort::COLUMN.tag_request.name, "tag"),
+        Wanted::Datapath => (
+            LogicalSwitch::NAME,
+            LogicalSwitch::COLUMN.other_config.name,
+            "tunnel key",
+        ),
+        Wanted::Binding { .. } => (
+            LogicalSwitchPort::NAME,
+            LogicalSwitchPort::COLUMN.options.name,
+            "tunnel key",
+        ),
+        Wanted::Tag { .. } => (
+            LogicalSwitchPort::NAME,
+            LogicalSwitchPort::COLUMN.tag_request.name,
+            "tag",
+        ),
     }
 }

@@ -15,7 +15,11 @@ pub struct Pool {
 impl Pool {
     /// The numbers from 1 to `max`, all free.
     pub fn new(max: u32) -> Self {
-        Self { held: FxHashMap::default(), max, next: 1 }
+        Self {
+            held: FxHashMap::default(),
+            max,
+            next: 1,
+        }
     }
 
     /// Who holds `number`.

@@ -217,7 +217,10 @@ impl Fact {
 impl FactKey {
     /// Whether facts of this key are all equal.
     pub fn is_whole(self) -> bool {
-        matches!(self, Self::Problem(..) | Self::Claim(..) | Self::Flow(_) | Self::Member(..))
+        matches!(
+            self,
+            Self::Problem(..) | Self::Claim(..) | Self::Flow(_) | Self::Member(..)
+        )
     }
 }
 

@@ -9,38 +9,61 @@ use ovsdb::{Datum, Row, RowChange};
 use sb_db::tables as sb;
 use uuid::Uuid;
 
-use super::cell::{Cell, Source, Unit, digest};
 use super::Compiler;
+use super::cell::{Cell, Source, Unit, digest};
 
 impl Compiler {
     /// Takes up a change of a northbound row. Tables that are not compiled are ignored.
     pub fn northbound(&mut self, change: &RowChange, changes: &mut Changes<Cell, Unit>) {
-        let Some(source) = source(change.table) else { return };
+        let Some(source) = source(change.table) else {
+            return;
+        };
         let (old, new) = (change.old.as_deref(), change.new.as_deref());
         match source {
             Source::Switch => {
                 let column = nb::LogicalSwitch::COLUMN.ports.index;
-                reindex(&mut self.owners, changes, change.uuid, refs(old, column), refs(new, column));
+                reindex(
+                    &mut self.owners,
+                    changes,
+                    change.uuid,
+                    refs(old, column),
+                    refs(new, column),
+                );
             }
             Source::Port => {
                 let column = nb::LogicalSwitchPort::COLUMN.name.index;
-                rename(&mut self.port_names, changes, change.uuid, text(old, column), text(new, column));
+                rename(
+                    &mut self.port_names,
+                    changes,
+                    change.uuid,
+                    text(old, column),
+                    text(new, column),
+                );
             }
             Source::AddressSet => {
                 let column = nb::AddressSet::COLUMN.name.index;
-                rename(&mut self.set_names, changes, change.uuid, text(old, column), text(new, column));
+                rename(
+                    &mut self.set_names,
+                    changes,
+                    change.uuid,
+                    text(old, column),
+                    text(new, column),
+                );
             }
             Source::Dhcp | Source::PortGroup => {}
         }
         match &change.new {
             Some(row) => {
                 let was_there = self.nb_rows.peek((source, change.uuid)).is_some();
-                self.nb_rows.set(changes, (source, change.uuid), Arc::clone(row));
+                self.nb_rows
+                    .set(changes, (source, change.uuid), Arc::clone(row));
                 if !was_there {
                     changes.wake(match source {
                         Source::AddressSet => Unit::AddressSet(change.uuid),
                         Source::PortGroup => Unit::PortGroup(change.uuid),
-                        Source::Switch | Source::Port | Source::Dhcp => Unit::Parse(source, change.uuid),
+                        Source::Switch | Source::Port | Source::Dhcp => {
+                            Unit::Parse(source, change.uuid)
+                        }
                     });
                 }
             }
@@ -54,7 +77,10 @@ impl Compiler {
     pub fn southbound(&mut self, change: &RowChange, changes: &mut Changes<Cell, Unit>) {
         let is_chassis = change.table == sb::Chassis::INDEX;
         if is_chassis {
-            for column in [sb::Chassis::COLUMN.name.index, sb::Chassis::COLUMN.hostname.index] {
+            for column in [
+                sb::Chassis::COLUMN.name.index,
+                sb::Chassis::COLUMN.hostname.index,
+            ] {
                 let old = text(change.old.as_deref(), column);
                 let new = text(change.new.as_deref(), column);
                 rename(&mut self.chassis_names, changes, change.uuid, old, new);
@@ -91,7 +117,9 @@ fn refs(row: Option<&Row>, column: usize) -> Option<&Datum> {
 }
 
 fn text(row: Option<&Row>, column: usize) -> Option<&str> {
-    row.and_then(|row| row.get(column).scalar()).and_then(ovsdb::Atom::as_str).filter(|text| !text.is_empty())
+    row.and_then(|row| row.get(column).scalar())
+        .and_then(ovsdb::Atom::as_str)
+        .filter(|text| !text.is_empty())
 }
 
 /// `row` refers to the rows of `new` instead of those of `old`. Both sets are sorted: one walk finds the difference.
@@ -102,8 +130,16 @@ fn reindex(
     old: Option<&Datum>,
     new: Option<&Datum>,
 ) {
-    let mut old = old.map_or(&[][..], Datum::atoms).iter().filter_map(ovsdb::Atom::as_uuid).peekable();
-    let mut new = new.map_or(&[][..], Datum::atoms).iter().filter_map(ovsdb::Atom::as_uuid).peekable();
+    let mut old = old
+        .map_or(&[][..], Datum::atoms)
+        .iter()
+        .filter_map(ovsdb::Atom::as_uuid)
+        .peekable();
+    let mut new = new
+        .map_or(&[][..], Datum::atoms)
+        .iter()
+        .filter_map(ovsdb::Atom::as_uuid)
+        .peekable();
     loop {
         match (old.peek().copied(), new.peek().copied()) {
             (None, None) => return,

@@ -121,10 +121,22 @@ impl Compiler {
     /// What another compiler with the same inputs says otherwise. Empty, if the engine keeps its promise.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = self.output.differences(&other.output);
-        let problems = |compiler: &Self| compiler.problems().map(ToString::to_string).collect::<BTreeSet<_>>();
+        let problems = |compiler: &Self| {
+            compiler
+                .problems()
+                .map(ToString::to_string)
+                .collect::<BTreeSet<_>>()
+        };
         let (mine, others) = (problems(self), problems(other));
-        found.extend(mine.difference(&others).map(|text| format!("stale problem: {text}")));
-        found.extend(others.difference(&mine).map(|text| format!("missing problem: {text}")));
+        found.extend(
+            mine.difference(&others)
+                .map(|text| format!("stale problem: {text}")),
+        );
+        found.extend(
+            others
+                .difference(&mine)
+                .map(|text| format!("missing problem: {text}")),
+        );
         if self.up != other.up {
             found.push("states of ports".to_owned());
         }
@@ -155,26 +167,37 @@ impl Compiler {
     /// The port called `name`, if there is one that makes sense.
     fn port_named(&self, reads: &Reads<Cell>, name: &str) -> Option<&Arc<Port>> {
         let candidates = self.port_names.get(reads, digest(name));
-        candidates.iter().filter_map(|port| self.port(reads, *port)).find(|port| &*port.name == name)
+        candidates
+            .iter()
+            .filter_map(|port| self.port(reads, *port))
+            .find(|port| &*port.name == name)
     }
 
     /// The chassis with this name, else one with this host name.
     fn chassis_named(&self, reads: &Reads<Cell>, name: &str) -> Option<Uuid> {
         let candidates = self.chassis_names.get(reads, digest(name)).iter();
-        let known: Vec<Chassis> =
-            candidates.filter_map(|row| Some(Chassis::parse(*row, self.sb_rows.get(reads, *row)?))).collect();
+        let known: Vec<Chassis> = candidates
+            .filter_map(|row| Some(Chassis::parse(*row, self.sb_rows.get(reads, *row)?)))
+            .collect();
         let by_name = known.iter().find(|chassis| &*chassis.name == name);
-        by_name.or_else(|| known.iter().find(|chassis| &*chassis.hostname == name)).map(|chassis| chassis.uuid)
+        by_name
+            .or_else(|| known.iter().find(|chassis| &*chassis.hostname == name))
+            .map(|chassis| chassis.uuid)
     }
 
     /// A port's datapath and binding, when it has both.
     fn place(&self, reads: &Reads<Cell>, port: Uuid) -> Option<(Identity, Identity)> {
         let switch = self.owner(reads, port)?;
-        Some((self.alloc.datapath(reads, switch)?, self.alloc.binding(reads, port)?))
+        Some((
+            self.alloc.datapath(reads, switch)?,
+            self.alloc.binding(reads, port)?,
+        ))
     }
 
     fn parse(&self, source: Source, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(columns) = self.nb_row(reads, source, row) else { return Life::Gone };
+        let Some(columns) = self.nb_row(reads, source, row) else {
+            return Life::Gone;
+        };
         let problems = match source {
             Source::Switch => {
                 let (switch, problems) = Switch::parse(row, columns);
@@ -249,7 +272,13 @@ impl Program for Compiler {
                 let is_new = self.ports.peek(row).is_none();
                 self.ports.set(changes, row, port);
                 if is_new {
-                    for unit in [Unit::Tag, Unit::PortIdentity, Unit::Claims, Unit::Port, Unit::PortUp] {
+                    for unit in [
+                        Unit::Tag,
+                        Unit::PortIdentity,
+                        Unit::Claims,
+                        Unit::Port,
+                        Unit::PortUp,
+                    ] {
                         changes.wake(unit(row));
                     }
                 }
@@ -258,7 +287,8 @@ impl Program for Compiler {
                 self.dhcp4.set(changes, row, dhcp);
             }
             Fact::Problem(problem) => {
-                self.problems.insert((problem.row, problem.digest()), problem);
+                self.problems
+                    .insert((problem.row, problem.digest()), problem);
                 self.has_new_problems = true;
             }
             Fact::Want(want) => self.alloc.want(want, changes),
@@ -341,7 +371,10 @@ impl Program for Compiler {
     }
 
     fn settle(&mut self, layer: usize, changes: &mut Changes<Cell, Unit>) {
-        let wanting = [Unit::SwitchIdentity(Uuid::nil()).layer(), Unit::PortIdentity(Uuid::nil()).layer()];
+        let wanting = [
+            Unit::SwitchIdentity(Uuid::nil()).layer(),
+            Unit::PortIdentity(Uuid::nil()).layer(),
+        ];
         if wanting.contains(&layer) {
             self.alloc.settle(&self.output, changes);
         }

@@ -21,12 +21,17 @@ use crate::pipeline::{Flows, Owner, switch as pipeline};
 
 impl Compiler {
     pub(super) fn tag_wanted(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(port) = self.port(reads, row) else { return Life::Gone };
+        let Some(port) = self.port(reads, row) else {
+            return Life::Gone;
+        };
         if let Some(nested) = port.nested() {
             facts.push(Fact::Want(Want {
                 owner: row,
                 name: Arc::clone(&port.name),
-                what: Wanted::Tag { parent: Arc::clone(&nested.parent), previous: nested.previous_tag },
+                what: Wanted::Tag {
+                    parent: Arc::clone(&nested.parent),
+                    previous: nested.previous_tag,
+                },
                 requested: nested.tag.map(u32::from),
             }));
         }
@@ -34,10 +39,20 @@ impl Compiler {
     }
 
     /// Only what will be written gets an identity: one that is not on record would be another after a restart.
-    pub(super) fn port_identity(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(port) = self.port(reads, row) else { return Life::Gone };
-        let Some(switch) = self.owner(reads, row) else { return Life::Alive };
-        let mut complaints = Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));
+    pub(super) fn port_identity(
+        &self,
+        row: Uuid,
+        reads: &Reads<Cell>,
+        facts: &mut Vec<Fact>,
+    ) -> Life {
+        let Some(port) = self.port(reads, row) else {
+            return Life::Gone;
+        };
+        let Some(switch) = self.owner(reads, row) else {
+            return Life::Alive;
+        };
+        let mut complaints =
+            Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));
         let is_bindable = self.is_bindable(row, port, reads, &mut complaints);
         if is_bindable && self.alloc.datapath(reads, switch).is_some() {
             facts.push(Fact::Want(Want {
@@ -52,8 +67,12 @@ impl Compiler {
     }
 
     pub(super) fn claims(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(port) = self.port(reads, row) else { return Life::Gone };
-        let Some((datapath, binding)) = self.place(reads, row) else { return Life::Alive };
+        let Some(port) = self.port(reads, row) else {
+            return Life::Gone;
+        };
+        let Some((datapath, binding)) = self.place(reads, row) else {
+            return Life::Alive;
+        };
         let claim = claim(row, binding);
         for entry in &port.addresses {
             facts.push(Fact::Claim(Claimed::Mac(datapath.key, entry.mac), claim));
@@ -64,17 +83,29 @@ impl Compiler {
         Life::Alive
     }
 
-    pub(super) fn port_output(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(port) = self.port(reads, row) else { return Life::Gone };
-        let mut complaints = Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));
+    pub(super) fn port_output(
+        &self,
+        row: Uuid,
+        reads: &Reads<Cell>,
+        facts: &mut Vec<Fact>,
+    ) -> Life {
+        let Some(port) = self.port(reads, row) else {
+            return Life::Gone;
+        };
+        let mut complaints =
+            Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));
         self.check_owners(row, reads, &mut complaints);
-        if let Some((datapath, binding)) = self.place(reads, row)
-        {
+        if let Some((datapath, binding)) = self.place(reads, row) {
             let tag = self.binding_tag(row, port, reads);
             facts.push(self.binding_row(port, datapath, binding, tag, reads));
             join_groups(port, datapath, binding, facts);
             let view = self.view(row, port, datapath, binding, reads, &mut complaints);
-            let mut flows = Flows::new(self.output.templates(), Owner::Datapath(datapath.uuid), Some(row), facts);
+            let mut flows = Flows::new(
+                self.output.templates(),
+                Owner::Datapath(datapath.uuid),
+                Some(row),
+                facts,
+            );
             pipeline::port(&view, &mut flows);
         }
         facts.extend(complaints.into_problems().into_iter().map(Fact::Problem));
@@ -86,7 +117,9 @@ impl Compiler {
         if self.port(reads, row).is_none() {
             return Life::Gone;
         }
-        let Some(binding) = self.alloc.binding(reads, row) else { return Life::Alive };
+        let Some(binding) = self.alloc.binding(reads, row) else {
+            return Life::Alive;
+        };
         let column = PortBinding::COLUMN;
         let is_up = self.sb_rows.get(reads, binding.uuid).is_some_and(|row| {
             // A controller that tells nothing of flows has them in place as soon as it has the port.
@@ -99,22 +132,46 @@ impl Compiler {
     fn check_owners(&self, row: Uuid, reads: &Reads<Cell>, complaints: &mut Complaints) {
         if let [first, second, ..] = self.owners.get(reads, row) {
             let why = format!("the port is in two switches, {first} and {second}");
-            complaints.column("_uuid", why, "it is taken to be in the first: remove it from the other");
+            complaints.column(
+                "_uuid",
+                why,
+                "it is taken to be in the first: remove it from the other",
+            );
         }
     }
 
     /// Whether the port can be bound: a container needs a tag, and a parent that is a guest.
-    fn is_bindable(&self, row: Uuid, port: &Port, reads: &Reads<Cell>, complaints: &mut Complaints) -> bool {
-        let Some(nested) = port.nested() else { return true };
+    fn is_bindable(
+        &self,
+        row: Uuid,
+        port: &Port,
+        reads: &Reads<Cell>,
+        complaints: &mut Complaints,
+    ) -> bool {
+        let Some(nested) = port.nested() else {
+            return true;
+        };
         let column = LogicalSwitchPort::COLUMN;
         match self.port_named(reads, &nested.parent) {
             None => {
                 let why = "there is no such port that makes sense";
-                complaints.text(column.parent_name.name, &nested.parent, 0, why, "add it, or correct the name");
+                complaints.text(
+                    column.parent_name.name,
+                    &nested.parent,
+                    0,
+                    why,
+                    "add it, or correct the name",
+                );
             }
             Some(parent) if parent.nested().is_some() => {
                 let why = "this port is a container itself";
-                complaints.text(column.parent_name.name, &nested.parent, 0, why, "name the port of the guest");
+                complaints.text(
+                    column.parent_name.name,
+                    &nested.parent,
+                    0,
+                    why,
+                    "name the port of the guest",
+                );
                 return false;
             }
             Some(_) => {}
@@ -146,26 +203,47 @@ impl Compiler {
             PortKind::Localport => "localport",
         };
         let mut columns = vec![
-            (column.logical_port.index, Datum::One(Atom::String(Arc::clone(&port.name)))),
+            (
+                column.logical_port.index,
+                Datum::One(Atom::String(Arc::clone(&port.name))),
+            ),
             (column.r#type.index, Datum::from(kind)),
             (column.options.index, port.verbatim.options.clone()),
             (column.datapath.index, Datum::One(Atom::Uuid(datapath.uuid))),
-            (column.tunnel_key.index, Datum::One(Atom::Integer(binding.key.into()))),
+            (
+                column.tunnel_key.index,
+                Datum::One(Atom::Integer(binding.key.into())),
+            ),
             (column.tag.index, tag.map(i64::from).to_datum()),
             (column.mac.index, port.verbatim.mac.clone()),
-            (column.port_security.index, port.verbatim.port_security.clone()),
-            (column.external_ids.index, external_ids(&port.verbatim.external_ids)),
+            (
+                column.port_security.index,
+                port.verbatim.port_security.clone(),
+            ),
+            (
+                column.external_ids.index,
+                external_ids(&port.verbatim.external_ids),
+            ),
         ];
         if let Some(nested) = port.nested() {
-            columns.push((column.parent_port.index, Datum::One(Atom::String(Arc::clone(&nested.parent)))));
+            columns.push((
+                column.parent_port.index,
+                Datum::One(Atom::String(Arc::clone(&nested.parent))),
+            ));
         }
-        let mut requested = port.requested_chassis.iter().map(|name| self.chassis_named(reads, name));
+        let mut requested = port
+            .requested_chassis
+            .iter()
+            .map(|name| self.chassis_named(reads, name));
         if let Some(main) = requested.next() {
             columns.push((column.requested_chassis.index, main.to_datum()));
             let others: Vec<Uuid> = requested.flatten().collect();
             columns.push((column.requested_additional_chassis.index, others.to_datum()));
         }
-        let id = RowId { table: OutTable::Binding, uuid: binding.uuid };
+        let id = RowId {
+            table: OutTable::Binding,
+            uuid: binding.uuid,
+        };
         Fact::Row(id, self.output.templates().row(OutTable::Binding, columns))
     }
 
@@ -194,15 +272,29 @@ impl Compiler {
                 }
             }
         }
-        PortView { port, macs, ips, dhcp4: self.dhcp4_of(port, reads, complaints) }
+        PortView {
+            port,
+            macs,
+            ips,
+            dhcp4: self.dhcp4_of(port, reads, complaints),
+        }
     }
 
-    fn dhcp4_of(&self, port: &Port, reads: &Reads<Cell>, complaints: &mut Complaints) -> Option<&Arc<Dhcp4>> {
+    fn dhcp4_of(
+        &self,
+        port: &Port,
+        reads: &Reads<Cell>,
+        complaints: &mut Complaints,
+    ) -> Option<&Arc<Dhcp4>> {
         let row = port.dhcp4?;
         let dhcp = self.dhcp4.get(reads, row)?;
         let offers = |ip: &addr::Cidr| dhcp.network.contains(ip.addr());
         if !port.addresses.is_empty() && !port.neighbours().any(|(_, ip)| offers(&ip)) {
-            let why = format!("no address of the port is in the network of its {}, {}", DhcpOptions::NAME, dhcp.network);
+            let why = format!(
+                "no address of the port is in the network of its {}, {}",
+                DhcpOptions::NAME,
+                dhcp.network
+            );
             let remedy = "its clients are not answered: add an address, or choose other options";
             complaints.column(LogicalSwitchPort::COLUMN.dhcpv4_options.name, why, remedy);
         }
@@ -216,11 +308,23 @@ fn claim(row: Uuid, binding: Identity) -> Claim {
 }
 
 /// Whether `claim` is the one that counts. If not, it is a problem.
-fn is_first(claim: Claim, claims: &[Claim], address: &dyn std::fmt::Display, complaints: &mut Complaints) -> bool {
+fn is_first(
+    claim: Claim,
+    claims: &[Claim],
+    address: &dyn std::fmt::Display,
+    complaints: &mut Complaints,
+) -> bool {
     match claims.first() {
         Some(first) if first.port != claim.port => {
-            let why = format!("{address} is already the address of port {}, which is in the same switch", first.port);
-            complaints.column(LogicalSwitchPort::COLUMN.addresses.name, why, "it stays there: remove it from one of them");
+            let why = format!(
+                "{address} is already the address of port {}, which is in the same switch",
+                first.port
+            );
+            complaints.column(
+                LogicalSwitchPort::COLUMN.addresses.name,
+                why,
+                "it stays there: remove it from one of them",
+            );
             false
         }
         _ => true,
@@ -232,17 +336,29 @@ fn join_groups(port: &Port, datapath: Identity, binding: Identity, facts: &mut V
         return;
     }
     if port.takes_multicast {
-        facts.push(Fact::Member(GroupId::Multicast(datapath.uuid, Multicast::Flood), binding.uuid));
+        facts.push(Fact::Member(
+            GroupId::Multicast(datapath.uuid, Multicast::Flood),
+            binding.uuid,
+        ));
     }
     if port.is_unknown {
-        facts.push(Fact::Member(GroupId::Multicast(datapath.uuid, Multicast::Unknown), binding.uuid));
+        facts.push(Fact::Member(
+            GroupId::Multicast(datapath.uuid, Multicast::Unknown),
+            binding.uuid,
+        ));
     }
 }
 
 /// The northbound's, with the name for people under the key at which tools look for it.
 fn external_ids(northbound: &Datum) -> Datum {
-    let Some(name) = northbound.get_str("neutron:port_name") else { return northbound.clone() };
+    let Some(name) = northbound.get_str("neutron:port_name") else {
+        return northbound.clone();
+    };
     let named = (Atom::from("name"), Atom::from(name));
-    let others = northbound.pairs().iter().filter(|(key, _)| key.as_str() != Some("name")).cloned();
+    let others = northbound
+        .pairs()
+        .iter()
+        .filter(|(key, _)| key.as_str() != Some("name"))
+        .cloned();
     Datum::map(others.chain([named]))
 }

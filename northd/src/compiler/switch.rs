@@ -15,8 +15,15 @@ use crate::pipeline::switch::SwitchView;
 use crate::pipeline::{Flows, Owner, switch as pipeline};
 
 impl Compiler {
-    pub(super) fn switch_identity(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(switch) = self.switches.get(reads, row) else { return Life::Gone };
+    pub(super) fn switch_identity(
+        &self,
+        row: Uuid,
+        reads: &Reads<Cell>,
+        facts: &mut Vec<Fact>,
+    ) -> Life {
+        let Some(switch) = self.switches.get(reads, row) else {
+            return Life::Gone;
+        };
         facts.push(Fact::Want(Want {
             owner: row,
             name: switch.name.clone(),
@@ -26,12 +33,29 @@ impl Compiler {
         Life::Alive
     }
 
-    pub(super) fn switch_output(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(switch) = self.switches.get(reads, row) else { return Life::Gone };
-        let Some(datapath) = self.alloc.datapath(reads, row) else { return Life::Alive };
+    pub(super) fn switch_output(
+        &self,
+        row: Uuid,
+        reads: &Reads<Cell>,
+        facts: &mut Vec<Fact>,
+    ) -> Life {
+        let Some(switch) = self.switches.get(reads, row) else {
+            return Life::Gone;
+        };
+        let Some(datapath) = self.alloc.datapath(reads, row) else {
+            return Life::Alive;
+        };
         facts.push(self.datapath_row(row, switch, datapath));
-        facts.push(Fact::Member(GroupId::Datapaths(Scope::Switches), datapath.uuid));
-        let mut flows = Flows::new(self.output.templates(), Owner::Datapath(datapath.uuid), Some(row), facts);
+        facts.push(Fact::Member(
+            GroupId::Datapaths(Scope::Switches),
+            datapath.uuid,
+        ));
+        let mut flows = Flows::new(
+            self.output.templates(),
+            Owner::Datapath(datapath.uuid),
+            Some(row),
+            facts,
+        );
         pipeline::switch(&SwitchView { switch }, &mut flows);
         Life::Alive
     }
@@ -39,8 +63,10 @@ impl Compiler {
     fn datapath_row(&self, row: Uuid, switch: &Switch, datapath: Identity) -> Fact {
         let column = DatapathBinding::COLUMN;
         let uuid = row.hyphenated().to_string();
-        let mut external_ids =
-            vec![(Atom::from("logical-switch"), Atom::from(uuid)), (Atom::from("name"), Atom::from(switch.name.clone()))];
+        let mut external_ids = vec![
+            (Atom::from("logical-switch"), Atom::from(uuid)),
+            (Atom::from("name"), Atom::from(switch.name.clone())),
+        ];
         if let Some(name) = &switch.display_name {
             external_ids.push((Atom::from("name2"), Atom::from(name.clone())));
         }
@@ -50,7 +76,10 @@ impl Compiler {
             (column.nb_uuid.index, Datum::One(Atom::Uuid(row))),
             (column.external_ids.index, Datum::map(external_ids)),
         ];
-        let id = RowId { table: OutTable::Datapath, uuid: datapath.uuid };
+        let id = RowId {
+            table: OutTable::Datapath,
+            uuid: datapath.uuid,
+        };
         Fact::Row(id, self.output.templates().row(OutTable::Datapath, columns))
     }
 }

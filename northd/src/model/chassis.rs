@@ -21,6 +21,10 @@ impl Chassis {
     /// Reads a row; every row is a chassis.
     pub fn parse(uuid: Uuid, row: &Row) -> Self {
         let column = ChassisTable::COLUMN;
-        Self { uuid, name: column.name.get(row), hostname: column.hostname.get(row) }
+        Self {
+            uuid,
+            name: column.name.get(row),
+            hostname: column.hostname.get(row),
+        }
     }
 }

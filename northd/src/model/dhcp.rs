@@ -54,7 +54,9 @@ impl Dhcp4 {
         let mut has_netmask = false;
         let mut list = OptionList::new();
         for (name, value) in row.get(column.options.index).pairs() {
-            let (Some(name), Some(value)) = (name.as_arc_str(), value.as_str()) else { continue };
+            let (Some(name), Some(value)) = (name.as_arc_str(), value.as_str()) else {
+                continue;
+            };
             if &**name == "server_mac" {
                 match value.parse() {
                     Ok(mac) => server_mac = Some(mac),
@@ -64,7 +66,13 @@ impl Dhcp4 {
             }
             let Some(kind) = dhcp4_type(name) else {
                 let why = "there is no such DHCPv4 option";
-                complaints.text(column.options.name, name, 0, why, "remove it, or correct its spelling");
+                complaints.text(
+                    column.options.name,
+                    name,
+                    0,
+                    why,
+                    "remove it, or correct its spelling",
+                );
                 continue;
             };
             match read_value(kind, value) {
@@ -78,20 +86,39 @@ impl Dhcp4 {
                     list.push((Arc::clone(name), values.into_iter().collect()));
                 }
                 Err(wanted) => {
-                    complaints.text(column.options.name, value, 0, format!("{name} is not {wanted}"), REMEDY);
+                    complaints.text(
+                        column.options.name,
+                        value,
+                        0,
+                        format!("{name} is not {wanted}"),
+                        REMEDY,
+                    );
                 }
             }
         }
         let (Some(server), Some(server_mac), true) = (server, server_mac, leases) else {
-            let remedy = "no client is answered until server_id, server_mac and lease_time are all set";
-            complaints.column(column.options.name, "one of the three options that must be there is missing", remedy);
+            let remedy =
+                "no client is answered until server_id, server_mac and lease_time are all set";
+            complaints.column(
+                column.options.name,
+                "one of the three options that must be there is missing",
+                remedy,
+            );
             return None;
         };
         if !has_netmask && let IpAddr::V4(mask) = network.mask() {
-            list.push((Arc::from("netmask"), [Constant::from(mask)].into_iter().collect()));
+            list.push((
+                Arc::from("netmask"),
+                [Constant::from(mask)].into_iter().collect(),
+            ));
             list.sort_by(|a, b| a.0.cmp(&b.0));
         }
-        Some(Self { network, server, server_mac, options: list })
+        Some(Self {
+            network,
+            server,
+            server_mac,
+            options: list,
+        })
     }
 }
 
@@ -131,8 +158,14 @@ fn ip4(text: &str) -> Option<Ipv4Addr> {
 
 /// The elements of `{A, B}`, or the one that stands without braces.
 fn elements(text: &str) -> impl Iterator<Item = &str> {
-    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
-    inner.split(',').map(str::trim).filter(|word| !word.is_empty())
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+        .unwrap_or(text);
+    inner
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
 }
 
 fn routes(text: &str) -> Option<Vec<Constant>> {

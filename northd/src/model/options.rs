@@ -15,10 +15,17 @@ pub struct Options<'a> {
 impl<'a> Options<'a> {
     /// The pairs of `column`. Keys that are not in `known` become problems: a misspelt key would otherwise be silent.
     /// A known key that ends in `:` stands for all keys that begin with it.
-    pub fn read(column: &'static str, pairs: &'a Datum, known: &[&str], complaints: &mut Complaints) -> Self {
+    pub fn read(
+        column: &'static str,
+        pairs: &'a Datum,
+        known: &[&str],
+        complaints: &mut Complaints,
+    ) -> Self {
         for (key, _) in pairs.pairs() {
             let key = key.as_str().unwrap_or_default();
-            let is_known = known.iter().any(|known| *known == key || (known.ends_with(':') && key.starts_with(known)));
+            let is_known = known
+                .iter()
+                .any(|known| *known == key || (known.ends_with(':') && key.starts_with(known)));
             if !is_known {
                 let why = "the key has no meaning";
                 complaints.text(column, key, 0, why, "remove it, or correct its spelling");
@@ -40,7 +47,13 @@ impl<'a> Options<'a> {
             Some("false") => false,
             Some(other) => {
                 let why = format!("{key} is neither true nor false");
-                complaints.text(self.column, other, 0, why, format!("write true or false; {default} is assumed"));
+                complaints.text(
+                    self.column,
+                    other,
+                    0,
+                    why,
+                    format!("write true or false; {default} is assumed"),
+                );
                 default
             }
         }
@@ -57,7 +70,11 @@ impl<'a> Options<'a> {
         match text.parse::<N>() {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                let why = format!("{key} is not a number from {} to {}", range.start(), range.end());
+                let why = format!(
+                    "{key} is not a number from {} to {}",
+                    range.start(),
+                    range.end()
+                );
                 complaints.text(self.column, text, 0, why, "it is ignored until it is");
                 None
             }

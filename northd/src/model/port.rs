@@ -124,7 +124,9 @@ impl Port {
 
     /// All its IP addresses, each with its MAC.
     pub fn neighbours(&self) -> impl Iterator<Item = (Mac, Cidr)> + '_ {
-        self.addresses.iter().flat_map(|entry| entry.ips.iter().map(|ip| (entry.mac, *ip)))
+        self.addresses
+            .iter()
+            .flat_map(|entry| entry.ips.iter().map(|ip| (entry.mac, *ip)))
     }
 
     fn parse_with(name: Arc<str>, row: &Row, complaints: &mut Complaints) -> Option<Self> {
@@ -132,15 +134,27 @@ impl Port {
         let options_datum = row.get(column.options.index);
         let options = Options::read(column.options.name, options_datum, PORT_KEYS, complaints);
         if name.is_empty() {
-            complaints.column(column.name.name, "the name is empty", "give the port a name");
+            complaints.column(
+                column.name.name,
+                "the name is empty",
+                "give the port a name",
+            );
             return None;
         }
         let kind = parse_kind(row, &options, complaints)?;
-        let Addresses { fixed, is_unknown, mac } = parse_addresses(row, complaints);
+        let Addresses {
+            fixed,
+            is_unknown,
+            mac,
+        } = parse_addresses(row, complaints);
         let (security, port_security) = parse_security(row, complaints);
         let requested = options.text("requested-chassis").unwrap_or_default();
-        let requested_chassis =
-            requested.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Arc::from).collect();
+        let requested_chassis = requested
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(Arc::from)
+            .collect();
         Some(Self {
             name,
             kind,
@@ -168,11 +182,17 @@ fn parse_kind(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> 
     let column = LogicalSwitchPort::COLUMN;
     let kind: Arc<str> = column.r#type.get(row);
     match &*kind {
-        "" => Some(PortKind::Vif { nested: parse_nested(row, complaints)? }),
+        "" => Some(PortKind::Vif {
+            nested: parse_nested(row, complaints)?,
+        }),
         "localnet" => {
             let Some(network) = options.text("network_name").filter(|name| !name.is_empty()) else {
                 let remedy = "set options:network_name to a name of the chassis' bridge mappings";
-                complaints.column(column.options.name, "a localnet port has no network_name", remedy);
+                complaints.column(
+                    column.options.name,
+                    "a localnet port has no network_name",
+                    remedy,
+                );
                 return None;
             };
             Some(PortKind::Localnet {
@@ -184,7 +204,13 @@ fn parse_kind(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> 
         "localport" => Some(PortKind::Localport),
         "router" | "switch" | "l2gateway" | "vtep" | "external" | "virtual" | "remote" => {
             let why = format!("ports of type {kind} are not compiled by this version");
-            complaints.text(column.r#type.name, &kind, 0, why, "the port is left out until they are");
+            complaints.text(
+                column.r#type.name,
+                &kind,
+                0,
+                why,
+                "the port is left out until they are",
+            );
             None
         }
         other => {
@@ -197,10 +223,19 @@ fn parse_kind(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> 
 }
 
 /// The outer `None` is a container that cannot be one.
-#[expect(clippy::option_option, reason = "no port, a port that is no container, and a container are three answers")]
+#[expect(
+    clippy::option_option,
+    reason = "no port, a port that is no container, and a container are three answers"
+)]
 fn parse_nested(row: &Row, complaints: &mut Complaints) -> Option<Option<Nested>> {
     let column = LogicalSwitchPort::COLUMN;
-    let Some(parent) = column.parent_name.get(row).filter(|parent| !parent.is_empty()) else { return Some(None) };
+    let Some(parent) = column
+        .parent_name
+        .get(row)
+        .filter(|parent| !parent.is_empty())
+    else {
+        return Some(None);
+    };
     let previous_tag = column.tag.get(row).and_then(vlan);
     let tag = match column.tag_request.get(row) {
         Some(0) => None,
@@ -208,11 +243,19 @@ fn parse_nested(row: &Row, complaints: &mut Complaints) -> Option<Option<Nested>
         None if previous_tag.is_some() => previous_tag,
         None => {
             let remedy = "set tag_request to a VLAN, or to 0 to have one chosen";
-            complaints.column(column.tag_request.name, "a container has neither tag_request nor tag", remedy);
+            complaints.column(
+                column.tag_request.name,
+                "a container has neither tag_request nor tag",
+                remedy,
+            );
             return None;
         }
     };
-    Some(Some(Nested { parent, tag, previous_tag }))
+    Some(Some(Nested {
+        parent,
+        tag,
+        previous_tag,
+    }))
 }
 
 /// The VLAN of a localnet port: what is requested, else what is written.
@@ -223,7 +266,9 @@ fn fixed_tag(row: &Row) -> Option<u16> {
 }
 
 fn vlan(tag: i64) -> Option<u16> {
-    u16::try_from(tag).ok().filter(|tag| (1..=4095).contains(tag))
+    u16::try_from(tag)
+        .ok()
+        .filter(|tag| (1..=4095).contains(tag))
 }
 
 struct Addresses {
@@ -269,8 +314,16 @@ fn parse_addresses(row: &Row, complaints: &mut Complaints) -> Addresses {
         }
         good.push(atom.clone());
     }
-    let mac = if good.len() == datum.len() { datum.clone() } else { Datum::set(good) };
-    Addresses { fixed, is_unknown, mac }
+    let mac = if good.len() == datum.len() {
+        datum.clone()
+    } else {
+        Datum::set(good)
+    };
+    Addresses {
+        fixed,
+        is_unknown,
+        mac,
+    }
 }
 
 fn parse_security(row: &Row, complaints: &mut Complaints) -> (Security, Datum) {
@@ -287,12 +340,17 @@ fn parse_security(row: &Row, complaints: &mut Complaints) -> (Security, Datum) {
     let security = match (datum.len(), good.len()) {
         (0, _) => Security::Open,
         (_, 0) => {
-            let remedy = "the port may send nothing until one is; an empty column lets it send everything";
+            let remedy =
+                "the port may send nothing until one is; an empty column lets it send everything";
             complaints.column(column.name, "no entry can be read", remedy);
             Security::Closed
         }
         _ => Security::Restricted,
     };
-    let datum = if good.len() == datum.len() { datum.clone() } else { Datum::set(good) };
+    let datum = if good.len() == datum.len() {
+        datum.clone()
+    } else {
+        Datum::set(good)
+    };
     (security, datum)
 }

@@ -61,11 +61,21 @@ pub struct Complaints {
 impl Complaints {
     /// No complaint yet about this row.
     pub fn about(table: &'static str, row: Uuid, name: Arc<str>) -> Self {
-        Self { table, row, name, problems: Vec::new() }
+        Self {
+            table,
+            row,
+            name,
+            problems: Vec::new(),
+        }
     }
 
     /// `column` as a whole is wrong.
-    pub fn column(&mut self, column: &'static str, why: impl Into<String>, remedy: impl Into<String>) {
+    pub fn column(
+        &mut self,
+        column: &'static str,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.push(column, None, why.into(), remedy.into());
     }
 
@@ -78,7 +88,12 @@ impl Complaints {
         why: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.push(column, Some((text.to_owned(), offset)), why.into(), remedy.into());
+        self.push(
+            column,
+            Some((text.to_owned(), offset)),
+            why.into(),
+            remedy.into(),
+        );
     }
 
     /// `text`, which stands in `column`, is not the address that it should be.
@@ -92,7 +107,13 @@ impl Complaints {
         self.problems
     }
 
-    fn push(&mut self, column: &'static str, place: Option<(String, usize)>, why: String, remedy: String) {
+    fn push(
+        &mut self,
+        column: &'static str,
+        place: Option<(String, usize)>,
+        why: String,
+        remedy: String,
+    ) {
         self.problems.push(Problem {
             table: self.table,
             row: self.row,

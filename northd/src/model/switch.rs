@@ -31,12 +31,21 @@ impl Switch {
         let name: Arc<str> = column.name.get(row);
         let mut complaints = Complaints::about(LogicalSwitch::NAME, uuid, Arc::clone(&name));
         let config: &Datum = row.get(column.other_config.index);
-        let options = Options::read(column.other_config.name, config, SWITCH_KEYS, &mut complaints);
+        let options = Options::read(
+            column.other_config.name,
+            config,
+            SWITCH_KEYS,
+            &mut complaints,
+        );
         let external_ids = row.get(column.external_ids.index);
         let switch = Self {
             name,
             display_name: external_ids.get_str("neutron:network_name").map(Arc::from),
-            requested_key: options.number("requested-tnl-key", 1..=DatapathKey::MAX, &mut complaints),
+            requested_key: options.number(
+                "requested-tnl-key",
+                1..=DatapathKey::MAX,
+                &mut complaints,
+            ),
             is_vlan_transparent: options.truth("vlan-passthru", false, &mut complaints),
         };
         (switch, complaints.into_problems())

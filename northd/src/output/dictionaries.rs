@@ -53,7 +53,10 @@ impl Dhcp4Type {
 
 /// The encoding of the DHCPv4 option called `name`.
 pub fn dhcp4_type(name: &str) -> Option<Dhcp4Type> {
-    DHCP4.iter().find(|(known, _, _)| *known == name).map(|(_, _, kind)| *kind)
+    DHCP4
+        .iter()
+        .find(|(known, _, _)| *known == name)
+        .map(|(_, _, kind)| *kind)
 }
 
 /// DHCPv4 options: name, code, encoding.
@@ -112,10 +115,15 @@ pub const DHCP6: &[(&str, u8, &str)] = &[
     ("bootfile_name_alt", 254, "str"),
 ];
 
-/// Desires the dictionaries.
-pub fn install(output: &mut Output) {
+/// Desires the dictionaries, but for entries whose types the server does not know (`has_value`, given as
+/// `TABLE.COLUMN=VALUE`).
+pub fn install(output: &mut Output, has_value: impl Fn(&str) -> bool) {
     let column = DhcpOptions::COLUMN;
-    for (name, code, kind) in DHCP4 {
+    let is_known = |table: &str, kind: &str| has_value(&format!("{table}.type={kind}"));
+    for (name, code, kind) in DHCP4
+        .iter()
+        .filter(|(_, _, kind)| is_known(DhcpOptions::NAME, kind.name()))
+    {
         let columns = [
             (column.name.index, Datum::from(*name)),
             column.code.to(&i64::from(*code)),
@@ -124,7 +132,10 @@ pub fn install(output: &mut Output) {
         put(output, OutTable::Dhcp4, DhcpOptions::NAME, name, columns);
     }
     let column = Dhcpv6Options::COLUMN;
-    for (name, code, kind) in DHCP6 {
+    for (name, code, kind) in DHCP6
+        .iter()
+        .filter(|(_, _, kind)| is_known(Dhcpv6Options::NAME, kind))
+    {
         let columns = [
             (column.name.index, Datum::from(*name)),
             column.code.to(&i64::from(*code)),

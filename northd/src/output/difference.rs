@@ -26,7 +26,11 @@ pub(super) fn operation(
             .filter(|(_, datum)| !is_default(datum))
             .map(|(column, datum)| (column, datum.clone()))
             .collect();
-        return Some(Operation::Insert { table, uuid: id.uuid, row });
+        return Some(Operation::Insert {
+            table,
+            uuid: id.uuid,
+            row,
+        });
     };
     if Arc::ptr_eq(desired, actual) {
         return None;
@@ -44,9 +48,11 @@ pub(super) fn operation(
     }
     match changed.as_slice() {
         [] => None,
-        [(column, datum)] if datum.atoms().len() > WHOLE_SET_LIMIT => {
-            Some(Operation::mutate_row(table, id.uuid, set_mutations(*column, datum, actual.get(*column))))
-        }
+        [(column, datum)] if datum.atoms().len() > WHOLE_SET_LIMIT => Some(Operation::mutate_row(
+            table,
+            id.uuid,
+            set_mutations(*column, datum, actual.get(*column)),
+        )),
         _ => Some(Operation::update_row(table, id.uuid, changed)),
     }
 }
@@ -62,7 +68,9 @@ fn with_foreign_keys(keys: &[&str], desired: &Datum, actual: &Datum) -> Datum {
     let mut foreign = actual
         .pairs()
         .iter()
-        .filter(|(key, _)| key.as_str().is_some_and(|key| keys.contains(&key)) && !desired.contains(key))
+        .filter(|(key, _)| {
+            key.as_str().is_some_and(|key| keys.contains(&key)) && !desired.contains(key)
+        })
         .peekable();
     if foreign.peek().is_none() {
         return desired.clone();
@@ -72,7 +80,11 @@ fn with_foreign_keys(keys: &[&str], desired: &Datum, actual: &Datum) -> Datum {
 
 fn set_mutations(column: usize, desired: &Datum, actual: &Datum) -> Vec<Mutation> {
     let missing = |from: &Datum, other: &Datum| -> Vec<Atom> {
-        from.atoms().iter().filter(|atom| !other.contains(atom)).cloned().collect()
+        from.atoms()
+            .iter()
+            .filter(|atom| !other.contains(atom))
+            .cloned()
+            .collect()
     };
     let gone = missing(actual, desired);
     let new = missing(desired, actual);

@@ -71,17 +71,23 @@ impl GroupId {
     /// The UUID of the group's row, unless one is known under its natural key.
     pub fn uuid(self) -> Uuid {
         match self {
-            Self::Multicast(datapath, group) => identity::named(MulticastGroup::NAME, datapath, group.name()),
-            Self::Datapaths(Scope::Switches) => identity::named(LogicalDpGroup::NAME, Uuid::nil(), "switches"),
+            Self::Multicast(datapath, group) => {
+                identity::named(MulticastGroup::NAME, datapath, group.name())
+            }
+            Self::Datapaths(Scope::Switches) => {
+                identity::named(LogicalDpGroup::NAME, Uuid::nil(), "switches")
+            }
         }
     }
 
     /// What a row of this group that is already there is known by.
     pub fn natural_key(self) -> Option<NaturalKey> {
         match self {
-            Self::Multicast(datapath, group) => {
-                Some(NaturalKey { table: OutTable::Multicast, scope: datapath, name: digest(group.name()) })
-            }
+            Self::Multicast(datapath, group) => Some(NaturalKey {
+                table: OutTable::Multicast,
+                scope: datapath,
+                name: digest(group.name()),
+            }),
             Self::Datapaths(_) => None,
         }
     }

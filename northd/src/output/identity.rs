@@ -21,14 +21,20 @@ pub fn binding(datapath: Uuid, port: Uuid) -> Uuid {
 
 /// A row of `table` that is known by a name.
 pub fn named(table: &str, scope: Uuid, name: &str) -> Uuid {
-    derive(&[b"named", table.as_bytes(), scope.as_bytes(), name.as_bytes()])
+    derive(&[
+        b"named",
+        table.as_bytes(),
+        scope.as_bytes(),
+        name.as_bytes(),
+    ])
 }
 
 /// The hash of parts: each part's length counts, so that no two lists of parts run together.
 pub fn derive(parts: &[&[u8]]) -> Uuid {
     let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
     for part in parts {
-        let length = u32::try_from(part.len()).expect("parts come from rows, which are far below 4 GiB");
+        let length =
+            u32::try_from(part.len()).expect("parts come from rows, which are far below 4 GiB");
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(part);
     }

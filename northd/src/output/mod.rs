@@ -108,9 +108,17 @@ impl Output {
     /// The group should have this member. Returns whether it had none before.
     pub fn join(&mut self, group: GroupId, member: Uuid) -> bool {
         let uuid = self.group_row(group);
-        let id = RowId { table: group.table(), uuid };
-        let desired = self.desired.entry(id).or_insert_with(|| Desired::Group { group, members: Vec::new() });
-        let Desired::Group { members, .. } = desired else { return false };
+        let id = RowId {
+            table: group.table(),
+            uuid,
+        };
+        let desired = self.desired.entry(id).or_insert_with(|| Desired::Group {
+            group,
+            members: Vec::new(),
+        });
+        let Desired::Group { members, .. } = desired else {
+            return false;
+        };
         let was_empty = members.is_empty();
         if let Err(place) = members.binary_search(&member) {
             members.insert(place, member);
@@ -121,8 +129,13 @@ impl Output {
 
     /// The group should not have this member. Returns whether it has none now.
     pub fn leave(&mut self, group: GroupId, member: Uuid) -> bool {
-        let id = RowId { table: group.table(), uuid: self.group_row(group) };
-        let Some(Desired::Group { members, .. }) = self.desired.get_mut(&id) else { return false };
+        let id = RowId {
+            table: group.table(),
+            uuid: self.group_row(group),
+        };
+        let Some(Desired::Group { members, .. }) = self.desired.get_mut(&id) else {
+            return false;
+        };
         if let Ok(place) = members.binary_search(&member) {
             members.remove(place);
         }
@@ -145,7 +158,10 @@ impl Output {
         if let Some(old) = &change.old
             && let Some(table) = OutTable::of(change.table, old)
         {
-            let id = RowId { table, uuid: change.uuid };
+            let id = RowId {
+                table,
+                uuid: change.uuid,
+            };
             self.actual.remove(&id);
             if let Some(key) = table.natural_key(old)
                 && self.natural.get(&key) == Some(&change.uuid)
@@ -157,7 +173,10 @@ impl Output {
         if let Some(new) = &change.new
             && let Some(table) = OutTable::of(change.table, new)
         {
-            let id = RowId { table, uuid: change.uuid };
+            let id = RowId {
+                table,
+                uuid: change.uuid,
+            };
             if let Some(key) = table.natural_key(new) {
                 self.natural.insert(key, change.uuid);
             }
@@ -211,7 +230,9 @@ impl Output {
             && (operations.len() < limit || id.table == OutTable::SharedFlow)
         {
             self.to_write.remove(&id);
-            let Some(desired) = self.desired_row(id) else { continue };
+            let Some(desired) = self.desired_row(id) else {
+                continue;
+            };
             if let Some(operation) =
                 difference::operation(id, &self.columns[&id.table], &desired, self.actual.get(&id))
             {
@@ -227,10 +248,11 @@ impl Output {
         self.taken.clear();
     }
 
-    /// The transaction under way was refused, or nobody knows: its rows are tried again. A single one is set aside.
-    pub fn refused(&mut self) {
+    /// The transaction under way was refused, or nobody knows: its rows are tried again. If it is known that the fault is
+    /// a single row's, that one is set aside.
+    pub fn refused(&mut self, is_narrowed: bool) {
         let taken = std::mem::take(&mut self.taken);
-        if let [id] = taken.as_slice() {
+        if is_narrowed && let [id] = taken.as_slice() {
             tracing::warn!(target: "northd", "{:?} row {} is set aside until something about it changes", id.table, id.uuid);
             self.set_aside.insert(*id);
             return;
@@ -242,7 +264,12 @@ impl Output {
 
     /// Marks everything, so that the next transactions compare all rows.
     pub fn mark_all(&mut self) {
-        let ids: Vec<RowId> = self.desired.keys().chain(self.actual.keys()).copied().collect();
+        let ids: Vec<RowId> = self
+            .desired
+            .keys()
+            .chain(self.actual.keys())
+            .copied()
+            .collect();
         for id in ids {
             self.mark(id);
         }
@@ -250,13 +277,19 @@ impl Output {
 
     /// The rows that should be, for comparison with another compiler's.
     pub fn desired_rows(&self) -> impl Iterator<Item = (RowId, Arc<Row>)> + '_ {
-        self.desired.keys().filter_map(|id| Some((*id, self.desired_row(*id)?)))
+        self.desired
+            .keys()
+            .filter_map(|id| Some((*id, self.desired_row(*id)?)))
     }
 
     /// The rows that another output desires otherwise.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
-        for id in self.desired.keys().filter(|id| !other.desired.contains_key(id)) {
+        for id in self
+            .desired
+            .keys()
+            .filter(|id| !other.desired.contains_key(id))
+        {
             found.push(format!("stale {:?} row {}", id.table, id.uuid));
         }
         for (id, row) in other.desired_rows() {
@@ -275,7 +308,9 @@ impl Output {
     pub fn desired_row(&self, id: RowId) -> Option<Arc<Row>> {
         Some(match self.desired.get(&id)? {
             Desired::Row(row) => Arc::clone(row),
-            Desired::Group { group, members } => self.templates.row(id.table, group.columns(members)),
+            Desired::Group { group, members } => {
+                self.templates.row(id.table, group.columns(members))
+            }
         })
     }
 
@@ -297,8 +332,12 @@ impl Output {
 
     /// Unmarks a row that is what it should be, and lets the desired row be the actual one.
     fn settle_if_right(&mut self, id: RowId) {
-        let Some(desired) = self.desired_row(id) else { return };
-        let Some(actual) = self.actual.get(&id) else { return };
+        let Some(desired) = self.desired_row(id) else {
+            return;
+        };
+        let Some(actual) = self.actual.get(&id) else {
+            return;
+        };
         if difference::operation(id, &self.columns[&id.table], &desired, Some(actual)).is_some() {
             return;
         }
@@ -322,16 +361,30 @@ impl Output {
 
 impl Memory for Output {
     fn datapath(&self, switch: Uuid) -> Option<Identity> {
-        let uuid = self.known(NaturalKey { table: OutTable::Datapath, scope: switch, name: 0 })?;
-        let row = self.actual.get(&RowId { table: OutTable::Datapath, uuid })?;
+        let uuid = self.known(NaturalKey {
+            table: OutTable::Datapath,
+            scope: switch,
+            name: 0,
+        })?;
+        let row = self.actual.get(&RowId {
+            table: OutTable::Datapath,
+            uuid,
+        })?;
         let key = u32::try_from(DatapathBinding::COLUMN.tunnel_key.get(row)).ok()?;
         Some(Identity { uuid, key })
     }
 
     fn binding(&self, datapath: Uuid, logical_port: &str) -> Option<Identity> {
         let name = crate::compiler::digest(logical_port);
-        let uuid = self.known(NaturalKey { table: OutTable::Binding, scope: Uuid::nil(), name })?;
-        let row = self.actual.get(&RowId { table: OutTable::Binding, uuid })?;
+        let uuid = self.known(NaturalKey {
+            table: OutTable::Binding,
+            scope: Uuid::nil(),
+            name,
+        })?;
+        let row = self.actual.get(&RowId {
+            table: OutTable::Binding,
+            uuid,
+        })?;
         let column = PortBinding::COLUMN;
         if column.datapath.get(row) != datapath {
             return None;

@@ -56,7 +56,8 @@ pub struct Progress {
 /// The operation that makes `NB_Global` tell the progress; nothing if it does. Times alone are no reason to write.
 pub fn progress(uuid: Uuid, row: &Row, progress: &Progress) -> Option<Operation> {
     let column = NbGlobal::COLUMN;
-    let is_told = column.sb_cfg.get(row) == progress.southbound.cfg && column.hv_cfg.get(row) == progress.chassis.cfg;
+    let is_told = column.sb_cfg.get(row) == progress.southbound.cfg
+        && column.hv_cfg.get(row) == progress.chassis.cfg;
     if is_told {
         return None;
     }
@@ -67,7 +68,10 @@ pub fn progress(uuid: Uuid, row: &Row, progress: &Progress) -> Option<Operation>
         column.hv_cfg.to(&progress.chassis.cfg),
         column.hv_cfg_timestamp.to(&progress.chassis.at_ms),
     ];
-    let changed: Vec<(usize, Datum)> = all.into_iter().filter(|(index, datum)| row.get(*index) != datum).collect();
+    let changed: Vec<(usize, Datum)> = all
+        .into_iter()
+        .filter(|(index, datum)| row.get(*index) != datum)
+        .collect();
     Some(Operation::update_row(NbGlobal::INDEX, uuid, changed))
 }
 
@@ -76,16 +80,27 @@ pub fn progress(uuid: Uuid, row: &Row, progress: &Progress) -> Option<Operation>
 pub fn tag_of_untagged(row: &Row) -> Option<Option<u16>> {
     let column = LogicalSwitchPort::COLUMN;
     let requested = column.tag_request.get(row)?;
-    let is_localnet = row.get(column.r#type.index).scalar().and_then(ovsdb::Atom::as_str) == Some("localnet");
+    let is_localnet = row
+        .get(column.r#type.index)
+        .scalar()
+        .and_then(ovsdb::Atom::as_str)
+        == Some("localnet");
     if is_localnet {
-        return u16::try_from(requested).ok().filter(|tag| *tag > 0).map(Some);
+        return u16::try_from(requested)
+            .ok()
+            .filter(|tag| *tag > 0)
+            .map(Some);
     }
     (!row.get(column.parent_name.index).is_empty()).then_some(None)
 }
 
 /// The `NB_Global` row that is created when there is none.
 pub fn create_global() -> Operation {
-    Operation::Insert { table: NbGlobal::INDEX, uuid: super::identity::named("NB_Global", Uuid::nil(), ""), row: vec![] }
+    Operation::Insert {
+        table: NbGlobal::INDEX,
+        uuid: super::identity::named("NB_Global", Uuid::nil(), ""),
+        row: vec![],
+    }
 }
 
 /// The columns of `SB_Global` as they should be, from the northbound's.

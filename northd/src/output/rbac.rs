@@ -96,12 +96,23 @@ const PERMISSIONS: &[Permission] = &[
         insert_delete: true,
         update: &["address", "chassis", "datapath", "ports", "protocol"],
     },
-    Permission { table: "BFD", authorization: &["chassis_name"], insert_delete: false, update: &["status"] },
+    Permission {
+        table: "BFD",
+        authorization: &["chassis_name"],
+        insert_delete: false,
+        update: &["status"],
+    },
     Permission {
         table: "Learned_Route",
         authorization: &[""],
         insert_delete: true,
-        update: &["datapath", "logical_port", "ip_prefix", "nexthop", "external_ids"],
+        update: &[
+            "datapath",
+            "logical_port",
+            "ip_prefix",
+            "nexthop",
+            "external_ids",
+        ],
     },
 ];
 
@@ -109,18 +120,33 @@ const PERMISSIONS: &[Permission] = &[
 pub fn install(output: &mut Output, has_table: impl Fn(&str) -> bool) {
     let column = RbacPermission::COLUMN;
     let mut granted: BTreeMap<Arc<str>, Uuid> = BTreeMap::new();
-    for permission in PERMISSIONS.iter().filter(|permission| has_table(permission.table)) {
+    for permission in PERMISSIONS
+        .iter()
+        .filter(|permission| has_table(permission.table))
+    {
         let columns = [
             (column.table.index, Datum::from(permission.table)),
-            (column.authorization.index, strings(permission.authorization)),
+            (
+                column.authorization.index,
+                strings(permission.authorization),
+            ),
             column.insert_delete.to(&permission.insert_delete),
             (column.update.index, strings(permission.update)),
         ];
-        let uuid = put(output, OutTable::RbacPermission, RbacPermission::NAME, permission.table, columns);
+        let uuid = put(
+            output,
+            OutTable::RbacPermission,
+            RbacPermission::NAME,
+            permission.table,
+            columns,
+        );
         granted.insert(Arc::from(permission.table), uuid);
     }
     let column = RbacRole::COLUMN;
-    let columns = [(column.name.index, Datum::from(ROLE)), (column.permissions.index, granted.to_datum())];
+    let columns = [
+        (column.name.index, Datum::from(ROLE)),
+        (column.permissions.index, granted.to_datum()),
+    ];
     put(output, OutTable::RbacRole, RbacRole::NAME, ROLE, columns);
 }
 
@@ -132,7 +158,11 @@ pub(super) fn put(
     name: &str,
     columns: impl IntoIterator<Item = (usize, Datum)>,
 ) -> Uuid {
-    let known = output.known(NaturalKey { table, scope: Uuid::nil(), name: digest(name) });
+    let known = output.known(NaturalKey {
+        table,
+        scope: Uuid::nil(),
+        name: digest(name),
+    });
     let uuid = known.unwrap_or_else(|| identity::named(table_name, Uuid::nil(), name));
     let row: Arc<Row> = output.templates().row(table, columns);
     output.set(RowId { table, uuid }, row);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Datum, Row};
 use sb_db::tables::{
-    AddressSet, DatapathBinding, DhcpOptions, Dhcpv6Options, LogicalDpGroup, LogicalFlow, MulticastGroup, PortBinding,
-    PortGroup, RbacPermission, RbacRole,
+    AddressSet, DatapathBinding, DhcpOptions, Dhcpv6Options, LogicalDpGroup, LogicalFlow,
+    MulticastGroup, PortBinding, PortGroup, RbacPermission, RbacRole,
 };
 use uuid::Uuid;
 
@@ -86,8 +86,14 @@ impl OutTable {
     /// The table of a row that was read, if northd writes that table.
     pub fn of(index: usize, row: &Row) -> Option<Self> {
         if index == LogicalFlow::INDEX {
-            let is_shared = !row.get(LogicalFlow::COLUMN.logical_dp_group.index).is_empty();
-            return Some(if is_shared { Self::SharedFlow } else { Self::Flow });
+            let is_shared = !row
+                .get(LogicalFlow::COLUMN.logical_dp_group.index)
+                .is_empty();
+            return Some(if is_shared {
+                Self::SharedFlow
+            } else {
+                Self::Flow
+            });
         }
         Self::ALL.into_iter().find(|table| table.index() == index)
     }
@@ -101,7 +107,12 @@ impl OutTable {
             Self::Dhcp6 => all::<Dhcpv6Options>(),
             Self::Datapath => {
                 let column = DatapathBinding::COLUMN;
-                vec![column.tunnel_key.index, column.r#type.index, column.nb_uuid.index, column.external_ids.index]
+                vec![
+                    column.tunnel_key.index,
+                    column.r#type.index,
+                    column.nb_uuid.index,
+                    column.external_ids.index,
+                ]
             }
             Self::Binding => {
                 let column = PortBinding::COLUMN;
@@ -131,7 +142,12 @@ impl OutTable {
     /// Keys of a map column that controllers write into rows of this table, and that stay as they are.
     pub fn foreign_keys(self, column: usize) -> &'static [&'static str] {
         if self == Self::Binding && column == PortBinding::COLUMN.options.index {
-            return &["additional-chassis-activated", "vport-last-claim", "vport-backoff", "is-remote-nb-bound"];
+            return &[
+                "additional-chassis-activated",
+                "vport-last-claim",
+                "vport-backoff",
+                "is-remote-nb-bound",
+            ];
         }
         &[]
     }
@@ -139,14 +155,21 @@ impl OutTable {
     /// What tells a row from others beside its UUID: rows that are already there under this name are kept. Flows have none:
     /// their UUIDs say what they are.
     pub fn natural_key(self, row: &Row) -> Option<NaturalKey> {
-        let name = |column: usize| row.get(column).scalar().and_then(ovsdb::Atom::as_str).map(crate::compiler::digest);
+        let name = |column: usize| {
+            row.get(column)
+                .scalar()
+                .and_then(ovsdb::Atom::as_str)
+                .map(crate::compiler::digest)
+        };
         let (scope, name) = match self {
             Self::RbacPermission => (Uuid::nil(), name(RbacPermission::COLUMN.table.index)?),
             Self::RbacRole => (Uuid::nil(), name(RbacRole::COLUMN.name.index)?),
             Self::Dhcp4 => (Uuid::nil(), name(DhcpOptions::COLUMN.name.index)?),
             Self::Dhcp6 => (Uuid::nil(), name(Dhcpv6Options::COLUMN.name.index)?),
             Self::Datapath => {
-                let switch = row.get(DatapathBinding::COLUMN.external_ids.index).get_str("logical-switch")?;
+                let switch = row
+                    .get(DatapathBinding::COLUMN.external_ids.index)
+                    .get_str("logical-switch")?;
                 (switch.parse().ok()?, 0)
             }
             Self::Binding => (Uuid::nil(), name(PortBinding::COLUMN.logical_port.index)?),
@@ -158,7 +181,11 @@ impl OutTable {
             }
             Self::Flow | Self::DatapathGroup | Self::SharedFlow => return None,
         };
-        Some(NaturalKey { table: self, scope, name })
+        Some(NaturalKey {
+            table: self,
+            scope,
+            name,
+        })
     }
 }
 
@@ -182,13 +209,19 @@ pub struct Templates {
 impl Default for Templates {
     fn default() -> Self {
         let schema = sb_db::schema();
-        Self { rows: schema.tables.iter().map(Row::default_for).collect() }
+        Self {
+            rows: schema.tables.iter().map(Row::default_for).collect(),
+        }
     }
 }
 
 impl Templates {
     /// A row of `table` with these columns, the others at their defaults.
-    pub fn row(&self, table: OutTable, columns: impl IntoIterator<Item = (usize, Datum)>) -> Arc<Row> {
+    pub fn row(
+        &self,
+        table: OutTable,
+        columns: impl IntoIterator<Item = (usize, Datum)>,
+    ) -> Arc<Row> {
         let mut row = self.rows[table.index()].clone();
         for (column, datum) in columns {
             row.set(column, datum);

@@ -35,8 +35,19 @@ pub struct Flows<'a> {
 
 impl<'a> Flows<'a> {
     /// Flows of `owner`.
-    pub fn new(templates: &'a Templates, owner: Owner, hint: Option<Uuid>, facts: &'a mut Vec<Fact>) -> Self {
-        Self { templates, owner, hint, facts, text: String::with_capacity(512) }
+    pub fn new(
+        templates: &'a Templates,
+        owner: Owner,
+        hint: Option<Uuid>,
+        facts: &'a mut Vec<Fact>,
+    ) -> Self {
+        Self {
+            templates,
+            owner,
+            hint,
+            facts,
+            text: String::with_capacity(512),
+        }
     }
 
     /// Adds a flow of one port's.
@@ -78,8 +89,14 @@ impl<'a> Flows<'a> {
                 (column.logical_datapath.index, datapath),
                 (column.logical_dp_group.index, group),
                 (column.pipeline.index, pipeline(stage)),
-                (column.table_id.index, Datum::One(Atom::Integer(stage.table().into()))),
-                (column.priority.index, Datum::One(Atom::Integer(rule.priority.into()))),
+                (
+                    column.table_id.index,
+                    Datum::One(Atom::Integer(stage.table().into())),
+                ),
+                (
+                    column.priority.index,
+                    Datum::One(Atom::Integer(rule.priority.into())),
+                ),
                 (column.r#match.index, Datum::from(when)),
                 (column.actions.index, Datum::from(then)),
                 (column.external_ids.index, external_ids(stage, hint)),
@@ -89,7 +106,8 @@ impl<'a> Flows<'a> {
             Owner::Datapath(_) => OutTable::Flow,
             Owner::Group(_) => OutTable::SharedFlow,
         };
-        self.facts.push(Fact::Flow(crate::output::rows::RowId { table, uuid }, row));
+        self.facts
+            .push(Fact::Flow(crate::output::rows::RowId { table, uuid }, row));
     }
 }
 
@@ -133,9 +151,13 @@ fn pipeline(stage: Stage) -> Datum {
 fn external_ids(stage: Stage, hint: Option<Uuid>) -> Datum {
     let words = words();
     let (name, alone) = &words.names[stage as usize];
-    let Some(hint) = hint else { return alone.clone() };
+    let Some(hint) = hint else {
+        return alone.clone();
+    };
     let mut buffer = Uuid::encode_buffer();
     let hint: Arc<str> = Arc::from(&hint.simple().encode_lower(&mut buffer)[..8]);
-    Datum::map([(words.hint_key.clone(), Atom::String(hint)), (words.name_key.clone(), name.clone())])
+    Datum::map([
+        (words.hint_key.clone(), Atom::String(hint)),
+        (words.name_key.clone(), name.clone()),
+    ])
 }
-

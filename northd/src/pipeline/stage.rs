@@ -98,6 +98,10 @@ pub struct Rule {
 impl Rule {
     /// A kind of flows.
     pub const fn new(stage: Stage, priority: u16, what: &'static str) -> Self {
-        Self { stage, priority, what }
+        Self {
+            stage,
+            priority,
+            what,
+        }
     }
 }

@@ -27,7 +27,13 @@ impl World {
     pub fn new() -> Self {
         let north = Database::new(Arc::clone(nb_db::schema()));
         let south = Database::new(Arc::clone(sb_db::schema()));
-        let mut world = Self { north, south, core: Core::new("test", false), now_ms: 1_000_000, written: (0, 0) };
+        let mut world = Self {
+            north,
+            south,
+            core: Core::new("test", false),
+            now_ms: 1_000_000,
+            written: (0, 0),
+        };
         world.connect();
         world.settle();
         world
@@ -42,7 +48,11 @@ impl World {
 
     fn connect(&mut self) {
         for side in [Side::North, Side::South] {
-            let database = if side == Side::North { &self.north } else { &self.south };
+            let database = if side == Side::North {
+                &self.north
+            } else {
+                &self.south
+            };
             let changes = all_rows(database);
             self.feed(Event::Connected(side, Columns::all()));
             self.feed(Event::Changes(side, changes));
@@ -53,14 +63,16 @@ impl World {
 
     /// Executes operations of a client in the northbound; northd hears of it and does what it will.
     pub fn north(&mut self, operations: Vec<Operation>) {
-        let delta = execute(&mut self.north, operations).expect("a client's transaction is well-made");
+        let delta =
+            execute(&mut self.north, operations).expect("a client's transaction is well-made");
         self.feed(Event::Changes(Side::North, delta));
         self.settle();
     }
 
     /// The same in the southbound.
     pub fn south(&mut self, operations: Vec<Operation>) {
-        let delta = execute(&mut self.south, operations).expect("a client's transaction is well-made");
+        let delta =
+            execute(&mut self.south, operations).expect("a client's transaction is well-made");
         self.feed(Event::Changes(Side::South, delta));
         self.settle();
     }
@@ -71,7 +83,10 @@ impl World {
             self.now_ms += 1;
             let effects = self.core.step(self.now_ms, Event::Wake);
             if !effects.more && effects.north.is_empty() && effects.south.is_empty() {
-                assert_eq!(effects.wake_at_ms, None, "northd waits: a transaction was refused");
+                assert_eq!(
+                    effects.wake_at_ms, None,
+                    "northd waits: a transaction was refused"
+                );
                 return;
             }
             self.perform(effects);
@@ -110,31 +125,55 @@ impl World {
 
     /// The typed rows of a northbound table.
     pub fn nb<T: Table>(&self) -> Vec<(Uuid, T)> {
-        self.north.rows(T::INDEX).map(|(uuid, row)| (uuid, T::from_row(uuid, row))).collect()
+        self.north
+            .rows(T::INDEX)
+            .map(|(uuid, row)| (uuid, T::from_row(uuid, row)))
+            .collect()
     }
 
     /// The typed rows of a southbound table.
     pub fn sb<T: Table>(&self) -> Vec<(Uuid, T)> {
-        self.south.rows(T::INDEX).map(|(uuid, row)| (uuid, T::from_row(uuid, row))).collect()
+        self.south
+            .rows(T::INDEX)
+            .map(|(uuid, row)| (uuid, T::from_row(uuid, row)))
+            .collect()
     }
 }
 
 /// Every row of a database, as news.
 pub fn all_rows(database: &Database) -> Vec<RowChange> {
     let tables = database.schema().tables.len();
-    let rows = (0..tables).flat_map(|table| database.rows(table).map(move |(uuid, row)| (table, uuid, row)));
-    rows.map(|(table, uuid, row)| RowChange { table, uuid, old: None, new: Some(Arc::clone(row)) }).collect()
+    let rows = (0..tables).flat_map(|table| {
+        database
+            .rows(table)
+            .map(move |(uuid, row)| (table, uuid, row))
+    });
+    rows.map(|(table, uuid, row)| RowChange {
+        table,
+        uuid,
+        old: None,
+        new: Some(Arc::clone(row)),
+    })
+    .collect()
 }
 
 /// An insertion of a row.
 pub fn insert<T: Table>(uuid: Uuid, row: &T) -> Operation {
     let row: Row = row.to_row();
     let columns = row.columns().iter().cloned().enumerate().collect();
-    Operation::Insert { table: T::INDEX, uuid, row: columns }
+    Operation::Insert {
+        table: T::INDEX,
+        uuid,
+        row: columns,
+    }
 }
 
 fn execute(database: &mut Database, operations: Vec<Operation>) -> Result<Vec<RowChange>, String> {
-    let transaction = Transaction { asked: operations.len(), operations, error: None };
+    let transaction = Transaction {
+        asked: operations.len(),
+        operations,
+        error: None,
+    };
     match database.execute(&transaction, &Context::default()) {
         Execution::Done(done) => match done.outcome {
             Ok(_) => Ok(done.delta),

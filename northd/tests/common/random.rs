@@ -34,11 +34,16 @@ impl Rng {
     }
 
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
-        if from.is_empty() { None } else { Some(&from[self.below(from.len())]) }
+        if from.is_empty() {
+            None
+        } else {
+            Some(&from[self.below(from.len())])
+        }
     }
 
     fn uuid(&mut self) -> Uuid {
-        uuid::Builder::from_random_bytes([(); 16].map(|()| self.next().to_le_bytes()[3])).into_uuid()
+        uuid::Builder::from_random_bytes([(); 16].map(|()| self.next().to_le_bytes()[3]))
+            .into_uuid()
     }
 }
 
@@ -53,13 +58,23 @@ pub struct Operator {
 
 impl Operator {
     pub fn new(_rng: &mut Rng) -> Self {
-        Self { chassis: Vec::new() }
+        Self {
+            chassis: Vec::new(),
+        }
     }
 
     /// Changes something; says what.
     pub fn change(&mut self, world: &mut World, rng: &mut Rng) -> String {
-        let switches: Vec<Uuid> = world.north.rows(nb::LogicalSwitch::INDEX).map(|(uuid, _)| uuid).collect();
-        let ports: Vec<Uuid> = world.north.rows(nb::LogicalSwitchPort::INDEX).map(|(uuid, _)| uuid).collect();
+        let switches: Vec<Uuid> = world
+            .north
+            .rows(nb::LogicalSwitch::INDEX)
+            .map(|(uuid, _)| uuid)
+            .collect();
+        let ports: Vec<Uuid> = world
+            .north
+            .rows(nb::LogicalSwitchPort::INDEX)
+            .map(|(uuid, _)| uuid)
+            .collect();
         let roll = rng.below(100);
         if switches.is_empty() || (roll < 4 && switches.len() < SWITCHES) {
             return add_switch(world, rng);
@@ -75,9 +90,17 @@ impl Operator {
             85..88 => sets(world, rng, &ports),
             88..96 => self.southbound(world, rng),
             _ => {
-                let cfg = world.nb::<nb::NbGlobal>().first().map_or(0, |(_, row)| row.nb_cfg) + 1;
+                let cfg = world
+                    .nb::<nb::NbGlobal>()
+                    .first()
+                    .map_or(0, |(_, row)| row.nb_cfg)
+                    + 1;
                 update::<nb::NbGlobal>(world, None, vec![nb::NbGlobal::COLUMN.nb_cfg.to(&cfg)]);
-                assert_eq!(world.nb::<nb::NbGlobal>()[0].1.sb_cfg, cfg, "what is compiled is told");
+                assert_eq!(
+                    world.nb::<nb::NbGlobal>()[0].1.sb_cfg,
+                    cfg,
+                    "what is compiled is told"
+                );
                 format!("nb_cfg {cfg}")
             }
         }
@@ -111,28 +134,57 @@ impl Operator {
             self.chassis.push(chassis);
             return format!("chassis {name}");
         }
-        let bindings: Vec<Uuid> = world.south.rows(sb::PortBinding::INDEX).map(|(uuid, _)| uuid).collect();
-        let flows: Vec<Uuid> = world.south.rows(sb::LogicalFlow::INDEX).map(|(uuid, _)| uuid).collect();
+        let bindings: Vec<Uuid> = world
+            .south
+            .rows(sb::PortBinding::INDEX)
+            .map(|(uuid, _)| uuid)
+            .collect();
+        let flows: Vec<Uuid> = world
+            .south
+            .rows(sb::LogicalFlow::INDEX)
+            .map(|(uuid, _)| uuid)
+            .collect();
         match rng.below(6) {
             0..4 => {
-                let Some(binding) = rng.pick(&bindings).copied() else { return "no binding".to_owned() };
-                let chassis = if rng.once_in(3) { None } else { rng.pick(&self.chassis).copied() };
+                let Some(binding) = rng.pick(&bindings).copied() else {
+                    return "no binding".to_owned();
+                };
+                let chassis = if rng.once_in(3) {
+                    None
+                } else {
+                    rng.pick(&self.chassis).copied()
+                };
                 let up = Some(chassis.is_some() && !rng.once_in(3));
                 let column = sb::PortBinding::COLUMN;
                 let columns = vec![column.chassis.to(&chassis), column.up.to(&up)];
-                world.south(vec![Operation::update_row(sb::PortBinding::INDEX, binding, columns)]);
+                world.south(vec![Operation::update_row(
+                    sb::PortBinding::INDEX,
+                    binding,
+                    columns,
+                )]);
                 format!("binding {binding} on {chassis:?} up {up:?}")
             }
             4 => {
-                let Some(flow) = rng.pick(&flows).copied() else { return "no flow".to_owned() };
+                let Some(flow) = rng.pick(&flows).copied() else {
+                    return "no flow".to_owned();
+                };
                 world.south(vec![Operation::delete_row(sb::LogicalFlow::INDEX, flow)]);
-                assert!(world.south.row(sb::LogicalFlow::INDEX, flow).is_some(), "a vandal's deletion is mended");
+                assert!(
+                    world.south.row(sb::LogicalFlow::INDEX, flow).is_some(),
+                    "a vandal's deletion is mended"
+                );
                 format!("flow {flow} deleted by a vandal")
             }
             _ => {
-                let Some(binding) = rng.pick(&bindings).copied() else { return "no binding".to_owned() };
+                let Some(binding) = rng.pick(&bindings).copied() else {
+                    return "no binding".to_owned();
+                };
                 let columns = vec![sb::PortBinding::COLUMN.tunnel_key.to(&31_000)];
-                world.south(vec![Operation::update_row(sb::PortBinding::INDEX, binding, columns)]);
+                world.south(vec![Operation::update_row(
+                    sb::PortBinding::INDEX,
+                    binding,
+                    columns,
+                )]);
                 format!("binding {binding} altered by a vandal")
             }
         }
@@ -147,42 +199,74 @@ fn add_switch(world: &mut World, rng: &mut Rng) -> String {
 }
 
 fn del_switch(world: &mut World, rng: &mut Rng, switches: &[Uuid]) -> String {
-    let Some(switch) = rng.pick(switches) else { return "no switch".to_owned() };
-    world.north(vec![Operation::delete_row(nb::LogicalSwitch::INDEX, *switch)]);
+    let Some(switch) = rng.pick(switches) else {
+        return "no switch".to_owned();
+    };
+    world.north(vec![Operation::delete_row(
+        nb::LogicalSwitch::INDEX,
+        *switch,
+    )]);
     format!("switch {switch} deleted")
 }
 
 fn change_switch(world: &mut World, rng: &mut Rng, switches: &[Uuid]) -> String {
-    let Some(switch) = rng.pick(switches).copied() else { return "no switch".to_owned() };
+    let Some(switch) = rng.pick(switches).copied() else {
+        return "no switch".to_owned();
+    };
     let config = random_switch(rng).other_config;
-    update::<nb::LogicalSwitch>(world, Some(switch), vec![nb::LogicalSwitch::COLUMN.other_config.to(&config)]);
+    update::<nb::LogicalSwitch>(
+        world,
+        Some(switch),
+        vec![nb::LogicalSwitch::COLUMN.other_config.to(&config)],
+    );
     format!("switch {switch} with {config:?}")
 }
 
 fn random_switch(rng: &mut Rng) -> nb::LogicalSwitch {
-    let mut switch = nb::LogicalSwitch { name: format!("s{}", rng.below(5)).into(), ..Default::default() };
+    let mut switch = nb::LogicalSwitch {
+        name: format!("s{}", rng.below(5)).into(),
+        ..Default::default()
+    };
     if rng.once_in(3) {
         let key = ["1", "2", "3", "x", "0", "99999999"][rng.below(6)];
-        switch.other_config.insert("requested-tnl-key".into(), key.into());
+        switch
+            .other_config
+            .insert("requested-tnl-key".into(), key.into());
     }
     if rng.once_in(4) {
         let truth = ["true", "false", "maybe"][rng.below(3)];
-        switch.other_config.insert("vlan-passthru".into(), truth.into());
+        switch
+            .other_config
+            .insert("vlan-passthru".into(), truth.into());
     }
     if rng.once_in(10) {
-        switch.other_config.insert("vlan-pasthru".into(), "true".into());
+        switch
+            .other_config
+            .insert("vlan-pasthru".into(), "true".into());
     }
     switch
 }
 
 fn add_port(world: &mut World, rng: &mut Rng, switches: &[Uuid], ports: &[Uuid]) -> String {
-    let Some(switch) = rng.pick(switches).copied() else { return "no switch".to_owned() };
+    let Some(switch) = rng.pick(switches).copied() else {
+        return "no switch".to_owned();
+    };
     let port = random_port(world, rng);
-    if world.nb::<nb::LogicalSwitchPort>().iter().any(|(_, other)| other.name == port.name) {
+    if world
+        .nb::<nb::LogicalSwitchPort>()
+        .iter()
+        .any(|(_, other)| other.name == port.name)
+    {
         return change_port(world, rng, ports);
     }
     let uuid = rng.uuid();
-    let mut members = world.nb::<nb::LogicalSwitch>().into_iter().find(|(row, _)| *row == switch).expect("picked").1.ports;
+    let mut members = world
+        .nb::<nb::LogicalSwitch>()
+        .into_iter()
+        .find(|(row, _)| *row == switch)
+        .expect("picked")
+        .1
+        .ports;
     members.push(uuid);
     let column = nb::LogicalSwitch::COLUMN.ports;
     world.north(vec![
@@ -193,7 +277,9 @@ fn add_port(world: &mut World, rng: &mut Rng, switches: &[Uuid], ports: &[Uuid])
 }
 
 fn del_port(world: &mut World, rng: &mut Rng, ports: &[Uuid]) -> String {
-    let Some(port) = rng.pick(ports).copied() else { return "no port".to_owned() };
+    let Some(port) = rng.pick(ports).copied() else {
+        return "no port".to_owned();
+    };
     let operations = without(world, port);
     world.north(operations);
     format!("port {port} deleted")
@@ -202,11 +288,18 @@ fn del_port(world: &mut World, rng: &mut Rng, ports: &[Uuid]) -> String {
 /// Operations that take a port out of all its switches.
 fn without(world: &World, port: Uuid) -> Vec<Operation> {
     let column = nb::LogicalSwitch::COLUMN.ports;
-    let holders = world.nb::<nb::LogicalSwitch>().into_iter().filter(|(_, row)| row.ports.contains(&port));
+    let holders = world
+        .nb::<nb::LogicalSwitch>()
+        .into_iter()
+        .filter(|(_, row)| row.ports.contains(&port));
     holders
         .map(|(switch, mut row)| {
             row.ports.retain(|member| *member != port);
-            Operation::update_row(nb::LogicalSwitch::INDEX, switch, vec![column.to(&row.ports)])
+            Operation::update_row(
+                nb::LogicalSwitch::INDEX,
+                switch,
+                vec![column.to(&row.ports)],
+            )
         })
         .collect()
 }
@@ -216,10 +309,22 @@ fn move_port(world: &mut World, rng: &mut Rng, switches: &[Uuid], ports: &[Uuid]
     let (Some(switch), Some(port)) = (rng.pick(switches).copied(), rng.pick(ports).copied()) else {
         return "nothing to move".to_owned();
     };
-    let mut operations = if rng.once_in(3) { Vec::new() } else { without(world, port) };
-    operations.retain(|operation| !matches!(operation, Operation::Update { condition, .. }
-        if *condition == vec![ovsdb::condition::Clause::is_row(switch)]));
-    let mut members = world.nb::<nb::LogicalSwitch>().into_iter().find(|(row, _)| *row == switch).expect("picked").1.ports;
+    let mut operations = if rng.once_in(3) {
+        Vec::new()
+    } else {
+        without(world, port)
+    };
+    operations.retain(|operation| {
+        !matches!(operation, Operation::Update { condition, .. }
+        if *condition == vec![ovsdb::condition::Clause::is_row(switch)])
+    });
+    let mut members = world
+        .nb::<nb::LogicalSwitch>()
+        .into_iter()
+        .find(|(row, _)| *row == switch)
+        .expect("picked")
+        .1
+        .ports;
     if !members.contains(&port) {
         members.push(port);
     }
@@ -234,7 +339,9 @@ fn move_port(world: &mut World, rng: &mut Rng, switches: &[Uuid], ports: &[Uuid]
 
 /// All columns anew, but the name and what northd writes.
 fn change_port(world: &mut World, rng: &mut Rng, ports: &[Uuid]) -> String {
-    let Some(port) = rng.pick(ports).copied() else { return "no port".to_owned() };
+    let Some(port) = rng.pick(ports).copied() else {
+        return "no port".to_owned();
+    };
     let new = random_port(world, rng);
     let row: Row = new.to_row();
     let column = nb::LogicalSwitchPort::COLUMN;
@@ -261,8 +368,10 @@ fn change_port(world: &mut World, rng: &mut Rng, ports: &[Uuid]) -> String {
 }
 
 fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
-    let mut port =
-        nb::LogicalSwitchPort { name: format!("p{}", rng.below(NAMES)).into(), ..Default::default() };
+    let mut port = nb::LogicalSwitchPort {
+        name: format!("p{}", rng.below(NAMES)).into(),
+        ..Default::default()
+    };
     for _ in 0..rng.below(3) {
         port.addresses.push(random_address(rng).into());
     }
@@ -285,7 +394,8 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
             }
             port.tag_request = (!rng.once_in(2)).then_some(100);
             if rng.once_in(3) {
-                port.options.insert("localnet_learn_fdb".into(), "true".into());
+                port.options
+                    .insert("localnet_learn_fdb".into(), "true".into());
             }
         }
         1 => port.r#type = "localport".into(),
@@ -302,21 +412,29 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
     }
     if rng.once_in(5) {
         let chassis = ["c0", "c1", "host-c0", "c1,c2", "nobody"][rng.below(5)];
-        port.options.insert("requested-chassis".into(), chassis.into());
+        port.options
+            .insert("requested-chassis".into(), chassis.into());
     }
     if rng.once_in(10) {
         port.options.insert("hostname".into(), "guest".into());
     }
     if rng.once_in(12) {
-        port.options.insert("receive_multicast".into(), "false".into());
+        port.options
+            .insert("receive_multicast".into(), "false".into());
     }
     if rng.once_in(12) {
-        port.options.insert("disable_arp_nd_rsp".into(), "true".into());
+        port.options
+            .insert("disable_arp_nd_rsp".into(), "true".into());
     }
     if rng.once_in(10) {
-        port.external_ids.insert("neutron:port_name".into(), "a name".into());
+        port.external_ids
+            .insert("neutron:port_name".into(), "a name".into());
     }
-    let dhcp: Vec<Uuid> = world.north.rows(nb::DhcpOptions::INDEX).map(|(uuid, _)| uuid).collect();
+    let dhcp: Vec<Uuid> = world
+        .north
+        .rows(nb::DhcpOptions::INDEX)
+        .map(|(uuid, _)| uuid)
+        .collect();
     if rng.once_in(2) {
         port.dhcpv4_options = rng.pick(&dhcp).copied();
     }
@@ -326,19 +444,34 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
 /// Few MACs and addresses; one in ten is none.
 pub fn random_address(rng: &mut Rng) -> String {
     if rng.once_in(10) {
-        let bad = ["02:00:00:00:00", "02:00:00:00:00:01 10.0.0.256", "hello", "01:00:00:00:00:01", "", "dynamic"];
+        let bad = [
+            "02:00:00:00:00",
+            "02:00:00:00:00:01 10.0.0.256",
+            "hello",
+            "01:00:00:00:00:01",
+            "",
+            "dynamic",
+        ];
         return bad[rng.below(bad.len())].to_owned();
     }
     let mut text = format!("02:00:00:00:00:{:02x}", 1 + rng.below(10));
     for _ in 0..rng.below(3) {
         let host = 1 + rng.below(10);
-        text += &if rng.once_in(3) { format!(" fd00::{host}") } else { format!(" 10.0.0.{host}") };
+        text += &if rng.once_in(3) {
+            format!(" fd00::{host}")
+        } else {
+            format!(" 10.0.0.{host}")
+        };
     }
     text
 }
 
 fn dhcp(world: &mut World, rng: &mut Rng) -> String {
-    let rows: Vec<Uuid> = world.north.rows(nb::DhcpOptions::INDEX).map(|(uuid, _)| uuid).collect();
+    let rows: Vec<Uuid> = world
+        .north
+        .rows(nb::DhcpOptions::INDEX)
+        .map(|(uuid, _)| uuid)
+        .collect();
     if rows.len() >= 3 || (!rows.is_empty() && rng.once_in(4)) {
         let row = *rng.pick(&rows).expect("not empty");
         world.north(vec![Operation::delete_row(nb::DhcpOptions::INDEX, row)]);
@@ -363,7 +496,11 @@ fn dhcp(world: &mut World, rng: &mut Rng) -> String {
         }
     }
     if let Some(row) = rng.pick(&rows).copied().filter(|_| rng.once_in(2)) {
-        update::<nb::DhcpOptions>(world, Some(row), vec![nb::DhcpOptions::COLUMN.options.to(&options.options)]);
+        update::<nb::DhcpOptions>(
+            world,
+            Some(row),
+            vec![nb::DhcpOptions::COLUMN.options.to(&options.options)],
+        );
         return format!("dhcp {row} changed: {:?}", options.options);
     }
     let uuid = rng.uuid();
@@ -380,8 +517,14 @@ fn sets(world: &mut World, rng: &mut Rng, ports: &[Uuid]) -> String {
             return "address set deleted".to_owned();
         }
         let name = ["as", "pg_ip4"][rng.below(2)];
-        let addresses = (0..rng.below(20)).map(|n| format!("10.1.0.{n}").into()).collect();
-        let set = nb::AddressSet { name: name.into(), addresses, ..Default::default() };
+        let addresses = (0..rng.below(20))
+            .map(|n| format!("10.1.0.{n}").into())
+            .collect();
+        let set = nb::AddressSet {
+            name: name.into(),
+            addresses,
+            ..Default::default()
+        };
         world.north(vec![insert(rng.uuid(), &set)]);
         return format!("address set {set:?}");
     }
@@ -391,16 +534,26 @@ fn sets(world: &mut World, rng: &mut Rng, ports: &[Uuid]) -> String {
             world.north(vec![Operation::delete_row(nb::PortGroup::INDEX, *uuid)]);
             return "port group deleted".to_owned();
         }
-        update::<nb::PortGroup>(world, Some(*uuid), vec![nb::PortGroup::COLUMN.ports.to(&members)]);
+        update::<nb::PortGroup>(
+            world,
+            Some(*uuid),
+            vec![nb::PortGroup::COLUMN.ports.to(&members)],
+        );
         return format!("port group of {members:?}");
     }
-    let group = nb::PortGroup { name: "pg".into(), ports: members, ..Default::default() };
+    let group = nb::PortGroup {
+        name: "pg".into(),
+        ports: members,
+        ..Default::default()
+    };
     world.north(vec![insert(rng.uuid(), &group)]);
     format!("port group {group:?}")
 }
 
 /// Writes columns of a row, or of the only one.
 fn update<T: Table>(world: &mut World, row: Option<Uuid>, columns: Vec<(usize, Datum)>) {
-    let Some(row) = row.or_else(|| world.north.rows(T::INDEX).next().map(|(uuid, _)| uuid)) else { return };
+    let Some(row) = row.or_else(|| world.north.rows(T::INDEX).next().map(|(uuid, _)| uuid)) else {
+        return;
+    };
     world.north(vec![Operation::update_row(T::INDEX, row, columns)]);
 }

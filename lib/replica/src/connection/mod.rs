@@ -6,6 +6,7 @@ mod stream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use ovsdb::adapt::Missing;
 use ovsdb::operation::Operation;
 use ovsdb::{Condition, Remote};
 use tokio::sync::mpsc;
@@ -65,6 +66,8 @@ pub struct Status {
     pub last_error: Option<String>,
     /// How many connections were made.
     pub connections: u64,
+    /// What the schema of the server, if its contents have come, lacks of ours.
+    pub missing: Missing,
 }
 
 /// How far a connection is.
@@ -291,7 +294,11 @@ where
     fn tell(&mut self, permit: mpsc::OwnedPermit<E>) {
         if let Some(event) = self.core.next_event() {
             if event == Event::Synced {
-                self.set_status(|status| status.state = State::Live);
+                let missing = self.core.missing().clone();
+                self.set_status(|status| {
+                    status.state = State::Live;
+                    status.missing = missing;
+                });
             }
             permit.send((self.out.wrap)(event));
         }

@@ -6,8 +6,8 @@
 //! What `port_security` allows is not spelled out here: controllers know it from `Port_Binding.port_security` and answer
 //! `check_in_port_sec()`. That keeps the rules of a port on the chassis that has the port.
 
-use lflow::action::Bare;
 use lflow::Symbol;
+use lflow::action::Bare;
 use lflow::{a, m};
 
 use super::{PortView, SwitchView};
@@ -17,16 +17,40 @@ use crate::pipeline::{Flows, Rule, Stage};
 /// Set when the packet has to be dropped for `port_security`'s sake.
 pub const DROP_BIT: u8 = 15;
 
-const CLOSED: Rule = Rule::new(Stage::InCheckPortSec, 120, "a port that is disabled or has no readable security: drop");
-const GROUP_SOURCE: Rule = Rule::new(Stage::InCheckPortSec, 110, "a source that is a group address: drop");
-const TAGGED_PASSES: Rule = Rule::new(Stage::InCheckPortSec, 105, "on a transparent switch, a VLAN tag: as without");
+const CLOSED: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    120,
+    "a port that is disabled or has no readable security: drop",
+);
+const GROUP_SOURCE: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    110,
+    "a source that is a group address: drop",
+);
+const TAGGED_PASSES: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    105,
+    "on a transparent switch, a VLAN tag: as without",
+);
 const TAGGED: Rule = Rule::new(Stage::InCheckPortSec, 100, "a VLAN tag: drop");
-const CHECK: Rule = Rule::new(Stage::InCheckPortSec, 50, "the rest: ask whether port security allows it");
+const CHECK: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    50,
+    "the rest: ask whether port security allows it",
+);
 const APPLY: Rule = Rule::new(Stage::InApplyPortSec, 50, "port security forbids it: drop");
 const PASS: Rule = Rule::new(Stage::InApplyPortSec, 0, "the rest: next");
 
 /// The kinds of flows of this feature.
-pub const RULES: &[Rule] = &[CLOSED, GROUP_SOURCE, TAGGED_PASSES, TAGGED, CHECK, APPLY, PASS];
+pub const RULES: &[Rule] = &[
+    CLOSED,
+    GROUP_SOURCE,
+    TAGGED_PASSES,
+    TAGGED,
+    CHECK,
+    APPLY,
+    PASS,
+];
 
 /// The flows of all switches.
 pub fn shared(flows: &mut Flows<'_>) {
@@ -52,5 +76,8 @@ pub fn port(view: &PortView<'_>, flows: &mut Flows<'_>) {
 }
 
 fn check() -> [lflow::Action; 2] {
-    [a::ask(Symbol::Reg0.bit(DROP_BIT), Bare::CheckInPortSec), a::next()]
+    [
+        a::ask(Symbol::Reg0.bit(DROP_BIT), Bare::CheckInPortSec),
+        a::next(),
+    ]
 }

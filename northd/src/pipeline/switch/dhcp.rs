@@ -9,9 +9,9 @@
 
 use std::net::IpAddr;
 
+use lflow::Symbol;
 use lflow::action::OptionsKind;
 use lflow::{Constant, Int};
-use lflow::Symbol;
 use lflow::{a, m};
 
 use super::PortView;
@@ -21,9 +21,17 @@ use crate::pipeline::{Flows, Rule, Stage};
 /// Set when the packet has become a reply.
 const REPLY_BIT: u8 = 3;
 
-const REQUEST: Rule = Rule::new(Stage::InDhcpOptions, 100, "a DHCP request of a port with options: make it a reply");
+const REQUEST: Rule = Rule::new(
+    Stage::InDhcpOptions,
+    100,
+    "a DHCP request of a port with options: make it a reply",
+);
 const NO_REQUEST: Rule = Rule::new(Stage::InDhcpOptions, 0, "the rest: next");
-const REPLY: Rule = Rule::new(Stage::InDhcpResponse, 100, "a reply: back to the asker, from the server's addresses");
+const REPLY: Rule = Rule::new(
+    Stage::InDhcpResponse,
+    100,
+    "a reply: back to the asker, from the server's addresses",
+);
 const NO_REPLY: Rule = Rule::new(Stage::InDhcpResponse, 0, "the rest: next");
 
 /// The kinds of flows of this feature.
@@ -45,7 +53,9 @@ pub fn port(view: &PortView<'_>, flows: &mut Flows<'_>) {
     let mut answers = false;
     for entry in &port.addresses {
         let in_network = |ip: &IpAddr| ip.is_ipv4() && dhcp.network.contains(*ip);
-        let Some(ip) = entry.ips.iter().map(|cidr| cidr.addr()).find(in_network) else { continue };
+        let Some(ip) = entry.ips.iter().map(|cidr| cidr.addr()).find(in_network) else {
+            continue;
+        };
         answers = true;
         let from = m::one_of(Symbol::Ip4Src, [ip, UNSPECIFIED]);
         let to = m::one_of(Symbol::Ip4Dst, [dhcp.server, std::net::Ipv4Addr::BROADCAST]);
@@ -56,13 +66,20 @@ pub fn port(view: &PortView<'_>, flows: &mut Flows<'_>) {
             & m::udp_src(CLIENT_PORT)
             & m::udp_dst(SERVER_PORT);
         let mut options = vec![a::option("offerip", ip)];
-        let told = dhcp.options.iter().filter(|(name, _)| port.hostname.is_none() || &**name != "hostname");
+        let told = dhcp
+            .options
+            .iter()
+            .filter(|(name, _)| port.hostname.is_none() || &**name != "hostname");
         options.extend(told.cloned());
         if let Some(hostname) = &port.hostname {
             options.push(a::option("hostname", Constant::Str(hostname.clone())));
         }
         let put = a::put_options(Symbol::Reg0.bit(REPLY_BIT), OptionsKind::Dhcp4, options);
-        flows.add(REQUEST, &request, [put, a::set(Symbol::Reg1, dhcp.server), a::next()]);
+        flows.add(
+            REQUEST,
+            &request,
+            [put, a::set(Symbol::Reg1, dhcp.server), a::next()],
+        );
     }
     if answers {
         reply(dhcp, flows);

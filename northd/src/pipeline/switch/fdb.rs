@@ -6,8 +6,8 @@
 //!
 //! Ageing is the controllers' and northd's `FDB` upkeep, not a matter of flows.
 
-use lflow::action::Lookup;
 use lflow::Symbol;
+use lflow::action::Lookup;
 use lflow::{a, m};
 
 use super::PortView;
@@ -17,9 +17,17 @@ use crate::pipeline::{Flows, Rule, Stage};
 /// Set when the source is already known to be at its port.
 const KNOWN_BIT: u8 = 11;
 
-const LOOK: Rule = Rule::new(Stage::InLookupFdb, 100, "from a port that learns: ask whether the source is known there");
+const LOOK: Rule = Rule::new(
+    Stage::InLookupFdb,
+    100,
+    "from a port that learns: ask whether the source is known there",
+);
 const LOOK_NOT: Rule = Rule::new(Stage::InLookupFdb, 0, "the rest: next");
-const LEARN: Rule = Rule::new(Stage::InPutFdb, 100, "from a port that learns, source not known: learn it");
+const LEARN: Rule = Rule::new(
+    Stage::InPutFdb,
+    100,
+    "from a port that learns, source not known: learn it",
+);
 const LEARN_NOT: Rule = Rule::new(Stage::InPutFdb, 0, "the rest: next");
 
 /// The kinds of flows of this feature.
@@ -38,9 +46,20 @@ pub fn port(view: &PortView<'_>, flows: &mut Flows<'_>) {
     }
     let inport = m::inport(view.port.name.clone());
     let arguments = [Symbol::Inport, Symbol::EthSrc];
-    flows.add(LOOK, &inport, [a::lookup(Symbol::Reg0.bit(KNOWN_BIT), Lookup::LookupFdb, arguments), a::next()]);
+    flows.add(
+        LOOK,
+        &inport,
+        [
+            a::lookup(Symbol::Reg0.bit(KNOWN_BIT), Lookup::LookupFdb, arguments),
+            a::next(),
+        ],
+    );
     let unknown = m::eq(Symbol::Reg0.bit(KNOWN_BIT), lflow::Int::new(0));
-    flows.add(LEARN, &(inport & unknown), [a::put_fdb(Symbol::Inport, Symbol::EthSrc), a::next()]);
+    flows.add(
+        LEARN,
+        &(inport & unknown),
+        [a::put_fdb(Symbol::Inport, Symbol::EthSrc), a::next()],
+    );
 }
 
 fn learns(port: &Port) -> bool {

@@ -11,9 +11,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use addr::Mac;
-use lflow::action::{Action, Transform};
 use lflow::Int;
 use lflow::Symbol;
+use lflow::action::{Action, Transform};
 use lflow::{Expr, a, m};
 
 use super::PortView;
@@ -21,8 +21,16 @@ use crate::model::PortKind;
 use crate::pipeline::{Flows, Rule, Stage};
 
 const FROM_OUTSIDE: Rule = Rule::new(Stage::InNeighbours, 100, "from a localnet port: next");
-const OWN: Rule = Rule::new(Stage::InNeighbours, 100, "a port asks for its own address: next");
-const ANSWER: Rule = Rule::new(Stage::InNeighbours, 50, "a request for a known address: reply to the asker");
+const OWN: Rule = Rule::new(
+    Stage::InNeighbours,
+    100,
+    "a port asks for its own address: next",
+);
+const ANSWER: Rule = Rule::new(
+    Stage::InNeighbours,
+    50,
+    "a request for a known address: reply to the asker",
+);
 const PASS: Rule = Rule::new(Stage::InNeighbours, 0, "the rest: next");
 
 /// The kinds of flows of this feature.
@@ -45,7 +53,11 @@ pub fn port(view: &PortView<'_>, flows: &mut Flows<'_>) {
     }
     for (ip, mac) in &view.ips {
         let request = request(*ip);
-        flows.add(OWN, &(m::inport(port.name.clone()) & request.clone()), [a::next()]);
+        flows.add(
+            OWN,
+            &(m::inport(port.name.clone()) & request.clone()),
+            [a::next()],
+        );
         match ip {
             IpAddr::V4(ip) => flows.add(ANSWER, &request, arp_reply(*ip, *mac)),
             IpAddr::V6(ip) => flows.add(ANSWER, &request, [advertisement(*ip, *mac)]),

@@ -12,7 +12,11 @@ use crate::pipeline::{Flows, Rule, Stage};
 /// The name that stands for no port in matches.
 const NO_PORT: &str = "none";
 
-const FLOOD: Rule = Rule::new(Stage::InUnknown, 60, "nowhere, and the switch has unknown ports: to all of these");
+const FLOOD: Rule = Rule::new(
+    Stage::InUnknown,
+    60,
+    "nowhere, and the switch has unknown ports: to all of these",
+);
 const DROP: Rule = Rule::new(Stage::InUnknown, 50, "nowhere: drop");
 const DELIVER: Rule = Rule::new(Stage::InUnknown, 0, "the rest: to where it was learned");
 
@@ -28,6 +32,10 @@ pub fn shared(flows: &mut Flows<'_>) {
 /// The flows of one port.
 pub fn port(view: &PortView<'_>, flows: &mut Flows<'_>) {
     if view.port.is_unknown && view.port.is_enabled {
-        flows.add_common(FLOOD, &m::outport(NO_PORT), [a::set_outport(Multicast::Unknown.name()), a::output()]);
+        flows.add_common(
+            FLOOD,
+            &m::outport(NO_PORT),
+            [a::set_outport(Multicast::Unknown.name()), a::output()],
+        );
     }
 }

@@ -1,0 +1,30 @@
+//! Why northd cannot start or go on.
+
+use ovsdb::remote::RemoteError;
+
+/// Why northd cannot start or go on. Trouble with a database is no such reason: it is waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A remote makes no sense.
+    #[error("{flag}: {error}")]
+    Remote {
+        /// The flag that gave it.
+        flag: &'static str,
+        /// What is wrong.
+        error: RemoteError,
+    },
+    /// Some of the files for TLS were given, not all.
+    #[error("TLS needs all of --private-key, --certificate and --ca-cert")]
+    Tls,
+    /// The daemon's surroundings.
+    #[error(transparent)]
+    Start(#[from] daemon::StartError),
+    /// Signals or threads.
+    #[error("the operating system refused {what}: {error}")]
+    System {
+        /// What was refused.
+        what: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+}
