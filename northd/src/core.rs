@@ -376,7 +376,7 @@ impl Core {
         if active.ports.is_empty() {
             match database.global_row(NbGlobal::INDEX) {
                 Some((uuid, row)) => {
-                    operations.extend(northbound::progress(uuid, row, &self.progress))
+                    operations.extend(northbound::progress(uuid, row, &self.progress));
                 }
                 None => operations.push(northbound::create_global()),
             }

@@ -288,7 +288,7 @@ fn only_readers_of_what_changed_run() {
             friends: vec![],
         };
         engine.input(&mut society, |society, changes| {
-            society.set(changes, id, Some(person))
+            society.set(changes, id, Some(person));
         });
     }
     assert!(engine.step(&mut society, usize::MAX).done);
@@ -299,7 +299,7 @@ fn only_readers_of_what_changed_run() {
         friends: vec![],
     };
     engine.input(&mut society, |society, changes| {
-        society.set(changes, 0, Some(mover))
+        society.set(changes, 0, Some(mover));
     });
     let progress = engine.step(&mut society, usize::MAX);
     assert!(progress.ran <= 1 + 20, "{progress:?}");

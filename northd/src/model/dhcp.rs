@@ -131,7 +131,7 @@ fn read_value(kind: Dhcp4Type, text: &str) -> Result<Vec<Constant>, &'static str
         Dhcp4Type::Bool => number(text, 1).ok_or("0 or 1"),
         Dhcp4Type::Uint8 => number(text, u8::MAX.into()).ok_or("a number from 0 to 255"),
         Dhcp4Type::Uint16 => number(text, u16::MAX.into()).ok_or("a number from 0 to 65535"),
-        Dhcp4Type::Uint32 => number(text, u32::MAX.into()).ok_or("a number from 0 to 4294967295"),
+        Dhcp4Type::Uint32 => number(text, u32::MAX).ok_or("a number from 0 to 4294967295"),
         Dhcp4Type::Ipv4 => elements(text)
             .map(|word| ip4(word).map(Constant::from))
             .collect::<Option<Vec<_>>>()
@@ -170,7 +170,7 @@ fn elements(text: &str) -> impl Iterator<Item = &str> {
 
 fn routes(text: &str) -> Option<Vec<Constant>> {
     let words: Vec<&str> = elements(text).collect();
-    if words.is_empty() || words.len() % 2 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(2) {
         return None;
     }
     let mut values = Vec::with_capacity(words.len());
