@@ -415,7 +415,7 @@ impl Core {
         }
     }
 
-    fn answered(&mut self, now_ms: i64, side: Side, outcome: Result<(), String>) {
+    fn answered(&mut self, now_ms: i64, side: Side, outcome: Result<(), Refusal>) {
         let database = self.database(side);
         database.is_busy = false;
         match outcome {
@@ -432,13 +432,12 @@ impl Core {
                     database.sent,
                     refusal.reason
                 );
-                // What stays together, or is alone, cannot be tried in smaller parts.
+                let is_narrowed = refusal.is_about_rows && database.sent == 1;
                 if refusal.is_about_rows && database.limit > 1 {
                     database.limit = (database.sent.min(database.limit) / 8).max(1);
-                } else {
+                } else if !is_narrowed {
                     database.retry_at_ms = now_ms + RETRY_MS;
                 }
-                let is_narrowed = refusal.is_about_rows && database.sent == 1;
                 self.write_again(side, is_narrowed);
             }
         }

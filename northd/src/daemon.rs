@@ -175,7 +175,7 @@ impl Shell {
         }
         let event = match event {
             // Which columns the server has is known when its rows have come.
-            replica::Event::Connected { .. } | replica::Event::ConditionsInEffect => return,
+            replica::Event::Connected { .. } | replica::Event::ConditionsInEffect(_) => return,
             replica::Event::Disconnected { .. } => Event::Disconnected(side),
             replica::Event::Changes(changes) => Event::Changes(side, changes),
             replica::Event::Synced => {
