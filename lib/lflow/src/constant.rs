@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use addr::{Cidr, Mac, MaskedIp};
+use addr::{AddrError, Cidr, Mac, MaskedIp};
 
 /// A name in a match or action: of a port, an address set, a port group, a meter.
 pub type Name = Arc<str>;
@@ -76,6 +76,17 @@ impl Int {
             value: value & mask,
             mask,
             format,
+        }
+    }
+
+    /// Reads a member of an address set: an Ethernet address, an IP address, or a network; host bits are cleared.
+    ///
+    /// # Errors
+    /// When it is none of these.
+    pub fn parse_address(text: &str) -> Result<Self, AddrError> {
+        match text.parse::<Mac>() {
+            Ok(mac) => Ok(mac.into()),
+            Err(_) => text.parse::<MaskedIp>().map(Self::from),
         }
     }
 

@@ -60,8 +60,7 @@ pub(super) fn balance(
         (DEFAULT_WEIGHT, vec![OfAction::Ct(Box::new(ct))])
     });
     let group = select_group(actions, balance.hash_fields.as_deref());
-    out.push(OfAction::Group(context.resources.group(&group)));
-    Ok(())
+    choose(&group, balance.kind.name(), context, out)
 }
 
 /// `R = select(…);`
@@ -78,12 +77,15 @@ pub(super) fn select(
         (*weight, actions)
     });
     let group = select_group(actions, select.hash_fields.as_deref());
-    out.push(OfAction::Group(context.resources.group(&group)));
-    Ok(())
+    choose(&group, "select", context, out)
 }
 
 /// `fwd_group(…);`: one of the ports; those that do not exist are left out.
-pub(super) fn forward(children: &[Name], context: &Context<'_>, out: &mut Vec<OfAction>) {
+pub(super) fn forward(
+    children: &[Name],
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
     let keys = children
         .iter()
         .filter_map(|child| context.resources.port(child));
@@ -95,9 +97,25 @@ pub(super) fn forward(children: &[Name], context: &Context<'_>, out: &mut Vec<Of
         )
     });
     let group = select_group(actions, None);
-    if !group.buckets.is_empty() {
-        out.push(OfAction::Group(context.resources.group(&group)));
+    match group.buckets.is_empty() {
+        true => Ok(()),
+        false => choose(&group, "fwd_group", context, out),
     }
+}
+
+/// Sends the packet to a group.
+fn choose(
+    group: &Group,
+    name: &'static str,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    let number = context
+        .resources
+        .group(group)
+        .ok_or(EncodeError::Unsupported(name))?;
+    out.push(OfAction::Group(number));
+    Ok(())
 }
 
 /// The weight of a bucket where none is written.

@@ -28,10 +28,12 @@ pub use tables::{FlagBit, Tables};
 pub trait Resources {
     /// The tunnel key of a port or multicast group of the datapath.
     fn port(&self, name: &str) -> Option<u32>;
-    /// The number of the group with these contents; the number in `group` is not looked at.
-    fn group(&self, group: &Group) -> u32;
-    /// The number of a meter that drops above `rate` kilobits a second with bursts of `burst` kilobits.
-    fn rate_meter(&self, rate: u32, burst: Option<u32>) -> u32;
+    /// The number of the group with these contents; the number in `group` is not looked at. Nothing when there can be
+    /// no groups.
+    fn group(&self, group: &Group) -> Option<u32>;
+    /// The number of a meter that drops above `rate` kilobits a second with bursts of `burst` kilobits. Nothing when
+    /// there can be no meters.
+    fn rate_meter(&self, rate: u32, burst: Option<u32>) -> Option<u32>;
     /// The number of the meter with a name, if the southbound has one.
     fn named_meter(&self, name: &str) -> Option<u32>;
     /// Code and type of a DHCPv4 option.
@@ -163,11 +165,14 @@ fn one(action: &Action, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outco
         Action::BindVport { vport, parent } => {
             controller::bind_vport(vport, *parent, context, out)?;
         }
-        Action::ForwardGroup { children, .. } => group::forward(children, context, out),
+        Action::ForwardGroup { children, .. } => group::forward(children, context, out)?,
         Action::Log(log) => controller::log(log, context, out),
         Action::SetQueue(id) => out.push(OfAction::SetQueue(*id)),
         Action::SetMeter { rate, burst } => {
-            out.push(OfAction::Meter(context.resources.rate_meter(*rate, *burst)));
+            let meter = context.resources.rate_meter(*rate, *burst);
+            out.push(OfAction::Meter(
+                meter.ok_or(EncodeError::Unsupported("set_meter"))?,
+            ));
         }
         Action::CommitEcmpNextHop { .. } => return Err(EncodeError::Unsupported("commit_ecmp_nh")),
         Action::CommitAffinity(_) => return Err(EncodeError::Unsupported("commit_lb_aff")),

@@ -18,12 +18,12 @@ impl Resources for World {
         }
     }
 
-    fn group(&self, group: &Group) -> u32 {
-        u32::try_from(group.buckets.len()).unwrap()
+    fn group(&self, group: &Group) -> Option<u32> {
+        u32::try_from(group.buckets.len()).ok()
     }
 
-    fn rate_meter(&self, rate: u32, _: Option<u32>) -> u32 {
-        rate
+    fn rate_meter(&self, rate: u32, _: Option<u32>) -> Option<u32> {
+        Some(rate)
     }
 
     fn named_meter(&self, name: &str) -> Option<u32> {
