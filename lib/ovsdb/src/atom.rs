@@ -188,11 +188,17 @@ atom_from! {
     Uuid => |value| Self::Uuid(value);
 }
 
-/// As in a JSON-RPC message: a UUID is `["uuid", "…"]`, everything else is itself (RFC 7047, section 5.1).
+/// As in a JSON-RPC message: a UUID is `["uuid", "…"]`, a real without a fraction has no point, everything else is itself (RFC 7047, section 5.1).
 impl Serialize for Atom {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Integer(value) => serializer.serialize_i64(*value),
+            // As Open vSwitch prints them. Up to 2^53 every integer is a double.
+            Self::Real(Real(value))
+                if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 =>
+            {
+                serializer.serialize_i64(*value as i64)
+            }
             Self::Real(value) => serializer.serialize_f64(value.0),
             Self::Boolean(value) => serializer.serialize_bool(*value),
             Self::String(value) => serializer.serialize_str(value),

@@ -457,7 +457,7 @@ mod tests {
             Err("2 values given where 1 to 1 are allowed"),
         );
         check(&json!("integer"), &json!(2.0), Ok(&json!(2)));
-        check(&json!("real"), &json!(2), Ok(&json!(2.0)));
+        check(&json!("real"), &json!(2), Ok(&json!(2)));
         let tag = json!({"key": {"type": "integer", "minInteger": 1, "maxInteger": 4095}, "min": 0, "max": 1});
         check(
             &tag,
