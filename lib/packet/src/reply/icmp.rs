@@ -13,6 +13,7 @@ const QUOTE4: usize = 576 - 20 - 8;
 const QUOTE6: usize = 1280 - 40 - 8;
 
 /// "Host unreachable", or for IPv6 "administratively prohibited": type and code as the actions in the braces find them.
+/// A UDP datagram that is sent back is answered by "port unreachable", the only one of which senders take notice at once.
 pub fn unreachable(frame: &Frame<'_>, direction: Direction) -> Result<Vec<u8>, FrameError> {
     let Some(net) = frame.net() else {
         return Err(FrameError::Missing("an IP packet"));
@@ -22,10 +23,15 @@ pub fn unreachable(frame: &Frame<'_>, direction: Direction) -> Result<Vec<u8>, F
     };
     check_answerable(frame, net, addresses)?;
     let (source, destination) = direction.ips(addresses);
-    let (mut message, quote, protocol) = match net {
-        NetSlice::Ipv6(_) => (vec![1, 1, 0, 0, 0, 0, 0, 0], QUOTE6, IpNumber::IPV6_ICMP),
-        _ => (vec![3, 1, 0, 0, 0, 0, 0, 0], QUOTE4, IpNumber::ICMP),
+    let port =
+        direction == Direction::Back && matches!(frame.transport(), Some(TransportSlice::Udp(_)));
+    let (kind, code, quote, protocol) = match (net, port) {
+        (NetSlice::Ipv6(_), false) => (1, 1, QUOTE6, IpNumber::IPV6_ICMP),
+        (NetSlice::Ipv6(_), true) => (1, 4, QUOTE6, IpNumber::IPV6_ICMP),
+        (_, false) => (3, 1, QUOTE4, IpNumber::ICMP),
+        (_, true) => (3, 3, QUOTE4, IpNumber::ICMP),
     };
+    let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
     let packet = frame.network();
     let length = match net {
         NetSlice::Ipv4(ip) => usize::from(ip.header().total_len()),

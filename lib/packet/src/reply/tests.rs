@@ -119,6 +119,14 @@ fn a_datagram_is_refused_by_an_error_that_quotes_it() {
         let quoted = &error[14 + headers..];
         assert_eq!(quoted, &bytes[14..][..most - headers]);
         let again = Frame::parse(&error).expect("a frame");
+        let (back, onward) = if most == 576 {
+            ([3, 3], [3, 1])
+        } else {
+            ([1, 4], [1, 1])
+        };
+        assert_eq!(error[14 + headers - 8..][..2], back);
+        let error = unreachable(&frame, Direction::Onward).expect("an error");
+        assert_eq!(error[14 + headers - 8..][..2], onward);
         assert_eq!(
             reject(&again),
             Err(FrameError::Unanswerable("it is an ICMP error"))
