@@ -17,6 +17,8 @@ pub mod v1 {
     tonic::include_proto!("weft.db.v1");
 }
 
+pub mod convert;
+
 /// The encoded descriptor set of `weft.db.v1`, for the reflection service.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
