@@ -1,0 +1,94 @@
+//! Which OpenFlow table does what, and which register holds what.
+//!
+//! The numbers are OVN 26.03's, so that whoever knows one finds the way in the other, and traces can be compared. Nothing on
+//! the wire depends on them: what two chassis must agree on is in [`crate::physical::tunnel`].
+//!
+//! | table | purpose |
+//! | --- | --- |
+//! | 0 | from a port of the switch to a logical port: datapath, input port, zones |
+//! | 8 to 41 | logical ingress pipeline |
+//! | 44 | logical output port on another chassis: into a tunnel |
+//! | 46 | logical output port here; multicast groups become their ports |
+//! | 47 | no way back to the input port |
+//! | 48 to 63 | logical egress pipeline |
+//! | 64 | for packets that may go back: hide the input port from the switch |
+//! | 65 | from a logical port to a port of the switch |
+//! | 66, 67 | neighbours: look up, compare |
+//! | 71, 72 | learned Ethernet addresses: look up, compare |
+//! | 73, 74, 75 | port security: in, its ARP and ND, out |
+//!
+//! A table without a default flow drops. Tables 42, 43 and 45 of OVN's layout are left out: nothing here needs them, and a
+//! packet is spared the look-ups.
+
+use openflow::{Field, Subfield};
+
+/// From physical to logical.
+pub const PHYSICAL_TO_LOGICAL: u8 = 0;
+/// The first table of the ingress pipeline.
+pub const INGRESS: u8 = 8;
+/// How many ingress tables there are.
+pub const INGRESS_LEN: u8 = 34;
+/// Where `output;` in the ingress pipeline goes: to other chassis.
+pub const REMOTE_OUTPUT: u8 = 44;
+/// To logical ports here.
+pub const LOCAL_OUTPUT: u8 = 46;
+/// No way back.
+pub const CHECK_LOOPBACK: u8 = 47;
+/// The first table of the egress pipeline.
+pub const EGRESS: u8 = 48;
+/// How many egress tables there are.
+pub const EGRESS_LEN: u8 = 16;
+/// Where `output;` in the egress pipeline goes.
+pub const SAVE_IN_PORT: u8 = 64;
+/// From logical to physical.
+pub const LOGICAL_TO_PHYSICAL: u8 = 65;
+/// `get_arp`, `get_nd`.
+pub const MAC_BINDING: u8 = 66;
+/// `lookup_arp`, `lookup_nd`.
+pub const MAC_LOOKUP: u8 = 67;
+/// `get_fdb`.
+pub const GET_FDB: u8 = 71;
+/// `lookup_fdb`.
+pub const LOOKUP_FDB: u8 = 72;
+/// `check_in_port_sec`.
+pub const CHECK_IN_PORT_SEC: u8 = 73;
+/// The part of `check_in_port_sec` that looks into ARP and ND.
+pub const CHECK_IN_PORT_SEC_ND: u8 = 74;
+/// `check_out_port_sec`.
+pub const CHECK_OUT_PORT_SEC: u8 = 75;
+
+/// The datapath's key.
+pub const DATAPATH: Field = Field::Metadata;
+/// Flags of the pipeline.
+pub const FLAGS: Field = Field::Reg10;
+/// A router's zone for destination NAT.
+pub const DNAT_ZONE: Field = Field::Reg11;
+/// A router's zone for source NAT.
+pub const SNAT_ZONE: Field = Field::Reg12;
+/// The port's zone, in the lower half.
+pub const PORT_ZONE: Field = Field::Reg13;
+/// The logical input port's key.
+pub const IN_PORT: Field = Field::Reg14;
+/// The logical output port's key.
+pub const OUT_PORT: Field = Field::Reg15;
+
+/// The lower half of [`PORT_ZONE`].
+pub const PORT_ZONE_BITS: Subfield = Subfield { field: PORT_ZONE, offset: 0, width: 16 };
+
+/// Bits of [`FLAGS`].
+pub mod flag {
+    /// The packet may go out by the port that it came in by.
+    pub const LOOPBACK: u128 = 1 << 0;
+    /// The packet came through a VXLAN tunnel from a gateway that does not tell the input port.
+    pub const FROM_RAMP: u128 = 1 << 1;
+    /// The packet must not leave this chassis by a tunnel.
+    pub const LOCAL_ONLY: u128 = 1 << 4;
+    /// The packet comes from a container.
+    pub const NESTED_CONTAINER: u128 = 1 << 5;
+    /// The answer of `lookup_arp` and `lookup_nd`.
+    pub const LOOKUP_MAC: u128 = 1 << 6;
+    /// The answer of `lookup_fdb`.
+    pub const LOOKUP_FDB: u128 = 1 << 8;
+    /// The answer of `check_in_port_sec` and `check_out_port_sec`: the packet is not allowed.
+    pub const PORT_SEC_VIOLATED: u128 = 1 << 12;
+}

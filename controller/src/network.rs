@@ -1,0 +1,299 @@
+//! What the controller knows, as the incremental engine sees it: rows of the southbound, facts of the local switch, and what
+//! follows from both.
+//!
+//! Inputs and conclusions are stores whose reads are tracked. Two layers of units work on them:
+//!
+//! | layer | units | say | and then |
+//! | --- | --- | --- | --- |
+//! | 0 | [`Unit::Binding`] | which logical ports have a port of this switch | [`settle`](Network::settle): which datapaths are local, which zones are needed |
+//! | 1 | all others | flows | the flows are in [`Desired`] |
+//!
+//! A unit of layer 1 reads whether its datapath is local, so that a datapath's flows come and go with its first and last port.
+
+mod binding;
+mod input;
+mod locality;
+mod program;
+mod zones;
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use incr::{Index, Store};
+use ovsdb::Uuid;
+use rustc_hash::{FxHashMap, FxHashSet};
+use sb_db::tables::{AddressSet, Fdb, LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup};
+use smallvec::SmallVec;
+
+use crate::desired::Desired;
+use crate::settings::TunnelKind;
+
+pub use binding::{Attachment, Binding, PortKind};
+pub use input::LocalPorts;
+pub use program::{Changes, Engine, Fact, Key, Reads};
+pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
+
+/// A name as a number: the engine's cells must be small. Names are compared where it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NameId(u64);
+
+impl NameId {
+    /// The number of a name.
+    pub fn of(name: &str) -> NameId {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        NameId(hasher.finish())
+    }
+}
+
+/// Something that a unit can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cell {
+    /// [`Network::own`]
+    Own,
+    /// A row of `Chassis`.
+    Chassis(Uuid),
+    /// A row of `Encap`.
+    Encap(Uuid),
+    /// A row of `Datapath_Binding`.
+    Datapath(Uuid),
+    /// A row of `Port_Binding`.
+    Port(Uuid),
+    /// Which row has this `logical_port`.
+    PortNamed(NameId),
+    /// The `localnet` ports of a datapath.
+    LocalnetsOf(Uuid),
+    /// A row of `Multicast_Group`.
+    Group(Uuid),
+    /// Which group of a datapath has this name.
+    GroupNamed(Uuid, NameId),
+    /// A row of `Logical_Flow`.
+    Flow(Uuid),
+    /// The address set of this name.
+    AddressSet(NameId),
+    /// The port group of this name.
+    PortGroup(NameId),
+    /// A row of `FDB`.
+    Fdb(Uuid),
+    /// A row of `MAC_Binding`.
+    MacBinding(Uuid),
+    /// Which datapath has this key.
+    DatapathKeyed(u32),
+    /// The codes of DHCP options, of both versions.
+    DhcpOptions,
+    /// The interface with this `iface-id`.
+    Interface(NameId),
+    /// The tunnels to the chassis of this name.
+    Tunnels(NameId),
+    /// The tunnel that is this port of the switch.
+    TunnelPort(u32),
+    /// The port number of a patch port with this name.
+    Patch(NameId),
+    /// Where a logical port is attached.
+    Binding(Uuid),
+    /// Whether a datapath is local.
+    Local(Uuid),
+    /// Which members of a datapath group are local.
+    LocalMembers(Uuid),
+    /// The connection tracking zone of this name.
+    Zone(NameId),
+}
+
+/// Something that concludes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Where a logical port is attached.
+    Binding(Uuid),
+    /// Flows between a logical port and the switch's ports.
+    Port(Uuid),
+    /// Flows of a logical port's port security.
+    PortSecurity(Uuid),
+    /// Flows of a multicast group.
+    Group(Uuid),
+    /// Flows of a logical flow.
+    Flow(Uuid),
+    /// The flow of a learned Ethernet address.
+    Fdb(Uuid),
+    /// The flows of a learned neighbour.
+    MacBinding(Uuid),
+    /// Flows of what comes in by a tunnel.
+    Tunnel(u32),
+    /// Flows that are always there.
+    Constant,
+}
+
+/// What the controller knows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// The `Chassis` row, once it is there.
+    pub chassis: Option<Uuid>,
+    /// The chassis' name.
+    pub name: Arc<str>,
+    /// The host's name, by which `requested-chassis` may also name the chassis.
+    pub hostname: Arc<str>,
+    /// The number of the `tun_metadata` field of OVN's Geneve option; `None` until the switch has said it.
+    pub geneve_field: Option<u8>,
+    /// The bridge of each physical network.
+    pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// A datapath.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datapath {
+    /// Its key, on every tunnel.
+    pub key: u32,
+    /// A router, not a switch.
+    pub is_router: bool,
+    /// The name that its connection tracking zones are derived from.
+    pub name: Arc<str>,
+}
+
+/// A tunnel to another chassis, as a port of the switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Its number on the bridge.
+    pub ofport: u32,
+    /// Its kind.
+    pub kind: TunnelKind,
+}
+
+/// An interface of the integration bridge that names a logical port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalInterface {
+    /// Its row.
+    pub uuid: Uuid,
+    /// Its number on the bridge.
+    pub ofport: u32,
+}
+
+/// Codes and types of DHCP options by their names in logical flows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DhcpCodes {
+    /// `DHCP_Options`: name to code and type.
+    pub v4: BTreeMap<Arc<str>, (u8, Arc<str>)>,
+    /// `DHCPv6_Options`.
+    pub v6: BTreeMap<Arc<str>, (u8, Arc<str>)>,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Network {
+    // Inputs.
+    pub(crate) own: Store<Cell, (), Own>,
+    pub(crate) chassis: Store<Cell, Uuid, Arc<str>>,
+    pub(crate) encaps: Store<Cell, Uuid, TunnelKind>,
+    pub(crate) datapaths: Store<Cell, Uuid, Datapath>,
+    pub(crate) datapath_keyed: Store<Cell, u32, Uuid>,
+    pub(crate) ports: Store<Cell, Uuid, Arc<PortBinding>>,
+    pub(crate) port_named: Store<Cell, NameId, Uuid>,
+    pub(crate) localnets_of: Index<Cell, Uuid, Uuid>,
+    pub(crate) groups: Store<Cell, Uuid, Arc<MulticastGroup>>,
+    pub(crate) group_named: Store<Cell, (Uuid, NameId), Uuid>,
+    pub(crate) flows: Store<Cell, Uuid, Arc<LogicalFlow>>,
+    pub(crate) address_sets: Store<Cell, NameId, Arc<AddressSet>>,
+    pub(crate) port_groups: Store<Cell, NameId, Arc<PortGroup>>,
+    pub(crate) fdb: Store<Cell, Uuid, Arc<Fdb>>,
+    pub(crate) mac_bindings: Store<Cell, Uuid, Arc<MacBinding>>,
+    pub(crate) dhcp: Store<Cell, (), Arc<DhcpCodes>>,
+    pub(crate) interfaces: Store<Cell, NameId, LocalInterface>,
+    pub(crate) tunnels: Store<Cell, NameId, SmallVec<[Tunnel; 1]>>,
+    pub(crate) tunnel_ports: Store<Cell, u32, Tunnel>,
+    pub(crate) patches: Store<Cell, NameId, u32>,
+    /// Rows of `DHCP_Options` and `DHCPv6_Options`, from which `dhcp` is made: name, code, type, IPv6.
+    dhcp_rows: FxHashMap<Uuid, (Arc<str>, u8, Arc<str>, bool)>,
+    /// Members of each datapath group, and the groups of each datapath.
+    group_members: FxHashMap<Uuid, Arc<[Uuid]>>,
+    groups_of: FxHashMap<Uuid, FxHashSet<Uuid>>,
+    /// Patch ports of each datapath.
+    patches_of: FxHashMap<Uuid, FxHashSet<Uuid>>,
+    // Conclusions.
+    pub(crate) bindings: Store<Cell, Uuid, Binding>,
+    pub(crate) local: Store<Cell, Uuid, ()>,
+    pub(crate) local_members: Store<Cell, Uuid, Arc<[Uuid]>>,
+    pub(crate) zone_of: Store<Cell, NameId, u16>,
+    /// How many ports of each datapath are attached and make it local.
+    seeds: FxHashMap<Uuid, u32>,
+    topology_changed: bool,
+    /// The zones.
+    pub zones: Zones,
+    /// Logical ports whose attachment changed since this was last taken.
+    pub(crate) rebound: FxHashSet<Uuid>,
+    /// Whether local datapaths changed since this was last taken.
+    pub(crate) locality_changed: bool,
+    /// The flows.
+    pub desired: Desired,
+    /// What is wrong with logical flows and ports, by row, for the log.
+    pub(crate) problems: FxHashMap<Uuid, String>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network {
+            own: Store::new(|()| Cell::Own),
+            chassis: Store::new(Cell::Chassis),
+            encaps: Store::new(Cell::Encap),
+            datapaths: Store::new(Cell::Datapath),
+            datapath_keyed: Store::new(Cell::DatapathKeyed),
+            ports: Store::new(Cell::Port),
+            port_named: Store::new(Cell::PortNamed),
+            localnets_of: Index::new(Cell::LocalnetsOf),
+            groups: Store::new(Cell::Group),
+            group_named: Store::new(|(datapath, name)| Cell::GroupNamed(datapath, name)),
+            flows: Store::new(Cell::Flow),
+            address_sets: Store::new(Cell::AddressSet),
+            port_groups: Store::new(Cell::PortGroup),
+            fdb: Store::new(Cell::Fdb),
+            mac_bindings: Store::new(Cell::MacBinding),
+            dhcp: Store::new(|()| Cell::DhcpOptions),
+            interfaces: Store::new(Cell::Interface),
+            tunnels: Store::new(Cell::Tunnels),
+            tunnel_ports: Store::new(Cell::TunnelPort),
+            patches: Store::new(Cell::Patch),
+            dhcp_rows: FxHashMap::default(),
+            group_members: FxHashMap::default(),
+            groups_of: FxHashMap::default(),
+            patches_of: FxHashMap::default(),
+            bindings: Store::new(Cell::Binding),
+            local: Store::new(Cell::Local),
+            local_members: Store::new(Cell::LocalMembers),
+            zone_of: Store::new(Cell::Zone),
+            seeds: FxHashMap::default(),
+            topology_changed: false,
+            zones: Zones::default(),
+            rebound: FxHashSet::default(),
+            locality_changed: false,
+            desired: Desired::default(),
+            problems: FxHashMap::default(),
+        }
+    }
+}
+
+impl Network {
+    /// The port with this name.
+    pub(crate) fn port_by_name(&self, reads: &Reads, name: &str) -> Option<&Arc<PortBinding>> {
+        let uuid = *self.port_named.get(reads, NameId::of(name))?;
+        self.ports.get(reads, uuid).filter(|port| &*port.logical_port == name)
+    }
+
+    /// What this chassis is.
+    pub(crate) fn own(&self, reads: &Reads) -> Own {
+        self.own.get(reads, ()).cloned().unwrap_or_default()
+    }
+
+    /// The tunnel to the chassis with this row, of the kind of `encap` if that is given, else of the best kind.
+    pub(crate) fn tunnel_to(&self, reads: &Reads, chassis: Uuid, encap: Option<Uuid>) -> Option<Tunnel> {
+        let name = self.chassis.get(reads, chassis)?;
+        let tunnels = self.tunnels.get(reads, NameId::of(name))?;
+        let kind = encap.and_then(|uuid| self.encaps.get(reads, uuid)).copied();
+        let wanted = tunnels.iter().find(|tunnel| Some(tunnel.kind) == kind);
+        wanted.or_else(|| tunnels.iter().min_by_key(|tunnel| (tunnel.kind, tunnel.ofport))).copied()
+    }
+
+    /// Where a localnet port of the datapath is attached here, if there is one.
+    pub(crate) fn attached_localnet(&self, reads: &Reads, datapath: Uuid) -> Option<&Arc<PortBinding>> {
+        let localnets = self.localnets_of.get(reads, datapath);
+        let attached = localnets.iter().find(|uuid| self.bindings.get(reads, **uuid).is_some())?;
+        self.ports.get(reads, *attached)
+    }
+}

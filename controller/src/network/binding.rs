@@ -1,0 +1,131 @@
+//! Which logical port has which port of this switch.
+//!
+//! | kind of port | is attached when |
+//! | --- | --- |
+//! | guest (type empty) | an interface of the integration bridge has its name as `iface-id` and a port number, and no other chassis is requested |
+//! | container (`parent_port`) | its parent is attached as a guest and it has a tag; it follows its parent everywhere |
+//! | `localport` | as a guest, on every chassis at once; it belongs to none |
+//! | `localnet` | the patch port to its network's bridge exists |
+//!
+//! Ports of other kinds are attached nowhere here: a `patch` port leads to its peer within the pipeline.
+
+use ovsdb::Uuid;
+use sb_db::tables::PortBinding;
+
+use super::{NameId, Network, Reads};
+
+/// What kind of port a row of `Port_Binding` is, as far as attachment goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// A guest.
+    Guest,
+    /// A container in a guest.
+    Container,
+    /// A port that is on every chassis.
+    Localport,
+    /// The way to a physical network.
+    Localnet,
+    /// A router's or switch's port to its peer.
+    Patch,
+    /// Anything else.
+    Other,
+}
+
+impl PortKind {
+    /// The kind of a row.
+    pub fn of(port: &PortBinding) -> PortKind {
+        match &*port.r#type {
+            "" if port.parent_port.as_ref().is_some_and(|parent| !parent.is_empty()) => PortKind::Container,
+            "" => PortKind::Guest,
+            "localport" => PortKind::Localport,
+            "localnet" => PortKind::Localnet,
+            "patch" => PortKind::Patch,
+            _ => PortKind::Other,
+        }
+    }
+
+    /// Whether the chassis where the port is attached claims it.
+    pub fn is_claimed(self) -> bool {
+        matches!(self, PortKind::Guest | PortKind::Container)
+    }
+
+    /// Whether a port of this kind makes its datapath local where it is attached.
+    pub fn makes_local(self) -> bool {
+        matches!(self, PortKind::Guest | PortKind::Container | PortKind::Localport)
+    }
+
+    /// Whether the port has a connection tracking zone of its own.
+    pub fn has_zone(self) -> bool {
+        matches!(self, PortKind::Guest | PortKind::Container | PortKind::Localport | PortKind::Localnet)
+    }
+}
+
+/// How a port is reached from the switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The port of the switch.
+    pub ofport: u32,
+    /// The VLAN on it.
+    pub tag: Option<u16>,
+    /// The interface's row; `None` for a localnet port.
+    pub interface: Option<Uuid>,
+}
+
+/// An attached logical port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Its datapath.
+    pub datapath: Uuid,
+    /// What it is.
+    pub kind: PortKind,
+    /// Where it is.
+    pub at: Attachment,
+}
+
+impl Network {
+    /// Where a logical port is attached, if it is.
+    pub(super) fn bind(&self, reads: &Reads, port: &PortBinding) -> Option<Binding> {
+        let kind = PortKind::of(port);
+        let at = match kind {
+            PortKind::Guest => {
+                let interface = self.interfaces.get(reads, NameId::of(&port.logical_port))?;
+                self.is_welcome(reads, port).then_some(())?;
+                Attachment { ofport: interface.ofport, tag: None, interface: Some(interface.uuid) }
+            }
+            PortKind::Container => {
+                let parent = self.port_by_name(reads, port.parent_port.as_deref()?)?;
+                if PortKind::of(parent) != PortKind::Guest {
+                    return None;
+                }
+                let at = self.bind(reads, parent)?.at;
+                Attachment { tag: Some(tag_of(port)?), ..at }
+            }
+            PortKind::Localport => {
+                let interface = self.interfaces.get(reads, NameId::of(&port.logical_port))?;
+                Attachment { ofport: interface.ofport, tag: None, interface: Some(interface.uuid) }
+            }
+            PortKind::Localnet => {
+                let ofport = *self.patches.get(reads, NameId::of(&patch_name(&port.logical_port)))?;
+                Attachment { ofport, tag: tag_of(port), interface: None }
+            }
+            PortKind::Patch | PortKind::Other => return None,
+        };
+        Some(Binding { datapath: port.datapath, kind, at })
+    }
+
+    /// Whether nobody has asked for the port to be on another chassis (ovn-nb(5), `requested-chassis`).
+    fn is_welcome(&self, reads: &Reads, port: &PortBinding) -> bool {
+        let Some(requested) = port.options.get("requested-chassis").filter(|names| !names.is_empty()) else { return true };
+        let own = self.own(reads);
+        requested.split(',').map(str::trim).any(|name| name == &*own.name || name == &*own.hostname)
+    }
+}
+
+/// The name of the integration bridge's end of the patch to a localnet port's bridge.
+pub fn patch_name(localnet: &str) -> String {
+    format!("patch-br-int-to-{localnet}")
+}
+
+fn tag_of(port: &PortBinding) -> Option<u16> {
+    port.tag.and_then(|tag| u16::try_from(tag).ok()).filter(|tag| (1..4096).contains(tag))
+}

@@ -1,0 +1,264 @@
+//! Rows in, cells changed.
+
+use std::sync::Arc;
+
+use ovsdb::typed::{Table, TableDefinition};
+use ovsdb::{RowChange, Uuid};
+use rustc_hash::FxHashMap;
+use sb_db::tables::{
+    AddressSet, Chassis, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb, LogicalDpGroup, LogicalFlow,
+    MacBinding, MulticastGroup, PortBinding, PortGroup,
+};
+use smallvec::SmallVec;
+
+use super::binding::PortKind;
+use super::{Changes, Datapath, DhcpCodes, LocalInterface, NameId, Network, Own, Tunnel, Unit};
+use crate::settings::TunnelKind;
+
+/// The ports of the integration bridge that mean something, collected from the local database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalPorts {
+    /// Interfaces by `iface-id`.
+    pub interfaces: FxHashMap<Arc<str>, LocalInterface>,
+    /// Tunnels by the name of the chassis at their other end.
+    pub tunnels: FxHashMap<Arc<str>, SmallVec<[Tunnel; 1]>>,
+    /// Patch ports by name.
+    pub patches: FxHashMap<Arc<str>, u32>,
+}
+
+impl Network {
+    /// What this chassis is.
+    pub fn set_own(&mut self, changes: &mut Changes, own: Own) {
+        self.own.set(changes, (), own);
+        changes.wake(Unit::Constant);
+    }
+
+    /// What this chassis is, changed in part.
+    pub fn change_own(&mut self, changes: &mut Changes, change: impl FnOnce(&mut Own)) {
+        let mut own = self.own.peek(()).cloned().unwrap_or_default();
+        change(&mut own);
+        self.own.set(changes, (), own);
+    }
+
+    /// Replaces what is known of the bridge's ports.
+    pub fn set_local_ports(&mut self, changes: &mut Changes, old: &LocalPorts, new: &LocalPorts) {
+        difference(&old.interfaces, &new.interfaces, |name, value| match value {
+            Some(value) => drop(self.interfaces.set(changes, NameId::of(name), value.clone())),
+            None => drop(self.interfaces.remove(changes, NameId::of(name))),
+        });
+        difference(&old.patches, &new.patches, |name, value| match value {
+            Some(value) => drop(self.patches.set(changes, NameId::of(name), *value)),
+            None => drop(self.patches.remove(changes, NameId::of(name))),
+        });
+        difference(&old.tunnels, &new.tunnels, |name, value| {
+            for tunnel in old.tunnels.get(name).into_iter().flatten() {
+                self.tunnel_ports.remove(changes, tunnel.ofport);
+            }
+            match value {
+                Some(value) => drop(self.tunnels.set(changes, NameId::of(name), value.clone())),
+                None => drop(self.tunnels.remove(changes, NameId::of(name))),
+            }
+        });
+        for tunnel in new.tunnels.values().flatten() {
+            self.tunnel_ports.set(changes, tunnel.ofport, *tunnel);
+            if !old.tunnels.values().flatten().any(|known| known == tunnel) {
+                changes.wake(Unit::Tunnel(tunnel.ofport));
+            }
+        }
+    }
+
+    /// A row of the southbound changed.
+    pub fn apply(&mut self, changes: &mut Changes, change: &RowChange) {
+        let uuid = change.uuid;
+        match change.table {
+            PortBinding::INDEX => self.apply_port(changes, uuid, row(change)),
+            LogicalFlow::INDEX => match row::<LogicalFlow>(change) {
+                Some(flow) => {
+                    self.flows.set(changes, uuid, Arc::new(flow));
+                    changes.wake(Unit::Flow(uuid));
+                }
+                None => drop(self.flows.remove(changes, uuid)),
+            },
+            DatapathBinding::INDEX => self.apply_datapath(changes, uuid, row(change)),
+            LogicalDpGroup::INDEX => self.apply_datapath_group(changes, uuid, row(change)),
+            MulticastGroup::INDEX => self.apply_group(changes, uuid, row(change)),
+            Chassis::INDEX => match row::<Chassis>(change) {
+                Some(chassis) => drop(self.chassis.set(changes, uuid, chassis.name)),
+                None => drop(self.chassis.remove(changes, uuid)),
+            },
+            Encap::INDEX => match row::<Encap>(change).and_then(|encap| TunnelKind::named(&encap.r#type)) {
+                Some(kind) => drop(self.encaps.set(changes, uuid, kind)),
+                None => drop(self.encaps.remove(changes, uuid)),
+            },
+            AddressSet::INDEX => {
+                if let Some(old) = change.old.as_ref().map(|old| AddressSet::COLUMN.name.get(old)) {
+                    self.address_sets.remove(changes, NameId::of(&old));
+                }
+                if let Some(set) = row::<AddressSet>(change) {
+                    self.address_sets.set(changes, NameId::of(&set.name), Arc::new(set));
+                }
+            }
+            PortGroup::INDEX => {
+                if let Some(old) = change.old.as_ref().map(|old| PortGroup::COLUMN.name.get(old)) {
+                    self.port_groups.remove(changes, NameId::of(&old));
+                }
+                if let Some(group) = row::<PortGroup>(change) {
+                    self.port_groups.set(changes, NameId::of(&group.name), Arc::new(group));
+                }
+            }
+            Fdb::INDEX => match row::<Fdb>(change) {
+                Some(fdb) => {
+                    self.fdb.set(changes, uuid, Arc::new(fdb));
+                    changes.wake(Unit::Fdb(uuid));
+                }
+                None => drop(self.fdb.remove(changes, uuid)),
+            },
+            MacBinding::INDEX => match row::<MacBinding>(change) {
+                Some(binding) => {
+                    self.mac_bindings.set(changes, uuid, Arc::new(binding));
+                    changes.wake(Unit::MacBinding(uuid));
+                }
+                None => drop(self.mac_bindings.remove(changes, uuid)),
+            },
+            DhcpOptions::INDEX => {
+                let row = row::<DhcpOptions>(change).map(|o| (o.name, o.code, o.r#type, false));
+                self.apply_dhcp(changes, uuid, row);
+            }
+            Dhcpv6Options::INDEX => {
+                let row = row::<Dhcpv6Options>(change).map(|o| (o.name, o.code, o.r#type, true));
+                self.apply_dhcp(changes, uuid, row);
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_port(&mut self, changes: &mut Changes, uuid: Uuid, port: Option<PortBinding>) {
+        if let Some(old) = self.ports.peek(uuid).cloned() {
+            let renamed = port.as_ref().is_none_or(|new| new.logical_port != old.logical_port);
+            if renamed && self.port_named.peek(NameId::of(&old.logical_port)) == Some(&uuid) {
+                self.port_named.remove(changes, NameId::of(&old.logical_port));
+            }
+            let same_place = |kind| {
+                port.as_ref().is_some_and(|new| new.datapath == old.datapath && PortKind::of(new) == kind)
+            };
+            match PortKind::of(&old) {
+                PortKind::Localnet if !same_place(PortKind::Localnet) => {
+                    self.localnets_of.remove(changes, old.datapath, uuid);
+                }
+                PortKind::Patch if !same_place(PortKind::Patch) => {
+                    if let Some(patches) = self.patches_of.get_mut(&old.datapath) {
+                        patches.remove(&uuid);
+                    }
+                    self.topology_changed = true;
+                }
+                _ => {}
+            }
+        }
+        let Some(port) = port else {
+            self.ports.remove(changes, uuid);
+            return;
+        };
+        self.port_named.set(changes, NameId::of(&port.logical_port), uuid);
+        match PortKind::of(&port) {
+            PortKind::Localnet => drop(self.localnets_of.insert(changes, port.datapath, uuid)),
+            PortKind::Patch => {
+                self.patches_of.entry(port.datapath).or_default().insert(uuid);
+                self.topology_changed = true;
+            }
+            _ => {}
+        }
+        self.ports.set(changes, uuid, Arc::new(port));
+        for unit in [Unit::Binding(uuid), Unit::Port(uuid), Unit::PortSecurity(uuid)] {
+            changes.wake(unit);
+        }
+    }
+
+    fn apply_datapath(&mut self, changes: &mut Changes, uuid: Uuid, row: Option<DatapathBinding>) {
+        let datapath = row.and_then(|row| {
+            let key = u32::try_from(row.tunnel_key).ok()?;
+            let is_router = row.external_ids.contains_key("logical-router");
+            let name = row.external_ids.get("name").cloned().unwrap_or_else(|| uuid.to_string().into());
+            Some(Datapath { key, is_router, name })
+        });
+        let old = match datapath {
+            Some(datapath) => {
+                let old = self.datapaths.peek(uuid).cloned();
+                self.datapath_keyed.set(changes, datapath.key, uuid);
+                let kept = old.filter(|old| old.key != datapath.key);
+                self.datapaths.set(changes, uuid, datapath);
+                kept
+            }
+            None => self.datapaths.remove(changes, uuid),
+        };
+        if let Some(old) = old
+            && self.datapath_keyed.peek(old.key) == Some(&uuid)
+        {
+            self.datapath_keyed.remove(changes, old.key);
+        }
+        self.topology_changed = true;
+    }
+
+    fn apply_datapath_group(&mut self, changes: &mut Changes, uuid: Uuid, row: Option<LogicalDpGroup>) {
+        for member in self.group_members.remove(&uuid).iter().flat_map(|members| members.iter()) {
+            if let Some(groups) = self.groups_of.get_mut(member) {
+                groups.remove(&uuid);
+            }
+        }
+        if let Some(group) = row {
+            for member in &group.datapaths {
+                self.groups_of.entry(*member).or_default().insert(uuid);
+            }
+            self.group_members.insert(uuid, group.datapaths.into());
+        }
+        self.settle_group(uuid, changes);
+    }
+
+    fn apply_group(&mut self, changes: &mut Changes, uuid: Uuid, row: Option<MulticastGroup>) {
+        if let Some(old) = self.groups.peek(uuid) {
+            let key = (old.datapath, NameId::of(&old.name));
+            self.group_named.remove(changes, key);
+        }
+        match row {
+            Some(group) => {
+                self.group_named.set(changes, (group.datapath, NameId::of(&group.name)), uuid);
+                self.groups.set(changes, uuid, Arc::new(group));
+                changes.wake(Unit::Group(uuid));
+            }
+            None => drop(self.groups.remove(changes, uuid)),
+        }
+    }
+
+    fn apply_dhcp(&mut self, changes: &mut Changes, uuid: Uuid, row: Option<(Arc<str>, i64, Arc<str>, bool)>) {
+        let row = row.and_then(|(name, code, kind, v6)| Some((name, u8::try_from(code).ok()?, kind, v6)));
+        match row {
+            Some(row) => drop(self.dhcp_rows.insert(uuid, row)),
+            None => drop(self.dhcp_rows.remove(&uuid)),
+        }
+        let mut codes = DhcpCodes::default();
+        for (name, code, kind, v6) in self.dhcp_rows.values() {
+            let table = if *v6 { &mut codes.v6 } else { &mut codes.v4 };
+            table.insert(name.clone(), (*code, kind.clone()));
+        }
+        self.dhcp.set(changes, (), Arc::new(codes));
+    }
+}
+
+fn row<T: Table + TableDefinition>(change: &RowChange) -> Option<T> {
+    change.new.as_ref().map(|row| T::from_row(change.uuid, row))
+}
+
+/// Calls `visit` for each key whose value differs; `None` for one that is gone.
+fn difference<V: PartialEq>(
+    old: &FxHashMap<Arc<str>, V>,
+    new: &FxHashMap<Arc<str>, V>,
+    mut visit: impl FnMut(&Arc<str>, Option<&V>),
+) {
+    for (key, value) in new {
+        if old.get(key) != Some(value) {
+            visit(key, Some(value));
+        }
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        visit(key, None);
+    }
+}

@@ -1,0 +1,133 @@
+//! Connection tracking zones: a number for each attached port and for each local router's two translations.
+//!
+//! The numbers are remembered in the integration bridge's `external_ids` as `ct-zone-NAME=NUMBER`, so that a restart gives every
+//! port its old zone, and with it its old connections. A number that is given to a new name has its connections flushed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The first zone; 0 is everybody's.
+pub const FIRST_ZONE: u16 = 1;
+/// The last zone.
+pub const LAST_ZONE: u16 = u16::MAX;
+
+const PREFIX: &str = "ct-zone-";
+
+/// The zones by name.
+#[derive(Clone, Debug, Default)]
+pub struct Zones {
+    by_name: BTreeMap<Arc<str>, u16>,
+    by_number: BTreeMap<u16, Arc<str>>,
+    changes: Vec<ZoneChange>,
+}
+
+/// Something that has to be done about a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ZoneChange {
+    /// The zone is somebody else's now: forget its connections.
+    Flush(u16),
+}
+
+impl Zones {
+    /// Takes up the numbers that a bridge remembers. A number given twice stays with the first name.
+    pub fn restore<'a>(&mut self, external_ids: impl IntoIterator<Item = (&'a Arc<str>, &'a Arc<str>)>) {
+        for (key, value) in external_ids {
+            let (Some(name), Ok(number)) = (key.strip_prefix(PREFIX), value.parse()) else { continue };
+            if (FIRST_ZONE..=LAST_ZONE).contains(&number) && !self.by_name.contains_key(name) {
+                self.by_number.entry(number).or_insert_with(|| {
+                    let name: Arc<str> = name.into();
+                    self.by_name.insert(name.clone(), number);
+                    name
+                });
+            }
+        }
+    }
+
+    /// The number of a name.
+    pub fn get(&self, name: &str) -> Option<u16> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The number of a name, which gets one if it has none. `None` when all are taken.
+    pub fn assign(&mut self, name: &str) -> Option<u16> {
+        if let Some(number) = self.get(name) {
+            return Some(number);
+        }
+        let number = self.first_free()?;
+        let name: Arc<str> = name.into();
+        self.by_name.insert(name.clone(), number);
+        self.by_number.insert(number, name);
+        self.changes.push(ZoneChange::Flush(number));
+        Some(number)
+    }
+
+    /// Takes a name's number back.
+    pub fn release(&mut self, name: &str) {
+        if let Some(number) = self.by_name.remove(name) {
+            self.by_number.remove(&number);
+        }
+    }
+
+    /// Names and numbers, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u16)> {
+        self.by_name.iter().map(|(name, number)| (name, *number))
+    }
+
+    /// What the bridge's `external_ids` should say of zones: keys and values.
+    pub fn external_ids(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.iter().map(|(name, number)| (format!("{PREFIX}{name}"), number.to_string()))
+    }
+
+    /// Whether a key of the bridge's `external_ids` is about zones.
+    pub fn is_key(key: &str) -> bool {
+        key.starts_with(PREFIX)
+    }
+
+    /// What has to be done since this was last asked.
+    pub fn take_changes(&mut self) -> Vec<ZoneChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The lowest number that nobody has. The numbers are dense from below, so the gap is found by comparing positions.
+    fn first_free(&self) -> Option<u16> {
+        let mut expected = FIRST_ZONE;
+        for &number in self.by_number.keys() {
+            if number != expected {
+                return Some(expected);
+            }
+            expected = expected.checked_add(1)?;
+        }
+        Some(expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_kept_reused_and_flushed() {
+        let mut zones = Zones::default();
+        let ids: BTreeMap<Arc<str>, Arc<str>> = [("ct-zone-a", "1"), ("ct-zone-b", "3"), ("ct-zone-c", "3"), ("x", "4")]
+            .into_iter()
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect();
+        zones.restore(&ids);
+        assert_eq!((zones.get("a"), zones.get("b"), zones.get("c")), (Some(1), Some(3), None));
+        assert_eq!(zones.take_changes(), []);
+        assert_eq!((zones.assign("b"), zones.assign("c"), zones.assign("d")), (Some(3), Some(2), Some(4)));
+        assert_eq!(zones.take_changes(), [ZoneChange::Flush(2), ZoneChange::Flush(4)]);
+        zones.release("a");
+        assert_eq!(zones.assign("e"), Some(1));
+        assert_eq!(zones.take_changes(), [ZoneChange::Flush(1)]);
+    }
+
+    #[test]
+    fn they_can_run_out() {
+        let mut zones = Zones::default();
+        for n in FIRST_ZONE..=LAST_ZONE {
+            assert_eq!(zones.assign(&n.to_string()), Some(n));
+        }
+        assert_eq!(zones.assign("one too many"), None);
+    }
+}

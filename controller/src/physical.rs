@@ -1,0 +1,82 @@
+//! Between logical ports and the ports of the switch: all flows that do not come from logical flows.
+//!
+//! A packet's way, with the tables of [`crate::layout`]:
+//!
+//! ```text
+//!  port of the switch ──0──▶ ingress 8… ──output──▶ 44 ──other chassis──▶ tunnel
+//!                                                   └──▶ 46 ──▶ 47 ──▶ egress 48… ──output──▶ 64 ──▶ 65 ──▶ port of the switch
+//!  tunnel ──0─────────────────────────────────────────────▶ 46
+//! ```
+
+pub mod constant;
+pub mod learned;
+pub mod multicast;
+pub mod port;
+pub mod port_security;
+pub mod tunnel;
+
+use openflow::{Action, Field, Match, VLAN_PRESENT};
+use ovsdb::Uuid;
+
+use crate::flow::Flow;
+use crate::layout;
+use crate::network::{Fact, NameId, Network, Reads};
+
+/// Where flows of one row go.
+pub(crate) struct Flows<'a> {
+    facts: &'a mut Vec<Fact>,
+    cookie: u64,
+}
+
+impl<'a> Flows<'a> {
+    /// Flows with a row's cookie: the first 32 bits of its identity.
+    pub(crate) fn of(facts: &'a mut Vec<Fact>, uuid: Uuid) -> Self {
+        Flows { facts, cookie: cookie(uuid) }
+    }
+
+    /// Flows of no row.
+    pub(crate) fn of_nothing(facts: &'a mut Vec<Fact>) -> Self {
+        Flows { facts, cookie: 0 }
+    }
+
+    /// A flow.
+    pub(crate) fn add(&mut self, table: u8, priority: u16, matches: Match, actions: Vec<Action>) {
+        self.facts.push(Fact::Flow(Flow::new(table, priority, matches, actions, self.cookie)));
+    }
+}
+
+/// The cookie of what comes from a row.
+pub(crate) fn cookie(uuid: Uuid) -> u64 {
+    u64::from(uuid.as_fields().0)
+}
+
+/// The match of packets on their way to a logical port.
+pub(crate) fn towards(datapath: u32, port: u32) -> Match {
+    Match::new().with(layout::DATAPATH, datapath).with(layout::OUT_PORT, port)
+}
+
+/// The 802.1Q tag as `vlan_vid` has it.
+pub(crate) fn tagged(tag: u16) -> u128 {
+    VLAN_PRESENT | u128::from(tag)
+}
+
+/// Loads a port's connection tracking zone, and on a router those of its translations.
+pub(crate) fn load_zones(network: &Network, reads: &Reads, port: &str, datapath: Uuid, actions: &mut Vec<Action>) {
+    if let Some(zone) = network.zone_of.get(reads, NameId::of(port)) {
+        actions.push(Action::load(layout::PORT_ZONE_BITS, *zone));
+    }
+    let Some(datapath) = network.datapaths.get(reads, datapath).filter(|d| d.is_router) else { return };
+    let names = crate::network::router_zones(&datapath.name);
+    for (register, name) in [layout::DNAT_ZONE, layout::SNAT_ZONE].into_iter().zip(names) {
+        if let Some(zone) = network.zone_of.get(reads, NameId::of(&name)) {
+            actions.push(Action::set(register, *zone));
+        }
+    }
+}
+
+/// Zeroes the registers that belong to one pipeline alone.
+pub(crate) fn clear_scratch(actions: &mut Vec<Action>) {
+    for register in [Field::Xxreg0, Field::Xxreg1, Field::Xreg4] {
+        actions.push(Action::set(register, 0u8));
+    }
+}

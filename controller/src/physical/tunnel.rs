@@ -1,0 +1,87 @@
+//! What is in a packet between chassis. This is the contract with every other chassis, OVN's included.
+//!
+//! | | datapath | output port | input port |
+//! | --- | --- | --- | --- |
+//! | Geneve | VNI | option 0x0102/0x80, bits 0 to 15 | the same option, bits 16 to 30 |
+//! | VXLAN | VNI, bits 0 to 11 | VNI, bits 12 to 23 | not told |
+//!
+//! Over VXLAN, the keys of multicast groups, which have 16 bits and begin at 32768, become 2048 and up.
+
+use openflow::message::TlvMap;
+use openflow::{Action, Field, Match, Port, Subfield};
+
+use super::Flows;
+use crate::layout;
+use crate::network::{Fact, Network, Reads, Tunnel};
+use crate::settings::TunnelKind;
+
+/// OVN's Geneve option, but for the field that it is mapped to.
+pub const GENEVE_OPTION: TlvMap = TlvMap { option_class: 0x0102, option_type: 0x80, option_len: 4, index: 0 };
+
+/// The lowest key of a multicast group.
+const FIRST_MULTICAST: u32 = 32_768;
+/// What stands for it over VXLAN.
+const FIRST_VXLAN_MULTICAST: u32 = 2_048;
+
+/// The flows for packets out of a tunnel.
+pub fn flows(network: &Network, reads: &Reads, tunnel: Tunnel, facts: &mut Vec<Fact>) {
+    let mut out = Flows::of_nothing(facts);
+    let from = || Match::new().with(Field::InPort, tunnel.ofport);
+    match tunnel.kind {
+        TunnelKind::Geneve => {
+            let Some(option) = network.own(reads).geneve_field.and_then(Field::tun_metadata) else { return };
+            let actions = vec![
+                copy((Field::TunId, 0), (layout::DATAPATH, 0), 24),
+                copy((option, 16), (layout::IN_PORT, 0), 15),
+                copy((option, 0), (layout::OUT_PORT, 0), 16),
+                Action::resubmit(layout::LOCAL_OUTPUT),
+            ];
+            out.add(layout::PHYSICAL_TO_LOGICAL, 100, from(), actions);
+        }
+        TunnelKind::Vxlan => {
+            let unicast = vec![
+                copy((Field::TunId, 0), (layout::DATAPATH, 0), 12),
+                copy((Field::TunId, 12), (layout::OUT_PORT, 0), 12),
+                Action::resubmit(layout::LOCAL_OUTPUT),
+            ];
+            out.add(layout::PHYSICAL_TO_LOGICAL, 100, from(), unicast);
+            let group = u128::from(FIRST_VXLAN_MULTICAST) << 12;
+            let multicast = vec![
+                copy((Field::TunId, 0), (layout::DATAPATH, 0), 12),
+                Action::set(layout::OUT_PORT, FIRST_MULTICAST),
+                copy((Field::TunId, 12), (layout::OUT_PORT, 0), 11),
+                Action::resubmit(layout::LOCAL_OUTPUT),
+            ];
+            let matches = from().with_masked(Field::TunId, group, group);
+            out.add(layout::PHYSICAL_TO_LOGICAL, 110, matches, multicast);
+        }
+    }
+}
+
+/// The actions that send a packet through a tunnel. Nothing while the switch has not said which field Geneve's option is.
+pub fn encapsulate(tunnel: Tunnel, geneve_field: Option<u8>, datapath: u32, port: u32) -> Vec<Action> {
+    let output = Action::output(Port(tunnel.ofport));
+    match tunnel.kind {
+        TunnelKind::Geneve => {
+            let Some(option) = geneve_field.and_then(Field::tun_metadata) else { return Vec::new() };
+            vec![
+                Action::set(Field::TunId, datapath),
+                Action::set(option, port),
+                copy((layout::IN_PORT, 0), (option, 16), 15),
+                output,
+            ]
+        }
+        TunnelKind::Vxlan => {
+            let key = match port.checked_sub(FIRST_MULTICAST) {
+                Some(group) => FIRST_VXLAN_MULTICAST + group,
+                None => port,
+            };
+            vec![Action::set(Field::TunId, datapath & 0xfff | (key & 0xfff) << 12), output]
+        }
+    }
+}
+
+fn copy(from: (Field, u16), to: (Field, u16), width: u16) -> Action {
+    let bits = |(field, offset): (Field, u16)| Subfield { field, offset, width };
+    Action::Move { src: bits(from), dst: bits(to) }
+}

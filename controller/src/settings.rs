@@ -1,0 +1,289 @@
+//! What the local switch's database says about this chassis: `external_ids` of its `Open_vSwitch` row, under the keys of
+//! ovn-controller(8).
+//!
+//! A key may also be written for one chassis of several on the same switch: `KEY-CHASSIS` counts more than `KEY`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::vswitch::OpenVSwitch;
+
+/// How packets travel between chassis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TunnelKind {
+    /// Geneve; preferred.
+    Geneve,
+    /// VXLAN, with shorter keys.
+    Vxlan,
+}
+
+impl TunnelKind {
+    /// The name in both databases.
+    pub fn name(self) -> &'static str {
+        match self {
+            TunnelKind::Geneve => "geneve",
+            TunnelKind::Vxlan => "vxlan",
+        }
+    }
+
+    /// The kind with a name.
+    pub fn named(name: &str) -> Option<Self> {
+        [TunnelKind::Geneve, TunnelKind::Vxlan].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The settings, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The chassis' name.
+    pub system_id: Arc<str>,
+    /// The southbound's remotes, as written.
+    pub remote: Option<Arc<str>>,
+    /// The local ends of tunnels, in the order of preference.
+    pub encaps: Vec<(TunnelKind, IpAddr)>,
+    /// Whether the outer UDP checksum is set.
+    pub encap_csum: bool,
+    /// The integration bridge.
+    pub bridge: Arc<str>,
+    /// The integration bridge's datapath, if it is said.
+    pub datapath_type: Option<Arc<str>>,
+    /// The bridge of each physical network.
+    pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
+    /// Take the whole southbound, not what is local.
+    pub monitor_all: bool,
+    /// Silence after which the switch is probed.
+    pub openflow_probe: Option<Duration>,
+    /// Name and options shown to others in `Chassis`.
+    pub shown: Shown,
+}
+
+/// What the `Chassis` row shows of the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// `hostname`
+    pub hostname: Arc<str>,
+    /// `transport_zones`
+    pub transport_zones: Vec<Arc<str>>,
+    /// `other_config`
+    pub other_config: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// A setting that makes no sense, for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Open_vSwitch external_ids:{key}={value}: {why}")]
+pub struct BadSetting {
+    /// The key.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What is wrong, and what would be right.
+    pub why: String,
+}
+
+const DEFAULT_BRIDGE: &str = "br-int";
+/// What this controller can do, for northd to use.
+const ABILITIES: &[&str] =
+    &["port-up-notif", "ct-no-masked-label", "ovn-ct-lb-related", "mac-binding-timestamp", "ls-dpg-column"];
+
+impl Settings {
+    /// Reads the settings. `None` while there is no `system-id`: nothing can be done without a name. `hostname` is that of
+    /// the host, used unless the database has one; `datapath_type` that of the bridge, for others to see.
+    pub fn read(row: &OpenVSwitch, hostname: &str, datapath_type: &str) -> (Option<Settings>, Vec<BadSetting>) {
+        let mut bad = Vec::new();
+        let Some(system_id) = row.external_ids.get("system-id").filter(|id| !id.is_empty()).cloned() else {
+            return (None, bad);
+        };
+        let keys = Keys { row, system_id: &system_id };
+        let bridge_mappings = keys.mappings(&mut bad);
+        let settings = Settings {
+            remote: keys.get("ovn-remote").cloned(),
+            encaps: keys.encaps(&mut bad),
+            encap_csum: keys.flag("ovn-encap-csum", true),
+            bridge: keys.get("ovn-bridge").cloned().unwrap_or_else(|| DEFAULT_BRIDGE.into()),
+            datapath_type: keys.get("ovn-bridge-datapath-type").cloned(),
+            bridge_mappings,
+            monitor_all: keys.flag("ovn-monitor-all", false),
+            openflow_probe: keys.seconds("ovn-openflow-probe-interval", &mut bad),
+            shown: Shown {
+                hostname: keys.get("hostname").cloned().unwrap_or_else(|| hostname.into()),
+                transport_zones: keys
+                    .get("ovn-transport-zones")
+                    .map(|zones| words(zones).map(Arc::from).collect())
+                    .unwrap_or_default(),
+                other_config: keys.other_config(datapath_type),
+            },
+            system_id: system_id.clone(),
+        };
+        (Some(settings), bad)
+    }
+}
+
+struct Keys<'a> {
+    row: &'a OpenVSwitch,
+    system_id: &'a str,
+}
+
+impl Keys<'_> {
+    fn get(&self, key: &str) -> Option<&Arc<str>> {
+        let ids = &self.row.external_ids;
+        ids.get(format!("{key}-{}", self.system_id).as_str()).or_else(|| ids.get(key)).filter(|v| !v.is_empty())
+    }
+
+    fn flag(&self, key: &str, default: bool) -> bool {
+        self.get(key).map_or(default, |v| &**v == "true")
+    }
+
+    fn seconds(&self, key: &'static str, bad: &mut Vec<BadSetting>) -> Option<Duration> {
+        let value = self.get(key)?;
+        match value.parse() {
+            Ok(0) => None,
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => {
+                bad.push(BadSetting {
+                    key,
+                    value: value.to_string(),
+                    why: "a number of seconds is expected".to_owned(),
+                });
+                None
+            }
+        }
+    }
+
+    fn encaps(&self, bad: &mut Vec<BadSetting>) -> Vec<(TunnelKind, IpAddr)> {
+        let (Some(kinds), Some(ips)) = (self.get("ovn-encap-type"), self.get("ovn-encap-ip")) else { return Vec::new() };
+        let mut parsed_kinds = Vec::new();
+        for word in words(kinds) {
+            match TunnelKind::named(word) {
+                Some(kind) => parsed_kinds.push(kind),
+                None => bad.push(BadSetting {
+                    key: "ovn-encap-type",
+                    value: word.to_owned(),
+                    why: "known are geneve and vxlan".to_owned(),
+                }),
+            }
+        }
+        let mut parsed_ips: Vec<IpAddr> = Vec::new();
+        for word in words(ips) {
+            match word.parse() {
+                Ok(ip) => parsed_ips.push(ip),
+                Err(_) => bad.push(BadSetting {
+                    key: "ovn-encap-ip",
+                    value: word.to_owned(),
+                    why: "an IP address is expected".to_owned(),
+                }),
+            }
+        }
+        parsed_kinds.sort_unstable();
+        parsed_kinds.dedup();
+        let ips = &parsed_ips;
+        parsed_kinds.into_iter().flat_map(|kind| ips.iter().map(move |ip| (kind, *ip))).collect()
+    }
+
+    fn mappings(&self, bad: &mut Vec<BadSetting>) -> BTreeMap<Arc<str>, Arc<str>> {
+        let mut mappings = BTreeMap::new();
+        for word in self.get("ovn-bridge-mappings").map(|m| words(m)).into_iter().flatten() {
+            match word.split_once(':') {
+                Some((network, bridge)) if !network.is_empty() && !bridge.is_empty() => {
+                    mappings.insert(network.into(), bridge.into());
+                }
+                _ => bad.push(BadSetting {
+                    key: "ovn-bridge-mappings",
+                    value: word.to_owned(),
+                    why: "NETWORK:BRIDGE is expected".to_owned(),
+                }),
+            }
+        }
+        mappings
+    }
+
+    fn other_config(&self, datapath_type: &str) -> BTreeMap<Arc<str>, Arc<str>> {
+        let copied = ["ovn-bridge-mappings", "ovn-chassis-mac-mappings", "ovn-cms-options"];
+        let mut config: BTreeMap<Arc<str>, Arc<str>> = copied
+            .into_iter()
+            .map(|key| (key.into(), self.get(key).cloned().unwrap_or_default()))
+            .collect();
+        config.insert("ovn-monitor-all".into(), self.flag("ovn-monitor-all", false).to_string().into());
+        config.insert("is-interconn".into(), self.flag("ovn-is-interconn", false).to_string().into());
+        config.insert("datapath-type".into(), datapath_type.into());
+        config.insert("iface-types".into(), self.row.iface_types.join(",").into());
+        config.extend(ABILITIES.iter().map(|&ability| (Arc::from(ability), Arc::from("true"))));
+        config
+    }
+}
+
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(ids: &[(&str, &str)]) -> OpenVSwitch {
+        OpenVSwitch {
+            external_ids: ids.iter().map(|&(k, v)| (k.into(), v.into())).collect(),
+            ..OpenVSwitch::default()
+        }
+    }
+
+    #[test]
+    fn without_a_name_there_are_no_settings() {
+        assert_eq!(Settings::read(&row(&[("ovn-remote", "unix:x")]), "h", ""), (None, vec![]));
+    }
+
+    #[test]
+    fn all_keys_are_read_and_those_for_one_chassis_count_more() {
+        let (settings, bad) = Settings::read(
+            &row(&[
+                ("system-id", "c1"),
+                ("ovn-remote", "tcp:10.0.0.1:6642"),
+                ("ovn-encap-type", "vxlan, geneve"),
+                ("ovn-encap-ip", "10.0.0.2"),
+                ("ovn-encap-ip-c1", "10.0.0.3"),
+                ("ovn-bridge-mappings", "phys:br-ex,other:br-o"),
+                ("ovn-encap-csum", "false"),
+                ("ovn-openflow-probe-interval", "7"),
+            ]),
+            "host",
+            "netdev",
+        );
+        let settings = settings.expect("named");
+        assert_eq!(bad, []);
+        let ip: IpAddr = "10.0.0.3".parse().expect("an address");
+        assert_eq!(settings.encaps, [(TunnelKind::Geneve, ip), (TunnelKind::Vxlan, ip)]);
+        assert_eq!(settings.bridge_mappings["phys"], "br-ex".into());
+        assert_eq!((settings.encap_csum, settings.monitor_all), (false, false));
+        assert_eq!(settings.openflow_probe, Some(Duration::from_secs(7)));
+        assert_eq!((&*settings.bridge, &*settings.shown.hostname), ("br-int", "host"));
+        assert_eq!(settings.shown.other_config["datapath-type"], "netdev".into());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named_and_the_rest_is_used() {
+        let (settings, bad) = Settings::read(
+            &row(&[
+                ("system-id", "c1"),
+                ("ovn-encap-type", "stt,geneve"),
+                ("ovn-encap-ip", "here,10.0.0.2"),
+                ("ovn-bridge-mappings", "phys,a:b"),
+                ("ovn-openflow-probe-interval", "often"),
+            ]),
+            "h",
+            "",
+        );
+        let settings = settings.expect("named");
+        assert_eq!((settings.encaps.len(), settings.bridge_mappings.len()), (1, 1));
+        let said: Vec<String> = bad.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "Open_vSwitch external_ids:ovn-bridge-mappings=phys: NETWORK:BRIDGE is expected",
+                "Open_vSwitch external_ids:ovn-encap-type=stt: known are geneve and vxlan",
+                "Open_vSwitch external_ids:ovn-encap-ip=here: an IP address is expected",
+                "Open_vSwitch external_ids:ovn-openflow-probe-interval=often: a number of seconds is expected",
+            ]
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! `Interface`: what a port of a bridge is made of.
+
+ovsdb::table! {
+    /// An interface.
+    pub struct Interface = "Interface" {
+        root: false,
+        indexes: [(name)],
+        columns {
+            /// Its name.
+            name: string,
+            /// Its kind: empty, `internal`, `patch`, `geneve`, `vxlan`, …
+            r#type: string,
+            /// Settings that depend on the kind.
+            options: map(string => string),
+            /// `iface-id` names the logical port that is behind it; `ovn-installed` says that its flows are in place.
+            external_ids: map(string => string),
+            /// Its number on the bridge; unset until the switch has made it, -1 when that failed.
+            ofport: optional(integer),
+        }
+    }
+}
