@@ -32,6 +32,7 @@ use crate::settings::TunnelKind;
 pub use binding::{Attachment, Binding, PortKind};
 pub use input::LocalPorts;
 pub use program::{Changes, Engine, Fact, Key, Reads};
+pub(crate) use locality::router_zones;
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
 
 /// A name as a number: the engine's cells must be small. Names are compared where it matters.

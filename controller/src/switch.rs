@@ -1,0 +1,230 @@
+//! The OpenFlow connection to the integration bridge.
+//!
+//! ```text
+//!  Greeting ──up──▶ Mapping ──Geneve's option has a field──▶ Reading ──all flows are read──▶ Ready
+//! ```
+//!
+//! Nothing is changed before everything is read. After that, changes go in bundles, each with a barrier behind it, and
+//! [`Switch::confirmed`] says how far the switch has come.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openflow::message::{
+    AsyncConfig, BundleAdd, BundleControl, BundleKind, BundleOp, FlowDesc, FlowMod, FlowRequest, MultipartReply,
+    MultipartRequest, PacketIn, SwitchConfig, TlvMap, TlvTableCommand,
+};
+use openflow::{DecodeError, ErrorMessage, Incoming, Match, Message, Session, SessionError};
+
+use crate::flow::FlowKey;
+use crate::physical::tunnel::GENEVE_OPTION;
+
+/// What tells our requests apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    /// The question how options are mapped.
+    Mapping,
+    /// The wish to map one.
+    Map,
+    /// The question for all flows.
+    Flows,
+    /// A flow in a bundle.
+    Flow(Arc<FlowKey>),
+    /// Opening or committing a bundle.
+    Bundle,
+    /// The barrier with this number.
+    Barrier(u64),
+}
+
+/// Something that the switch said.
+#[derive(Debug)]
+pub enum Notice {
+    /// Geneve's option is this `tun_metadata` field.
+    GeneveField(u8),
+    /// These are all flows; and so many more are of others' making, with parts that are not known here.
+    Read(Vec<FlowDesc>, Vec<DecodeError>),
+    /// It does not take this flow.
+    Refused(Arc<FlowKey>, ErrorMessage),
+    /// It did not take a whole bundle. The flows are being read again.
+    BundleFailed(ErrorMessage),
+    /// It is through with all changes up to this number.
+    Confirmed(u64),
+    /// A packet for us.
+    Packet(Box<PacketIn>),
+    /// An error about something else.
+    Error(ErrorMessage),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Mapping,
+    Reading,
+    Ready,
+}
+
+/// The connection, from its start to its end.
+#[derive(Debug)]
+pub struct Switch {
+    session: Session<Token>,
+    phase: Phase,
+    read: Vec<FlowDesc>,
+    unreadable: Vec<DecodeError>,
+    next_bundle: u32,
+    sent: u64,
+    confirmed: u64,
+}
+
+/// `NXT_PACKET_IN2`, the format of packet-ins that has userdata.
+const PACKET_IN2: u32 = 2;
+/// How many fields for tunnel options are used here.
+const OPTION_FIELDS: u16 = 8;
+
+impl Switch {
+    /// A connection that has just been made. Numbers of barriers go on from `sent`, so that none is used twice.
+    pub fn new(now: Instant, probe: Option<Duration>, sent: u64) -> Self {
+        Switch {
+            session: Session::new(now, probe),
+            phase: Phase::Greeting,
+            read: Vec::new(),
+            unreadable: Vec::new(),
+            next_bundle: 1,
+            sent,
+            confirmed: sent,
+        }
+    }
+
+    /// Takes bytes from the switch.
+    pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> Result<Vec<Notice>, SessionError> {
+        let mut notices = Vec::new();
+        for incoming in self.session.receive(now, bytes)? {
+            match incoming {
+                Incoming::Up => self.greet(),
+                Incoming::Answer { token, message, last } => self.answer(token, message, last, &mut notices),
+                Incoming::Message { message: Message::PacketIn(packet), .. } => {
+                    notices.push(Notice::Packet(Box::new(packet)));
+                }
+                Incoming::Message { message: Message::Error(error), .. } => notices.push(Notice::Error(error)),
+                Incoming::Message { .. } => {}
+            }
+        }
+        Ok(notices)
+    }
+
+    /// Probes a silent switch. To be called at [`Switch::deadline`].
+    pub fn tick(&mut self, now: Instant) -> Result<(), SessionError> {
+        self.session.tick(now)
+    }
+
+    /// When [`Switch::tick`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.session.deadline()
+    }
+
+    /// What is to be written.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.session.take_output()
+    }
+
+    /// Whether all flows were read and changes may be made.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Makes changes, all at once, and asks for a confirmation. Returns its number.
+    pub fn change(&mut self, mods: Vec<(Arc<FlowKey>, FlowMod)>) -> u64 {
+        if !mods.is_empty() {
+            let (id, kind) = (self.next_bundle, BundleKind::ATOMIC_ORDERED);
+            self.next_bundle = self.next_bundle.wrapping_add(1);
+            let control = |op| Message::BundleControl(BundleControl { id, op, reply: false, kind });
+            self.session.request(&control(BundleOp::Open), Token::Bundle);
+            for (key, flow_mod) in mods {
+                let add = BundleAdd { id, kind, message: Box::new(Message::FlowMod(flow_mod)) };
+                self.session.request(&Message::BundleAdd(add), Token::Flow(key));
+            }
+            self.session.request(&control(BundleOp::Commit), Token::Bundle);
+        }
+        self.sent += 1;
+        self.session.request(&Message::BarrierRequest, Token::Barrier(self.sent));
+        self.sent
+    }
+
+    /// Sends something that has no answer.
+    pub fn send(&mut self, message: &Message) {
+        self.session.send(message);
+    }
+
+    /// The number of the last confirmation that was asked for.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The number of the last confirmation that came.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    fn greet(&mut self) {
+        self.session.send(&Message::SetPacketInFormat(PACKET_IN2));
+        // Packet-ins for actions, and nothing about ports and flows, which the database tells.
+        self.session.send(&Message::SetConfig(SwitchConfig { flags: 0, miss_send_len: u16::MAX }));
+        let wanted = AsyncConfig { packet_in: Some(u32::MAX >> 26), port_status: Some(0), flow_removed: Some(0) };
+        self.session.send(&Message::SetAsync(wanted));
+        self.ask_mapping();
+    }
+
+    fn ask_mapping(&mut self) {
+        self.phase = Phase::Mapping;
+        self.session.request(&Message::TlvTableRequest, Token::Mapping);
+    }
+
+    fn read(&mut self) {
+        self.phase = Phase::Reading;
+        self.read.clear();
+        self.unreadable.clear();
+        let request = FlowRequest { table: None, matches: Match::new() };
+        self.session.request(&Message::MultipartRequest(MultipartRequest::Flows(Box::new(request))), Token::Flows);
+    }
+
+    fn answer(&mut self, token: Token, message: Message, last: bool, notices: &mut Vec<Notice>) {
+        match (token, message) {
+            (Token::Mapping, Message::TlvTableReply(table)) => {
+                let ours = |map: &&TlvMap| TlvMap { index: 0, ..**map } == GENEVE_OPTION;
+                if let Some(map) = table.maps.iter().find(ours) {
+                    notices.push(Notice::GeneveField(u8::try_from(map.index).unwrap_or(u8::MAX)));
+                    self.read();
+                } else if let Some(index) = (0..OPTION_FIELDS).find(|i| table.maps.iter().all(|m| m.index != *i)) {
+                    let map = TlvMap { index, ..GENEVE_OPTION };
+                    self.session.request(&Message::TlvTableMod(TlvTableCommand::Add(vec![map])), Token::Map);
+                    self.ask_mapping();
+                } else {
+                    self.read();
+                }
+            }
+            (Token::Mapping, Message::Error(error)) => {
+                notices.push(Notice::Error(error));
+                self.read();
+            }
+            (Token::Flows, Message::MultipartReply(MultipartReply::Flows { flows, unreadable, .. })) => {
+                self.read.extend(flows);
+                self.unreadable.extend(unreadable);
+                if last {
+                    self.phase = Phase::Ready;
+                    let (read, unreadable) = (std::mem::take(&mut self.read), std::mem::take(&mut self.unreadable));
+                    notices.push(Notice::Read(read, unreadable));
+                }
+            }
+            (Token::Flow(key), Message::Error(error)) => notices.push(Notice::Refused(key, error)),
+            (Token::Bundle, Message::Error(error)) => {
+                notices.push(Notice::BundleFailed(error));
+                self.read();
+            }
+            (Token::Barrier(number), Message::BarrierReply) => {
+                self.confirmed = number;
+                notices.push(Notice::Confirmed(number));
+            }
+            (_, Message::Error(error)) => notices.push(Notice::Error(error)),
+            _ => {}
+        }
+    }
+}
