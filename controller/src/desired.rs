@@ -12,8 +12,8 @@
 
 use std::sync::Arc;
 
-use openflow::message::{FlowCommand, FlowDesc, FlowMod};
 use openflow::Action;
+use openflow::message::{FlowCommand, FlowDesc, FlowMod};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
@@ -47,19 +47,26 @@ impl Desired {
         let entry = held.or_insert_with(|| (flow.clone(), 0));
         entry.1 += 1;
         if entry.1 == 1 {
-            self.by_key.entry(flow.key.clone()).or_default().push(flow.digest);
+            self.by_key
+                .entry(flow.key.clone())
+                .or_default()
+                .push(flow.digest);
             self.dirty.insert(flow.key);
         }
     }
 
     /// Somebody who wanted a flow does no longer.
     pub fn remove(&mut self, digest: Digest) {
-        let Some(entry) = self.wanted.get_mut(&digest) else { return };
+        let Some(entry) = self.wanted.get_mut(&digest) else {
+            return;
+        };
         entry.1 -= 1;
         if entry.1 > 0 {
             return;
         }
-        let Some((flow, _)) = self.wanted.remove(&digest) else { return };
+        let Some((flow, _)) = self.wanted.remove(&digest) else {
+            return;
+        };
         if let Some(digests) = self.by_key.get_mut(&flow.key) {
             digests.retain(|d| *d != digest);
             if digests.is_empty() {
@@ -74,10 +81,18 @@ impl Desired {
     pub fn set_installed(&mut self, flows: impl IntoIterator<Item = FlowDesc>) {
         self.forget_installed();
         for flow in flows {
-            let key = Arc::new(FlowKey { table: flow.table, priority: flow.priority, matches: flow.matches });
+            let key = Arc::new(FlowKey {
+                table: flow.table,
+                priority: flow.priority,
+                matches: flow.matches,
+            });
             // A flow with a timeout is not one that we would install: it is replaced.
             let ours = flow.idle_timeout == 0 && flow.hard_timeout == 0;
-            let digest = if ours { effect(&flow.actions, flow.cookie) } else { Digest(0) };
+            let digest = if ours {
+                effect(&flow.actions, flow.cookie)
+            } else {
+                Digest(0)
+            };
             self.dirty.insert(key.clone());
             self.installed.insert(key, digest);
         }
@@ -91,11 +106,22 @@ impl Desired {
         self.refused.clear();
     }
 
+    /// Takes over what another knows of the switch.
+    pub fn adopt_installed(&mut self, other: &mut Desired) {
+        self.installed = std::mem::take(&mut other.installed);
+        self.refused = std::mem::take(&mut other.refused);
+        self.dirty.extend(self.installed.keys().cloned());
+        self.dirty.extend(self.by_key.keys().cloned());
+    }
+
     /// The switch refused the flow with this key as it is wanted now. Returns its cookie.
     pub fn refuse(&mut self, key: &FlowKey) -> Option<u64> {
         let digests = self.by_key.get(key)?;
         self.refused.extend(digests.iter().copied());
-        let cookie = digests.first().and_then(|d| self.wanted.get(d)).map(|(flow, _)| flow.cookie);
+        let cookie = digests
+            .first()
+            .and_then(|d| self.wanted.get(d))
+            .map(|(flow, _)| flow.cookie);
         self.installed.remove(key);
         cookie
     }
@@ -116,13 +142,20 @@ impl Desired {
                     if self.installed.get(&key) != Some(&digest) {
                         self.installed.insert(key.clone(), digest);
                         let actions = winner.actions.to_vec();
-                        let add = FlowMod::add(key.table, key.priority, key.matches.clone(), actions, winner.cookie);
+                        let add = FlowMod::add(
+                            key.table,
+                            key.priority,
+                            key.matches.clone(),
+                            actions,
+                            winner.cookie,
+                        );
                         mods.push((key, add));
                     }
                 }
                 None => {
                     if self.installed.remove(&key).is_some() {
-                        let delete = FlowMod::delete_strict(key.table, key.priority, key.matches.clone());
+                        let delete =
+                            FlowMod::delete_strict(key.table, key.priority, key.matches.clone());
                         mods.push((key, delete));
                     }
                 }
@@ -150,33 +183,51 @@ impl Desired {
 
     /// Every wanted flow's digest with its number of holders, for comparison with a computation from scratch.
     pub fn contents(&self) -> impl Iterator<Item = (Digest, u32)> + '_ {
-        self.wanted.iter().map(|(digest, (_, count))| (*digest, *count))
+        self.wanted
+            .iter()
+            .map(|(digest, (_, count))| (*digest, *count))
     }
 
     fn winner(&self, key: &FlowKey) -> Option<Winner> {
         let flows = || {
             let digests = self.by_key.get(key).into_iter().flatten();
-            digests.filter(|d| !self.refused.contains(d)).filter_map(|d| self.wanted.get(d)).map(|(flow, _)| flow)
+            digests
+                .filter(|d| !self.refused.contains(d))
+                .filter_map(|d| self.wanted.get(d))
+                .map(|(flow, _)| flow)
         };
         let mut clauses: Vec<Action> = Vec::new();
         for flow in flows().filter(|flow| is_conjunctive(flow)) {
             clauses.extend(flow.actions.iter().cloned());
         }
         // A flow with actions of its own is complete by itself, and decides over the same match in pieces.
-        if let Some(flow) = flows().filter(|flow| !is_conjunctive(flow)).min_by_key(|flow| flow.digest) {
-            return Some(Winner { actions: flow.actions.clone(), cookie: flow.cookie });
+        if let Some(flow) = flows()
+            .filter(|flow| !is_conjunctive(flow))
+            .min_by_key(|flow| flow.digest)
+        {
+            return Some(Winner {
+                actions: flow.actions.clone(),
+                cookie: flow.cookie,
+            });
         }
         if clauses.is_empty() {
             return None;
         }
         clauses.sort();
         clauses.dedup();
-        Some(Winner { actions: clauses.into(), cookie: 0 })
+        Some(Winner {
+            actions: clauses.into(),
+            cookie: 0,
+        })
     }
 }
 
 fn is_conjunctive(flow: &Flow) -> bool {
-    !flow.actions.is_empty() && flow.actions.iter().all(|a| matches!(a, Action::Conjunction { .. }))
+    !flow.actions.is_empty()
+        && flow
+            .actions
+            .iter()
+            .all(|a| matches!(a, Action::Conjunction { .. }))
 }
 
 #[cfg(test)]
@@ -204,7 +255,11 @@ mod tests {
     }
 
     fn commands(desired: &mut Desired) -> Vec<(FlowCommand, Vec<Action>)> {
-        desired.changes().into_iter().map(|(_, m)| (m.command, m.actions)).collect()
+        desired
+            .changes()
+            .into_iter()
+            .map(|(_, m)| (m.command, m.actions))
+            .collect()
     }
 
     #[test]
@@ -213,11 +268,17 @@ mod tests {
         let f = flow(1, vec![Action::resubmit(9)]);
         desired.add(f.clone());
         desired.add(f.clone());
-        assert_eq!(commands(&mut desired), [(FlowCommand::Add, f.actions.to_vec())]);
+        assert_eq!(
+            commands(&mut desired),
+            [(FlowCommand::Add, f.actions.to_vec())]
+        );
         desired.remove(f.digest);
         assert_eq!(commands(&mut desired), []);
         desired.remove(f.digest);
-        assert_eq!(commands(&mut desired), [(FlowCommand::DeleteStrict, vec![])]);
+        assert_eq!(
+            commands(&mut desired),
+            [(FlowCommand::DeleteStrict, vec![])]
+        );
         desired.add(f.clone());
         desired.remove(f.digest);
         assert_eq!(commands(&mut desired), []);
@@ -225,8 +286,11 @@ mod tests {
 
     #[test]
     fn a_restart_changes_what_differs_and_nothing_else() {
-        let (same, other, extra) =
-            (flow(1, vec![Action::resubmit(9)]), flow(2, vec![Action::CtClear]), flow(3, vec![]));
+        let (same, other, extra) = (
+            flow(1, vec![Action::resubmit(9)]),
+            flow(2, vec![Action::CtClear]),
+            flow(3, vec![]),
+        );
         let mut desired = Desired::default();
         desired.add(same.clone());
         desired.add(other.clone());
@@ -235,7 +299,10 @@ mod tests {
         desired.set_installed([desc(&same), changed, desc(&extra)]);
         assert_eq!(
             commands(&mut desired),
-            [(FlowCommand::Add, vec![Action::CtClear]), (FlowCommand::DeleteStrict, vec![])]
+            [
+                (FlowCommand::Add, vec![Action::CtClear]),
+                (FlowCommand::DeleteStrict, vec![])
+            ]
         );
         desired.set_installed([desc(&same), desc(&other)]);
         assert_eq!(commands(&mut desired), []);
@@ -243,8 +310,20 @@ mod tests {
 
     #[test]
     fn clauses_are_merged_and_conflicts_decided_whatever_the_order() {
-        let clause = |id| flow(1, vec![Action::Conjunction { id, clause: 0, n_clauses: 2 }]);
-        let whole = [flow(2, vec![Action::CtClear]), flow(2, vec![Action::resubmit(9)])];
+        let clause = |id| {
+            flow(
+                1,
+                vec![Action::Conjunction {
+                    id,
+                    clause: 0,
+                    n_clauses: 2,
+                }],
+            )
+        };
+        let whole = [
+            flow(2, vec![Action::CtClear]),
+            flow(2, vec![Action::resubmit(9)]),
+        ];
         let run = |order: [usize; 4]| {
             let all = [clause(1), clause(2), whole[0].clone(), whole[1].clone()];
             let mut desired = Desired::default();

@@ -36,10 +36,25 @@ pub struct Digest(pub u128);
 
 impl Flow {
     /// A flow.
-    pub fn new(table: u8, priority: u16, matches: Match, actions: Vec<Action>, cookie: u64) -> Self {
-        let key = FlowKey { table, priority, matches };
+    pub fn new(
+        table: u8,
+        priority: u16,
+        matches: Match,
+        actions: Vec<Action>,
+        cookie: u64,
+    ) -> Self {
+        let key = FlowKey {
+            table,
+            priority,
+            matches,
+        };
         let digest = digest(&(&key, &actions, cookie));
-        Flow { key: Arc::new(key), actions: actions.into(), cookie, digest }
+        Flow {
+            key: Arc::new(key),
+            actions: actions.into(),
+            cookie,
+            digest,
+        }
     }
 
     /// The digest of what can change while the key stays.

@@ -73,7 +73,11 @@ pub const IN_PORT: Field = Field::Reg14;
 pub const OUT_PORT: Field = Field::Reg15;
 
 /// The lower half of [`PORT_ZONE`].
-pub const PORT_ZONE_BITS: Subfield = Subfield { field: PORT_ZONE, offset: 0, width: 16 };
+pub const PORT_ZONE_BITS: Subfield = Subfield {
+    field: PORT_ZONE,
+    offset: 0,
+    width: 16,
+};
 
 /// Bits of [`FLAGS`].
 pub mod flag {

@@ -20,12 +20,18 @@
 //! | [`pinctrl`] | packets that flows send to the agent |
 #![forbid(unsafe_code)]
 
+pub mod core;
 pub mod desired;
+pub mod error;
 pub mod flow;
 pub mod layout;
+pub mod local;
 pub mod logical;
 pub mod network;
 pub mod physical;
 pub mod pinctrl;
 pub mod settings;
+pub mod south;
+mod status;
+pub mod switch;
 pub mod vswitch;

@@ -15,6 +15,7 @@ use crate::network::{LocalInterface, LocalPorts, Tunnel};
 use crate::settings::{BadSetting, Settings, TunnelKind};
 use crate::vswitch::{self, Bridge, Interface, OpenVSwitch, Port, Ssl};
 
+pub use patches::WantedPatch;
 pub use reconcile::Wanted;
 pub use tunnels::RemoteEncap;
 
@@ -35,7 +36,7 @@ impl Local {
     /// Before anything was read.
     pub fn new(hostname: String) -> Self {
         Local {
-            tables: Tables::new(vswitch::schema().clone()),
+            tables: Tables::new(vswitch::schema()),
             hostname,
             settings: None,
             ports: LocalPorts::default(),
@@ -66,7 +67,9 @@ impl Local {
     }
 
     fn bridge_named(&self, name: &str) -> Option<Bridge> {
-        self.tables.iter_as::<Bridge>().find(|bridge| &*bridge.name == name)
+        self.tables
+            .iter_as::<Bridge>()
+            .find(|bridge| &*bridge.name == name)
     }
 
     fn refresh_settings(&mut self) {
@@ -76,9 +79,14 @@ impl Local {
         };
         // The bridge's name is itself a setting, so its datapath takes a second reading.
         let (first, _) = Settings::read(&row, &self.hostname, "");
-        let datapath = first.and_then(|s| self.bridge_named(&s.bridge)).map_or_else(Arc::default, |b| b.datapath_type);
+        let datapath = first
+            .and_then(|s| self.bridge_named(&s.bridge))
+            .map_or_else(Arc::default, |b| b.datapath_type);
         let (settings, bad) = Settings::read(&row, &self.hostname, &datapath);
-        for problem in bad.iter().filter(|problem| !self.complaints.contains(problem)) {
+        for problem in bad
+            .iter()
+            .filter(|problem| !self.complaints.contains(problem))
+        {
             tracing::warn!("{problem}");
         }
         self.complaints = bad;
@@ -87,7 +95,11 @@ impl Local {
 
     /// The bridge's ports, each with its interfaces.
     fn bridge_ports(&self, bridge: &Bridge) -> impl Iterator<Item = (Port, Interface)> + '_ {
-        let ports = bridge.ports.clone().into_iter().filter_map(|uuid| self.tables.get_as::<Port>(uuid));
+        let ports = bridge
+            .ports
+            .clone()
+            .into_iter()
+            .filter_map(|uuid| self.tables.get_as::<Port>(uuid));
         ports.flat_map(|port| {
             let interfaces = port.interfaces.clone();
             interfaces
@@ -99,31 +111,55 @@ impl Local {
 
     fn read_ports(&self) -> LocalPorts {
         let mut ports = LocalPorts::default();
-        let Some(bridge) = self.bridge() else { return ports };
+        let Some(bridge) = self.bridge() else {
+            return ports;
+        };
         for (port, interface) in self.bridge_ports(&bridge) {
-            let Some(ofport) = interface.ofport.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0) else { continue };
+            let Some(ofport) = interface
+                .ofport
+                .and_then(|n| u32::try_from(n).ok())
+                .filter(|n| *n > 0)
+            else {
+                continue;
+            };
             if let Some((chassis, kind)) = tunnels::owner(&port, &interface) {
-                let tunnels: &mut SmallVec<[Tunnel; 1]> = ports.tunnels.entry(chassis.into()).or_default();
+                let tunnels: &mut SmallVec<[Tunnel; 1]> =
+                    ports.tunnels.entry(chassis.into()).or_default();
                 tunnels.push(Tunnel { ofport, kind });
-            } else if &*interface.r#type == "patch" && port.external_ids.contains_key(patches::OWNER_KEY) {
+            } else if &*interface.r#type == "patch"
+                && port.external_ids.contains_key(patches::OWNER_KEY)
+            {
                 ports.patches.insert(interface.name.clone(), ofport);
             } else if let Some(id) = interface.external_ids.get("iface-id") {
-                let found = LocalInterface { uuid: interface.uuid, ofport };
+                let found = LocalInterface {
+                    uuid: interface.uuid,
+                    ofport,
+                };
                 // Two interfaces with one name: the one that was there first, going by its number.
-                let known = ports.interfaces.entry(id.clone()).or_insert_with(|| found.clone());
+                let known = ports
+                    .interfaces
+                    .entry(id.clone())
+                    .or_insert_with(|| found.clone());
                 if found.ofport < known.ofport {
                     *known = found;
                 }
             }
         }
-        ports.tunnels.values_mut().for_each(|tunnels| tunnels.sort_by_key(|t| (t.kind, t.ofport)));
+        ports
+            .tunnels
+            .values_mut()
+            .for_each(|tunnels| tunnels.sort_by_key(|t| (t.kind, t.ofport)));
         ports
     }
 
     /// The `iface-id`s of the integration bridge, whether or not the switch has made their interfaces yet.
     pub fn iface_ids(&self) -> FxHashSet<Arc<str>> {
-        let Some(bridge) = self.bridge() else { return FxHashSet::default() };
-        self.bridge_ports(&bridge).filter_map(|(_, i)| i.external_ids.get("iface-id").cloned()).collect()
+        let Some(bridge) = self.bridge() else {
+            return FxHashSet::default();
+        };
+        self.bridge_ports(&bridge)
+            .filter_map(|(_, i)| i.external_ids.get("iface-id").cloned())
+            .collect()
     }
 
     /// An interface's row.

@@ -23,16 +23,18 @@ use std::sync::Arc;
 use incr::{Index, Store};
 use ovsdb::Uuid;
 use rustc_hash::{FxHashMap, FxHashSet};
-use sb_db::tables::{AddressSet, Fdb, LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup};
+use sb_db::tables::{
+    AddressSet, Fdb, LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup,
+};
 use smallvec::SmallVec;
 
 use crate::desired::Desired;
 use crate::settings::TunnelKind;
 
-pub use binding::{Attachment, Binding, PortKind};
+pub use binding::{Attachment, Binding, PortKind, patch_name};
 pub use input::LocalPorts;
-pub use program::{Changes, Engine, Fact, Key, Reads};
 pub(crate) use locality::router_zones;
+pub use program::{Changes, Engine, Fact, Key, Reads};
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
 
 /// A name as a number: the engine's cells must be small. Names are compared where it matters.
@@ -274,7 +276,14 @@ impl Network {
     /// The port with this name.
     pub(crate) fn port_by_name(&self, reads: &Reads, name: &str) -> Option<&Arc<PortBinding>> {
         let uuid = *self.port_named.get(reads, NameId::of(name))?;
-        self.ports.get(reads, uuid).filter(|port| &*port.logical_port == name)
+        self.ports
+            .get(reads, uuid)
+            .filter(|port| &*port.logical_port == name)
+    }
+
+    /// What this chassis is, for code that is no unit.
+    pub(crate) fn own_now(&self) -> Own {
+        self.own.peek(()).cloned().unwrap_or_default()
     }
 
     /// What this chassis is.
@@ -283,18 +292,35 @@ impl Network {
     }
 
     /// The tunnel to the chassis with this row, of the kind of `encap` if that is given, else of the best kind.
-    pub(crate) fn tunnel_to(&self, reads: &Reads, chassis: Uuid, encap: Option<Uuid>) -> Option<Tunnel> {
+    pub(crate) fn tunnel_to(
+        &self,
+        reads: &Reads,
+        chassis: Uuid,
+        encap: Option<Uuid>,
+    ) -> Option<Tunnel> {
         let name = self.chassis.get(reads, chassis)?;
         let tunnels = self.tunnels.get(reads, NameId::of(name))?;
         let kind = encap.and_then(|uuid| self.encaps.get(reads, uuid)).copied();
         let wanted = tunnels.iter().find(|tunnel| Some(tunnel.kind) == kind);
-        wanted.or_else(|| tunnels.iter().min_by_key(|tunnel| (tunnel.kind, tunnel.ofport))).copied()
+        wanted
+            .or_else(|| {
+                tunnels
+                    .iter()
+                    .min_by_key(|tunnel| (tunnel.kind, tunnel.ofport))
+            })
+            .copied()
     }
 
     /// Where a localnet port of the datapath is attached here, if there is one.
-    pub(crate) fn attached_localnet(&self, reads: &Reads, datapath: Uuid) -> Option<&Arc<PortBinding>> {
+    pub(crate) fn attached_localnet(
+        &self,
+        reads: &Reads,
+        datapath: Uuid,
+    ) -> Option<&Arc<PortBinding>> {
         let localnets = self.localnets_of.get(reads, datapath);
-        let attached = localnets.iter().find(|uuid| self.bindings.get(reads, **uuid).is_some())?;
+        let attached = localnets
+            .iter()
+            .find(|uuid| self.bindings.get(reads, **uuid).is_some())?;
         self.ports.get(reads, *attached)
     }
 }

@@ -31,7 +31,10 @@ pub(crate) struct Flows<'a> {
 impl<'a> Flows<'a> {
     /// Flows with a row's cookie: the first 32 bits of its identity.
     pub(crate) fn of(facts: &'a mut Vec<Fact>, uuid: Uuid) -> Self {
-        Flows { facts, cookie: cookie(uuid) }
+        Flows {
+            facts,
+            cookie: cookie(uuid),
+        }
     }
 
     /// Flows of no row.
@@ -41,7 +44,13 @@ impl<'a> Flows<'a> {
 
     /// A flow.
     pub(crate) fn add(&mut self, table: u8, priority: u16, matches: Match, actions: Vec<Action>) {
-        self.facts.push(Fact::Flow(Flow::new(table, priority, matches, actions, self.cookie)));
+        self.facts.push(Fact::Flow(Flow::new(
+            table,
+            priority,
+            matches,
+            actions,
+            self.cookie,
+        )));
     }
 }
 
@@ -52,7 +61,9 @@ pub(crate) fn cookie(uuid: Uuid) -> u64 {
 
 /// The match of packets on their way to a logical port.
 pub(crate) fn towards(datapath: u32, port: u32) -> Match {
-    Match::new().with(layout::DATAPATH, datapath).with(layout::OUT_PORT, port)
+    Match::new()
+        .with(layout::DATAPATH, datapath)
+        .with(layout::OUT_PORT, port)
 }
 
 /// The 802.1Q tag as `vlan_vid` has it.
@@ -61,13 +72,28 @@ pub(crate) fn tagged(tag: u16) -> u128 {
 }
 
 /// Loads a port's connection tracking zone, and on a router those of its translations.
-pub(crate) fn load_zones(network: &Network, reads: &Reads, port: &str, datapath: Uuid, actions: &mut Vec<Action>) {
+pub(crate) fn load_zones(
+    network: &Network,
+    reads: &Reads,
+    port: &str,
+    datapath: Uuid,
+    actions: &mut Vec<Action>,
+) {
     if let Some(zone) = network.zone_of.get(reads, NameId::of(port)) {
         actions.push(Action::load(layout::PORT_ZONE_BITS, *zone));
     }
-    let Some(datapath) = network.datapaths.get(reads, datapath).filter(|d| d.is_router) else { return };
+    let Some(datapath) = network
+        .datapaths
+        .get(reads, datapath)
+        .filter(|d| d.is_router)
+    else {
+        return;
+    };
     let names = crate::network::router_zones(&datapath.name);
-    for (register, name) in [layout::DNAT_ZONE, layout::SNAT_ZONE].into_iter().zip(names) {
+    for (register, name) in [layout::DNAT_ZONE, layout::SNAT_ZONE]
+        .into_iter()
+        .zip(names)
+    {
         if let Some(zone) = network.zone_of.get(reads, NameId::of(&name)) {
             actions.push(Action::set(register, *zone));
         }

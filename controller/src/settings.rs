@@ -30,7 +30,9 @@ impl TunnelKind {
 
     /// The kind with a name.
     pub fn named(name: &str) -> Option<Self> {
-        [TunnelKind::Geneve, TunnelKind::Vxlan].into_iter().find(|kind| kind.name() == name)
+        [TunnelKind::Geneve, TunnelKind::Vxlan]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 }
 
@@ -84,30 +86,53 @@ pub struct BadSetting {
 
 const DEFAULT_BRIDGE: &str = "br-int";
 /// What this controller can do, for northd to use.
-const ABILITIES: &[&str] =
-    &["port-up-notif", "ct-no-masked-label", "ovn-ct-lb-related", "mac-binding-timestamp", "ls-dpg-column"];
+const ABILITIES: &[&str] = &[
+    "port-up-notif",
+    "ct-no-masked-label",
+    "ovn-ct-lb-related",
+    "mac-binding-timestamp",
+    "ls-dpg-column",
+];
 
 impl Settings {
     /// Reads the settings. `None` while there is no `system-id`: nothing can be done without a name. `hostname` is that of
     /// the host, used unless the database has one; `datapath_type` that of the bridge, for others to see.
-    pub fn read(row: &OpenVSwitch, hostname: &str, datapath_type: &str) -> (Option<Settings>, Vec<BadSetting>) {
+    pub fn read(
+        row: &OpenVSwitch,
+        hostname: &str,
+        datapath_type: &str,
+    ) -> (Option<Settings>, Vec<BadSetting>) {
         let mut bad = Vec::new();
-        let Some(system_id) = row.external_ids.get("system-id").filter(|id| !id.is_empty()).cloned() else {
+        let Some(system_id) = row
+            .external_ids
+            .get("system-id")
+            .filter(|id| !id.is_empty())
+            .cloned()
+        else {
             return (None, bad);
         };
-        let keys = Keys { row, system_id: &system_id };
+        let keys = Keys {
+            row,
+            system_id: &system_id,
+        };
         let bridge_mappings = keys.mappings(&mut bad);
         let settings = Settings {
             remote: keys.get("ovn-remote").cloned(),
             encaps: keys.encaps(&mut bad),
             encap_csum: keys.flag("ovn-encap-csum", true),
-            bridge: keys.get("ovn-bridge").cloned().unwrap_or_else(|| DEFAULT_BRIDGE.into()),
+            bridge: keys
+                .get("ovn-bridge")
+                .cloned()
+                .unwrap_or_else(|| DEFAULT_BRIDGE.into()),
             datapath_type: keys.get("ovn-bridge-datapath-type").cloned(),
             bridge_mappings,
             monitor_all: keys.flag("ovn-monitor-all", false),
             openflow_probe: keys.seconds("ovn-openflow-probe-interval", &mut bad),
             shown: Shown {
-                hostname: keys.get("hostname").cloned().unwrap_or_else(|| hostname.into()),
+                hostname: keys
+                    .get("hostname")
+                    .cloned()
+                    .unwrap_or_else(|| hostname.into()),
                 transport_zones: keys
                     .get("ovn-transport-zones")
                     .map(|zones| words(zones).map(Arc::from).collect())
@@ -128,7 +153,9 @@ struct Keys<'a> {
 impl Keys<'_> {
     fn get(&self, key: &str) -> Option<&Arc<str>> {
         let ids = &self.row.external_ids;
-        ids.get(format!("{key}-{}", self.system_id).as_str()).or_else(|| ids.get(key)).filter(|v| !v.is_empty())
+        ids.get(format!("{key}-{}", self.system_id).as_str())
+            .or_else(|| ids.get(key))
+            .filter(|v| !v.is_empty())
     }
 
     fn flag(&self, key: &str, default: bool) -> bool {
@@ -152,7 +179,10 @@ impl Keys<'_> {
     }
 
     fn encaps(&self, bad: &mut Vec<BadSetting>) -> Vec<(TunnelKind, IpAddr)> {
-        let (Some(kinds), Some(ips)) = (self.get("ovn-encap-type"), self.get("ovn-encap-ip")) else { return Vec::new() };
+        let (Some(kinds), Some(ips)) = (self.get("ovn-encap-type"), self.get("ovn-encap-ip"))
+        else {
+            return Vec::new();
+        };
         let mut parsed_kinds = Vec::new();
         for word in words(kinds) {
             match TunnelKind::named(word) {
@@ -178,12 +208,20 @@ impl Keys<'_> {
         parsed_kinds.sort_unstable();
         parsed_kinds.dedup();
         let ips = &parsed_ips;
-        parsed_kinds.into_iter().flat_map(|kind| ips.iter().map(move |ip| (kind, *ip))).collect()
+        parsed_kinds
+            .into_iter()
+            .flat_map(|kind| ips.iter().map(move |ip| (kind, *ip)))
+            .collect()
     }
 
     fn mappings(&self, bad: &mut Vec<BadSetting>) -> BTreeMap<Arc<str>, Arc<str>> {
         let mut mappings = BTreeMap::new();
-        for word in self.get("ovn-bridge-mappings").map(|m| words(m)).into_iter().flatten() {
+        for word in self
+            .get("ovn-bridge-mappings")
+            .map(|m| words(m))
+            .into_iter()
+            .flatten()
+        {
             match word.split_once(':') {
                 Some((network, bridge)) if !network.is_empty() && !bridge.is_empty() => {
                     mappings.insert(network.into(), bridge.into());
@@ -199,22 +237,38 @@ impl Keys<'_> {
     }
 
     fn other_config(&self, datapath_type: &str) -> BTreeMap<Arc<str>, Arc<str>> {
-        let copied = ["ovn-bridge-mappings", "ovn-chassis-mac-mappings", "ovn-cms-options"];
+        let copied = [
+            "ovn-bridge-mappings",
+            "ovn-chassis-mac-mappings",
+            "ovn-cms-options",
+        ];
         let mut config: BTreeMap<Arc<str>, Arc<str>> = copied
             .into_iter()
             .map(|key| (key.into(), self.get(key).cloned().unwrap_or_default()))
             .collect();
-        config.insert("ovn-monitor-all".into(), self.flag("ovn-monitor-all", false).to_string().into());
-        config.insert("is-interconn".into(), self.flag("ovn-is-interconn", false).to_string().into());
+        config.insert(
+            "ovn-monitor-all".into(),
+            self.flag("ovn-monitor-all", false).to_string().into(),
+        );
+        config.insert(
+            "is-interconn".into(),
+            self.flag("ovn-is-interconn", false).to_string().into(),
+        );
         config.insert("datapath-type".into(), datapath_type.into());
         config.insert("iface-types".into(), self.row.iface_types.join(",").into());
-        config.extend(ABILITIES.iter().map(|&ability| (Arc::from(ability), Arc::from("true"))));
+        config.extend(
+            ABILITIES
+                .iter()
+                .map(|&ability| (Arc::from(ability), Arc::from("true"))),
+        );
         config
     }
 }
 
 fn words(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|word| !word.is_empty())
+    list.split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -230,7 +284,10 @@ mod tests {
 
     #[test]
     fn without_a_name_there_are_no_settings() {
-        assert_eq!(Settings::read(&row(&[("ovn-remote", "unix:x")]), "h", ""), (None, vec![]));
+        assert_eq!(
+            Settings::read(&row(&[("ovn-remote", "unix:x")]), "h", ""),
+            (None, vec![])
+        );
     }
 
     #[test]
@@ -252,12 +309,21 @@ mod tests {
         let settings = settings.expect("named");
         assert_eq!(bad, []);
         let ip: IpAddr = "10.0.0.3".parse().expect("an address");
-        assert_eq!(settings.encaps, [(TunnelKind::Geneve, ip), (TunnelKind::Vxlan, ip)]);
+        assert_eq!(
+            settings.encaps,
+            [(TunnelKind::Geneve, ip), (TunnelKind::Vxlan, ip)]
+        );
         assert_eq!(settings.bridge_mappings["phys"], "br-ex".into());
         assert_eq!((settings.encap_csum, settings.monitor_all), (false, false));
         assert_eq!(settings.openflow_probe, Some(Duration::from_secs(7)));
-        assert_eq!((&*settings.bridge, &*settings.shown.hostname), ("br-int", "host"));
-        assert_eq!(settings.shown.other_config["datapath-type"], "netdev".into());
+        assert_eq!(
+            (&*settings.bridge, &*settings.shown.hostname),
+            ("br-int", "host")
+        );
+        assert_eq!(
+            settings.shown.other_config["datapath-type"],
+            "netdev".into()
+        );
     }
 
     #[test]
@@ -274,7 +340,10 @@ mod tests {
             "",
         );
         let settings = settings.expect("named");
-        assert_eq!((settings.encaps.len(), settings.bridge_mappings.len()), (1, 1));
+        assert_eq!(
+            (settings.encaps.len(), settings.bridge_mappings.len()),
+            (1, 1)
+        );
         let said: Vec<String> = bad.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,

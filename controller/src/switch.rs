@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openflow::message::{
-    AsyncConfig, BundleAdd, BundleControl, BundleKind, BundleOp, FlowDesc, FlowMod, FlowRequest, MultipartReply,
-    MultipartRequest, PacketIn, SwitchConfig, TlvMap, TlvTableCommand,
+    AsyncConfig, BundleAdd, BundleControl, BundleKind, BundleOp, FlowDesc, FlowMod, FlowRequest,
+    MultipartReply, MultipartRequest, PacketIn, SwitchConfig, TlvMap, TlvTableCommand,
 };
 use openflow::{DecodeError, ErrorMessage, Incoming, Match, Message, Session, SessionError};
 
@@ -100,11 +100,21 @@ impl Switch {
         for incoming in self.session.receive(now, bytes)? {
             match incoming {
                 Incoming::Up => self.greet(),
-                Incoming::Answer { token, message, last } => self.answer(token, message, last, &mut notices),
-                Incoming::Message { message: Message::PacketIn(packet), .. } => {
+                Incoming::Answer {
+                    token,
+                    message,
+                    last,
+                } => self.answer(token, message, last, &mut notices),
+                Incoming::Message {
+                    message: Message::PacketIn(packet),
+                    ..
+                } => {
                     notices.push(Notice::Packet(Box::new(packet)));
                 }
-                Incoming::Message { message: Message::Error(error), .. } => notices.push(Notice::Error(error)),
+                Incoming::Message {
+                    message: Message::Error(error),
+                    ..
+                } => notices.push(Notice::Error(error)),
                 Incoming::Message { .. } => {}
             }
         }
@@ -136,16 +146,31 @@ impl Switch {
         if !mods.is_empty() {
             let (id, kind) = (self.next_bundle, BundleKind::ATOMIC_ORDERED);
             self.next_bundle = self.next_bundle.wrapping_add(1);
-            let control = |op| Message::BundleControl(BundleControl { id, op, reply: false, kind });
-            self.session.request(&control(BundleOp::Open), Token::Bundle);
+            let control = |op| {
+                Message::BundleControl(BundleControl {
+                    id,
+                    op,
+                    reply: false,
+                    kind,
+                })
+            };
+            self.session
+                .request(&control(BundleOp::Open), Token::Bundle);
             for (key, flow_mod) in mods {
-                let add = BundleAdd { id, kind, message: Box::new(Message::FlowMod(flow_mod)) };
-                self.session.request(&Message::BundleAdd(add), Token::Flow(key));
+                let add = BundleAdd {
+                    id,
+                    kind,
+                    message: Box::new(Message::FlowMod(flow_mod)),
+                };
+                self.session
+                    .request(&Message::BundleAdd(add), Token::Flow(key));
             }
-            self.session.request(&control(BundleOp::Commit), Token::Bundle);
+            self.session
+                .request(&control(BundleOp::Commit), Token::Bundle);
         }
         self.sent += 1;
-        self.session.request(&Message::BarrierRequest, Token::Barrier(self.sent));
+        self.session
+            .request(&Message::BarrierRequest, Token::Barrier(self.sent));
         self.sent
     }
 
@@ -167,23 +192,37 @@ impl Switch {
     fn greet(&mut self) {
         self.session.send(&Message::SetPacketInFormat(PACKET_IN2));
         // Packet-ins for actions, and nothing about ports and flows, which the database tells.
-        self.session.send(&Message::SetConfig(SwitchConfig { flags: 0, miss_send_len: u16::MAX }));
-        let wanted = AsyncConfig { packet_in: Some(u32::MAX >> 26), port_status: Some(0), flow_removed: Some(0) };
+        self.session.send(&Message::SetConfig(SwitchConfig {
+            flags: 0,
+            miss_send_len: u16::MAX,
+        }));
+        let wanted = AsyncConfig {
+            packet_in: Some(u32::MAX >> 26),
+            port_status: Some(0),
+            flow_removed: Some(0),
+        };
         self.session.send(&Message::SetAsync(wanted));
         self.ask_mapping();
     }
 
     fn ask_mapping(&mut self) {
         self.phase = Phase::Mapping;
-        self.session.request(&Message::TlvTableRequest, Token::Mapping);
+        self.session
+            .request(&Message::TlvTableRequest, Token::Mapping);
     }
 
     fn read(&mut self) {
         self.phase = Phase::Reading;
         self.read.clear();
         self.unreadable.clear();
-        let request = FlowRequest { table: None, matches: Match::new() };
-        self.session.request(&Message::MultipartRequest(MultipartRequest::Flows(Box::new(request))), Token::Flows);
+        let request = FlowRequest {
+            table: None,
+            matches: Match::new(),
+        };
+        self.session.request(
+            &Message::MultipartRequest(MultipartRequest::Flows(Box::new(request))),
+            Token::Flows,
+        );
     }
 
     fn answer(&mut self, token: Token, message: Message, last: bool, notices: &mut Vec<Notice>) {
@@ -191,11 +230,21 @@ impl Switch {
             (Token::Mapping, Message::TlvTableReply(table)) => {
                 let ours = |map: &&TlvMap| TlvMap { index: 0, ..**map } == GENEVE_OPTION;
                 if let Some(map) = table.maps.iter().find(ours) {
-                    notices.push(Notice::GeneveField(u8::try_from(map.index).unwrap_or(u8::MAX)));
+                    notices.push(Notice::GeneveField(
+                        u8::try_from(map.index).unwrap_or(u8::MAX),
+                    ));
                     self.read();
-                } else if let Some(index) = (0..OPTION_FIELDS).find(|i| table.maps.iter().all(|m| m.index != *i)) {
-                    let map = TlvMap { index, ..GENEVE_OPTION };
-                    self.session.request(&Message::TlvTableMod(TlvTableCommand::Add(vec![map])), Token::Map);
+                } else if let Some(index) =
+                    (0..OPTION_FIELDS).find(|i| table.maps.iter().all(|m| m.index != *i))
+                {
+                    let map = TlvMap {
+                        index,
+                        ..GENEVE_OPTION
+                    };
+                    self.session.request(
+                        &Message::TlvTableMod(TlvTableCommand::Add(vec![map])),
+                        Token::Map,
+                    );
                     self.ask_mapping();
                 } else {
                     self.read();
@@ -205,12 +254,20 @@ impl Switch {
                 notices.push(Notice::Error(error));
                 self.read();
             }
-            (Token::Flows, Message::MultipartReply(MultipartReply::Flows { flows, unreadable, .. })) => {
+            (
+                Token::Flows,
+                Message::MultipartReply(MultipartReply::Flows {
+                    flows, unreadable, ..
+                }),
+            ) => {
                 self.read.extend(flows);
                 self.unreadable.extend(unreadable);
                 if last {
                     self.phase = Phase::Ready;
-                    let (read, unreadable) = (std::mem::take(&mut self.read), std::mem::take(&mut self.unreadable));
+                    let (read, unreadable) = (
+                        std::mem::take(&mut self.read),
+                        std::mem::take(&mut self.unreadable),
+                    );
                     notices.push(Notice::Read(read, unreadable));
                 }
             }

@@ -17,6 +17,9 @@ pub struct WantedPatch {
 impl WantedPatch {
     /// The ends: name on the integration bridge, name on the other.
     pub(super) fn names(&self) -> [String; 2] {
-        [crate::network::patch_name(&self.localnet), format!("patch-{}-to-br-int", self.localnet)]
+        [
+            crate::network::patch_name(&self.localnet),
+            format!("patch-{}-to-br-int", self.localnet),
+        ]
     }
 }

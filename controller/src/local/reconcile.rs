@@ -12,9 +12,9 @@ use ovsdb::typed::{ColumnValue, Table, TableDefinition};
 use ovsdb::{Atom, Datum, Uuid};
 use rustc_hash::FxHashMap;
 
+use super::Local;
 use super::patches::{self, WantedPatch};
 use super::tunnels::{self, RemoteEncap};
-use super::Local;
 use crate::network::Zones;
 use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port};
 
@@ -61,13 +61,27 @@ impl Local {
     }
 
     fn create_bridge(&self, operations: &mut Vec<Operation>) {
-        let (Some(settings), Some(switch)) = (&self.settings, self.tables.iter_as::<OpenVSwitch>().next()) else { return };
+        let (Some(settings), Some(switch)) =
+            (&self.settings, self.tables.iter_as::<OpenVSwitch>().next())
+        else {
+            return;
+        };
         let interface = insert(
             operations,
-            &Interface { name: settings.bridge.clone(), r#type: "internal".into(), ..Interface::default() },
+            &Interface {
+                name: settings.bridge.clone(),
+                r#type: "internal".into(),
+                ..Interface::default()
+            },
         );
-        let port =
-            insert(operations, &Port { name: settings.bridge.clone(), interfaces: vec![interface], ..Port::default() });
+        let port = insert(
+            operations,
+            &Port {
+                name: settings.bridge.clone(),
+                interfaces: vec![interface],
+                ..Port::default()
+            },
+        );
         let bridge = Bridge {
             name: settings.bridge.clone(),
             ports: vec![port],
@@ -77,8 +91,16 @@ impl Local {
             ..Bridge::default()
         };
         let bridge = insert(operations, &bridge);
-        let add = Mutation::new(OpenVSwitch::COLUMN.bridges.index, Mutator::Insert, Datum::One(Atom::Uuid(bridge)));
-        operations.push(Operation::mutate_row(OpenVSwitch::INDEX, switch.uuid, vec![add]));
+        let add = Mutation::new(
+            OpenVSwitch::COLUMN.bridges.index,
+            Mutator::Insert,
+            Datum::One(Atom::Uuid(bridge)),
+        );
+        operations.push(Operation::mutate_row(
+            OpenVSwitch::INDEX,
+            switch.uuid,
+            vec![add],
+        ));
     }
 
     fn correct_bridge(&self, bridge: &Bridge, operations: &mut Vec<Operation>) {
@@ -86,7 +108,10 @@ impl Local {
         if bridge.fail_mode.as_deref() != Some("secure") {
             row.push(Bridge::COLUMN.fail_mode.to(&Some("secure".into())));
         }
-        let datapath_type = self.settings.as_ref().and_then(|settings| settings.datapath_type.as_ref());
+        let datapath_type = self
+            .settings
+            .as_ref()
+            .and_then(|settings| settings.datapath_type.as_ref());
         if let Some(wanted) = datapath_type.filter(|wanted| **wanted != bridge.datapath_type) {
             row.push(Bridge::COLUMN.datapath_type.to(wanted));
         }
@@ -101,23 +126,46 @@ impl Local {
         }
     }
 
-    fn reconcile_tunnels(&self, bridge: &Bridge, encaps: &[RemoteEncap], operations: &mut Vec<Operation>) {
-        let Some(settings) = &self.settings else { return };
+    fn reconcile_tunnels(
+        &self,
+        bridge: &Bridge,
+        encaps: &[RemoteEncap],
+        operations: &mut Vec<Operation>,
+    ) {
+        let Some(settings) = &self.settings else {
+            return;
+        };
         let wanted = tunnels::wanted(settings, encaps);
-        let mut taken: BTreeSet<Arc<str>> = self.tables.iter_as::<Port>().map(|port| port.name).collect();
+        let mut taken: BTreeSet<Arc<str>> = self
+            .tables
+            .iter_as::<Port>()
+            .map(|port| port.name)
+            .collect();
         let mut missing: Vec<_> = wanted.iter().collect();
         for (port, interface) in self.bridge_ports(bridge) {
-            let Some(owner) = port.external_ids.get(tunnels::OWNER_KEY) else { continue };
+            let Some(owner) = port.external_ids.get(tunnels::OWNER_KEY) else {
+                continue;
+            };
             let kind = super::tunnel_kind(&interface);
             // OVN's newer controllers add the local end to the name; the tunnel is the same.
             let owner = owner.split_once('%').map_or(&**owner, |(remote, _)| remote);
-            match missing.iter().position(|t| t.owner == owner && Some(t.kind) == kind) {
+            match missing
+                .iter()
+                .position(|t| t.owner == owner && Some(t.kind) == kind)
+            {
                 Some(found) => {
                     let tunnel = missing.swap_remove(found);
-                    let differs = tunnel.options.iter().any(|(k, v)| interface.options.get(k) != Some(v));
+                    let differs = tunnel
+                        .options
+                        .iter()
+                        .any(|(k, v)| interface.options.get(k) != Some(v));
                     if differs {
                         let options = Interface::COLUMN.options.to(&tunnel.options);
-                        operations.push(Operation::update_row(Interface::INDEX, interface.uuid, vec![options]));
+                        operations.push(Operation::update_row(
+                            Interface::INDEX,
+                            interface.uuid,
+                            vec![options],
+                        ));
                     }
                 }
                 None => operations.push(remove_port(bridge.uuid, port.uuid)),
@@ -137,10 +185,17 @@ impl Local {
         }
     }
 
-    fn reconcile_patches(&self, integration: &Bridge, wanted: &[WantedPatch], operations: &mut Vec<Operation>) {
+    fn reconcile_patches(
+        &self,
+        integration: &Bridge,
+        wanted: &[WantedPatch],
+        operations: &mut Vec<Operation>,
+    ) {
         let mut present: BTreeSet<Arc<str>> = BTreeSet::new();
-        let mine: BTreeMap<String, &WantedPatch> =
-            wanted.iter().flat_map(|patch| patch.names().map(|name| (name, patch))).collect();
+        let mine: BTreeMap<String, &WantedPatch> = wanted
+            .iter()
+            .flat_map(|patch| patch.names().map(|name| (name, patch)))
+            .collect();
         for bridge in self.tables.iter_as::<Bridge>() {
             for (port, _) in self.bridge_ports(&bridge) {
                 if !port.external_ids.contains_key(patches::OWNER_KEY) {
@@ -148,7 +203,11 @@ impl Local {
                 }
                 let belongs = mine.get(&*port.name).is_some_and(|patch| {
                     let [here, _] = patch.names();
-                    let home = if *port.name == *here { &integration.name } else { &patch.bridge };
+                    let home = if *port.name == *here {
+                        &integration.name
+                    } else {
+                        &patch.bridge
+                    };
                     *home == bridge.name
                 });
                 if belongs {
@@ -160,9 +219,14 @@ impl Local {
         }
         for patch in wanted {
             // Without the other bridge there is nothing to patch to; it may come.
-            let Some(other) = self.bridge_named(&patch.bridge) else { continue };
+            let Some(other) = self.bridge_named(&patch.bridge) else {
+                continue;
+            };
             let [here, there] = patch.names();
-            for (bridge, name, peer) in [(integration.uuid, &here, &there), (other.uuid, &there, &here)] {
+            for (bridge, name, peer) in [
+                (integration.uuid, &here, &there),
+                (other.uuid, &there, &here),
+            ] {
                 if present.contains(name.as_str()) {
                     continue;
                 }
@@ -180,10 +244,16 @@ impl Local {
 
     fn mark_installed(&self, uuid: Uuid, installed: bool) -> Option<Operation> {
         let interface = self.interface(uuid)?;
-        let mutation = match (interface.external_ids.get(INSTALLED_KEY).map(|v| &**v), installed) {
+        let mutation = match (
+            interface.external_ids.get(INSTALLED_KEY).map(|v| &**v),
+            installed,
+        ) {
             (Some("true"), true) | (None, false) => return None,
             (_, true) => set_key(Interface::COLUMN.external_ids.index, INSTALLED_KEY, "true"),
-            (Some(_), false) => vec![drop_keys(Interface::COLUMN.external_ids.index, [INSTALLED_KEY])],
+            (Some(_), false) => vec![drop_keys(
+                Interface::COLUMN.external_ids.index,
+                [INSTALLED_KEY],
+            )],
         };
         Some(Operation::mutate_row(Interface::INDEX, uuid, mutation))
     }
@@ -192,7 +262,10 @@ impl Local {
 fn reconcile_zones(bridge: &Bridge, zones: &Zones, operations: &mut Vec<Operation>) {
     let column = Bridge::COLUMN.external_ids.index;
     let wanted: BTreeMap<String, String> = zones.external_ids().collect();
-    let gone = bridge.external_ids.keys().filter(|key| Zones::is_key(key) && !wanted.contains_key(&***key));
+    let gone = bridge
+        .external_ids
+        .keys()
+        .filter(|key| Zones::is_key(key) && !wanted.contains_key(&***key));
     let mut mutations = Vec::new();
     let gone: Vec<&str> = gone.map(|key| &**key).collect();
     if !gone.is_empty() {
@@ -215,29 +288,64 @@ fn in_band_off() -> (Arc<str>, Arc<str>) {
 /// Inserts a row; returns its identity.
 fn insert<T: Table + TableDefinition>(operations: &mut Vec<Operation>, row: &T) -> Uuid {
     let uuid = Uuid::new_v4();
-    let columns = row.to_row().columns().iter().cloned().enumerate().filter(|(_, datum)| !datum.is_empty()).collect();
-    operations.push(Operation::Insert { table: T::INDEX, uuid, row: columns });
+    let columns = row
+        .to_row()
+        .columns()
+        .iter()
+        .cloned()
+        .enumerate()
+        .filter(|(_, datum)| !datum.is_empty())
+        .collect();
+    operations.push(Operation::Insert {
+        table: T::INDEX,
+        uuid,
+        row: columns,
+    });
     uuid
 }
 
-fn add_port(bridge: Uuid, interface: Interface, external_ids: Strings, operations: &mut Vec<Operation>) {
+fn add_port(
+    bridge: Uuid,
+    interface: Interface,
+    external_ids: Strings,
+    operations: &mut Vec<Operation>,
+) {
     let name = interface.name.clone();
     let interface = insert(operations, &interface);
-    let port = insert(operations, &Port { name, interfaces: vec![interface], external_ids, ..Port::default() });
-    let add = Mutation::new(Bridge::COLUMN.ports.index, Mutator::Insert, Datum::One(Atom::Uuid(port)));
+    let port = insert(
+        operations,
+        &Port {
+            name,
+            interfaces: vec![interface],
+            external_ids,
+            ..Port::default()
+        },
+    );
+    let add = Mutation::new(
+        Bridge::COLUMN.ports.index,
+        Mutator::Insert,
+        Datum::One(Atom::Uuid(port)),
+    );
     operations.push(Operation::mutate_row(Bridge::INDEX, bridge, vec![add]));
 }
 
 /// Takes a port out of its bridge; port and interface go with the last reference to them.
 fn remove_port(bridge: Uuid, port: Uuid) -> Operation {
-    let remove = Mutation::new(Bridge::COLUMN.ports.index, Mutator::Delete, Datum::One(Atom::Uuid(port)));
+    let remove = Mutation::new(
+        Bridge::COLUMN.ports.index,
+        Mutator::Delete,
+        Datum::One(Atom::Uuid(port)),
+    );
     Operation::mutate_row(Bridge::INDEX, bridge, vec![remove])
 }
 
 /// Sets a key of a map. An insertion leaves a present key alone, so the key is removed first.
 fn set_key(column: usize, key: &str, value: &str) -> Vec<Mutation> {
     let pair: Strings = [(key.into(), value.into())].into();
-    vec![drop_keys(column, [key]), Mutation::new(column, Mutator::Insert, pair.to_datum())]
+    vec![
+        drop_keys(column, [key]),
+        Mutation::new(column, Mutator::Insert, pair.to_datum()),
+    ]
 }
 
 fn drop_keys<'a>(column: usize, keys: impl IntoIterator<Item = &'a str>) -> Mutation {

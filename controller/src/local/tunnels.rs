@@ -46,11 +46,16 @@ pub(super) fn owner(port: &Port, interface: &Interface) -> Option<(String, Tunne
 pub(super) fn wanted(settings: &Settings, encaps: &[RemoteEncap]) -> Vec<WantedTunnel> {
     let own_kinds: BTreeSet<TunnelKind> = settings.encaps.iter().map(|(kind, _)| *kind).collect();
     let mut best: BTreeMap<&str, TunnelKind> = BTreeMap::new();
-    for encap in encaps.iter().filter(|encap| own_kinds.contains(&encap.kind)) {
+    for encap in encaps
+        .iter()
+        .filter(|encap| own_kinds.contains(&encap.kind))
+    {
         let kind = best.entry(&encap.chassis).or_insert(encap.kind);
         *kind = encap.kind.min(*kind);
     }
-    let chosen = encaps.iter().filter(|encap| best.get(&*encap.chassis) == Some(&encap.kind));
+    let chosen = encaps
+        .iter()
+        .filter(|encap| best.get(&*encap.chassis) == Some(&encap.kind));
     let mut tunnels: Vec<WantedTunnel> = chosen
         .map(|encap| WantedTunnel {
             owner: format!("{}@{}", encap.chassis, encap.ip),
@@ -73,9 +78,15 @@ pub(super) fn wanted(settings: &Settings, encaps: &[RemoteEncap]) -> Vec<WantedT
 
 /// A name for a tunnel port that nothing else has: at most 15 bytes, as for any network device.
 pub(super) fn port_name(chassis: &str, taken: &BTreeSet<Arc<str>>) -> String {
-    let short: String = chassis.chars().filter(char::is_ascii_alphanumeric).take(6).collect();
+    let short: String = chassis
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(6)
+        .collect();
     let mut names = (0u32..).map(|n| format!("ovn-{short}-{n:x}"));
-    names.find(|name| !taken.contains(name.as_str())).expect("there are more names than ports")
+    names
+        .find(|name| !taken.contains(name.as_str()))
+        .expect("there are more names than ports")
 }
 
 #[cfg(test)]
@@ -84,7 +95,11 @@ mod tests {
     use crate::vswitch::OpenVSwitch;
 
     fn settings(kinds: &str) -> Settings {
-        let ids = [("system-id", "me"), ("ovn-encap-type", kinds), ("ovn-encap-ip", "10.0.0.1")];
+        let ids = [
+            ("system-id", "me"),
+            ("ovn-encap-type", kinds),
+            ("ovn-encap-ip", "10.0.0.1"),
+        ];
         let row = OpenVSwitch {
             external_ids: ids.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
             ..OpenVSwitch::default()
@@ -93,17 +108,33 @@ mod tests {
     }
 
     fn encap(chassis: &str, kind: TunnelKind, last: u8) -> RemoteEncap {
-        RemoteEncap { chassis: chassis.into(), kind, ip: [10, 0, 0, last].into(), csum: true }
+        RemoteEncap {
+            chassis: chassis.into(),
+            kind,
+            ip: [10, 0, 0, last].into(),
+            csum: true,
+        }
     }
 
     #[test]
     fn the_best_kind_that_both_have_is_used() {
         use TunnelKind::{Geneve, Vxlan};
-        let encaps = [encap("a", Geneve, 2), encap("a", Vxlan, 2), encap("b", Vxlan, 3), encap("b", Vxlan, 4)];
+        let encaps = [
+            encap("a", Geneve, 2),
+            encap("a", Vxlan, 2),
+            encap("b", Vxlan, 3),
+            encap("b", Vxlan, 4),
+        ];
         let owners = |kinds: &str| -> Vec<(String, TunnelKind)> {
-            wanted(&settings(kinds), &encaps).into_iter().map(|t| (t.owner, t.kind)).collect()
+            wanted(&settings(kinds), &encaps)
+                .into_iter()
+                .map(|t| (t.owner, t.kind))
+                .collect()
         };
-        let b = [("b@10.0.0.3".to_owned(), Vxlan), ("b@10.0.0.4".to_owned(), Vxlan)];
+        let b = [
+            ("b@10.0.0.3".to_owned(), Vxlan),
+            ("b@10.0.0.4".to_owned(), Vxlan),
+        ];
         assert_eq!(owners("geneve"), [("a@10.0.0.2".to_owned(), Geneve)]);
         assert_eq!(owners("geneve,vxlan")[0], ("a@10.0.0.2".to_owned(), Geneve));
         assert_eq!(owners("geneve,vxlan")[1..], b);
@@ -125,7 +156,13 @@ mod tests {
             external_ids: [(OWNER_KEY.into(), "a@b@fd00::1".into())].into(),
             ..Port::default()
         };
-        let interface = Interface { r#type: "geneve".into(), ..Interface::default() };
-        assert_eq!(owner(&port, &interface), Some(("a@b".to_owned(), TunnelKind::Geneve)));
+        let interface = Interface {
+            r#type: "geneve".into(),
+            ..Interface::default()
+        };
+        assert_eq!(
+            owner(&port, &interface),
+            Some(("a@b".to_owned(), TunnelKind::Geneve))
+        );
     }
 }

@@ -35,7 +35,13 @@ impl PortKind {
     /// The kind of a row.
     pub fn of(port: &PortBinding) -> PortKind {
         match &*port.r#type {
-            "" if port.parent_port.as_ref().is_some_and(|parent| !parent.is_empty()) => PortKind::Container,
+            "" if port
+                .parent_port
+                .as_ref()
+                .is_some_and(|parent| !parent.is_empty()) =>
+            {
+                PortKind::Container
+            }
             "" => PortKind::Guest,
             "localport" => PortKind::Localport,
             "localnet" => PortKind::Localnet,
@@ -51,12 +57,18 @@ impl PortKind {
 
     /// Whether a port of this kind makes its datapath local where it is attached.
     pub fn makes_local(self) -> bool {
-        matches!(self, PortKind::Guest | PortKind::Container | PortKind::Localport)
+        matches!(
+            self,
+            PortKind::Guest | PortKind::Container | PortKind::Localport
+        )
     }
 
     /// Whether the port has a connection tracking zone of its own.
     pub fn has_zone(self) -> bool {
-        matches!(self, PortKind::Guest | PortKind::Container | PortKind::Localport | PortKind::Localnet)
+        matches!(
+            self,
+            PortKind::Guest | PortKind::Container | PortKind::Localport | PortKind::Localnet
+        )
     }
 }
 
@@ -90,7 +102,11 @@ impl Network {
             PortKind::Guest => {
                 let interface = self.interfaces.get(reads, NameId::of(&port.logical_port))?;
                 self.is_welcome(reads, port).then_some(())?;
-                Attachment { ofport: interface.ofport, tag: None, interface: Some(interface.uuid) }
+                Attachment {
+                    ofport: interface.ofport,
+                    tag: None,
+                    interface: Some(interface.uuid),
+                }
             }
             PortKind::Container => {
                 let parent = self.port_by_name(reads, port.parent_port.as_deref()?)?;
@@ -98,26 +114,52 @@ impl Network {
                     return None;
                 }
                 let at = self.bind(reads, parent)?.at;
-                Attachment { tag: Some(tag_of(port)?), ..at }
+                Attachment {
+                    tag: Some(tag_of(port)?),
+                    ..at
+                }
             }
             PortKind::Localport => {
                 let interface = self.interfaces.get(reads, NameId::of(&port.logical_port))?;
-                Attachment { ofport: interface.ofport, tag: None, interface: Some(interface.uuid) }
+                Attachment {
+                    ofport: interface.ofport,
+                    tag: None,
+                    interface: Some(interface.uuid),
+                }
             }
             PortKind::Localnet => {
-                let ofport = *self.patches.get(reads, NameId::of(&patch_name(&port.logical_port)))?;
-                Attachment { ofport, tag: tag_of(port), interface: None }
+                let ofport = *self
+                    .patches
+                    .get(reads, NameId::of(&patch_name(&port.logical_port)))?;
+                Attachment {
+                    ofport,
+                    tag: tag_of(port),
+                    interface: None,
+                }
             }
             PortKind::Patch | PortKind::Other => return None,
         };
-        Some(Binding { datapath: port.datapath, kind, at })
+        Some(Binding {
+            datapath: port.datapath,
+            kind,
+            at,
+        })
     }
 
     /// Whether nobody has asked for the port to be on another chassis (ovn-nb(5), `requested-chassis`).
     fn is_welcome(&self, reads: &Reads, port: &PortBinding) -> bool {
-        let Some(requested) = port.options.get("requested-chassis").filter(|names| !names.is_empty()) else { return true };
+        let Some(requested) = port
+            .options
+            .get("requested-chassis")
+            .filter(|names| !names.is_empty())
+        else {
+            return true;
+        };
         let own = self.own(reads);
-        requested.split(',').map(str::trim).any(|name| name == &*own.name || name == &*own.hostname)
+        requested
+            .split(',')
+            .map(str::trim)
+            .any(|name| name == &*own.name || name == &*own.hostname)
     }
 }
 
@@ -127,5 +169,7 @@ pub fn patch_name(localnet: &str) -> String {
 }
 
 fn tag_of(port: &PortBinding) -> Option<u16> {
-    port.tag.and_then(|tag| u16::try_from(tag).ok()).filter(|tag| (1..4096).contains(tag))
+    port.tag
+        .and_then(|tag| u16::try_from(tag).ok())
+        .filter(|tag| (1..4096).contains(tag))
 }

@@ -6,8 +6,8 @@ use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{RowChange, Uuid};
 use rustc_hash::FxHashMap;
 use sb_db::tables::{
-    AddressSet, Chassis, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb, LogicalDpGroup, LogicalFlow,
-    MacBinding, MulticastGroup, PortBinding, PortGroup,
+    AddressSet, Chassis, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb, LogicalDpGroup,
+    LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup,
 };
 use smallvec::SmallVec;
 
@@ -42,10 +42,17 @@ impl Network {
 
     /// Replaces what is known of the bridge's ports.
     pub fn set_local_ports(&mut self, changes: &mut Changes, old: &LocalPorts, new: &LocalPorts) {
-        difference(&old.interfaces, &new.interfaces, |name, value| match value {
-            Some(value) => drop(self.interfaces.set(changes, NameId::of(name), value.clone())),
-            None => drop(self.interfaces.remove(changes, NameId::of(name))),
-        });
+        difference(
+            &old.interfaces,
+            &new.interfaces,
+            |name, value| match value {
+                Some(value) => drop(
+                    self.interfaces
+                        .set(changes, NameId::of(name), value.clone()),
+                ),
+                None => drop(self.interfaces.remove(changes, NameId::of(name))),
+            },
+        );
         difference(&old.patches, &new.patches, |name, value| match value {
             Some(value) => drop(self.patches.set(changes, NameId::of(name), *value)),
             None => drop(self.patches.remove(changes, NameId::of(name))),
@@ -86,24 +93,36 @@ impl Network {
                 Some(chassis) => drop(self.chassis.set(changes, uuid, chassis.name)),
                 None => drop(self.chassis.remove(changes, uuid)),
             },
-            Encap::INDEX => match row::<Encap>(change).and_then(|encap| TunnelKind::named(&encap.r#type)) {
-                Some(kind) => drop(self.encaps.set(changes, uuid, kind)),
-                None => drop(self.encaps.remove(changes, uuid)),
-            },
+            Encap::INDEX => {
+                match row::<Encap>(change).and_then(|encap| TunnelKind::named(&encap.r#type)) {
+                    Some(kind) => drop(self.encaps.set(changes, uuid, kind)),
+                    None => drop(self.encaps.remove(changes, uuid)),
+                }
+            }
             AddressSet::INDEX => {
-                if let Some(old) = change.old.as_ref().map(|old| AddressSet::COLUMN.name.get(old)) {
+                if let Some(old) = change
+                    .old
+                    .as_ref()
+                    .map(|old| AddressSet::COLUMN.name.get(old))
+                {
                     self.address_sets.remove(changes, NameId::of(&old));
                 }
                 if let Some(set) = row::<AddressSet>(change) {
-                    self.address_sets.set(changes, NameId::of(&set.name), Arc::new(set));
+                    self.address_sets
+                        .set(changes, NameId::of(&set.name), Arc::new(set));
                 }
             }
             PortGroup::INDEX => {
-                if let Some(old) = change.old.as_ref().map(|old| PortGroup::COLUMN.name.get(old)) {
+                if let Some(old) = change
+                    .old
+                    .as_ref()
+                    .map(|old| PortGroup::COLUMN.name.get(old))
+                {
                     self.port_groups.remove(changes, NameId::of(&old));
                 }
                 if let Some(group) = row::<PortGroup>(change) {
-                    self.port_groups.set(changes, NameId::of(&group.name), Arc::new(group));
+                    self.port_groups
+                        .set(changes, NameId::of(&group.name), Arc::new(group));
                 }
             }
             Fdb::INDEX => match row::<Fdb>(change) {
@@ -134,12 +153,16 @@ impl Network {
 
     fn apply_port(&mut self, changes: &mut Changes, uuid: Uuid, port: Option<PortBinding>) {
         if let Some(old) = self.ports.peek(uuid).cloned() {
-            let renamed = port.as_ref().is_none_or(|new| new.logical_port != old.logical_port);
+            let renamed = port
+                .as_ref()
+                .is_none_or(|new| new.logical_port != old.logical_port);
             if renamed && self.port_named.peek(NameId::of(&old.logical_port)) == Some(&uuid) {
-                self.port_named.remove(changes, NameId::of(&old.logical_port));
+                self.port_named
+                    .remove(changes, NameId::of(&old.logical_port));
             }
             let same_place = |kind| {
-                port.as_ref().is_some_and(|new| new.datapath == old.datapath && PortKind::of(new) == kind)
+                port.as_ref()
+                    .is_some_and(|new| new.datapath == old.datapath && PortKind::of(new) == kind)
             };
             match PortKind::of(&old) {
                 PortKind::Localnet if !same_place(PortKind::Localnet) => {
@@ -158,17 +181,25 @@ impl Network {
             self.ports.remove(changes, uuid);
             return;
         };
-        self.port_named.set(changes, NameId::of(&port.logical_port), uuid);
+        self.port_named
+            .set(changes, NameId::of(&port.logical_port), uuid);
         match PortKind::of(&port) {
             PortKind::Localnet => drop(self.localnets_of.insert(changes, port.datapath, uuid)),
             PortKind::Patch => {
-                self.patches_of.entry(port.datapath).or_default().insert(uuid);
+                self.patches_of
+                    .entry(port.datapath)
+                    .or_default()
+                    .insert(uuid);
                 self.topology_changed = true;
             }
             _ => {}
         }
         self.ports.set(changes, uuid, Arc::new(port));
-        for unit in [Unit::Binding(uuid), Unit::Port(uuid), Unit::PortSecurity(uuid)] {
+        for unit in [
+            Unit::Binding(uuid),
+            Unit::Port(uuid),
+            Unit::PortSecurity(uuid),
+        ] {
             changes.wake(unit);
         }
     }
@@ -177,8 +208,16 @@ impl Network {
         let datapath = row.and_then(|row| {
             let key = u32::try_from(row.tunnel_key).ok()?;
             let is_router = row.external_ids.contains_key("logical-router");
-            let name = row.external_ids.get("name").cloned().unwrap_or_else(|| uuid.to_string().into());
-            Some(Datapath { key, is_router, name })
+            let name = row
+                .external_ids
+                .get("name")
+                .cloned()
+                .unwrap_or_else(|| uuid.to_string().into());
+            Some(Datapath {
+                key,
+                is_router,
+                name,
+            })
         });
         let old = match datapath {
             Some(datapath) => {
@@ -198,8 +237,18 @@ impl Network {
         self.topology_changed = true;
     }
 
-    fn apply_datapath_group(&mut self, changes: &mut Changes, uuid: Uuid, row: Option<LogicalDpGroup>) {
-        for member in self.group_members.remove(&uuid).iter().flat_map(|members| members.iter()) {
+    fn apply_datapath_group(
+        &mut self,
+        changes: &mut Changes,
+        uuid: Uuid,
+        row: Option<LogicalDpGroup>,
+    ) {
+        for member in self
+            .group_members
+            .remove(&uuid)
+            .iter()
+            .flat_map(|members| members.iter())
+        {
             if let Some(groups) = self.groups_of.get_mut(member) {
                 groups.remove(&uuid);
             }
@@ -220,7 +269,8 @@ impl Network {
         }
         match row {
             Some(group) => {
-                self.group_named.set(changes, (group.datapath, NameId::of(&group.name)), uuid);
+                self.group_named
+                    .set(changes, (group.datapath, NameId::of(&group.name)), uuid);
                 self.groups.set(changes, uuid, Arc::new(group));
                 changes.wake(Unit::Group(uuid));
             }
@@ -228,8 +278,14 @@ impl Network {
         }
     }
 
-    fn apply_dhcp(&mut self, changes: &mut Changes, uuid: Uuid, row: Option<(Arc<str>, i64, Arc<str>, bool)>) {
-        let row = row.and_then(|(name, code, kind, v6)| Some((name, u8::try_from(code).ok()?, kind, v6)));
+    fn apply_dhcp(
+        &mut self,
+        changes: &mut Changes,
+        uuid: Uuid,
+        row: Option<(Arc<str>, i64, Arc<str>, bool)>,
+    ) {
+        let row =
+            row.and_then(|(name, code, kind, v6)| Some((name, u8::try_from(code).ok()?, kind, v6)));
         match row {
             Some(row) => drop(self.dhcp_rows.insert(uuid, row)),
             None => drop(self.dhcp_rows.remove(&uuid)),

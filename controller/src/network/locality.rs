@@ -80,7 +80,13 @@ impl Network {
             }
         }
         for changed in before.symmetric_difference(&now) {
-            let groups: Vec<Uuid> = self.groups_of.get(changed).into_iter().flatten().copied().collect();
+            let groups: Vec<Uuid> = self
+                .groups_of
+                .get(changed)
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect();
             for group in groups {
                 self.settle_group(group, changes);
             }
@@ -93,7 +99,11 @@ impl Network {
             self.local_members.remove(changes, group);
             return;
         };
-        let local: Arc<[Uuid]> = members.iter().copied().filter(|m| self.local.peek(*m).is_some()).collect();
+        let local: Arc<[Uuid]> = members
+            .iter()
+            .copied()
+            .filter(|m| self.local.peek(*m).is_some())
+            .collect();
         self.local_members.set(changes, group, local);
     }
 
@@ -113,8 +123,13 @@ impl Network {
     }
 
     fn peer_datapath(&self, patch: Uuid) -> Option<Uuid> {
-        let port = self.ports.peek(patch).filter(|port| PortKind::of(port) == PortKind::Patch)?;
-        let peer = self.port_named.peek(NameId::of(port.options.get("peer")?))?;
+        let port = self
+            .ports
+            .peek(patch)
+            .filter(|port| PortKind::of(port) == PortKind::Patch)?;
+        let peer = self
+            .port_named
+            .peek(NameId::of(port.options.get("peer")?))?;
         Some(self.ports.peek(*peer)?.datapath)
     }
 }

@@ -66,24 +66,35 @@ impl Program for Network {
     fn run(&self, unit: Unit, reads: &Reads, facts: &mut Vec<Fact>) -> Life {
         let said = match unit {
             Unit::Binding(uuid) => self.ports.get(reads, uuid).map(|port| {
-                facts.extend(self.bind(reads, port).map(|binding| Fact::Binding(uuid, binding)));
+                facts.extend(
+                    self.bind(reads, port)
+                        .map(|binding| Fact::Binding(uuid, binding)),
+                );
             }),
-            Unit::Port(uuid) => {
-                self.ports.get(reads, uuid).map(|port| physical::port::flows(self, reads, port, facts))
-            }
-            Unit::PortSecurity(uuid) => {
-                self.ports.get(reads, uuid).map(|port| physical::port_security::flows(self, reads, port, facts))
-            }
-            Unit::Group(uuid) => {
-                self.groups.get(reads, uuid).map(|group| physical::multicast::flows(self, reads, group, facts))
-            }
-            Unit::Flow(uuid) => self.flows.get(reads, uuid).map(|flow| logical::flows(self, reads, flow, facts)),
-            Unit::Fdb(uuid) => {
-                self.fdb.get(reads, uuid).map(|row| physical::learned::fdb_flows(self, reads, row, facts))
-            }
-            Unit::MacBinding(uuid) => {
-                self.mac_bindings.get(reads, uuid).map(|row| physical::learned::neighbour_flows(self, reads, row, facts))
-            }
+            Unit::Port(uuid) => self
+                .ports
+                .get(reads, uuid)
+                .map(|port| physical::port::flows(self, reads, port, facts)),
+            Unit::PortSecurity(uuid) => self
+                .ports
+                .get(reads, uuid)
+                .map(|port| physical::port_security::flows(self, reads, port, facts)),
+            Unit::Group(uuid) => self
+                .groups
+                .get(reads, uuid)
+                .map(|group| physical::multicast::flows(self, reads, group, facts)),
+            Unit::Flow(uuid) => self
+                .flows
+                .get(reads, uuid)
+                .map(|flow| logical::flows(self, reads, flow, facts)),
+            Unit::Fdb(uuid) => self
+                .fdb
+                .get(reads, uuid)
+                .map(|row| physical::learned::fdb_flows(self, reads, row, facts)),
+            Unit::MacBinding(uuid) => self
+                .mac_bindings
+                .get(reads, uuid)
+                .map(|row| physical::learned::neighbour_flows(self, reads, row, facts)),
             Unit::Tunnel(ofport) => self
                 .tunnel_ports
                 .get(reads, ofport)
@@ -93,7 +104,11 @@ impl Program for Network {
                 Some(())
             }
         };
-        if said.is_some() { Life::Alive } else { Life::Gone }
+        if said.is_some() {
+            Life::Alive
+        } else {
+            Life::Gone
+        }
     }
 
     fn key(fact: &Fact) -> Key {

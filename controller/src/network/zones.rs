@@ -30,9 +30,14 @@ pub enum ZoneChange {
 
 impl Zones {
     /// Takes up the numbers that a bridge remembers. A number given twice stays with the first name.
-    pub fn restore<'a>(&mut self, external_ids: impl IntoIterator<Item = (&'a Arc<str>, &'a Arc<str>)>) {
+    pub fn restore<'a>(
+        &mut self,
+        external_ids: impl IntoIterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
+    ) {
         for (key, value) in external_ids {
-            let (Some(name), Ok(number)) = (key.strip_prefix(PREFIX), value.parse()) else { continue };
+            let (Some(name), Ok(number)) = (key.strip_prefix(PREFIX), value.parse()) else {
+                continue;
+            };
             if (FIRST_ZONE..=LAST_ZONE).contains(&number) && !self.by_name.contains_key(name) {
                 self.by_number.entry(number).or_insert_with(|| {
                     let name: Arc<str> = name.into();
@@ -75,7 +80,8 @@ impl Zones {
 
     /// What the bridge's `external_ids` should say of zones: keys and values.
     pub fn external_ids(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.iter().map(|(name, number)| (format!("{PREFIX}{name}"), number.to_string()))
+        self.iter()
+            .map(|(name, number)| (format!("{PREFIX}{name}"), number.to_string()))
     }
 
     /// Whether a key of the bridge's `external_ids` is about zones.
@@ -108,15 +114,29 @@ mod tests {
     #[test]
     fn numbers_are_kept_reused_and_flushed() {
         let mut zones = Zones::default();
-        let ids: BTreeMap<Arc<str>, Arc<str>> = [("ct-zone-a", "1"), ("ct-zone-b", "3"), ("ct-zone-c", "3"), ("x", "4")]
-            .into_iter()
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect();
+        let ids: BTreeMap<Arc<str>, Arc<str>> = [
+            ("ct-zone-a", "1"),
+            ("ct-zone-b", "3"),
+            ("ct-zone-c", "3"),
+            ("x", "4"),
+        ]
+        .into_iter()
+        .map(|(k, v)| (k.into(), v.into()))
+        .collect();
         zones.restore(&ids);
-        assert_eq!((zones.get("a"), zones.get("b"), zones.get("c")), (Some(1), Some(3), None));
+        assert_eq!(
+            (zones.get("a"), zones.get("b"), zones.get("c")),
+            (Some(1), Some(3), None)
+        );
         assert_eq!(zones.take_changes(), []);
-        assert_eq!((zones.assign("b"), zones.assign("c"), zones.assign("d")), (Some(3), Some(2), Some(4)));
-        assert_eq!(zones.take_changes(), [ZoneChange::Flush(2), ZoneChange::Flush(4)]);
+        assert_eq!(
+            (zones.assign("b"), zones.assign("c"), zones.assign("d")),
+            (Some(3), Some(2), Some(4))
+        );
+        assert_eq!(
+            zones.take_changes(),
+            [ZoneChange::Flush(2), ZoneChange::Flush(4)]
+        );
         zones.release("a");
         assert_eq!(zones.assign("e"), Some(1));
         assert_eq!(zones.take_changes(), [ZoneChange::Flush(1)]);

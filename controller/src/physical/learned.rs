@@ -19,20 +19,31 @@ use crate::network::{Fact, Network, Reads};
 
 /// The flows of an Ethernet address.
 pub fn fdb_flows(network: &Network, reads: &Reads, row: &Fdb, facts: &mut Vec<Fact>) {
-    let (Ok(key), Ok(port), Ok(mac)) =
-        (u32::try_from(row.dp_key), u32::try_from(row.port_key), row.mac.parse::<Mac>())
-    else {
+    let (Ok(key), Ok(port), Ok(mac)) = (
+        u32::try_from(row.dp_key),
+        u32::try_from(row.port_key),
+        row.mac.parse::<Mac>(),
+    ) else {
         return;
     };
-    let Some(datapath) = network.datapath_keyed.get(reads, key) else { return };
+    let Some(datapath) = network.datapath_keyed.get(reads, key) else {
+        return;
+    };
     if network.local.get(reads, *datapath).is_none() {
         return;
     }
     let mut out = Flows::of(facts, row.uuid);
     let of_datapath = || Match::new().with(layout::DATAPATH, key);
     let get = of_datapath().with(Field::EthDst, number(mac));
-    out.add(layout::GET_FDB, 100, get, vec![Action::set(layout::OUT_PORT, port)]);
-    let lookup = of_datapath().with(layout::IN_PORT, port).with(Field::EthSrc, number(mac));
+    out.add(
+        layout::GET_FDB,
+        100,
+        get,
+        vec![Action::set(layout::OUT_PORT, port)],
+    );
+    let lookup = of_datapath()
+        .with(layout::IN_PORT, port)
+        .with(Field::EthSrc, number(mac));
     let known = Action::set_masked(layout::FLAGS, flag::LOOKUP_FDB, flag::LOOKUP_FDB);
     out.add(layout::LOOKUP_FDB, 100, lookup, vec![known]);
 }
@@ -42,20 +53,36 @@ pub fn neighbour_flows(network: &Network, reads: &Reads, row: &MacBinding, facts
     if network.local.get(reads, row.datapath).is_none() {
         return;
     }
-    let Some(datapath) = network.datapaths.get(reads, row.datapath) else { return };
-    let Some(port) = network.port_by_name(reads, &row.logical_port) else { return };
-    let (Ok(ip), Ok(mac), Ok(key)) =
-        (row.ip.parse::<IpAddr>(), row.mac.parse::<Mac>(), u32::try_from(port.tunnel_key))
-    else {
+    let Some(datapath) = network.datapaths.get(reads, row.datapath) else {
+        return;
+    };
+    let Some(port) = network.port_by_name(reads, &row.logical_port) else {
+        return;
+    };
+    let (Ok(ip), Ok(mac), Ok(key)) = (
+        row.ip.parse::<IpAddr>(),
+        row.mac.parse::<Mac>(),
+        u32::try_from(port.tunnel_key),
+    ) else {
         return;
     };
     let mut out = Flows::of(facts, row.uuid);
-    let from = || Match::new().with(layout::DATAPATH, datapath.key).with(layout::IN_PORT, key);
-    let known = vec![Action::set_masked(layout::FLAGS, flag::LOOKUP_MAC, flag::LOOKUP_MAC)];
+    let from = || {
+        Match::new()
+            .with(layout::DATAPATH, datapath.key)
+            .with(layout::IN_PORT, key)
+    };
+    let known = vec![Action::set_masked(
+        layout::FLAGS,
+        flag::LOOKUP_MAC,
+        flag::LOOKUP_MAC,
+    )];
     let (get, lookup) = match ip {
         IpAddr::V4(ip) => (
             towards(datapath.key, key).with(Field::Reg0, ip.to_bits()),
-            from().with(Field::Reg0, ip.to_bits()).with(Field::EthType, 0x806u16),
+            from()
+                .with(Field::Reg0, ip.to_bits())
+                .with(Field::EthType, 0x806u16),
         ),
         IpAddr::V6(ip) => (
             towards(datapath.key, key).with(Field::Xxreg0, ip.to_bits()),
@@ -66,8 +93,18 @@ pub fn neighbour_flows(network: &Network, reads: &Reads, row: &MacBinding, facts
                 .with(Field::Icmpv6Code, 0u8),
         ),
     };
-    out.add(layout::MAC_BINDING, 100, get, vec![Action::set(Field::EthDst, number(mac))]);
-    out.add(layout::MAC_LOOKUP, 100, lookup.with(Field::EthSrc, number(mac)), known);
+    out.add(
+        layout::MAC_BINDING,
+        100,
+        get,
+        vec![Action::set(Field::EthDst, number(mac))],
+    );
+    out.add(
+        layout::MAC_LOOKUP,
+        100,
+        lookup.with(Field::EthSrc, number(mac)),
+        known,
+    );
 }
 
 /// An Ethernet address as a field's value.

@@ -16,7 +16,9 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
     if network.local.get(reads, group.datapath).is_none() {
         return;
     }
-    let Some(datapath) = network.datapaths.get(reads, group.datapath) else { return };
+    let Some(datapath) = network.datapaths.get(reads, group.datapath) else {
+        return;
+    };
     let own = network.own(reads);
     let key = u32::try_from(group.tunnel_key).unwrap_or_default();
     let by_localnet = network.attached_localnet(reads, group.datapath).is_some();
@@ -24,17 +26,33 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
     let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
     let mut tunnels = FxHashSet::default();
     for uuid in &group.ports {
-        let Some(port) = network.ports.get(reads, *uuid).filter(|port| port.datapath == group.datapath) else { continue };
+        let Some(port) = network
+            .ports
+            .get(reads, *uuid)
+            .filter(|port| port.datapath == group.datapath)
+        else {
+            continue;
+        };
         let is_patch = PortKind::of(port) == PortKind::Patch;
         if is_patch || network.bindings.get(reads, *uuid).is_some() {
             load_zones(network, reads, &port.logical_port, port.datapath, &mut here);
-            here.push(Action::set(layout::OUT_PORT, u32::try_from(port.tunnel_key).unwrap_or_default()));
+            here.push(Action::set(
+                layout::OUT_PORT,
+                u32::try_from(port.tunnel_key).unwrap_or_default(),
+            ));
             here.push(Action::resubmit(layout::CHECK_LOOPBACK));
-        } else if let Some(chassis) = port.chassis.filter(|chassis| own.chassis != Some(*chassis) && !by_localnet)
+        } else if let Some(chassis) = port
+            .chassis
+            .filter(|chassis| own.chassis != Some(*chassis) && !by_localnet)
             && let Some(tunnel) = network.tunnel_to(reads, chassis, port.encap)
             && tunnels.insert(tunnel.ofport)
         {
-            elsewhere.extend(tunnel::encapsulate(tunnel, own.geneve_field, datapath.key, key));
+            elsewhere.extend(tunnel::encapsulate(
+                tunnel,
+                own.geneve_field,
+                datapath.key,
+                key,
+            ));
         }
     }
     let mut out = Flows::of(facts, group.uuid);

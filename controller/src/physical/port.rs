@@ -26,9 +26,18 @@ pub fn flows(network: &Network, reads: &Reads, port: &PortBinding, facts: &mut V
     if network.local.get(reads, port.datapath).is_none() {
         return;
     }
-    let Some(datapath) = network.datapaths.get(reads, port.datapath) else { return };
+    let Some(datapath) = network.datapaths.get(reads, port.datapath) else {
+        return;
+    };
     let key = u32::try_from(port.tunnel_key).unwrap_or_default();
-    let mut build = Builder { network, reads, port, datapath: datapath.key, key, out: Flows::of(facts, port.uuid) };
+    let mut build = Builder {
+        network,
+        reads,
+        port,
+        datapath: datapath.key,
+        key,
+        out: Flows::of(facts, port.uuid),
+    };
     let kind = PortKind::of(port);
     match network.bindings.get(reads, port.uuid) {
         Some(binding) => build.local(kind, binding.at),
@@ -54,29 +63,63 @@ impl Builder<'_> {
         self.allow_way_back(kind);
         self.to_switch(at);
         if kind == PortKind::Localnet {
-            let local_only = towards(self.datapath, self.key).with_masked(layout::FLAGS, flag::LOCAL_ONLY, flag::LOCAL_ONLY);
-            self.out.add(layout::CHECK_LOOPBACK, 160, local_only, Vec::new());
+            let local_only = towards(self.datapath, self.key).with_masked(
+                layout::FLAGS,
+                flag::LOCAL_ONLY,
+                flag::LOCAL_ONLY,
+            );
+            self.out
+                .add(layout::CHECK_LOOPBACK, 160, local_only, Vec::new());
         }
     }
 
     fn from_switch(&mut self, kind: PortKind, at: Attachment) {
         let mut enter = Vec::new();
-        load_zones(self.network, self.reads, &self.port.logical_port, self.port.datapath, &mut enter);
+        load_zones(
+            self.network,
+            self.reads,
+            &self.port.logical_port,
+            self.port.datapath,
+            &mut enter,
+        );
         if kind == PortKind::Container {
-            enter.push(Action::set_masked(layout::FLAGS, flag::NESTED_CONTAINER, flag::NESTED_CONTAINER));
+            enter.push(Action::set_masked(
+                layout::FLAGS,
+                flag::NESTED_CONTAINER,
+                flag::NESTED_CONTAINER,
+            ));
         }
         enter.push(Action::set(layout::DATAPATH, self.datapath));
         enter.push(Action::set(layout::IN_PORT, self.key));
         enter.push(Action::resubmit(layout::INGRESS));
-        let strip_and_enter = || std::iter::once(Action::PopVlan).chain(enter.iter().cloned()).collect();
+        let strip_and_enter = || {
+            std::iter::once(Action::PopVlan)
+                .chain(enter.iter().cloned())
+                .collect()
+        };
         let from = || Match::new().with(Field::InPort, at.ofport);
         let table = layout::PHYSICAL_TO_LOGICAL;
         match (at.tag, kind) {
-            (Some(tag), _) => self.out.add(table, 150, from().with(Field::VlanVid, tagged(tag)), strip_and_enter()),
+            (Some(tag), _) => self.out.add(
+                table,
+                150,
+                from().with(Field::VlanVid, tagged(tag)),
+                strip_and_enter(),
+            ),
             (None, PortKind::Localnet) => {
                 // A tag with the number 0 carries a priority only; frames with any other belong to other networks.
-                self.out.add(table, 100, from().with(Field::VlanVid, VLAN_PRESENT), strip_and_enter());
-                self.out.add(table, 100, from().with_masked(Field::VlanVid, 0u8, VLAN_PRESENT), enter);
+                self.out.add(
+                    table,
+                    100,
+                    from().with(Field::VlanVid, VLAN_PRESENT),
+                    strip_and_enter(),
+                );
+                self.out.add(
+                    table,
+                    100,
+                    from().with_masked(Field::VlanVid, 0u8, VLAN_PRESENT),
+                    enter,
+                );
             }
             (None, _) => self.out.add(table, 100, from(), enter),
         }
@@ -85,14 +128,23 @@ impl Builder<'_> {
     /// The packet is for a port of this chassis: it has the port's zones from here on.
     fn arrive(&mut self) {
         let mut actions = Vec::new();
-        load_zones(self.network, self.reads, &self.port.logical_port, self.port.datapath, &mut actions);
-        actions.push(Action::resubmit(layout::CHECK_LOOPBACK));
-        self.out.add(layout::LOCAL_OUTPUT, 100, towards(self.datapath, self.key), actions);
-        let back = towards(self.datapath, self.key).with(layout::IN_PORT, self.key).with_masked(
-            layout::FLAGS,
-            0u8,
-            flag::LOOPBACK,
+        load_zones(
+            self.network,
+            self.reads,
+            &self.port.logical_port,
+            self.port.datapath,
+            &mut actions,
         );
+        actions.push(Action::resubmit(layout::CHECK_LOOPBACK));
+        self.out.add(
+            layout::LOCAL_OUTPUT,
+            100,
+            towards(self.datapath, self.key),
+            actions,
+        );
+        let back = towards(self.datapath, self.key)
+            .with(layout::IN_PORT, self.key)
+            .with_masked(layout::FLAGS, 0u8, flag::LOOPBACK);
         self.out.add(layout::CHECK_LOOPBACK, 100, back, Vec::new());
     }
 
@@ -108,10 +160,12 @@ impl Builder<'_> {
                 Action::Pop(in_port),
             ]
         };
-        let with_flag = |bit: u128| towards(self.datapath, self.key).with_masked(layout::FLAGS, bit, bit);
+        let with_flag =
+            |bit: u128| towards(self.datapath, self.key).with_masked(layout::FLAGS, bit, bit);
         let table = layout::SAVE_IN_PORT;
         if kind == PortKind::Container {
-            self.out.add(table, 100, towards(self.datapath, self.key), hide());
+            self.out
+                .add(table, 100, towards(self.datapath, self.key), hide());
         } else {
             let (loopback, nested) = (with_flag(flag::LOOPBACK), with_flag(flag::NESTED_CONTAINER));
             self.out.add(table, 100, loopback, hide());
@@ -126,57 +180,103 @@ impl Builder<'_> {
         let actions = match at.tag {
             None => vec![output],
             Some(tag) => vec![
-                Action::PushVlan { ethertype: ETHERTYPE_VLAN },
+                Action::PushVlan {
+                    ethertype: ETHERTYPE_VLAN,
+                },
                 Action::set(Field::VlanVid, tagged(tag)),
                 output,
                 // Later copies of the packet, for other ports, have no tag.
                 Action::PopVlan,
             ],
         };
-        self.out.add(layout::LOGICAL_TO_PHYSICAL, 100, towards(self.datapath, self.key), actions);
+        self.out.add(
+            layout::LOGICAL_TO_PHYSICAL,
+            100,
+            towards(self.datapath, self.key),
+            actions,
+        );
     }
 
     /// A port of another chassis.
     fn remote(&mut self) {
-        let Some(chassis) = self.port.chassis else { return };
+        let Some(chassis) = self.port.chassis else {
+            return;
+        };
         let own = self.network.own(self.reads);
         if own.chassis == Some(chassis) {
             return;
         }
-        if let Some(localnet) = self.network.attached_localnet(self.reads, self.port.datapath) {
+        if let Some(localnet) = self
+            .network
+            .attached_localnet(self.reads, self.port.datapath)
+        {
             let instead = u32::try_from(localnet.tunnel_key).unwrap_or_default();
-            let actions =
-                vec![Action::set(layout::OUT_PORT, instead), Action::resubmit(layout::LOCAL_OUTPUT)];
-            self.out.add(layout::LOCAL_OUTPUT, 100, towards(self.datapath, self.key), actions);
+            let actions = vec![
+                Action::set(layout::OUT_PORT, instead),
+                Action::resubmit(layout::LOCAL_OUTPUT),
+            ];
+            self.out.add(
+                layout::LOCAL_OUTPUT,
+                100,
+                towards(self.datapath, self.key),
+                actions,
+            );
             return;
         }
-        let Some(tunnel) = self.network.tunnel_to(self.reads, chassis, self.port.encap) else { return };
+        let Some(tunnel) = self.network.tunnel_to(self.reads, chassis, self.port.encap) else {
+            return;
+        };
         let actions = tunnel::encapsulate(tunnel, own.geneve_field, self.datapath, self.key);
         if !actions.is_empty() {
-            self.out.add(layout::REMOTE_OUTPUT, 100, towards(self.datapath, self.key), actions);
+            self.out.add(
+                layout::REMOTE_OUTPUT,
+                100,
+                towards(self.datapath, self.key),
+                actions,
+            );
         }
     }
 
     /// A port whose other end is a port of another datapath.
     fn patch(&mut self) {
-        let peer = self.port.options.get("peer").and_then(|name| self.network.port_by_name(self.reads, name));
+        let peer = self
+            .port
+            .options
+            .get("peer")
+            .and_then(|name| self.network.port_by_name(self.reads, name));
         let Some(peer) = peer else { return };
-        let Some(peer_datapath) = self.network.datapaths.get(self.reads, peer.datapath) else { return };
+        let Some(peer_datapath) = self.network.datapaths.get(self.reads, peer.datapath) else {
+            return;
+        };
         self.arrive();
         let mut actions = vec![Action::CtClear];
         for register in [layout::DNAT_ZONE, layout::SNAT_ZONE, layout::PORT_ZONE] {
             actions.push(Action::set(register, 0u8));
         }
-        load_zones(self.network, self.reads, &peer.logical_port, peer.datapath, &mut actions);
+        load_zones(
+            self.network,
+            self.reads,
+            &peer.logical_port,
+            peer.datapath,
+            &mut actions,
+        );
         clear_scratch(&mut actions);
         actions.extend([
             Action::set(layout::DATAPATH, peer_datapath.key),
-            Action::set(layout::IN_PORT, u32::try_from(peer.tunnel_key).unwrap_or_default()),
+            Action::set(
+                layout::IN_PORT,
+                u32::try_from(peer.tunnel_key).unwrap_or_default(),
+            ),
             Action::set(layout::FLAGS, 0u8),
             Action::set(layout::OUT_PORT, 0u8),
             Action::resubmit(layout::INGRESS),
         ]);
         let matches = towards(self.datapath, self.key);
-        self.out.add(layout::LOGICAL_TO_PHYSICAL, 100, matches, vec![Action::Clone(actions)]);
+        self.out.add(
+            layout::LOGICAL_TO_PHYSICAL,
+            100,
+            matches,
+            vec![Action::Clone(actions)],
+        );
     }
 }

@@ -44,7 +44,9 @@ pub fn flows(network: &Network, reads: &Reads, port: &PortBinding, facts: &mut V
     if port.port_security.is_empty() || network.bindings.get(reads, port.uuid).is_none() {
         return;
     }
-    let Some(datapath) = network.datapaths.get(reads, port.datapath) else { return };
+    let Some(datapath) = network.datapaths.get(reads, port.datapath) else {
+        return;
+    };
     let key = u32::try_from(port.tunnel_key).unwrap_or_default();
     let mut entries = Vec::new();
     for text in &port.port_security {
@@ -58,7 +60,11 @@ pub fn flows(network: &Network, reads: &Reads, port: &PortBinding, facts: &mut V
         }
     }
     let datapath = datapath.key;
-    let mut rules = Rules { datapath, key, out: Flows::of(facts, port.uuid) };
+    let mut rules = Rules {
+        datapath,
+        key,
+        out: Flows::of(facts, port.uuid),
+    };
     rules.refuse_by_default();
     for entry in &entries {
         rules.from(entry);
@@ -80,13 +86,21 @@ impl Rules<'_> {
         {
             if judged {
                 let judge = vec![Action::resubmit(layout::CHECK_IN_PORT_SEC_ND)];
-                self.out.add(layout::CHECK_IN_PORT_SEC, 95, matches.clone(), judge);
-                self.out.add(layout::CHECK_IN_PORT_SEC_ND, 80, matches, verdict(false));
+                self.out
+                    .add(layout::CHECK_IN_PORT_SEC, 95, matches.clone(), judge);
+                self.out
+                    .add(layout::CHECK_IN_PORT_SEC_ND, 80, matches, verdict(false));
             } else {
-                self.out.add(layout::CHECK_IN_PORT_SEC, 80, matches, verdict(false));
+                self.out
+                    .add(layout::CHECK_IN_PORT_SEC, 80, matches, verdict(false));
             }
         }
-        self.out.add(layout::CHECK_OUT_PORT_SEC, 80, self.received(), verdict(false));
+        self.out.add(
+            layout::CHECK_OUT_PORT_SEC,
+            80,
+            self.received(),
+            verdict(false),
+        );
     }
 
     /// What the port may send.
@@ -121,27 +135,47 @@ impl Rules<'_> {
                 .with(Field::Ipv6Src, 0u8)
                 .with_masked(Field::Ipv6Dst, 0xff02u128 << 112, 0xffffu128 << 112);
             for kind in BEFORE_ADDRESS {
-                plain.push(unspecified.clone().with(Field::Icmpv6Type, kind).with(Field::Icmpv6Code, 0u8));
+                plain.push(
+                    unspecified
+                        .clone()
+                        .with(Field::Icmpv6Type, kind)
+                        .with(Field::Icmpv6Code, 0u8),
+                );
             }
             for &ip in v6.iter().chain([&link_local(entry.mac)]) {
-                plain.push(with_ip(sent().with(Field::EthType, IP6), Field::Ipv6Src, ip));
+                plain.push(with_ip(
+                    sent().with(Field::EthType, IP6),
+                    Field::Ipv6Src,
+                    ip,
+                ));
                 for option in [0, mac] {
-                    let solicit = self.neighbour(SOLICITATION).with(Field::EthSrc, mac).with(Field::NdSll, option);
+                    let solicit = self
+                        .neighbour(SOLICITATION)
+                        .with(Field::EthSrc, mac)
+                        .with(Field::NdSll, option);
                     inner.push(with_ip(solicit, Field::Ipv6Src, ip));
-                    let advertise = self.neighbour(ADVERTISEMENT).with(Field::EthSrc, mac).with(Field::NdTll, option);
+                    let advertise = self
+                        .neighbour(ADVERTISEMENT)
+                        .with(Field::EthSrc, mac)
+                        .with(Field::NdTll, option);
                     inner.push(with_ip(advertise, Field::NdTarget, ip));
                 }
             }
             for option in [0, mac] {
-                let solicit = self.neighbour(SOLICITATION).with(Field::EthSrc, mac).with(Field::NdSll, option);
+                let solicit = self
+                    .neighbour(SOLICITATION)
+                    .with(Field::EthSrc, mac)
+                    .with(Field::NdSll, option);
                 inner.push(solicit.with(Field::Ipv6Src, 0u8));
             }
         }
         for matches in plain {
-            self.out.add(layout::CHECK_IN_PORT_SEC, 90, matches, verdict(true));
+            self.out
+                .add(layout::CHECK_IN_PORT_SEC, 90, matches, verdict(true));
         }
         for matches in inner {
-            self.out.add(layout::CHECK_IN_PORT_SEC_ND, 90, matches, verdict(true));
+            self.out
+                .add(layout::CHECK_IN_PORT_SEC_ND, 90, matches, verdict(true));
         }
     }
 
@@ -155,25 +189,55 @@ impl Rules<'_> {
                 flows.push((90, received().with(Field::EthType, ethertype), false));
             }
         }
-        let broadcasts = v4.iter().filter_map(|ip| ip.broadcast()).chain([Ipv4Addr::BROADCAST]);
-        let also = broadcasts.map(|ip| Cidr::host(ip.into())).chain(Cidr::new(Ipv4Addr::new(224, 0, 0, 0).into(), 4));
-        let also: Vec<Cidr> = if v4.is_empty() { Vec::new() } else { also.collect() };
+        let broadcasts = v4
+            .iter()
+            .filter_map(|ip| ip.broadcast())
+            .chain([Ipv4Addr::BROADCAST]);
+        let also = broadcasts
+            .map(|ip| Cidr::host(ip.into()))
+            .chain(Cidr::new(Ipv4Addr::new(224, 0, 0, 0).into(), 4));
+        let also: Vec<Cidr> = if v4.is_empty() {
+            Vec::new()
+        } else {
+            also.collect()
+        };
         for &ip in v4.iter().chain(&also) {
-            flows.push((95, with_ip(received().with(Field::EthType, IP4), Field::IpDst, ip), true));
+            flows.push((
+                95,
+                with_ip(received().with(Field::EthType, IP4), Field::IpDst, ip),
+                true,
+            ));
         }
         let multicast = Cidr::new(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0).into(), 8);
-        let also: Vec<Cidr> =
-            if v6.is_empty() { Vec::new() } else { multicast.into_iter().chain([link_local(entry.mac)]).collect() };
+        let also: Vec<Cidr> = if v6.is_empty() {
+            Vec::new()
+        } else {
+            multicast
+                .into_iter()
+                .chain([link_local(entry.mac)])
+                .collect()
+        };
         for &ip in v6.iter().chain(&also) {
-            flows.push((95, with_ip(received().with(Field::EthType, IP6), Field::Ipv6Dst, ip), true));
+            flows.push((
+                95,
+                with_ip(received().with(Field::EthType, IP6), Field::Ipv6Dst, ip),
+                true,
+            ));
         }
         for (priority, matches, allowed) in flows {
-            self.out.add(layout::CHECK_OUT_PORT_SEC, priority, matches, verdict(allowed));
+            self.out.add(
+                layout::CHECK_OUT_PORT_SEC,
+                priority,
+                matches,
+                verdict(allowed),
+            );
         }
     }
 
     fn sent(&self) -> Match {
-        Match::new().with(layout::DATAPATH, self.datapath).with(layout::IN_PORT, self.key)
+        Match::new()
+            .with(layout::DATAPATH, self.datapath)
+            .with(layout::IN_PORT, self.key)
     }
 
     fn received(&self) -> Match {
@@ -196,7 +260,11 @@ impl Rules<'_> {
 
 fn verdict(allowed: bool) -> Vec<Action> {
     let bit = if allowed { 0 } else { flag::PORT_SEC_VIOLATED };
-    vec![Action::set_masked(layout::FLAGS, bit, flag::PORT_SEC_VIOLATED)]
+    vec![Action::set_masked(
+        layout::FLAGS,
+        bit,
+        flag::PORT_SEC_VIOLATED,
+    )]
 }
 
 fn dhcp_request(sent: Match) -> Match {
@@ -219,13 +287,34 @@ fn with_ip(matches: Match, field: Field, ip: Cidr) -> Match {
         IpAddr::V6(ip) => ip.to_bits(),
     };
     let is_network = ip.addr() == ip.network().addr();
-    let mask = if is_network { number(ip.mask()) } else { ones(field.width()) };
+    let mask = if is_network {
+        number(ip.mask())
+    } else {
+        ones(field.width())
+    };
     matches.with_masked(field, number(ip.addr()), mask)
 }
 
 /// The link-local address that a host makes of its Ethernet address (RFC 4291, appendix A).
 fn link_local(mac: Mac) -> Cidr {
     let [a, b, c, d, e, f] = mac.0;
-    let bytes = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    let bytes = [
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ];
     Cidr::host(Ipv6Addr::from(bytes).into())
 }

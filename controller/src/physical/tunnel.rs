@@ -16,7 +16,12 @@ use crate::network::{Fact, Network, Reads, Tunnel};
 use crate::settings::TunnelKind;
 
 /// OVN's Geneve option, but for the field that it is mapped to.
-pub const GENEVE_OPTION: TlvMap = TlvMap { option_class: 0x0102, option_type: 0x80, option_len: 4, index: 0 };
+pub const GENEVE_OPTION: TlvMap = TlvMap {
+    option_class: 0x0102,
+    option_type: 0x80,
+    option_len: 4,
+    index: 0,
+};
 
 /// The lowest key of a multicast group.
 const FIRST_MULTICAST: u32 = 32_768;
@@ -29,7 +34,13 @@ pub fn flows(network: &Network, reads: &Reads, tunnel: Tunnel, facts: &mut Vec<F
     let from = || Match::new().with(Field::InPort, tunnel.ofport);
     match tunnel.kind {
         TunnelKind::Geneve => {
-            let Some(option) = network.own(reads).geneve_field.and_then(Field::tun_metadata) else { return };
+            let Some(option) = network
+                .own(reads)
+                .geneve_field
+                .and_then(Field::tun_metadata)
+            else {
+                return;
+            };
             let actions = vec![
                 copy((Field::TunId, 0), (layout::DATAPATH, 0), 24),
                 copy((option, 16), (layout::IN_PORT, 0), 15),
@@ -59,11 +70,18 @@ pub fn flows(network: &Network, reads: &Reads, tunnel: Tunnel, facts: &mut Vec<F
 }
 
 /// The actions that send a packet through a tunnel. Nothing while the switch has not said which field Geneve's option is.
-pub fn encapsulate(tunnel: Tunnel, geneve_field: Option<u8>, datapath: u32, port: u32) -> Vec<Action> {
+pub fn encapsulate(
+    tunnel: Tunnel,
+    geneve_field: Option<u8>,
+    datapath: u32,
+    port: u32,
+) -> Vec<Action> {
     let output = Action::output(Port(tunnel.ofport));
     match tunnel.kind {
         TunnelKind::Geneve => {
-            let Some(option) = geneve_field.and_then(Field::tun_metadata) else { return Vec::new() };
+            let Some(option) = geneve_field.and_then(Field::tun_metadata) else {
+                return Vec::new();
+            };
             vec![
                 Action::set(Field::TunId, datapath),
                 Action::set(option, port),
@@ -76,12 +94,22 @@ pub fn encapsulate(tunnel: Tunnel, geneve_field: Option<u8>, datapath: u32, port
                 Some(group) => FIRST_VXLAN_MULTICAST + group,
                 None => port,
             };
-            vec![Action::set(Field::TunId, datapath & 0xfff | (key & 0xfff) << 12), output]
+            vec![
+                Action::set(Field::TunId, datapath & 0xfff | (key & 0xfff) << 12),
+                output,
+            ]
         }
     }
 }
 
 fn copy(from: (Field, u16), to: (Field, u16), width: u16) -> Action {
-    let bits = |(field, offset): (Field, u16)| Subfield { field, offset, width };
-    Action::Move { src: bits(from), dst: bits(to) }
+    let bits = |(field, offset): (Field, u16)| Subfield {
+        field,
+        offset,
+        width,
+    };
+    Action::Move {
+        src: bits(from),
+        dst: bits(to),
+    }
 }

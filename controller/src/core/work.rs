@@ -1,0 +1,333 @@
+//! What follows from what is known: done after every event.
+
+use ovsdb::Uuid;
+use ovsdb::typed::Table;
+use sb_db::tables::PortBinding;
+
+use super::{Core, Effects, Now, SouthTarget};
+use crate::local::{Wanted, WantedPatch};
+use crate::network::{PortKind, ZoneChange};
+use crate::pinctrl;
+use crate::south::{Conditions, table_specs};
+use openflow::Message;
+
+impl Core {
+    pub(super) fn work(&mut self, now: Now, effects: &mut Effects) {
+        if !self.local_known {
+            return;
+        }
+        self.connect(effects);
+        self.engine.step(&mut self.network, usize::MAX);
+        self.note_rebound();
+        self.subscribe(effects);
+        self.become_ready();
+        self.change_switch();
+        self.handle_packets(now, effects);
+        self.write_local(effects);
+        self.write_south(now, effects);
+    }
+
+    /// Whom to be connected to.
+    fn connect(&mut self, effects: &mut Effects) {
+        let Some(settings) = &self.local.settings else {
+            return;
+        };
+        let tls = self.local.ssl().map(|ssl| replica::Tls {
+            certificate: ssl.certificate.to_string().into(),
+            private_key: ssl.private_key.to_string().into(),
+            ca: ssl.ca_cert.to_string().into(),
+        });
+        if let Some(remote) = settings.remote.clone() {
+            let target = SouthTarget {
+                remote,
+                tls,
+                name: settings.system_id.clone(),
+            };
+            if self.south_target.as_ref() != Some(&target) {
+                self.conditions = self.wanted_conditions();
+                (self.conditions_asked, self.conditions_in_effect) = (0, 0);
+                let specs = table_specs(&target.name, &self.conditions);
+                effects.connect_south = Some((target.clone(), specs));
+                self.south_target = Some(target);
+            }
+        }
+        // The switch makes the socket with the bridge.
+        if self.local.bridge().is_some() {
+            let path = daemon::place::switch_run_dir().join(format!("{}.mgmt", settings.bridge));
+            if self.switch_path.as_ref() != Some(&path) {
+                effects.connect_switch = Some(path.clone());
+                self.switch_path = Some(path);
+            }
+        }
+    }
+
+    fn note_rebound(&mut self) {
+        for uuid in std::mem::take(&mut self.network.rebound) {
+            self.ports.rebound(uuid, &self.network);
+        }
+    }
+
+    fn wanted_conditions(&self) -> Conditions {
+        if self
+            .local
+            .settings
+            .as_ref()
+            .is_some_and(|settings| settings.monitor_all)
+        {
+            return Conditions::everything();
+        }
+        let local = self
+            .network
+            .local
+            .iter()
+            .map(|(uuid, ())| (uuid, self.network.datapaths.peek(uuid).map(|d| d.key)));
+        Conditions::local(&self.local.iface_ids(), self.own_chassis(), local)
+    }
+
+    fn subscribe(&mut self, effects: &mut Effects) {
+        if self.south_target.is_none() {
+            return;
+        }
+        let wanted = self.wanted_conditions();
+        let changes = wanted.changes_from(&self.conditions);
+        if !changes.is_empty() {
+            self.conditions = wanted;
+            self.conditions_asked += 1;
+            effects.conditions = changes;
+        }
+    }
+
+    /// Whether everything that was asked for has been told.
+    fn is_settled(&self) -> bool {
+        self.south_synced && self.conditions_in_effect == self.conditions_asked
+    }
+
+    fn become_ready(&mut self) {
+        if self.ready
+            || !self.is_settled()
+            || !self
+                .switch
+                .as_ref()
+                .is_some_and(crate::switch::Switch::is_ready)
+        {
+            return;
+        }
+        self.ready = true;
+        self.release_zones();
+        tracing::info!("all databases and the switch are known; flows follow them from now on");
+    }
+
+    /// Takes back the zones of ports and routers that are not here any more.
+    fn release_zones(&mut self) {
+        let ports = self
+            .network
+            .bindings
+            .iter()
+            .filter_map(|(uuid, _)| self.network.ports.peek(uuid));
+        let mut used: rustc_hash::FxHashSet<String> =
+            ports.map(|port| port.logical_port.to_string()).collect();
+        for (uuid, ()) in self.network.local.iter() {
+            if let Some(datapath) = self.network.datapaths.peek(uuid).filter(|d| d.is_router) {
+                used.extend(crate::network::router_zones(&datapath.name));
+            }
+        }
+        let unused: Vec<_> = self
+            .network
+            .zones
+            .iter()
+            .map(|(name, _)| name.clone())
+            .filter(|name| !used.contains(&**name))
+            .collect();
+        for name in unused {
+            self.network.zones.release(&name);
+        }
+    }
+
+    /// Sends what differs, and asks for confirmation where somebody waits for it.
+    fn change_switch(&mut self) {
+        if !self.ready {
+            return;
+        }
+        let settled = self.is_settled();
+        let Some(switch) = self.switch.as_mut().filter(|switch| switch.is_ready()) else {
+            return;
+        };
+        for change in self.network.zones.take_changes() {
+            let ZoneChange::Flush(zone) = change;
+            switch.send(&Message::CtFlushZone(zone));
+        }
+        let mods = if self.network.desired.is_dirty() {
+            self.network.desired.changes()
+        } else {
+            Vec::new()
+        };
+        let nb_cfg = self.south.nb_cfg();
+        let newest = self
+            .nb_cfg_waiting
+            .back()
+            .map(|(cfg, _)| *cfg)
+            .or(self.nb_cfg_reached);
+        let cfg_waits = settled && newest != Some(nb_cfg);
+        let ports_wait = settled && self.ports.has_unsent();
+        if mods.is_empty() && !cfg_waits && !ports_wait {
+            return;
+        }
+        if !mods.is_empty() {
+            tracing::debug!(target: "ofctrl", "{} flow changes", mods.len());
+        }
+        let barrier = switch.change(mods);
+        if cfg_waits {
+            self.nb_cfg_waiting.push_back((nb_cfg, barrier));
+        }
+        if ports_wait {
+            self.ports.all_sent(barrier);
+        }
+    }
+
+    fn handle_packets(&mut self, now: Now, effects: &mut Effects) {
+        if !self.packets.has_work() {
+            return;
+        }
+        let time = pinctrl::Now {
+            unix_ms: now.unix_ms,
+        };
+        for effect in self.packets.run(time, &self.packet_context) {
+            match effect {
+                pinctrl::Effect::Resume(packet) => {
+                    if let Some(switch) = &mut self.switch {
+                        switch.send(&Message::Resume(packet));
+                    }
+                }
+                pinctrl::Effect::PacketOut(packet) => {
+                    if let Some(switch) = &mut self.switch {
+                        switch.send(&Message::PacketOut(packet));
+                    }
+                }
+                pinctrl::Effect::Write(operations) => {
+                    if self.south_synced {
+                        let id = self.new_transaction();
+                        self.learned.insert(id);
+                        effects.south.push((id, operations));
+                    }
+                }
+                pinctrl::Effect::Note(text) => tracing::debug!(target: "pinctrl", "{text}"),
+            }
+        }
+    }
+
+    fn write_local(&mut self, effects: &mut Effects) {
+        if self.local_transaction.is_some() || self.local.settings.is_none() {
+            return;
+        }
+        let known = self.is_settled();
+        let encaps = known
+            .then(|| {
+                self.local
+                    .settings
+                    .as_ref()
+                    .map(|s| self.south.remote_encaps(s))
+            })
+            .flatten();
+        let patches = known.then(|| self.wanted_patches());
+        let operations = self.local.reconcile(&Wanted {
+            encaps: encaps.as_deref(),
+            patches: patches.as_deref(),
+            zones: self.ready.then_some(&self.network.zones),
+            installed: &self.ports.marks,
+        });
+        if operations.is_empty() {
+            // All marks are as they should be.
+            self.ports.marks.clear();
+            return;
+        }
+        let id = self.new_transaction();
+        self.local_transaction = Some(id);
+        effects.local.push((id, operations));
+    }
+
+    fn wanted_patches(&self) -> Vec<WantedPatch> {
+        let Some(settings) = &self.local.settings else {
+            return Vec::new();
+        };
+        let mut patches = Vec::new();
+        for (datapath, ()) in self.network.local.iter() {
+            for uuid in self.network.localnets_of.peek(datapath) {
+                let Some(port) = self.network.ports.peek(*uuid) else {
+                    continue;
+                };
+                let bridge = port
+                    .options
+                    .get("network_name")
+                    .and_then(|name| settings.bridge_mappings.get(name));
+                patches.extend(bridge.map(|bridge| WantedPatch {
+                    localnet: port.logical_port.clone(),
+                    bridge: bridge.clone(),
+                }));
+            }
+        }
+        patches.sort();
+        patches
+    }
+
+    fn write_south(&mut self, now: Now, effects: &mut Effects) {
+        if self.south_transaction.is_some() || !self.south_synced {
+            return;
+        }
+        let Some(settings) = self.local.settings.clone() else {
+            return;
+        };
+        let mut operations = self.south.registration(&settings);
+        if let Some(own) = self.own_chassis() {
+            operations.extend(self.port_operations(own));
+            operations.extend(
+                self.nb_cfg_reached
+                    .and_then(|cfg| self.south.progress(&settings, cfg, now.unix_ms)),
+            );
+        }
+        if operations.is_empty() {
+            return;
+        }
+        let id = self.new_transaction();
+        self.south_transaction = Some(id);
+        effects.south.push((id, operations));
+    }
+
+    fn port_operations(&mut self, own: Uuid) -> Vec<ovsdb::Operation> {
+        let settled = self.is_settled();
+        let mut operations = Vec::new();
+        let mut later = Vec::new();
+        for uuid in std::mem::take(&mut self.ports.untold) {
+            let operation = match self.network.bindings.peek(uuid) {
+                Some(binding) if binding.kind.is_claimed() => {
+                    self.south.claim(uuid, own, self.ports.is_installed(uuid))
+                }
+                Some(_) => None,
+                // Before everything is told, a port may only seem to be nowhere.
+                None if settled && self.ready => self.south.release(uuid, own),
+                None => {
+                    later.push(uuid);
+                    None
+                }
+            };
+            if let Some(operation) = operation {
+                // It is looked at again when the answer has come.
+                later.push(uuid);
+                operations.push(operation);
+            }
+        }
+        // Only ports that could be ours need another look.
+        later.retain(|uuid| {
+            self.network
+                .ports
+                .peek(*uuid)
+                .is_some_and(|port| PortKind::of(port).is_claimed())
+        });
+        self.ports.untold.extend(later);
+        debug_assert!(
+            operations
+                .iter()
+                .all(|op| op.table() == Some(PortBinding::INDEX))
+        );
+        operations
+    }
+}

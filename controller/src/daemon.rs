@@ -1,0 +1,316 @@
+//! The shell: sockets, signals and the clock around [`controller::core::Core`].
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use controller::core::{Core, Effects, Event, Now, SouthTarget, SwitchEvent};
+use controller::error::RunError;
+use controller::vswitch;
+use daemon::signals::{Asked, Signals};
+use daemon::unixctl::Command;
+use daemon::{Process, place, vlog};
+use ovsdb::Remote;
+use replica::{Handle, Spec};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
+
+use crate::Args;
+
+const MODULES: &[&str] = &[
+    "main",
+    "binding",
+    "ofctrl",
+    "lflow",
+    "pinctrl",
+    "inc_engine",
+    "connection",
+];
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "exit",
+        usage: "[--restart]",
+        min_args: 0,
+        max_args: 1,
+    },
+    Command::plain("connection-status"),
+    Command::plain("status"),
+    Command::plain("ct-zone-list"),
+    Command {
+        name: "inject-pkt",
+        usage: "MICROFLOW",
+        min_args: 1,
+        max_args: 1,
+    },
+    Command::plain("debug/pause"),
+    Command::plain("debug/resume"),
+    Command::plain("debug/status"),
+    Command::plain("debug/dump-local-bindings"),
+    Command::plain("debug/dump-related-ports"),
+    Command::plain("recompute"),
+    Command::plain("inc-engine/recompute"),
+    Command::plain("inc-engine/show-stats"),
+    Command::plain("inc-engine/clear-stats"),
+];
+
+/// Events that wait for the core; who sends more waits.
+const QUEUE_LIMIT: usize = 256;
+/// The most that is read from the switch at once.
+const READ_LIMIT_BYTES: usize = 256 * 1024;
+/// The pause after a failed attempt to reach the switch, at first and at most.
+const SWITCH_RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Runs until somebody asks for the end.
+pub fn run(args: &Args) -> Result<ExitCode, RunError> {
+    let local_remote = match &args.remote {
+        Some(remote) => Remote::parse_list(remote)?,
+        None => Remote::parse_list(&format!(
+            "unix:{}",
+            place::switch_run_dir().join("db.sock").display()
+        ))?,
+    };
+    let process = match Process::start(&args.common, "weft-controller", MODULES)? {
+        Ok(process) => process,
+        Err(code) => return Ok(code),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::System {
+            what: "cannot start the runtime",
+            error,
+        })?;
+    runtime.block_on(serve(&process, local_remote))
+}
+
+async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode, RunError> {
+    let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
+    let system = |what| move |error| RunError::System { what, error };
+    let mut signals = Signals::new().map_err(system("cannot receive signals"))?;
+    let (sender, mut events) = mpsc::channel(QUEUE_LIMIT);
+    let local = replica::spawn(
+        Spec::new(vswitch::schema().clone(), local_remote),
+        sender.clone(),
+        Event::Local,
+    );
+    let mut shell = Shell {
+        core: Core::new(hostname()),
+        sender,
+        local,
+        south: None,
+        link: None,
+    };
+    process
+        .ready()
+        .map_err(system("cannot tell that all is ready"))?;
+
+    let mut wake_at = None;
+    let mut again = false;
+    loop {
+        let tick = async {
+            match wake_at {
+                Some(at) => sleep_until(Instant::into(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let event = tokio::select! {
+            biased;
+            asked = signals.next() => match asked {
+                Asked::Exit => return Ok(ExitCode::SUCCESS),
+                Asked::ReopenLog => {
+                    vlog::reopen();
+                    continue;
+                }
+            },
+            request = control.next() => Event::Request(request),
+            Some(event) = events.recv() => event,
+            () = std::future::ready(()), if again => Event::Tick,
+            () = tick => Event::Tick,
+        };
+        let effects = shell.core.step(now(), event);
+        wake_at = effects.wake_at;
+        again = effects.again;
+        if effects.exit {
+            return Ok(ExitCode::SUCCESS);
+        }
+        shell.apply(effects);
+    }
+}
+
+/// The core, and its arms.
+struct Shell {
+    core: Core,
+    sender: mpsc::Sender<Event>,
+    local: Handle,
+    south: Option<Handle>,
+    link: Option<Link>,
+}
+
+impl Shell {
+    fn apply(&mut self, effects: Effects) {
+        for (id, operations) in effects.local {
+            self.local.transact(id, operations);
+        }
+        if let Some((target, tables)) = effects.connect_south {
+            self.south = self.connect_south(&target, tables);
+        }
+        if let Some(south) = &self.south {
+            if !effects.conditions.is_empty() {
+                south.set_conditions(effects.conditions);
+            }
+            for (id, operations) in effects.south {
+                south.transact(id, operations);
+            }
+        }
+        if let Some(path) = effects.connect_switch {
+            self.link = Some(Link::new(path, self.sender.clone()));
+        } else if effects.reconnect_switch {
+            self.link = self
+                .link
+                .take()
+                .map(|link| Link::new(link.path.clone(), self.sender.clone()));
+        }
+        if let Some(link) = self.link.as_ref().filter(|_| !effects.to_switch.is_empty()) {
+            // The writer has ended if nobody receives; then the end of the connection is being told.
+            let _ = link.output.send(effects.to_switch);
+        }
+    }
+
+    fn connect_south(
+        &self,
+        target: &SouthTarget,
+        tables: Vec<replica::TableSpec>,
+    ) -> Option<Handle> {
+        let remotes = match Remote::parse_list(&target.remote) {
+            Ok(remotes) => remotes,
+            Err(error) => {
+                tracing::warn!(
+                    "Open_vSwitch external_ids:ovn-remote={}: {error}",
+                    target.remote
+                );
+                return None;
+            }
+        };
+        let spec = Spec {
+            tables,
+            tls: target.tls.clone(),
+            ..Spec::new(sb_db::schema().clone(), remotes)
+        };
+        Some(replica::spawn(spec, self.sender.clone(), Event::South))
+    }
+}
+
+/// The task that keeps the connection to the switch. It ends with this.
+struct Link {
+    path: PathBuf,
+    output: mpsc::UnboundedSender<Vec<u8>>,
+    task: JoinHandle<()>,
+}
+
+impl Link {
+    fn new(path: PathBuf, events: mpsc::Sender<Event>) -> Self {
+        // What is queued here the core has decided to send; it is bounded by the flows that there are.
+        let (output, queue) = mpsc::unbounded_channel();
+        let task = tokio::spawn(keep_connected(path.clone(), queue, events));
+        Link { path, output, task }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn keep_connected(
+    path: PathBuf,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    events: mpsc::Sender<Event>,
+) {
+    let (mut pause, longest) = SWITCH_RETRY;
+    loop {
+        match UnixStream::connect(&path).await {
+            Ok(stream) => {
+                tracing::info!(target: "ofctrl", "unix:{}: connected", path.display());
+                pause = SWITCH_RETRY.0;
+                // Bytes for an earlier connection mean nothing to this one.
+                while queue.try_recv().is_ok() {}
+                if events
+                    .send(Event::Switch(SwitchEvent::Connected))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+                let reason = converse(stream, &mut queue, &events).await;
+                if events
+                    .send(Event::Switch(SwitchEvent::Closed(reason)))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) => tracing::debug!(target: "ofctrl", "unix:{}: {error}", path.display()),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// Carries bytes both ways until the connection ends; says why it did.
+async fn converse(
+    stream: UnixStream,
+    queue: &mut mpsc::UnboundedReceiver<Vec<u8>>,
+    events: &mpsc::Sender<Event>,
+) -> String {
+    let (mut reader, mut writer) = stream.into_split();
+    let reading = async {
+        let mut buffer = vec![0; READ_LIMIT_BYTES];
+        loop {
+            match reader.read(&mut buffer).await {
+                Ok(0) => return "closed by the switch".to_owned(),
+                Ok(n) => {
+                    let data = Event::Switch(SwitchEvent::Data(buffer[..n].to_vec()));
+                    if events.send(data).await.is_err() {
+                        return "the agent ends".to_owned();
+                    }
+                }
+                Err(error) => return error.to_string(),
+            }
+        }
+    };
+    let writing = async {
+        while let Some(bytes) = queue.recv().await {
+            if let Err(error) = writer.write_all(&bytes).await {
+                return error.to_string();
+            }
+        }
+        "the agent ends".to_owned()
+    };
+    tokio::select! {
+        reason = reading => reason,
+        reason = writing => reason,
+    }
+}
+
+fn now() -> Now {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Now {
+        at: Instant::now(),
+        unix_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

@@ -1,0 +1,133 @@
+//! The southbound, as far as this chassis writes it: who it is, which ports it has, how far it is.
+
+mod claims;
+mod registration;
+mod subscription;
+
+use std::sync::Arc;
+
+use ovsdb::typed::Table;
+use ovsdb::{RowChange, Uuid};
+use replica::Tables;
+use rustc_hash::FxHashMap;
+use sb_db::tables::{Chassis, ChassisPrivate, Encap, PortBinding, SbGlobal};
+
+use crate::local::RemoteEncap;
+use crate::settings::{Settings, TunnelKind};
+
+pub use subscription::{Conditions, table_specs};
+
+/// All rows that were told, and those of them that this module asks for all the time.
+#[derive(Debug)]
+pub struct South {
+    tables: Tables,
+    chassis: FxHashMap<Uuid, Chassis>,
+    encaps: FxHashMap<Uuid, Encap>,
+    private: FxHashMap<Uuid, ChassisPrivate>,
+    global: Option<SbGlobal>,
+}
+
+impl Default for South {
+    fn default() -> Self {
+        South {
+            tables: Tables::without_indexes(sb_db::schema().clone()),
+            chassis: FxHashMap::default(),
+            encaps: FxHashMap::default(),
+            private: FxHashMap::default(),
+            global: None,
+        }
+    }
+}
+
+impl South {
+    /// A row changed.
+    pub fn apply(&mut self, change: &RowChange) {
+        self.tables.apply(change);
+        match change.table {
+            Chassis::INDEX => follow(&mut self.chassis, change),
+            Encap::INDEX => follow(&mut self.encaps, change),
+            ChassisPrivate::INDEX => follow(&mut self.private, change),
+            SbGlobal::INDEX => {
+                self.global = self.tables.iter_as::<SbGlobal>().next();
+            }
+            _ => {}
+        }
+    }
+
+    /// All rows, as if they were all new.
+    pub fn everything(&self) -> impl Iterator<Item = RowChange> + '_ {
+        let tables = 0..self.tables.schema().tables.len();
+        tables.flat_map(|table| {
+            self.tables
+                .table(table)
+                .iter()
+                .map(move |(uuid, row)| RowChange {
+                    table,
+                    uuid,
+                    old: None,
+                    new: Some(row.clone()),
+                })
+        })
+    }
+
+    /// A port's row.
+    pub fn port(&self, uuid: Uuid) -> Option<PortBinding> {
+        self.tables.get_as(uuid)
+    }
+
+    /// The chassis of this name.
+    pub fn chassis_named(&self, name: &str) -> Option<&Chassis> {
+        self.chassis.values().find(|chassis| &*chassis.name == name)
+    }
+
+    /// How often the northbound's configuration was said to have changed.
+    pub fn nb_cfg(&self) -> i64 {
+        self.global.as_ref().map_or(0, |global| global.nb_cfg)
+    }
+
+    /// The ends of tunnels at chassis that share a transport zone with this one, or the lack of any.
+    pub fn remote_encaps(&self, settings: &Settings) -> Vec<RemoteEncap> {
+        let zones = &settings.shown.transport_zones;
+        let reachable = |chassis: &&Chassis| {
+            let theirs = &chassis.transport_zones;
+            chassis.name != settings.system_id
+                && ((zones.is_empty() && theirs.is_empty())
+                    || zones.iter().any(|zone| theirs.contains(zone)))
+        };
+        let mut found = Vec::new();
+        for chassis in self.chassis.values().filter(reachable) {
+            for encap in chassis
+                .encaps
+                .iter()
+                .filter_map(|uuid| self.encaps.get(uuid))
+            {
+                if let (Some(kind), Ok(ip)) = (TunnelKind::named(&encap.r#type), encap.ip.parse()) {
+                    let csum = encap
+                        .options
+                        .get("csum")
+                        .is_none_or(|value| &**value == "true");
+                    found.push(RemoteEncap {
+                        chassis: chassis.name.clone(),
+                        kind,
+                        ip,
+                        csum,
+                    });
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// The name of a chassis.
+    pub fn chassis_name(&self, uuid: Uuid) -> Option<&Arc<str>> {
+        self.chassis.get(&uuid).map(|chassis| &chassis.name)
+    }
+}
+
+fn follow<T: Table>(rows: &mut FxHashMap<Uuid, T>, change: &RowChange) {
+    match &change.new {
+        Some(row) => drop(rows.insert(change.uuid, T::from_row(change.uuid, row))),
+        None => drop(rows.remove(&change.uuid)),
+    }
+}

@@ -1,0 +1,162 @@
+//! This chassis' own rows: `Chassis` with its `Encap`s, and `Chassis_Private`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ovsdb::Uuid;
+use ovsdb::operation::Operation;
+use ovsdb::typed::{Table, TableDefinition};
+use sb_db::tables::{Chassis, ChassisPrivate, Encap};
+
+use super::South;
+use crate::settings::{Settings, Shown};
+
+impl South {
+    /// What has to be written so that others know this chassis; nothing when they do.
+    pub fn registration(&self, settings: &Settings) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        // Without a tunnel endpoint no row can be made: the schema wants one.
+        if settings.encaps.is_empty() {
+            return operations;
+        }
+        let chassis = match self.chassis_named(&settings.system_id) {
+            Some(chassis) => {
+                self.correct(chassis, settings, &mut operations);
+                chassis.uuid
+            }
+            None => {
+                let encaps = insert_encaps(settings, &mut operations);
+                let Shown {
+                    hostname,
+                    transport_zones,
+                    other_config,
+                } = settings.shown.clone();
+                let chassis = Chassis {
+                    name: settings.system_id.clone(),
+                    hostname,
+                    encaps,
+                    transport_zones,
+                    other_config,
+                    ..Chassis::default()
+                };
+                insert(&chassis, &mut operations)
+            }
+        };
+        match self.private(&settings.system_id) {
+            Some(private) if private.chassis == Some(chassis) => {}
+            Some(private) => {
+                let row = vec![ChassisPrivate::COLUMN.chassis.to(&Some(chassis))];
+                operations.push(Operation::update_row(
+                    ChassisPrivate::INDEX,
+                    private.uuid,
+                    row,
+                ));
+            }
+            None => {
+                let private = ChassisPrivate {
+                    name: settings.system_id.clone(),
+                    chassis: Some(chassis),
+                    ..ChassisPrivate::default()
+                };
+                insert(&private, &mut operations);
+            }
+        }
+        operations
+    }
+
+    /// Says how far this chassis is; nothing when that is known.
+    pub fn progress(&self, settings: &Settings, nb_cfg: i64, unix_ms: i64) -> Option<Operation> {
+        let private = self
+            .private(&settings.system_id)
+            .filter(|private| private.nb_cfg != nb_cfg)?;
+        let row = vec![
+            ChassisPrivate::COLUMN.nb_cfg.to(&nb_cfg),
+            ChassisPrivate::COLUMN.nb_cfg_timestamp.to(&unix_ms),
+        ];
+        Some(Operation::update_row(
+            ChassisPrivate::INDEX,
+            private.uuid,
+            row,
+        ))
+    }
+
+    fn private(&self, name: &str) -> Option<&ChassisPrivate> {
+        self.private.values().find(|private| &*private.name == name)
+    }
+
+    fn correct(&self, chassis: &Chassis, settings: &Settings, operations: &mut Vec<Operation>) {
+        let shown = &settings.shown;
+        let mut row = Vec::new();
+        if chassis.hostname != shown.hostname {
+            row.push(Chassis::COLUMN.hostname.to(&shown.hostname));
+        }
+        if chassis.transport_zones != shown.transport_zones {
+            row.push(Chassis::COLUMN.transport_zones.to(&shown.transport_zones));
+        }
+        // Keys that another controller of this chassis wrote, and that say nothing here, stay.
+        let mut config = chassis.other_config.clone();
+        config.extend(shown.other_config.clone());
+        if config != chassis.other_config {
+            row.push(Chassis::COLUMN.other_config.to(&config));
+        }
+        if !self.has_encaps(chassis, settings) {
+            let encaps = insert_encaps(settings, operations);
+            row.push(Chassis::COLUMN.encaps.to(&encaps));
+        }
+        if !row.is_empty() {
+            operations.push(Operation::update_row(Chassis::INDEX, chassis.uuid, row));
+        }
+    }
+
+    fn has_encaps(&self, chassis: &Chassis, settings: &Settings) -> bool {
+        let wanted = encaps(settings);
+        chassis.encaps.len() == wanted.len()
+            && wanted.iter().all(|wanted| {
+                let mut known = chassis
+                    .encaps
+                    .iter()
+                    .filter_map(|uuid| self.encaps.get(uuid));
+                known.any(|e| {
+                    (&e.r#type, &e.ip, &e.options) == (&wanted.r#type, &wanted.ip, &wanted.options)
+                })
+            })
+    }
+}
+
+fn encaps(settings: &Settings) -> Vec<Encap> {
+    let options: BTreeMap<Arc<str>, Arc<str>> =
+        [("csum".into(), settings.encap_csum.to_string().into())].into();
+    let encap = |(kind, ip): &(crate::settings::TunnelKind, std::net::IpAddr)| Encap {
+        r#type: kind.name().into(),
+        ip: ip.to_string().into(),
+        options: options.clone(),
+        chassis_name: settings.system_id.clone(),
+        ..Encap::default()
+    };
+    settings.encaps.iter().map(encap).collect()
+}
+
+fn insert_encaps(settings: &Settings, operations: &mut Vec<Operation>) -> Vec<Uuid> {
+    encaps(settings)
+        .iter()
+        .map(|encap| insert(encap, operations))
+        .collect()
+}
+
+fn insert<T: Table + TableDefinition>(row: &T, operations: &mut Vec<Operation>) -> Uuid {
+    let uuid = Uuid::new_v4();
+    let columns = row
+        .to_row()
+        .columns()
+        .iter()
+        .cloned()
+        .enumerate()
+        .filter(|(_, datum)| !datum.is_empty())
+        .collect();
+    operations.push(Operation::Insert {
+        table: T::INDEX,
+        uuid,
+        row: columns,
+    });
+    uuid
+}

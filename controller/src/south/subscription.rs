@@ -1,0 +1,157 @@
+//! What of the southbound the controller wants to know: all that is small, and of the rest what is about local datapaths.
+//!
+//! Which datapaths are local is known only from the ports, and the ports of a datapath only once it is local; so the
+//! subscription grows in steps, from the ports that have interfaces here to their datapaths to those that patch ports lead to. It
+//! is settled when the server has told everything of the last step and that leads nowhere new.
+
+use std::sync::Arc;
+
+use ovsdb::typed::Table;
+use ovsdb::{Atom, Clause, Condition, Function, Uuid};
+use replica::TableSpec;
+use rustc_hash::FxHashSet;
+use sb_db::tables::{
+    AddressSet, Chassis, ChassisPrivate, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb,
+    LogicalDpGroup, LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup, SbGlobal,
+};
+
+/// The conditions of those tables that have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conditions(Vec<(usize, Condition)>);
+
+impl Conditions {
+    /// Everything.
+    pub fn everything() -> Self {
+        let tables = [
+            PortBinding::INDEX,
+            LogicalFlow::INDEX,
+            LogicalDpGroup::INDEX,
+            MulticastGroup::INDEX,
+            MacBinding::INDEX,
+            Fdb::INDEX,
+        ];
+        Conditions(
+            tables
+                .into_iter()
+                .map(|table| (table, Condition::everything()))
+                .collect(),
+        )
+    }
+
+    /// What is about ports with these names or of the chassis with this row, and about these datapaths, given with their keys.
+    pub fn local(
+        names: &FxHashSet<Arc<str>>,
+        own: Option<Uuid>,
+        datapaths: impl IntoIterator<Item = (Uuid, Option<u32>)>,
+    ) -> Self {
+        let mut datapaths: Vec<(Uuid, Option<u32>)> = datapaths.into_iter().collect();
+        datapaths.sort_unstable();
+        let mut names: Vec<&Arc<str>> = names.iter().collect();
+        names.sort_unstable();
+        let of_datapaths = |column: usize| {
+            datapaths
+                .iter()
+                .map(move |(uuid, _)| Clause::equals(column, Atom::Uuid(*uuid)))
+        };
+        let ports = PortBinding::COLUMN;
+        let named = names
+            .into_iter()
+            .map(|name| Clause::equals(ports.logical_port.index, Atom::String(name.clone())));
+        let owned = own.map(|uuid| Clause::equals(ports.chassis.index, Atom::Uuid(uuid)));
+        let flows = LogicalFlow::COLUMN;
+        // A flow of several datapaths does not say of which; the groups do, and there are not many such flows.
+        let grouped = Clause::compare(
+            flows.logical_dp_group.index,
+            Function::NotEqual,
+            ovsdb::Datum::empty_set(),
+        );
+        let members = datapaths.iter().map(|(uuid, _)| {
+            Clause::compare(
+                LogicalDpGroup::COLUMN.datapaths.index,
+                Function::Includes,
+                Atom::Uuid(*uuid),
+            )
+        });
+        let keys = datapaths.iter().filter_map(|(_, key)| *key);
+        let learned =
+            keys.map(|key| Clause::equals(Fdb::COLUMN.dp_key.index, Atom::Integer(key.into())));
+        Conditions(vec![
+            (
+                PortBinding::INDEX,
+                Condition::any(named.chain(owned).chain(of_datapaths(ports.datapath.index))),
+            ),
+            (
+                LogicalFlow::INDEX,
+                Condition::any(of_datapaths(flows.logical_datapath.index).chain([grouped])),
+            ),
+            (LogicalDpGroup::INDEX, Condition::any(members)),
+            (
+                MulticastGroup::INDEX,
+                Condition::any(of_datapaths(MulticastGroup::COLUMN.datapath.index)),
+            ),
+            (
+                MacBinding::INDEX,
+                Condition::any(of_datapaths(MacBinding::COLUMN.datapath.index)),
+            ),
+            (Fdb::INDEX, Condition::any(learned)),
+        ])
+    }
+
+    /// Those that differ from others.
+    pub fn changes_from(&self, old: &Conditions) -> Vec<(usize, Condition)> {
+        self.0
+            .iter()
+            .filter(|condition| !old.0.contains(condition))
+            .cloned()
+            .collect()
+    }
+
+    fn of(&self, table: usize) -> Condition {
+        self.0
+            .iter()
+            .find(|(t, _)| *t == table)
+            .map_or_else(Condition::everything, |(_, condition)| condition.clone())
+    }
+}
+
+/// The tables and columns of the subscription.
+pub fn table_specs(own_name: &Arc<str>, conditions: &Conditions) -> Vec<TableSpec> {
+    let flows = LogicalFlow::COLUMN;
+    let own = Condition::any([Clause::equals(
+        ChassisPrivate::COLUMN.name.index,
+        Atom::String(own_name.clone()),
+    )]);
+    let mut specs = vec![
+        TableSpec::of::<SbGlobal>(),
+        TableSpec::of::<Chassis>(),
+        TableSpec::of::<Encap>(),
+        TableSpec::of::<ChassisPrivate>().rows(own),
+        TableSpec::of::<DatapathBinding>(),
+        TableSpec::of::<PortBinding>(),
+        TableSpec::of::<LogicalDpGroup>(),
+        TableSpec::of::<MulticastGroup>(),
+        TableSpec::of::<AddressSet>(),
+        TableSpec::of::<PortGroup>(),
+        TableSpec::of::<DhcpOptions>(),
+        TableSpec::of::<Dhcpv6Options>(),
+        TableSpec::of::<Fdb>(),
+        TableSpec::of::<MacBinding>(),
+        TableSpec::of::<LogicalFlow>().columns([
+            flows.logical_datapath.index,
+            flows.logical_dp_group.index,
+            flows.pipeline.index,
+            flows.table_id.index,
+            flows.priority.index,
+            flows.r#match.index,
+            flows.actions.index,
+            flows.tags.index,
+            flows.controller_meter.index,
+        ]),
+    ];
+    for spec in &mut specs {
+        if spec.condition.is_everything() {
+            spec.condition = conditions.of(spec.table);
+        }
+    }
+    specs
+}

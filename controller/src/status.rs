@@ -1,0 +1,145 @@
+//! What the control socket tells about the agent.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::core::{Core, Now};
+use crate::network::{Engine, Network, PortKind};
+use crate::settings::Settings;
+
+/// What the overview is made of.
+pub(crate) struct Facts<'a> {
+    pub(crate) settings: Option<&'a Settings>,
+    pub(crate) network: &'a Network,
+    pub(crate) south_connected: bool,
+    pub(crate) south_synced: bool,
+    pub(crate) switch_ready: bool,
+    pub(crate) ready: bool,
+    pub(crate) nb_cfg: i64,
+    pub(crate) nb_cfg_reached: Option<i64>,
+    pub(crate) packets_dropped: u64,
+}
+
+/// `status`: where the agent stands.
+pub(crate) fn overview(core: &Core, _now: Now) -> String {
+    let facts = core.facts();
+    let yes_no = |yes: bool| if yes { "yes" } else { "no" };
+    let network = facts.network;
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name}: {value}");
+    };
+    line(
+        "chassis",
+        facts
+            .settings
+            .map_or_else(|| "(no system-id)".to_owned(), |s| s.system_id.to_string()),
+    );
+    line(
+        "southbound",
+        facts
+            .settings
+            .and_then(|s| s.remote.as_ref())
+            .map_or("(none)", |r| r)
+            .to_owned(),
+    );
+    line(
+        "southbound connected",
+        yes_no(facts.south_connected).to_owned(),
+    );
+    line("southbound complete", yes_no(facts.south_synced).to_owned());
+    line("switch connected", yes_no(facts.switch_ready).to_owned());
+    line("flows follow the databases", yes_no(facts.ready).to_owned());
+    line("local datapaths", network.local.len().to_string());
+    line("attached ports", network.bindings.len().to_string());
+    line("flows wanted", network.desired.len().to_string());
+    line(
+        "flows installed",
+        network.desired.installed_len().to_string(),
+    );
+    line("rows with problems", network.problems.len().to_string());
+    line("nb_cfg", facts.nb_cfg.to_string());
+    line(
+        "nb_cfg reached",
+        facts
+            .nb_cfg_reached
+            .map_or_else(|| "none".to_owned(), |n| n.to_string()),
+    );
+    line("packets dropped", facts.packets_dropped.to_string());
+    text
+}
+
+/// `ct-zone-list`: every zone.
+pub(crate) fn zones(network: &Network) -> String {
+    network
+        .zones
+        .iter()
+        .map(|(name, number)| format!("{name} {number}\n"))
+        .collect()
+}
+
+/// `debug/dump-local-bindings`: every attached port, containers below their guests.
+pub(crate) fn bindings(network: &Network) -> String {
+    let mut guests: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
+    for (uuid, binding) in network.bindings.iter() {
+        let Some(port) = network.ports.peek(uuid) else {
+            continue;
+        };
+        let tag = binding
+            .at
+            .tag
+            .map(|tag| format!(", tag {tag}"))
+            .unwrap_or_default();
+        let text = format!(
+            "OpenFlow port {}{tag}, key {}",
+            binding.at.ofport, port.tunnel_key
+        );
+        match (binding.kind, &port.parent_port) {
+            (PortKind::Container, Some(parent)) => {
+                let children = &mut guests.entry(parent.to_string()).or_default().1;
+                children.push(format!("{}: {text}", port.logical_port));
+            }
+            _ => guests.entry(port.logical_port.to_string()).or_default().0 = text,
+        }
+    }
+    let mut lines = String::from("Local bindings:\n");
+    for (name, (text, mut children)) in guests {
+        let _ = writeln!(lines, "{name}: {text}");
+        children.sort();
+        for child in children {
+            let _ = writeln!(lines, "  {child}");
+        }
+    }
+    lines
+}
+
+/// `debug/dump-related-ports`: every port of a local datapath.
+pub(crate) fn related_ports(network: &Network) -> String {
+    let local = network
+        .ports
+        .iter()
+        .filter(|(_, port)| network.local.peek(port.datapath).is_some());
+    let mut names: Vec<&str> = local.map(|(_, port)| &*port.logical_port).collect();
+    names.sort_unstable();
+    names.iter().map(|name| format!("{name}\n")).collect()
+}
+
+/// `inc-engine/show-stats`: what was computed how often.
+pub(crate) fn engine(engine: &Engine) -> String {
+    let mut text = String::new();
+    for (kind, stats) in engine.stats().kinds() {
+        let _ = writeln!(
+            text,
+            "{kind}: {} runs, {} without a change, {} facts added, {} removed",
+            stats.runs, stats.unchanged, stats.asserted, stats.retracted
+        );
+    }
+    let (cells, reads) = engine.size();
+    let _ = writeln!(
+        text,
+        "{} units read {cells} cells, {reads} reads",
+        engine.unit_count()
+    );
+    text
+}
