@@ -129,6 +129,8 @@ struct Owner {
 pub trait Memory {
     /// The datapath of a switch.
     fn datapath(&self, switch: Uuid) -> Option<Identity>;
+    /// The tag of a container in this parent.
+    fn tag(&self, logical_port: &str, parent: &str) -> Option<u16>;
     /// The binding of a port, if it is in this datapath.
     fn binding(&self, datapath: Uuid, logical_port: &str) -> Option<Identity>;
 }
@@ -147,6 +149,8 @@ pub struct Alloc {
     /// Ports whose tag has changed since somebody looked.
     changed_tags: Vec<Uuid>,
     has_new_problems: bool,
+    /// Whether a number has become free since those who wait were served.
+    has_released: bool,
 }
 
 impl Default for Alloc {
@@ -161,6 +165,7 @@ impl Default for Alloc {
             tags: Store::new(Cell::Tag),
             changed_tags: Vec::new(),
             has_new_problems: false,
+            has_released: false,
         }
     }
 }
@@ -250,17 +255,20 @@ impl Alloc {
 
     /// Serves everybody who has spoken since the last time, and those who still wait.
     pub fn settle(&mut self, memory: &impl Memory, changes: &mut Changes<Cell, Unit>) {
-        // Ends: a turn leads to another one only when somebody gave a number back for the one that it had asked for.
-        while !self.pending.is_empty() {
+        // Ends: what is given back in a turn is given back for a number that was asked for, and that is kept.
+        loop {
+            if std::mem::take(&mut self.has_released) {
+                // Somebody may be waiting for just this number.
+                self.pending.extend(self.waiting.keys());
+            }
+            if self.pending.is_empty() {
+                return;
+            }
             let mut turn = std::mem::take(&mut self.pending);
             turn.retain(|key| self.owners.contains_key(key));
             turn.sort_unstable();
             turn.dedup();
-            // Datapaths first: the memory of a binding is asked for with its datapath.
-            let bindings = turn.partition_point(|key| matches!(key, WantKey::Datapath(_)));
-            let rest = turn.split_off(bindings);
             self.serve(turn, memory, changes);
-            self.serve(rest, memory, changes);
         }
     }
 
@@ -307,7 +315,7 @@ impl Alloc {
                     .binding(datapath.uuid, &owner.want.name)
                     .map(|identity| identity.key)
             }
-            Wanted::Tag { previous, .. } => previous.map(u32::from),
+            Wanted::Tag { parent, .. } => memory.tag(&owner.want.name, parent).map(u32::from),
         })
     }
 
@@ -336,7 +344,7 @@ impl Alloc {
             .filter(|before| *before != number)
         {
             pool.release(before, owner.want.owner);
-            self.pending.extend(self.waiting.keys());
+            self.has_released = true;
         }
         self.wait_no_more(key);
         self.tell(key, number, memory, changes);
@@ -350,8 +358,10 @@ impl Alloc {
         memory: &impl Memory,
         changes: &mut Changes<Cell, Unit>,
     ) {
-        let is_fixed = matches!(key, WantKey::Tag(_)) && self.owners[&key].want.requested.is_some();
-        if let Some(had) = self.had(key, memory).filter(|_| !is_fixed) {
+        let requested = self.owners[&key].want.requested;
+        let is_fixed = matches!(key, WantKey::Tag(_)) && requested.is_some();
+        let had = self.had(key, memory);
+        if let Some(had) = had.filter(|had| !is_fixed || requested == Some(*had)) {
             self.give(key, had, memory, changes);
         }
     }
@@ -374,7 +384,7 @@ impl Alloc {
                     pool.release(before, want.owner);
                     self.tags.remove(changes, want.owner);
                     self.changed_tags.push(want.owner);
-                    self.pending.extend(self.waiting.keys());
+                    self.has_released = true;
                 }
                 self.wait(key, problem);
                 return;
@@ -394,7 +404,13 @@ impl Alloc {
         if owner.given.is_some() {
             return;
         }
-        if let Some(number) = pool.choose(want.owner) {
+        // What the northbound says of an earlier life is worth less than what others have now.
+        let previous = match want.what {
+            Wanted::Tag { previous, .. } => previous.map(u32::from),
+            Wanted::Datapath | Wanted::Binding { .. } => None,
+        };
+        let previous = previous.filter(|previous| pool.take(*previous, want.owner));
+        if let Some(number) = previous.or_else(|| pool.choose(want.owner)) {
             owner.given = Some(number);
             self.wait_no_more(key);
             self.tell(key, number, memory, changes);
@@ -460,8 +476,7 @@ impl Alloc {
                     self.pools.remove(&pool_key);
                 }
             }
-            // Somebody may be waiting for just this number.
-            self.pending.extend(self.waiting.keys());
+            self.has_released = true;
         }
         match key {
             WantKey::Datapath(switch) => {

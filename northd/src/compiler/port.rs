@@ -13,7 +13,7 @@ use super::Compiler;
 use super::cell::{Cell, Claim, Claimed, Fact};
 use crate::alloc::{Identity, Want, Wanted};
 use crate::model::problem::Complaints;
-use crate::model::{Dhcp4, Port, PortKind};
+use crate::model::{Dhcp4, Nested, Port, PortKind};
 use crate::output::rows::{OutTable, RowId};
 use crate::output::{GroupId, Multicast};
 use crate::pipeline::switch::PortView;
@@ -24,7 +24,12 @@ impl Compiler {
         let Some(port) = self.port(reads, row) else {
             return Life::Gone;
         };
-        if let Some(nested) = port.nested() {
+        let Some(nested) = port.nested() else {
+            return Life::Alive;
+        };
+        let mut complaints =
+            Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));
+        if self.is_in_guest(nested, reads, &mut complaints) && self.owner(reads, row).is_some() {
             facts.push(Fact::Want(Want {
                 owner: row,
                 name: Arc::clone(&port.name),
@@ -35,10 +40,12 @@ impl Compiler {
                 requested: nested.tag.map(u32::from),
             }));
         }
+        facts.extend(complaints.into_problems().into_iter().map(Fact::Problem));
         Life::Alive
     }
 
-    /// Only what will be written gets an identity: one that is not on record would be another after a restart.
+    /// Only what will be written gets an identity: one that is not on record would be another after a restart. A container
+    /// without a tag is not written; the pool has said why it has none.
     pub(super) fn port_identity(
         &self,
         row: Uuid,
@@ -51,9 +58,7 @@ impl Compiler {
         let Some(switch) = self.owner(reads, row) else {
             return Life::Alive;
         };
-        let mut complaints =
-            Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));
-        let is_bindable = self.is_bindable(row, port, reads, &mut complaints);
+        let is_bindable = port.nested().is_none() || self.alloc.tag(reads, row).is_some();
         if is_bindable && self.alloc.datapath(reads, switch).is_some() {
             facts.push(Fact::Want(Want {
                 owner: row,
@@ -62,7 +67,6 @@ impl Compiler {
                 requested: port.requested_key.map(u32::from),
             }));
         }
-        facts.extend(complaints.into_problems().into_iter().map(Fact::Problem));
         Life::Alive
     }
 
@@ -140,17 +144,13 @@ impl Compiler {
         }
     }
 
-    /// Whether the port can be bound: a container needs a tag, and a parent that is a guest.
-    fn is_bindable(
+    /// Whether a container lives in a guest. One whose parent is not there (yet) does: it waits.
+    fn is_in_guest(
         &self,
-        row: Uuid,
-        port: &Port,
+        nested: &Nested,
         reads: &Reads<Cell>,
         complaints: &mut Complaints,
     ) -> bool {
-        let Some(nested) = port.nested() else {
-            return true;
-        };
         let column = LogicalSwitchPort::COLUMN;
         match self.port_named(reads, &nested.parent) {
             None => {
@@ -162,6 +162,7 @@ impl Compiler {
                     why,
                     "add it, or correct the name",
                 );
+                true
             }
             Some(parent) if parent.nested().is_some() => {
                 let why = "this port is a container itself";
@@ -172,12 +173,10 @@ impl Compiler {
                     why,
                     "name the port of the guest",
                 );
-                return false;
+                false
             }
-            Some(_) => {}
+            Some(_) => true,
         }
-        // Without one, the pool has said why.
-        self.alloc.tag(reads, row).is_some()
     }
 
     fn binding_tag(&self, row: Uuid, port: &Port, reads: &Reads<Cell>) -> Option<u16> {

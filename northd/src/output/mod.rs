@@ -375,6 +375,27 @@ impl Memory for Output {
     }
 
     fn binding(&self, datapath: Uuid, logical_port: &str) -> Option<Identity> {
+        let (uuid, row) = self.binding_row(logical_port)?;
+        let column = PortBinding::COLUMN;
+        if column.datapath.get(row) != datapath {
+            return None;
+        }
+        let key = u32::try_from(column.tunnel_key.get(row)).ok()?;
+        Some(Identity { uuid, key })
+    }
+
+    fn tag(&self, logical_port: &str, parent: &str) -> Option<u16> {
+        let (_, row) = self.binding_row(logical_port)?;
+        let column = PortBinding::COLUMN;
+        if column.parent_port.get(row).as_deref() != Some(parent) {
+            return None;
+        }
+        column.tag.get(row).and_then(|tag| u16::try_from(tag).ok())
+    }
+}
+
+impl Output {
+    fn binding_row(&self, logical_port: &str) -> Option<(Uuid, &Arc<Row>)> {
         let name = crate::compiler::digest(logical_port);
         let uuid = self.known(NaturalKey {
             table: OutTable::Binding,
@@ -385,11 +406,6 @@ impl Memory for Output {
             table: OutTable::Binding,
             uuid,
         })?;
-        let column = PortBinding::COLUMN;
-        if column.datapath.get(row) != datapath {
-            return None;
-        }
-        let key = u32::try_from(column.tunnel_key.get(row)).ok()?;
-        Some(Identity { uuid, key })
+        Some((uuid, row))
     }
 }
