@@ -98,6 +98,11 @@ impl Daemon {
         }
     }
 
+    /// What it is called in its folder.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Result<Pid> {
         let child = self

@@ -1,9 +1,11 @@
 //! Every daemon answers on its control socket, logs in Open vSwitch's form, and complains of nothing while all is well.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
-use tests::implementation::Plan;
+use tests::implementation::{Implementation, Plan};
 use tests::lab::{Lab, MEMBERS};
-use tests::process::log_file;
+use tests::process::{Daemon, log_file};
 use tests::story::story;
 
 /// What every daemon can be asked.
@@ -46,67 +48,69 @@ const CONTROLLER: &[&str] = &[
 
 #[test]
 fn daemons_answer_what_they_are_asked() {
-    story(Plan::weft(), |lab| {
+    story(Plan::under_test(), |lab| {
+        let plan = lab.rig.plan();
         for (place, daemon) in lab.rig.control_plane().into_iter().enumerate() {
-            let own: &[&str] = match place {
-                0 | 1 => &[],
-                2 => NORTHD,
-                _ => CONTROLLER,
+            let (whose, own) = match place {
+                0 | 1 => (plan.databases, &[][..]),
+                2 => (plan.northd, NORTHD),
+                _ => (plan.controller, CONTROLLER),
             };
-            let listed = daemon.control(&["list-commands"])?;
-            let commands: Vec<&str> = listed
-                .lines()
-                .filter_map(|line| line.split_whitespace().next())
-                .collect();
-            for command in COMMON.iter().chain(own) {
-                ensure!(
-                    commands.contains(command),
-                    "`{command}` is missing in {commands:?}"
-                );
+            if whose == Implementation::Weft {
+                check_commands(daemon, own)?;
             }
+        }
+        for (question, answer) in [
+            ("nb-connection-status", "connected"),
+            ("sb-connection-status", "connected"),
+            ("is-paused", "false"),
+            ("status", "Status: active"),
+        ] {
+            let given = lab.rig.northd.control(&[question])?;
             ensure!(
-                daemon
-                    .control(&["version"])?
-                    .to_lowercase()
-                    .contains("weft"),
-                "an odd version"
+                given.trim() == answer,
+                "northd answers {question} with {given}"
             );
         }
-        let northd = &lab.rig.northd;
-        for question in ["nb-connection-status", "sb-connection-status"] {
-            ensure!(
-                northd.control(&[question])?.trim() == "connected",
-                "{question}"
-            );
-        }
-        ensure!(
-            northd.control(&["is-paused"])?.trim() == "false",
-            "northd is paused"
-        );
-        ensure!(
-            northd.control(&["status"])?.trim() == "Status: active",
-            "{}",
-            northd.control(&["status"])?
-        );
         let controller = lab.rig.chassis[0]
             .controller()
             .context("the chassis has a controller")?;
+        let given = controller.control(&["connection-status"])?;
         ensure!(
-            controller.control(&["connection-status"])?.trim() == "connected",
-            "the controller is not connected"
+            given.trim() == "connected",
+            "the controller answers connection-status with {given}"
         );
         Ok(())
     });
+}
+
+fn check_commands(daemon: &Daemon, own: &[&str]) -> Result<()> {
+    let name = daemon.name();
+    let listed = daemon.control(&["list-commands"])?;
+    let first_words = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let commands: Vec<&str> = first_words.collect();
+    for command in COMMON.iter().chain(own) {
+        ensure!(
+            commands.contains(command),
+            "{name}: `{command}` is missing in {commands:?}"
+        );
+    }
+    let version = daemon.control(&["version"])?;
+    ensure!(
+        version.contains("Weft"),
+        "{name}: an odd version: {version}"
+    );
+    Ok(())
 }
 
 #[test]
 fn paused_northd_waits_and_resumed_it_goes_on() {
     story(Plan::under_test(), |lab| {
         lab.rig.northd.control(&["pause"])?;
-        ensure!(
-            lab.rig.northd.control(&["is-paused"])?.trim() == "true",
-            "northd is not paused"
-        );
+        let paused = lab.rig.northd.control(&["is-paused"])?;
+        ensure!(paused.trim() == "true", "northd is not paused");
         lab.rig.nb(&["lsp-add", "dmz", "dmz-late"])?;
         let find = [
             "--bare",
@@ -131,42 +135,44 @@ fn paused_northd_waits_and_resumed_it_goes_on() {
 
 #[test]
 fn while_all_is_well_no_log_warns() {
-    story(Plan::weft(), |lab| {
+    story(Plan::under_test(), |lab| {
         lab.address_all()?;
         lab.ping_all()?;
         lab.rig.nb(&["lsp-del", MEMBERS[1].port])?;
         lab.sync()?;
-        check_logs(lab)
+        weft_logs(lab).iter().try_for_each(check_log)
     });
 }
 
+/// The logs of those daemons that are Weft's.
+fn weft_logs(lab: &Lab) -> Vec<PathBuf> {
+    let (plan, dir) = (lab.rig.plan(), lab.rig.dir());
+    let mut logs = vec![
+        (plan.databases, log_file(dir, "nb")),
+        (plan.databases, log_file(dir, "sb")),
+        (plan.northd, log_file(dir, "northd")),
+    ];
+    let chassis = lab.rig.chassis.iter();
+    logs.extend(chassis.map(|chassis| (plan.controller, log_file(chassis.dir(), "controller"))));
+    logs.retain(|(whose, _)| *whose == Implementation::Weft);
+    logs.into_iter().map(|(_, log)| log).collect()
+}
+
 /// Every line is `TIME|NUMBER|MODULE|LEVEL|TEXT`, and none is a warning or an error.
-fn check_logs(lab: &Lab) -> Result<()> {
-    let central = ["nb", "sb", "northd"].map(|name| log_file(lab.rig.dir(), name));
-    let controllers = lab
-        .rig
-        .chassis
-        .iter()
-        .map(|chassis| log_file(chassis.dir(), "controller"));
-    for log in central.into_iter().chain(controllers) {
-        let text =
-            std::fs::read_to_string(&log).with_context(|| format!("no log {}", log.display()))?;
-        ensure!(!text.is_empty(), "{} is empty", log.display());
-        for line in text.lines() {
-            let fields: Vec<&str> = line.splitn(5, '|').collect();
-            let [time, number, _module, level, _text] = fields[..] else {
-                anyhow::bail!("{}: not in Open vSwitch's form: {line}", log.display());
-            };
-            ensure!(
-                time.ends_with('Z') && number.chars().all(|c| c.is_ascii_digit()),
-                "{line}"
-            );
-            ensure!(
-                ["DBG", "INFO"].contains(&level),
-                "{}: {line}",
-                log.display()
-            );
-        }
+fn check_log(log: &PathBuf) -> Result<()> {
+    let name = log.display();
+    let text = std::fs::read_to_string(log).with_context(|| format!("no log {name}"))?;
+    ensure!(!text.is_empty(), "{name} is empty");
+    for line in text.lines() {
+        let fields: Vec<&str> = line.splitn(5, '|').collect();
+        let [time, number, _module, level, _text] = fields[..] else {
+            anyhow::bail!("{name}: not in Open vSwitch's form: {line}");
+        };
+        ensure!(
+            time.ends_with('Z') && number.chars().all(|c| c.is_ascii_digit()),
+            "{name}: {line}"
+        );
+        ensure!(["DBG", "INFO"].contains(&level), "{name}: {line}");
     }
     Ok(())
 }
