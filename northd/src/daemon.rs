@@ -50,6 +50,7 @@ pub const COMMANDS: &[Command] = &[
     Command::plain("resume"),
     Command::plain("is-paused"),
     Command::plain("status"),
+    Command::plain("connection-status"),
     Command::plain("nb-connection-status"),
     Command::plain("sb-connection-status"),
     Command::plain("nb-cluster-state-reset"),
@@ -243,8 +244,9 @@ impl Shell {
             "resume" => self.set_paused(false),
             "is-paused" => return Ok(format!("{}\n", self.core.is_paused())),
             "status" => return Ok(format!("Status: {}\n", self.core.status())),
-            "nb-connection-status" => return Ok(connection_status(&self.north)),
-            "sb-connection-status" => return Ok(connection_status(&self.south)),
+            "connection-status" => return Ok(connection_status(&[&self.north, &self.south])),
+            "nb-connection-status" => return Ok(connection_status(&[&self.north])),
+            "sb-connection-status" => return Ok(connection_status(&[&self.south])),
             "nb-cluster-state-reset" => self.north.force_reconnect(),
             "sb-cluster-state-reset" => self.south.force_reconnect(),
             "recompute" | "inc-engine/recompute" => return self.recompute(),
@@ -335,9 +337,9 @@ fn refusal(error: &TransactError) -> Refusal {
     }
 }
 
-fn connection_status(handle: &Handle) -> String {
-    let state = handle.status().state;
-    if state.is_connected() {
+fn connection_status(handles: &[&Handle]) -> String {
+    let is_connected = |handle: &&Handle| handle.status().state.is_connected();
+    if handles.iter().all(is_connected) {
         "connected\n".to_owned()
     } else {
         "not connected\n".to_owned()

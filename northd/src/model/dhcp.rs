@@ -2,7 +2,8 @@
 //!
 //! A value is written as in an action of a logical flow (`10.0.0.1`, `{8.8.8.8, 8.8.4.4}`, `"text"`, `3600`); quotes around
 //! a text may be left out. An option that cannot be read is left out alone; without `server_id`, `server_mac` or
-//! `lease_time`, nobody is answered.
+//! `lease_time`, nobody is answered. A row without any options is no problem: it waits to be filled in, as one does between
+//! the commands `dhcp-options-create` and `dhcp-options-set-options`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -50,6 +51,9 @@ impl Dhcp4 {
                 return None;
             }
         };
+        if row.get(column.options.index).is_empty() {
+            return None;
+        }
         let (mut server, mut server_mac, mut leases) = (None, None, false);
         let mut has_netmask = false;
         let mut list = OptionList::new();

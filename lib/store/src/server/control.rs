@@ -18,6 +18,7 @@ pub struct ControlCommand {
 /// The commands, beside those of all daemons.
 pub const COMMANDS: &[ControlCommand] = &[
     plain("status"),
+    plain("connection-status"),
     plain("memory/show"),
     plain("ovsdb-server/list-dbs"),
     plain("ovsdb-server/list-remotes"),
@@ -67,6 +68,7 @@ pub async fn handle(
             let status = status.ok_or("the server is shutting down")?;
             Ok(match command {
                 "status" => status_text(&status),
+                "connection-status" => connection_text(&status),
                 "memory/show" => memory_text(&status),
                 _ => cluster_text(&status),
             })
@@ -98,6 +100,16 @@ fn status_text(status: &Status) -> String {
         status.sessions,
         status.monitors,
     )
+}
+
+/// Whether this server belongs to a cluster that can commit.
+fn connection_text(status: &Status) -> String {
+    let text = if status.raft.leader == 0 {
+        "not connected\n"
+    } else {
+        "connected\n"
+    };
+    text.to_owned()
 }
 
 fn memory_text(status: &Status) -> String {
