@@ -1,1 +1,30 @@
-//! The command line: weft nb, weft sb and their kin.
+//! The command line: `weft nb`, `weft sb` and their kin.
+//!
+//! A command line is one transaction. It goes through these rooms, in this order:
+//!
+//! | room | what happens there |
+//! | --- | --- |
+//! | [`arguments`] | the line becomes options and [`arguments::Invocation`]s of commands |
+//! | [`command`] | what a command is: its name, arguments, options, help and function, all in one place |
+//! | [`data`] | the [`data::Snapshot`] that a command reads, and the [`data::Draft`] that it writes |
+//! | [`generic`], [`nb`], [`sb`] | the commands, a family a file: functions of a [`command::Context`], without I/O |
+//! | [`run`] | connects, runs the commands, commits, retries, waits, prints |
+//! | [`help`] | help texts and shell completion, printed from the commands |
+//!
+//! Under the names `ovn-nbctl` and `ovn-sbctl` the program is that tool: the same commands, flags, output and errors.
+//! What a tool is made of says [`tool::Tool`].
+
+pub mod arguments;
+pub mod command;
+pub mod data;
+pub mod error;
+pub mod generic;
+pub mod help;
+pub mod nb;
+pub mod output;
+pub mod run;
+pub mod sb;
+pub mod server;
+pub mod tool;
+
+pub use error::{CommandError, Outcome};

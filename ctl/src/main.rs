@@ -1,0 +1,101 @@
+//! `weft`, the command line.
+
+use std::process::ExitCode;
+
+use ctl::run::{Reporter, run_tool};
+use ctl::tool::{TOOLS, Tool};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let program = daemon::place::program_name("weft");
+    let mut arguments = match utf8_arguments() {
+        Ok(arguments) => arguments,
+        Err(argument) => {
+            eprintln!("{program}: {argument}: arguments should be UTF-8");
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(tool) = TOOLS.iter().find(|tool| tool.ovn_name == program) {
+        let reporter = Reporter {
+            name: program,
+            logs: true,
+        };
+        return run_tool(tool, &reporter, arguments);
+    }
+    let first = if arguments.is_empty() {
+        String::new()
+    } else {
+        arguments.remove(0)
+    };
+    if let Some(tool) = TOOLS.iter().find(|tool| tool.name == first) {
+        return run_as_subcommand(tool, arguments);
+    }
+    match (first.as_str(), arguments.first()) {
+        ("completion", Some(shell)) => match ctl::help::completion(shell) {
+            Ok(script) => {
+                print!("{script}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => usage_error(&error.to_string()),
+        },
+        ("completion", None) => usage_error("completion: the shell is missing, bash or zsh"),
+        ("--help" | "-h" | "help", _) => {
+            print!("{}", usage());
+            ExitCode::SUCCESS
+        }
+        ("--version" | "-V", _) => {
+            println!("weft {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        ("", _) => usage_error("a subcommand is missing; weft --help lists them"),
+        (other, _) => usage_error(&format!(
+            "{other}: no such subcommand; weft --help lists them"
+        )),
+    }
+}
+
+/// The arguments without the program's name, or the one that is not UTF-8.
+fn utf8_arguments() -> Result<Vec<String>, String> {
+    std::env::args_os()
+        .skip(1)
+        .map(|argument| {
+            argument
+                .into_string()
+                .map_err(|wrong| wrong.to_string_lossy().into_owned())
+        })
+        .collect()
+}
+
+fn run_as_subcommand(tool: &'static Tool, mut arguments: Vec<String>) -> ExitCode {
+    let reporter = Reporter {
+        name: format!("weft {}", tool.name),
+        logs: false,
+    };
+    // `weft nb COMMAND --help` asks for the help of the command.
+    if let [.., command, help] = arguments.as_slice()
+        && help == "--help"
+        && tool.commands().any(|candidate| candidate.name == command)
+    {
+        arguments = vec![format!("--help={command}")];
+    }
+    run_tool(tool, &reporter, arguments)
+}
+
+fn usage_error(text: &str) -> ExitCode {
+    eprintln!("weft: {text}");
+    ExitCode::FAILURE
+}
+
+fn usage() -> String {
+    let mut text = "usage: weft SUBCOMMAND [ARGUMENT]...\n\n".to_owned();
+    for tool in TOOLS {
+        text.push_str(&format!(
+            "  weft {:<16} {} (as {} does)\n",
+            tool.name, tool.about, tool.ovn_name
+        ));
+    }
+    text.push_str("  weft completion SHELL  print a completion script for bash or zsh\n");
+    text
+}

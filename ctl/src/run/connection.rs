@@ -1,0 +1,139 @@
+//! A database behind a connection: [`replica::Client`], driven from code that does one thing after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ovsdb::operation::{Failure, Outcome};
+use ovsdb::schema::DatabaseSchema;
+use ovsdb::{Operation, RowChange};
+use replica::client::{Client, ClientError};
+use replica::{Event, Spec, TableSpec, TransactError};
+use tokio::runtime::{Builder, Runtime};
+
+use super::{Database, DatabaseError, RunOptions};
+use crate::data::Snapshot;
+
+/// How long a silent server is trusted. A person who waits has other means to give up.
+const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A connection to one member of a cluster.
+#[derive(Debug)]
+pub struct Connection {
+    runtime: Runtime,
+    client: Client,
+    snapshot: Snapshot,
+    /// Whether the snapshot has changed since somebody waited for that.
+    changed: bool,
+    next_id: u64,
+}
+
+impl Connection {
+    /// Connects to the first remote that will do, and reads these tables.
+    pub fn open(
+        options: &RunOptions,
+        schema: &Arc<DatabaseSchema>,
+        tables: &[usize],
+    ) -> Result<Self, DatabaseError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| DatabaseError::Connection(error.to_string()))?;
+        let spec = Spec {
+            tables: tables.iter().copied().map(TableSpec::all).collect(),
+            leader_only: options.leader_only,
+            probe_interval: PROBE_INTERVAL,
+            tls: options.tls.clone(),
+            ..Spec::new(Arc::clone(schema), options.remotes.clone())
+        };
+        let client = runtime.block_on(Client::connect(spec, options.timeout, false))?;
+        let mut snapshot = Snapshot::empty(Arc::clone(schema));
+        let missing = client.handle().status().missing;
+        snapshot.set_missing(missing.tables.into_iter().chain(missing.columns));
+        for &table in tables {
+            for (uuid, row) in client.tables().table(table).iter() {
+                snapshot.apply(RowChange {
+                    table,
+                    uuid,
+                    old: None,
+                    new: Some(Arc::clone(row)),
+                });
+            }
+        }
+        Ok(Self {
+            runtime,
+            client,
+            snapshot,
+            changed: false,
+            next_id: 0,
+        })
+    }
+
+    /// Waits for the next event and takes over what it tells of rows.
+    fn next(&mut self) -> Result<Event, DatabaseError> {
+        let mut event = self.runtime.block_on(self.client.next())?;
+        if let Event::Changes(changes) = &mut event {
+            for change in changes.drain(..) {
+                self.snapshot.apply(change);
+            }
+            self.changed = true;
+        }
+        Ok(event)
+    }
+}
+
+impl Database for Connection {
+    fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    fn wait_for_change(&mut self) -> Result<(), DatabaseError> {
+        // A lost connection is made again, and what was missed comes as a change.
+        while !self.changed {
+            self.next()?;
+        }
+        self.changed = false;
+        Ok(())
+    }
+
+    fn transact(&mut self, operations: &[Operation]) -> Result<Outcome, DatabaseError> {
+        let ours = self.next_id;
+        self.next_id += 1;
+        // What has changed up to here, the commands have seen.
+        self.changed = false;
+        self.client.handle().transact(ours, operations.to_vec());
+        loop {
+            if let Event::TransactReply { id, result } = self.next()?
+                && id == ours
+            {
+                return match result {
+                    Ok(results) => Ok(Ok(results)),
+                    Err(TransactError::Failed(failure)) => Ok(Err(failure)),
+                    Err(TransactError::Refused(error)) => Ok(Err(Failure {
+                        done: Vec::new(),
+                        error,
+                    })),
+                    Err(error @ (TransactError::NotConnected | TransactError::Disconnected)) => {
+                        Err(DatabaseError::Connection(error.to_string()))
+                    }
+                };
+            }
+        }
+    }
+}
+
+impl From<ClientError> for DatabaseError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Timeout => Self::Timeout,
+            ClientError::Connect { remote, reason } => {
+                // The bare reason, as OVN's tools give it.
+                let bare = reason
+                    .strip_prefix("connection attempt failed (")
+                    .and_then(|reason| reason.strip_suffix(')'))
+                    .unwrap_or(&reason);
+                Self::Connection(format!("{remote}: database connection failed ({bare})"))
+            }
+            error @ ClientError::Transact(_) => Self::Connection(error.to_string()),
+        }
+    }
+}

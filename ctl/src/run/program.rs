@@ -1,0 +1,154 @@
+//! A tool as a program: arguments in, output and exit status out.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::commit::{LineError, run_line};
+use super::connection::Connection;
+use super::line::needed_tables;
+use super::options::Instead;
+use super::{DatabaseError, RunOptions};
+use crate::arguments::{Invocation, parse_commands, parse_options};
+use crate::data::Snapshot;
+use crate::error::CommandError;
+use crate::help;
+use crate::output::render;
+use crate::tool::Tool;
+
+/// How a program speaks to those who run it.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    /// What it calls itself in messages: `weft nb`, `ovn-nbctl`.
+    pub name: String,
+    /// Whether warnings have the form of Open vSwitch's log.
+    pub logs: bool,
+}
+
+impl Reporter {
+    fn error(&self, text: &str) {
+        // Who has closed the error output does not want to know.
+        let _ = writeln!(std::io::stderr(), "{}: {text}", self.name);
+    }
+
+    fn warn(&self, text: &str) {
+        let mut stderr = std::io::stderr();
+        let _ = if self.logs {
+            let time = humantime::format_rfc3339_millis(SystemTime::now());
+            writeln!(stderr, "{time}|00001|db_ctl_base|WARN|{text}")
+        } else {
+            writeln!(stderr, "{}: warning: {text}", self.name)
+        };
+    }
+}
+
+/// Runs a tool with these arguments, the program's name not among them.
+pub fn run_tool(tool: &'static Tool, reporter: &Reporter, arguments: Vec<String>) -> ExitCode {
+    match run(tool, reporter, arguments) {
+        Ok(code) => code,
+        Err(CommandError::Failed(text)) => {
+            reporter.error(&text);
+            ExitCode::FAILURE
+        }
+        Err(CommandError::NotYet) => ExitCode::FAILURE,
+    }
+}
+
+fn run(
+    tool: &'static Tool,
+    reporter: &Reporter,
+    arguments: Vec<String>,
+) -> Result<ExitCode, CommandError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let remark = format!("{}: {}", reporter.name, arguments.join(" "));
+    let mut words: Vec<String> = variable(tool.options_variable)
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    words.extend(arguments);
+    let line = parse_options(tool, words)?;
+    let options = RunOptions::read(tool, &line.options, &variable)?;
+    if let Some(instead) = &options.instead {
+        print(&do_instead(tool, reporter, instead)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let commands = parse_commands(tool, line)?;
+    run_commands(tool, reporter, &commands, options, &remark)
+}
+
+fn do_instead(tool: &Tool, reporter: &Reporter, instead: &Instead) -> Result<String, CommandError> {
+    Ok(match instead {
+        Instead::Help(None) => help::tool_help(tool, &reporter.name),
+        Instead::Help(Some(command)) => help::command_help(tool, &reporter.name, command)?,
+        Instead::Version => help::version(tool, &reporter.name),
+        Instead::Commands => help::command_list(tool),
+        Instead::Options => help::option_list(tool),
+    })
+}
+
+fn run_commands(
+    tool: &Tool,
+    reporter: &Reporter,
+    commands: &[Invocation],
+    mut options: RunOptions,
+    remark: &str,
+) -> Result<ExitCode, CommandError> {
+    let schema = Arc::clone((tool.schema)());
+    let tables = needed_tables(tool, &Snapshot::empty(Arc::clone(&schema)), commands)?;
+    if options.shuffle {
+        shuffle(&mut options);
+    }
+    let done = Connection::open(&options, &schema, &tables)
+        .map_err(LineError::from)
+        .and_then(|mut connection| {
+            run_line(tool, &mut connection, commands, &options, remark, &now_ms)
+        });
+    match done {
+        Ok(done) => {
+            for warning in &done.warnings {
+                reporter.warn(warning);
+            }
+            print(&done.wait_time);
+            print(&render(&done.outputs, &options.style));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(LineError::Database(DatabaseError::Timeout)) => {
+            reporter.warn("terminating with signal 14 (Alarm clock)");
+            Ok(die_of_alarm())
+        }
+        Err(error) => Err(CommandError::Failed(error.to_string())),
+    }
+}
+
+/// The time of day, in milliseconds since the epoch.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+/// Any order will do, as long as it differs from one run to the next.
+fn shuffle(options: &mut RunOptions) {
+    let mut seed = ovsdb::Uuid::new_v4().as_u128();
+    for last in (1..options.remotes.len()).rev() {
+        let count = last as u128 + 1;
+        options.remotes.swap(last, (seed % count) as usize);
+        seed /= count;
+    }
+}
+
+fn print(text: &str) {
+    // Who has closed the output does not want more of it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Ends as OVN's tools do when their time is over: by the signal of an alarm, which scripts know to tell from failure.
+fn die_of_alarm() -> ExitCode {
+    let _ = std::io::stdout().flush();
+    let _ =
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::ALARM);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,306 @@
+//! The same command lines given to OVN's tools and to ours, each against its own databases.
+//!
+//! `script.txt` has a line a run. After each, output, error output, exit status and the whole database must be the
+//! same, except for UUIDs, whose place is taken by what their rows contain, and for the order of lines and of elements
+//! in brackets, which OVN leaves to chance. A line with `~` in front is one where we say something else on purpose; it
+//! is compared without the output.
+//!
+//! Without OVN's tools there is nothing to compare with, and the test does nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const SCRIPT: &str = include_str!("script.txt");
+
+const SCHEMAS: &str = "/usr/share/ovn";
+
+/// One of the two worlds: a northbound and a southbound database.
+struct World {
+    directory: PathBuf,
+    /// The tools, by their names in the script.
+    tools: BTreeMap<&'static str, PathBuf>,
+}
+
+impl World {
+    fn new(directory: &Path, tools: [(&'static str, PathBuf); 2]) -> Self {
+        std::fs::create_dir(directory).unwrap();
+        let file = |name: &str| directory.join(name);
+        for (name, schema) in [("nb", "ovn-nb.ovsschema"), ("sb", "ovn-sb.ovsschema")] {
+            run(Command::new("ovsdb-tool")
+                .arg("create")
+                .arg(file(&format!("{name}.db")))
+                .arg(Path::new(SCHEMAS).join(schema)));
+        }
+        run(Command::new("ovsdb-server")
+            .args(["--detach", "--no-chdir", "-vconsole:off"])
+            .arg(format!("--remote=punix:{}", file("db.sock").display()))
+            .arg(format!("--pidfile={}", file("server.pid").display()))
+            .arg(format!("--log-file={}", file("server.log").display()))
+            .arg(format!("--unixctl={}", file("server.ctl").display()))
+            .args([file("nb.db"), file("sb.db")]));
+        Self {
+            directory: directory.to_owned(),
+            tools: tools.into(),
+        }
+    }
+
+    fn remote(&self) -> String {
+        format!("unix:{}", self.directory.join("db.sock").display())
+    }
+
+    fn execute(&self, tool: &str, arguments: &[String]) -> Output {
+        Command::new(&self.tools[tool])
+            .args(arguments)
+            .env("OVN_NB_DB", self.remote())
+            .env("OVN_SB_DB", self.remote())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// All rows of both databases: table, UUID, and the row.
+    fn rows(&self) -> Vec<(String, String, Value)> {
+        let mut rows = Vec::new();
+        for database in ["OVN_Northbound", "OVN_Southbound"] {
+            let remote = self.remote();
+            let output =
+                run(Command::new("ovsdb-client").args(["-f", "json", "dump", &remote, database]));
+            for line in String::from_utf8(output.stdout).unwrap().lines() {
+                let table: Value = serde_json::from_str(line).unwrap();
+                let name = table["caption"].as_str().unwrap().replace(" table", "");
+                for row in table["data"].as_array().unwrap() {
+                    let columns = table["headings"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .zip(row.as_array().unwrap());
+                    let columns: serde_json::Map<String, Value> = columns
+                        .map(|(heading, datum)| {
+                            (heading.as_str().unwrap().to_owned(), datum.clone())
+                        })
+                        .collect();
+                    let uuid = columns["_uuid"][1].as_str().unwrap().to_owned();
+                    let mut row = Value::Object(columns);
+                    row["_uuid"] = Value::Null;
+                    rows.push((format!("{database}.{name}"), uuid, row));
+                }
+            }
+        }
+        rows
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let socket = self.directory.join("server.ctl");
+        let _ = Command::new("ovs-appctl")
+            .arg("-t")
+            .arg(socket)
+            .arg("exit")
+            .output();
+    }
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    output
+}
+
+/// A name for each row that says what it contains, and through references what they contain.
+fn labels(rows: &[(String, String, Value)]) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    for _ in 0..3 {
+        labels = rows
+            .iter()
+            .map(|(table, uuid, row)| {
+                let mut row = row.clone();
+                row.as_object_mut()
+                    .unwrap()
+                    .values_mut()
+                    .for_each(|datum| relabel_datum(datum, &labels));
+                let contents = row.to_string();
+                // A stable short name for the contents; what matters is that it is the same in both worlds.
+                let digest = contents.bytes().fold(5381_u64, |hash, byte| {
+                    hash.wrapping_mul(33).wrapping_add(u64::from(byte))
+                });
+                (uuid.clone(), format!("<{table} {digest:x}>"))
+            })
+            .collect();
+    }
+    labels
+}
+
+/// The datum with labels in place of UUIDs, a set in the order of the labels.
+fn relabel_datum(datum: &mut Value, labels: &BTreeMap<String, String>) {
+    let mut relabelled: Value = serde_json::from_str(&relabel(&datum.to_string(), labels)).unwrap();
+    if relabelled[0] == "set" {
+        let elements = relabelled[1].as_array_mut().unwrap();
+        elements.sort_by_key(Value::to_string);
+    }
+    *datum = relabelled;
+}
+
+/// The text with labels in place of UUIDs; those without a row are all the same.
+fn relabel(text: &str, labels: &BTreeMap<String, String>) -> String {
+    const LENGTH: usize = 36;
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let start = rest.get(..LENGTH).filter(|start| is_uuid(start));
+        if let Some(uuid) = start {
+            out.push_str(labels.get(uuid).map_or("<uuid>", String::as_str));
+            rest = &rest[LENGTH..];
+        } else {
+            out.push(character);
+            rest = &rest[character.len_utf8()..];
+        }
+    }
+    out
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.bytes().enumerate().all(|(index, byte)| match index {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
+}
+
+/// The lines in an order of their own, elements in brackets likewise, without messages of the log.
+fn normalise(text: &[u8], labels: &BTreeMap<String, String>) -> Vec<String> {
+    let text = relabel(&String::from_utf8_lossy(text), labels);
+    let is_log = |line: &&str| {
+        line.starts_with("20") && (line.contains("|WARN|") || line.contains("|INFO|"))
+    };
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(|line| !is_log(line))
+        .map(|line| {
+            let (Some(open), Some(close)) = (line.find('['), line.rfind(']')) else {
+                return line.to_owned();
+            };
+            if close < open {
+                return line.to_owned();
+            }
+            let mut elements: Vec<&str> = line[open + 1..close].split(", ").collect();
+            elements.sort_unstable();
+            format!(
+                "{}[{}]{}",
+                &line[..open],
+                elements.join(", "),
+                &line[close + 1..]
+            )
+        })
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// The words of a script line, as a shell reads them: quotes, backslashes, no variables.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            ' ' => words.extend(word.take()),
+            '\'' => word
+                .get_or_insert_default()
+                .extend(characters.by_ref().take_while(|&c| c != '\'')),
+            '"' => {
+                let word = word.get_or_insert_default();
+                while let Some(character) = characters.next().filter(|&c| c != '"') {
+                    let escaped = (character == '\\').then(|| characters.next()).flatten();
+                    word.push(escaped.unwrap_or(character));
+                }
+            }
+            '\\' => word.get_or_insert_default().extend(characters.next()),
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[test]
+fn ovn_and_we_do_the_same() {
+    let is_there = |tool| Command::new(tool).arg("--version").output().is_ok();
+    if !["ovn-nbctl", "ovn-sbctl", "ovsdb-server", "ovsdb-tool"]
+        .into_iter()
+        .all(is_there)
+    {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // Under the names of OVN's tools ours behaves as they do.
+    let ours = ["ovn-nbctl", "ovn-sbctl"].map(|name| {
+        let link = directory.path().join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_weft"), &link).unwrap();
+        link
+    });
+    let [nb, sb] = ours;
+    let worlds = [
+        World::new(
+            &directory.path().join("ovn"),
+            [("nb", "ovn-nbctl".into()), ("sb", "ovn-sbctl".into())],
+        ),
+        World::new(&directory.path().join("weft"), [("nb", nb), ("sb", sb)]),
+    ];
+    let mut different = Vec::new();
+    let mut known = (Vec::new(), Vec::new());
+    for (number, line) in SCRIPT.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (loose, command) = match line.strip_prefix("~ ") {
+            Some(command) => (true, command),
+            None => (false, line),
+        };
+        let words = words(command);
+        let [ovn, weft] = worlds.each_ref().map(|world| {
+            let output = world.execute(&words[0], &words[1..]);
+            let rows = world.rows();
+            let labels = labels(&rows);
+            let mut contents: Vec<&String> = labels.values().collect();
+            contents.sort_unstable();
+            let contents: Vec<String> = contents.into_iter().cloned().collect();
+            let stdout = normalise(&output.stdout, &labels);
+            let stderr = normalise(&output.stderr, &labels);
+            (output.status.to_string(), stdout, stderr, contents)
+        });
+        let only = |a: &[String], b: &[String]| -> Vec<String> {
+            a.iter().filter(|row| !b.contains(row)).cloned().collect()
+        };
+        // A difference in the databases is told once, not again with every line after it.
+        let rows = (only(&ovn.3, &weft.3), only(&weft.3, &ovn.3));
+        let is_new = rows != known;
+        if ovn.0 != weft.0 || is_new || (!loose && (ovn.1 != weft.1 || ovn.2 != weft.2)) {
+            let mut report = format!("script.txt:{}: {line}\n", number + 1);
+            for (who, side) in [("OVN ", &ovn), ("Weft", &weft)] {
+                report.push_str(&format!(
+                    "  {who}: {}, stdout {:#?}, stderr {:#?}\n",
+                    side.0, side.1, side.2
+                ));
+            }
+            if is_new {
+                report.push_str(&format!(
+                    "  rows only in OVN's: {:?}\n  rows only in ours: {:?}\n",
+                    rows.0, rows.1
+                ));
+                known = rows;
+            }
+            different.push(report);
+        }
+    }
+    assert!(
+        different.is_empty(),
+        "{} differences:\n{}",
+        different.len(),
+        different.join("\n")
+    );
+}
