@@ -1,10 +1,11 @@
 //! Installs from the distribution what the rig needs, and only what is missing.
 
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::workspace::{privileged, succeed};
+use crate::workspace::{privileged, succeed, target_directory};
 
 /// The packages, each with what it is for.
 const PACKAGES: &[(&str, &str)] = &[
@@ -24,7 +25,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("iproute2", "network namespaces"),
     ("ethtool", "checksum offload"),
     ("util-linux", "entering namespaces"),
+    ("python3-venv", "clients of the databases that are Python's"),
 ];
+
+/// The Python packages of the outside clients, with their versions.
+const CLIENTS: &str = include_str!("../../tests/clients/requirements.txt");
 
 /// Installs what is missing.
 pub fn run() -> Result<()> {
@@ -54,6 +59,37 @@ pub fn run() -> Result<()> {
     install.args(["install", "--yes", "--quiet", "--no-install-recommends"]);
     succeed(install.args(missing.iter().map(|(name, _)| name)))
         .context("cannot install what is missing")
+}
+
+/// Installs the outside clients into a virtual environment beside the build's other output, unless these very versions
+/// are there.
+pub fn clients() -> Result<()> {
+    let home = target_directory()?.join("clients");
+    let stamp = home.join("installed.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == CLIENTS) {
+        return Ok(());
+    }
+    println!("setup: installing ovsdbapp, whose tests our databases must pass");
+    fs::create_dir_all(&home)?;
+    let wanted = home.join("requirements.txt");
+    fs::write(&wanted, CLIENTS)?;
+    succeed(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(home.join("venv")),
+    )?;
+    let mut install = Command::new(home.join("venv/bin/pip"));
+    install
+        .args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--requirement",
+        ])
+        .arg(&wanted);
+    succeed(&mut install).context("cannot install the outside clients")?;
+    fs::write(stamp, CLIENTS).context("cannot note what is installed")
 }
 
 fn apt_get() -> Result<Command> {

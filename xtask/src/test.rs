@@ -43,6 +43,7 @@ pub fn run_all() -> Result<()> {
 }
 
 fn end_to_end(filter: &str) -> Result<()> {
+    setup::clients()?;
     let binaries = build_binaries(Profile::Dev)?;
     let mut test = cargo("test");
     test.args(["--package", "tests", "--no-fail-fast"])

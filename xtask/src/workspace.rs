@@ -113,7 +113,8 @@ pub fn metadata() -> Result<serde_json::Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-fn target_directory() -> Result<PathBuf> {
+/// Where cargo puts what it builds.
+pub fn target_directory() -> Result<PathBuf> {
     let metadata = metadata()?;
     Ok(metadata["target_directory"]
         .as_str()
