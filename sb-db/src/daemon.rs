@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use ::daemon::signals::{Asked, Signals};
 use ::daemon::unixctl::Command;
 use ::daemon::{Process, place, vlog};
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use ovsdb::Listen;
 use ovsdb::remote::Protocol;
 use store::server::{Server, control};
@@ -27,14 +27,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
+        .map_err(|error| anyhow!("cannot start the runtime: {error}"))?;
     runtime.block_on(serve(args, &process))?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(args: &Args, process: &Process) -> anyhow::Result<()> {
-    let mut signals = Signals::new().context("cannot receive signals")?;
+    let mut signals = Signals::new().map_err(|error| anyhow!("cannot receive signals: {error}"))?;
     let mut control = process.listen(env!("CARGO_PKG_VERSION"), commands())?;
     let listen = Listen::Unix {
         protocol: Protocol::Ovsdb,
@@ -42,7 +42,9 @@ async fn serve(args: &Args, process: &Process) -> anyhow::Result<()> {
     };
     let schema = sb_db::schema();
     let mut server = Server::start(&args.server, schema, Path::new(DATA_DIR), listen).await?;
-    process.ready().context("cannot tell that it is ready")?;
+    process
+        .ready()
+        .map_err(|error| anyhow!("cannot tell that it is ready: {error}"))?;
 
     let result = loop {
         tokio::select! {

@@ -28,8 +28,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // The log may be a file, and whoever started the server wants to know too.
-            tracing::error!("{error:#}");
-            eprintln!("weft-sb: {error:#}");
+            tracing::error!("{error}");
+            eprintln!("weft-sb: {error}");
             ExitCode::FAILURE
         }
     }
