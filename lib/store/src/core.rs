@@ -87,7 +87,7 @@ struct Attempt {
     database: DatabaseId,
     transaction: Transaction,
     name: Option<Uuid>,
-    lock_holder: SessionId,
+    lock_holders: Vec<SessionId>,
     since_ms: u64,
 }
 
@@ -206,7 +206,7 @@ impl Core {
                 database,
                 transaction,
                 name,
-                lock_holder,
+                lock_holders,
             } => {
                 return self.transact(
                     now_ms,
@@ -216,7 +216,7 @@ impl Core {
                         database,
                         transaction,
                         name,
-                        lock_holder,
+                        lock_holders,
                         since_ms: now_ms,
                     },
                     effects,
@@ -287,9 +287,9 @@ impl Core {
                 return;
             }
         }
-        let (locks, holder) = (&self.locks, attempt.lock_holder);
+        let (locks, holders) = (&self.locks, &attempt.lock_holders);
         let context = Context {
-            owns_lock: &|name| locks.owns(holder, name),
+            owns_lock: &|name| holders.iter().any(|holder| locks.owns(*holder, name)),
             waited_ms: now_ms - attempt.since_ms,
         };
         let database = match attempt.database {

@@ -120,8 +120,8 @@ pub enum Request {
         transaction: Transaction,
         /// The client's name for it, if it wants to be able to retry.
         name: Option<Uuid>,
-        /// The session whose locks count for `assert`; mostly the same session.
-        lock_holder: SessionId,
+        /// The sessions whose locks count for `assert`; mostly the same session.
+        lock_holders: Vec<SessionId>,
     },
     /// Give up waiting for a transaction of this session.
     Cancel {

@@ -180,7 +180,7 @@ impl Rig {
                 database: DatabaseId::Main,
                 transaction,
                 name,
-                lock_holder: CLIENT,
+                lock_holders: vec![CLIENT],
             },
         )
     }
@@ -552,7 +552,10 @@ fn many_transactions_share_a_flush() {
         .map(|n| rig.transact(&insert(&n.to_string())))
         .collect();
     rig.settle();
-    assert!(rig.disk.writes() <= before + 2, "one flush, and the rows later");
+    assert!(
+        rig.disk.writes() <= before + 2,
+        "one flush, and the rows later"
+    );
     assert!(
         requests
             .iter()

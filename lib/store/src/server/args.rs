@@ -8,7 +8,7 @@ use ovsdb::Listen;
 use super::tls::Files;
 
 /// The flags of `weft-nb` and `weft-sb`.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ServerArgs {
     /// Keep the database in this directory, which is created
     #[arg(long, value_name = "DIR")]

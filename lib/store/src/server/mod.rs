@@ -8,6 +8,7 @@
 pub mod args;
 pub mod control;
 mod engine;
+mod grpc;
 mod listen;
 mod ovsdb;
 mod shell;

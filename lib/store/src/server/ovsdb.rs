@@ -314,7 +314,7 @@ impl Client {
                     database: served.id,
                     transaction,
                     name: None,
-                    lock_holder: self.session.id,
+                    lock_holders: vec![self.session.id],
                 })
             }
             Call::Monitor {

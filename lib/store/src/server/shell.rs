@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::ovsdb::Listen;
+use ::ovsdb::remote::Protocol;
 use ::ovsdb::schema::DatabaseSchema;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -11,7 +12,7 @@ use super::args::ServerArgs;
 use super::control;
 use super::engine::{Engine, EngineError};
 use super::listen::{ListenError, Listener, MAX_CONNECTIONS};
-use super::ovsdb;
+use super::{grpc, ovsdb};
 use crate::storage::{RedbStorage, StorageError};
 
 /// A running server.
@@ -106,18 +107,34 @@ impl Server {
         let files = args.tls_files();
         let mut listeners = Vec::new();
         for listen in &self.listen {
-            listeners.push(Listener::open(listen, args.plaintext, &files, &[]).await?);
+            let alpn: &[&[u8]] = match listen.protocol() {
+                Protocol::Ovsdb => &[],
+                Protocol::Grpc => &[b"h2"],
+            };
+            listeners.push(Listener::open(listen, args.plaintext, &files, alpn).await?);
         }
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let calls = grpc::start(self.engine.clone());
         for listener in listeners {
             let place = listener.place();
             tracing::info!("listening on {place}");
             self.remotes.push(place);
-            let engine = self.engine.clone();
-            let door = move |connection| {
-                tokio::spawn(ovsdb::serve(engine.clone(), connection));
-            };
-            tokio::spawn(listener.accept(places.clone(), door));
+            let places = places.clone();
+            match listener.listen.protocol() {
+                Protocol::Ovsdb => {
+                    let engine = self.engine.clone();
+                    let door = move |connection| {
+                        tokio::spawn(ovsdb::serve(engine.clone(), connection));
+                    };
+                    tokio::spawn(listener.accept(places, door));
+                }
+                Protocol::Grpc => {
+                    let calls = calls.clone();
+                    // Nobody takes connections any more when the process ends.
+                    let door = move |connection| drop(calls.send(connection));
+                    tokio::spawn(listener.accept(places, door));
+                }
+            }
         }
         Ok(())
     }

@@ -1,0 +1,559 @@
+//! The gRPC door: `weft.db.v1`, with health and reflection beside it.
+//!
+//! Each call is a session of its own: when the client drops the call, or its connection breaks,
+//! whatever waits for it in the core goes with the session. A lock lives as long as its call; the
+//! token that the call hands out lets transactions rely on it.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ovsdb::monitor::{MonitorSpec, TableMonitor};
+use ovsdb::operation::{Outcome, outcome_from_json};
+use ovsdb::{ColumnRef, Datum, Error, ErrorKind, RowChange, Uuid};
+use prost::Message;
+use rpc::convert::{self, ConvertError};
+use rpc::v1;
+use rpc::v1::cluster_server::{Cluster, ClusterServer};
+use rpc::v1::database_server::{Database, DatabaseServer};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tonic::transport::server::Connected;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::engine::{Engine, Session, Stopped};
+use super::listen::Connection;
+use super::{Databases, Served};
+use crate::event::{self, MonitorId, Output, SessionId};
+use crate::monitor::{Update, View};
+use crate::raft::Role;
+
+/// So many calls one connection may have at a time.
+const MAX_CALLS_PER_CONNECTION: u32 = 1024;
+/// A connection on which nothing comes is asked so often whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Rows of so many bytes are told in one message; larger updates go out in several.
+const MAX_PART_BYTES: usize = rpc::MAX_MESSAGE_BYTES / 4;
+/// So many messages of a stream wait for the network.
+const QUEUED_MESSAGES: usize = 4;
+/// A monitor's call has one monitor.
+const MONITOR: MonitorId = MonitorId(1);
+
+/// Starts the door. What is sent to the answer is served.
+pub fn start(engine: Arc<Engine>) -> mpsc::UnboundedSender<Connection> {
+    let (connections, incoming) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        if let Err(error) = serve(engine, incoming).await {
+            tracing::error!("gRPC: {error}");
+        }
+    });
+    connections
+}
+
+async fn serve(
+    engine: Arc<Engine>,
+    incoming: mpsc::UnboundedReceiver<Connection>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<DatabaseServer<Door>>().await;
+    health.set_serving::<ClusterServer<Door>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let door = Door {
+        engine,
+        locks: Arc::default(),
+    };
+    let incoming = UnboundedReceiverStream::new(incoming);
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
+        .add_service(
+            DatabaseServer::new(door.clone()).max_decoding_message_size(rpc::MAX_MESSAGE_BYTES),
+        )
+        .add_service(ClusterServer::new(door))
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming(incoming.map(|connection| Ok::<_, std::io::Error>(Wire(connection))))
+        .await?;
+    Ok(())
+}
+
+/// A connection as tonic wants it.
+struct Wire(Connection);
+
+impl Connected for Wire {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0.io).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0.io).poll_shutdown(context)
+    }
+}
+
+/// The services.
+#[derive(Clone, Debug)]
+struct Door {
+    engine: Arc<Engine>,
+    /// The sessions that hold or want locks, by the tokens of their calls.
+    locks: Arc<Mutex<HashMap<Uuid, SessionId>>>,
+}
+
+impl Door {
+    async fn connect(&self) -> Result<Session, Status> {
+        self.engine.connect().await.map_err(stopped)
+    }
+
+    /// Asks the core one thing in a session of its own.
+    async fn ask(&self, request: event::Request) -> Result<Output, Status> {
+        let mut session = self.connect().await?;
+        session.request(request).await.map_err(stopped)?;
+        match session.outputs.recv().await {
+            Some(Output::Refused { error, .. }) => Err(refused(&error)),
+            Some(output) => Ok(output),
+            None => Err(stopped(Stopped)),
+        }
+    }
+
+    fn locks(&self) -> MutexGuard<'_, HashMap<Uuid, SessionId>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_holders(&self, tokens: &[v1::LockToken]) -> Result<Vec<SessionId>, Status> {
+        let locks = self.locks();
+        let holder = |token: &v1::LockToken| {
+            let token = convert::uuid_from_bytes("locks.token", &token.token)?;
+            Ok(locks.get(&token).copied())
+        };
+        // A token of a call that has ended is no error: `assert` will say that the lock is lost.
+        let holders = tokens.iter().filter_map(|token| holder(token).transpose());
+        holders.collect::<Result<_, _>>().map_err(invalid)
+    }
+}
+
+#[tonic::async_trait]
+impl Database for Door {
+    async fn get_schema(
+        &self,
+        request: Request<v1::GetSchemaRequest>,
+    ) -> Result<Response<v1::GetSchemaResponse>, Status> {
+        let served = find(&self.engine.databases, &request.get_ref().database)?;
+        let schema_json = String::from_utf8_lossy(&served.schema_json).into_owned();
+        Ok(Response::new(v1::GetSchemaResponse { schema_json }))
+    }
+
+    async fn transact(
+        &self,
+        request: Request<v1::TransactRequest>,
+    ) -> Result<Response<v1::TransactResponse>, Status> {
+        let request = request.into_inner();
+        let served = find(&self.engine.databases, &request.database)?;
+        let name = optional_uuid("name", &request.name)?;
+        let operations = request.operations;
+        let transaction =
+            convert::transaction_from_proto(&served.schema, operations, &mut Uuid::new_v4);
+        // Only the answer to a repeated transaction is read with the operations beside it.
+        let repeatable = name.map(|_| transaction.operations.clone());
+        let output = self
+            .ask(event::Request::Transact {
+                database: served.id,
+                transaction,
+                name,
+                lock_holders: self.lock_holders(&request.locks)?,
+            })
+            .await?;
+        let response = match output {
+            Output::Transacted {
+                asked,
+                outcome,
+                state,
+                ..
+            } => v1::TransactResponse {
+                results: convert::outcome_to_proto(asked, &outcome),
+                transaction_id: state.map(bytes).unwrap_or_default(),
+            },
+            Output::Repeated { results, state, .. } => {
+                let results: Value = serde_json::from_slice(&results).unwrap_or_default();
+                let operations = repeatable.unwrap_or_default();
+                let outcome: Outcome = outcome_from_json(&served.schema, &operations, &results)
+                    .map_err(|_| {
+                        Status::invalid_argument("name: another transaction had this name")
+                    })?;
+                v1::TransactResponse {
+                    results: convert::outcome_to_proto(operations.len(), &outcome),
+                    transaction_id: bytes(state),
+                }
+            }
+            _ => return Err(Status::internal("an answer to another question")),
+        };
+        Ok(Response::new(response))
+    }
+
+    type MonitorStream = ReceiverStream<Result<v1::MonitorResponse, Status>>;
+
+    async fn monitor(
+        &self,
+        request: Request<Streaming<v1::MonitorRequest>>,
+    ) -> Result<Response<Self::MonitorStream>, Status> {
+        let mut requests = request.into_inner();
+        let Some(v1::MonitorRequest {
+            kind: Some(v1::monitor_request::Kind::Open(open)),
+        }) = requests.message().await?
+        else {
+            return Err(Status::invalid_argument(
+                "the first request should be `open`",
+            ));
+        };
+        let databases = self.engine.databases.clone();
+        let served = find(&databases, &open.database)?;
+        let spec = convert::monitor_from_proto(&served.schema, open.tables);
+        let spec = spec.map_err(|error| refused(&error))?;
+        let since = optional_uuid("since", &open.since)?;
+        let mut session = self.connect().await?;
+        let body = event::Request::Monitor {
+            database: served.id,
+            monitor: MONITOR,
+            view: View::from(spec.clone()),
+            since,
+        };
+        session.request(body).await.map_err(stopped)?;
+        let (responses, stream) = mpsc::channel(QUEUED_MESSAGES);
+        let watch = Watch {
+            session,
+            database: served.id,
+            databases: databases.clone(),
+            spec,
+            tags: HashMap::new(),
+            tag: 0,
+            state: Uuid::nil(),
+            responses,
+        };
+        tokio::spawn(watch.run(requests));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    type LockStream = ReceiverStream<Result<v1::LockResponse, Status>>;
+
+    async fn lock(
+        &self,
+        request: Request<v1::LockRequest>,
+    ) -> Result<Response<Self::LockStream>, Status> {
+        let request = request.into_inner();
+        find(&self.engine.databases, &request.database)?;
+        let mut session = self.connect().await?;
+        let name = request.name;
+        let body = event::Request::Lock {
+            name: name.as_str().into(),
+            steal: request.steal,
+        };
+        session.request(body).await.map_err(stopped)?;
+        let token = Uuid::new_v4();
+        self.locks().insert(token, session.id);
+        let (responses, stream) = mpsc::channel(QUEUED_MESSAGES);
+        let door = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let output = tokio::select! {
+                    output = session.outputs.recv() => output,
+                    () = responses.closed() => break,
+                };
+                let response = match output {
+                    Some(Output::Lock { owned, .. } | Output::LockChanged { owned, .. }) => {
+                        Ok(v1::LockResponse {
+                            owned,
+                            token: owned.then(|| v1::LockToken {
+                                name: name.clone(),
+                                token: bytes(token),
+                            }),
+                        })
+                    }
+                    Some(Output::Refused { error, .. }) => Err(refused(&error)),
+                    Some(_) => continue,
+                    None => Err(stopped(Stopped)),
+                };
+                let last = response.is_err();
+                if responses.send(response).await.is_err() || last {
+                    break;
+                }
+            }
+            door.locks().remove(&token);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+#[tonic::async_trait]
+impl Cluster for Door {
+    async fn status(
+        &self,
+        _request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        let Output::Status { status, .. } = self.ask(event::Request::Status).await? else {
+            return Err(Status::internal("an answer to another question"));
+        };
+        let raft = status.raft;
+        let role = match raft.role {
+            Role::Leader => v1::Role::Leader,
+            Role::Follower => v1::Role::Follower,
+            Role::Candidate => v1::Role::Candidate,
+        };
+        Ok(Response::new(v1::StatusResponse {
+            database: status.identity.database,
+            cluster_id: bytes(status.identity.cluster),
+            server_id: bytes(status.identity.server),
+            member: raft.member,
+            role: role.into(),
+            term: raft.term,
+            leader: raft.leader,
+            commit_index: raft.commit,
+            applied_index: raft.applied,
+            first_index: raft.first,
+            last_index: raft.last,
+            voters: raft.membership.voters,
+            learners: raft.membership.learners,
+        }))
+    }
+}
+
+/// A monitor's call.
+struct Watch {
+    session: Session,
+    database: event::DatabaseId,
+    databases: Arc<Databases>,
+    spec: MonitorSpec,
+    /// The tags of condition changes that the core has not taken up yet.
+    tags: HashMap<event::RequestId, u64>,
+    /// The tag of the last one that it has.
+    tag: u64,
+    /// The state that the client has.
+    state: Uuid,
+    responses: mpsc::Sender<Result<v1::MonitorResponse, Status>>,
+}
+
+impl Watch {
+    async fn run(mut self, mut requests: Streaming<v1::MonitorRequest>) {
+        let mut more_requests = true;
+        let end = loop {
+            let step = tokio::select! {
+                output = self.session.outputs.recv() => self.output(output).await,
+                request = requests.message(), if more_requests => match request {
+                    Ok(Some(request)) => self.change(request).await,
+                    // The client has no more changes to make, and goes on listening.
+                    Ok(None) => {
+                        more_requests = false;
+                        Ok(())
+                    }
+                    Err(status) => Err(status),
+                },
+                () = self.responses.closed() => return,
+            };
+            if let Err(status) = step {
+                break status;
+            }
+        };
+        // The client may have gone already.
+        let _ = self.responses.send(Err(end)).await;
+    }
+
+    async fn change(&mut self, request: v1::MonitorRequest) -> Result<(), Status> {
+        let Some(v1::monitor_request::Kind::Change(change)) = request.kind else {
+            return Err(Status::invalid_argument(
+                "a request after the first should be `change`",
+            ));
+        };
+        let schema = &self.databases.get(self.database).schema;
+        let conditions = convert::conditions_from_proto(schema, &self.spec, change.tables);
+        let body = event::Request::ChangeConditions {
+            monitor: MONITOR,
+            conditions: conditions.map_err(|error| refused(&error))?,
+        };
+        let request = self.session.request(body).await.map_err(stopped)?;
+        self.tags.insert(request, change.tag);
+        Ok(())
+    }
+
+    async fn output(&mut self, output: Option<Output>) -> Result<(), Status> {
+        match output {
+            None => Err(stopped(Stopped)),
+            Some(Output::Refused { error, .. }) => Err(refused(&error)),
+            Some(Output::MonitorStarted {
+                resumed,
+                state,
+                update,
+                ..
+            }) => self.send(!resumed, state, &update).await,
+            Some(Output::Updated { state, update, .. }) => {
+                self.send(false, state, &update).await?;
+                self.session.written().await.map_err(stopped)
+            }
+            Some(Output::ConditionsChange { request }) => {
+                self.tag = self.tags.remove(&request).unwrap_or(self.tag);
+                Ok(())
+            }
+            // The end of a change of conditions: said even if no row came or went.
+            Some(Output::Done { .. }) => self.send_response(v1::MonitorResponse::default()).await,
+            Some(_) => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, reset: bool, state: Uuid, update: &Update) -> Result<(), Status> {
+        let mut messages = messages(&self.databases.get(self.database).schema, update);
+        let last = messages.len() - 1;
+        for (index, message) in messages.iter_mut().enumerate() {
+            message.reset = reset && index == 0;
+            message.more = index < last;
+        }
+        self.state = state;
+        for message in messages {
+            self.send_response(message).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_response(&self, mut response: v1::MonitorResponse) -> Result<(), Status> {
+        response.tag = self.tag;
+        if !response.more {
+            response.transaction_id = bytes(self.state);
+        }
+        let sent = self.responses.send(Ok(response)).await;
+        sent.map_err(|_| Status::cancelled("the client went"))
+    }
+}
+
+/// An update as messages of bounded size, at least one.
+fn messages(schema: &ovsdb::schema::DatabaseSchema, update: &Update) -> Vec<v1::MonitorResponse> {
+    let mut messages = vec![v1::MonitorResponse::default()];
+    let mut size = 0;
+    for (view, fragments) in &update.tables {
+        let table = &schema.tables[view.table];
+        let mut begun = false;
+        for fragment in fragments {
+            let row = row_update(table, view, &fragment.change);
+            let row_size = row.encoded_len();
+            if size > 0 && size + row_size > MAX_PART_BYTES {
+                messages.push(v1::MonitorResponse::default());
+                (size, begun) = (0, false);
+            }
+            size += row_size;
+            let message = messages.last_mut().expect("it starts with one");
+            if !begun {
+                begun = true;
+                message.tables.push(v1::TableUpdate {
+                    table: table.name.to_string(),
+                    rows: Vec::new(),
+                });
+            }
+            let part = message.tables.last_mut().expect("begun above");
+            part.rows.push(row);
+        }
+    }
+    messages
+}
+
+fn row_update(
+    table: &ovsdb::schema::TableSchema,
+    view: &TableMonitor,
+    change: &RowChange,
+) -> v1::RowUpdate {
+    use v1::row_update::Change;
+    let RowChange { uuid, old, new, .. } = change;
+    let shown = view.columns.iter().map(|monitored| monitored.column);
+    let differs = |column: &ColumnRef| match (column, old, new) {
+        (ColumnRef::Column(index), Some(old), Some(new)) => old.get(*index) != new.get(*index),
+        (ColumnRef::Column(index), None, Some(new)) => {
+            *new.get(*index) != Datum::default_for(&table.columns[*index].ty)
+        }
+        (ColumnRef::Uuid, Some(_), Some(_)) => false,
+        _ => true,
+    };
+    let change = match new {
+        None => Change::Deleted(v1::Done {}),
+        Some(row) => {
+            let column = |column: ColumnRef| {
+                let datum = convert::datum_to_proto(&column.of(*uuid, row));
+                (column.name(table).to_owned(), datum)
+            };
+            let columns = shown.filter(differs).map(column).collect();
+            let row = v1::Row { columns };
+            match old {
+                None => Change::Inserted(row),
+                Some(_) => Change::Modified(row),
+            }
+        }
+    };
+    v1::RowUpdate {
+        uuid: bytes(*uuid),
+        change: Some(change),
+    }
+}
+
+fn find<'a>(databases: &'a Databases, name: &str) -> Result<&'a Served, Status> {
+    databases.find(name).ok_or_else(|| {
+        let names = databases.names().join(" and ");
+        Status::not_found(format!("database: no {name:?} here; there are {names}"))
+    })
+}
+
+/// 16 bytes, or none for nothing.
+fn optional_uuid(field: &str, bytes: &[u8]) -> Result<Option<Uuid>, Status> {
+    let uuid = convert::optional_uuid_from_bytes(field, bytes).map_err(invalid)?;
+    Ok(Some(uuid).filter(|uuid| !uuid.is_nil()))
+}
+
+fn bytes(uuid: Uuid) -> Vec<u8> {
+    uuid.as_bytes().to_vec()
+}
+
+fn invalid(error: ConvertError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn stopped(stopped: Stopped) -> Status {
+    Status::unavailable(stopped.to_string())
+}
+
+fn refused(error: &Error) -> Status {
+    let text = error.to_string();
+    match error.kind {
+        ErrorKind::NotAllowed => Status::failed_precondition(text),
+        ErrorKind::ResourcesExhausted => Status::resource_exhausted(text),
+        _ => Status::invalid_argument(text),
+    }
+}
