@@ -310,8 +310,8 @@ impl Core {
                 });
             }
             Execution::Done(done) => match attempt.database {
-                DatabaseId::Main => self.finish(attempt, done, effects),
-                DatabaseId::Server => self.finish_server(attempt, done, effects),
+                DatabaseId::Main => self.finish(&attempt, done, effects),
+                DatabaseId::Server => self.finish_server(&attempt, done, effects),
             },
         }
     }
@@ -346,7 +346,7 @@ impl Core {
         true
     }
 
-    fn finish(&mut self, attempt: Attempt, done: Done, effects: &mut Effects) {
+    fn finish(&mut self, attempt: &Attempt, done: Done, effects: &mut Effects) {
         if let Some(comment) = &done.comment {
             tracing::debug!("transaction: {comment}");
         }
@@ -404,7 +404,7 @@ impl Core {
     }
 
     /// `_Server` can be read, and not be written.
-    fn finish_server(&mut self, attempt: Attempt, done: Done, effects: &mut Effects) {
+    fn finish_server(&mut self, attempt: &Attempt, done: Done, effects: &mut Effects) {
         let output = if done.delta.is_empty() {
             Output::Transacted {
                 request: attempt.request,
@@ -611,7 +611,7 @@ impl Core {
             };
             let served = self.server.main().leader;
             for entry in committed {
-                if let Err(failure) = self.apply(entry, &mut job, effects) {
+                if let Err(failure) = self.apply(&entry, &mut job, effects) {
                     effects.failure = Some(failure);
                     return;
                 }
@@ -626,7 +626,7 @@ impl Core {
 
     fn apply(
         &mut self,
-        entry: CommittedEntry,
+        entry: &CommittedEntry,
         job: &mut Job,
         effects: &mut Effects,
     ) -> Result<(), String> {

@@ -138,7 +138,7 @@ impl Writer {
         let new_names = self.names.since(first_new_name);
         batch.names = (
             first_new_name,
-            new_names.iter().map(|name| name.to_string()).collect(),
+            new_names.iter().map(ToString::to_string).collect(),
         );
         batch.applied = self.applied.take();
         batch.membership = self.membership.take();

@@ -9,6 +9,11 @@
 //!   in between, its own slowness included;
 //! * a client that resumes where it was before the crash misses nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is the message of a failed test"
+)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

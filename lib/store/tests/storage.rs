@@ -5,6 +5,11 @@
 //! show the state after the last batch that was acknowledged, or after the one in flight; the
 //! in-memory storage says what that state is.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is the message of a failed test"
+)]
+
 use std::io;
 use std::sync::{Arc, Mutex};
 

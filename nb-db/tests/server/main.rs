@@ -2,6 +2,11 @@
 //!
 //! Needs the clients of Debian's `ovn-common` and `openvswitch-common`.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is the message of a failed test"
+)]
+
 mod bad_input;
 mod clients;
 mod crash;

@@ -87,6 +87,11 @@ impl Monitors {
         self.monitors.len()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.monitors.is_empty()
+    }
+
     /// How many monitors a session has.
     pub fn of_session(&self, session: SessionId) -> usize {
         self.keys(session).count()

@@ -37,8 +37,9 @@ use crate::raft::Role;
 const MAX_CALLS_PER_CONNECTION: u32 = 1024;
 /// A connection on which nothing comes is asked so often whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// Rows of so many bytes are told in one message; larger updates go out in several.
-const MAX_PART_BYTES: usize = rpc::MAX_MESSAGE_BYTES / 4;
+/// Rows of so many bytes are told in one message; larger updates go out in several. gRPC clients
+/// accept messages of 4 MiB if nothing else is said.
+const MAX_PART_BYTES: usize = 2 << 20;
 /// So many messages of a stream wait for the network.
 const QUEUED_MESSAGES: usize = 4;
 /// A monitor's call has one monitor.
@@ -164,7 +165,9 @@ impl Door {
         };
         // A token of a call that has ended is no error: `assert` will say that the lock is lost.
         let holders = tokens.iter().filter_map(|token| holder(token).transpose());
-        holders.collect::<Result<_, _>>().map_err(invalid)
+        holders
+            .collect::<Result<_, _>>()
+            .map_err(|error| invalid(&error))
     }
 }
 
@@ -533,7 +536,7 @@ fn find<'a>(databases: &'a Databases, name: &str) -> Result<&'a Served, Status> 
 
 /// 16 bytes, or none for nothing.
 fn optional_uuid(field: &str, bytes: &[u8]) -> Result<Option<Uuid>, Status> {
-    let uuid = convert::optional_uuid_from_bytes(field, bytes).map_err(invalid)?;
+    let uuid = convert::optional_uuid_from_bytes(field, bytes).map_err(|error| invalid(&error))?;
     Ok(Some(uuid).filter(|uuid| !uuid.is_nil()))
 }
 
@@ -541,7 +544,7 @@ fn bytes(uuid: Uuid) -> Vec<u8> {
     uuid.as_bytes().to_vec()
 }
 
-fn invalid(error: ConvertError) -> Status {
+fn invalid(error: &ConvertError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
