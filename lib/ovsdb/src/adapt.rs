@@ -9,12 +9,12 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use crate::condition::{Clause, ColumnRef, Condition};
+use crate::condition::{Clause, ColumnRef, Condition, Function};
 use crate::datum::Datum;
 use crate::error::Error;
 use crate::monitor::TableMonitor;
 use crate::operation::{OpResult, Operation};
-use crate::schema::{DatabaseSchema, TableSchema};
+use crate::schema::{BaseType, DatabaseSchema, TableSchema};
 use crate::update::{ReadPlan, TableUpdates};
 
 /// How to talk to a server with one schema about rows of another.
@@ -92,6 +92,11 @@ impl Adaptation {
     /// What the server lacks.
     pub fn missing(&self) -> &Missing {
         &self.missing
+    }
+
+    /// Whether the server has this table of ours.
+    pub fn has_table(&self, table: &TableSchema) -> bool {
+        self.plan.has_table(table)
     }
 
     /// Reads updates from the server into rows of our schema.
@@ -181,8 +186,36 @@ impl Adaptation {
         Some(operation)
     }
 
-    /// The result of an operation that has no effect on the server.
-    pub fn result_without_effect(operation: &Operation) -> OpResult {
+    /// The operations that the server can execute, and for each that was asked for, its result if the server is not
+    /// asked; what the server answers is put in between by [`Adaptation::weave`].
+    pub fn operations(
+        &self,
+        ours: &DatabaseSchema,
+        operations: &[Operation],
+    ) -> (Vec<Operation>, Vec<Option<OpResult>>) {
+        let mut adapted = Vec::with_capacity(operations.len());
+        let mut without_effect = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let sent = self.operation(ours, operation);
+            without_effect.push(match sent {
+                Some(_) => None,
+                None => Some(Self::result_without_effect(operation)),
+            });
+            adapted.extend(sent);
+        }
+        (adapted, without_effect)
+    }
+
+    /// The results in the order in which the operations were asked for, up to the last that the server gave.
+    pub fn weave(without_effect: Vec<Option<OpResult>>, done: Vec<OpResult>) -> Vec<OpResult> {
+        let mut done = done.into_iter();
+        without_effect
+            .into_iter()
+            .map_while(|result| result.or_else(|| done.next()))
+            .collect()
+    }
+
+    fn result_without_effect(operation: &Operation) -> OpResult {
         match operation {
             Operation::Insert { uuid, .. } => OpResult::Inserted(*uuid),
             Operation::Update { .. } | Operation::Mutate { .. } | Operation::Delete { .. } => {
@@ -194,20 +227,40 @@ impl Adaptation {
     }
 
     fn clauses(&self, table: &TableSchema, clauses: &[Clause]) -> Vec<Clause> {
-        clauses
-            .iter()
-            .map(|clause| match clause {
-                Clause::Compare {
-                    column: ColumnRef::Column(column),
-                    function,
-                    arg,
-                } if !self.has_index(table, *column) => {
-                    let default = Datum::default_for(&table.columns[*column].ty);
-                    Clause::Always(function.holds(&default, arg))
-                }
-                clause => clause.clone(),
-            })
-            .collect()
+        let adapt = |clause: &Clause| {
+            self.constant(table, clause)
+                .map_or_else(|| clause.clone(), Clause::Always)
+        };
+        clauses.iter().map(adapt).collect()
+    }
+
+    /// What the clause comes to for every row of the server's, if that is known.
+    fn constant(&self, table: &TableSchema, clause: &Clause) -> Option<bool> {
+        let Clause::Compare {
+            column: ColumnRef::Column(column),
+            function,
+            arg,
+        } = clause
+        else {
+            return None;
+        };
+        let column = &table.columns[*column];
+        let Some(theirs) = self.plan.column_type(table, &column.name) else {
+            return Some(function.holds(&Datum::default_for(&column.ty), arg));
+        };
+        // A server refuses to compare with what its column cannot hold, such as a newer value of an enumeration.
+        let holdable = |base: &BaseType, atom| base.check(atom).is_ok();
+        let possible = arg.atoms().iter().all(|atom| holdable(&theirs.key, atom))
+            && arg.pairs().iter().all(|(key, value)| {
+                let value_type = theirs.value.as_ref();
+                holdable(&theirs.key, key) && value_type.is_none_or(|ty| holdable(ty, value))
+            });
+        match function {
+            Function::Equal | Function::Includes if !possible => Some(false),
+            Function::NotEqual if !possible => Some(true),
+            Function::Excludes if !possible && arg.len() == 1 => Some(true),
+            _ => None,
+        }
     }
 
     fn has(&self, table: &TableSchema, column: ColumnRef) -> bool {
@@ -306,6 +359,26 @@ mod tests {
                 });
             assert_eq!(adapted, expected);
         }
+    }
+
+    #[test]
+    fn conditions_the_server_would_refuse_become_constants() {
+        let schema = |values: Value| {
+            let kind = json!({"type": {"key": {"type": "string", "enum": ["set", values]}}});
+            let json = json!({"name": "T", "tables": {"A": {"columns": {"kind": kind}}}});
+            DatabaseSchema::from_json(&json).unwrap()
+        };
+        let (ours, theirs) = (schema(json!(["old", "new"])), schema(json!(["old"])));
+        let adaptation = Adaptation::new(&ours, &theirs);
+        let check = |function, value: &str, expected: Option<bool>| {
+            let clause = Clause::compare(0, function, value);
+            assert_eq!(adaptation.constant(&ours.tables[0], &clause), expected);
+        };
+        check(Function::Equal, "old", None);
+        check(Function::Equal, "new", Some(false));
+        check(Function::NotEqual, "new", Some(true));
+        check(Function::Includes, "new", Some(false));
+        check(Function::Excludes, "new", Some(true));
     }
 
     #[test]

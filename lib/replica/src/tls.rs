@@ -44,9 +44,9 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// The configuration for connections. The files are read each time, so that new ones are used for the next
-    /// connection.
-    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    /// The configuration for connections that speak one of these application protocols. The files are read each time,
+    /// so that new ones are used for the next connection.
+    pub(crate) fn client_config(&self, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
         let certificates = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&self.private_key)
             .map_err(|error| file_error(&self.private_key, &error))?;
@@ -59,11 +59,12 @@ impl Tls {
             roots,
             algorithms: provider.signature_verification_algorithms,
         };
-        let config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_auth_cert(certificates, key)?;
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
 }

@@ -27,17 +27,7 @@ impl SentTransaction {
         adaptation: &Adaptation,
         schema: &DatabaseSchema,
     ) -> Self {
-        let mut sent = Vec::with_capacity(operations.len());
-        let mut without_effect = Vec::with_capacity(operations.len());
-        for operation in operations {
-            match adaptation.operation(schema, operation) {
-                Some(adapted) => {
-                    sent.push(adapted);
-                    without_effect.push(None);
-                }
-                None => without_effect.push(Some(Adaptation::result_without_effect(operation))),
-            }
-        }
+        let (sent, without_effect) = adaptation.operations(schema, operations);
         Self {
             id,
             sent,
@@ -68,21 +58,12 @@ impl SentTransaction {
             serde_json::from_str(json.get()).map_err(|error| Error::syntax(error.to_string()))?;
         let outcome = outcome_from_json(schema, &self.sent, &json)?;
         let result = Ok(match outcome {
-            Ok(done) => Ok(weave(self.without_effect, done)),
+            Ok(done) => Ok(Adaptation::weave(self.without_effect, done)),
             Err(Failure { done, error }) => Err(Failure {
-                done: weave(self.without_effect, done),
+                done: Adaptation::weave(self.without_effect, done),
                 error,
             }),
         });
         Ok(Event::Reply { id, result })
     }
-}
-
-/// The results in the order in which the owner asked, up to the last that the server gave.
-fn weave(without_effect: Vec<Option<OpResult>>, done: Vec<OpResult>) -> Vec<OpResult> {
-    let mut done = done.into_iter();
-    without_effect
-        .into_iter()
-        .map_while(|result| result.or_else(|| done.next()))
-        .collect()
 }

@@ -51,9 +51,13 @@ impl ReadPlan {
 
     /// Whether the server has this column of the reader's `table`.
     pub fn has_column(&self, table: &TableSchema, column: &str) -> bool {
-        self.tables
-            .get(&*table.name)
-            .is_some_and(|(_, columns)| columns.contains_key(column))
+        self.column_type(table, column).is_some()
+    }
+
+    /// The server's type of this column of the reader's `table`, if the server has it.
+    pub fn column_type(&self, table: &TableSchema, column: &str) -> Option<&ColumnType> {
+        let (_, columns) = self.tables.get(&*table.name)?;
+        columns.get(column).map(|(_, ty)| ty)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The task that keeps a replica connected: the only part of this crate that does I/O.
 
+mod grpc_session;
 mod ovsdb_session;
 mod stream;
 
@@ -8,6 +9,7 @@ use std::time::Instant;
 
 use ovsdb::adapt::Missing;
 use ovsdb::operation::Operation;
+use ovsdb::remote::Protocol;
 use ovsdb::{Condition, Remote};
 use tokio::sync::mpsc;
 
@@ -166,6 +168,12 @@ enum End {
     },
 }
 
+/// Why a conversation ended.
+enum Reason {
+    Closed,
+    Lost(String),
+}
+
 impl From<Closed> for End {
     fn from(_: Closed) -> Self {
         Self::Closed
@@ -269,7 +277,10 @@ where
             status.connections += 1;
         });
         self.core.connected(remote);
-        self.converse(remote, stream).await
+        match remote.protocol() {
+            Protocol::Ovsdb => self.converse_in_ovsdb(remote, stream).await,
+            Protocol::Grpc => self.converse_in_grpc(remote, stream).await,
+        }
     }
 
     /// A command while there is no session.

@@ -7,7 +7,7 @@ use ovsdb::client::Session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::stream::Stream;
-use super::{End, Link};
+use super::{End, Link, Reason};
 use crate::core::{Command, not_sent};
 use crate::event::Event;
 
@@ -20,7 +20,11 @@ where
     W: Fn(Event) -> E + Send + 'static,
 {
     /// Talks until the connection ends.
-    pub(super) async fn converse(&mut self, remote: &Remote, stream: Box<dyn Stream>) -> End {
+    pub(super) async fn converse_in_ovsdb(
+        &mut self,
+        remote: &Remote,
+        stream: Box<dyn Stream>,
+    ) -> End {
         let mut session = Session::new(self.core.session_config(), Instant::now());
         match self.talk(&mut session, remote, stream).await {
             Ok(never) => match never {},
@@ -124,12 +128,6 @@ where
         }
         Ok(())
     }
-}
-
-/// Why a conversation ended.
-enum Reason {
-    Closed,
-    Lost(String),
 }
 
 fn lost(what: &str, error: &std::io::Error) -> Reason {

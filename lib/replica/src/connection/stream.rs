@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ovsdb::Remote;
-use ovsdb::remote::Security;
+use ovsdb::remote::{Protocol, Security};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -16,8 +16,8 @@ use crate::tls::{Tls, TlsError};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A stream in both directions.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -48,17 +48,21 @@ async fn connect_patiently(
     match remote {
         Remote::Unix { path, .. } => Ok(Box::new(UnixStream::connect(path).await?)),
         Remote::Tcp {
+            protocol,
             security,
             host,
             port,
-            ..
         } => {
             let stream = TcpStream::connect((&**host, *port)).await?;
             stream.set_nodelay(true)?;
             if *security == Security::Plain {
                 return Ok(Box::new(stream));
             }
-            let config = tls.ok_or(TlsError::Missing)?.client_config()?;
+            let alpn: &[&[u8]] = match protocol {
+                Protocol::Ovsdb => &[],
+                Protocol::Grpc => &[b"h2"],
+            };
+            let config = tls.ok_or(TlsError::Missing)?.client_config(alpn)?;
             let name = ServerName::try_from(host.to_string())
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
             let stream = TlsConnector::from(config).connect(name, stream).await?;

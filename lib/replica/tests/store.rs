@@ -1,0 +1,362 @@
+//! Replicas of databases that our own server serves, through both doors: what holds at one holds at the other.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ovsdb::operation::{OpResult, Operation, Until};
+use ovsdb::schema::DatabaseSchema;
+use ovsdb::{
+    Clause, ColumnRef, Condition, Datum, ErrorKind, Function, Listen, Mutation, Mutator, Uuid,
+};
+use replica::{Client, ClientError, Event, Spec, TableSpec, TransactError};
+use serde_json::json;
+use store::server::{Server, ServerArgs};
+use tempfile::TempDir;
+
+/// The longest that a test waits for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const A: usize = 0;
+const LEVEL: usize = 0;
+const MAP: usize = 1;
+const NAME: usize = 2;
+const SET: usize = 3;
+
+fn schema() -> Arc<DatabaseSchema> {
+    let many = |key: &str| json!({"key": key, "min": 0, "max": "unlimited"});
+    let json = json!({"name": "T", "version": "1.0.0", "tables": {
+        "A": {"isRoot": true, "indexes": [["name"]], "columns": {
+            "level": {"type": "integer"},
+            "map": {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}},
+            "name": {"type": "string"},
+            "set": {"type": many("integer")}}}}});
+    Arc::new(DatabaseSchema::from_json(&json).unwrap())
+}
+
+/// Our server, with both doors.
+struct Store {
+    directory: TempDir,
+    server: Option<Server>,
+}
+
+impl Store {
+    async fn start() -> Self {
+        let mut store = Self {
+            directory: TempDir::new().unwrap(),
+            server: None,
+        };
+        store.run().await;
+        store
+    }
+
+    fn listen(&self, scheme: &str, name: &str) -> Listen {
+        format!("{scheme}:{}", self.directory.path().join(name).display())
+            .parse()
+            .unwrap()
+    }
+
+    async fn run(&mut self) {
+        let args = ServerArgs {
+            data_dir: Some(self.directory.path().join("data")),
+            listen: vec![
+                self.listen("punix", "ovsdb.sock"),
+                self.listen("pgrpc+unix", "grpc.sock"),
+            ],
+            plaintext: false,
+            private_key: None,
+            certificate: None,
+            ca_cert: None,
+            id: None,
+            peer_listen: None,
+            peers: None,
+            join: None,
+        };
+        let unused = self.listen("punix", "unused.sock");
+        let server = Server::start(&args, &schema(), Path::new("/nonexistent"), unused).await;
+        self.server = Some(server.unwrap());
+    }
+
+    fn stop(&mut self) {
+        let server = self.server.take().unwrap();
+        tokio::task::block_in_place(|| server.stop());
+    }
+
+    /// A replica through one of the doors.
+    fn spec(&self, door: &str) -> Spec {
+        let text = match door {
+            "ovsdb" => format!(
+                "unix:{}",
+                self.directory.path().join("ovsdb.sock").display()
+            ),
+            _ => format!(
+                "grpc+unix:{}",
+                self.directory.path().join("grpc.sock").display()
+            ),
+        };
+        Spec::new(schema(), vec![text.parse().unwrap()])
+    }
+
+    async fn client(&self, door: &str) -> Client {
+        Client::connect(self.spec(door), Some(PATIENCE), true)
+            .await
+            .unwrap()
+    }
+}
+
+fn insert(name: &str) -> Operation {
+    let row = vec![(NAME, name.into())];
+    Operation::Insert {
+        table: A,
+        uuid: Uuid::new_v4(),
+        row,
+    }
+}
+
+fn names(client: &Client) -> Vec<String> {
+    let rows = client.tables().table(A).iter();
+    let mut names: Vec<String> = rows
+        .map(|(_, row)| row.get(NAME).scalar().unwrap().as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Every scenario at every door.
+macro_rules! at_both_doors {
+    ($($scenario:ident),* $(,)?) => {
+        mod ovsdb_door {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() {
+                super::$scenario("ovsdb").await;
+            }
+        )*}
+        mod grpc_door {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() {
+                super::$scenario("grpc").await;
+            }
+        )*}
+    };
+}
+
+at_both_doors!(
+    changes_come_before_the_reply,
+    failures_name_their_kind,
+    conditions_decide_what_is_seen,
+    a_lock_has_one_owner,
+    waiting_holds_nobody_up,
+    a_restart_brings_the_difference_only,
+);
+
+async fn changes_come_before_the_reply(door: &str) {
+    let store = Store::start().await;
+    let mut writer = store.client(door).await;
+    let mut other = store
+        .client(if door == "grpc" { "ovsdb" } else { "grpc" })
+        .await;
+    let uuid = Uuid::new_v4();
+    let map = Datum::map([("k".into(), "v".into())]);
+    let row = vec![
+        (NAME, "a".into()),
+        (MAP, map),
+        (SET, Datum::set([1.into(), 2.into()])),
+    ];
+    let inserted = writer
+        .transact(vec![Operation::Insert {
+            table: A,
+            uuid,
+            row,
+        }])
+        .await
+        .unwrap();
+    assert_eq!(inserted, [OpResult::Inserted(uuid)]);
+    for round in 1..=20 {
+        let results = writer
+            .transact(vec![
+                Operation::mutate_row(
+                    A,
+                    uuid,
+                    vec![
+                        Mutation::new(LEVEL, Mutator::Add, 1),
+                        Mutation::new(SET, Mutator::Insert, round),
+                        Mutation::new(MAP, Mutator::Delete, Datum::from("k")),
+                    ],
+                ),
+                Operation::Select {
+                    table: A,
+                    condition: vec![Clause::is_row(uuid)],
+                    columns: vec![ColumnRef::Column(LEVEL), ColumnRef::Uuid],
+                },
+            ])
+            .await
+            .unwrap();
+        let selected = vec![
+            ("level".into(), round.into()),
+            ("_uuid".into(), uuid.into()),
+        ];
+        assert_eq!(
+            results,
+            [OpResult::Count(1), OpResult::Rows(vec![selected])]
+        );
+        assert_eq!(
+            writer.tables().get(A, uuid).unwrap().get(LEVEL),
+            &Datum::from(round)
+        );
+    }
+    let row = writer.tables().get(A, uuid).unwrap().clone();
+    assert_eq!(row.get(SET).len(), 20);
+    assert!(row.get(MAP).is_empty());
+    while other.tables().get(A, uuid) != Some(&row) {
+        other.changed().await.unwrap();
+    }
+    writer
+        .transact(vec![Operation::delete_row(A, uuid)])
+        .await
+        .unwrap();
+    assert!(writer.tables().is_empty());
+    while !other.tables().is_empty() {
+        other.changed().await.unwrap();
+    }
+}
+
+async fn failures_name_their_kind(door: &str) {
+    let store = Store::start().await;
+    let mut client = store.client(door).await;
+    let failed = |result: Result<_, ClientError>| match result {
+        Err(ClientError::Transact(TransactError::Failed(failure))) => {
+            (failure.done.len(), failure.error.kind)
+        }
+        other => panic!("{other:?}"),
+    };
+    let twice = vec![insert("a"), insert("a")];
+    assert_eq!(
+        failed(client.transact(twice).await),
+        (2, ErrorKind::ConstraintViolation)
+    );
+    let stop = vec![insert("a"), Operation::Abort, insert("b")];
+    assert_eq!(failed(client.transact(stop).await), (1, ErrorKind::Aborted));
+    let nobody = Operation::verify_row(A, Uuid::new_v4(), vec![(LEVEL, 1.into())]);
+    assert_eq!(
+        failed(client.transact(vec![nobody]).await),
+        (0, ErrorKind::TimedOut)
+    );
+    assert!(client.tables().is_empty());
+}
+
+async fn conditions_decide_what_is_seen(door: &str) {
+    let store = Store::start().await;
+    let level = |name: &str, level: i64| {
+        let row = vec![(NAME, name.into()), (LEVEL, level.into())];
+        Operation::Insert {
+            table: A,
+            uuid: Uuid::new_v4(),
+            row,
+        }
+    };
+    let mut writer = store.client(door).await;
+    writer
+        .transact(vec![level("one", 1), level("two", 2), level("three", 3)])
+        .await
+        .unwrap();
+    let above = |level: i64| Condition::any([Clause::compare(LEVEL, Function::Greater, level)]);
+    let mut spec = store.spec(door);
+    spec.tables = vec![TableSpec::all(A).columns([NAME]).rows(above(2))];
+    let mut client = Client::connect(spec, Some(PATIENCE), true).await.unwrap();
+    assert_eq!(names(&client), ["three"]);
+    for (condition, expected) in [
+        (above(1), vec!["three", "two"]),
+        (above(1), vec!["three", "two"]),
+        (Condition::nothing(), vec![]),
+        (Condition::everything(), vec!["one", "three", "two"]),
+    ] {
+        let number = client.handle().set_condition(A, condition);
+        while client.next().await.unwrap() != Event::ConditionsInEffect(number) {}
+        assert_eq!(names(&client), expected);
+    }
+}
+
+async fn a_lock_has_one_owner(door: &str) {
+    let store = Store::start().await;
+    let mut spec = store.spec(door);
+    spec.lock = Some("northd".into());
+    let mut first = Client::connect(spec.clone(), Some(PATIENCE), true)
+        .await
+        .unwrap();
+    while !first.owns_lock() {
+        first.next().await.unwrap();
+    }
+    let mut second = Client::connect(spec, Some(PATIENCE), true).await.unwrap();
+    let guarded = |name: &str| {
+        vec![
+            Operation::Assert {
+                lock: "northd".into(),
+            },
+            insert(name),
+        ]
+    };
+    assert!(matches!(
+        second.transact(guarded("a")).await,
+        Err(ClientError::Transact(TransactError::Failed(failure))) if failure.error.kind == ErrorKind::NotOwner
+    ));
+    first.transact(guarded("a")).await.unwrap();
+    assert!(!second.owns_lock());
+    drop(first);
+    while !second.owns_lock() {
+        second.next().await.unwrap();
+    }
+    second.transact(guarded("b")).await.unwrap();
+}
+
+async fn waiting_holds_nobody_up(door: &str) {
+    let store = Store::start().await;
+    let mut client = store.client(door).await;
+    let until_there = Operation::Wait {
+        table: A,
+        condition: vec![Clause::equals(NAME, "a")],
+        columns: vec![ColumnRef::Column(NAME)],
+        until: Until::Equal,
+        rows: vec![vec![(ColumnRef::Column(NAME), "a".into())]],
+        timeout_ms: None,
+    };
+    client
+        .handle()
+        .transact(1_000, vec![until_there, insert("b")]);
+    client.transact(vec![insert("a")]).await.unwrap();
+    loop {
+        if let Event::TransactReply { id: 1_000, result } = client.next().await.unwrap() {
+            assert_eq!(result.unwrap().len(), 2);
+            break;
+        }
+    }
+    assert_eq!(names(&client), ["a", "b"]);
+}
+
+async fn a_restart_brings_the_difference_only(door: &str) {
+    let mut store = Store::start().await;
+    let mut client = store.client(door).await;
+    // More than fits into one message.
+    let many = (0..5000)
+        .map(|number| insert(&format!("n{number}")))
+        .collect();
+    client.transact(many).await.unwrap();
+    store.stop();
+    while !matches!(client.next().await.unwrap(), Event::Disconnected { .. }) {}
+    let refused = client.transact(vec![insert("lost")]).await.unwrap_err();
+    assert_eq!(refused, ClientError::Transact(TransactError::NotConnected));
+    store.run().await;
+    let mut other = store.client(door).await;
+    assert_eq!(names(&other).len(), 5000);
+    other.transact(vec![insert("new")]).await.unwrap();
+    let mut changes = 0;
+    while !names(&client).contains(&"new".to_owned()) {
+        if let Event::Changes(more) = client.next().await.unwrap() {
+            changes += more.len();
+        }
+    }
+    assert_eq!(changes, 1);
+    client.synced().await.unwrap();
+    client.transact(vec![insert("later")]).await.unwrap();
+}
