@@ -54,15 +54,29 @@ pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Ve
 
 /// Those of the flow's datapaths that are local.
 fn local_datapaths(network: &Network, reads: &Reads, row: &LogicalFlow) -> Vec<Uuid> {
-    let one = row.logical_datapath.filter(|datapath| network.local.get(reads, *datapath).is_some());
-    let group = row.logical_dp_group.and_then(|group| network.local_members.get(reads, group));
-    one.into_iter().chain(group.into_iter().flat_map(|members| members.iter().copied())).collect()
+    let one = row
+        .logical_datapath
+        .filter(|datapath| network.local.get(reads, *datapath).is_some());
+    let group = row
+        .logical_dp_group
+        .and_then(|group| network.local_members.get(reads, group));
+    one.into_iter()
+        .chain(
+            group
+                .into_iter()
+                .flat_map(|members| members.iter().copied()),
+        )
+        .collect()
 }
 
 /// True when the flow applies to packets of one guest only, and that guest is not here.
 fn is_about_an_absent_guest(network: &Network, reads: &Reads, row: &LogicalFlow) -> bool {
-    let Some(name) = row.tags.get("in_out_port") else { return false };
-    let Some(port) = network.port_by_name(reads, name) else { return true };
+    let Some(name) = row.tags.get("in_out_port") else {
+        return false;
+    };
+    let Some(port) = network.port_by_name(reads, name) else {
+        return true;
+    };
     let is_guest = matches!(PortKind::of(port), PortKind::Guest | PortKind::Container);
     is_guest && network.bindings.get(reads, port.uuid).is_none()
 }
@@ -78,18 +92,31 @@ struct Parsed {
 
 impl Parsed {
     fn of(row: &LogicalFlow) -> Result<Parsed, String> {
-        let pipeline = Pipeline::named(&row.pipeline).ok_or_else(|| format!("{}: unknown pipeline", place(row)))?;
+        let pipeline = Pipeline::named(&row.pipeline)
+            .ok_or_else(|| format!("{}: unknown pipeline", place(row)))?;
         let length = match pipeline {
             Pipeline::Ingress => layout::INGRESS_LEN,
             Pipeline::Egress => layout::EGRESS_LEN,
         };
-        let table = u8::try_from(row.table_id).ok().filter(|table| *table < length);
-        let table = table.ok_or_else(|| format!("{}: there are only {length} tables", place(row)))?;
-        let priority = u16::try_from(row.priority).map_err(|_| format!("{}: impossible priority", place(row)))?;
-        let matches = Expr::parse(&row.r#match).map_err(|error| format!("{}: match: {error}", place(row)))?;
-        let actions = Actions::parse(&row.actions).map_err(|error| format!("{}: actions: {error}", place(row)))?;
+        let table = u8::try_from(row.table_id)
+            .ok()
+            .filter(|table| *table < length);
+        let table =
+            table.ok_or_else(|| format!("{}: there are only {length} tables", place(row)))?;
+        let priority = u16::try_from(row.priority)
+            .map_err(|_| format!("{}: impossible priority", place(row)))?;
+        let matches =
+            Expr::parse(&row.r#match).map_err(|error| format!("{}: match: {error}", place(row)))?;
+        let actions = Actions::parse(&row.actions)
+            .map_err(|error| format!("{}: actions: {error}", place(row)))?;
         let matches = matches & prerequisites(&actions);
-        Ok(Parsed { pipeline, table, priority, matches, actions })
+        Ok(Parsed {
+            pipeline,
+            table,
+            priority,
+            matches,
+            actions,
+        })
     }
 
     /// Says the flows for one datapath.
@@ -101,10 +128,14 @@ impl Parsed {
         datapath: Uuid,
         facts: &mut Vec<Fact>,
     ) -> Result<(), String> {
-        let Some(known) = network.datapaths.get(reads, datapath) else { return Ok(()) };
+        let Some(known) = network.datapaths.get(reads, datapath) else {
+            return Ok(());
+        };
         let names = Names::new(network, reads, datapath, known.key);
-        let resolved = resolve(&self.matches, &names).map_err(|error| format!("{}: match: {error}", place(row)))?;
-        let alternatives = normalise(&resolved).map_err(|error| format!("{}: match: {error}", place(row)))?;
+        let resolved = resolve(&self.matches, &names)
+            .map_err(|error| format!("{}: match: {error}", place(row)))?;
+        let alternatives =
+            normalise(&resolved).map_err(|error| format!("{}: match: {error}", place(row)))?;
         if alternatives.is_empty() {
             return Ok(());
         }
@@ -123,8 +154,8 @@ impl Parsed {
             tables: &tables,
             resources: &names,
         };
-        let actions =
-            encode(&self.actions, &context).map_err(|error| format!("{}: actions: {error}", place(row)))?;
+        let actions = encode(&self.actions, &context)
+            .map_err(|error| format!("{}: actions: {error}", place(row)))?;
         let table = self.table
             + match self.pipeline {
                 Pipeline::Ingress => layout::INGRESS,
@@ -137,14 +168,24 @@ impl Parsed {
                 // Merged with those of other logical flows, so of none in particular.
                 Role::Clauses(clauses) => (clauses.into_iter().map(conjunction).collect(), 0),
             };
-            facts.push(Fact::Flow(Flow::new(table, self.priority, matches, actions, cookie)));
+            facts.push(Fact::Flow(Flow::new(
+                table,
+                self.priority,
+                matches,
+                actions,
+                cookie,
+            )));
         }
         Ok(())
     }
 }
 
 fn conjunction(clause: Clause) -> Action {
-    Action::Conjunction { id: clause.id, clause: clause.k, n_clauses: clause.n }
+    Action::Conjunction {
+        id: clause.id,
+        clause: clause.k,
+        n_clauses: clause.n,
+    }
 }
 
 /// The first id for conjunctive matches of a logical flow in a datapath.
@@ -164,8 +205,14 @@ fn cookie(uuid: Uuid) -> u32 {
 
 /// A logical flow as problems name it.
 fn place(row: &LogicalFlow) -> String {
-    let stage = row.external_ids.get("stage-name").map_or("", |name| &**name);
-    format!("logical flow {} ({} table {} {stage}, priority {})", row.uuid, row.pipeline, row.table_id, row.priority)
+    let stage = row
+        .external_ids
+        .get("stage-name")
+        .map_or("", |name| &**name);
+    format!(
+        "logical flow {} ({} table {} {stage}, priority {})",
+        row.uuid, row.pipeline, row.table_id, row.priority
+    )
 }
 
 /// The layout, as the encoder wants it.

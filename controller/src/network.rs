@@ -218,12 +218,13 @@ pub struct Network {
     /// How many ports of each datapath are attached and make it local.
     seeds: FxHashMap<Uuid, u32>,
     topology_changed: bool,
+    /// The names by which attached ports and local routers got their zones.
+    zone_names: FxHashMap<Uuid, Arc<str>>,
+    router_names: FxHashMap<Uuid, Arc<str>>,
     /// The zones.
     pub zones: Zones,
     /// Logical ports whose attachment changed since this was last taken.
     pub(crate) rebound: FxHashSet<Uuid>,
-    /// Whether local datapaths changed since this was last taken.
-    pub(crate) locality_changed: bool,
     /// The flows.
     pub desired: Desired,
     /// What is wrong with logical flows and ports, by row, for the log.
@@ -265,7 +266,8 @@ impl Default for Network {
             topology_changed: false,
             zones: Zones::default(),
             rebound: FxHashSet::default(),
-            locality_changed: false,
+            zone_names: FxHashMap::default(),
+            router_names: FxHashMap::default(),
             desired: Desired::default(),
             problems: FxHashMap::default(),
         }

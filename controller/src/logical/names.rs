@@ -22,7 +22,12 @@ pub(super) struct Names<'a> {
 impl<'a> Names<'a> {
     /// The names of the datapath with this row and key.
     pub fn new(network: &'a Network, reads: &'a Reads, datapath: Uuid, key: u32) -> Self {
-        Names { network, reads, datapath, key }
+        Names {
+            network,
+            reads,
+            datapath,
+            key,
+        }
     }
 
     /// The key of a port or multicast group of the datapath.
@@ -32,7 +37,10 @@ impl<'a> Names<'a> {
             (port.datapath == self.datapath).then_some(port.tunnel_key)
         };
         let of_group = || {
-            let group = *self.network.group_named.get(self.reads, (self.datapath, NameId::of(name)))?;
+            let group = *self
+                .network
+                .group_named
+                .get(self.reads, (self.datapath, NameId::of(name)))?;
             let group = self.network.groups.get(self.reads, group)?;
             (&*group.name == name).then_some(group.tunnel_key)
         };
@@ -47,11 +55,19 @@ impl Lookup for Names<'_> {
 
     /// Members that are no addresses are left out; northd has told of them.
     fn address_set(&self, name: &str) -> Option<Arc<[Int]>> {
-        let set = self.network.address_sets.get(self.reads, NameId::of(name))?;
+        let set = self
+            .network
+            .address_sets
+            .get(self.reads, NameId::of(name))?;
         if &*set.name != name {
             return None;
         }
-        Some(set.addresses.iter().filter_map(|text| Int::parse_address(text).ok()).collect())
+        Some(
+            set.addresses
+                .iter()
+                .filter_map(|text| Int::parse_address(text).ok())
+                .collect(),
+        )
     }
 
     /// northd splits port groups by datapath, and names the parts `KEY_NAME`; a group under its own name is taken too.
@@ -61,13 +77,22 @@ impl Lookup for Names<'_> {
             group.filter(|group| &*group.name == name)
         };
         let group = get(&format!("{}_{name}", self.key)).or_else(|| get(name))?;
-        Some(group.ports.iter().filter_map(|port| self.key_of(port)).collect())
+        Some(
+            group
+                .ports
+                .iter()
+                .filter_map(|port| self.key_of(port))
+                .collect(),
+        )
     }
 
     fn is_resident(&self, port: &str) -> bool {
-        let Some(port) = self.network.port_by_name(self.reads, port) else { return false };
+        let Some(port) = self.network.port_by_name(self.reads, port) else {
+            return false;
+        };
         let own = self.network.own(self.reads).chassis;
-        self.network.bindings.get(self.reads, port.uuid).is_some() || own.is_some() && port.chassis == own
+        self.network.bindings.get(self.reads, port.uuid).is_some()
+            || own.is_some() && port.chassis == own
     }
 }
 

@@ -6,7 +6,9 @@ use openflow::action::Actions;
 use openflow::message::FlowCommand;
 use ovsdb::typed::Table;
 use ovsdb::{RowChange, Uuid};
-use sb_db::tables::{AddressSet, DatapathBinding, DhcpOptions, LogicalFlow, MulticastGroup, PortBinding, PortGroup};
+use sb_db::tables::{
+    AddressSet, DatapathBinding, DhcpOptions, LogicalFlow, MulticastGroup, PortBinding, PortGroup,
+};
 
 use super::*;
 use crate::network::{Engine, LocalInterface, LocalPorts};
@@ -21,8 +23,14 @@ const SWITCH: Uuid = Uuid::from_u128(1);
 
 impl World {
     fn new() -> World {
-        let mut world = World { network: Network::default(), engine: Engine::new() };
-        let datapath = DatapathBinding { tunnel_key: 5, ..DatapathBinding::default() };
+        let mut world = World {
+            network: Network::default(),
+            engine: Engine::new(),
+        };
+        let datapath = DatapathBinding {
+            tunnel_key: 5,
+            ..DatapathBinding::default()
+        };
         world.set(1, None, Some(&datapath));
         for (key, name) in [(1, "here"), (2, "there")] {
             let port = PortBinding {
@@ -41,10 +49,21 @@ impl World {
             ..MulticastGroup::default()
         };
         world.set(20, None, Some(&group));
-        let option = DhcpOptions { name: "router".into(), code: 3, r#type: "ipv4".into(), ..DhcpOptions::default() };
+        let option = DhcpOptions {
+            name: "router".into(),
+            code: 3,
+            r#type: "ipv4".into(),
+            ..DhcpOptions::default()
+        };
         world.set(21, None, Some(&option));
         let mut ports = LocalPorts::default();
-        ports.interfaces.insert("here".into(), LocalInterface { uuid: Uuid::from_u128(99), ofport: 7 });
+        ports.interfaces.insert(
+            "here".into(),
+            LocalInterface {
+                uuid: Uuid::from_u128(99),
+                ofport: 7,
+            },
+        );
         world.engine.input(&mut world.network, |network, changes| {
             network.set_local_ports(changes, &LocalPorts::default(), &ports);
         });
@@ -59,7 +78,9 @@ impl World {
             old: old.map(|row| Arc::new(row.to_row())),
             new: new.map(|row| Arc::new(row.to_row())),
         };
-        self.engine.input(&mut self.network, |network, changes| network.apply(changes, &change));
+        self.engine.input(&mut self.network, |network, changes| {
+            network.apply(changes, &change)
+        });
     }
 
     /// What changes in the pipelines' tables, one flow a line, in order.
@@ -67,7 +88,8 @@ impl World {
         let progress = self.engine.step(&mut self.network, 10_000);
         assert!(progress.done);
         let pipelines = |table: u8| {
-            (layout::INGRESS..layout::REMOTE_OUTPUT).contains(&table) || (layout::EGRESS..layout::SAVE_IN_PORT).contains(&table)
+            (layout::INGRESS..layout::REMOTE_OUTPUT).contains(&table)
+                || (layout::EGRESS..layout::SAVE_IN_PORT).contains(&table)
         };
         let mut lines: Vec<_> = self
             .network
@@ -76,9 +98,16 @@ impl World {
             .into_iter()
             .filter(|(key, _)| pipelines(key.table))
             .map(|(key, flow)| {
-                let sign = if flow.command == FlowCommand::Add { '+' } else { '-' };
+                let sign = if flow.command == FlowCommand::Add {
+                    '+'
+                } else {
+                    '-'
+                };
                 let actions = Actions(&flow.actions);
-                format!("{sign} {} {} {} -> {actions}\n", key.table, key.priority, key.matches)
+                format!(
+                    "{sign} {} {} {} -> {actions}\n",
+                    key.table, key.priority, key.matches
+                )
             })
             .collect();
         lines.sort();
@@ -92,7 +121,12 @@ impl World {
         let problem = self.network.problems.get(&Uuid::from_u128(1000)).cloned();
         self.set(1000, Some(row), None);
         self.changes();
-        problem.map_or(flows, |problem| problem.split_once("): ").map_or("", |(_, what)| what).to_owned())
+        problem.map_or(flows, |problem| {
+            problem
+                .split_once("): ")
+                .map_or("", |(_, what)| what)
+                .to_owned()
+        })
     }
 }
 
@@ -113,11 +147,21 @@ fn flows_are_translated() {
     let mut world = World::new();
     for (row, expected) in [
         (
-            logical("ingress", 0, "inport == \"here\" && eth.src == 02:00:00:00:00:01", "next;"),
+            logical(
+                "ingress",
+                0,
+                "inport == \"here\" && eth.src == 02:00:00:00:00:01",
+                "next;",
+            ),
             "+ 8 50 metadata=0x5,reg14=0x1,dl_src=02:00:00:00:00:01 -> resubmit(,9)\n",
         ),
         (
-            logical("ingress", 22, "eth.mcast", "outport = \"_MC_flood\"; output;"),
+            logical(
+                "ingress",
+                22,
+                "eth.mcast",
+                "outport = \"_MC_flood\"; output;",
+            ),
             "+ 30 50 metadata=0x5,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 -> set_field:0x8000->reg15,resubmit(,44)\n",
         ),
         (
@@ -125,7 +169,10 @@ fn flows_are_translated() {
             "+ 57 50 metadata=0x5 -> resubmit(,64)\n",
         ),
         (logical("ingress", 0, "inport == \"nowhere\"", "next;"), ""),
-        (logical("ingress", 0, "is_chassis_resident(\"there\")", "next;"), ""),
+        (
+            logical("ingress", 0, "is_chassis_resident(\"there\")", "next;"),
+            "",
+        ),
         (
             logical("ingress", 0, "is_chassis_resident(\"here\")", "drop;"),
             "+ 8 50 metadata=0x5 -> drop\n",
@@ -135,7 +182,12 @@ fn flows_are_translated() {
             "+ 8 50 ip,metadata=0x5 -> resubmit(,9)\n+ 8 50 ipv6,metadata=0x5 -> resubmit(,9)\n",
         ),
         (
-            logical("ingress", 0, "1", "reg0[3] = put_dhcp_opts(offerip = 10.0.0.2, router = 10.0.0.1); next;"),
+            logical(
+                "ingress",
+                0,
+                "1",
+                "reg0[3] = put_dhcp_opts(offerip = 10.0.0.2, router = 10.0.0.1); next;",
+            ),
             "+ 8 50 metadata=0x5 -> controller(reason=action,max_len=65535,id=0,userdata=\
              00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause),resubmit(,9)\n",
         ),
@@ -156,7 +208,13 @@ fn flows_are_translated() {
             "actions: there is no table 34 in the ingress pipeline, which has 34",
         ),
     ] {
-        assert_eq!(world.flows_of(&row), expected, "{} -> {}", row.r#match, row.actions);
+        assert_eq!(
+            world.flows_of(&row),
+            expected,
+            "{} -> {}",
+            row.r#match,
+            row.actions
+        );
     }
 }
 
@@ -169,7 +227,10 @@ fn flows_about_absent_guests_are_skipped() {
         row
     };
     assert_eq!(world.flows_of(&about("there")), "");
-    assert_eq!(world.flows_of(&about("here")), "+ 8 50 metadata=0x5,reg14=0x1 -> resubmit(,9)\n");
+    assert_eq!(
+        world.flows_of(&about("here")),
+        "+ 8 50 metadata=0x5,reg14=0x1 -> resubmit(,9)\n"
+    );
 }
 
 #[test]
@@ -192,23 +253,46 @@ fn what_a_flow_names_changes_it() {
     world.set(30, None, Some(&first));
     world.set(31, None, Some(&group("5_pg", &["here"])));
     let line = |ip: &str| format!("8 50 ip,metadata=0x5,reg14=0x1,nw_src={ip} -> ");
-    assert_eq!(world.changes(), format!("+ {}resubmit(,9)\n", line("10.0.0.1")));
+    assert_eq!(
+        world.changes(),
+        format!("+ {}resubmit(,9)\n", line("10.0.0.1"))
+    );
     let second = set(&["10.0.0.1", "10.1.2.3/16", "nonsense", "fd00::1"]);
     world.set(30, Some(&first), Some(&second));
-    assert_eq!(world.changes(), format!("+ {}resubmit(,9)\n", line("10.1.0.0/16")));
+    assert_eq!(
+        world.changes(),
+        format!("+ {}resubmit(,9)\n", line("10.1.0.0/16"))
+    );
     world.set(30, Some(&second), None);
-    let gone = format!("- {}drop\n- {}drop\n", line("10.0.0.1"), line("10.1.0.0/16"));
+    let gone = format!(
+        "- {}drop\n- {}drop\n",
+        line("10.0.0.1"),
+        line("10.1.0.0/16")
+    );
     assert_eq!(world.changes(), gone);
 }
 
 #[test]
 fn products_become_conjunctions() {
     let mut world = World::new();
-    let row = logical("ingress", 0, "ip4.src == {10.0.0.1, 10.0.0.2, 10.0.0.3} && tcp.dst == {1, 2, 3}", "next;");
+    let row = logical(
+        "ingress",
+        0,
+        "ip4.src == {10.0.0.1, 10.0.0.2, 10.0.0.3} && tcp.dst == {1, 2, 3}",
+        "next;",
+    );
     let flows = world.flows_of(&row);
     let lines: Vec<_> = flows.lines().collect();
     assert_eq!(lines.len(), 7, "{flows}");
-    let clauses = lines.iter().filter(|line| line.contains("conjunction(")).count();
+    let clauses = lines
+        .iter()
+        .filter(|line| line.contains("conjunction("))
+        .count();
     assert_eq!(clauses, 6, "{flows}");
-    assert!(lines.iter().all(|line| line.contains("metadata=0x5") && line.contains("tcp,")), "{flows}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("metadata=0x5") && line.contains("tcp,")),
+        "{flows}"
+    );
 }

@@ -152,6 +152,18 @@ impl Network {
     }
 
     fn apply_port(&mut self, changes: &mut Changes, uuid: Uuid, port: Option<PortBinding>) {
+        // A port is where a path between datapaths goes on, or the peer of one that is.
+        let place = |port: &PortBinding| {
+            let peer = port.options.get("peer").cloned();
+            (
+                port.logical_port.clone(),
+                port.datapath,
+                port.r#type.clone(),
+                peer,
+            )
+        };
+        self.topology_changed |=
+            self.ports.peek(uuid).map(|port| place(port)) != port.as_ref().map(place);
         if let Some(old) = self.ports.peek(uuid).cloned() {
             let renamed = port
                 .as_ref()
@@ -172,7 +184,6 @@ impl Network {
                     if let Some(patches) = self.patches_of.get_mut(&old.datapath) {
                         patches.remove(&uuid);
                     }
-                    self.topology_changed = true;
                 }
                 _ => {}
             }
@@ -190,7 +201,6 @@ impl Network {
                     .entry(port.datapath)
                     .or_default()
                     .insert(uuid);
-                self.topology_changed = true;
             }
             _ => {}
         }

@@ -25,9 +25,15 @@ impl Network {
         if self.bindings.set(changes, uuid, binding) {
             self.rebound.insert(uuid);
         }
-        if binding.kind.has_zone()
-            && let Some(name) = self.ports.peek(uuid).map(|port| port.logical_port.clone())
-        {
+        let name = self.ports.peek(uuid).map(|port| port.logical_port.clone());
+        if let Some(name) = name.filter(|_| binding.kind.has_zone()) {
+            if let Some(old) = self
+                .zone_names
+                .insert(uuid, name.clone())
+                .filter(|old| *old != name)
+            {
+                self.release_zone(&old, changes);
+            }
             self.assign_zone(&name, changes);
         }
     }
@@ -37,6 +43,9 @@ impl Network {
         if let Some(old) = self.bindings.remove(changes, uuid) {
             self.uncount(&old);
             self.rebound.insert(uuid);
+        }
+        if let Some(name) = self.zone_names.remove(&uuid) {
+            self.release_zone(&name, changes);
         }
     }
 
@@ -59,6 +68,11 @@ impl Network {
         }
     }
 
+    fn release_zone(&mut self, name: &str, changes: &mut Changes) {
+        self.zones.release(name);
+        self.zone_of.remove(changes, NameId::of(name));
+    }
+
     /// Recomputes the local datapaths if something happened to them.
     pub(super) fn settle_locality(&mut self, changes: &mut Changes) {
         if !std::mem::take(&mut self.topology_changed) {
@@ -68,16 +82,12 @@ impl Network {
         let before: FxHashSet<Uuid> = self.local.iter().map(|(uuid, ())| uuid).collect();
         for &gone in before.difference(&now) {
             self.local.remove(changes, gone);
-            self.locality_changed = true;
         }
         for &new in now.difference(&before) {
             self.local.set(changes, new, ());
-            self.locality_changed = true;
-            if let Some(datapath) = self.datapaths.peek(new).filter(|d| d.is_router).cloned() {
-                for zone in router_zones(&datapath.name) {
-                    self.assign_zone(&zone, changes);
-                }
-            }
+        }
+        for &datapath in before.union(&now) {
+            self.settle_router_zones(datapath, changes);
         }
         for changed in before.symmetric_difference(&now) {
             let groups: Vec<Uuid> = self
@@ -90,6 +100,32 @@ impl Network {
             for group in groups {
                 self.settle_group(group, changes);
             }
+        }
+    }
+
+    /// Gives a local router its zones, and takes them from what is none any more.
+    fn settle_router_zones(&mut self, uuid: Uuid, changes: &mut Changes) {
+        let router = self
+            .datapaths
+            .peek(uuid)
+            .filter(|d| d.is_router && self.local.peek(uuid).is_some());
+        let name = router.map(|d| d.name.clone());
+        if self.router_names.get(&uuid) == name.as_ref() {
+            return;
+        }
+        for zone in self
+            .router_names
+            .remove(&uuid)
+            .iter()
+            .flat_map(|name| router_zones(name))
+        {
+            self.release_zone(&zone, changes);
+        }
+        if let Some(name) = name {
+            for zone in router_zones(&name) {
+                self.assign_zone(&zone, changes);
+            }
+            self.router_names.insert(uuid, name);
         }
     }
 
