@@ -1,0 +1,540 @@
+//! The whole agent against databases and a switch that are lists in memory: what it does, when, and what it does not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use controller::core::{Core, Effects, Event, Now, SwitchEvent};
+use controller::vswitch::{self, Bridge, Interface, OpenVSwitch, Port};
+use openflow::message::{
+    FlowCommand, FlowDesc, FlowFlags, FlowMod, MultipartReply, MultipartRequest, TlvMap, TlvTable,
+};
+use openflow::{Message, Xid};
+use ovsdb::operation::{OpResult, Operation};
+use ovsdb::schema::DatabaseSchema;
+use ovsdb::typed::{Table, TableDefinition};
+use ovsdb::{Row, RowChange, Uuid};
+use sb_db::tables::{Chassis, DatapathBinding, LogicalFlow, PortBinding, SbGlobal};
+
+/// A database that does what it is told at once.
+struct Database {
+    schema: Arc<DatabaseSchema>,
+    rows: BTreeMap<(usize, Uuid), Arc<Row>>,
+}
+
+impl Database {
+    fn new(schema: &Arc<DatabaseSchema>) -> Self {
+        Database {
+            schema: schema.clone(),
+            rows: BTreeMap::new(),
+        }
+    }
+
+    fn put<T: Table + TableDefinition>(&mut self, row: &T, uuid: Uuid) -> RowChange {
+        self.set(T::INDEX, uuid, Some(Arc::new(row.to_row())))
+    }
+
+    fn set(&mut self, table: usize, uuid: Uuid, new: Option<Arc<Row>>) -> RowChange {
+        let old = match &new {
+            Some(new) => self.rows.insert((table, uuid), new.clone()),
+            None => self.rows.remove(&(table, uuid)),
+        };
+        RowChange {
+            table,
+            uuid,
+            old,
+            new,
+        }
+    }
+
+    fn all<T: Table + TableDefinition>(&self) -> Vec<T> {
+        let of_table = self
+            .rows
+            .iter()
+            .filter(|((table, _), _)| *table == T::INDEX);
+        of_table
+            .map(|((_, uuid), row)| T::from_row(*uuid, row))
+            .collect()
+    }
+
+    /// Everything, as a replica tells it first.
+    fn snapshot(&self) -> Vec<RowChange> {
+        let rows = self.rows.iter();
+        rows.map(|(&(table, uuid), row)| RowChange {
+            table,
+            uuid,
+            old: None,
+            new: Some(row.clone()),
+        })
+        .collect()
+    }
+
+    fn transact(&mut self, operations: &[Operation]) -> Vec<RowChange> {
+        let mut changes = Vec::new();
+        for operation in operations {
+            match operation {
+                Operation::Insert { table, uuid, row } => {
+                    let mut new = Row::default_for(&self.schema.tables[*table]);
+                    row.iter()
+                        .for_each(|(column, datum)| new.set(*column, datum.clone()));
+                    changes.push(self.set(*table, *uuid, Some(Arc::new(new))));
+                }
+                Operation::Update {
+                    table,
+                    condition,
+                    row,
+                } => {
+                    let uuid = condition[0].as_row().expect("updates name a row");
+                    let mut new = (*self.rows[&(*table, uuid)]).clone();
+                    row.iter()
+                        .for_each(|(column, datum)| new.set(*column, datum.clone()));
+                    changes.push(self.set(*table, uuid, Some(Arc::new(new))));
+                }
+                Operation::Mutate {
+                    table,
+                    condition,
+                    mutations,
+                } => {
+                    let uuid = condition[0].as_row().expect("mutations name a row");
+                    let mut new = (*self.rows[&(*table, uuid)]).clone();
+                    for mutation in mutations {
+                        let ty = &self.schema.tables[*table].columns[mutation.column].ty;
+                        let datum = mutation
+                            .apply(ty, new.get(mutation.column))
+                            .expect("a mutation that fits");
+                        new.set(mutation.column, datum);
+                    }
+                    changes.push(self.set(*table, uuid, Some(Arc::new(new))));
+                }
+                other => panic!("the agent has no use for {other:?}"),
+            }
+        }
+        changes
+    }
+}
+
+/// A switch that answers at once, or holds its barriers back.
+#[derive(Default)]
+struct Switch {
+    flows: Vec<FlowDesc>,
+    input: Vec<u8>,
+    bundle: Vec<FlowMod>,
+    /// Flow changes since this was last taken.
+    mods: Vec<FlowMod>,
+    hold_barriers: bool,
+    held: Vec<Xid>,
+}
+
+impl Switch {
+    fn receive(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.input.extend_from_slice(bytes);
+        let mut output = Vec::new();
+        while self.input.len() >= 8 {
+            let length = usize::from(u16::from_be_bytes([self.input[2], self.input[3]]));
+            let frame: Vec<u8> = self.input.drain(..length).collect();
+            let (xid, message) = Message::decode(&frame).expect("the agent speaks OpenFlow");
+            if let Some(answer) = self.answer(xid, message) {
+                answer.encode(xid, &mut output);
+            }
+        }
+        output
+    }
+
+    fn answer(&mut self, xid: Xid, message: Message) -> Option<Message> {
+        match message {
+            Message::Hello { versions } => Some(Message::Hello { versions }),
+            Message::TlvTableRequest => Some(Message::TlvTableReply(TlvTable {
+                max_option_space: 256,
+                max_fields: 64,
+                maps: vec![TlvMap {
+                    option_class: 0x102,
+                    option_type: 0x80,
+                    option_len: 4,
+                    index: 0,
+                }],
+            })),
+            Message::MultipartRequest(MultipartRequest::Flows(_)) => {
+                let flows = self.flows.clone();
+                Some(Message::MultipartReply(MultipartReply::Flows {
+                    more: false,
+                    flows,
+                    unreadable: vec![],
+                }))
+            }
+            Message::BundleAdd(add) => {
+                let Message::FlowMod(flow_mod) = *add.message else {
+                    panic!("only flows are bundled")
+                };
+                self.bundle.push(flow_mod);
+                None
+            }
+            Message::BundleControl(control) => {
+                if control.op == openflow::message::BundleOp::Commit {
+                    let mods = std::mem::take(&mut self.bundle);
+                    mods.iter().for_each(|m| self.change(m));
+                    self.mods.extend(mods);
+                }
+                Some(Message::BundleControl(openflow::message::BundleControl {
+                    reply: true,
+                    ..control
+                }))
+            }
+            Message::BarrierRequest if self.hold_barriers => {
+                self.held.push(xid);
+                None
+            }
+            Message::BarrierRequest => Some(Message::BarrierReply),
+            Message::FlowMod(_) => panic!("flows are changed in bundles"),
+            _ => None,
+        }
+    }
+
+    fn change(&mut self, m: &FlowMod) {
+        let same =
+            |f: &FlowDesc| (f.table, f.priority, &f.matches) == (m.table, m.priority, &m.matches);
+        self.flows.retain(|f| !same(f));
+        if m.command == FlowCommand::Add {
+            self.flows.push(FlowDesc {
+                table: m.table,
+                priority: m.priority,
+                cookie: m.cookie,
+                idle_timeout: 0,
+                hard_timeout: 0,
+                flags: FlowFlags::default(),
+                matches: m.matches.clone(),
+                actions: m.actions.clone(),
+            });
+        }
+    }
+}
+
+/// The agent in its surroundings.
+struct Stage {
+    core: Core,
+    now: Now,
+    local: Database,
+    south: Database,
+    switch: Switch,
+    south_up: bool,
+    conditions: u64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let mut local = Database::new(vswitch::schema());
+        let ids = [
+            ("system-id", "c1"),
+            ("ovn-remote", "unix:/nowhere"),
+            ("ovn-encap-type", "geneve"),
+            ("ovn-encap-ip", "10.0.0.1"),
+        ];
+        let root = OpenVSwitch {
+            external_ids: ids.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            ..OpenVSwitch::default()
+        };
+        local.put(&root, Uuid::new_v4());
+        let mut south = Database::new(sb_db::schema());
+        south.put(&SbGlobal::default(), GLOBAL);
+        let now = Now {
+            at: Instant::now(),
+            unix_ms: 1,
+        };
+        let core = Core::new("host".to_owned());
+        Stage {
+            core,
+            now,
+            local,
+            south,
+            switch: Switch::default(),
+            south_up: true,
+            conditions: 0,
+        }
+    }
+
+    /// The same surroundings, a new agent.
+    fn restart(mut self) -> Self {
+        self.core = Core::new("host".to_owned());
+        self.conditions = 0;
+        self.switch.input.clear();
+        self.switch.mods.clear();
+        self
+    }
+
+    fn start(&mut self) {
+        let snapshot = self.local.snapshot();
+        self.event(Event::Local(replica::Event::Changes(snapshot)));
+        self.event(Event::Local(replica::Event::Synced));
+    }
+
+    fn event(&mut self, event: Event) {
+        let effects = self.core.step(self.now, event);
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Effects) {
+        if !effects.to_switch.is_empty() {
+            let answer = self.switch.receive(&effects.to_switch);
+            if !answer.is_empty() {
+                self.event(Event::Switch(SwitchEvent::Data(answer)));
+            }
+        }
+        if effects.connect_switch.is_some() || effects.reconnect_switch {
+            self.event(Event::Switch(SwitchEvent::Connected));
+        }
+        if effects.connect_south.is_some() && self.south_up {
+            let snapshot = self.south.snapshot();
+            self.event(Event::South(replica::Event::Changes(snapshot)));
+            self.event(Event::South(replica::Event::Synced));
+        }
+        if !effects.conditions.is_empty() {
+            self.conditions += 1;
+            let number = self.conditions;
+            self.event(Event::South(replica::Event::ConditionsInEffect(number)));
+        }
+        for (id, operations) in effects.local {
+            let changes = self.local.transact(&operations);
+            self.event(Event::Local(replica::Event::Changes(changes)));
+            self.event(Event::Local(replied(id)));
+        }
+        for (id, operations) in effects.south {
+            let changes = self.south.transact(&operations);
+            self.event(Event::South(replica::Event::Changes(changes)));
+            self.event(Event::South(replied(id)));
+        }
+    }
+
+    fn change_south(&mut self, change: RowChange) {
+        self.event(Event::South(replica::Event::Changes(vec![change])));
+    }
+
+    /// A logical switch with one port and one flow.
+    fn add_port(&mut self) {
+        let datapath = DatapathBinding {
+            tunnel_key: 1,
+            ..DatapathBinding::default()
+        };
+        let port = PortBinding {
+            logical_port: "vm1".into(),
+            datapath: DATAPATH,
+            tunnel_key: 1,
+            up: Some(false),
+            ..PortBinding::default()
+        };
+        let flow = LogicalFlow {
+            logical_datapath: Some(DATAPATH),
+            pipeline: "ingress".into(),
+            r#match: "inport == \"vm1\"".into(),
+            actions: "outport = \"vm1\"; output;".into(),
+            ..LogicalFlow::default()
+        };
+        let changes = [
+            self.south.put(&datapath, DATAPATH),
+            self.south.put(&port, PORT),
+            self.south.put(&flow, Uuid::from_u128(9)),
+        ];
+        self.event(Event::South(replica::Event::Changes(changes.to_vec())));
+    }
+
+    /// An interface of the integration bridge with the port's name.
+    fn plug(&mut self) {
+        let interface = Interface {
+            name: "tap1".into(),
+            ofport: Some(5),
+            external_ids: [("iface-id".into(), "vm1".into())].into(),
+            ..Interface::default()
+        };
+        let port = Port {
+            name: "tap1".into(),
+            interfaces: vec![INTERFACE],
+            ..Port::default()
+        };
+        let mut bridge = self.local.all::<Bridge>().remove(0);
+        bridge.ports.push(Uuid::from_u128(21));
+        bridge.ports.sort();
+        let changes = vec![
+            self.local.put(&interface, INTERFACE),
+            self.local.put(&port, Uuid::from_u128(21)),
+            self.local.put(&bridge, bridge.uuid),
+        ];
+        self.event(Event::Local(replica::Event::Changes(changes)));
+    }
+
+    fn unplug(&mut self) {
+        let change = self.local.set(Interface::INDEX, INTERFACE, None);
+        self.event(Event::Local(replica::Event::Changes(vec![change])));
+    }
+
+    fn port(&self) -> PortBinding {
+        self.south.all::<PortBinding>().remove(0)
+    }
+
+    fn is_marked_installed(&self) -> bool {
+        let interfaces = self.local.all::<Interface>();
+        interfaces.iter().any(|i| {
+            i.external_ids
+                .get("ovn-installed")
+                .is_some_and(|v| &**v == "true")
+        })
+    }
+
+    fn release_barriers(&mut self) {
+        self.switch.hold_barriers = false;
+        let mut answer = Vec::new();
+        std::mem::take(&mut self.switch.held)
+            .iter()
+            .for_each(|xid| Message::BarrierReply.encode(*xid, &mut answer));
+        self.event(Event::Switch(SwitchEvent::Data(answer)));
+    }
+}
+
+const GLOBAL: Uuid = Uuid::from_u128(1);
+const DATAPATH: Uuid = Uuid::from_u128(2);
+const PORT: Uuid = Uuid::from_u128(3);
+const INTERFACE: Uuid = Uuid::from_u128(20);
+
+fn replied(id: u64) -> replica::Event {
+    replica::Event::TransactReply {
+        id,
+        result: Ok(Vec::<OpResult>::new()),
+    }
+}
+
+#[test]
+fn it_makes_its_bridge_and_registers_itself() {
+    let mut stage = Stage::new();
+    stage.start();
+    let bridge = stage.local.all::<Bridge>().remove(0);
+    assert_eq!(
+        (&*bridge.name, bridge.fail_mode.as_deref()),
+        ("br-int", Some("secure"))
+    );
+    let chassis = stage.south.all::<Chassis>().remove(0);
+    assert_eq!((&*chassis.name, chassis.encaps.len()), ("c1", 1));
+    let private = stage.south.all::<sb_db::tables::ChassisPrivate>().remove(0);
+    assert_eq!(private.chassis, Some(chassis.uuid));
+}
+
+#[test]
+fn a_port_is_claimed_at_once_and_up_after_the_barrier() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    assert_eq!(stage.port().chassis, None);
+    stage.switch.hold_barriers = true;
+    stage.plug();
+    assert!(stage.port().chassis.is_some());
+    assert!(
+        stage.switch.flows.iter().any(|f| f.table == 0),
+        "{:?}",
+        stage.switch.flows
+    );
+    assert_eq!(
+        (stage.port().up, stage.is_marked_installed()),
+        (Some(false), false)
+    );
+    stage.release_barriers();
+    assert_eq!(
+        (stage.port().up, stage.is_marked_installed()),
+        (Some(true), true)
+    );
+    stage.unplug();
+    assert_eq!((stage.port().chassis, stage.port().up), (None, Some(false)));
+    assert!(stage.switch.flows.iter().all(|f| f.table != 0));
+}
+
+#[test]
+fn the_configuration_is_reached_after_the_barrier() {
+    let mut stage = Stage::new();
+    stage.start();
+    let reached = |stage: &Stage| stage.south.all::<sb_db::tables::ChassisPrivate>()[0].nb_cfg;
+    stage.switch.hold_barriers = true;
+    let change = stage.south.put(
+        &SbGlobal {
+            nb_cfg: 7,
+            ..SbGlobal::default()
+        },
+        GLOBAL,
+    );
+    stage.change_south(change);
+    assert_eq!(reached(&stage), 0);
+    stage.release_barriers();
+    assert_eq!(reached(&stage), 7);
+}
+
+#[test]
+fn a_restart_with_nothing_changed_changes_nothing() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    let flows = stage.switch.flows.len();
+    assert!(flows > 8);
+    let mut stage = stage.restart();
+    stage.start();
+    assert_eq!(stage.switch.mods, []);
+    assert_eq!(stage.switch.flows.len(), flows);
+    // And it is a living agent.
+    stage.unplug();
+    assert!(stage.switch.flows.len() < flows);
+}
+
+#[test]
+fn a_restart_without_the_southbound_leaves_the_switch_alone() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    let mut stage = stage.restart();
+    stage.south_up = false;
+    stage.start();
+    assert_eq!(stage.switch.mods, []);
+    assert_eq!(stage.port().up, Some(true));
+}
+
+#[test]
+fn a_lost_southbound_changes_nothing() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    stage.switch.mods.clear();
+    let remote = "unix:/nowhere".parse().expect("a remote");
+    stage.event(Event::South(replica::Event::Disconnected {
+        remote,
+        reason: "gone".to_owned(),
+    }));
+    assert_eq!(stage.switch.mods, []);
+}
+
+#[test]
+fn a_switch_that_starts_empty_gets_all_flows_again() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    let flows = stage.switch.flows.len();
+    stage.event(Event::Switch(SwitchEvent::Closed("it restarts".to_owned())));
+    stage.switch = Switch::default();
+    stage.event(Event::Switch(SwitchEvent::Connected));
+    assert_eq!(stage.switch.flows.len(), flows);
+    assert_eq!(stage.switch.mods.len(), flows);
+}
+
+#[test]
+fn a_flow_that_makes_no_sense_stops_nothing_else() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    let flow = LogicalFlow {
+        logical_datapath: Some(DATAPATH),
+        pipeline: "ingress".into(),
+        r#match: "inport === 7".into(),
+        actions: "next;".into(),
+        ..LogicalFlow::default()
+    };
+    let change = stage.south.put(&flow, Uuid::from_u128(10));
+    stage.change_south(change);
+    stage.plug();
+    assert_eq!(stage.port().up, Some(true));
+    assert!(stage.switch.flows.iter().any(|f| f.table == 8));
+}
