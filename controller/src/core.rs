@@ -106,7 +106,7 @@ impl Core {
             complaints: FxHashMap::default(),
         };
         core.engine.input(&mut core.network, |network, changes| {
-            network.set_own(changes, Own::default())
+            network.set_own(changes, Own::default());
         });
         core
     }
@@ -158,7 +158,7 @@ impl Core {
         let old = self.local.refresh();
         let new = &self.local.ports;
         self.engine.input(&mut self.network, |network, changes| {
-            network.set_local_ports(changes, &old, new)
+            network.set_local_ports(changes, &old, new);
         });
         if !self.zones_restored
             && let Some(bridge) = self.local.bridge()
@@ -293,7 +293,7 @@ impl Core {
             Notice::Confirmed(number) => self.confirmed(number),
             Notice::Packet(packet) => self.packets.receive(*packet),
             Notice::Error(error) => {
-                tracing::warn!(target: "ofctrl", "error from the switch: {error}")
+                tracing::warn!(target: "ofctrl", "error from the switch: {error}");
             }
         }
     }

@@ -354,7 +354,7 @@ impl World {
                 self.own.geneve_field = *field;
                 let own = self.own.clone();
                 engine.input(network, |network, changes| {
-                    network.change_own(changes, |o| *o = own)
+                    network.change_own(changes, |o| *o = own);
                 });
                 return;
             }
@@ -365,12 +365,12 @@ impl World {
         }
         let new = &self.ports;
         engine.input(network, |network, changes| {
-            network.set_local_ports(changes, &old_ports, new)
+            network.set_local_ports(changes, &old_ports, new);
         });
     }
 
     /// A network that sees it all at once.
-    fn from_scratch(&self, zones_of: &Network) -> Network {
+    fn anew(&self, zones_of: &Network) -> Network {
         let mut network = Network::default();
         network.zones = zones_of.zones.clone();
         let mut engine = Engine::new();
@@ -422,7 +422,7 @@ proptest! {
             world.apply(change, &mut engine, &mut network);
             if looks.contains(&at) {
                 engine.step(&mut network, usize::MAX);
-                let fresh = world.from_scratch(&network);
+                let fresh = world.anew(&network);
                 prop_assert_eq!(contents(&network), contents(&fresh), "after change {}", at);
                 prop_assert_eq!(zones(&network), zones(&fresh));
             }

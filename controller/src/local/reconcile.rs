@@ -181,7 +181,7 @@ impl Local {
                 ..Interface::default()
             };
             let ids = [(tunnels::OWNER_KEY.into(), tunnel.owner.as_str().into())].into();
-            add_port(bridge.uuid, interface, ids, operations);
+            add_port(bridge.uuid, &interface, &ids, operations);
         }
     }
 
@@ -237,7 +237,7 @@ impl Local {
                     ..Interface::default()
                 };
                 let ids = [(patches::OWNER_KEY.into(), patch.localnet.clone())].into();
-                add_port(bridge, interface, ids, operations);
+                add_port(bridge, &interface, &ids, operations);
             }
         }
     }
@@ -306,18 +306,18 @@ fn insert<T: Table + TableDefinition>(operations: &mut Vec<Operation>, row: &T) 
 
 fn add_port(
     bridge: Uuid,
-    interface: Interface,
-    external_ids: Strings,
+    interface: &Interface,
+    external_ids: &Strings,
     operations: &mut Vec<Operation>,
 ) {
     let name = interface.name.clone();
-    let interface = insert(operations, &interface);
+    let interface = insert(operations, interface);
     let port = insert(
         operations,
         &Port {
             name,
             interfaces: vec![interface],
-            external_ids,
+            external_ids: external_ids.clone(),
             ..Port::default()
         },
     );

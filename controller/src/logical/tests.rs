@@ -79,7 +79,7 @@ impl World {
             new: new.map(|row| Arc::new(row.to_row())),
         };
         self.engine.input(&mut self.network, |network, changes| {
-            network.apply(changes, &change)
+            network.apply(changes, &change);
         });
     }
 

@@ -58,10 +58,10 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// A port of this switch.
     fn local(&mut self, kind: PortKind, at: Attachment) {
-        self.from_switch(kind, at);
+        self.enter(kind, at);
         self.arrive();
         self.allow_way_back(kind);
-        self.to_switch(at);
+        self.leave(at);
         if kind == PortKind::Localnet {
             let local_only = towards(self.datapath, self.key).with_masked(
                 layout::FLAGS,
@@ -73,7 +73,7 @@ impl Builder<'_> {
         }
     }
 
-    fn from_switch(&mut self, kind: PortKind, at: Attachment) {
+    fn enter(&mut self, kind: PortKind, at: Attachment) {
         let mut enter = Vec::new();
         load_zones(
             self.network,
@@ -175,7 +175,7 @@ impl Builder<'_> {
         }
     }
 
-    fn to_switch(&mut self, at: Attachment) {
+    fn leave(&mut self, at: Attachment) {
         let output = Action::output(Port(at.ofport));
         let actions = match at.tag {
             None => vec![output],

@@ -15,10 +15,10 @@ impl South {
         if port.chassis != Some(own) {
             match port.chassis.and_then(|other| self.chassis_name(other)) {
                 Some(other) => {
-                    tracing::info!(target: "binding", "Changing chassis for lport {} from {other} to us.", port.logical_port)
+                    tracing::info!(target: "binding", "Changing chassis for lport {} from {other} to us.", port.logical_port);
                 }
                 None => {
-                    tracing::info!(target: "binding", "Claiming lport {} for this chassis.", port.logical_port)
+                    tracing::info!(target: "binding", "Claiming lport {} for this chassis.", port.logical_port);
                 }
             }
             row.push(PortBinding::COLUMN.chassis.to(&Some(own)));
