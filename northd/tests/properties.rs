@@ -7,16 +7,26 @@
 
 mod common;
 
+use std::sync::Arc;
+
+use addr::Mac;
 use common::World;
+use common::chassis::Chassis;
+use common::naive::{self, observed};
+use common::packet::Packet;
 use common::random::{Operator, Rng};
 
 /// Changes in one run, over several networks.
 const CHANGES: usize = 10_000;
 /// After so many changes the network starts anew, so that none grows stale.
 const CHANGES_A_NETWORK: usize = 250;
+/// After so many changes, packets are sent.
+const CHANGES_A_ROUND: usize = 5;
+/// So many packets.
+const PACKETS_A_ROUND: usize = 40;
 
 #[test]
-fn incremental_equals_from_scratch() {
+fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
     let seed = setting("WEFT_SEED").unwrap_or_else(|| {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -28,6 +38,7 @@ fn incremental_equals_from_scratch() {
     });
     println!("WEFT_SEED={seed}");
     let mut rng = Rng::new(seed);
+    let mut answered = (0, 0);
     for network in 0..changes.div_ceil(CHANGES_A_NETWORK) {
         let mut world = World::new();
         let mut operator = Operator::new(&mut rng);
@@ -38,11 +49,70 @@ fn incremental_equals_from_scratch() {
                 Ok(differences) => assert!(differences.is_empty(), "{}: {differences:#?}", place()),
                 Err(reason) => panic!("{}: {reason}", place()),
             }
+            if change % CHANGES_A_ROUND == 0 {
+                send_packets(&world, &mut rng, &place, &mut answered);
+            }
             if change % 50 == 49 {
                 let before = world.written;
                 world.restart();
                 assert_eq!(world.written, before, "{}: a restart writes", place());
             }
+        }
+    }
+    assert!(
+        answered.0 > 0 && answered.1 > 0,
+        "packets are answered and heard: {answered:?}"
+    );
+}
+
+fn send_packets(
+    world: &World,
+    rng: &mut Rng,
+    place: &dyn Fn() -> String,
+    answered: &mut (usize, usize),
+) {
+    let chassis = Chassis::new(world);
+    let switches = naive::switches(world);
+    for _ in 0..PACKETS_A_ROUND {
+        let Some(switch) = rng.pick(&switches) else {
+            return;
+        };
+        let Some(sender) = rng.pick(&switch.ports) else {
+            continue;
+        };
+        let packet = Packet::random(rng);
+        let port = chassis
+            .port(switch.datapath, &sender.name)
+            .expect("the model's ports are bound");
+        // What this packet teaches is known by the time it is looked up, but only to those that come after it.
+        let learned = |mac: Mac| -> Option<Arc<str>> {
+            let key = *chassis
+                .learned
+                .borrow()
+                .get(&(switch.datapath, u128::from(mac.to_u64())))?;
+            switch
+                .ports
+                .iter()
+                .map(|port| &port.name)
+                .find(|name| chassis.port(switch.datapath, name) == Some(key))
+                .cloned()
+        };
+        let expected = switch.fate(sender, &packet, &learned, world);
+        let before = chassis.learned.borrow().len();
+        let fate = observed(
+            sender,
+            &packet,
+            chassis.send(switch.datapath, port, &packet),
+        );
+        assert_eq!(fate, expected, "{}: {sender:?} sends {packet:?}", place());
+        assert!(
+            sender.is_learning() || chassis.learned.borrow().len() == before,
+            "{}: {sender:?} teaches",
+            place()
+        );
+        match fate {
+            naive::Fate::Answered(_) => answered.0 += 1,
+            naive::Fate::Heard(heard) => answered.1 += heard.len(),
         }
     }
 }

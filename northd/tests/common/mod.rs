@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod chassis;
+pub mod naive;
+pub mod packet;
 pub mod random;
 
 use std::sync::Arc;

@@ -1,0 +1,214 @@
+//! The southbound database as one big chassis would run it: for the interpreter of logical flows.
+//!
+//! Port security and learned addresses are the chassis' business: they are answered here, from `Port_Binding` and from what
+//! packets have taught.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lflow::action::{Action, Bare, Lookup as Question, Pipeline, Query};
+use lflow::expr::Lookup;
+use lflow::interp::{Effect, LogicalFlow, Network, State, run};
+use lflow::{Actions, Expr, Int};
+use ovsdb::Uuid;
+use sb_db::tables as sb;
+
+use super::World;
+use super::packet::{Packet, allows};
+
+type Table = (u32, &'static str, u8);
+
+/// All chassis in one.
+pub struct Chassis {
+    flows: BTreeMap<Table, Vec<LogicalFlow>>,
+    datapaths: BTreeMap<u32, Datapath>,
+    /// Which port of a datapath has which learned address.
+    pub learned: RefCell<BTreeMap<(u32, u128), u32>>,
+}
+
+#[derive(Default)]
+struct Datapath {
+    names: BTreeMap<Arc<str>, u32>,
+    members: BTreeMap<u32, Vec<u32>>,
+    security: BTreeMap<u32, Vec<Arc<str>>>,
+}
+
+impl Chassis {
+    /// Reads everything that northd wrote.
+    pub fn new(world: &World) -> Self {
+        let mut datapaths: BTreeMap<u32, Datapath> = BTreeMap::new();
+        let key = |key: i64| u32::try_from(key).expect("keys are positive and small");
+        let keys: BTreeMap<Uuid, u32> = world
+            .sb::<sb::DatapathBinding>()
+            .into_iter()
+            .map(|(uuid, row)| (uuid, key(row.tunnel_key)))
+            .collect();
+        let mut ports = BTreeMap::new();
+        for (uuid, row) in world.sb::<sb::PortBinding>() {
+            let datapath = datapaths.entry(keys[&row.datapath]).or_default();
+            let port = key(row.tunnel_key);
+            datapath.names.insert(row.logical_port, port);
+            datapath.security.insert(port, row.port_security);
+            ports.insert(uuid, port);
+        }
+        for (_, row) in world.sb::<sb::MulticastGroup>() {
+            let datapath = datapaths.entry(keys[&row.datapath]).or_default();
+            datapath.names.insert(row.name, key(row.tunnel_key));
+            datapath.members.insert(
+                key(row.tunnel_key),
+                row.ports.iter().map(|port| ports[port]).collect(),
+            );
+        }
+        let groups: BTreeMap<Uuid, Vec<Uuid>> = world
+            .sb::<sb::LogicalDpGroup>()
+            .into_iter()
+            .map(|(uuid, row)| (uuid, row.datapaths))
+            .collect();
+        let mut flows: BTreeMap<Table, Vec<LogicalFlow>> = BTreeMap::new();
+        for (_, row) in world.sb::<sb::LogicalFlow>() {
+            let flow = LogicalFlow::new(
+                u16::try_from(row.priority).expect("checked by the schema"),
+                Expr::parse(&row.r#match).expect("northd writes matches that can be read"),
+                Actions::parse(&row.actions).expect("northd writes actions that can be read"),
+            );
+            let pipeline = if &*row.pipeline == "ingress" {
+                "ingress"
+            } else {
+                "egress"
+            };
+            let table = u8::try_from(row.table_id).expect("checked by the schema");
+            let group = row
+                .logical_dp_group
+                .map(|group| groups[&group].clone())
+                .unwrap_or_default();
+            for datapath in row.logical_datapath.into_iter().chain(group) {
+                flows
+                    .entry((keys[&datapath], pipeline, table))
+                    .or_default()
+                    .push(flow.clone());
+            }
+        }
+        for flows in flows.values_mut() {
+            flows.sort_by_key(|flow| std::cmp::Reverse(flow.priority));
+        }
+        Self {
+            flows,
+            datapaths,
+            learned: RefCell::default(),
+        }
+    }
+
+    /// The key of a port.
+    pub fn port(&self, datapath: u32, name: &str) -> Option<u32> {
+        self.datapaths.get(&datapath)?.names.get(name).copied()
+    }
+
+    /// Sends a packet; answers who gets what: the names of ports, each with the packet as it leaves. Learns.
+    pub fn send(&self, datapath: u32, port: u32, packet: &Packet) -> Vec<(Arc<str>, State)> {
+        let outcome = run(self, datapath, port, &packet.state());
+        assert!(!outcome.endless, "the packet runs in circles");
+        assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+        let mut heard = Vec::new();
+        for effect in outcome.effects {
+            match effect {
+                Effect::Output {
+                    datapath,
+                    port,
+                    state,
+                } => {
+                    let names = &self.datapaths[&datapath].names;
+                    let name = names
+                        .iter()
+                        .find(|(_, key)| **key == port)
+                        .expect("only ports are put out to")
+                        .0;
+                    heard.push((Arc::clone(name), state));
+                }
+                Effect::Call { datapath, args, .. } => {
+                    let port = u32::try_from(args[0]).expect("ports have small keys");
+                    self.learned.borrow_mut().insert((datapath, args[1]), port);
+                }
+                Effect::Message { .. } => {}
+            }
+        }
+        heard.sort_by(|a, b| a.0.cmp(&b.0));
+        heard
+    }
+
+    fn is_allowed(&self, datapath: u32, port: u128, state: &State, is_sender: bool) -> bool {
+        let port = u32::try_from(port).expect("ports have small keys");
+        let security = &self.datapaths[&datapath].security[&port];
+        allows(security, state, is_sender)
+    }
+}
+
+impl Network for Chassis {
+    fn flows(&self, datapath: u32, pipeline: Pipeline, table: u8) -> &[LogicalFlow] {
+        self.flows
+            .get(&(datapath, pipeline.name(), table))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn lookup(&self, datapath: u32) -> &dyn Lookup {
+        &self.datapaths[&datapath]
+    }
+
+    fn members(&self, datapath: u32, key: u32) -> Option<&[u32]> {
+        self.datapaths[&datapath]
+            .members
+            .get(&key)
+            .map(Vec::as_slice)
+    }
+
+    fn peer(&self, _: u32, _: u32) -> Option<(u32, u32)> {
+        None
+    }
+
+    fn query(&self, datapath: u32, state: &State, query: &Query, args: &[u128]) -> u128 {
+        use lflow::Base;
+        match query {
+            Query::Bare(Bare::CheckInPortSec) => {
+                u128::from(!self.is_allowed(datapath, state.get(Base::Inport), state, true))
+            }
+            Query::Bare(Bare::CheckOutPortSec) => {
+                u128::from(!self.is_allowed(datapath, state.get(Base::Outport), state, false))
+            }
+            Query::Lookup(Question::LookupFdb, _) => {
+                let port = u32::try_from(args[0]).expect("ports have small keys");
+                u128::from(self.learned.borrow().get(&(datapath, args[1])) == Some(&port))
+            }
+            Query::Lookup(Question::GetFdb, _) => self
+                .learned
+                .borrow()
+                .get(&(datapath, args[0]))
+                .map_or(0, |port| u128::from(*port)),
+            Query::PutOptions(..) => 1,
+            other => panic!("northd's flows do not ask for {other:?}"),
+        }
+    }
+
+    fn neighbour(&self, _: u32, _: u32, _: u128) -> u128 {
+        0
+    }
+
+    fn track(&self, _: u32, _: &mut State, _: &Action) {}
+}
+
+impl Lookup for Datapath {
+    fn port(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    fn address_set(&self, _: &str) -> Option<Arc<[Int]>> {
+        None
+    }
+
+    fn port_group(&self, _: &str) -> Option<Arc<[u32]>> {
+        None
+    }
+
+    fn is_resident(&self, _: &str) -> bool {
+        true
+    }
+}
