@@ -2,7 +2,7 @@
 //!
 //! [`schema`] is OVN 26.03's `OVN_Northbound`: the same tables, columns, types, limits and references, so that clients of
 //! OVN work against it and this code against OVN's servers. Each table is one declaration in [`tables`], of which
-//! come the struct that the code uses, the schema, and the reference page. Tables of Weft's own would be declared the
+//! come the struct that the code uses, the schema, and the reference page. Tables of Weft's own are declared the
 //! same way and listed as additions.
 
 pub mod tables;
@@ -51,5 +51,5 @@ ovsdb::database! {
         tables::ChassisTemplateVar,
         tables::SamplingApp,
     ],
-    additions: [],
+    additions: [tables::WeftProblem],
 }

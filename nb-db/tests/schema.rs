@@ -29,8 +29,12 @@ fn the_schema_is_that_of_ovn_26_03() {
         Vec::<&String>::new(),
         "OVN's, not ours"
     );
+    // Tables of Weft's own say so by their names.
+    let additions = ours.difference(&golden);
     assert_eq!(
-        ours.difference(&golden).collect::<Vec<_>>(),
+        additions
+            .filter(|line| !line.contains("Weft_"))
+            .collect::<Vec<_>>(),
         Vec::<&String>::new(),
         "ours, not OVN's"
     );

@@ -12,38 +12,27 @@
 //! together with the next. A transaction that is refused is tried again in smaller parts, until a single row is found that
 //! the database will not take; that row is set aside, with a warning, and the rest goes on.
 
-use std::sync::Arc;
-
 use incr::Engine;
-use nb_db::tables::{LogicalSwitchPort, NbGlobal};
+use nb_db::tables::{LogicalSwitchPort, NbGlobal, WeftProblem};
+use ovsdb::RowChange;
 use ovsdb::operation::Operation;
-use ovsdb::schema::DatabaseSchema;
 use ovsdb::typed::Table;
-use ovsdb::{Row, RowChange};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use sb_db::tables::{ChassisPrivate, SbGlobal};
 use uuid::Uuid;
 
 use crate::compiler::Compiler;
+pub use crate::database::{Columns, Side};
+use crate::database::{Database, MAX_OPERATIONS};
 use crate::output::northbound::{self, PortState, Progress, Reached};
+use crate::output::rows::OutTable;
 use crate::output::{dictionaries, identity, rbac};
 use crate::status::Report;
 
 /// Units that run before the event loop looks at other events.
 const STEP_UNITS: usize = 2000;
-/// Operations in one transaction, unless something has to stay together.
-const MAX_OPERATIONS: usize = 4000;
 /// After a refused transaction, the next is tried this much later.
 const RETRY_MS: i64 = 1000;
-
-/// Which database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The northbound.
-    North,
-    /// The southbound.
-    South,
-}
 
 /// Everything that can happen.
 #[derive(Debug)]
@@ -76,52 +65,6 @@ pub struct Refusal {
     pub is_about_rows: bool,
 }
 
-/// Which southbound columns a server has, in the terms of our schema.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Columns {
-    missing: FxHashSet<(usize, usize)>,
-    missing_values: FxHashSet<String>,
-}
-
-impl Columns {
-    /// All of them.
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// All of `schema`'s but these: tables by their names, columns as `TABLE.COLUMN`, values as `TABLE.COLUMN=VALUE`.
-    pub fn without(
-        schema: &DatabaseSchema,
-        tables: &[String],
-        columns: &[String],
-        values: &[String],
-    ) -> Self {
-        let mut missing = FxHashSet::default();
-        for (index, table) in schema.tables.iter().enumerate() {
-            let is_missing = tables.iter().any(|name| **name == *table.name);
-            for (column, schema) in table.columns.iter().enumerate() {
-                if is_missing || columns.contains(&format!("{}.{}", table.name, schema.name)) {
-                    missing.insert((index, column));
-                }
-            }
-        }
-        Self {
-            missing,
-            missing_values: values.iter().cloned().collect(),
-        }
-    }
-
-    /// Whether the server knows this value of an enumeration, given as `TABLE.COLUMN=VALUE`.
-    pub fn has_value(&self, value: &str) -> bool {
-        !self.missing_values.contains(value)
-    }
-
-    /// Whether the server has this column of this table.
-    pub fn has(&self, table: usize, column: usize) -> bool {
-        !self.missing.contains(&(table, column))
-    }
-}
-
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -135,24 +78,6 @@ pub struct Effects {
     pub wake_at_ms: Option<i64>,
 }
 
-/// One database, as far as it is known.
-#[derive(Default)]
-struct Database {
-    columns: Columns,
-    is_connected: bool,
-    is_synced: bool,
-    is_busy: bool,
-    rows: FxHashMap<(usize, Uuid), Arc<Row>>,
-    /// The only row of its global table.
-    global: Option<Uuid>,
-    /// How far each chassis has come.
-    chassis: FxHashMap<Uuid, Reached>,
-    limit: usize,
-    /// How many operations are under way.
-    sent: usize,
-    retry_at_ms: i64,
-}
-
 /// What only the active northd has.
 struct Active {
     compiler: Compiler,
@@ -160,6 +85,10 @@ struct Active {
     /// Ports whose northbound rows may have to be written.
     ports: FxHashSet<Uuid>,
     report: Report,
+    /// Whether the northbound's table of problems may be out of date.
+    tells_problems: bool,
+    /// Whether learned addresses of ports that are gone have yet to be looked for.
+    sweeps: bool,
 }
 
 /// northd.
@@ -176,14 +105,10 @@ pub struct Core {
 impl Core {
     /// A northd that has reached nothing yet.
     pub fn new(version: &str, is_paused: bool) -> Self {
-        let database = || Database {
-            limit: MAX_OPERATIONS,
-            ..Database::default()
-        };
         Self {
             version: version.to_owned(),
-            north: database(),
-            south: database(),
+            north: Database::new(Side::North),
+            south: Database::new(Side::South),
             has_lock: false,
             is_paused,
             active: None,
@@ -252,11 +177,7 @@ impl Core {
     fn take(&mut self, now_ms: i64, event: Event) {
         match event {
             Event::Forgotten(side) => {
-                let database = self.database(side);
-                *database = Database {
-                    limit: MAX_OPERATIONS,
-                    ..Database::default()
-                };
+                *self.database(side) = Database::new(side);
                 self.has_lock &= side != Side::South;
                 self.active = None;
             }
@@ -292,9 +213,7 @@ impl Core {
     fn work(&mut self, now_ms: i64) -> Effects {
         let mut effects = Effects::default();
         if !self.may_be_active() {
-            if self.active.take().is_some() {
-                tracing::info!(target: "northd", "no longer active");
-            }
+            self.deactivate();
             return effects;
         }
         if self.active.is_none() {
@@ -307,7 +226,7 @@ impl Core {
         effects.more = !progress.done;
         active.ports.extend(active.compiler.take_changed_ports());
         if progress.done {
-            active.report.problems(&mut active.compiler);
+            active.tells_problems |= active.report.problems(&mut active.compiler);
         }
         effects.south = self.write_south(now_ms, progress.done);
         if progress.done {
@@ -338,11 +257,14 @@ impl Core {
             return Vec::new();
         }
         let mut operations = active.compiler.output.take(database.limit);
+        active.sweeps |= active.compiler.output.take_moves();
+        if is_compiled && operations.is_empty() && std::mem::take(&mut active.sweeps) {
+            operations.extend(active.compiler.output.stale_fdb());
+        }
         if is_compiled && active.compiler.output.is_settled() {
             operations.extend(global_operation(&self.north, database, &self.version));
         }
-        database.is_busy = !operations.is_empty();
-        database.sent = operations.len();
+        database.sends(operations.len());
         operations
     }
 
@@ -373,16 +295,20 @@ impl Core {
                 operations.extend(northbound::port(port, row, state));
             }
         }
+        if active.tells_problems && database.columns.has(WeftProblem::INDEX, 0) {
+            let told = database.table(WeftProblem::INDEX);
+            operations.extend(northbound::problems(active.compiler.problems(), told));
+        }
+        active.tells_problems = false;
         if active.ports.is_empty() {
-            match database.global_row(NbGlobal::INDEX) {
+            match database.global_row() {
                 Some((uuid, row)) => {
                     operations.extend(northbound::progress(uuid, row, &self.progress));
                 }
                 None => operations.push(northbound::create_global()),
             }
         }
-        database.is_busy = !operations.is_empty();
-        database.sent = operations.len();
+        database.sends(operations.len());
         operations
     }
 
@@ -391,7 +317,14 @@ impl Core {
             Side::North => &mut self.north,
             Side::South => &mut self.south,
         };
-        database.change(side, change);
+        let is_kept_by_compiler =
+            side == Side::South && self.active.is_some() && OutTable::is_written(change.table);
+        if !is_kept_by_compiler {
+            database.change(change);
+        }
+        if side == Side::South {
+            database.chassis_change(change);
+        }
         if let Some(active) = &mut self.active {
             active
                 .engine
@@ -457,13 +390,15 @@ impl Core {
                     .keys()
                     .filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
                 active.ports.extend(ports.map(|(_, uuid)| *uuid));
+                active.tells_problems = true;
             }
         }
     }
 
     fn may_be_active(&self) -> bool {
         // A database that is away for a moment is no reason to compile everything again.
-        let is_known = |database: &Database| database.is_synced || !database.rows.is_empty();
+        let was_active = self.active.is_some();
+        let is_known = |database: &Database| database.is_synced || was_active;
         let holds = self.has_lock || (!self.south.is_connected && self.active.is_some());
         holds && !self.is_paused && is_known(&self.north) && is_known(&self.south)
     }
@@ -476,7 +411,22 @@ impl Core {
             self.north.rows.len(),
             self.south.rows.len()
         );
+        // The compiler keeps the rows of its tables: once is enough.
+        self.south
+            .rows
+            .retain(|(table, _), _| !OutTable::is_written(*table));
+        self.south.rows.shrink_to_fit();
         self.active = Some(Box::new(active));
+    }
+
+    fn deactivate(&mut self) {
+        let Some(active) = self.active.take() else {
+            return;
+        };
+        tracing::info!(target: "northd", "no longer active");
+        for change in active.compiler.output.actual_rows() {
+            self.south.change(&change);
+        }
     }
 
     /// A new compiler that has been told everything.
@@ -485,7 +435,11 @@ impl Core {
         let mut compiler = Compiler::new(has_column);
         let mut engine = Engine::new();
         engine.input(&mut compiler, |compiler, changes| {
-            for change in self.south.all_rows() {
+            let kept = self
+                .active
+                .iter()
+                .flat_map(|active| active.compiler.output.actual_rows());
+            for change in self.south.all_rows().chain(kept) {
                 compiler.southbound(&change, changes);
             }
             let schema = sb_db::schema();
@@ -511,12 +465,14 @@ impl Core {
             engine,
             ports: ports.map(|(_, uuid)| *uuid).collect(),
             report: Report::default(),
+            tells_problems: true,
+            sweeps: true,
         }
     }
 
     fn update_progress(&mut self, now_ms: i64) {
-        let north = self.north.global_row(NbGlobal::INDEX).map(|(_, row)| row);
-        let south = self.south.global_row(SbGlobal::INDEX).map(|(_, row)| row);
+        let north = self.north.global_row().map(|(_, row)| row);
+        let south = self.south.global_row().map(|(_, row)| row);
         let column = NbGlobal::COLUMN;
         let progress = &mut self.progress;
         if let Some(row) = north {
@@ -554,65 +510,11 @@ impl Core {
     }
 }
 
-impl Database {
-    fn change(&mut self, side: Side, change: &RowChange) {
-        let global = match side {
-            Side::North => NbGlobal::INDEX,
-            Side::South => SbGlobal::INDEX,
-        };
-        let is_report = side == Side::South && change.table == ChassisPrivate::INDEX;
-        match &change.new {
-            Some(row) => {
-                self.rows
-                    .insert((change.table, change.uuid), Arc::clone(row));
-                if change.table == global {
-                    self.global = Some(change.uuid);
-                }
-                if is_report {
-                    let column = ChassisPrivate::COLUMN;
-                    let reached = Reached {
-                        cfg: column.nb_cfg.get(row),
-                        at_ms: column.nb_cfg_timestamp.get(row),
-                    };
-                    self.chassis.insert(change.uuid, reached);
-                }
-            }
-            None => {
-                if is_report {
-                    self.chassis.remove(&change.uuid);
-                }
-                self.rows.remove(&(change.table, change.uuid));
-                if self.global == Some(change.uuid) {
-                    self.global = None;
-                }
-            }
-        }
-    }
-
-    fn all_rows(&self) -> impl Iterator<Item = RowChange> + '_ {
-        self.rows.iter().map(|((table, uuid), row)| RowChange {
-            table: *table,
-            uuid: *uuid,
-            old: None,
-            new: Some(Arc::clone(row)),
-        })
-    }
-
-    fn global_row(&self, table: usize) -> Option<(Uuid, &Arc<Row>)> {
-        let uuid = self.global?;
-        Some((uuid, self.rows.get(&(table, uuid))?))
-    }
-
-    fn may_write(&self, now_ms: i64) -> bool {
-        self.is_connected && self.is_synced && !self.is_busy && self.retry_at_ms <= now_ms
-    }
-}
-
 /// The operation that makes `SB_Global` say what `NB_Global` says; nothing if it does.
 fn global_operation(north: &Database, south: &Database, version: &str) -> Option<Operation> {
-    let (_, nb_global) = north.global_row(NbGlobal::INDEX)?;
+    let (_, nb_global) = north.global_row()?;
     let columns = northbound::southbound_global(nb_global, version);
-    let Some((uuid, row)) = south.global_row(SbGlobal::INDEX) else {
+    let Some((uuid, row)) = south.global_row() else {
         let uuid = identity::named("SB_Global", Uuid::nil(), "");
         return Some(Operation::Insert {
             table: SbGlobal::INDEX,

@@ -362,6 +362,7 @@ fn north_spec(config: &Config) -> Spec {
             TableSpec::of::<nb::DhcpOptions>(),
             TableSpec::of::<nb::AddressSet>(),
             TableSpec::of::<nb::PortGroup>(),
+            TableSpec::of::<nb::WeftProblem>(),
         ],
         leader_only: true,
         tls: config.tls.clone(),
@@ -387,6 +388,8 @@ fn south_spec(config: &Config, with_lock: bool) -> Spec {
             TableSpec::of::<sb::MulticastGroup>(),
             TableSpec::of::<sb::AddressSet>(),
             TableSpec::of::<sb::PortGroup>(),
+            TableSpec::of::<sb::Fdb>()
+                .columns([sb::Fdb::COLUMN.dp_key.index, sb::Fdb::COLUMN.port_key.index]),
             TableSpec::of::<sb::DhcpOptions>(),
             TableSpec::of::<sb::Dhcpv6Options>(),
             TableSpec::of::<sb::RbacRole>(),

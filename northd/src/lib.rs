@@ -13,6 +13,7 @@ pub mod alloc;
 pub mod compiler;
 pub mod core;
 pub mod daemon;
+mod database;
 pub mod error;
 pub mod model;
 pub mod output;

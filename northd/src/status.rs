@@ -17,10 +17,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Tells problems that are new, each once, and those that are gone.
-    pub fn problems(&mut self, compiler: &mut Compiler) {
+    /// Tells problems that are new, each once, and those that are gone. Returns whether there were any.
+    pub fn problems(&mut self, compiler: &mut Compiler) -> bool {
         if !compiler.take_problem_changes() {
-            return;
+            return false;
         }
         let now: BTreeMap<u64, String> = compiler
             .problems()
@@ -47,6 +47,7 @@ impl Report {
             tracing::info!(target: "northd", "no longer a problem: {text}");
         }
         self.told = now;
+        true
     }
 }
 

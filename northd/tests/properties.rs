@@ -7,6 +7,7 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use addr::Mac;
@@ -15,6 +16,9 @@ use common::chassis::Chassis;
 use common::naive::{self, observed};
 use common::packet::Packet;
 use common::random::{Operator, Rng};
+use nb_db::tables as nb;
+use ovsdb::Uuid;
+use sb_db::tables as sb;
 
 /// Changes in one run, over several networks.
 const CHANGES: usize = 10_000;
@@ -49,6 +53,7 @@ fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
                 Ok(differences) => assert!(differences.is_empty(), "{}: {differences:#?}", place()),
                 Err(reason) => panic!("{}: {reason}", place()),
             }
+            check_upkeep(&world, &place);
             if change % CHANGES_A_ROUND == 0 {
                 send_packets(&world, &mut rng, &place, &mut answered);
             }
@@ -63,6 +68,33 @@ fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
         answered.0 > 0 && answered.1 > 0,
         "packets are answered and heard: {answered:?}"
     );
+}
+
+/// Learned addresses are at ports that exist, and problems are told where they are.
+fn check_upkeep(world: &World, place: &dyn Fn() -> String) {
+    let datapaths: BTreeMap<Uuid, sb::DatapathBinding> = world.sb().into_iter().collect();
+    let bindings = world.sb::<sb::PortBinding>();
+    let places: BTreeSet<(i64, i64)> = bindings
+        .iter()
+        .map(|(_, row)| (datapaths[&row.datapath].tunnel_key, row.tunnel_key))
+        .collect();
+    for (_, row) in world.sb::<sb::Fdb>() {
+        assert!(
+            places.contains(&(row.dp_key, row.port_key)),
+            "{}: {row:?} is stale",
+            place()
+        );
+    }
+    for (_, problem) in world.nb::<nb::WeftProblem>() {
+        let table = nb_db::schema()
+            .table_index(&problem.table)
+            .expect("a table");
+        assert!(
+            world.north.row(table, problem.row).is_some(),
+            "{}: {problem:?} is stale",
+            place()
+        );
+    }
 }
 
 fn send_packets(

@@ -39,6 +39,7 @@ pub mod sample_collector;
 pub mod sampling_app;
 pub mod ssl;
 pub mod static_mac_binding;
+pub mod weft_problem;
 
 pub use acl::Acl;
 pub use address_set::AddressSet;
@@ -79,3 +80,4 @@ pub use sample_collector::SampleCollector;
 pub use sampling_app::SamplingApp;
 pub use ssl::Ssl;
 pub use static_mac_binding::StaticMacBinding;
+pub use weft_problem::WeftProblem;

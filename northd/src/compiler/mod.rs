@@ -270,15 +270,12 @@ impl Program for Compiler {
             }
             Fact::Port(row, port) => {
                 let is_new = self.ports.peek(row).is_none();
+                if port.nested().is_some() {
+                    changes.wake(Unit::Tag(row));
+                }
                 self.ports.set(changes, row, port);
                 if is_new {
-                    for unit in [
-                        Unit::Tag,
-                        Unit::PortIdentity,
-                        Unit::Claims,
-                        Unit::Port,
-                        Unit::PortUp,
-                    ] {
+                    for unit in [Unit::PortIdentity, Unit::Claims, Unit::Port, Unit::PortUp] {
                         changes.wake(unit(row));
                     }
                 }

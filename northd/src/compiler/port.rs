@@ -24,8 +24,9 @@ impl Compiler {
         let Some(port) = self.port(reads, row) else {
             return Life::Gone;
         };
+        // A port that becomes a container is a changed port, which wakes this unit.
         let Some(nested) = port.nested() else {
-            return Life::Alive;
+            return Life::Gone;
         };
         let mut complaints =
             Complaints::about(LogicalSwitchPort::NAME, row, Arc::clone(&port.name));

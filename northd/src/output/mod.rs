@@ -9,6 +9,7 @@
 
 pub mod dictionaries;
 mod difference;
+mod fdb;
 pub mod groups;
 pub mod identity;
 pub mod northbound;
@@ -19,11 +20,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ovsdb::operation::Operation;
+use ovsdb::typed::Table;
 use ovsdb::{Row, RowChange};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{DatapathBinding, PortBinding};
 use uuid::Uuid;
 
+use fdb::Fdb;
 pub use groups::{GroupId, Multicast, Scope};
 use rows::{NaturalKey, OutTable, RowId, Templates};
 
@@ -32,7 +35,13 @@ use crate::alloc::{Identity, Memory};
 /// A row as it should be.
 enum Desired {
     Row(Arc<Row>),
-    Group { group: GroupId, members: Vec<Uuid> },
+    Group(Box<Group>),
+}
+
+struct Group {
+    id: GroupId,
+    /// In ascending order.
+    members: Vec<Uuid>,
 }
 
 /// The southbound side of the compiler.
@@ -44,6 +53,9 @@ pub struct Output {
     actual: FxHashMap<RowId, Arc<Row>>,
     natural: FxHashMap<NaturalKey, Uuid>,
     group_rows: FxHashMap<GroupId, Uuid>,
+    fdb: Fdb,
+    /// Whether a datapath or a binding has another key than before.
+    has_moved: bool,
     /// Marked rows that are desired, and marked rows that are not.
     to_write: BTreeSet<RowId>,
     to_delete: BTreeSet<RowId>,
@@ -71,6 +83,8 @@ impl Output {
             actual: FxHashMap::default(),
             natural: FxHashMap::default(),
             group_rows: FxHashMap::default(),
+            fdb: Fdb::default(),
+            has_moved: false,
             to_write: BTreeSet::new(),
             to_delete: BTreeSet::new(),
             taken: Vec::new(),
@@ -81,6 +95,60 @@ impl Output {
     /// Rows with defaults.
     pub fn templates(&self) -> &Templates {
         &self.templates
+    }
+
+    /// The rows of northd's tables that are there, as news.
+    pub fn actual_rows(&self) -> impl Iterator<Item = RowChange> + '_ {
+        self.actual.iter().map(|(id, row)| RowChange {
+            table: id.table.index(),
+            uuid: id.uuid,
+            old: None,
+            new: Some(Arc::clone(row)),
+        })
+    }
+
+    /// Whether keys have changed since the last call: then learned addresses may be stale.
+    pub fn take_moves(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
+    }
+
+    /// Deletions of learned addresses at ports that nobody has.
+    pub fn stale_fdb(&self) -> Vec<Operation> {
+        let places: FxHashSet<fdb::Place> = self
+            .desired
+            .keys()
+            .filter(|id| id.table == OutTable::Binding)
+            .filter_map(|id| self.place(self.desired_row(*id)?.as_ref()))
+            .collect();
+        self.fdb.outside(&places)
+    }
+
+    /// Deletions of what was learned at a binding that goes.
+    fn learned_at(&self, id: RowId) -> Vec<Operation> {
+        if id.table != OutTable::Binding {
+            return Vec::new();
+        }
+        let place = self.actual.get(&id).and_then(|binding| self.place(binding));
+        place.map_or_else(Vec::new, |place| self.fdb.at(place))
+    }
+
+    /// Where packets of a binding come from, in the terms of learned addresses.
+    fn place(&self, binding: &Row) -> Option<fdb::Place> {
+        let column = PortBinding::COLUMN;
+        let uuid = column.datapath.get(binding);
+        let id = RowId {
+            table: OutTable::Datapath,
+            uuid,
+        };
+        let datapath = self
+            .actual
+            .get(&id)
+            .cloned()
+            .or_else(|| self.desired_row(id))?;
+        Some((
+            DatapathBinding::COLUMN.tunnel_key.get(&datapath),
+            column.tunnel_key.get(binding),
+        ))
     }
 
     /// The UUID of the row with this natural key, if the database has one.
@@ -112,13 +180,16 @@ impl Output {
             table: group.table(),
             uuid,
         };
-        let desired = self.desired.entry(id).or_insert_with(|| Desired::Group {
-            group,
-            members: Vec::new(),
+        let desired = self.desired.entry(id).or_insert_with(|| {
+            Desired::Group(Box::new(Group {
+                id: group,
+                members: Vec::new(),
+            }))
         });
-        let Desired::Group { members, .. } = desired else {
+        let Desired::Group(group) = desired else {
             return false;
         };
+        let members = &mut group.members;
         let was_empty = members.is_empty();
         if let Err(place) = members.binary_search(&member) {
             members.insert(place, member);
@@ -133,9 +204,10 @@ impl Output {
             table: group.table(),
             uuid: self.group_row(group),
         };
-        let Some(Desired::Group { members, .. }) = self.desired.get_mut(&id) else {
+        let Some(Desired::Group(desired)) = self.desired.get_mut(&id) else {
             return false;
         };
+        let members = &mut desired.members;
         if let Ok(place) = members.binary_search(&member) {
             members.remove(place);
         }
@@ -155,6 +227,8 @@ impl Output {
 
     /// A row of the database has changed, or is met for the first time.
     pub fn observe(&mut self, change: &RowChange) {
+        self.fdb.observe(change);
+        self.has_moved |= has_moved(change);
         if let Some(old) = &change.old
             && let Some(table) = OutTable::of(change.table, old)
         {
@@ -223,6 +297,7 @@ impl Output {
             // Groups of datapaths go by themselves when no flow refers to them.
             if self.actual.contains_key(&id) && id.table != OutTable::DatapathGroup {
                 operations.push(Operation::delete_row(id.table.index(), id.uuid));
+                operations.extend(self.learned_at(id));
                 self.taken.push(id);
             }
         }
@@ -308,9 +383,9 @@ impl Output {
     pub fn desired_row(&self, id: RowId) -> Option<Arc<Row>> {
         Some(match self.desired.get(&id)? {
             Desired::Row(row) => Arc::clone(row),
-            Desired::Group { group, members } => {
-                self.templates.row(id.table, group.columns(members))
-            }
+            Desired::Group(group) => self
+                .templates
+                .row(id.table, group.id.columns(&group.members)),
         })
     }
 
@@ -357,6 +432,24 @@ impl Output {
         self.group_rows.insert(group, uuid);
         uuid
     }
+}
+
+/// Whether a row changed its tunnel key, or its datapath.
+fn has_moved(change: &RowChange) -> bool {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else {
+        return false;
+    };
+    let columns = match change.table {
+        DatapathBinding::INDEX => vec![DatapathBinding::COLUMN.tunnel_key.index],
+        PortBinding::INDEX => {
+            let column = PortBinding::COLUMN;
+            vec![column.tunnel_key.index, column.datapath.index]
+        }
+        _ => return false,
+    };
+    columns
+        .into_iter()
+        .any(|column| old.get(column) != new.get(column))
 }
 
 impl Memory for Output {

@@ -1,10 +1,15 @@
 //! What is told back to the northbound database: states and tags of ports, and how far the configuration has come.
 
-use nb_db::tables::{LogicalSwitchPort, NbGlobal};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nb_db::tables::{LogicalSwitchPort, NbGlobal, WeftProblem};
 use ovsdb::operation::Operation;
-use ovsdb::typed::{ColumnValue, Table};
+use ovsdb::typed::{ColumnValue, Table, TableDefinition};
 use ovsdb::{Datum, Row};
 use uuid::Uuid;
+
+use crate::model::Problem;
 
 /// What northd knows of a port that the northbound's columns should say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +98,55 @@ pub fn tag_of_untagged(row: &Row) -> Option<Option<u16>> {
     }
     (!row.get(column.parent_name.index).is_empty()).then_some(None)
 }
+
+/// The operations that make the table of problems say these; `told` is what it says.
+pub fn problems<'a>(
+    problems: impl Iterator<Item = &'a Problem>,
+    told: impl Iterator<Item = (Uuid, &'a Arc<Row>)>,
+) -> Vec<Operation> {
+    let mut new: BTreeMap<Uuid, &Problem> = problems
+        .map(|problem| {
+            (
+                super::identity::named(WeftProblem::NAME, problem.row, &problem.to_string()),
+                problem,
+            )
+        })
+        .collect();
+    let mut operations = Vec::new();
+    for (uuid, _) in told {
+        if new.remove(&uuid).is_none() {
+            operations.push(Operation::delete_row(WeftProblem::INDEX, uuid));
+        }
+    }
+    let column = WeftProblem::COLUMN;
+    operations.extend(new.into_iter().take(MAX_PROBLEMS).map(|(uuid, problem)| {
+        let (text, offset) = problem
+            .place
+            .as_ref()
+            .map_or(("", None), |(text, offset)| (text.as_str(), Some(*offset)));
+        let row = vec![
+            (column.table.index, Datum::from(problem.table)),
+            column.row.to(&problem.row),
+            column.name.to(&problem.name),
+            (column.column.index, Datum::from(problem.column)),
+            (column.text.index, Datum::from(text)),
+            column
+                .offset
+                .to(&offset.and_then(|offset| i64::try_from(offset).ok())),
+            (column.why.index, Datum::from(problem.why.as_str())),
+            (column.remedy.index, Datum::from(problem.remedy.as_str())),
+        ];
+        Operation::Insert {
+            table: WeftProblem::INDEX,
+            uuid,
+            row,
+        }
+    }));
+    operations
+}
+
+/// More new problems than these are not told northbound at once; the log has said how many there are.
+const MAX_PROBLEMS: usize = 1000;
 
 /// The `NB_Global` row that is created when there is none.
 pub fn create_global() -> Operation {

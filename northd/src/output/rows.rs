@@ -98,6 +98,11 @@ impl OutTable {
         Self::ALL.into_iter().find(|table| table.index() == index)
     }
 
+    /// Whether northd writes the table with this index in the southbound schema.
+    pub fn is_written(index: usize) -> bool {
+        Self::ALL.into_iter().any(|table| table.index() == index)
+    }
+
     /// The columns that northd writes. What is not among them belongs to controllers, or is not used.
     pub fn columns(self) -> Vec<usize> {
         match self {

@@ -178,6 +178,8 @@ pub fn allows(security: &[Arc<str>], state: &State, is_sender: bool) -> bool {
                 .filter(|cidr| cidr.is_ipv4() == ip.is_ipv4())
                 .peekable();
             ip.is_unspecified()
+                || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
+                || ip.is_multicast()
                 || of_family.peek().is_none()
                 || of_family.any(|cidr| cidr.addr() == ip)
         };

@@ -144,7 +144,8 @@ impl Operator {
             .rows(sb::LogicalFlow::INDEX)
             .map(|(uuid, _)| uuid)
             .collect();
-        match rng.below(6) {
+        match rng.below(8) {
+            6..8 => learn(world, rng, &bindings),
             0..4 => {
                 let Some(binding) = rng.pick(&bindings).copied() else {
                     return "no binding".to_owned();
@@ -189,6 +190,37 @@ impl Operator {
             }
         }
     }
+}
+
+/// A controller learns an address at a port.
+fn learn(world: &mut World, rng: &mut Rng, bindings: &[Uuid]) -> String {
+    let Some(binding) = rng.pick(bindings).copied() else {
+        return "no binding".to_owned();
+    };
+    let row = world
+        .south
+        .row(sb::PortBinding::INDEX, binding)
+        .expect("picked");
+    let row = sb::PortBinding::from_row(binding, row);
+    let datapath = world
+        .south
+        .row(sb::DatapathBinding::INDEX, row.datapath)
+        .expect("a strong reference");
+    let mac = format!("02:00:00:00:01:{:02x}", rng.below(256));
+    let fdb = sb::Fdb {
+        mac: mac.as_str().into(),
+        dp_key: sb::DatapathBinding::COLUMN.tunnel_key.get(datapath),
+        port_key: row.tunnel_key,
+        ..Default::default()
+    };
+    let taken = world
+        .sb::<sb::Fdb>()
+        .iter()
+        .any(|(_, other)| other.mac == fdb.mac && other.dp_key == fdb.dp_key);
+    if !taken {
+        world.south(vec![insert(rng.uuid(), &fdb)]);
+    }
+    format!("{mac} learned at {binding}")
 }
 
 fn add_switch(world: &mut World, rng: &mut Rng) -> String {
