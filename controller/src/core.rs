@@ -20,9 +20,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use daemon::unixctl::Request;
+use openflow::Message;
 use ovsdb::{RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::inject;
 use crate::local::Local;
 use crate::network::{Engine, Network, Own};
 use crate::pinctrl::PinControl;
@@ -342,6 +344,10 @@ impl Core {
             "debug/status" => request.succeed(if self.paused { "paused" } else { "running" }),
             "debug/dump-local-bindings" => request.succeed(status::bindings(&self.network)),
             "debug/dump-related-ports" => request.succeed(status::related_ports(&self.network)),
+            "inject-pkt" => match self.inject(&request.args[0]) {
+                Ok(()) => request.succeed(""),
+                Err(problem) => request.fail(problem),
+            },
             "recompute" | "inc-engine/recompute" => {
                 let answer = self.recompute();
                 request.succeed(answer);
@@ -353,6 +359,18 @@ impl Core {
             }
             other => request.fail(format!("{other} is not supported")),
         }
+    }
+
+    /// Sends a packet as described into its pipeline.
+    fn inject(&mut self, description: &str) -> Result<(), String> {
+        let switch = self
+            .switch
+            .as_mut()
+            .filter(|switch| switch.is_ready())
+            .ok_or("the switch is not connected")?;
+        let packet = inject::packet_out(&self.network, description)?;
+        switch.send(&Message::PacketOut(packet));
+        Ok(())
     }
 
     /// Derives everything anew from the rows, compares, and goes on with the new one. Says what differed.

@@ -18,12 +18,14 @@
 //! | [`desired`] | the flows that should be there, against those that are |
 //! | [`switch`] | the OpenFlow connection |
 //! | [`pinctrl`] | packets that flows send to the agent |
+//! | [`inject`] | packets that somebody wants to see on their way |
 #![forbid(unsafe_code)]
 
 pub mod core;
 pub mod desired;
 pub mod error;
 pub mod flow;
+pub mod inject;
 pub mod layout;
 pub mod local;
 pub mod logical;

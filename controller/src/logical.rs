@@ -16,7 +16,7 @@
 //!
 //! A flow that makes no sense is left out, with a [`Fact::Problem`] that says why; the rest is not affected.
 
-mod names;
+pub(crate) mod names;
 
 use std::hash::{Hash, Hasher};
 

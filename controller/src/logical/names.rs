@@ -12,7 +12,7 @@ use packet::dhcp4::option::OptionType;
 use crate::network::{NameId, Network, Reads};
 
 /// The names of a datapath. What is asked is noted as read.
-pub(super) struct Names<'a> {
+pub(crate) struct Names<'a> {
     network: &'a Network,
     reads: &'a Reads,
     datapath: Uuid,

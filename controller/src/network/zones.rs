@@ -19,6 +19,8 @@ pub struct Zones {
     by_name: BTreeMap<Arc<str>, u16>,
     by_number: BTreeMap<u16, Arc<str>>,
     changes: Vec<ZoneChange>,
+    /// Below this every number is taken.
+    free_from: u16,
 }
 
 /// Something that has to be done about a zone.
@@ -70,6 +72,7 @@ impl Zones {
     pub fn release(&mut self, name: &str) {
         if let Some(number) = self.by_name.remove(name) {
             self.by_number.remove(&number);
+            self.free_from = self.free_from.min(number);
         }
     }
 
@@ -94,15 +97,17 @@ impl Zones {
         std::mem::take(&mut self.changes)
     }
 
-    /// The lowest number that nobody has. The numbers are dense from below, so the gap is found by comparing positions.
-    fn first_free(&self) -> Option<u16> {
-        let mut expected = FIRST_ZONE;
-        for &number in self.by_number.keys() {
+    /// The lowest number that nobody has.
+    fn first_free(&mut self) -> Option<u16> {
+        let from = self.free_from.max(FIRST_ZONE);
+        let mut expected = from;
+        for &number in self.by_number.range(from..).map(|(number, _)| number) {
             if number != expected {
-                return Some(expected);
+                break;
             }
             expected = expected.checked_add(1)?;
         }
+        self.free_from = expected;
         Some(expected)
     }
 }
