@@ -71,6 +71,10 @@ impl Normaliser {
                 self.spend(1)?;
                 Ok(vec![plain(Cube::from(*term))])
             }
+            Resolved::Known(alternatives) => {
+                self.spend(alternatives.len())?;
+                Ok(alternatives.to_vec())
+            }
             Resolved::Or(members) => self.sum(members),
             Resolved::And(members) => self.product(members),
         }
@@ -106,16 +110,28 @@ impl Normaliser {
     }
 
     fn product(&mut self, members: &[Resolved]) -> Outcome<Vec<Alternative>> {
+        let mut cube = Cube::default();
         let mut factors = Vec::new();
         for member in members {
-            let alternatives = self.alternatives(member)?;
-            if alternatives.is_empty() {
-                return Ok(Vec::new());
+            let mut alternatives = self.alternatives(member)?;
+            match &mut alternatives[..] {
+                [] => return Ok(Vec::new()),
+                [certain] => {
+                    let Some(both) = cube.and(&certain.cube) else {
+                        return Ok(Vec::new());
+                    };
+                    cube = both;
+                    let choices = std::mem::take(&mut certain.choices).into_iter();
+                    factors.extend(choices.map(|choice| choice.into_iter().map(plain).collect()));
+                }
+                _ => factors.push(alternatives),
             }
-            factors.push(alternatives);
+        }
+        if factors.is_empty() {
+            return Ok(vec![plain(cube)]);
         }
         let mut results = Vec::new();
-        self.multiply(Cube::default(), factors, &mut results)?;
+        self.multiply(cube, factors, &mut results)?;
         Ok(results)
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 use super::cube::Term;
+use super::normalise::{Alternative, normalise};
 use super::range::masked_values;
 use super::{Comparison, Expr, Relation};
 use crate::constant::{Constant, Format, Int, Name};
@@ -43,6 +44,8 @@ pub enum Resolved {
     And(Vec<Resolved>),
     /// Any of these.
     Or(Vec<Resolved>),
+    /// What the text of a symbol says, in normal form already.
+    Known(&'static [Alternative]),
 }
 
 /// Why a match has no meaning here.
@@ -105,16 +108,16 @@ fn comparison_of(
     let values = values(comparison, lookup)?;
     let each = values
         .iter()
-        .map(|int| one(field, relation, *int, lookup))
+        .map(|int| one(field, relation, *int))
         .collect::<Result<Vec<_>, _>>()?;
     // Equal to any of the constants, different from all of them; other relations have one constant.
     let core = match relation {
         Relation::Ne => Resolved::And(each),
         _ => Resolved::Or(each),
     };
-    Ok(match texts(field.symbol()).prerequisites.as_ref() {
+    Ok(match known(field.symbol()).prerequisites {
         None => core,
-        Some(implied) => Resolved::And(vec![expression(implied, lookup, false)?, core]),
+        Some(ref implied) => Resolved::And(vec![Resolved::Known(implied), core]),
     })
 }
 
@@ -158,15 +161,19 @@ fn is_of_family(field: Field, int: &Int) -> bool {
 }
 
 /// `field relation int`.
-fn one(
-    field: Field,
-    relation: Relation,
-    int: Int,
-    lookup: &dyn Lookup,
-) -> Result<Resolved, ResolveError> {
-    if let Some(predicate) = texts(field.symbol()).predicate.as_ref() {
+fn one(field: Field, relation: Relation, int: Int) -> Result<Resolved, ResolveError> {
+    if field.symbol().is_predicate() {
+        let known = known(field.symbol());
         let wanted = (int.value == 1) == (relation == Relation::Eq);
-        return expression(predicate, lookup, !wanted);
+        let meaning = if wanted {
+            &known.predicate
+        } else {
+            &known.contrary
+        };
+        return meaning
+            .as_deref()
+            .map(Resolved::Known)
+            .ok_or(ResolveError::Nominal(field));
     }
     let alternatives = masked_values(relation, int.value, int.mask, field.width());
     let segments = field.segments();
@@ -191,6 +198,55 @@ fn one(
         }
     });
     Ok(Resolved::Or(terms.collect()))
+}
+
+/// What the texts of a symbol say, in normal form: worked out once, for they name no ports, sets or groups.
+struct Known {
+    /// What it implies, if it implies anything.
+    prerequisites: Option<Vec<Alternative>>,
+    /// What it stands for, if it is a predicate.
+    predicate: Option<Vec<Alternative>>,
+    /// The contrary of that, if there is one.
+    contrary: Option<Vec<Alternative>>,
+}
+
+fn known(symbol: Symbol) -> &'static Known {
+    static KNOWN: [OnceLock<Known>; Symbol::ALL.len()] =
+        [const { OnceLock::new() }; Symbol::ALL.len()];
+    // A symbol's texts speak of other symbols, whose places are filled on the way; a test says that none is circular.
+    KNOWN[symbol as usize].get_or_init(|| {
+        let texts = texts(symbol);
+        let meaning = |text: &Option<Expr>, negated| {
+            let resolved = expression(text.as_ref()?, &Nowhere, negated).ok()?;
+            normalise(&resolved).ok()
+        };
+        Known {
+            prerequisites: meaning(&texts.prerequisites, false),
+            predicate: meaning(&texts.predicate, false),
+            contrary: meaning(&texts.predicate, true),
+        }
+    })
+}
+
+/// Where nothing has a name.
+struct Nowhere;
+
+impl Lookup for Nowhere {
+    fn port(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn address_set(&self, _: &str) -> Option<Arc<[Int]>> {
+        None
+    }
+
+    fn port_group(&self, _: &str) -> Option<Arc<[u32]>> {
+        None
+    }
+
+    fn is_resident(&self, _: &str) -> bool {
+        false
+    }
 }
 
 /// The texts that come with a symbol, parsed.
@@ -225,6 +281,7 @@ pub(crate) fn texts(symbol: Symbol) -> &'static Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::symbols::Level;
 
     #[test]
     fn all_texts_of_symbols_parse_and_none_is_circular() {

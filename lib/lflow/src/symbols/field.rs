@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::{Base, Kind, Symbol};
 
 /// A symbol or a range of its bits: `ip4.src`, `reg0[3]`, `reg9[16..31]`.
@@ -73,14 +75,14 @@ impl Field {
 
     /// The storage of the field, from its low bits to its high bits. Empty for what has no storage: predicates and
     /// the fields that only actions know.
-    pub fn segments(self) -> Vec<Segment> {
+    pub fn segments(self) -> SmallVec<[Segment; 1]> {
         match self.symbol.kind() {
-            Kind::Field(base) | Kind::Port(base) => vec![Segment {
+            Kind::Field(base) | Kind::Port(base) => SmallVec::from_iter([Segment {
                 base,
                 lsb: self.lsb,
                 width: self.width,
                 at: 0,
-            }],
+            }]),
             Kind::Bits { parent, lsb } => Self {
                 symbol: parent,
                 lsb: lsb + self.lsb,
@@ -88,13 +90,13 @@ impl Field {
             }
             .segments(),
             Kind::Registers { first, count } => self.register_segments(first, count),
-            Kind::Predicate(_) | Kind::MtuOfError => Vec::new(),
+            Kind::Predicate(_) | Kind::MtuOfError => SmallVec::new(),
         }
     }
 
     /// The bits of registers `first` to `first + count - 1`, the last of which holds the lowest bits.
-    fn register_segments(self, first: u8, count: u8) -> Vec<Segment> {
-        let mut segments = Vec::new();
+    fn register_segments(self, first: u8, count: u8) -> SmallVec<[Segment; 1]> {
+        let mut segments = SmallVec::new();
         let mut at = 0;
         while at < self.width {
             let bit = self.lsb + at;
