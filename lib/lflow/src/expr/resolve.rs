@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::cube::Term;
 use super::normalise::{Alternative, normalise};
-use super::range::masked_values;
+use super::range::{masked_values, outside};
 use super::{Comparison, Expr, Relation};
 use crate::constant::{Constant, Format, Int, Name};
 use crate::symbols::{Field, Kind, Symbol};
@@ -106,6 +106,17 @@ fn comparison_of(
         false => comparison.relation,
     };
     let values = values(comparison, lookup)?;
+    let implied = known(field.symbol()).prerequisites.as_deref();
+    let with_implied = |core| match implied {
+        None => core,
+        Some(implied) => Resolved::And(vec![Resolved::Known(implied), core]),
+    };
+    if relation == Relation::Ne && values.len() > 1 && !field.symbol().is_predicate() {
+        let set: Vec<_> = values.iter().map(|int| (int.value, int.mask)).collect();
+        if let Some(alternatives) = outside(&set, field.width()) {
+            return masked(field, &alternatives).map(with_implied);
+        }
+    }
     let each = values
         .iter()
         .map(|int| one(field, relation, *int))
@@ -115,10 +126,7 @@ fn comparison_of(
         Relation::Ne => Resolved::And(each),
         _ => Resolved::Or(each),
     };
-    Ok(match known(field.symbol()).prerequisites {
-        None => core,
-        Some(ref implied) => Resolved::And(vec![Resolved::Known(implied), core]),
-    })
+    Ok(with_implied(core))
 }
 
 /// The key of a port; `none` is the name of having no port, key 0.
@@ -175,13 +183,20 @@ fn one(field: Field, relation: Relation, int: Int) -> Result<Resolved, ResolveEr
             .map(Resolved::Known)
             .ok_or(ResolveError::Nominal(field));
     }
-    let alternatives = masked_values(relation, int.value, int.mask, field.width());
+    masked(
+        field,
+        &masked_values(relation, int.value, int.mask, field.width()),
+    )
+}
+
+/// The field has one of the masked values.
+fn masked(field: Field, alternatives: &[(u128, u128)]) -> Result<Resolved, ResolveError> {
     let segments = field.segments();
     let partial = |(_, mask): &(u128, u128)| *mask != field.full_mask();
     if alternatives.iter().any(partial) && segments.iter().any(|s| !s.base.maskable()) {
         return Err(ResolveError::Nominal(field));
     }
-    let terms = alternatives.into_iter().map(|(value, mask)| {
+    let terms = alternatives.iter().map(|(value, mask)| {
         let terms = segments.iter().filter_map(|segment| {
             let ones = u128::MAX >> (128 - u32::from(segment.width));
             let mask = (mask >> segment.at & ones) << segment.lsb;
@@ -305,6 +320,12 @@ mod tests {
             {
                 depth(expr, 10);
             }
+            let known = known(*symbol);
+            let implies = known.prerequisites.is_some();
+            assert_eq!(implies, texts.prerequisites.is_some(), "{symbol}");
+            assert_eq!(known.predicate.is_some(), symbol.is_predicate(), "{symbol}");
+            let negatable = symbol.level() == Level::Boolean;
+            assert_eq!(known.contrary.is_some(), negatable, "{symbol}");
         }
     }
 }
