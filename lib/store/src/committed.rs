@@ -32,8 +32,12 @@ impl<'a> Committed<'a> {
         Self { head, overlay }
     }
 
-    /// The rows for which one of the clauses holds, by their identities.
-    pub fn matching(&self, table: usize, clauses: &[Clause]) -> BTreeMap<Uuid, Arc<Row>> {
+    /// The rows for which one of the clauses holds, sorted by their identities.
+    pub fn matching(&self, table: usize, clauses: &[Clause]) -> Vec<(Uuid, Arc<Row>)> {
+        if self.overlay.is_empty() && clauses.contains(&Clause::Always(true)) {
+            let rows = self.head.rows(table);
+            return rows.map(|(uuid, row)| (uuid, row.clone())).collect();
+        }
         let mut rows = BTreeMap::new();
         for clause in clauses {
             self.collect(table, clause, &mut rows);
@@ -47,7 +51,7 @@ impl<'a> Committed<'a> {
                 rows.insert(*uuid, row.clone());
             }
         }
-        rows
+        rows.into_iter().collect()
     }
 
     /// Adds the rows of the head for which a clause holds, by the shortest way.

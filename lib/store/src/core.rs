@@ -74,6 +74,8 @@ pub struct Core {
     locks: Locks,
     monitors: Monitors,
     server: ServerDatabase,
+    /// Whether `_Server` says that this member serves.
+    described: bool,
     history: History,
     retries: Retries,
     ticks: u64,
@@ -153,6 +155,7 @@ impl Core {
             after_flush: VecDeque::new(),
             sessions: FxHashMap::default(),
             locks: Locks::default(),
+            described: false,
             ticks: 0,
         })
     }
@@ -189,8 +192,7 @@ impl Core {
     /// The committed rows of a table, for tests and for backups.
     pub fn committed_rows(&self, table: usize) -> Vec<(Uuid, Arc<ovsdb::Row>)> {
         let everything = Condition::everything();
-        let rows = self.committed().matching(table, everything.clauses());
-        rows.into_iter().collect()
+        self.committed().matching(table, everything.clauses())
     }
 
     fn request(
@@ -440,6 +442,9 @@ impl Core {
     fn retry_blocked(&mut self, now_ms: u64, effects: &mut Effects) {
         loop {
             let changed = std::mem::take(&mut self.changed);
+            if self.blocked.is_empty() {
+                return;
+            }
             let due = |blocked: &mut Blocked| {
                 blocked
                     .deadline_ms
@@ -609,14 +614,13 @@ impl Core {
                 flush,
                 ..Job::default()
             };
-            let served = self.server.main().leader;
             for entry in committed {
                 if let Err(failure) = self.apply(&entry, &mut job, effects) {
                     effects.failure = Some(failure);
                     return;
                 }
             }
-            if role.is_some() || served != self.serves() {
+            if role.is_some() || self.described != self.serves() {
                 self.describe(effects);
             }
             self.truncate(&mut job);
@@ -720,6 +724,7 @@ impl Core {
     /// Says in `_Server` how things stand.
     fn describe(&mut self, effects: &mut Effects) {
         let status = self.node.status();
+        self.described = self.serves();
         let row = DatabaseRow {
             connected: status.leader != 0,
             leader: self.serves(),

@@ -261,3 +261,110 @@ pub fn decode_row(names: &Names, table: &TableSchema, bytes: &[u8]) -> Result<Ro
     decoder.finish()?;
     Ok(row)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::codec::tests::any_datum;
+
+    fn schema(tables: &serde_json::Value) -> DatabaseSchema {
+        DatabaseSchema::from_json(&json!({"name": "T", "tables": tables})).unwrap()
+    }
+
+    fn two_tables() -> DatabaseSchema {
+        let map = json!({"key": "string", "value": "string", "min": 0, "max": "unlimited"});
+        let columns =
+            json!({"a": {"type": "integer"}, "b": {"type": "string"}, "c": {"type": map}});
+        schema(&json!({"A": {"columns": columns}, "B": {"columns": columns}}))
+    }
+
+    fn any_row() -> impl Strategy<Value = Arc<Row>> {
+        proptest::collection::vec(any_datum(), 3).prop_map(|columns| Arc::new(Row::new(columns)))
+    }
+
+    /// Changes of different rows, sorted by table as the engine sorts them.
+    fn any_changes() -> impl Strategy<Value = Vec<RowChange>> {
+        let sides = (any_row(), any_row(), 0..3);
+        proptest::collection::vec((0usize..2, sides), 0..8).prop_map(|changes| {
+            let mut changes: Vec<RowChange> = changes
+                .into_iter()
+                .enumerate()
+                .map(|(number, (table, (old, new, kind)))| RowChange {
+                    table,
+                    uuid: Uuid::from_u128(number as u128),
+                    old: (kind != 0).then_some(old),
+                    new: (kind != 1).then_some(new),
+                })
+                .collect();
+            changes.sort_by_key(|change| (change.table, change.uuid));
+            changes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_survives_the_round_trip(changes in any_changes(), name: Option<u128>) {
+            let schema = two_tables();
+            let named = name.map(|name| NamedResult {
+                name: Uuid::from_u128(name),
+                results: Bytes::from_static(b"[{}]"),
+            });
+            let bytes = encode(&schema, named.as_ref(), &changes);
+            let old = |table, uuid| {
+                let mut changes = changes.iter();
+                changes.find(|c| (c.table, c.uuid) == (table, uuid))?.old.clone()
+            };
+            prop_assert_eq!(decode(&schema, &bytes, old), Ok(Entry { named, changes: changes.clone() }));
+            for cut in 1..bytes.len() {
+                prop_assert!(decode(&schema, &bytes[..cut], old).is_err());
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let versioned: Vec<u8> = [VERSION].into_iter().chain(bytes).collect();
+            let _ = decode(&two_tables(), &versioned, |_, _| None);
+        }
+
+        #[test]
+        fn a_row_survives_the_round_trip(row in any_row()) {
+            let schema = two_tables();
+            let mut names = Names::default();
+            let bytes = encode_row(&mut names, &schema.tables[0], &row);
+            let read = decode_row(&names, &schema.tables[0], &bytes);
+            prop_assert_eq!(read.as_ref(), Ok(&*row));
+        }
+    }
+
+    #[test]
+    fn an_entry_means_the_same_under_a_schema_with_more_columns() {
+        let columns = json!({"b": {"type": "string"}});
+        let narrow = schema(&json!({"B": {"columns": columns}}));
+        let change = RowChange {
+            table: 0,
+            uuid: Uuid::from_u128(1),
+            old: None,
+            new: Some(Arc::new(Row::new(vec![Datum::from("x")]))),
+        };
+        let bytes = encode(&narrow, None, &[change]);
+        let wide = two_tables();
+        let entry = decode(&wide, &bytes, |_, _| None).unwrap();
+        let row = entry.changes[0].new.as_ref().unwrap();
+        assert_eq!(entry.changes[0].table, 1);
+        assert_eq!(row.get(1), &Datum::from("x"));
+        assert_eq!(row.get(0), &Datum::from(0));
+
+        let other = schema(&json!({"B": {"columns": {"c": {"type": "string"}}}}));
+        let error = decode(&other, &bytes, |_, _| None).unwrap_err();
+        assert_eq!(error, EntryError::Unknown("column b in table B".to_owned()));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        let error = decode(&two_tables(), &[9, 1, 2], |_, _| None).unwrap_err();
+        assert_eq!(error, EntryError::Version(9));
+    }
+}

@@ -125,3 +125,30 @@ pub fn load(
         state,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::storage::MemoryStorage;
+
+    fn schema(name: &str) -> Arc<DatabaseSchema> {
+        let json = json!({"name": name, "tables": {"A": {"columns": {"a": {"type": "string"}}}}});
+        Arc::new(DatabaseSchema::from_json(&json).unwrap())
+    }
+
+    #[test]
+    fn identities_stay_and_another_database_is_refused() {
+        let mut storage = MemoryStorage::default();
+        let new = || (Uuid::new_v4(), Uuid::new_v4());
+        let (cluster, server) = new();
+        let first = load(&mut storage, &schema("One"), cluster, server).unwrap();
+        let (other_cluster, other_server) = new();
+        let again = load(&mut storage, &schema("One"), other_cluster, other_server).unwrap();
+        assert_eq!(first.state.identity, again.state.identity);
+        let error = load(&mut storage, &schema("Two"), cluster, server).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("One") && error.contains("Two"), "{error}");
+    }
+}

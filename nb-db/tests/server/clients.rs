@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::rig::{DATABASE, Server};
+use crate::rig::{DATABASE, Server, text};
 
 #[test]
 fn ovn_nbctl_builds_a_network_and_shows_it() {
@@ -149,4 +149,56 @@ fn the_control_socket_answers() {
         "_Server\nOVN_Northbound\n"
     );
     assert!(server.control(&["version"]).contains("Weft"));
+}
+
+/// What Neutron and other users of the `ovs` library do: replicate, lock, transact, narrow the view.
+const PYTHON: &str = r#"
+import sys
+import ovs.db.idl, ovs.jsonrpc, ovs.poller, ovs.stream
+
+remote = sys.argv[1]
+error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote))
+connection = ovs.jsonrpc.Connection(stream)
+request = ovs.jsonrpc.Message.create_request("get_schema", ["OVN_Northbound"])
+error, reply = connection.transact_block(request)
+helper = ovs.db.idl.SchemaHelper(schema_json=reply.result)
+helper.register_all()
+idl = ovs.db.idl.Idl(remote, helper)
+idl.set_lock("test")
+
+def run_until(done):
+    while not done():
+        idl.run()
+        if done():
+            return
+        poller = ovs.poller.Poller()
+        idl.wait(poller)
+        poller.timer_wait(10000)
+        poller.block()
+
+def switches():
+    return sorted(row.name for row in idl.tables["Logical_Switch"].rows.values())
+
+run_until(lambda: idl.has_ever_connected() and idl.has_lock)
+for name in ["a", "b"]:
+    transaction = ovs.db.idl.Transaction(idl)
+    transaction.insert(idl.tables["Logical_Switch"]).name = name
+    print(transaction.commit_block(), switches())
+idl.cond_change("Logical_Switch", [["name", "==", "b"]])
+run_until(lambda: switches() == ["b"])
+print("narrowed")
+"#;
+
+#[test]
+fn the_python_library_replicates_and_transacts() {
+    let server = Server::start();
+    let output = Command::new("/usr/bin/python3")
+        .args(["-c", PYTHON, &server.remote()])
+        .output()
+        .unwrap();
+    let (printed, error) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        printed, "success ['a']\nsuccess ['a', 'b']\nnarrowed\n",
+        "{error}"
+    );
 }
