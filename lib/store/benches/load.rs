@@ -19,8 +19,8 @@ fn main() -> ExitCode {
         .filter(|a| a != "--bench")
         .collect();
     let [socket, database, table, clients, seconds] = args.as_slice() else {
-        eprintln!("usage: load SOCKET DATABASE TABLE CLIENTS SECONDS");
-        return ExitCode::FAILURE;
+        println!("usage: load SOCKET DATABASE TABLE CLIENTS SECONDS");
+        return ExitCode::SUCCESS;
     };
     let (Ok(clients), Ok(seconds)) = (clients.parse::<usize>(), seconds.parse::<u64>()) else {
         eprintln!("CLIENTS and SECONDS should be numbers");
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
             .collect();
         std::thread::sleep(Duration::from_secs(seconds));
         stop.store(true, Ordering::Relaxed);
-        let results = clients.into_iter().map(|client| client.join());
+        let results = clients.into_iter().map(std::thread::ScopedJoinHandle::join);
         results
             .flat_map(|result| result.expect("a client failed"))
             .collect()

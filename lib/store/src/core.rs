@@ -28,7 +28,7 @@ use rustc_hash::FxHashMap;
 use table::{Context, Database, Done, Execution};
 
 use crate::committed::Committed;
-use crate::entry::{self, NamedResult};
+use crate::entry::{self, NamedResult, Turn};
 use crate::event::{
     Backlog, DatabaseId, Effects, Event, Output, Request, RequestId, SessionId, Status,
 };
@@ -654,7 +654,7 @@ impl Core {
                 self.lose_leadership(effects);
                 let head = &self.head;
                 let old = |table, uuid| head.row(table, uuid).cloned();
-                let read = entry::decode(&self.schema, &entry.data, old);
+                let read = entry::decode(&self.schema, &entry.data, Turn::Next, old);
                 let read = read.map_err(|error| failure(&error))?;
                 let applied = self.head.apply(&read.changes);
                 applied.map_err(|error| failure(&error))?;

@@ -52,6 +52,16 @@ pub struct Entry {
     pub changes: Vec<RowChange>,
 }
 
+/// To what an entry is applied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Turn {
+    /// To the state before it: every row that it changes is there.
+    Next,
+    /// To rows of which some may contain this entry and later ones, all of which will be applied
+    /// again: a row that is not there was removed by one of them.
+    Again,
+}
+
 /// Why an entry cannot be applied here.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub enum EntryError {
@@ -148,6 +158,7 @@ fn encode_table(bytes: &mut Vec<u8>, table: &TableSchema, rows: &[&RowChange]) {
 pub fn decode(
     schema: &DatabaseSchema,
     bytes: &[u8],
+    turn: Turn,
     old: impl Fn(usize, Uuid) -> Option<Arc<Row>>,
 ) -> Result<Entry, EntryError> {
     if bytes.is_empty() {
@@ -166,7 +177,7 @@ pub fn decode(
         entry.named = Some(NamedResult { name, results });
     }
     for _ in 0..decoder.count()? {
-        decode_table(schema, &mut decoder, &old, &mut entry.changes)?;
+        decode_table(schema, &mut decoder, turn, &old, &mut entry.changes)?;
     }
     decoder.finish()?;
     Ok(entry)
@@ -175,6 +186,7 @@ pub fn decode(
 fn decode_table(
     schema: &DatabaseSchema,
     decoder: &mut Decoder<'_>,
+    turn: Turn,
     old: &impl Fn(usize, Uuid) -> Option<Arc<Row>>,
     changes: &mut Vec<RowChange>,
 ) -> Result<(), EntryError> {
@@ -195,18 +207,19 @@ fn decode_table(
     for _ in 0..decoder.count()? {
         let uuid = decoder.uuid()?;
         let kind = decoder.byte()?;
-        let missing = || EntryError::NoSuchRow {
-            table: table.name.clone(),
-            uuid,
-        };
-        let (old, mut new) = match kind {
-            ROW_GOES => (Some(old(index, uuid).ok_or_else(missing)?), None),
-            ROW_COMES => (None, Some(Row::default_for(table))),
-            ROW_CHANGES => {
-                let old = old(index, uuid).ok_or_else(missing)?;
-                let new = Row::clone(&old);
-                (Some(old), Some(new))
-            }
+        let found = old(index, uuid);
+        let is_missing = kind != ROW_COMES && found.is_none();
+        if is_missing && turn == Turn::Next {
+            let table = table.name.clone();
+            return Err(EntryError::NoSuchRow { table, uuid });
+        }
+        let mut new = match kind {
+            ROW_GOES => None,
+            ROW_COMES => Some(Row::default_for(table)),
+            ROW_CHANGES => Some(match &found {
+                Some(old) => Row::clone(old),
+                None => Row::default_for(table),
+            }),
             _ => return Err(DecodeError::Invalid("an unknown kind of change").into()),
         };
         if let Some(new) = &mut new {
@@ -218,12 +231,14 @@ fn decode_table(
                 new.set(column, decoder.datum()?);
             }
         }
-        changes.push(RowChange {
-            table: index,
-            uuid,
-            old,
-            new: new.map(Arc::new),
-        });
+        if !is_missing {
+            changes.push(RowChange {
+                table: index,
+                uuid,
+                old: found.filter(|_| kind != ROW_COMES),
+                new: new.map(Arc::new),
+            });
+        }
     }
     Ok(())
 }
@@ -317,16 +332,16 @@ mod tests {
                 let mut changes = changes.iter();
                 changes.find(|c| (c.table, c.uuid) == (table, uuid))?.old.clone()
             };
-            prop_assert_eq!(decode(&schema, &bytes, old), Ok(Entry { named, changes: changes.clone() }));
+            prop_assert_eq!(decode(&schema, &bytes, Turn::Next, old), Ok(Entry { named, changes: changes.clone() }));
             for cut in 1..bytes.len() {
-                prop_assert!(decode(&schema, &bytes[..cut], old).is_err());
+                prop_assert!(decode(&schema, &bytes[..cut], Turn::Next, old).is_err());
             }
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             let versioned: Vec<u8> = [VERSION].into_iter().chain(bytes).collect();
-            let _ = decode(&two_tables(), &versioned, |_, _| None);
+            let _ = decode(&two_tables(), &versioned, Turn::Again, |_, _| None);
         }
 
         #[test]
@@ -351,20 +366,20 @@ mod tests {
         };
         let bytes = encode(&narrow, None, &[change]);
         let wide = two_tables();
-        let entry = decode(&wide, &bytes, |_, _| None).unwrap();
+        let entry = decode(&wide, &bytes, Turn::Next, |_, _| None).unwrap();
         let row = entry.changes[0].new.as_ref().unwrap();
         assert_eq!(entry.changes[0].table, 1);
         assert_eq!(row.get(1), &Datum::from("x"));
         assert_eq!(row.get(0), &Datum::from(0));
 
         let other = schema(&json!({"B": {"columns": {"c": {"type": "string"}}}}));
-        let error = decode(&other, &bytes, |_, _| None).unwrap_err();
+        let error = decode(&other, &bytes, Turn::Next, |_, _| None).unwrap_err();
         assert_eq!(error, EntryError::Unknown("column b in table B".to_owned()));
     }
 
     #[test]
     fn a_newer_version_is_refused() {
-        let error = decode(&two_tables(), &[9, 1, 2], |_, _| None).unwrap_err();
+        let error = decode(&two_tables(), &[9, 1, 2], Turn::Next, |_, _| None).unwrap_err();
         assert_eq!(error, EntryError::Version(9));
     }
 }

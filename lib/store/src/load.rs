@@ -1,22 +1,29 @@
 //! From the disk into memory: a member's start.
+//!
+//! The rows on disk contain the log up to `applied`, and some of them more (see
+//! [`crate::writer`]). So the committed part of the log after `applied` is gone over again, on
+//! the bare rows; only then is the database made of them, and with it all that is derived. What
+//! was gone over is handed to the writer once more, since the disk may not have it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ovsdb::Uuid;
 use ovsdb::schema::DatabaseSchema;
+use ovsdb::{Row, Uuid};
 use table::Database;
 
 use crate::codec::Names;
-use crate::entry;
+use crate::entry::{self, EntryError, Turn};
 use crate::retries::{self, Retries};
 use crate::storage::{Identity, Membership, State, Storage, StorageError};
+use crate::writer::Job;
 
 /// What was found on disk, ready to go on.
 #[derive(Debug)]
 pub struct Loaded {
     /// Everything but the rows.
     pub state: State,
-    /// The rows as of [`State::applied`].
+    /// The rows as of [`State::applied`], which is where the log was committed.
     pub database: Database,
     /// The names of transactions that were applied.
     pub retries: Retries,
@@ -24,6 +31,8 @@ pub struct Loaded {
     pub names: Names,
     /// The log index at which the rows last changed.
     pub data_index: u64,
+    /// What the rows on disk may lack.
+    pub job: Job,
 }
 
 /// Why a member cannot start.
@@ -46,6 +55,14 @@ pub enum LoadError {
     /// The rows contradict each other.
     #[error("the rows on disk contradict each other: {0}")]
     Inconsistent(#[from] table::ApplyError),
+    /// The log cannot be gone over.
+    #[error("log entry {index}: {error}")]
+    Entry {
+        /// The entry.
+        index: u64,
+        /// What is wrong with it.
+        error: EntryError,
+    },
 }
 
 /// Reads a member's state; a new one becomes the only member of a new cluster, with these
@@ -56,7 +73,7 @@ pub fn load(
     new_cluster: Uuid,
     new_server: Uuid,
 ) -> Result<Loaded, LoadError> {
-    let state = match storage.load()? {
+    let mut state = match storage.load()? {
         Some(state) => state,
         None => {
             let identity = Identity {
@@ -88,7 +105,7 @@ pub fn load(
         });
     }
     let names = Names::new(state.names.iter().cloned());
-    let mut rows = Vec::new();
+    let mut rows = Rows::new();
     let mut named = Vec::new();
     storage.rows(&mut |key, bytes| {
         let name = names.name(key.table).ok_or("its table has no name")?;
@@ -101,15 +118,15 @@ pub fn load(
             format!("the schema has no table {name}; run a server of the version that wrote it")
         })?;
         let row = entry::decode_row(&names, &schema.tables[table], bytes);
-        rows.push((
-            table,
-            key.uuid,
-            Arc::new(row.map_err(|error| error.to_string())?),
-        ));
+        let row = row.map_err(|error| error.to_string())?;
+        rows.insert((table, key.uuid), Arc::new(row));
         Ok(())
     })?;
+    let mut retries = Retries::load(named);
+    let job = go_over(&mut state, schema, &mut rows, &mut retries)?;
     let mut database = Database::new(schema.clone());
-    database.load(rows)?;
+    let rows = rows.into_iter();
+    database.load(rows.map(|((table, uuid), row)| (table, uuid, row)))?;
     let applied = state.applied.index;
     let changing = state.entries.iter().rev();
     let data_index = changing
@@ -119,11 +136,47 @@ pub fn load(
         .unwrap_or(state.truncated.index);
     Ok(Loaded {
         database,
-        retries: Retries::load(named),
+        retries,
         names,
         data_index,
+        job,
         state,
     })
+}
+
+/// Rows without anything derived from them.
+type Rows = BTreeMap<(usize, Uuid), Arc<Row>>;
+
+/// Applies the committed log after `applied` to rows of which some contain it already.
+fn go_over(
+    state: &mut State,
+    schema: &DatabaseSchema,
+    rows: &mut Rows,
+    retries: &mut Retries,
+) -> Result<Job, LoadError> {
+    let mut job = Job::default();
+    let (applied, commit) = (state.applied.index, state.hard_state.commit);
+    let entries = state.entries.iter();
+    for log in entries.filter(|log| (applied + 1..=commit).contains(&log.position.index)) {
+        let index = log.position.index;
+        let old = |table, uuid| rows.get(&(table, uuid)).cloned();
+        let entry = entry::decode(schema, &log.data, Turn::Again, old);
+        let entry = entry.map_err(|error| LoadError::Entry { index, error })?;
+        for change in &entry.changes {
+            match &change.new {
+                Some(row) => drop(rows.insert((change.table, change.uuid), row.clone())),
+                None => drop(rows.remove(&(change.table, change.uuid))),
+            }
+        }
+        if let Some(named) = entry.named {
+            let forgotten = retries.insert(index, &named).into_iter();
+            job.names.extend(forgotten.map(|name| (name, None)));
+            job.names.push((named.name, Some((index, named.results))));
+        }
+        job.applied.push((log.position, entry.changes.into()));
+        state.applied = log.position;
+    }
+    Ok(job)
 }
 
 #[cfg(test)]

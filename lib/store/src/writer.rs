@@ -1,10 +1,16 @@
 //! What waits for the disk.
 //!
 //! The core gives its writes as [`Job`]s; a [`Writer`] turns as many as there are into one
-//! [`Batch`]. Log entries go out with the next flush. Applied rows may lag behind: the log has
-//! them, so they gather here, newest value per row, and go to disk when there are many, when the
+//! [`Batch`]. Log entries go out with the next flush. Applied rows may lag behind, because the log
+//! has them: they gather here, newest value per row, and go to disk when there are many, when the
 //! log is to be truncated, or when the disk has nothing else to do. A row that changes often is
 //! then written once.
+//!
+//! Rows go out in *rounds*. A round is all that has gathered up to some entry of the log; it goes
+//! to disk in portions, so that no flush waits for more than [`PORTION`] rows, and only its last
+//! portion moves `applied`. In between, some rows on disk are newer than `applied` says. That is
+//! no harm: whoever loads them goes over the log after `applied` again (see [`crate::load`]), and
+//! the log reaches beyond the newest of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,8 +24,10 @@ use crate::codec::Names;
 use crate::storage::{Batch, HardState, LogEntry, LogPosition, Membership, RowKey};
 use crate::{entry, retries};
 
-/// So many rows wait at most before they are written with the next flush.
+/// So many rows wait at most before they are written with the next flushes.
 const MAX_WAITING_ROWS: usize = 4096;
+/// So many rows are written with one flush.
+pub const PORTION: usize = 512;
 
 /// A part of what the core wants on disk.
 #[derive(Debug, Default)]
@@ -45,26 +53,58 @@ pub struct Job {
 pub struct Writer {
     schema: Arc<DatabaseSchema>,
     names: Names,
+    portion: usize,
     log: Batch,
     flush: Option<u64>,
-    rows: HashMap<(usize, Uuid), Option<Arc<Row>>, FxBuildHasher>,
-    retries: HashMap<Uuid, Option<(u64, Bytes)>, FxBuildHasher>,
+    /// What gathers for the next round.
+    next: Gathered,
+    /// What is left of the present round.
+    round: Vec<(Item, Value)>,
+    /// What the last portion of the present round brings.
+    end_of_round: (Option<LogPosition>, Option<Membership>),
+    truncate: Option<LogPosition>,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    items: HashMap<Item, Value, FxBuildHasher>,
     applied: Option<LogPosition>,
     membership: Option<Membership>,
+}
+
+/// Something that lies among the rows on disk.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+enum Item {
+    Row(usize, Uuid),
+    /// The name of a transaction.
+    Name(Uuid),
+}
+
+#[derive(Debug)]
+enum Value {
+    Gone,
+    Row(Arc<Row>),
+    Answer(u64, Bytes),
 }
 
 impl Writer {
     /// A writer for a file with this dictionary.
     pub fn new(schema: Arc<DatabaseSchema>, names: Names) -> Self {
+        Self::with_portion(schema, names, PORTION)
+    }
+
+    /// A writer with portions of another size than [`PORTION`], for tests.
+    pub fn with_portion(schema: Arc<DatabaseSchema>, names: Names, portion: usize) -> Self {
         Self {
             schema,
             names,
+            portion,
             log: Batch::default(),
             flush: None,
-            rows: HashMap::default(),
-            retries: HashMap::default(),
-            applied: None,
-            membership: None,
+            next: Gathered::default(),
+            round: Vec::new(),
+            end_of_round: (None, None),
+            truncate: None,
         }
     }
 
@@ -77,62 +117,78 @@ impl Writer {
             self.log.entries.extend(job.entries);
         }
         self.log.hard_state = job.hard_state.or(self.log.hard_state);
-        self.log.truncate = job.truncate.or(self.log.truncate);
         self.flush = job.flush.or(self.flush);
+        self.truncate = job.truncate.or(self.truncate);
         for (position, changes) in job.applied {
             for change in changes.iter() {
-                self.rows
-                    .insert((change.table, change.uuid), change.new.clone());
+                let value = change.new.clone().map_or(Value::Gone, Value::Row);
+                let item = Item::Row(change.table, change.uuid);
+                self.next.items.insert(item, value);
             }
-            self.applied = Some(position);
+            self.next.applied = Some(position);
         }
-        self.retries.extend(job.names);
-        self.membership = job.membership.or(self.membership.take());
+        for (name, answer) in job.names {
+            let value = answer.map_or(Value::Gone, |(index, results)| {
+                Value::Answer(index, results)
+            });
+            self.next.items.insert(Item::Name(name), value);
+        }
+        self.next.membership = job.membership.or(self.next.membership.take());
     }
 
     /// Whether somebody waits for the disk.
     pub fn must_flush(&self) -> bool {
-        self.flush.is_some() || self.log.truncate.is_some()
+        self.flush.is_some()
     }
 
-    /// Whether anything waits.
+    /// Whether a round has begun and not ended.
+    pub fn in_round(&self) -> bool {
+        self.end_of_round.0.is_some()
+    }
+
+    /// Whether nothing waits.
     pub fn is_idle(&self) -> bool {
-        self.flush.is_none()
-            && self.applied.is_none()
-            && self.membership.is_none()
+        !self.must_flush()
+            && !self.in_round()
+            && self.next.applied.is_none()
+            && self.next.membership.is_none()
             && self.log.is_empty()
     }
 
     /// Everything that should be written now, and the number to report when it is. `idle` says
-    /// that the disk has nothing better to do than to write the rows.
+    /// that the disk has nothing better to do than to write rows.
     pub fn take(&mut self, idle: bool) -> (Batch, Option<u64>) {
         let mut batch = std::mem::take(&mut self.log);
-        if idle
-            || batch.truncate.is_some()
-            || self.rows.len() + self.retries.len() >= MAX_WAITING_ROWS
-        {
-            self.take_rows(&mut batch);
+        let many = self.next.items.len() >= MAX_WAITING_ROWS;
+        if !self.in_round() && (idle || many || self.truncate.is_some()) {
+            self.begin_round();
+        }
+        if self.in_round() {
+            self.take_portion(&mut batch);
         }
         (batch, self.flush.take())
     }
 
-    fn take_rows(&mut self, batch: &mut Batch) {
+    fn begin_round(&mut self) {
+        let Gathered {
+            items,
+            applied,
+            membership,
+        } = std::mem::take(&mut self.next);
+        self.round = items.into_iter().collect();
+        // Portions are taken from the end; neighbours in the file should go together.
+        self.round.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+        self.end_of_round = (applied, membership);
+    }
+
+    fn take_portion(&mut self, batch: &mut Batch) {
         let first_new_name = self.names.next();
-        for ((table, uuid), row) in self.rows.drain() {
-            let table = &self.schema.tables[table];
-            let key = RowKey {
-                table: self.names.number(&table.name),
-                uuid,
-            };
-            let value = row.map(|row| entry::encode_row(&mut self.names, table, &row));
-            batch.rows.push((key, value));
-        }
-        if !self.retries.is_empty() {
-            let table = self.names.number(&retries::TABLE.into());
-            for (uuid, answer) in self.retries.drain() {
-                let value = answer.map(|(index, results)| retries::encode(index, &results));
-                batch.rows.push((RowKey { table, uuid }, value));
-            }
+        let portion = self
+            .round
+            .split_off(self.round.len().saturating_sub(self.portion));
+        for (item, value) in portion {
+            let row = self.encode(item, value);
+            batch.rows.push(row);
         }
         batch.rows.sort_unstable_by_key(|(key, _)| *key);
         let new_names = self.names.since(first_new_name);
@@ -140,7 +196,107 @@ impl Writer {
             first_new_name,
             new_names.iter().map(ToString::to_string).collect(),
         );
-        batch.applied = self.applied.take();
-        batch.membership = self.membership.take();
+        if self.round.is_empty() {
+            (batch.applied, batch.membership) = std::mem::take(&mut self.end_of_round);
+            let applied = batch.applied;
+            batch.truncate = self.truncate.take_if(|to| applied >= Some(*to));
+        }
+    }
+
+    fn encode(&mut self, item: Item, value: Value) -> (RowKey, Option<Vec<u8>>) {
+        let (table, uuid) = match item {
+            Item::Row(table, uuid) => (&self.schema.tables[table].name, uuid),
+            Item::Name(name) => (&Arc::from(retries::TABLE), name),
+        };
+        let key = RowKey {
+            table: self.names.number(table),
+            uuid,
+        };
+        let value = match (item, value) {
+            (Item::Row(table, _), Value::Row(row)) => {
+                let table = &self.schema.tables[table];
+                Some(entry::encode_row(&mut self.names, table, &row))
+            }
+            (_, Value::Answer(index, results)) => Some(retries::encode(index, &results)),
+            (_, Value::Gone | Value::Row(_)) => None,
+        };
+        (key, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ovsdb::Datum;
+    use serde_json::json;
+
+    use super::*;
+
+    fn job(index: u64, rows: std::ops::Range<u128>, value: Option<i64>) -> Job {
+        let change = |uuid| RowChange {
+            table: 0,
+            uuid: Uuid::from_u128(uuid),
+            old: None,
+            new: value.map(|value| Arc::new(Row::new(vec![Datum::from(value)]))),
+        };
+        Job {
+            applied: vec![(LogPosition { index, term: 1 }, rows.map(change).collect())],
+            ..Job::default()
+        }
+    }
+
+    fn writer() -> Writer {
+        let json = json!({"name": "T", "tables": {"A": {"columns": {"a": {"type": "integer"}}}}});
+        let schema = DatabaseSchema::from_json(&json).unwrap();
+        Writer::new(Arc::new(schema), Names::default())
+    }
+
+    #[test]
+    fn a_round_goes_out_in_portions_and_ends_with_its_position() {
+        let mut writer = writer();
+        let rows = PORTION as u128 * 2 + 10;
+        writer.push(job(5, 0..rows, Some(1)));
+        writer.push(Job {
+            truncate: Some(LogPosition { index: 4, term: 1 }),
+            ..Job::default()
+        });
+        let mut sizes = Vec::new();
+        loop {
+            let (batch, flush) = writer.take(true);
+            assert_eq!(flush, None);
+            sizes.push(batch.rows.len());
+            // What comes in the middle of a round waits for the next.
+            writer.push(job(6, 0..1, Some(2)));
+            if let Some(applied) = batch.applied {
+                assert_eq!(applied.index, 5);
+                assert_eq!(batch.truncate.map(|to| to.index), Some(4));
+                break;
+            }
+            assert_eq!(batch.truncate, None);
+        }
+        assert_eq!(sizes, [PORTION, PORTION, 10]);
+        let (batch, _) = writer.take(true);
+        assert_eq!(
+            (batch.rows.len(), batch.applied.map(|at| at.index)),
+            (1, Some(6))
+        );
+        assert!(writer.is_idle());
+    }
+
+    #[test]
+    fn rows_wait_while_others_wait_for_the_disk() {
+        let mut writer = writer();
+        writer.push(Job {
+            flush: Some(7),
+            ..job(1, 0..3, Some(1))
+        });
+        let (batch, flush) = writer.take(false);
+        assert_eq!((batch.rows.len(), flush), (0, Some(7)));
+        writer.push(job(2, 0..1, None));
+        let (batch, _) = writer.take(true);
+        assert_eq!(batch.rows.len(), 3);
+        assert_eq!(
+            batch.rows.iter().filter(|(_, row)| row.is_none()).count(),
+            1
+        );
     }
 }

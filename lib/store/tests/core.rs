@@ -36,6 +36,7 @@ use table::{Context, Database, Execution};
 type Rows = BTreeMap<Uuid, Arc<Row>>;
 
 const CLIENT: SessionId = SessionId(1);
+const PORTION: usize = 2;
 
 fn schema() -> Arc<DatabaseSchema> {
     let json = json!({"name": "Test", "version": "1.0.0", "tables": {"Item": {
@@ -231,7 +232,7 @@ impl Rig {
     }
 
     fn settle(&mut self) {
-        while !self.jobs.is_empty() || self.written.is_some() {
+        while !self.jobs.is_empty() || self.written.is_some() || self.writer.in_round() {
             self.write();
             self.hear();
         }
@@ -306,9 +307,11 @@ impl Watcher {
 fn open(disk: &MemoryStorage, schema: &Arc<DatabaseSchema>) -> (Core, Writer) {
     let mut disk = disk.clone();
     let ids = (Uuid::from_u128(7 << 64), Uuid::from_u128(8));
-    let loaded = load::load(&mut disk, schema, ids.0, ids.1).unwrap();
+    let mut loaded = load::load(&mut disk, schema, ids.0, ids.1).unwrap();
     let names = Names::new(loaded.state.names.iter().cloned());
-    let writer = Writer::new(schema.clone(), names);
+    // Small portions, so that most crashes come in the middle of a round.
+    let mut writer = Writer::with_portion(schema.clone(), names, PORTION);
+    writer.push(std::mem::take(&mut loaded.job));
     (Core::new(loaded, 1).unwrap(), writer)
 }
 
@@ -508,8 +511,6 @@ fn run(actions: &[Action]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     #[test]
     fn nothing_acknowledged_is_lost_and_nobody_misses_anything(
         actions in proptest::collection::vec(any_action(), 1..120),

@@ -22,7 +22,7 @@ use crate::core::{Core, TICK_MS};
 use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId};
 use crate::load::{self, LoadError};
 use crate::raft::NodeError;
-use crate::storage::{Identity, Storage};
+use crate::storage::{Identity, Storage, StorageError};
 use crate::writer::{Job, Writer};
 
 /// So many events wait for the core at most; sessions wait then.
@@ -97,12 +97,14 @@ impl Engine {
         schema: Arc<DatabaseSchema>,
         failures: mpsc::UnboundedSender<String>,
     ) -> Result<Self, EngineError> {
-        let loaded = load::load(&mut *storage, &schema, Uuid::new_v4(), Uuid::new_v4())?;
+        let mut loaded = load::load(&mut *storage, &schema, Uuid::new_v4(), Uuid::new_v4())?;
         let identity = loaded.state.identity.clone();
         let process = Uuid::new_v4();
         let names = crate::codec::Names::new(loaded.state.names.iter().cloned());
+        let job = std::mem::take(&mut loaded.job);
         let core = Core::new(loaded, process.as_u64_pair().0)?;
-        let writer = Writer::new(schema.clone(), names);
+        let mut writer = Writer::new(schema.clone(), names);
+        writer.push(job);
 
         let (events, inbox) = mpsc::channel(MAX_EVENTS);
         let (jobs, queue) = blocking::channel();
@@ -311,24 +313,28 @@ impl Disk {
     fn run(mut self) {
         loop {
             let (idle, ended) = self.gather();
-            if (idle && !self.writer.is_idle()) || self.writer.must_flush() {
-                let (batch, flush) = self.writer.take(idle);
-                if let Err(error) = self.storage.write(&batch) {
-                    // The main task hears of it, or is gone itself.
-                    let _ = self.failures.send(error.to_string());
-                    return;
-                }
-                if let Some(flush) = flush {
-                    let persisted = Message::Event(Event::Persisted { flush });
-                    if self.events.blocking_send(persisted).is_err() {
-                        tracing::debug!("the core is gone");
-                    }
-                }
+            let due = (idle && !self.writer.is_idle()) || self.writer.must_flush();
+            if due && let Err(error) = self.write(idle) {
+                // The main task hears of it, or is gone itself.
+                let _ = self.failures.send(error.to_string());
+                return;
             }
-            if ended {
+            if ended && self.writer.is_idle() {
                 return;
             }
         }
+    }
+
+    fn write(&mut self, idle: bool) -> Result<(), StorageError> {
+        let (batch, flush) = self.writer.take(idle);
+        self.storage.write(&batch)?;
+        if let Some(flush) = flush {
+            let persisted = Message::Event(Event::Persisted { flush });
+            if self.events.blocking_send(persisted).is_err() {
+                tracing::debug!("the core is gone");
+            }
+        }
+        Ok(())
     }
 
     /// Waits for jobs and takes all that there are. Answers whether there is nothing else to do,
@@ -338,6 +344,8 @@ impl Disk {
             self.queue
                 .recv()
                 .map_err(|_| blocking::RecvTimeoutError::Disconnected)
+        } else if self.writer.in_round() {
+            self.queue.recv_timeout(Duration::ZERO)
         } else {
             self.queue.recv_timeout(IDLE)
         };
