@@ -36,6 +36,17 @@ use crate::switch::{Notice, Switch};
 pub use effects::{Effects, Event, Now, SouthTarget, SwitchEvent};
 pub use ports::PortProgress;
 
+/// The versions of all that the local database should say, and of what it says: while they stay, so does the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LocalInputs {
+    local: u64,
+    south: u64,
+    topology: u64,
+    zones: u64,
+    known: bool,
+    ready: bool,
+}
+
 /// The agent.
 pub struct Core {
     local: Local,
@@ -71,6 +82,10 @@ pub struct Core {
     /// Transactions of packet handlers, whose results nobody waits for.
     learned: FxHashSet<u64>,
     paused: bool,
+    /// What the subscription and the last look at each database were made of, when they left nothing to do.
+    subscribed_to: Option<(u64, u64, Option<Uuid>)>,
+    local_settled: Option<LocalInputs>,
+    registered: Option<(u64, u64)>,
     /// Complaints about failed transactions, so that each is made once.
     complaints: FxHashMap<&'static str, String>,
 }
@@ -105,6 +120,9 @@ impl Core {
             next_transaction: 1,
             learned: FxHashSet::default(),
             paused: false,
+            subscribed_to: None,
+            local_settled: None,
+            registered: None,
             complaints: FxHashMap::default(),
         };
         core.engine.input(&mut core.network, |network, changes| {
@@ -401,6 +419,7 @@ impl Core {
         );
         let total = now.len();
         let mut old = std::mem::replace(&mut self.network, fresh);
+        (self.subscribed_to, self.local_settled) = (None, None);
         self.network.desired.adopt_installed(&mut old.desired);
         self.network.rebound.extend(old.rebound);
         self.engine = engine;

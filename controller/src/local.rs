@@ -28,6 +28,10 @@ pub struct Local {
     pub settings: Option<Settings>,
     /// The integration bridge's ports.
     pub ports: LocalPorts,
+    /// The `iface-id`s of the integration bridge, whether or not the switch has made their interfaces yet.
+    pub iface_ids: FxHashSet<Arc<str>>,
+    /// Counts the times that anything was read anew.
+    pub version: u64,
     /// What was already complained of.
     complaints: Vec<BadSetting>,
 }
@@ -40,6 +44,8 @@ impl Local {
             hostname,
             settings: None,
             ports: LocalPorts::default(),
+            iface_ids: FxHashSet::default(),
+            version: 0,
             complaints: Vec::new(),
         }
     }
@@ -51,7 +57,9 @@ impl Local {
 
     /// Reads settings and ports anew. To be called after changes; returns the ports as they were before.
     pub fn refresh(&mut self) -> LocalPorts {
+        self.version += 1;
         self.refresh_settings();
+        self.iface_ids = self.read_iface_ids();
         let ports = self.read_ports();
         std::mem::replace(&mut self.ports, ports)
     }
@@ -152,8 +160,7 @@ impl Local {
         ports
     }
 
-    /// The `iface-id`s of the integration bridge, whether or not the switch has made their interfaces yet.
-    pub fn iface_ids(&self) -> FxHashSet<Arc<str>> {
+    fn read_iface_ids(&self) -> FxHashSet<Arc<str>> {
         let Some(bridge) = self.bridge() else {
             return FxHashSet::default();
         };

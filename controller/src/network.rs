@@ -218,6 +218,8 @@ pub struct Network {
     /// How many ports of each datapath are attached and make it local.
     seeds: FxHashMap<Uuid, u32>,
     topology_changed: bool,
+    /// Counts the changes of what is local, and of ports that may lead there.
+    pub(crate) topology_version: u64,
     /// The names by which attached ports and local routers got their zones.
     zone_names: FxHashMap<Uuid, Arc<str>>,
     router_names: FxHashMap<Uuid, Arc<str>>,
@@ -264,6 +266,7 @@ impl Default for Network {
             zone_of: Store::new(Cell::Zone),
             seeds: FxHashMap::default(),
             topology_changed: false,
+            topology_version: 0,
             zones: Zones::default(),
             rebound: FxHashSet::default(),
             zone_names: FxHashMap::default(),

@@ -22,9 +22,12 @@ pub use subscription::{Conditions, table_specs};
 pub struct South {
     tables: Tables,
     chassis: FxHashMap<Uuid, Chassis>,
+    chassis_by_name: FxHashMap<Arc<str>, Uuid>,
     encaps: FxHashMap<Uuid, Encap>,
     private: FxHashMap<Uuid, ChassisPrivate>,
     global: Option<SbGlobal>,
+    /// Counts the changes of chassis, their private rows and their tunnel ends.
+    pub version: u64,
 }
 
 impl Default for South {
@@ -32,6 +35,8 @@ impl Default for South {
         South {
             tables: Tables::without_indexes(sb_db::schema().clone()),
             chassis: FxHashMap::default(),
+            chassis_by_name: FxHashMap::default(),
+            version: 0,
             encaps: FxHashMap::default(),
             private: FxHashMap::default(),
             global: None,
@@ -44,9 +49,24 @@ impl South {
     pub fn apply(&mut self, change: &RowChange) {
         self.tables.apply(change);
         match change.table {
-            Chassis::INDEX => follow(&mut self.chassis, change),
-            Encap::INDEX => follow(&mut self.encaps, change),
-            ChassisPrivate::INDEX => follow(&mut self.private, change),
+            Chassis::INDEX => {
+                self.version += 1;
+                if let Some(old) = self.chassis.get(&change.uuid) {
+                    self.chassis_by_name.remove(&old.name);
+                }
+                follow(&mut self.chassis, change);
+                if let Some(new) = self.chassis.get(&change.uuid) {
+                    self.chassis_by_name.insert(new.name.clone(), change.uuid);
+                }
+            }
+            Encap::INDEX => {
+                self.version += 1;
+                follow(&mut self.encaps, change);
+            }
+            ChassisPrivate::INDEX => {
+                self.version += 1;
+                follow(&mut self.private, change);
+            }
             SbGlobal::INDEX => {
                 self.global = self.tables.iter_as::<SbGlobal>().next();
             }
@@ -77,7 +97,7 @@ impl South {
 
     /// The chassis of this name.
     pub fn chassis_named(&self, name: &str) -> Option<&Chassis> {
-        self.chassis.values().find(|chassis| &*chassis.name == name)
+        self.chassis.get(self.chassis_by_name.get(name)?)
     }
 
     /// How often the northbound's configuration was said to have changed.

@@ -71,12 +71,16 @@ pub struct Switch {
     read: Vec<FlowDesc>,
     unreadable: Vec<DecodeError>,
     next_bundle: u32,
+    /// How many bundles failed since one succeeded.
+    failures: u32,
     sent: u64,
     confirmed: u64,
 }
 
 /// `NXT_PACKET_IN2`, the format of packet-ins that has userdata.
 const PACKET_IN2: u32 = 2;
+/// After how many failed bundles in a row the flows are not read again.
+const MAX_FAILURES: u32 = 3;
 /// How many fields for tunnel options are used here.
 const OPTION_FIELDS: u16 = 8;
 
@@ -89,6 +93,7 @@ impl Switch {
             read: Vec::new(),
             unreadable: Vec::new(),
             next_bundle: 1,
+            failures: 0,
             sent,
             confirmed: sent,
         }
@@ -274,7 +279,14 @@ impl Switch {
             (Token::Flow(key), Message::Error(error)) => notices.push(Notice::Refused(key, error)),
             (Token::Bundle, Message::Error(error)) => {
                 notices.push(Notice::BundleFailed(error));
-                self.read();
+                self.failures += 1;
+                // A switch that refuses again and again what it has refused is left alone until something changes.
+                if self.failures <= MAX_FAILURES {
+                    self.read();
+                }
+            }
+            (Token::Bundle, Message::BundleControl(done)) if done.op == BundleOp::Commit => {
+                self.failures = 0;
             }
             (Token::Barrier(number), Message::BarrierReply) => {
                 self.confirmed = number;

@@ -4,7 +4,7 @@ use ovsdb::Uuid;
 use ovsdb::typed::Table;
 use sb_db::tables::PortBinding;
 
-use super::{Core, Effects, Now, SouthTarget};
+use super::{Core, Effects, LocalInputs, Now, SouthTarget};
 use crate::local::{Wanted, WantedPatch};
 use crate::network::{PortKind, ZoneChange};
 use crate::pinctrl;
@@ -81,13 +81,22 @@ impl Core {
             .local
             .iter()
             .map(|(uuid, ())| (uuid, self.network.datapaths.peek(uuid).map(|d| d.key)));
-        Conditions::local(&self.local.iface_ids(), self.own_chassis(), local)
+        Conditions::local(&self.local.iface_ids, self.own_chassis(), local)
     }
 
     fn subscribe(&mut self, effects: &mut Effects) {
         if self.south_target.is_none() {
             return;
         }
+        let inputs = (
+            self.local.version,
+            self.network.topology_version,
+            self.own_chassis(),
+        );
+        if self.subscribed_to == Some(inputs) {
+            return;
+        }
+        self.subscribed_to = Some(inputs);
         let wanted = self.wanted_conditions();
         let changes = wanted.changes_from(&self.conditions);
         if !changes.is_empty() {
@@ -220,6 +229,17 @@ impl Core {
             return;
         }
         let known = self.is_settled();
+        let inputs = LocalInputs {
+            local: self.local.version,
+            south: self.south.version,
+            topology: self.network.topology_version,
+            zones: self.network.zones.version(),
+            known,
+            ready: self.ready,
+        };
+        if self.ports.marks.is_empty() && self.local_settled == Some(inputs) {
+            return;
+        }
         let encaps = known
             .then(|| {
                 self.local
@@ -238,6 +258,7 @@ impl Core {
         if operations.is_empty() {
             // All marks are as they should be.
             self.ports.marks.clear();
+            self.local_settled = Some(inputs);
             return;
         }
         let id = self.new_transaction();
@@ -276,7 +297,12 @@ impl Core {
         let Some(settings) = self.local.settings.clone() else {
             return;
         };
-        let mut operations = self.south.registration(&settings);
+        let inputs = (self.local.version, self.south.version);
+        let mut operations = Vec::new();
+        if self.registered != Some(inputs) {
+            operations = self.south.registration(&settings);
+            self.registered = operations.is_empty().then_some(inputs);
+        }
         if let Some(own) = self.own_chassis() {
             operations.extend(self.port_operations(own));
             operations.extend(

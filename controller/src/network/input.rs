@@ -152,14 +152,15 @@ impl Network {
     }
 
     fn apply_port(&mut self, changes: &mut Changes, uuid: Uuid, port: Option<PortBinding>) {
-        // A port is where a path between datapaths goes on, or the peer of one that is.
+        // A port is where a path to other datapaths or bridges goes on, or the peer of one that is.
         let place = |port: &PortBinding| {
-            let peer = port.options.get("peer").cloned();
+            let option = |key| port.options.get(key).cloned();
+            let leads_to = [option("peer"), option("network_name")];
             (
                 port.logical_port.clone(),
                 port.datapath,
                 port.r#type.clone(),
-                peer,
+                leads_to,
             )
         };
         self.topology_changed |=

@@ -78,6 +78,7 @@ impl Network {
         if !std::mem::take(&mut self.topology_changed) {
             return;
         }
+        self.topology_version += 1;
         let now = self.reachable();
         let before: FxHashSet<Uuid> = self.local.iter().map(|(uuid, ())| uuid).collect();
         for &gone in before.difference(&now) {

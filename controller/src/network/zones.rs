@@ -19,6 +19,7 @@ pub struct Zones {
     by_name: BTreeMap<Arc<str>, u16>,
     by_number: BTreeMap<u16, Arc<str>>,
     changes: Vec<ZoneChange>,
+    version: u64,
     /// Below this every number is taken.
     free_from: u16,
 }
@@ -65,6 +66,7 @@ impl Zones {
         self.by_name.insert(name.clone(), number);
         self.by_number.insert(number, name);
         self.changes.push(ZoneChange::Flush(number));
+        self.version += 1;
         Some(number)
     }
 
@@ -72,6 +74,7 @@ impl Zones {
     pub fn release(&mut self, name: &str) {
         if let Some(number) = self.by_name.remove(name) {
             self.by_number.remove(&number);
+            self.version += 1;
             self.free_from = self.free_from.min(number);
         }
     }
@@ -90,6 +93,11 @@ impl Zones {
     /// Whether a key of the bridge's `external_ids` is about zones.
     pub fn is_key(key: &str) -> bool {
         key.starts_with(PREFIX)
+    }
+
+    /// Counts the changes of names and numbers.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// What has to be done since this was last asked.
