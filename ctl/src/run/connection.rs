@@ -6,7 +6,7 @@ use std::time::Duration;
 use ovsdb::operation::{Failure, Outcome};
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Operation, RowChange};
-use replica::client::{Client, ClientError};
+use replica::{Client, ClientError};
 use replica::{Event, Spec, TableSpec, TransactError};
 use tokio::runtime::{Builder, Runtime};
 

@@ -21,7 +21,6 @@
 //! * An owner that does not empty its channel stops the task from reading, and so, in the end, the server from sending:
 //!   nothing is queued without bound and nothing is dropped.
 
-pub mod client;
 mod connection;
 mod core;
 mod error;
@@ -30,7 +29,7 @@ mod spec;
 mod tables;
 mod tls;
 
-pub use client::{Client, ClientError};
+pub use connection::client::{Client, ClientError};
 pub use connection::{Handle, State, Status, spawn};
 pub use error::TransactError;
 pub use event::Event;

@@ -1,3 +1,5 @@
+//! Requests as clients send them, what is answered, and what is not.
+
 use dhcproto::v4::{
     Decodable, Decoder, DhcpOption, Encodable, Encoder, Flags, Message, MessageType, Opcode,
     OptionCode,

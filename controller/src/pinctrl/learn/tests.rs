@@ -1,3 +1,5 @@
+//! What packets teach: one row for a new address, none for a known one.
+
 use etherparse::PacketBuilder;
 use packet::userdata::Opcode;
 

@@ -1,3 +1,5 @@
+//! A packet is taken in, another goes out.
+
 use etherparse::{NetSlice, PacketBuilder, TransportSlice};
 use openflow::action::encode_actions;
 use openflow::{Action, Port};

@@ -1,3 +1,5 @@
+//! Messages there and back, options of every type, and whatever else may arrive.
+
 use dhcproto::v4::{Decodable, Decoder};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Frames there and back, and garbage that is refused.
+
 use etherparse::PacketBuilder;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Each answer, read again by an independent parser.
+
 use std::net::Ipv6Addr;
 
 use etherparse::{NetSlice, PacketBuilder};

@@ -1,5 +1,6 @@
 //! The task that keeps a replica connected: the only part of this crate that does I/O.
 
+pub(crate) mod client;
 mod grpc_session;
 mod ovsdb_session;
 mod stream;

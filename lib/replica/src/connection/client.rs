@@ -7,7 +7,7 @@ use ovsdb::operation::{OpResult, Operation};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::connection::{Handle, spawn};
+use super::{Handle, spawn};
 use crate::error::TransactError;
 use crate::event::Event;
 use crate::spec::Spec;
