@@ -512,6 +512,32 @@ async fn a_clustered_database_resumes_from_the_last_transaction() {
     assert_eq!(changes, 1);
 }
 
+/// When the leader of a cluster dies, a client that wants the leader finds the next one, and what it saw stays.
+#[tokio::test]
+async fn the_next_leader_is_found() {
+    let mut members = common::cluster(&schema());
+    let mut spec = members[0].spec(&schema());
+    spec.remotes = members.iter().map(Server::remote).collect();
+    spec.leader_only = true;
+    let mut client = Client::connect(spec, Some(PATIENCE), true).await.unwrap();
+    client.transact(vec![insert("a")]).await.unwrap();
+    let leader = client.handle().status().remote.unwrap();
+    members
+        .iter_mut()
+        .find(|member| member.remote() == leader)
+        .unwrap()
+        .kill();
+    while !matches!(client.next().await.unwrap(), Event::Disconnected { .. }) {}
+    let mut later = 0;
+    while client.transact(vec![insert("b")]).await.is_err() {
+        client.synced().await.unwrap();
+        later += 1;
+        assert!(later < 10);
+    }
+    assert_ne!(client.handle().status().remote.unwrap(), leader);
+    assert_eq!(names(&client), ["a", "b"]);
+}
+
 /// The server waits while its client does not read, and nothing is lost.
 #[tokio::test]
 async fn a_slow_owner_holds_the_server_back() {

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test says no")]
 
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use ovsdb::schema::DatabaseSchema;
 use ovsdb::{
     Clause, ColumnRef, Condition, Datum, ErrorKind, Function, Listen, Mutation, Mutator, Uuid,
 };
-use replica::{Client, ClientError, Event, Spec, TableSpec, TransactError};
+use replica::{Client, ClientError, Event, Spec, TableSpec, Tls, TransactError};
 use serde_json::json;
 use store::server::{Server, ServerArgs};
 use tempfile::TempDir;
@@ -39,6 +41,8 @@ fn schema() -> Arc<DatabaseSchema> {
 /// Our server, with both doors.
 struct Store {
     directory: TempDir,
+    /// A door behind TLS, and its port.
+    tls: Option<(Listen, u16)>,
     server: Option<Server>,
 }
 
@@ -46,6 +50,40 @@ impl Store {
     async fn start() -> Self {
         let mut store = Self {
             directory: TempDir::new().unwrap(),
+            tls: None,
+            server: None,
+        };
+        store.run().await;
+        store
+    }
+
+    /// With one of the doors behind TLS too, and certificates from `ovs-pki`.
+    async fn start_with_tls(door: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let tool = |arguments: &[&str]| {
+            let mut command = Command::new("ovs-pki");
+            command.current_dir(directory.path());
+            command.arg("-d").arg(directory.path().join("pki"));
+            command
+                .arg("-l")
+                .arg(directory.path().join("pki.log"))
+                .arg("-u");
+            assert!(command.args(arguments).output().unwrap().status.success());
+        };
+        tool(&["init"]);
+        tool(&["req+sign", "server", "controller"]);
+        tool(&["req+sign", "client", "switch"]);
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let scheme = if door == "ovsdb" { "pssl" } else { "pgrpcs" };
+        let listen = format!("{scheme}:{port}:127.0.0.1").parse().unwrap();
+        let mut store = Self {
+            directory,
+            tls: Some((listen, port)),
             server: None,
         };
         store.run().await;
@@ -59,16 +97,20 @@ impl Store {
     }
 
     async fn run(&mut self) {
+        let mut listen = vec![
+            self.listen("punix", "ovsdb.sock"),
+            self.listen("pgrpc+unix", "grpc.sock"),
+        ];
+        listen.extend(self.tls.iter().map(|(listen, _)| listen.clone()));
+        let is_tls = self.tls.is_some();
+        let file = |name: &str| is_tls.then(|| self.directory.path().join(name));
         let args = ServerArgs {
             data_dir: Some(self.directory.path().join("data")),
-            listen: vec![
-                self.listen("punix", "ovsdb.sock"),
-                self.listen("pgrpc+unix", "grpc.sock"),
-            ],
+            private_key: file("server-privkey.pem"),
+            certificate: file("server-cert.pem"),
+            ca_cert: file("pki/switchca/cacert.pem"),
+            listen,
             plaintext: false,
-            private_key: None,
-            certificate: None,
-            ca_cert: None,
             id: None,
             peer_listen: None,
             peers: None,
@@ -149,6 +191,7 @@ at_both_doors!(
     a_lock_has_one_owner,
     waiting_holds_nobody_up,
     a_restart_brings_the_difference_only,
+    certificates_are_checked,
 );
 
 async fn changes_come_before_the_reply(door: &str) {
@@ -359,4 +402,39 @@ async fn a_restart_brings_the_difference_only(door: &str) {
     assert_eq!(changes, 1);
     client.synced().await.unwrap();
     client.transact(vec![insert("later")]).await.unwrap();
+}
+
+async fn certificates_are_checked(door: &str) {
+    let store = Store::start_with_tls(door).await;
+    let file = |name: &str| store.directory.path().join(name);
+    let (_, port) = store.tls.as_ref().unwrap();
+    let scheme = if door == "ovsdb" { "ssl" } else { "grpcs" };
+    let remote = format!("{scheme}:127.0.0.1:{port}").parse().unwrap();
+    let mut spec = Spec::new(schema(), vec![remote]);
+    let good = Tls {
+        private_key: file("client-privkey.pem"),
+        certificate: file("client-cert.pem"),
+        ca: file("pki/controllerca/cacert.pem"),
+    };
+    spec.tls = Some(good.clone());
+    let mut client = Client::connect(spec.clone(), Some(PATIENCE), true)
+        .await
+        .unwrap();
+    client.transact(vec![insert("a")]).await.unwrap();
+    // The server's certificate is from another authority than this client trusts.
+    spec.tls = Some(Tls {
+        ca: file("pki/switchca/cacert.pem"),
+        ..good.clone()
+    });
+    let error = Client::connect(spec.clone(), Some(PATIENCE), false)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    // The client's certificate is from another authority than the server trusts.
+    spec.tls = Some(Tls {
+        private_key: file("server-privkey.pem"),
+        certificate: file("server-cert.pem"),
+        ..good
+    });
+    assert!(Client::connect(spec, Some(PATIENCE), false).await.is_err());
 }

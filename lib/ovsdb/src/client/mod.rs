@@ -191,6 +191,8 @@ struct DatabaseState {
 
 const MONITOR: &str = "weft";
 const SERVER_MONITOR: &str = "weft-server";
+/// The least silence before a probe while the contents are awaited.
+const LOADING_PATIENCE: Duration = Duration::from_secs(60);
 /// A transaction is refused when so many are unanswered: a server that is that far behind needs no more work.
 const MAX_OUTSTANDING: usize = 10_000;
 
@@ -273,8 +275,17 @@ impl Session {
     pub fn next_timer(&self) -> Option<Instant> {
         (!self.config.probe_interval.is_zero()).then(|| {
             let silences = if self.probed { 2 } else { 1 };
-            self.last_received + self.config.probe_interval * silences
+            self.last_received + self.probe_interval() * silences
         })
+    }
+
+    /// A server that gathers the contents of a large database, with one thread, is not dead.
+    fn probe_interval(&self) -> Duration {
+        if self.is_live() {
+            self.config.probe_interval
+        } else {
+            self.config.probe_interval.max(LOADING_PATIENCE)
+        }
     }
 
     /// Looks whether the server has been silent for too long.

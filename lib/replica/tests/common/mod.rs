@@ -25,9 +25,18 @@ pub struct Server {
 impl Server {
     /// Starts a server of a fresh database with this schema.
     pub fn start(schema: &Value) -> Self {
+        let mut server = Self::with_database(schema, |database, schema| {
+            run("ovsdb-tool", &["create", text(database), text(schema)]);
+        });
+        server.run();
+        server
+    }
+
+    /// A server whose database file `make` creates from the schema's file.
+    fn with_database(schema: &Value, make: impl FnOnce(&Path, &Path)) -> Self {
         let directory = TempDir::new().unwrap();
         let socket = directory.path().join("db.sock");
-        let mut server = Self {
+        let server = Self {
             remotes: vec![format!("punix:{}", socket.display())],
             directory,
             child: None,
@@ -35,11 +44,7 @@ impl Server {
         };
         let file = server.path("db.ovsschema");
         std::fs::write(&file, schema.to_string()).unwrap();
-        run(
-            "ovsdb-tool",
-            &["create", text(&server.path("db")), text(&file)],
-        );
-        server.run();
+        make(&server.path("db"), &file);
         server
     }
 
@@ -134,6 +139,31 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A cluster of three.
+pub fn cluster(schema: &Value) -> Vec<Server> {
+    let mut members: Vec<Server> = Vec::new();
+    let raft = |server: &Path| format!("unix:{}", server.with_file_name("raft.sock").display());
+    for _ in 0..3 {
+        let first = members.first().map(|first| raft(&first.path("db")));
+        let mut member = Server::with_database(schema, |database, schema| {
+            let own = raft(database);
+            match &first {
+                None => run(
+                    "ovsdb-tool",
+                    &["create-cluster", text(database), text(schema), &own],
+                ),
+                Some(first) => run(
+                    "ovsdb-tool",
+                    &["join-cluster", text(database), "T", &own, first],
+                ),
+            };
+        });
+        member.run();
+        members.push(member);
+    }
+    members
 }
 
 pub fn parsed(schema: &Value) -> Arc<DatabaseSchema> {

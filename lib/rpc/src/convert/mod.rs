@@ -15,7 +15,7 @@ use ovsdb::Uuid;
 pub use data::{datum_from_proto, datum_to_proto};
 pub use monitor::{
     conditions_from_proto, conditions_to_proto, monitor_from_proto, monitor_to_proto,
-    updates_from_proto, updates_to_proto,
+    updates_from_proto,
 };
 pub use operation::{operations_to_proto, transaction_from_proto};
 pub use outcome::{outcome_from_proto, outcome_to_proto};

@@ -3,10 +3,10 @@
 use ovsdb::monitor::{MonitorSpec, MonitorVersion, TableMonitor};
 use ovsdb::schema::{DatabaseSchema, TableSchema};
 use ovsdb::update::{Delta, RowUpdate, SparseRow, TableUpdates};
-use ovsdb::{ColumnRef, Condition, Error, Row};
+use ovsdb::{ColumnRef, Condition, Error};
 use serde_json::{Map, Value, json};
 
-use super::data::{datum_from_proto, datum_to_proto};
+use super::data::datum_from_proto;
 use super::operation::{clauses_to_json, clauses_to_proto};
 use super::{ConvertError, uuid_from_bytes};
 use crate::v1;
@@ -78,65 +78,6 @@ pub fn conditions_from_proto(
         json.insert(condition.table, json!([{"where": clauses}]));
     }
     spec.condition_changes(schema, &Value::Object(json))
-}
-
-/// Updates as messages. Columns that hold sets and maps are told with their new values, not as differences, so `new`
-/// has to give the rows as they are.
-pub fn updates_to_proto<'r>(
-    schema: &DatabaseSchema,
-    updates: &TableUpdates,
-    mut new: impl FnMut(usize, ovsdb::Uuid) -> Option<&'r Row>,
-) -> Vec<v1::TableUpdate> {
-    let mut tables = Vec::with_capacity(updates.tables.len());
-    for (index, rows) in &updates.tables {
-        let table = &schema.tables[*index];
-        let rows = rows.iter().map(|(uuid, update)| {
-            let change = match update {
-                RowUpdate::Initial(columns)
-                | RowUpdate::Insert(columns)
-                | RowUpdate::Replace {
-                    old: None,
-                    new: Some(columns),
-                } => Change::Inserted(row_to_proto(table, columns)),
-                RowUpdate::Replace {
-                    new: Some(columns), ..
-                } => Change::Modified(row_to_proto(table, columns)),
-                RowUpdate::Delete | RowUpdate::Replace { new: None, .. } => {
-                    Change::Deleted(v1::Done {})
-                }
-                RowUpdate::Modify(deltas) => {
-                    let row = new(*index, *uuid);
-                    let column = |(column, delta): &(ColumnRef, Delta)| {
-                        let datum = match (delta, row) {
-                            (Delta::Toggle(_), Some(row)) => datum_to_proto(&column.of(*uuid, row)),
-                            _ => datum_to_proto(delta.datum()),
-                        };
-                        (column.name(table).to_owned(), datum)
-                    };
-                    Change::Modified(v1::Row {
-                        columns: deltas.iter().map(column).collect(),
-                    })
-                }
-            };
-            v1::RowUpdate {
-                uuid: uuid.as_bytes().to_vec(),
-                change: Some(change),
-            }
-        });
-        tables.push(v1::TableUpdate {
-            table: table.name.to_string(),
-            rows: rows.collect(),
-        });
-    }
-    tables
-}
-
-fn row_to_proto(table: &TableSchema, columns: &SparseRow) -> v1::Row {
-    let column =
-        |(column, datum): &(ColumnRef, _)| (column.name(table).to_owned(), datum_to_proto(datum));
-    v1::Row {
-        columns: columns.iter().map(column).collect(),
-    }
 }
 
 /// Reads updates. Tables and columns that `schema` does not have are left out: a newer server may tell of them.

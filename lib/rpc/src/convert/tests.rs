@@ -1,12 +1,12 @@
 //! What goes out as messages comes back as it was.
 
-use std::sync::Arc;
-
 use ovsdb::monitor::TableMonitor;
 use ovsdb::operation::{Failure, OpResult};
 use ovsdb::schema::DatabaseSchema;
-use ovsdb::update::{Delta, RowUpdate, TableUpdates};
+use ovsdb::update::RowUpdate;
 use ovsdb::{Clause, ColumnRef, Condition, Datum, Error, ErrorKind, Row, Transaction};
+use proptest::prelude::*;
+use prost::Message;
 use serde_json::json;
 
 use super::*;
@@ -177,55 +177,92 @@ fn monitors_come_back_as_they_were() {
 }
 
 #[test]
-fn updates_come_back_with_new_values() {
+fn updates_are_read_with_new_values() {
+    use v1::row_update::Change;
     let schema = schema();
     let row = |name: &str, value: i64| {
         let map = Datum::map([("k".into(), value.into())]);
         let refs = Datum::empty_set();
-        Arc::new(Row::new(vec![
-            false.into(),
-            map,
-            name.into(),
-            0.0.into(),
-            refs,
-        ]))
+        Row::new(vec![false.into(), map, name.into(), 0.0.into(), refs])
     };
     let (old, new) = (row("x", 1), row("y", 2));
-    let ty = &schema.tables[0].columns[1].ty;
-    let deltas = vec![
-        (
-            ColumnRef::Column(1),
-            Delta::between(ty, old.get(1), new.get(1)),
-        ),
-        (ColumnRef::Column(2), Delta::Replace("y".into())),
-    ];
-    let insert = RowUpdate::Insert(vec![(ColumnRef::Column(2), "n".into())]);
-    let updates = TableUpdates {
-        tables: vec![(
-            0,
-            vec![
-                (Uuid::from_u128(1), insert.clone()),
-                (Uuid::from_u128(2), RowUpdate::Modify(deltas)),
-                (Uuid::from_u128(3), RowUpdate::Delete),
-            ],
-        )],
+    let columns = |columns: &[(&str, &Datum)]| v1::Row {
+        columns: columns
+            .iter()
+            .map(|(name, datum)| ((*name).to_owned(), datum_to_proto(datum)))
+            .collect(),
     };
-    let messages = updates_to_proto(&schema, &updates, |_, _| Some(&new));
+    let update = |id: u128, change| v1::RowUpdate {
+        uuid: Uuid::from_u128(id).as_bytes().to_vec(),
+        change,
+    };
+    let changed = columns(&[
+        ("map", new.get(1)),
+        ("name", new.get(2)),
+        ("newer", &"z".into()),
+    ]);
+    let rows = vec![
+        update(1, Some(Change::Inserted(changed.clone()))),
+        update(2, Some(Change::Modified(changed))),
+        update(3, Some(Change::Deleted(v1::Done {}))),
+    ];
+    let table = |name: &str, rows| v1::TableUpdate {
+        table: name.to_owned(),
+        rows,
+    };
+    let messages = vec![table("A", rows.clone()), table("Newer", rows)];
     let read = updates_from_proto(&schema, messages.clone()).unwrap();
+    assert_eq!(read.tables.len(), 1);
     let rows = &read.tables[0].1;
-    assert_eq!(rows[0].1, insert);
-    assert_eq!(
-        rows[1]
-            .1
-            .apply(&Row::default_for(&schema.tables[0]), Some(&old))
-            .as_ref(),
-        Some(&*new)
-    );
+    let defaults = Row::default_for(&schema.tables[0]);
+    assert_eq!(rows[0].1.apply(&defaults, None).as_ref(), Some(&new));
+    assert_eq!(rows[1].1.apply(&defaults, Some(&old)).as_ref(), Some(&new));
     assert_eq!(rows[2].1, RowUpdate::Delete);
-    let mut wrong = messages;
-    wrong[0].rows[1].change = None;
+    let read = |row: v1::RowUpdate| {
+        let error = updates_from_proto(&schema, vec![table("A", vec![row])]).unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(read(update(2, None)), "A.change: missing");
+    let wrong = Change::Modified(columns(&[("name", &3.into())]));
     assert_eq!(
-        updates_from_proto(&schema, wrong).unwrap_err().to_string(),
-        "A.change: missing"
+        read(update(2, Some(wrong))),
+        "A.name.value: not of type string"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever bytes make a message, it is read or refused.
+    #[test]
+    fn garbage_is_read_or_refused(
+        place in any::<prop::sample::Index>(),
+        bytes in proptest::collection::vec(any::<u8>(), 0..4),
+    ) {
+        let schema = schema();
+        let operations = json!([
+            {"op": "insert", "table": "A", "row": {"map": ["map", [["k", 3]]], "refs": ["uuid", uuid()]}},
+            {"op": "mutate", "table": "A", "where": [["ratio", ">=", 2.5]], "mutations": [["ratio", "*=", 2.5]]},
+            {"op": "wait", "table": "A", "where": [], "columns": ["name"], "until": "!=", "rows": [{"name": "x"}]},
+        ]);
+        let read = Transaction::from_json(&schema, operations.as_array().unwrap(), &mut uuid);
+        let request = v1::TransactRequest {
+            operations: operations_to_proto(&schema, &read.operations),
+            ..Default::default()
+        };
+        let mut encoded = request.encode_to_vec();
+        let at = place.index(encoded.len());
+        encoded.splice(at..(at + bytes.len()).min(encoded.len()), bytes);
+        if let Ok(request) = v1::TransactRequest::decode(encoded.as_slice()) {
+            let asked = request.operations.len();
+            let read = transaction_from_proto(&schema, request.operations, &mut uuid);
+            prop_assert_eq!(read.error.is_none(), read.operations.len() == asked);
+        }
+        if let Ok(response) = v1::MonitorResponse::decode(encoded.as_slice()) {
+            let _ = updates_from_proto(&schema, response.tables);
+        }
+        if let Ok(response) = v1::TransactResponse::decode(encoded.as_slice()) {
+            let _ = outcome_from_proto(&schema, &read.operations, response.results);
+        }
+    }
 }
