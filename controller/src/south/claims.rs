@@ -26,6 +26,9 @@ impl South {
         if is_installed && port.up != Some(true) {
             tracing::info!(target: "binding", "Setting lport {} up in Southbound", port.logical_port);
             row.push(PortBinding::COLUMN.up.to(&Some(true)));
+        } else if !is_installed && !row.is_empty() && port.up != Some(false) {
+            // Whatever another chassis promised, here it is not so yet.
+            row.push(PortBinding::COLUMN.up.to(&Some(false)));
         }
         (!row.is_empty()).then(|| Operation::update_row(PortBinding::INDEX, uuid, row))
     }
