@@ -1,12 +1,15 @@
 //! Compiling networks: from the start of northd to `sb_cfg`; then one port added, and one removed, many times.
 //!
-//! Both databases are served by OVN's `ovsdb-server` for both compilers, so that what is compared is the compilers.
+//! Both databases are served by OVN's `ovsdb-server` for both compilers, so that what is compared is the compilers. Ours
+//! is measured on our own databases too, as it is meant to be run.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rig::implementation::{Database, Door, Implementation, Side, start_northd};
+use rig::ovsdb::Client;
 use rig::process::Daemon;
+use serde_json::json;
 
 use super::network::Network;
 use super::report::{Column, Number, median, print};
@@ -14,19 +17,47 @@ use super::{Whose, settled_cpu_time};
 
 const PORTS_PER_SWITCH: usize = 100;
 
+/// A compiler, and on what it is measured.
+struct Subject {
+    name: &'static str,
+    northd: Implementation,
+    databases: Implementation,
+    door: Door,
+}
+
+const SUBJECTS: [Subject; 3] = [
+    Subject {
+        name: "OVN",
+        northd: Implementation::Ovn,
+        databases: Implementation::Ovn,
+        door: Door::Ovsdb,
+    },
+    Subject {
+        name: "Weft",
+        northd: Implementation::Weft,
+        databases: Implementation::Ovn,
+        door: Door::Ovsdb,
+    },
+    Subject {
+        name: "Weft on Weft's databases",
+        northd: Implementation::Weft,
+        databases: Implementation::Weft,
+        door: Door::Grpc,
+    },
+];
+
 /// Measures every size, and prints one table for each.
 pub fn run(sizes: &[usize], changes: usize, whose: Whose) -> Result<()> {
-    println!(
-        "northd: both databases on OVN's ovsdb-server; every port with MAC, IPv4 address and port security"
-    );
+    println!("northd: every port with MAC address, IPv4 address and port security");
+    println!("databases: OVN's ovsdb-server, but for the last column");
     println!("times of single changes are medians of {changes}; CPU is northd's own");
     for &switches in sizes {
         let mut columns = Vec::new();
-        for (name, implementation) in [("OVN", Implementation::Ovn), ("Weft", Implementation::Weft)]
+        for subject in SUBJECTS
+            .iter()
+            .filter(|subject| whose.includes(subject.northd))
         {
-            if whose.includes(implementation) {
-                columns.push((name, measure(implementation, switches, changes)?));
-            }
+            columns.push((subject.name, measure(subject, switches, changes)?));
         }
         print(
             &format!("{switches} switches, {} ports", switches * PORTS_PER_SWITCH),
@@ -36,22 +67,23 @@ pub fn run(sizes: &[usize], changes: usize, whose: Whose) -> Result<()> {
     Ok(())
 }
 
-fn measure(implementation: Implementation, switches: usize, changes: usize) -> Result<Column> {
+fn measure(subject: &Subject, switches: usize, changes: usize) -> Result<Column> {
     let dir = tempfile::tempdir()?;
-    let start = |side| Database::start(Implementation::Ovn, side, dir.path(), None, None);
+    let start = |side| Database::start(subject.databases, side, dir.path(), None, None);
     let (northbound, southbound) = (start(Side::Northbound)?, start(Side::Southbound)?);
     let mut network = Network::describe(&northbound.socket(), switches, PORTS_PER_SWITCH)?;
-    let remotes = [&northbound, &southbound].map(|database| database.local_remote(Door::Ovsdb));
+    let remotes = [&northbound, &southbound].map(|database| database.local_remote(subject.door));
 
     let began = Instant::now();
     // Listened to beside the start, which itself takes a while to notice that the daemon answers.
     let (northd, compiled) = std::thread::scope(|scope| {
         let compiled = scope.spawn(|| network.wait_compiled().map(|()| began.elapsed()));
-        let northd = start_northd(implementation, dir.path(), None, &remotes[0], &remotes[1])?;
+        let northd = start_northd(subject.northd, dir.path(), None, &remotes[0], &remotes[1])?;
         anyhow::Ok((northd, compiled.join().expect("waiting does not panic")?))
     })?;
     let cpu = settled_cpu_time(&northd)?;
     let memory = northd.peak_memory()?;
+    let flows = count_flows(&southbound)?;
 
     let mut ports = Vec::new();
     let (add_time, add_cpu) = repeat(&northd, changes, |number| {
@@ -67,6 +99,7 @@ fn measure(implementation: Implementation, switches: usize, changes: usize) -> R
         ("full compile: time until sb_cfg", Number::Time(compiled)),
         ("full compile: CPU", Number::Time(cpu)),
         ("full compile: peak memory", Number::Memory(memory)),
+        ("full compile: logical flows", Number::Count(flows)),
         ("one port added: time until sb_cfg", Number::Time(add_time)),
         ("one port added: CPU", Number::Time(add_cpu)),
         (
@@ -75,6 +108,14 @@ fn measure(implementation: Implementation, switches: usize, changes: usize) -> R
         ),
         ("one port removed: CPU", Number::Time(remove_cpu)),
     ])
+}
+
+fn count_flows(southbound: &Database) -> Result<usize> {
+    let select =
+        json!({"op": "select", "table": "Logical_Flow", "where": [], "columns": ["_uuid"]});
+    let schema = Side::Southbound.schema();
+    let results = Client::connect(&southbound.socket())?.transact(schema, vec![select])?;
+    Ok(results[0]["rows"].as_array().map_or(0, Vec::len))
 }
 
 /// Makes a change again and again: the median of its times, and the daemon's processor time for one.

@@ -11,6 +11,8 @@ pub enum Number {
     Time(Duration),
     /// How much memory something held, in bytes.
     Memory(u64),
+    /// How many there are.
+    Count(usize),
 }
 
 impl Number {
@@ -18,6 +20,7 @@ impl Number {
         match self {
             Self::Time(time) => time.as_secs_f64(),
             Self::Memory(bytes) => bytes as f64,
+            Self::Count(count) => count as f64,
         }
     }
 
@@ -28,6 +31,7 @@ impl Number {
             }
             Self::Time(time) => format!("{:.2} ms", time.as_secs_f64() * 1e3),
             Self::Memory(bytes) => format!("{:.1} MB", bytes as f64 / 1e6),
+            Self::Count(count) => count.to_string(),
         }
     }
 }
@@ -75,6 +79,7 @@ mod tests {
             (Number::Time(Duration::from_micros(1500)), "1.50 ms"),
             (Number::Time(Duration::from_millis(1500)), "1.50 s"),
             (Number::Memory(2_500_000), "2.5 MB"),
+            (Number::Count(7), "7"),
         ] {
             assert_eq!(number.text(), text);
         }
