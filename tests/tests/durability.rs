@@ -38,7 +38,7 @@ fn what_was_answered_survives_a_kill() {
             for client in 0..CLIENTS {
                 let (socket, answered) = (&socket, &answered);
                 scope.spawn(move || {
-                    insert_until_it_dies(socket, &format!("{round}-{client}"), answered)
+                    insert_until_it_dies(socket, &format!("{round}-{client}"), answered);
                 });
             }
             let wanted = (round + 1) * ANSWERS;
