@@ -13,10 +13,22 @@
 //!
 //! Nothing that depends on a delta is shown before the delta is committed: answers wait in the
 //! queue of what is pending, and monitors see the committed state ([`Committed`]). When leadership
-//! is lost, what is pending is taken back in reverse order, and those who wait are told.
+//! is lost, what is pending is taken back in reverse order. It may be committed all the same, by
+//! the next leader: those who wait go on waiting until its place in the log is filled, with it or
+//! with something else (`doubt`).
+//!
+//! A member that does not lead forwards transactions (`forward`); a leader answers what changes
+//! nothing only when it knows that it still led (`reads`).
 //!
 //! A transaction whose `wait` is not fulfilled is kept aside, and executed again when a table
 //! changes that it waits for, or when its time is up.
+
+mod doubt;
+mod forward;
+mod members;
+mod reads;
+mod snapshot;
+mod watching;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,6 +40,9 @@ use rustc_hash::FxHashMap;
 use table::{Context, Database, Done, Execution};
 
 use crate::committed::Committed;
+use crate::core::doubt::Doubt;
+use crate::core::forward::Forwards;
+use crate::core::reads::Reads;
 use crate::entry::{self, NamedResult, Turn};
 use crate::event::{
     Backlog, DatabaseId, Effects, Event, Output, Request, RequestId, SessionId, Status,
@@ -35,8 +50,11 @@ use crate::event::{
 use crate::history::History;
 use crate::load::Loaded;
 use crate::locks::{self, Locks};
-use crate::monitor::{Key, MAX_MONITORS_PER_SESSION, Monitors, Update, View};
-use crate::raft::{Committed as CommittedEntry, Mark, Message, Node, NodeError, Role, Work};
+use crate::monitor::Monitors;
+use crate::peer::{Answered, Call, PeerMessage, Snapshot};
+use crate::raft::{
+    Committed as CommittedEntry, Mark, Message, MessageType, Node, NodeError, Role, Work,
+};
 use crate::retries::Retries;
 use crate::server_database::{DatabaseRow, ServerDatabase};
 use crate::storage::{EntryKind, Identity};
@@ -56,6 +74,8 @@ const MAX_BLOCKED: usize = 65_536;
 /// [`MAX_LOG_BYTES`]; half of it stays, for members who are a little behind.
 const MAX_LOG_ENTRIES: usize = 16_384;
 const MAX_LOG_BYTES: usize = 64 << 20;
+/// While a snapshot is on its way, the log may become so many times as long.
+const SNAPSHOT_PATIENCE: usize = 8;
 
 /// The store.
 #[derive(Debug)]
@@ -79,18 +99,46 @@ pub struct Core {
     history: History,
     retries: Retries,
     ticks: u64,
+    /// The most entries and bytes of the log.
+    log_limits: (usize, usize),
+    forwards: Forwards,
+    reads: Reads,
+    doubts: VecDeque<Doubt>,
+    /// Changes of the members that were proposed, and who waits for each.
+    changes: Vec<(Mark, (SessionId, RequestId))>,
+    /// A snapshot that Raft may be about to take over.
+    arrived: Option<Snapshot>,
 }
 
 /// A transaction to execute.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Attempt {
-    session: SessionId,
-    request: RequestId,
+    origin: Origin,
     database: DatabaseId,
     transaction: Transaction,
     name: Option<Uuid>,
     lock_holders: Vec<SessionId>,
     since_ms: u64,
+}
+
+/// Who asks, and gets the answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    /// A client of this member.
+    Client(SessionId, RequestId),
+    /// A client of another member.
+    Member(u64, Call),
+}
+
+/// What is answered.
+#[derive(Debug)]
+enum Reply {
+    /// The outcome, and the log index of the commit if it changed anything.
+    Done(Outcome, Option<u64>),
+    /// The answer to the same named transaction, and the log index of its commit.
+    Repeated(bytes::Bytes, u64),
+    /// It was not executed.
+    Refused(Error),
 }
 
 /// A transaction that waits for a condition.
@@ -106,6 +154,8 @@ struct Blocked {
 #[derive(Debug)]
 struct Pending {
     mark: Mark,
+    /// Where it stands in the log.
+    index: u64,
     delta: Arc<[RowChange]>,
     bytes: usize,
     named: Option<NamedResult>,
@@ -118,9 +168,7 @@ struct Pending {
 /// An answer that waits for a commit.
 #[derive(Debug)]
 struct Waiter {
-    session: SessionId,
-    request: RequestId,
-    asked: usize,
+    attempt: Attempt,
     outcome: Outcome,
 }
 
@@ -157,7 +205,45 @@ impl Core {
             locks: Locks::default(),
             described: false,
             ticks: 0,
+            log_limits: (MAX_LOG_ENTRIES, MAX_LOG_BYTES),
+            forwards: Forwards::new(process),
+            reads: Reads::default(),
+            doubts: VecDeque::new(),
+            changes: Vec::new(),
+            arrived: None,
         })
+    }
+
+    /// Truncates the log earlier or later than usual, for tests.
+    pub fn set_log_limits(&mut self, entries: usize, bytes: usize) {
+        self.log_limits = (entries, bytes);
+    }
+
+    /// How far the log is applied.
+    pub fn applied(&self) -> crate::storage::LogPosition {
+        self.node.applied_position()
+    }
+
+    /// What this member is doing, in a line, for messages.
+    pub fn summary(&self) -> String {
+        let status = self.node.status();
+        format!(
+            "{} of term {}, leader {}, log {}..{}, commit {}, applied {}, {} pending, {} forwarded",
+            status.role.name(),
+            status.term,
+            status.leader,
+            status.first,
+            status.last,
+            status.commit,
+            status.applied,
+            self.pending.len(),
+            self.forwards.len(),
+        )
+    }
+
+    /// Who belongs to the cluster.
+    pub fn membership(&self) -> crate::storage::Membership {
+        self.node.membership()
     }
 
     /// Something happened; `now_ms` is a clock that never goes back.
@@ -172,6 +258,13 @@ impl Core {
             Event::Disconnected { session } => self.disconnect(session, &mut effects),
             Event::Drained { session } => self.drained(session, &mut effects),
             Event::Persisted { flush } => self.persisted(flush, &mut effects),
+            Event::Peer { member, message } => {
+                self.hear(now_ms, member, message, &mut effects);
+            }
+            Event::SnapshotArrived(snapshot) => self.snapshot_arrived(*snapshot),
+            Event::SnapshotSent { member, arrived } => self.node.snapshot_sent(member, arrived),
+            Event::PeerLost { member } => self.peer_lost(member),
+            Event::Retire => self.retire(),
             Event::Request {
                 session,
                 request,
@@ -179,7 +272,10 @@ impl Core {
             } => self.request(now_ms, (session, request), body, &mut effects),
         }
         self.retry_blocked(now_ms, &mut effects);
+        self.confirm_reads();
         self.drive(&mut effects);
+        self.arrived = None;
+        self.settle(now_ms, &mut effects);
         effects.wake_at = self.blocked.iter().filter_map(|b| b.deadline_ms).min();
         effects
     }
@@ -213,8 +309,7 @@ impl Core {
                 return self.transact(
                     now_ms,
                     Attempt {
-                        session,
-                        request,
+                        origin: Origin::Client(session, request),
                         database,
                         transaction,
                         name,
@@ -260,6 +355,16 @@ impl Core {
                 effects.outputs.extend(next.map(lock_changed));
                 Output::Done { request }
             }
+            Request::ChangeMembers(change) => {
+                match self.change_members(&change, (session, request)) {
+                    Ok(()) => return,
+                    Err(error) => refused(error),
+                }
+            }
+            Request::Transfer { member } => match self.transfer(member) {
+                Ok(()) => Output::Done { request },
+                Err(error) => refused(error),
+            },
             Request::Status => Output::Status {
                 request,
                 status: Box::new(self.status()),
@@ -271,19 +376,13 @@ impl Core {
     // Transactions.
 
     fn transact(&mut self, now_ms: u64, attempt: Attempt, effects: &mut Effects) {
-        let refuse = |kind, details: &str| Output::Refused {
-            request: attempt.request,
-            error: Error::new(kind, details),
-        };
         if attempt.database == DatabaseId::Main {
             if !self.serves() {
-                let output = refuse(ErrorKind::NotAllowed, "not leader");
-                return effects.outputs.push((attempt.session, output));
+                return self.send_away(attempt, effects);
             }
             if self.pending_bytes > MAX_PENDING_BYTES {
                 let text = "Too many bytes wait for the log; try again.";
-                let output = refuse(ErrorKind::ResourcesExhausted, text);
-                return effects.outputs.push((attempt.session, output));
+                return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
             }
             if self.repeat(&attempt, effects) {
                 return;
@@ -292,7 +391,7 @@ impl Core {
         let (locks, holders) = (&self.locks, &attempt.lock_holders);
         let context = Context {
             owns_lock: &|name| holders.iter().any(|holder| locks.owns(*holder, name)),
-            waited_ms: now_ms - attempt.since_ms,
+            waited_ms: now_ms.saturating_sub(attempt.since_ms),
         };
         let database = match attempt.database {
             DatabaseId::Main => &mut self.head,
@@ -302,8 +401,7 @@ impl Core {
             Execution::Blocked { remaining_ms } => {
                 if self.blocked.len() >= MAX_BLOCKED {
                     let text = "Too many transactions wait for conditions.";
-                    let output = refuse(ErrorKind::ResourcesExhausted, text);
-                    return effects.outputs.push((attempt.session, output));
+                    return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
                 }
                 self.blocked.push(Blocked {
                     deadline_ms: remaining_ms.map(|remaining| now_ms + remaining),
@@ -312,10 +410,55 @@ impl Core {
                 });
             }
             Execution::Done(done) => match attempt.database {
-                DatabaseId::Main => self.finish(&attempt, done, effects),
+                DatabaseId::Main => self.finish(attempt, done, effects),
                 DatabaseId::Server => self.finish_server(&attempt, done, effects),
             },
         }
+    }
+
+    /// Answers a transaction.
+    fn reply(&self, attempt: &Attempt, reply: Reply, effects: &mut Effects) {
+        let asked = attempt.transaction.asked;
+        let (session, request) = match attempt.origin {
+            Origin::Client(session, request) => (session, request),
+            Origin::Member(member, call) => {
+                let index = self.node.applied_position().index;
+                let result = match reply {
+                    Reply::Done(outcome, commit) => Answered::Done {
+                        results: outcome_to_json(asked, &outcome).to_string().into(),
+                        index,
+                        commit,
+                    },
+                    Reply::Repeated(results, commit) => Answered::Done {
+                        results,
+                        index,
+                        commit: Some(commit),
+                    },
+                    Reply::Refused(error) => Answered::Refused(error),
+                };
+                return effects.answer(member, call, result);
+            }
+        };
+        let output = match reply {
+            Reply::Done(outcome, commit) => Output::Transacted {
+                request,
+                asked,
+                outcome,
+                state: commit.map(|index| self.history.name(index)),
+            },
+            Reply::Repeated(results, commit) => Output::Repeated {
+                request,
+                results,
+                state: self.history.name(commit),
+            },
+            Reply::Refused(error) => Output::Refused { request, error },
+        };
+        effects.outputs.push((session, output));
+    }
+
+    fn refuse(&self, attempt: &Attempt, kind: ErrorKind, details: &str, effects: &mut Effects) {
+        let error = Error::new(kind, details);
+        self.reply(attempt, Reply::Refused(error), effects);
     }
 
     /// Answers a named transaction that was applied before, or is about to be.
@@ -324,12 +467,8 @@ impl Core {
             return false;
         };
         if let Some((index, results)) = self.retries.get(name) {
-            let output = Output::Repeated {
-                request: attempt.request,
-                results: results.clone(),
-                state: self.history.name(*index),
-            };
-            effects.outputs.push((attempt.session, output));
+            let reply = Reply::Repeated(results.clone(), *index);
+            self.reply(attempt, reply, effects);
             return true;
         }
         let same = |pending: &&mut Pending| {
@@ -339,37 +478,36 @@ impl Core {
         let Some(pending) = self.pending.iter_mut().find(same) else {
             return false;
         };
-        pending.others.push(Waiter {
-            session: attempt.session,
-            request: attempt.request,
-            asked: attempt.transaction.asked,
-            outcome: pending.owner.outcome.clone(),
-        });
+        let waiters = std::iter::once(&pending.owner).chain(&pending.others);
+        let mut origins = waiters.map(|waiter| waiter.attempt.origin);
+        if !origins.any(|origin| origin == attempt.origin) {
+            pending.others.push(Waiter {
+                attempt: attempt.clone(),
+                outcome: pending.owner.outcome.clone(),
+            });
+        }
         true
     }
 
-    fn finish(&mut self, attempt: &Attempt, done: Done, effects: &mut Effects) {
+    fn finish(&mut self, attempt: Attempt, done: Done, effects: &mut Effects) {
         if let Some(comment) = &done.comment {
             tracing::debug!("transaction: {comment}");
         }
         let owner = Waiter {
-            session: attempt.session,
-            request: attempt.request,
-            asked: attempt.transaction.asked,
+            attempt,
             outcome: done.outcome,
         };
         if done.delta.is_empty() {
             match self.pending.back_mut() {
                 Some(pending) => pending.others.push(owner),
-                None => effects.outputs.push(owner.answer(None)),
+                None => self.reads.push(owner),
             }
             return;
         }
-        let named = attempt.name.map(|name| NamedResult {
+        let asked = owner.attempt.transaction.asked;
+        let named = owner.attempt.name.map(|name| NamedResult {
             name,
-            results: outcome_to_json(owner.asked, &owner.outcome)
-                .to_string()
-                .into(),
+            results: outcome_to_json(asked, &owner.outcome).to_string().into(),
         });
         let bytes = entry::encode(&self.schema, named.as_ref(), &done.delta);
         let size = bytes.len();
@@ -381,12 +519,13 @@ impl Core {
             self.node.propose(bytes).map_err(|error| error.to_string())
         };
         match proposed {
-            Ok(mark) => {
+            Ok((mark, index)) => {
                 self.changed
                     .extend(done.delta.iter().map(|change| change.table));
                 self.pending_bytes += size;
                 self.pending.push_back(Pending {
                     mark,
+                    index,
                     delta: done.delta.into(),
                     bytes: size,
                     named,
@@ -396,43 +535,36 @@ impl Core {
             }
             Err(details) => {
                 self.take_back(&done.delta);
-                let output = Output::Refused {
-                    request: owner.request,
-                    error: Error::new(ErrorKind::ResourcesExhausted, details),
-                };
-                effects.outputs.push((owner.session, output));
+                let kind = ErrorKind::ResourcesExhausted;
+                self.refuse(&owner.attempt, kind, &details, effects);
             }
         }
     }
 
     /// `_Server` can be read, and not be written.
     fn finish_server(&mut self, attempt: &Attempt, done: Done, effects: &mut Effects) {
-        let output = if done.delta.is_empty() {
-            Output::Transacted {
-                request: attempt.request,
-                asked: attempt.transaction.asked,
-                outcome: done.outcome,
-                state: None,
-            }
-        } else {
-            self.server
-                .database
-                .undo(&done.delta)
-                .expect("it was executed just now");
-            Output::Refused {
-                request: attempt.request,
-                error: Error::new(ErrorKind::NotAllowed, "_Server is read-only."),
-            }
-        };
-        effects.outputs.push((attempt.session, output));
+        if done.delta.is_empty() {
+            return self.reply(attempt, Reply::Done(done.outcome, None), effects);
+        }
+        self.server
+            .database
+            .undo(&done.delta)
+            .expect("it was executed just now");
+        let text = "_Server is read-only.";
+        self.refuse(attempt, ErrorKind::NotAllowed, text, effects);
     }
 
     fn cancel(&mut self, session: SessionId, target: RequestId, effects: &mut Effects) {
-        let found = |blocked: &Blocked| {
-            blocked.attempt.session == session && blocked.attempt.request == target
+        let origin = Origin::Client(session, target);
+        let found = |blocked: &Blocked| blocked.attempt.origin == origin;
+        let canceled = match self.blocked.iter().position(found) {
+            Some(place) => {
+                self.blocked.remove(place);
+                true
+            }
+            None => self.forwards.cancel(origin, self.node.leader().0, effects),
         };
-        if let Some(place) = self.blocked.iter().position(found) {
-            self.blocked.remove(place);
+        if canceled {
             let output = Output::Canceled { request: target };
             effects.outputs.push((session, output));
         }
@@ -461,105 +593,6 @@ impl Core {
         }
     }
 
-    // Monitors.
-
-    fn monitor(
-        &mut self,
-        database: DatabaseId,
-        key: Key,
-        view: View,
-        since: Option<Uuid>,
-        request: RequestId,
-    ) -> Result<Output, Error> {
-        let monitors = self.monitors.of_session(key.0) + self.server.monitors.of_session(key.0);
-        let backlog = self.sessions.get(&key.0).cloned();
-        let backlog = backlog.filter(|_| monitors < MAX_MONITORS_PER_SESSION);
-        let Some(backlog) = backlog else {
-            return Err(Error::new(
-                ErrorKind::ResourcesExhausted,
-                format!("More than {MAX_MONITORS_PER_SESSION} monitors in one session."),
-            ));
-        };
-        if database == DatabaseId::Server {
-            let committed = Committed::new(&self.server.database, [].into_iter());
-            let monitors = &mut self.server.monitors;
-            return Ok(Output::MonitorStarted {
-                request,
-                resumed: false,
-                state: Uuid::nil(),
-                update: Arc::new(monitors.subscribe(key, view, backlog, &committed)),
-            });
-        }
-        for (table, column) in Monitors::indexable_columns(&view) {
-            self.head.add_lookup(table, &[column]);
-        }
-        let missed = since.and_then(|since| self.history.since(since));
-        let update = match &missed {
-            Some(missed) => self.monitors.resume(key, view, backlog, missed),
-            None => {
-                let uncommitted = self.pending.iter().map(|pending| &pending.delta[..]);
-                let committed = Committed::new(&self.head, uncommitted);
-                self.monitors.subscribe(key, view, backlog, &committed)
-            }
-        };
-        Ok(Output::MonitorStarted {
-            request,
-            resumed: missed.is_some(),
-            state: self.history.state(),
-            update: Arc::new(update),
-        })
-    }
-
-    /// False if there is no such monitor.
-    fn change_conditions(
-        &mut self,
-        key: Key,
-        conditions: &[(usize, Condition)],
-        request: RequestId,
-        effects: &mut Effects,
-    ) -> bool {
-        let uncommitted = self.pending.iter().map(|pending| &pending.delta[..]);
-        let (monitors, committed) = if self.monitors.contains(key) {
-            (&mut self.monitors, Committed::new(&self.head, uncommitted))
-        } else {
-            let committed = Committed::new(&self.server.database, [].into_iter());
-            (&mut self.server.monitors, committed)
-        };
-        let Some(updates) = monitors.change(key, conditions, &committed) else {
-            return false;
-        };
-        effects
-            .outputs
-            .push((key.0, Output::ConditionsChange { request }));
-        for update in updates {
-            self.tell(key, Arc::new(update), effects);
-        }
-        true
-    }
-
-    fn drained(&mut self, session: SessionId, effects: &mut Effects) {
-        let updates = self.monitors.drained(session);
-        for (key, update) in updates
-            .into_iter()
-            .chain(self.server.monitors.drained(session))
-        {
-            self.tell(key, update, effects);
-        }
-    }
-
-    fn tell(&self, (session, monitor): Key, update: Arc<Update>, effects: &mut Effects) {
-        let Some(backlog) = self.sessions.get(&session) else {
-            return;
-        };
-        backlog.add();
-        let output = Output::Updated {
-            monitor,
-            state: self.history.state(),
-            update,
-        };
-        effects.outputs.push((session, output));
-    }
-
     fn committed(&self) -> Committed<'_> {
         let uncommitted = self.pending.iter().map(|pending| &pending.delta[..]);
         Committed::new(&self.head, uncommitted)
@@ -570,6 +603,9 @@ impl Core {
     fn tick(&mut self, effects: &mut Effects) {
         self.node.tick();
         self.ticks += 1;
+        self.reads.tick();
+        self.promote();
+        self.forwards_tick(effects);
         if self.ticks.is_multiple_of(TICKS_PER_INDEX) {
             self.describe(effects);
         }
@@ -581,9 +617,19 @@ impl Core {
             && *waits_for <= flush
         {
             let messages = self.after_flush.pop_front();
-            effects
-                .messages
-                .extend(messages.into_iter().flat_map(|(_, messages)| messages));
+            for message in messages.into_iter().flat_map(|(_, messages)| messages) {
+                self.post(message, effects);
+            }
+        }
+    }
+
+    /// Sends a message of Raft's.
+    fn post(&self, message: Message, effects: &mut Effects) {
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            effects.snapshots.push(self.take_snapshot(message));
+        } else {
+            let member = message.to;
+            effects.messages.push((member, PeerMessage::Raft(message)));
         }
     }
 
@@ -597,9 +643,13 @@ impl Core {
                 messages,
                 messages_after_flush,
                 committed,
+                snapshot,
+                reads,
                 role,
             } = work;
-            effects.messages.extend(messages);
+            for message in messages {
+                self.post(message, effects);
+            }
             if let Some(flush) = flush
                 && !messages_after_flush.is_empty()
             {
@@ -614,12 +664,17 @@ impl Core {
                 flush,
                 ..Job::default()
             };
-            for entry in committed {
-                if let Err(failure) = self.apply(&entry, &mut job, effects) {
-                    effects.failure = Some(failure);
-                    return;
-                }
+            let restored = snapshot.map_or(Ok(()), |(position, _)| {
+                self.restore(position, &mut job, effects)
+            });
+            let applied = committed
+                .iter()
+                .try_for_each(|entry| self.apply(entry, &mut job, effects));
+            if let Err(failure) = restored.and(applied) {
+                effects.failure = Some(failure);
+                return;
             }
+            self.reads_confirmed(&reads, effects);
             if role.is_some() || self.described != self.serves() {
                 self.describe(effects);
             }
@@ -637,10 +692,36 @@ impl Core {
         let position = entry.position;
         let failure =
             |what: &dyn std::fmt::Display| format!("log entry {}: {what}", position.index);
-        if entry.kind != EntryKind::Normal {
-            let what = "it changes the members of the cluster, which this version cannot do";
-            return Err(failure(&what));
+        match entry.kind {
+            EntryKind::Normal if !entry.data.is_empty() => {
+                self.apply_data(entry, job, effects)
+                    .map_err(|what| failure(&what))?;
+            }
+            EntryKind::Normal => job.applied.push((position, Arc::new([]))),
+            EntryKind::ConfChange => {
+                return Err(failure(&"a change of members in an old form"));
+            }
+            EntryKind::ConfChangeV2 => {
+                let membership = self.node.apply_change(position.index, &entry.data);
+                let membership = membership.map_err(|error| failure(&error))?;
+                job.applied.push((position, Arc::new([])));
+                job.membership = Some(membership.clone());
+                effects.members = Some(membership);
+                self.members_changed(entry.mark, effects);
+            }
         }
+        self.node.applied(position);
+        self.resolve_doubts(position.index, entry.mark, effects);
+        Ok(())
+    }
+
+    fn apply_data(
+        &mut self,
+        entry: &CommittedEntry,
+        job: &mut Job,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let position = entry.position;
         let ours = self
             .pending
             .pop_front_if(|pending| entry.mark == Some(pending.mark));
@@ -655,9 +736,9 @@ impl Core {
                 let head = &self.head;
                 let old = |table, uuid| head.row(table, uuid).cloned();
                 let read = entry::decode(&self.schema, &entry.data, Turn::Next, old);
-                let read = read.map_err(|error| failure(&error))?;
+                let read = read.map_err(|error| error.to_string())?;
                 let applied = self.head.apply(&read.changes);
-                applied.map_err(|error| failure(&error))?;
+                applied.map_err(|error| error.to_string())?;
                 self.changed
                     .extend(read.changes.iter().map(|change| change.table));
                 (read.changes.into(), read.named, Vec::new())
@@ -676,29 +757,14 @@ impl Core {
         for (key, update) in updates {
             self.tell(key, update, effects);
         }
-        let mut state = Some(self.history.state());
+        let mut commit = Some(position.index);
         for waiter in waiters {
             // Only the first of them changed something.
-            effects.outputs.push(waiter.answer(state.take()));
+            let reply = Reply::Done(waiter.outcome, commit.take());
+            self.reply(&waiter.attempt, reply, effects);
         }
         job.applied.push((position, delta));
-        self.node.applied(position);
         Ok(())
-    }
-
-    /// Takes back what is not committed, and tells those who wait for it.
-    fn lose_leadership(&mut self, effects: &mut Effects) {
-        while let Some(pending) = self.pending.pop_back() {
-            self.take_back(&pending.delta);
-            let waiters = std::iter::once(pending.owner).chain(pending.others);
-            for waiter in waiters {
-                let error = Error::new(ErrorKind::NotAllowed, "not leader");
-                let request = waiter.request;
-                let output = Output::Refused { request, error };
-                effects.outputs.push((waiter.session, output));
-            }
-        }
-        self.pending_bytes = 0;
     }
 
     fn take_back(&mut self, delta: &[RowChange]) {
@@ -709,10 +775,15 @@ impl Core {
 
     fn truncate(&mut self, job: &mut Job) {
         let (entries, bytes) = self.node.log_size();
-        if entries > MAX_LOG_ENTRIES || bytes > MAX_LOG_BYTES {
+        let (max_entries, max_bytes) = self.log_limits;
+        if entries > max_entries || bytes > max_bytes {
             let status = self.node.status();
-            let half = (entries / 2) as u64;
-            let truncated = self.node.truncate(status.first + half);
+            let mut index = status.first + (entries / 2) as u64;
+            let patient = SNAPSHOT_PATIENCE;
+            if entries <= max_entries * patient && bytes <= max_bytes * patient {
+                index = index.min(self.node.snapshot_under_way().unwrap_or(index));
+            }
+            let truncated = self.node.truncate(index);
             if truncated.index >= status.first {
                 job.truncate = Some(truncated);
             }
@@ -723,6 +794,10 @@ impl Core {
 
     /// Says in `_Server` how things stand.
     fn describe(&mut self, effects: &mut Effects) {
+        let changes = self.locks.set_active(self.serves());
+        effects
+            .outputs
+            .extend(changes.into_iter().map(lock_changed));
         let status = self.node.status();
         self.described = self.serves();
         let row = DatabaseRow {
@@ -758,24 +833,15 @@ impl Core {
         self.sessions.remove(&session);
         self.monitors.disconnect(session);
         self.server.monitors.disconnect(session);
+        let of_session = |origin| matches!(origin, Origin::Client(client, _) if client == session);
         self.blocked
-            .retain(|blocked| blocked.attempt.session != session);
+            .retain(|blocked| !of_session(blocked.attempt.origin));
+        let leader = self.node.leader().0;
+        self.forwards.disconnect(session, leader, effects);
         let changes = self.locks.disconnect(session);
         effects
             .outputs
             .extend(changes.into_iter().map(lock_changed));
-    }
-}
-
-impl Waiter {
-    fn answer(self, state: Option<Uuid>) -> (SessionId, Output) {
-        let output = Output::Transacted {
-            request: self.request,
-            asked: self.asked,
-            outcome: self.outcome,
-            state,
-        };
-        (self.session, output)
     }
 }
 

@@ -11,8 +11,9 @@ use ovsdb::operation::Outcome;
 use ovsdb::{Condition, Error, Transaction, Uuid};
 
 use crate::monitor::{Update, View};
-use crate::raft;
-use crate::storage::Identity;
+use crate::peer::{PeerMessage, Snapshot};
+use crate::raft::{self, MemberChange};
+use crate::storage::{Identity, Membership};
 use crate::writer::Job;
 
 /// A client's conversation.
@@ -107,6 +108,29 @@ pub enum Event {
         /// The number.
         flush: u64,
     },
+    /// Another member said something.
+    Peer {
+        /// Who.
+        member: u64,
+        /// What.
+        message: PeerMessage,
+    },
+    /// A snapshot of another member is here, as a whole.
+    SnapshotArrived(Box<Snapshot>),
+    /// A snapshot for another member was streamed, or was not.
+    SnapshotSent {
+        /// To whom.
+        member: u64,
+        /// Whether it arrived.
+        arrived: bool,
+    },
+    /// The stream to another member broke; what was on its way may be lost.
+    PeerLost {
+        /// To whom.
+        member: u64,
+    },
+    /// The process is about to end: pass the leadership on.
+    Retire,
 }
 
 /// What a client may want.
@@ -165,6 +189,13 @@ pub enum Request {
     },
     /// Tell about the cluster.
     Status,
+    /// Change who belongs to the cluster. The answer comes when the change holds.
+    ChangeMembers(MemberChange),
+    /// Pass the leadership on.
+    Transfer {
+        /// To whom.
+        member: u64,
+    },
 }
 
 impl Output {
@@ -299,8 +330,12 @@ pub struct Effects {
     pub outputs: Vec<(SessionId, Output)>,
     /// For the disk.
     pub jobs: Vec<Job>,
-    /// For the other members.
-    pub messages: Vec<raft::Message>,
+    /// For the other members: to whom, and what.
+    pub messages: Vec<(u64, PeerMessage)>,
+    /// Snapshots to stream to other members; [`Event::SnapshotSent`] is due for each.
+    pub snapshots: Vec<Snapshot>,
+    /// Who belongs to the cluster from now on, if that changed.
+    pub members: Option<Membership>,
     /// When, in milliseconds, [`Event::Timer`] is due at the latest.
     pub wake_at: Option<u64>,
     /// The store cannot go on.

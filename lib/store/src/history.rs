@@ -49,6 +49,13 @@ impl History {
         }
     }
 
+    /// A snapshot took the place of everything: what led to it is not known here.
+    pub fn restart(&mut self, index: u64) {
+        self.base = index;
+        self.commits.clear();
+        self.changes = 0;
+    }
+
     /// The log index of the present state.
     pub fn index(&self) -> u64 {
         self.commits.back().map_or(self.base, |(index, _)| *index)

@@ -15,7 +15,7 @@ use table::Database;
 use crate::codec::Names;
 use crate::entry::{self, EntryError, Turn};
 use crate::retries::{self, Retries};
-use crate::storage::{Identity, Membership, State, Storage, StorageError};
+use crate::storage::{EntryKind, Identity, Membership, State, Storage, StorageError};
 use crate::writer::Job;
 
 /// What was found on disk, ready to go on.
@@ -130,7 +130,8 @@ pub fn load(
     let applied = state.applied.index;
     let changing = state.entries.iter().rev();
     let data_index = changing
-        .filter(|entry| entry.position.index <= applied && !entry.data.is_empty())
+        .filter(|entry| entry.position.index <= applied && entry.kind == EntryKind::Normal)
+        .filter(|entry| !entry.data.is_empty())
         .map(|entry| entry.position.index)
         .next()
         .unwrap_or(state.truncated.index);
@@ -159,6 +160,16 @@ fn go_over(
     let entries = state.entries.iter();
     for log in entries.filter(|log| (applied + 1..=commit).contains(&log.position.index)) {
         let index = log.position.index;
+        if log.kind != EntryKind::Normal {
+            if index > state.membership.since {
+                // For Raft to apply, and what follows: no row on disk can be newer, because the
+                // members would have been written before it.
+                break;
+            }
+            job.applied.push((log.position, Arc::new([])));
+            state.applied = log.position;
+            continue;
+        }
         let old = |table, uuid| rows.get(&(table, uuid)).cloned();
         let entry = entry::decode(schema, &log.data, Turn::Again, old);
         let entry = entry.map_err(|error| LoadError::Entry { index, error })?;

@@ -2,7 +2,8 @@
 //! the first owns the lock.
 //!
 //! Whoever steals a lock goes to the front; the robbed one is next in line. Locks live as long as
-//! the sessions and are this member's own.
+//! the sessions, and only the leader gives them out: on the other members, sessions queue up in
+//! vain, and when a member becomes the leader or ceases to be, its sessions are told.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ const MAX_LOCKS_PER_SESSION: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Locks {
     queues: FxHashMap<Arc<str>, VecDeque<SessionId>>,
+    /// Nobody owns anything at the moment.
+    suspended: bool,
 }
 
 /// A session's ownership of a lock has changed.
@@ -60,15 +63,16 @@ impl Locks {
         }
         if !steal {
             queue.push_back(session);
-            return Ok((queue.len() == 1, None));
+            return Ok((queue.len() == 1 && !self.suspended, None));
         }
-        let robbed = queue.front().map(|owner| Change {
+        let owner = queue.front().filter(|_| !self.suspended);
+        let robbed = owner.map(|owner| Change {
             session: *owner,
             name: name.clone(),
             owned: false,
         });
         queue.push_front(session);
-        Ok((true, robbed))
+        Ok((!self.suspended, robbed))
     }
 
     /// Leaves the queue. Answers who owns the lock instead, if that changed.
@@ -81,7 +85,7 @@ impl Locks {
             self.queues.remove(name);
         }
         Some(Change {
-            session: next.filter(|_| owned)?,
+            session: next.filter(|_| owned && !self.suspended)?,
             name: name.clone(),
             owned: true,
         })
@@ -105,7 +109,25 @@ impl Locks {
     pub fn owns(&self, session: SessionId, name: &str) -> bool {
         self.queues
             .get(name)
-            .is_some_and(|queue| queue.front() == Some(&session))
+            .is_some_and(|queue| queue.front() == Some(&session) && !self.suspended)
+    }
+
+    /// Says whether this member gives out locks. Answers whose ownership changes with it.
+    pub fn set_active(&mut self, active: bool) -> Vec<Change> {
+        if active != self.suspended {
+            return Vec::new();
+        }
+        self.suspended = !active;
+        let change = |(name, queue): (&Arc<str>, &VecDeque<SessionId>)| {
+            Some(Change {
+                session: *queue.front()?,
+                name: name.clone(),
+                owned: active,
+            })
+        };
+        let mut changes: Vec<Change> = self.queues.iter().filter_map(change).collect();
+        changes.sort_by(|a, b| a.name.cmp(&b.name));
+        changes
     }
 }
 
@@ -146,6 +168,18 @@ mod tests {
             Ok((true, Some(change(A, false))))
         );
         assert_eq!(locks.unlock(B, &name), Some(change(A, true)));
+    }
+
+    #[test]
+    fn only_a_leader_gives_out_locks() {
+        let (mut locks, name) = (Locks::default(), Arc::from("northd"));
+        assert_eq!(locks.set_active(true), []);
+        assert_eq!(locks.lock(A, &name, false), Ok((true, None)));
+        assert_eq!(locks.set_active(false), [change(A, false)]);
+        assert!(!locks.owns(A, "northd"));
+        assert_eq!(locks.lock(B, &name, true), Ok((false, None)));
+        assert_eq!(locks.set_active(true), [change(B, true)]);
+        assert!(locks.owns(B, "northd"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Retries {
     answers: FxHashMap<Uuid, (u64, Bytes)>,
     order: VecDeque<Uuid>,
     bytes: usize,
+    /// The newest log index of a name that is forgotten.
+    forgotten: u64,
 }
 
 impl Retries {
@@ -48,8 +50,9 @@ impl Retries {
             let Some(name) = self.order.pop_front() else {
                 break;
             };
-            if let Some((_, results)) = self.answers.remove(&name) {
+            if let Some((index, results)) = self.answers.remove(&name) {
                 self.bytes -= results.len();
+                self.forgotten = index;
             }
             forgotten.push(name);
         }
@@ -64,7 +67,30 @@ impl Retries {
         for (index, named) in rows {
             retries.insert(index, &named);
         }
+        if retries.order.len() >= MAX_NAMES / 2 || retries.bytes >= MAX_BYTES / 2 {
+            // Names may have been forgotten before, up to the oldest that is left.
+            let oldest = retries.order.front().and_then(|name| retries.get(*name));
+            retries.forgotten = oldest.map_or(0, |(index, _)| *index);
+        }
         retries
+    }
+
+    /// Whether a name that was applied after this log index is certainly known.
+    pub fn knows_since(&self, index: u64) -> bool {
+        self.forgotten <= index
+    }
+
+    /// All names, with the log index and the answer of each, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, NamedResult)> + '_ {
+        self.order.iter().filter_map(|name| {
+            let (index, results) = self.answers.get(name)?;
+            let results = results.clone();
+            let named = NamedResult {
+                name: *name,
+                results,
+            };
+            Some((*index, named))
+        })
     }
 }
 

@@ -10,7 +10,9 @@
 //! to disk in portions, so that no flush waits for more than [`PORTION`] rows, and only its last
 //! portion moves `applied`. In between, some rows on disk are newer than `applied` says. That is
 //! no harm: whoever loads them goes over the log after `applied` again (see [`crate::load`]), and
-//! the log reaches beyond the newest of them.
+//! the log reaches beyond the newest of them. Changes of the members do not wait for a round.
+//!
+//! A snapshot goes to disk as a whole, in place of all that was there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use ovsdb::{Row, RowChange, Uuid};
 use rustc_hash::FxBuildHasher;
 
 use crate::codec::Names;
+use crate::peer::Content;
 use crate::storage::{Batch, HardState, LogEntry, LogPosition, Membership, RowKey};
 use crate::{entry, retries};
 
@@ -42,10 +45,12 @@ pub struct Job {
     pub applied: Vec<(LogPosition, Arc<[RowChange]>)>,
     /// Names of transactions to remember, with the index and the answer of each, or to forget.
     pub names: Vec<(Uuid, Option<(u64, Bytes)>)>,
-    /// New members, as of the last of `applied`.
+    /// New members.
     pub membership: Option<Membership>,
     /// Forget the log up to here.
     pub truncate: Option<LogPosition>,
+    /// Forget everything before this job; these are the rows.
+    pub snapshot: Option<Arc<Content>>,
 }
 
 /// Gathers jobs into batches.
@@ -61,7 +66,7 @@ pub struct Writer {
     /// What is left of the present round.
     round: Vec<(Item, Value)>,
     /// What the last portion of the present round brings.
-    end_of_round: (Option<LogPosition>, Option<Membership>),
+    end_of_round: Option<LogPosition>,
     truncate: Option<LogPosition>,
 }
 
@@ -69,7 +74,6 @@ pub struct Writer {
 struct Gathered {
     items: HashMap<Item, Value, FxBuildHasher>,
     applied: Option<LogPosition>,
-    membership: Option<Membership>,
 }
 
 /// Something that lies among the rows on disk.
@@ -103,13 +107,16 @@ impl Writer {
             flush: None,
             next: Gathered::default(),
             round: Vec::new(),
-            end_of_round: (None, None),
+            end_of_round: None,
             truncate: None,
         }
     }
 
     /// Adds a job.
     pub fn push(&mut self, job: Job) {
+        if let Some(content) = &job.snapshot {
+            self.restore(content);
+        }
         if let Some(first) = job.entries.first() {
             self.log
                 .entries
@@ -133,7 +140,28 @@ impl Writer {
             });
             self.next.items.insert(Item::Name(name), value);
         }
-        self.next.membership = job.membership.or(self.next.membership.take());
+        self.log.membership = job.membership.or(self.log.membership.take());
+    }
+
+    fn restore(&mut self, content: &Content) {
+        self.log = Batch {
+            clear: true,
+            hard_state: self.log.hard_state,
+            membership: Some(content.membership.clone()),
+            ..Batch::default()
+        };
+        self.next = Gathered::default();
+        self.round.clear();
+        self.truncate = Some(content.position);
+        for (table, uuid, row) in &content.rows {
+            let item = Item::Row(*table, *uuid);
+            self.round.push((item, Value::Row(row.clone())));
+        }
+        for (index, named) in &content.names {
+            let value = Value::Answer(*index, named.results.clone());
+            self.round.push((Item::Name(named.name), value));
+        }
+        self.end_of_round = Some(content.position);
     }
 
     /// Whether somebody waits for the disk.
@@ -143,7 +171,7 @@ impl Writer {
 
     /// Whether a round has begun and not ended.
     pub fn in_round(&self) -> bool {
-        self.end_of_round.0.is_some()
+        self.end_of_round.is_some()
     }
 
     /// Whether nothing waits.
@@ -151,7 +179,6 @@ impl Writer {
         !self.must_flush()
             && !self.in_round()
             && self.next.applied.is_none()
-            && self.next.membership.is_none()
             && self.log.is_empty()
     }
 
@@ -170,22 +197,22 @@ impl Writer {
     }
 
     fn begin_round(&mut self) {
-        let Gathered {
-            items,
-            applied,
-            membership,
-        } = std::mem::take(&mut self.next);
+        let Gathered { items, applied } = std::mem::take(&mut self.next);
         self.round = items.into_iter().collect();
         // Portions are taken from the end; neighbours in the file should go together.
         self.round.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
-        self.end_of_round = (applied, membership);
+        self.end_of_round = applied;
     }
 
     fn take_portion(&mut self, batch: &mut Batch) {
         let first_new_name = self.names.next();
+        let portion = match batch.clear {
+            true => self.round.len(),
+            false => self.portion,
+        };
         let portion = self
             .round
-            .split_off(self.round.len().saturating_sub(self.portion));
+            .split_off(self.round.len().saturating_sub(portion));
         for (item, value) in portion {
             let row = self.encode(item, value);
             batch.rows.push(row);
@@ -197,7 +224,7 @@ impl Writer {
             new_names.iter().map(ToString::to_string).collect(),
         );
         if self.round.is_empty() {
-            (batch.applied, batch.membership) = std::mem::take(&mut self.end_of_round);
+            batch.applied = self.end_of_round.take();
             let applied = batch.applied;
             batch.truncate = self.truncate.take_if(|to| applied >= Some(*to));
         }

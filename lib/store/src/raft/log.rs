@@ -73,6 +73,20 @@ impl Log {
         self.truncated
     }
 
+    /// Replaces everything by a snapshot that stands here.
+    pub fn restore(&mut self, position: LogPosition, conf_state: ConfState) {
+        self.truncated = position;
+        self.applied = position;
+        self.conf_state = conf_state;
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
+    /// Notes the members.
+    pub fn set_conf_state(&mut self, conf_state: ConfState) {
+        self.conf_state = conf_state;
+    }
+
     /// Notes Raft's variables.
     pub fn set_hard_state(&mut self, hard_state: HardState) {
         self.hard_state = hard_state;

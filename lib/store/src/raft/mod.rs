@@ -4,10 +4,11 @@
 //! finished disk writes as [`Node::persisted`]. After each of these, [`Node::take_work`] says what
 //! is to be done. The order that keeps Raft's promises is in that one function.
 
+pub mod convert;
 mod drain;
 mod log;
 mod node;
 
-pub use raft::eraftpb::Message;
+pub use raft::eraftpb::{Message, MessageType};
 
-pub use self::node::{Committed, Mark, Node, NodeError, Role, Status, Work};
+pub use self::node::{Committed, Mark, MemberChange, Node, NodeError, Role, Status, Work};

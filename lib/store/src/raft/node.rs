@@ -6,13 +6,23 @@
 //! memory log, and [`Node::persisted`] tells later that the disk has them. While the disk works,
 //! further proposals gather, and the next flush takes them all: that is the group commit.
 //!
+//! raft-rs draws its election time-outs from a generator that cannot be seeded. A node overwrites
+//! them with numbers that follow from its member, its process and the term, so that a simulated
+//! cluster behaves the same each time.
+//!
 //! Every proposal carries a [`Mark`]. An entry that commits without this node's mark was proposed
 //! by another leader, or by this member in an earlier life.
 
 use bytes::Bytes;
-use raft::eraftpb::{ConfState, Entry, EntryType, HardState as RaftHardState, Message};
-use raft::{Config, RawNode, StateRole};
+use prost::Message as _;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, Message, MessageType};
+use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
+use rpc::v1::RaftConfChange;
 
+use super::convert::{
+    entry_from_raft, entry_to_raft, hard_state_from_raft, hard_state_to_raft, kind_from_raft,
+    members_from_raft, members_to_raft,
+};
 use super::{drain, log::Log};
 use crate::storage::{self, EntryKind, LogEntry, LogPosition, Membership};
 
@@ -26,6 +36,8 @@ const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 const MAX_INFLIGHT_MESSAGES: usize = 256;
 /// The most bytes proposed and not yet committed; beyond, proposals are refused.
 pub const MAX_UNCOMMITTED_BYTES: u64 = 256 << 20;
+/// So many entries a learner may be behind when it becomes a voter.
+const MAX_LEARNER_LAG: u64 = 1024;
 /// The most bytes of committed entries handed out at once.
 const MAX_COMMITTED_BYTES: u64 = 16 << 20;
 
@@ -103,6 +115,31 @@ pub struct Status {
     pub last: u64,
     /// Who belongs to the cluster.
     pub membership: Membership,
+    /// What a leader knows of the others' logs: member, newest index that it has, and whether it
+    /// was heard of lately. Empty on others than the leader.
+    pub peers: Vec<(u64, u64, bool)>,
+}
+
+/// A change of who belongs to the cluster.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MemberChange {
+    /// A new member, which learns before it votes.
+    Add {
+        /// Its number, never used before.
+        member: u64,
+        /// Where other members reach it, as `HOST:PORT`.
+        address: String,
+    },
+    /// A learner that has caught up votes from now on.
+    Promote {
+        /// Its number.
+        member: u64,
+    },
+    /// A member goes for good.
+    Remove {
+        /// Its number.
+        member: u64,
+    },
 }
 
 /// A committed entry, to be applied in this order.
@@ -133,7 +170,11 @@ pub struct Work {
     pub messages_after_flush: Vec<Message>,
     /// Entries to apply.
     pub committed: Vec<Committed>,
-    /// The role, if it changed.
+    /// All rows are to be replaced by those of the snapshot that stands here.
+    pub snapshot: Option<(LogPosition, Membership)>,
+    /// Contexts of [`Node::read_index`] for which this member still led afterwards.
+    pub reads: Vec<u64>,
+    /// The role, if it, or the leader, changed.
     pub role: Option<Role>,
 }
 
@@ -146,6 +187,17 @@ pub enum NodeError {
     /// The state on disk does not fit together, or a message makes no sense.
     #[error("raft: {0}")]
     Raft(String),
+    /// The leader knows that this member had more than it has.
+    #[error(
+        "this member had the log up to entry {had} and has it up to {has} only: its disk has lost \
+         what was on it; remove the member from the cluster and add a new one in its place"
+    )]
+    Lost {
+        /// What it acknowledged.
+        had: u64,
+        /// What it has.
+        has: u64,
+    },
 }
 
 /// One raft-rs node.
@@ -156,6 +208,11 @@ pub struct Node {
     proposals: u64,
     flushing: u64,
     flushed: u64,
+    /// A snapshot that waits for the disk: the flush, and its place.
+    restoring: Option<(u64, LogPosition)>,
+    /// Where members are reached, and the log index since when they are the members.
+    addresses: Vec<(u64, String)>,
+    since: u64,
 }
 
 impl std::fmt::Debug for Node {
@@ -174,7 +231,7 @@ impl Node {
         let member = state.identity.member;
         let log = Log::new(
             hard_state_to_raft(state.hard_state),
-            membership_to_raft(&state.membership),
+            members_to_raft(&state.membership),
             state.truncated,
             state.applied,
             state.entries.iter().map(entry_to_raft).collect(),
@@ -198,54 +255,231 @@ impl Node {
         if state.membership.voters == [member] && state.membership.voters_outgoing.is_empty() {
             raw.campaign().map_err(raft_error)?;
         }
-        Ok(Self {
+        let mut node = Self {
             raw,
             member,
             process,
             proposals: 0,
             flushing: 0,
             flushed: 0,
-        })
+            restoring: None,
+            addresses: state.membership.addresses.clone(),
+            since: state.membership.since,
+        };
+        node.draw_timeout();
+        node.forget_first();
+        Ok(node)
+    }
+
+    /// Who was a member at the very beginning does not stand in the log, so nobody may learn the
+    /// log from there: a new member begins with a snapshot.
+    fn forget_first(&mut self) {
+        let log = self.raw.mut_store();
+        if log.truncated().index == 0 && log.applied().index > 0 {
+            log.truncate(1);
+        }
     }
 
     /// One tick of the clock has passed.
     pub fn tick(&mut self) {
+        let raft = &self.raw.raft;
+        let alone = raft.prs().is_singleton() && raft.promotable();
+        if alone && raft.state != StateRole::Leader && self.flushed != self.flushing {
+            // It would elect itself at once, and raft-rs forbids that with writes under way.
+            return;
+        }
         self.raw.tick();
+        self.draw_timeout();
     }
 
-    /// Proposes an entry and says by what to recognise it. Only a leader may.
-    pub fn propose(&mut self, data: Vec<u8>) -> Result<Mark, NodeError> {
-        if self.raw.raft.state != StateRole::Leader {
-            return Err(NodeError::Refused("not the leader".to_owned()));
-        }
-        self.proposals += 1;
-        let mark = Mark {
-            member: self.member,
-            process: self.process,
-            sequence: self.proposals,
-        };
+    fn draw_timeout(&mut self) {
+        let raft = &mut self.raw.raft;
+        let seed = mix(self.process ^ mix(self.member ^ mix(raft.term)));
+        let ticks = ELECTION_TICKS + (seed % ELECTION_TICKS as u64) as usize;
+        raft.set_randomized_election_timeout(ticks);
+    }
+
+    /// Proposes an entry and says by what to recognise it, and at which index of the log it
+    /// stands. Only a leader may.
+    pub fn propose(&mut self, data: Vec<u8>) -> Result<(Mark, u64), NodeError> {
+        let mark = self.next_mark()?;
         match self.raw.propose(mark.encode(), data) {
+            Ok(()) => Ok((mark, self.raw.raft.raft_log.last_index())),
+            Err(error) => Err(NodeError::Refused(error.to_string())),
+        }
+    }
+
+    /// Proposes a change of the members. One at a time, and only a leader may.
+    pub fn propose_change(&mut self, change: &MemberChange) -> Result<Mark, NodeError> {
+        let mark = self.next_mark()?;
+        let raft = &self.raw.raft;
+        let members = members_from_raft(self.raw.store().conf_state());
+        if raft.has_pending_conf() || !members.voters_outgoing.is_empty() {
+            let text = "another change of the members is under way; try again when it is done";
+            return Err(NodeError::Refused(text.to_owned()));
+        }
+        let (kind, member, context) = match change {
+            MemberChange::Add { member, address } => {
+                (ConfChangeType::AddLearnerNode, *member, address.as_str())
+            }
+            MemberChange::Promote { member } => (ConfChangeType::AddNode, *member, ""),
+            MemberChange::Remove { member } => (ConfChangeType::RemoveNode, *member, ""),
+        };
+        let mut single = ConfChangeSingle {
+            node_id: member,
+            ..Default::default()
+        };
+        single.set_change_type(kind);
+        let mut proposal = ConfChangeV2 {
+            context: Bytes::copy_from_slice(context.as_bytes()),
+            ..Default::default()
+        };
+        proposal.mut_changes().push(single);
+        match self.raw.propose_conf_change(mark.encode(), proposal) {
             Ok(()) => Ok(mark),
             Err(error) => Err(NodeError::Refused(error.to_string())),
         }
     }
 
+    /// Applies a committed change of the members, which stands at this index. The answer goes to
+    /// the disk.
+    pub fn apply_change(&mut self, index: u64, data: &[u8]) -> Result<Membership, NodeError> {
+        let raft_error = |error: &dyn std::fmt::Display| NodeError::Raft(error.to_string());
+        let read = RaftConfChange::decode(data).map_err(|error| raft_error(&error))?;
+        let mut change = ConfChangeV2::default();
+        for single in &read.changes {
+            let mut raft_single = ConfChangeSingle {
+                node_id: single.node_id,
+                ..Default::default()
+            };
+            raft_single.set_change_type(match single.change_type {
+                0 => ConfChangeType::AddNode,
+                1 => ConfChangeType::RemoveNode,
+                2 => ConfChangeType::AddLearnerNode,
+                other => return Err(raft_error(&format!("no kind of change has number {other}"))),
+            });
+            change.mut_changes().push(raft_single);
+            self.addresses.retain(|(member, _)| {
+                *member != single.node_id || single.change_type == 0 || !read.context.is_empty()
+            });
+            if single.change_type == 2 && !read.context.is_empty() {
+                self.addresses
+                    .retain(|(member, _)| *member != single.node_id);
+                let address = String::from_utf8_lossy(&read.context).into_owned();
+                self.addresses.push((single.node_id, address));
+            }
+        }
+        let conf_state = self.raw.apply_conf_change(&change);
+        let conf_state = conf_state.map_err(|error| raft_error(&error))?;
+        self.raw.mut_store().set_conf_state(conf_state);
+        self.since = index;
+        self.draw_timeout();
+        Ok(self.membership())
+    }
+
+    fn next_mark(&mut self) -> Result<Mark, NodeError> {
+        if self.raw.raft.state != StateRole::Leader {
+            return Err(NodeError::Refused("not the leader".to_owned()));
+        }
+        self.proposals += 1;
+        Ok(Mark {
+            member: self.member,
+            process: self.process,
+            sequence: self.proposals,
+        })
+    }
+
+    /// Asks whether this member still leads; if so, the context comes back in [`Work::reads`].
+    /// If not, or if messages are lost, it does not.
+    pub fn read_index(&mut self, context: u64) {
+        let context = [self.process, context].map(u64::to_le_bytes).concat();
+        self.raw.read_index(context);
+    }
+
     /// A message of a peer has arrived.
     pub fn receive(&mut self, message: Message) -> Result<(), NodeError> {
-        self.raw
-            .step(message)
-            .map_err(|error| NodeError::Raft(error.to_string()))
+        let (had, has) = (message.commit, self.raw.raft.raft_log.last_index());
+        if message.get_msg_type() == MessageType::MsgHeartbeat
+            && message.term >= self.raw.raft.term
+            && had > has
+        {
+            return Err(NodeError::Lost { had, has });
+        }
+        let stepped = self.raw.step(message);
+        self.draw_timeout();
+        stepped.map_err(|error| NodeError::Raft(error.to_string()))
+    }
+
+    /// Messages to a peer were lost.
+    pub fn unreachable(&mut self, member: u64) {
+        self.raw.report_unreachable(member);
+    }
+
+    /// A snapshot was streamed to a peer, or was not.
+    pub fn snapshot_sent(&mut self, member: u64, arrived: bool) {
+        let status = match arrived {
+            true => SnapshotStatus::Finish,
+            false => SnapshotStatus::Failure,
+        };
+        self.raw.report_snapshot(member, status);
+    }
+
+    /// Hands leadership to another voter.
+    pub fn transfer(&mut self, member: u64) {
+        self.raw.transfer_leader(member);
+    }
+
+    /// The other voter whose log is the most complete, of those heard of lately.
+    pub fn heir(&self) -> Option<u64> {
+        let raft = &self.raw.raft;
+        let voters = raft.prs().conf().voters();
+        let peers = raft.prs().iter().filter(|(member, progress)| {
+            **member != self.member && progress.recent_active && voters.contains(**member)
+        });
+        let heir = peers.max_by_key(|(member, progress)| (progress.matched, **member));
+        heir.map(|(member, _)| *member)
+    }
+
+    /// A learner that has caught up with the log so far that it can vote.
+    pub fn grown_up(&self) -> Option<u64> {
+        let raft = &self.raw.raft;
+        if raft.state != StateRole::Leader || raft.has_pending_conf() {
+            return None;
+        }
+        let learners = self.raw.store().conf_state().learners.iter();
+        let mut grown = learners.copied().filter(|member| {
+            raft.prs().get(*member).is_some_and(|progress| {
+                progress.state == ProgressState::Replicate
+                    && progress.recent_active
+                    && progress.matched + MAX_LEARNER_LAG >= raft.raft_log.committed
+            })
+        });
+        grown.next()
+    }
+
+    /// The oldest index at which a peer stands that is being sent a snapshot.
+    pub fn snapshot_under_way(&self) -> Option<u64> {
+        let peers = self.raw.raft.prs().iter();
+        peers
+            .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
+            .map(|(_, progress)| progress.pending_snapshot)
+            .min()
     }
 
     /// Everything up to this [`Work::flush`] is on disk.
     pub fn persisted(&mut self, flush: u64) {
         self.flushed = flush;
         self.raw.on_persist_ready(flush);
+        if let Some((_, position)) = self.restoring.take_if(|(at, _)| *at <= flush) {
+            self.raw.advance_apply_to(position.index);
+        }
+        self.draw_timeout();
     }
 
     /// Entries up to here, and with them these members, are part of the tables.
     pub fn applied(&mut self, position: LogPosition) {
         self.raw.mut_store().set_applied(position);
+        self.forget_first();
         self.raw.advance_apply_to(position.index);
     }
 
@@ -266,7 +500,27 @@ impl Node {
             role: ready.ss().map(|state| role(state.raft_state)),
             ..Work::default()
         };
+        let reads = ready.take_read_states().into_iter();
+        work.reads = reads
+            .filter_map(|read| match read.request_ctx.as_chunks::<8>() {
+                ([process, context], []) if u64::from_le_bytes(*process) == self.process => {
+                    Some(u64::from_le_bytes(*context))
+                }
+                _ => None,
+            })
+            .collect();
         let entries = ready.take_entries();
+        let metadata = ready.snapshot().get_metadata();
+        if metadata.index > 0 {
+            let position = LogPosition {
+                index: metadata.index,
+                term: metadata.term,
+            };
+            let conf_state = metadata.get_conf_state().clone();
+            work.snapshot = Some((position, members_from_raft(&conf_state)));
+            self.restoring = Some((ready.number(), position));
+            self.raw.mut_store().restore(position, conf_state);
+        }
         let log = self.raw.mut_store();
         log.append(&entries);
         if let Some(hard_state) = ready.hs() {
@@ -300,16 +554,61 @@ impl Node {
         (log.len(), log.bytes())
     }
 
-    /// Whether this member leads and its own term has begun: only then is its head state the one
-    /// that the next proposal builds on.
+    /// Whether this member leads and has applied an entry of its own term: only then is its head
+    /// state the one that the next proposal builds on.
     pub fn leads(&self) -> bool {
-        self.raw.raft.state == StateRole::Leader && self.raw.raft.commit_to_current_term()
+        let raft = &self.raw.raft;
+        raft.state == StateRole::Leader && self.raw.store().applied().term == raft.term
+    }
+
+    /// Who leads, and in which term; nobody is 0.
+    pub fn leader(&self) -> (u64, u64) {
+        (self.raw.raft.leader_id, self.raw.raft.term)
+    }
+
+    /// This member's number.
+    pub fn member(&self) -> u64 {
+        self.member
+    }
+
+    /// The random number of this process.
+    pub fn process(&self) -> u64 {
+        self.process
+    }
+
+    /// How far the log is applied.
+    pub fn applied_position(&self) -> LogPosition {
+        self.raw.store().applied()
+    }
+
+    /// The members, as of what is applied.
+    pub fn membership(&self) -> Membership {
+        Membership {
+            addresses: self.addresses.clone(),
+            since: self.since,
+            ..members_from_raft(self.raw.store().conf_state())
+        }
+    }
+
+    /// What Raft does not know of the members of a snapshot.
+    pub fn know_members(&mut self, membership: &Membership) {
+        self.addresses.clone_from(&membership.addresses);
+        self.since = membership.since;
     }
 
     /// What this member knows.
     pub fn status(&self) -> Status {
         let raft = &self.raw.raft;
         let log = self.raw.store();
+        let peers = raft
+            .prs()
+            .iter()
+            .filter(|_| raft.state == StateRole::Leader);
+        let mut peers: Vec<_> = peers
+            .map(|(member, progress)| (*member, progress.matched, progress.recent_active))
+            .filter(|(member, ..)| *member != self.member)
+            .collect();
+        peers.sort_unstable();
         Status {
             member: self.member,
             role: role(raft.state),
@@ -319,9 +618,18 @@ impl Node {
             applied: log.applied().index,
             first: log.truncated().index + 1,
             last: log.last(),
-            membership: membership_from_raft(log.conf_state()),
+            membership: self.membership(),
+            peers,
         }
     }
+}
+
+/// Spreads the bits of a number (the finaliser of SplitMix64).
+fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn role(state: StateRole) -> Role {
@@ -341,79 +649,5 @@ fn committed_from_raft(entry: Entry) -> Committed {
         mark: Mark::decode(&entry.context),
         kind: kind_from_raft(entry.get_entry_type()),
         data: entry.data,
-    }
-}
-
-fn entry_from_raft(entry: &Entry) -> LogEntry {
-    LogEntry {
-        position: LogPosition {
-            index: entry.index,
-            term: entry.term,
-        },
-        kind: kind_from_raft(entry.get_entry_type()),
-        context: entry.context.clone(),
-        data: entry.data.clone(),
-    }
-}
-
-fn entry_to_raft(entry: &LogEntry) -> Entry {
-    let mut raft_entry = Entry {
-        index: entry.position.index,
-        term: entry.position.term,
-        context: entry.context.clone(),
-        data: entry.data.clone(),
-        ..Default::default()
-    };
-    raft_entry.set_entry_type(match entry.kind {
-        EntryKind::Normal => EntryType::EntryNormal,
-        EntryKind::ConfChange => EntryType::EntryConfChange,
-        EntryKind::ConfChangeV2 => EntryType::EntryConfChangeV2,
-    });
-    raft_entry
-}
-
-fn kind_from_raft(kind: EntryType) -> EntryKind {
-    match kind {
-        EntryType::EntryNormal => EntryKind::Normal,
-        EntryType::EntryConfChange => EntryKind::ConfChange,
-        EntryType::EntryConfChangeV2 => EntryKind::ConfChangeV2,
-    }
-}
-
-fn hard_state_from_raft(state: &RaftHardState) -> storage::HardState {
-    storage::HardState {
-        term: state.term,
-        vote: state.vote,
-        commit: state.commit,
-    }
-}
-
-fn hard_state_to_raft(state: storage::HardState) -> RaftHardState {
-    RaftHardState {
-        term: state.term,
-        vote: state.vote,
-        commit: state.commit,
-        ..Default::default()
-    }
-}
-
-fn membership_from_raft(state: &ConfState) -> Membership {
-    Membership {
-        voters: state.voters.clone(),
-        learners: state.learners.clone(),
-        voters_outgoing: state.voters_outgoing.clone(),
-        learners_next: state.learners_next.clone(),
-        auto_leave: state.auto_leave,
-    }
-}
-
-fn membership_to_raft(membership: &Membership) -> ConfState {
-    ConfState {
-        voters: membership.voters.clone(),
-        learners: membership.learners.clone(),
-        voters_outgoing: membership.voters_outgoing.clone(),
-        learners_next: membership.learners_next.clone(),
-        auto_leave: membership.auto_leave,
-        ..Default::default()
     }
 }

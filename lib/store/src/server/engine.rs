@@ -274,9 +274,9 @@ impl Runner {
         let Effects {
             outputs,
             jobs,
-            messages: _,
             wake_at,
             failure,
+            ..
         } = self.core.step(now_ms, event);
         self.wake_at = wake_at;
         for (session, output) in outputs {

@@ -39,6 +39,20 @@ impl MemoryStorage {
         self.disk().writes
     }
 
+    /// A copy that later writes do not reach: what a disk holds when the power goes.
+    pub fn frozen(&self) -> Self {
+        let disk = self.disk();
+        let copy = Disk {
+            state: disk.state.clone(),
+            rows: disk.rows.clone(),
+            writes: disk.writes,
+            writes_until_failure: None,
+        };
+        Self {
+            disk: Arc::new(Mutex::new(copy)),
+        }
+    }
+
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().expect("no thread panics holding the disk")
     }
@@ -93,6 +107,10 @@ impl Storage for MemoryStorage {
 impl Disk {
     fn apply(&mut self, batch: &Batch) {
         let state = self.state.as_mut().expect("created before it is written");
+        if batch.clear {
+            state.entries.clear();
+            self.rows.clear();
+        }
         if let Some(first) = batch.entries.first() {
             state
                 .entries

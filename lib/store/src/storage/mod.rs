@@ -7,8 +7,8 @@
 //! Invariants that hold in what [`Storage::load`] returns:
 //!
 //! * the log has no holes: it covers `(truncated, last]`, and `truncated ≤ applied ≤ commit ≤ last`;
-//! * the rows are exactly the effect of the log up to `applied`, and `membership` is the one that
-//!   holds there.
+//! * the rows contain the effect of the log up to `applied`, and `membership` that of the log up to
+//!   its `since`, or more: the log is gone over from there.
 
 mod memory;
 mod redb;
@@ -86,6 +86,10 @@ pub struct Membership {
     pub learners_next: Vec<u64>,
     /// Whether the joint phase ends by itself.
     pub auto_leave: bool,
+    /// The log index of the change that made them the members; 0 for those of the beginning.
+    pub since: u64,
+    /// Where members are reached, as `HOST:PORT`, as far as it is known.
+    pub addresses: Vec<(u64, String)>,
 }
 
 /// What a log entry is to Raft.
@@ -128,7 +132,7 @@ pub struct State {
     pub identity: Identity,
     /// Raft's persistent variables.
     pub hard_state: HardState,
-    /// The members as of `applied`.
+    /// The members as of their `since`.
     pub membership: Membership,
     /// Up to where the rows contain the log.
     pub applied: LogPosition,
@@ -143,11 +147,14 @@ pub struct State {
 /// A change that becomes durable as one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Batch {
+    /// First of all, forget the log and all rows: a snapshot takes their place. `truncate` and
+    /// `applied` say where it stands.
+    pub clear: bool,
     /// Consecutive; they replace whatever the log has from the first one's index on.
     pub entries: Vec<LogEntry>,
     /// New values of Raft's variables.
     pub hard_state: Option<HardState>,
-    /// New members; goes with the `applied` at which they hold.
+    /// New members; goes ahead of the rows, and not later than the commit index.
     pub membership: Option<Membership>,
     /// Up to where `rows` contains the log.
     pub applied: Option<LogPosition>,

@@ -17,7 +17,7 @@
 //! | `server` | 16 bytes of UUID |
 //! | `member` | u64 |
 //! | `hard_state` | `term: u64`, `vote: u64`, `commit: u64` |
-//! | `membership` | `auto leave: u8`, then voters, learners, outgoing voters, next learners, each `count: u32` and as many u64 |
+//! | `membership` | `auto leave: u8`, then voters, learners, outgoing voters, next learners, each `count: u32` and as many u64; then, unless the value ends here, `since: u64` and the addresses: `count: u32` and as many of `member: u64`, `length: u32`, string |
 //! | `applied` | `index: u64`, `term: u64` |
 //! | `truncated` | `index: u64`, `term: u64` |
 //!
@@ -291,6 +291,12 @@ impl Storage for RedbStorage {
 
     fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.transaction("write to the database", |transaction| {
+            if batch.clear {
+                transaction.delete_table(LOG)?;
+                transaction.delete_table(ROWS)?;
+                transaction.open_table(LOG)?;
+                transaction.open_table(ROWS)?;
+            }
             write_log(transaction, batch)?;
             write_rows(transaction, batch)?;
             write_meta(transaction, batch)
@@ -472,6 +478,18 @@ fn encode_membership(membership: &Membership) -> Vec<u8> {
             bytes.extend_from_slice(&member.to_le_bytes());
         }
     }
+    let length = |bytes: usize| {
+        u32::try_from(bytes)
+            .expect("an address is short")
+            .to_le_bytes()
+    };
+    bytes.extend_from_slice(&membership.since.to_le_bytes());
+    bytes.extend_from_slice(&length(membership.addresses.len()));
+    for (member, address) in &membership.addresses {
+        bytes.extend_from_slice(&member.to_le_bytes());
+        bytes.extend_from_slice(&length(address.len()));
+        bytes.extend_from_slice(address.as_bytes());
+    }
     bytes
 }
 
@@ -482,13 +500,25 @@ fn decode_membership(bytes: &[u8]) -> Option<Membership> {
         let count = reader.u32()?;
         (0..count).map(|_| reader.u64()).collect()
     };
-    Some(Membership {
+    let mut membership = Membership {
         voters: list()?,
         learners: list()?,
         voters_outgoing: list()?,
         learners_next: list()?,
         auto_leave,
-    })
+        since: 0,
+        addresses: Vec::new(),
+    };
+    if !reader.0.is_empty() {
+        membership.since = reader.u64()?;
+        for _ in 0..reader.u32()? {
+            let member = reader.u64()?;
+            let length = reader.u32()? as usize;
+            let address = std::str::from_utf8(reader.take(length)?).ok()?;
+            membership.addresses.push((member, address.to_owned()));
+        }
+    }
+    Some(membership)
 }
 
 /// Takes values off the front of a slice; `None` when it is too short.

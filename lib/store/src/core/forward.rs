@@ -1,0 +1,352 @@
+//! Transactions that somebody else executes: the leader.
+//!
+//! Every member takes transactions from its clients. One that does not lead keeps each here until
+//! it has an answer, and sends it to the leader, again if the leader changes, if the stream to it
+//! breaks, and after a while. That is safe because what is sent has a name: the client's, or one
+//! that is chosen here.
+//!
+//! An answer is passed on when this member has applied as much of the log as the answer is based
+//! on: a client that monitors sees its own transactions before it is told that they are done.
+
+use std::collections::BTreeMap;
+
+use ovsdb::operation::outcome_from_json;
+use ovsdb::{Error, ErrorKind, Uuid};
+
+use super::{Attempt, Blocked, Core, Origin, Reply};
+use crate::event::{DatabaseId, Effects, SessionId};
+use crate::peer::{Answer, Answered, Call, Forward, PeerMessage};
+
+/// So many transactions may wait for a leader.
+const MAX_FORWARDS: usize = 65_536;
+/// After so many ticks without an answer, a transaction is sent again.
+const TICKS_PER_TRY: u64 = 20;
+/// A transaction that could not be sent for so many ticks is refused.
+const MAX_UNSENT_TICKS: u64 = 100;
+
+/// The transactions that wait for the leader.
+#[derive(Debug, Default)]
+pub(super) struct Forwards {
+    waiting: BTreeMap<u64, Waiting>,
+    calls: u64,
+    /// Something is to be sent.
+    due: bool,
+    /// The leader and the term at the last look.
+    leader: (u64, u64),
+    /// The random number of this process.
+    process: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    attempt: Attempt,
+    name: Uuid,
+    /// How far the log was applied when it was first sent, if it ever was.
+    since: Option<u64>,
+    /// When it came, and when it was last sent, in ticks.
+    came: u64,
+    sent: Option<u64>,
+    /// The answer, while this member does not have the entries that it is based on.
+    answer: Option<(u64, bytes::Bytes, Option<u64>)>,
+}
+
+impl Attempt {
+    pub(super) fn is_main(&self) -> bool {
+        self.database == DatabaseId::Main
+    }
+}
+
+impl Effects {
+    pub(super) fn answer(&mut self, member: u64, call: Call, result: Answered) {
+        let answer = PeerMessage::Answer(Answer { call, result });
+        self.messages.push((member, answer));
+    }
+}
+
+impl Forwards {
+    /// Nothing waits. `process` is a random number.
+    pub(super) fn new(process: u64) -> Self {
+        Self {
+            process,
+            ..Self::default()
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Forgets a transaction; false if there is no such one.
+    pub(super) fn cancel(&mut self, origin: Origin, leader: u64, effects: &mut Effects) -> bool {
+        let found = |waiting: &Waiting| waiting.attempt.origin == origin;
+        let number = self.waiting.iter().find(|(_, waiting)| found(waiting));
+        let Some(number) = number.map(|(number, _)| *number) else {
+            return false;
+        };
+        self.forget(number, leader, effects);
+        true
+    }
+
+    /// Forgets a session's transactions.
+    pub(super) fn disconnect(&mut self, session: SessionId, leader: u64, effects: &mut Effects) {
+        let of_session = |waiting: &Waiting| matches!(waiting.attempt.origin, Origin::Client(client, _) if client == session);
+        let waiting = self.waiting.iter();
+        let gone: Vec<u64> = waiting
+            .filter(|(_, waiting)| of_session(waiting))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in gone {
+            self.forget(number, leader, effects);
+        }
+    }
+
+    fn forget(&mut self, number: u64, leader: u64, effects: &mut Effects) {
+        if let Some(waiting) = self.waiting.remove(&number)
+            && waiting.sent.is_some()
+            && leader != 0
+        {
+            let process = self.process;
+            let call = PeerMessage::Cancel(Call { process, number });
+            effects.messages.push((leader, call));
+        }
+    }
+
+    /// The stream to the leader broke: what was sent may not have arrived. It is sent again with
+    /// the next tick.
+    pub(super) fn resend(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.sent = None;
+        }
+    }
+}
+
+impl Core {
+    /// Leaves a transaction to the leader.
+    pub(super) fn send_away(&mut self, attempt: Attempt, effects: &mut Effects) {
+        match attempt.origin {
+            Origin::Member(member, call) => effects.answer(member, call, Answered::NotLeader),
+            Origin::Client(..) if self.forwards.len() >= MAX_FORWARDS => {
+                let text = "Too many transactions wait for a leader.";
+                self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
+            }
+            Origin::Client(session, _) if !self.sessions.contains_key(&session) => {}
+            Origin::Client(..) => {
+                self.forwards.calls += 1;
+                let number = self.forwards.calls;
+                let chosen = Uuid::from_u64_pair(self.node.process(), number);
+                let waiting = Waiting {
+                    name: attempt.name.unwrap_or(chosen),
+                    attempt,
+                    since: None,
+                    came: self.ticks,
+                    sent: None,
+                    answer: None,
+                };
+                self.forwards.waiting.insert(number, waiting);
+                self.forwards.due = true;
+            }
+        }
+    }
+
+    /// At the end of each step: sends what is to be sent, and passes answers on.
+    pub(super) fn settle(&mut self, now_ms: u64, effects: &mut Effects) {
+        if self.forwards.waiting.is_empty() {
+            return;
+        }
+        let leader = self.node.leader();
+        if self.forwards.leader != leader {
+            self.forwards.leader = leader;
+            self.forwards.resend();
+            self.forwards.due = true;
+        }
+        self.pass_answers(effects);
+        if self.serves() {
+            self.take_over(now_ms, effects);
+        } else if std::mem::take(&mut self.forwards.due) {
+            self.send_forwards(now_ms, effects);
+        }
+    }
+
+    /// Every tick: sends again what has waited for long.
+    pub(super) fn forwards_tick(&mut self, effects: &mut Effects) {
+        let ticks = self.ticks;
+        let tired =
+            |waiting: &Waiting| waiting.since.is_none() && waiting.came + MAX_UNSENT_TICKS <= ticks;
+        let waiting = self.forwards.waiting.iter();
+        let given_up: Vec<u64> = waiting
+            .filter(|(_, waiting)| tired(waiting))
+            .map(|(number, _)| *number)
+            .collect();
+        for waiting in given_up
+            .iter()
+            .filter_map(|number| self.forwards.waiting.remove(number))
+            .collect::<Vec<_>>()
+        {
+            let text = "not leader, and the cluster has none that could be asked";
+            self.refuse(&waiting.attempt, ErrorKind::NotAllowed, text, effects);
+        }
+        for waiting in self.forwards.waiting.values_mut() {
+            if waiting.sent.is_some_and(|at| at + TICKS_PER_TRY <= ticks) {
+                waiting.sent = None;
+            }
+            self.forwards.due |= waiting.sent.is_none();
+        }
+    }
+
+    fn send_forwards(&mut self, now_ms: u64, effects: &mut Effects) {
+        let (leader, _) = self.node.leader();
+        if leader == 0 || leader == self.node.member() {
+            return;
+        }
+        let applied = self.node.applied_position().index;
+        for (number, waiting) in &mut self.forwards.waiting {
+            if waiting.sent.is_some() || waiting.answer.is_some() {
+                continue;
+            }
+            waiting.sent = Some(self.ticks);
+            let since = *waiting.since.get_or_insert(applied);
+            let forward = Forward {
+                call: Call {
+                    process: self.node.process(),
+                    number: *number,
+                },
+                name: waiting.name,
+                since,
+                waited_ms: now_ms.saturating_sub(waiting.attempt.since_ms),
+                transaction: waiting.attempt.transaction.clone(),
+            };
+            let message = PeerMessage::Forward(Box::new(forward));
+            effects.messages.push((leader, message));
+        }
+    }
+
+    /// This member leads now: it executes by itself what waits.
+    fn take_over(&mut self, now_ms: u64, effects: &mut Effects) {
+        let unanswered = |_: &u64, waiting: &mut Waiting| waiting.answer.is_none();
+        let waiting: Vec<Waiting> = self
+            .forwards
+            .waiting
+            .extract_if(.., unanswered)
+            .map(|(_, waiting)| waiting)
+            .collect();
+        for waiting in waiting {
+            let mut attempt = waiting.attempt;
+            if let Some(since) = waiting.since {
+                attempt.name = Some(waiting.name);
+                if self.too_long_ago(&attempt, since, effects) {
+                    continue;
+                }
+            }
+            self.transact(now_ms, attempt, effects);
+        }
+        self.confirm_reads();
+        self.drive(effects);
+    }
+
+    /// Another member asks for a transaction.
+    pub(super) fn forwarded(
+        &mut self,
+        now_ms: u64,
+        member: u64,
+        forward: Forward,
+        effects: &mut Effects,
+    ) {
+        let origin = Origin::Member(member, forward.call);
+        let attempt = Attempt {
+            origin,
+            database: DatabaseId::Main,
+            transaction: forward.transaction,
+            name: Some(forward.name),
+            lock_holders: Vec::new(),
+            since_ms: now_ms.saturating_sub(forward.waited_ms),
+        };
+        let same = |blocked: &Blocked| blocked.attempt.origin == origin;
+        if self.blocked.iter().any(same) {
+            return;
+        }
+        if self.serves() && self.too_long_ago(&attempt, forward.since, effects) {
+            return;
+        }
+        self.transact(now_ms, attempt, effects);
+    }
+
+    /// Refuses a transaction of which it is not known whether it was applied: its name, if it was
+    /// here, may be forgotten.
+    fn too_long_ago(&self, attempt: &Attempt, since: u64, effects: &mut Effects) -> bool {
+        let name = attempt.name.and_then(|name| self.retries.get(name));
+        if name.is_some() || self.retries.knows_since(since) {
+            return false;
+        }
+        let text = "The transaction was sent so long ago that it is not known whether it was \
+                    committed.";
+        self.refuse(attempt, ErrorKind::IoError, text, effects);
+        true
+    }
+
+    /// Another member does not wait any more.
+    pub(super) fn forward_canceled(&mut self, member: u64, call: Call) {
+        let origin = Origin::Member(member, call);
+        self.blocked
+            .retain(|blocked| blocked.attempt.origin != origin);
+    }
+
+    /// The leader, or who was taken for it, answers.
+    pub(super) fn answered(&mut self, answer: Answer, effects: &mut Effects) {
+        let Call { process, number } = answer.call;
+        if process != self.node.process() {
+            return;
+        }
+        let Some(waiting) = self.forwards.waiting.get_mut(&number) else {
+            return;
+        };
+        match answer.result {
+            Answered::NotLeader => waiting.sent = None,
+            Answered::Done {
+                results,
+                index,
+                commit,
+            } => waiting.answer = Some((index, results, commit)),
+            Answered::Refused(error) => {
+                if let Some(waiting) = self.forwards.waiting.remove(&number) {
+                    self.reply(&waiting.attempt, Reply::Refused(error), effects);
+                }
+            }
+        }
+    }
+
+    fn pass_answers(&mut self, effects: &mut Effects) {
+        let applied = self.node.applied_position().index;
+        let ready = |_: &u64, waiting: &mut Waiting| {
+            let answer = waiting.answer.as_ref();
+            answer.is_some_and(|(index, ..)| *index <= applied)
+        };
+        let waiting: Vec<Waiting> = self
+            .forwards
+            .waiting
+            .extract_if(.., ready)
+            .map(|(_, waiting)| waiting)
+            .collect();
+        for waiting in waiting {
+            let Some((_, results, commit)) = waiting.answer else {
+                continue;
+            };
+            let attempt = waiting.attempt;
+            let reply = match self.read_results(&attempt, &results) {
+                Ok(outcome) => Reply::Done(outcome, commit),
+                Err(error) => Reply::Refused(error),
+            };
+            self.reply(&attempt, reply, effects);
+        }
+    }
+
+    fn read_results(
+        &self,
+        attempt: &Attempt,
+        results: &[u8],
+    ) -> Result<ovsdb::operation::Outcome, Error> {
+        let json = serde_json::from_slice(results);
+        let json = json.map_err(|error| Error::new(ErrorKind::InternalError, error.to_string()))?;
+        outcome_from_json(&self.schema, &attempt.transaction.operations, &json)
+    }
+}

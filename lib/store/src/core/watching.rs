@@ -1,0 +1,111 @@
+//! Monitors: their start, their conditions, and what they are told.
+//!
+//! They see the committed state only, on every member: of a member that lags behind, an old one.
+
+use std::sync::Arc;
+
+use ovsdb::{Condition, Error, ErrorKind, Uuid};
+
+use super::Core;
+use crate::committed::Committed;
+use crate::event::{DatabaseId, Effects, Output, RequestId, SessionId};
+use crate::monitor::{Key, MAX_MONITORS_PER_SESSION, Monitors, Update, View};
+
+impl Core {
+    pub(super) fn monitor(
+        &mut self,
+        database: DatabaseId,
+        key: Key,
+        view: View,
+        since: Option<Uuid>,
+        request: RequestId,
+    ) -> Result<Output, Error> {
+        let monitors = self.monitors.of_session(key.0) + self.server.monitors.of_session(key.0);
+        let backlog = self.sessions.get(&key.0).cloned();
+        let backlog = backlog.filter(|_| monitors < MAX_MONITORS_PER_SESSION);
+        let Some(backlog) = backlog else {
+            return Err(Error::new(
+                ErrorKind::ResourcesExhausted,
+                format!("More than {MAX_MONITORS_PER_SESSION} monitors in one session."),
+            ));
+        };
+        if database == DatabaseId::Server {
+            let committed = Committed::new(&self.server.database, [].into_iter());
+            let monitors = &mut self.server.monitors;
+            return Ok(Output::MonitorStarted {
+                request,
+                resumed: false,
+                state: Uuid::nil(),
+                update: Arc::new(monitors.subscribe(key, view, backlog, &committed)),
+            });
+        }
+        for (table, column) in Monitors::indexable_columns(&view) {
+            self.head.add_lookup(table, &[column]);
+        }
+        let missed = since.and_then(|since| self.history.since(since));
+        let update = match &missed {
+            Some(missed) => self.monitors.resume(key, view, backlog, missed),
+            None => {
+                let uncommitted = self.pending.iter().map(|pending| &pending.delta[..]);
+                let committed = Committed::new(&self.head, uncommitted);
+                self.monitors.subscribe(key, view, backlog, &committed)
+            }
+        };
+        Ok(Output::MonitorStarted {
+            request,
+            resumed: missed.is_some(),
+            state: self.history.state(),
+            update: Arc::new(update),
+        })
+    }
+
+    /// False if there is no such monitor.
+    pub(super) fn change_conditions(
+        &mut self,
+        key: Key,
+        conditions: &[(usize, Condition)],
+        request: RequestId,
+        effects: &mut Effects,
+    ) -> bool {
+        let uncommitted = self.pending.iter().map(|pending| &pending.delta[..]);
+        let (monitors, committed) = if self.monitors.contains(key) {
+            (&mut self.monitors, Committed::new(&self.head, uncommitted))
+        } else {
+            let committed = Committed::new(&self.server.database, [].into_iter());
+            (&mut self.server.monitors, committed)
+        };
+        let Some(updates) = monitors.change(key, conditions, &committed) else {
+            return false;
+        };
+        effects
+            .outputs
+            .push((key.0, Output::ConditionsChange { request }));
+        for update in updates {
+            self.tell(key, Arc::new(update), effects);
+        }
+        true
+    }
+
+    pub(super) fn drained(&mut self, session: SessionId, effects: &mut Effects) {
+        let updates = self.monitors.drained(session);
+        for (key, update) in updates
+            .into_iter()
+            .chain(self.server.monitors.drained(session))
+        {
+            self.tell(key, update, effects);
+        }
+    }
+
+    pub(super) fn tell(&self, (session, monitor): Key, update: Arc<Update>, effects: &mut Effects) {
+        let Some(backlog) = self.sessions.get(&session) else {
+            return;
+        };
+        backlog.add();
+        let output = Output::Updated {
+            monitor,
+            state: self.history.state(),
+            update,
+        };
+        effects.outputs.push((session, output));
+    }
+}
