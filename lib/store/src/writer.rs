@@ -176,10 +176,7 @@ impl Writer {
 
     /// Whether nothing waits.
     pub fn is_idle(&self) -> bool {
-        !self.must_flush()
-            && !self.in_round()
-            && self.next.applied.is_none()
-            && self.log.is_empty()
+        !self.must_flush() && !self.in_round() && self.next.applied.is_none() && self.log.is_empty()
     }
 
     /// Everything that should be written now, and the number to report when it is. `idle` says
