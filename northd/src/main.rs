@@ -9,9 +9,6 @@ use northd::error::Error;
 use ovsdb::Remote;
 use replica::Tls;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Compiles the northbound database into the southbound one.
 #[derive(Debug, Parser)]
 #[command(name = "weft-northd", version, disable_version_flag = true)]

@@ -198,3 +198,104 @@ fn only_ip4(values: &[Constant]) -> Option<Ipv4Addr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(cidr: &str, options: &[(&str, &str)]) -> (Option<Dhcp4>, Vec<String>) {
+        let row = DhcpOptions {
+            cidr: cidr.into(),
+            options: options
+                .iter()
+                .map(|(key, value)| (Arc::from(*key), Arc::from(*value)))
+                .collect(),
+            ..Default::default()
+        };
+        let (options, problems) = Dhcp4::parse(Uuid::nil(), &row.to_row());
+        (
+            options,
+            problems.into_iter().map(|problem| problem.why).collect(),
+        )
+    }
+
+    const REQUIRED: [(&str, &str); 3] = [
+        ("server_id", "10.0.0.1"),
+        ("server_mac", "02:00:00:00:00:01"),
+        ("lease_time", "3600"),
+    ];
+
+    #[test]
+    fn options_are_told_in_the_order_of_their_names() {
+        let mut options = REQUIRED.to_vec();
+        options.extend([
+            ("router", "10.0.0.1"),
+            ("dns_server", "{8.8.8.8, 8.8.4.4}"),
+            ("domain_name", "\"example.org\""),
+            ("wpad", "http://proxy"),
+            (
+                "classless_static_route",
+                "{30.0.0.0/24,10.0.0.10, 0.0.0.0/0,10.0.0.1}",
+            ),
+        ]);
+        let (dhcp, problems) = parse("10.0.0.9/24", &options);
+        assert_eq!(problems, Vec::<String>::new());
+        let dhcp = dhcp.unwrap();
+        assert_eq!(dhcp.network.to_string(), "10.0.0.0/24");
+        let text = lflow::Actions(vec![lflow::a::put_options(
+            lflow::Symbol::Reg0.bit(3),
+            lflow::action::OptionsKind::Dhcp4,
+            dhcp.options,
+        )]);
+        assert_eq!(
+            text.to_string(),
+            "reg0[3] = put_dhcp_opts(classless_static_route = {30.0.0.0/24, 10.0.0.10, 0.0.0.0/0, 10.0.0.1}, \
+             dns_server = {8.8.8.8, 8.8.4.4}, domain_name = \"example.org\", lease_time = 3600, \
+             netmask = 255.255.255.0, router = 10.0.0.1, server_id = 10.0.0.1, wpad = \"http://proxy\");"
+        );
+    }
+
+    #[test]
+    fn an_option_that_cannot_be_read_costs_itself_alone() {
+        for (key, value, why) in [
+            ("mtu", "70000", "mtu is not a number from 0 to 65535"),
+            (
+                "router",
+                "10.0.0",
+                "router is not an IPv4 address, or several as {A, B}",
+            ),
+            (
+                "ip_forward_enable",
+                "yes",
+                "ip_forward_enable is not 0 or 1",
+            ),
+            ("nosuch", "1", "there is no such DHCPv4 option"),
+            (
+                "classless_static_route",
+                "{30.0.0.0/24}",
+                "classless_static_route is not routes as {NETWORK/LENGTH,GATEWAY, ...}",
+            ),
+        ] {
+            let mut options = REQUIRED.to_vec();
+            options.push((key, value));
+            let (dhcp, problems) = parse("10.0.0.0/24", &options);
+            assert_eq!(problems, [why]);
+            assert!(dhcp.unwrap().options.iter().all(|(name, _)| &**name != key));
+        }
+    }
+
+    #[test]
+    fn nobody_is_answered_without_the_three_that_must_be_there() {
+        for missing in 0..REQUIRED.len() {
+            let mut options = REQUIRED.to_vec();
+            options.remove(missing);
+            let (dhcp, problems) = parse("10.0.0.0/24", &options);
+            assert_eq!((dhcp, problems.len()), (None, 1));
+        }
+        assert_eq!(
+            parse("fd00::/64", &REQUIRED),
+            (None, vec![]),
+            "for another family"
+        );
+    }
+}

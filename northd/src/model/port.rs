@@ -354,3 +354,124 @@ fn parse_security(row: &Row, complaints: &mut Complaints) -> (Security, Datum) {
     };
     (security, datum)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(change: impl FnOnce(&mut LogicalSwitchPort)) -> (Option<Port>, Vec<String>) {
+        let mut row = LogicalSwitchPort {
+            name: "p".into(),
+            ..Default::default()
+        };
+        change(&mut row);
+        let (port, problems) = Port::parse(Uuid::nil(), &row.to_row());
+        let texts = problems.iter().map(|problem| {
+            let place = problem
+                .place
+                .as_ref()
+                .map_or(String::new(), |(text, offset)| {
+                    format!(" {text:?}@{offset}")
+                });
+            format!("{}{place}: {}", problem.column, problem.why)
+        });
+        (port, texts.collect())
+    }
+
+    #[test]
+    fn a_bad_entry_costs_itself_alone() {
+        let (port, problems) = parse(|row| {
+            row.addresses = vec![
+                "02:00:00:00:00:01 10.0.0.1".into(),
+                "02:00:00:00:00:02 10.0.0.256".into(),
+            ];
+        });
+        let port = port.unwrap();
+        assert_eq!(port.addresses.len(), 1);
+        assert_eq!(port.verbatim.mac.atoms().len(), 1);
+        assert_eq!(
+            problems,
+            [r#"addresses "02:00:00:00:00:02 10.0.0.256"@18: "10.0.0.256" is not an IP address"#]
+        );
+    }
+
+    #[test]
+    fn security_that_cannot_be_read_opens_no_door() {
+        for (entries, security) in [
+            (vec![], Security::Open),
+            (vec!["02:00:00:00:00:01"], Security::Restricted),
+            (vec!["02:00:00:00:00:01", "nonsense"], Security::Restricted),
+            (vec!["nonsense"], Security::Closed),
+        ] {
+            let entries: Vec<Arc<str>> = entries.into_iter().map(Arc::from).collect();
+            let (port, _) = parse(|row| row.port_security = entries);
+            assert_eq!(port.unwrap().security, security);
+        }
+    }
+
+    #[test]
+    fn containers_have_a_tag_or_ask_for_one() {
+        for (request, tag, expected) in [
+            (Some(51), None, Some((Some(51), None))),
+            (Some(0), Some(7), Some((None, Some(7)))),
+            (None, Some(7), Some((Some(7), Some(7)))),
+            (None, None, None),
+        ] {
+            let (port, problems) = parse(|row| {
+                row.parent_name = Some("vm".into());
+                row.tag_request = request;
+                row.tag = tag;
+            });
+            let nested = port.as_ref().and_then(Port::nested);
+            assert_eq!(
+                nested.map(|nested| (nested.tag, nested.previous_tag)),
+                expected
+            );
+            assert_eq!(problems.is_empty(), expected.is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_no_port_says_why() {
+        for (kind, problem) in [
+            (
+                "lokalnet",
+                r#"type "lokalnet"@0: there is no such type of port"#,
+            ),
+            (
+                "router",
+                r#"type "router"@0: ports of type router are not compiled by this version"#,
+            ),
+            ("localnet", "options: a localnet port has no network_name"),
+        ] {
+            let (port, problems) = parse(|row| row.r#type = kind.into());
+            assert_eq!((port, problems), (None, vec![problem.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn options_are_read_or_complained_about() {
+        let (port, problems) = parse(|row| {
+            for (key, value) in [
+                ("requested-tnl-key", "99999"),
+                ("requested-chassis", "hv1, hv2"),
+                ("receive_multicast", "no"),
+                ("hostnam", "guest"),
+                ("vif-plug:representor:pf-mac", "x"),
+            ] {
+                row.options.insert(key.into(), value.into());
+            }
+        });
+        let port = port.unwrap();
+        assert_eq!(port.requested_chassis, [Arc::from("hv1"), Arc::from("hv2")]);
+        assert!(port.takes_multicast && port.requested_key.is_none());
+        assert_eq!(
+            problems,
+            [
+                r#"options "hostnam"@0: the key has no meaning"#,
+                r#"options "99999"@0: requested-tnl-key is not a number from 1 to 32767"#,
+                r#"options "no"@0: receive_multicast is neither true nor false"#,
+            ]
+        );
+    }
+}
