@@ -8,8 +8,8 @@
 //! codes, the chassis of ports asked for by `is_chassis_resident`. All of it is read through [`Names`], so the engine knows, and
 //! runs again just the flows that name what changed.
 //!
-//! **Flows about a guest that is elsewhere are skipped.** A flow whose `in_out_port` tag names a port applies only to packets
-//! from it (ingress) or to it (egress), and those never come by here.
+//! **Flows about a guest that is elsewhere are skipped.** A flow whose match, or `in_out_port` tag, demands a guest as input
+//! port of the ingress pipeline or output port of the egress pipeline applies only to packets that never come by here.
 //!
 //! **Conjunctive matches** get their ids from a hash of flow, datapath and place. Two that are told apart by nothing but the
 //! id, which takes the same table, priority and datapath, have the same one with a probability of 2⁻³².
@@ -23,7 +23,7 @@ use std::hash::{Hash, Hasher};
 use lflow::action::{Context, DatapathKind, Tables, encode, prerequisites};
 use lflow::expr::{normalise, resolve};
 use lflow::flows::{Clause, Role};
-use lflow::{Actions, Expr, Pipeline};
+use lflow::{Actions, Expr, Pipeline, Symbol};
 use openflow::Action;
 use ovsdb::Uuid;
 use rustc_hash::FxHasher;
@@ -37,13 +37,31 @@ use crate::network::{Fact, Network, PortKind, Reads};
 /// The flows of a logical flow.
 pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Vec<Fact>) {
     let datapaths = local_datapaths(network, reads, row);
-    if datapaths.is_empty() || is_about_an_absent_guest(network, reads, row) {
+    let is_absent = |name: &str| is_absent_guest(network, reads, name);
+    // The tag spares the parsing, where northd sets it.
+    if datapaths.is_empty()
+        || row
+            .tags
+            .get("in_out_port")
+            .is_some_and(|name| is_absent(name))
+    {
         return;
     }
     let parsed = match Parsed::of(row) {
         Ok(parsed) => parsed,
         Err(problem) => return facts.push(Fact::Problem(row.uuid, problem)),
     };
+    let side = match parsed.pipeline {
+        Pipeline::Ingress => Symbol::Inport,
+        Pipeline::Egress => Symbol::Outport,
+    };
+    if parsed
+        .matches
+        .required_port(side)
+        .is_some_and(|name| is_absent(name))
+    {
+        return;
+    }
     for datapath in datapaths {
         if let Err(problem) = parsed.translate(network, reads, row, datapath, facts) {
             // What is wrong in one datapath mostly is in all; one report is enough.
@@ -69,11 +87,8 @@ fn local_datapaths(network: &Network, reads: &Reads, row: &LogicalFlow) -> Vec<U
         .collect()
 }
 
-/// True when the flow applies to packets of one guest only, and that guest is not here.
-fn is_about_an_absent_guest(network: &Network, reads: &Reads, row: &LogicalFlow) -> bool {
-    let Some(name) = row.tags.get("in_out_port") else {
-        return false;
-    };
+/// True when no packet here comes from or goes to the port: there is none of this name, or it is a guest elsewhere.
+fn is_absent_guest(network: &Network, reads: &Reads, name: &str) -> bool {
     let Some(port) = network.port_by_name(reads, name) else {
         return true;
     };

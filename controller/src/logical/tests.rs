@@ -221,15 +221,36 @@ fn flows_are_translated() {
 #[test]
 fn flows_about_absent_guests_are_skipped() {
     let mut world = World::new();
-    let about = |name: &str| {
-        let mut row = logical("ingress", 0, &format!("inport == \"{name}\""), "next;");
+    let ingress = |name: &str| {
+        logical(
+            "ingress",
+            0,
+            &format!("inport == \"{name}\" && ip4"),
+            "next;",
+        )
+    };
+    let egress = |name: &str| logical("egress", 0, &format!("outport == \"{name}\""), "next;");
+    let tagged = |name: &str| {
+        let mut row = logical("ingress", 0, "ip4", "next;");
         row.tags.insert("in_out_port".into(), name.into());
         row
     };
-    assert_eq!(world.flows_of(&about("there")), "");
+    for (rows, expected) in [
+        (
+            ingress as fn(&str) -> LogicalFlow,
+            "+ 8 50 ip,metadata=0x5,reg14=0x1 -> resubmit(,9)\n",
+        ),
+        (egress, "+ 48 50 metadata=0x5,reg15=0x1 -> resubmit(,49)\n"),
+        (tagged, "+ 8 50 ip,metadata=0x5 -> resubmit(,9)\n"),
+    ] {
+        assert_eq!(world.flows_of(&rows("there")), "");
+        assert_eq!(world.flows_of(&rows("here")), expected);
+    }
+    // A packet on its way to a guest elsewhere does pass through the ingress pipeline here.
+    let towards = logical("ingress", 0, "outport == \"there\"", "next;");
     assert_eq!(
-        world.flows_of(&about("here")),
-        "+ 8 50 metadata=0x5,reg14=0x1 -> resubmit(,9)\n"
+        world.flows_of(&towards),
+        "+ 8 50 metadata=0x5,reg15=0x2 -> resubmit(,9)\n"
     );
 }
 

@@ -26,7 +26,7 @@ use std::ops::{BitAnd, BitOr, Not};
 use smallvec::SmallVec;
 
 use crate::constant::{Constant, Name};
-use crate::symbols::Field;
+use crate::symbols::{Field, Symbol};
 
 pub use cube::{Cube, Term};
 pub use normalise::{Alternative, MAX_CUBES, normalise};
@@ -142,6 +142,24 @@ impl Expr {
     /// True when every packet matches.
     pub fn is_true(&self) -> bool {
         *self == Expr::TRUE
+    }
+
+    /// The port that a packet must have in `inport` or `outport`, where one comparison at the top of the match says so.
+    ///
+    /// Whoever knows that no packet has that port in that field need not look at the rest.
+    pub fn required_port(&self, field: Symbol) -> Option<&Name> {
+        match self {
+            Expr::And(parts) => parts.iter().find_map(|part| part.required_port(field)),
+            Expr::Cmp(comparison)
+                if comparison.field.symbol() == field && comparison.relation == Relation::Eq =>
+            {
+                match &comparison.constants[..] {
+                    [Constant::Str(name)] => Some(name),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
     }
 
     /// Calls `visit` for each comparison in the tree.

@@ -536,6 +536,23 @@ mod tests {
     }
 
     #[test]
+    fn required_ports() {
+        for (text, inport) in [
+            ("inport == \"a\"", Some("a")),
+            ("ip4 && inport == \"a\" && tcp", Some("a")),
+            ("inport == {\"a\", \"b\"}", None),
+            ("inport == \"a\" || ip4", None),
+            ("outport == \"a\"", None),
+            ("!(inport != \"a\")", None),
+            ("inport == @pg", None),
+        ] {
+            let expr = Expr::parse(text).unwrap();
+            let got = expr.required_port(Symbol::Inport).map(|name| &**name);
+            assert_eq!(got, inport, "{text}");
+        }
+    }
+
+    #[test]
     fn nesting_has_a_limit() {
         let nested = |n: usize| format!("{}ip4{}", "(".repeat(n), ")".repeat(n));
         assert!(Expr::parse(&nested(MAX_DEPTH)).is_ok());
