@@ -62,6 +62,25 @@ pub fn command_help(tool: &Tool, name: &str, command: &str) -> Outcome<String> {
     ))
 }
 
+/// The reference page of a tool, in Markdown.
+pub fn reference_page(tool: &Tool) -> String {
+    let mut text = format!(
+        "# weft {}\n\n`weft {}`, also as `{}`: {}.\n",
+        tool.name, tool.name, tool.ovn_name, tool.about
+    );
+    for family in tool.all_families() {
+        text.push_str(&format!("\n## {}\n\n", family.title));
+        for command in family.commands {
+            text.push_str(&format!("* `{}`: {}\n", synopsis(command), command.help));
+        }
+    }
+    text.push_str("\n## Options\n\n");
+    for option in tool.options().filter(|option| !option.help.is_empty()) {
+        text.push_str(&format!("* `{}`: {}\n", option.long, option.help));
+    }
+    text
+}
+
 /// Name, version and schema version.
 pub fn version(tool: &Tool, name: &str) -> String {
     format!(

@@ -222,7 +222,10 @@ fn is_uuid(text: &str) -> bool {
 fn normalise(text: &[u8], labels: &BTreeMap<String, String>) -> Vec<String> {
     let text = relabel(&String::from_utf8_lossy(text), labels);
     let is_log = |line: &&str| {
-        line.starts_with("20") && (line.contains("|WARN|") || line.contains("|INFO|"))
+        line.starts_with("20")
+            && ["|ERR|", "|WARN|", "|INFO|"]
+                .iter()
+                .any(|level| line.contains(level))
     };
     let mut lines: Vec<String> = text
         .lines()

@@ -5,7 +5,9 @@
 //! else has changed that meanwhile. Elements of sets and maps are added and removed one by one where possible, so that
 //! writers of different elements do not get in each other's way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ovsdb::schema::{DatabaseSchema, TableSchema};
 use ovsdb::typed::{ColumnValue, TableDefinition};
@@ -24,7 +26,14 @@ pub struct Draft<'s> {
     pub(super) unique: BTreeSet<(usize, usize, Datum)>,
     pub(super) singles: BTreeSet<usize>,
     pub(super) counter: Option<(usize, Uuid, usize)>,
+    /// For columns that were searched: the snapshot's rows by what they hold there.
+    indexes: RefCell<BTreeMap<(usize, usize), ByValue>>,
+    /// The rows into which commands have put this value, whether they still hold it or not.
+    written: BTreeMap<(usize, usize), ByValue>,
 }
+
+/// Rows by the value of a column.
+type ByValue = HashMap<Datum, Vec<Uuid>>;
 
 /// A row that the draft touches.
 #[derive(Debug)]
@@ -62,6 +71,8 @@ impl<'s> Draft<'s> {
             unique: BTreeSet::new(),
             singles: BTreeSet::new(),
             counter: None,
+            indexes: RefCell::new(BTreeMap::new()),
+            written: BTreeMap::new(),
         }
     }
 
@@ -104,6 +115,43 @@ impl<'s> Draft<'s> {
             .filter_map(move |uuid| Some((uuid, self.row(table, uuid)?)))
     }
 
+    /// The rows that hold exactly `wanted` in this column, in the order of [`Draft::rows`].
+    pub fn rows_with(&self, table: usize, column: usize, wanted: &Datum) -> Vec<Uuid> {
+        let holds = |uuid: &Uuid| {
+            self.row(table, *uuid)
+                .is_some_and(|row| row.get(column) == wanted)
+        };
+        // New rows hold defaults without anybody having written them.
+        if *wanted == Datum::default_for(&self.table_schema(table).columns[column].ty) {
+            let all = self.rows(table).map(|(uuid, _)| uuid);
+            return all.filter(holds).collect();
+        }
+        let mut indexes = self.indexes.borrow_mut();
+        let index = indexes.entry((table, column)).or_insert_with(|| {
+            let mut index = ByValue::new();
+            for (uuid, row) in self.snapshot.table(table) {
+                index
+                    .entry(row.get(column).clone())
+                    .or_default()
+                    .push(*uuid);
+            }
+            index
+        });
+        let before = index.get(wanted).into_iter().flatten();
+        let written = self.written.get(&(table, column));
+        let since = written
+            .and_then(|index| index.get(wanted))
+            .into_iter()
+            .flatten();
+        let mut found: Vec<Uuid> = before.copied().filter(holds).collect();
+        for uuid in since.filter(|uuid| holds(uuid)) {
+            if !found.contains(uuid) {
+                found.push(*uuid);
+            }
+        }
+        found
+    }
+
     /// Whether the transaction would do anything.
     pub fn is_unchanged(&self) -> bool {
         self.inserted.iter().all(|key| self.rows[key].row.is_none())
@@ -137,20 +185,22 @@ impl<'s> Draft<'s> {
 
     /// Overwrites a column. Nothing happens if the row is gone.
     pub fn write(&mut self, table: usize, uuid: Uuid, column: usize, datum: Datum) {
-        if let Some(draft) = self.touch(table, uuid)
+        if let Some(draft) = touch(&mut self.rows, self.snapshot, table, uuid)
             && let Some(row) = &mut draft.row
             && (!draft.existed || row.get(column) != &datum)
         {
-            row.set(column, datum);
+            row.set(column, datum.clone());
             draft.mutations.retain(|mutation| mutation.column != column);
             draft.written.insert(column);
+            let index = self.written.entry((table, column)).or_default();
+            index.entry(datum).or_default().push(uuid);
         }
     }
 
     /// Adds elements to a set or pairs to a map, or takes them away.
     pub fn mutate(&mut self, table: usize, uuid: Uuid, mutation: Mutation) {
         let ty = &self.table_schema(table).columns[mutation.column].ty;
-        let Some(draft) = self.touch(table, uuid) else {
+        let Some(draft) = touch(&mut self.rows, self.snapshot, table, uuid) else {
             return;
         };
         let Some(row) = &mut draft.row else {
@@ -160,7 +210,13 @@ impl<'s> Draft<'s> {
         // What the server will refuse it shall refuse in its own words.
         match mutation.apply(ty, row.get(column)) {
             Ok(datum) if datum == *row.get(column) => return,
-            Ok(datum) => row.set(column, datum),
+            Ok(datum) => {
+                if ty.max == 1 {
+                    let index = self.written.entry((table, column)).or_default();
+                    index.entry(datum.clone()).or_default().push(uuid);
+                }
+                row.set(column, datum);
+            }
             Err(_) if !draft.existed || draft.written.contains(&column) => {
                 let all = row.get(column).atoms().iter().chain(mutation.arg.atoms());
                 row.set(column, Datum::set(all.cloned()));
@@ -168,7 +224,7 @@ impl<'s> Draft<'s> {
             Err(_) => {}
         }
         if draft.existed && !draft.written.contains(&column) {
-            draft.mutations.push(mutation);
+            draft.push_mutation(mutation);
         }
     }
 
@@ -197,22 +253,47 @@ impl<'s> Draft<'s> {
     }
 
     fn touch(&mut self, table: usize, uuid: Uuid) -> Option<&mut RowDraft> {
-        if !self.rows.contains_key(&(table, uuid)) {
-            let row = self.snapshot.table(table).get(&uuid)?;
-            let draft = RowDraft {
-                row: Some(Row::clone(row)),
-                existed: true,
-                written: BTreeSet::new(),
-                mutations: Vec::new(),
-                verified: BTreeSet::new(),
-            };
-            self.rows.insert((table, uuid), draft);
-        }
-        self.rows.get_mut(&(table, uuid))
+        touch(&mut self.rows, self.snapshot, table, uuid)
     }
 }
 
+/// The draft of a row, begun if there is none yet; `None` if there is no such row.
+fn touch<'r>(
+    rows: &'r mut BTreeMap<(usize, Uuid), RowDraft>,
+    snapshot: &Snapshot,
+    table: usize,
+    uuid: Uuid,
+) -> Option<&'r mut RowDraft> {
+    if let Entry::Vacant(entry) = rows.entry((table, uuid)) {
+        let row = snapshot.table(table).get(&uuid)?;
+        entry.insert(RowDraft {
+            row: Some(Row::clone(row)),
+            existed: true,
+            written: BTreeSet::new(),
+            mutations: Vec::new(),
+            verified: BTreeSet::new(),
+        });
+    }
+    rows.get_mut(&(table, uuid))
+}
+
 impl RowDraft {
+    /// Adds a mutation; to the last one, if that does the same to the same set.
+    fn push_mutation(&mut self, mutation: Mutation) {
+        match self.mutations.last_mut() {
+            Some(last)
+                if last.column == mutation.column
+                    && last.mutator == mutation.mutator
+                    && !matches!(mutation.arg, Datum::Map(_))
+                    && !matches!(last.arg, Datum::Map(_)) =>
+            {
+                let atoms = last.arg.atoms().iter().chain(mutation.arg.atoms());
+                last.arg = Datum::set(atoms.cloned());
+            }
+            _ => self.mutations.push(mutation),
+        }
+    }
+
     /// Whether nothing is done to it.
     pub fn is_unchanged(&self) -> bool {
         self.row.is_some() && self.written.is_empty() && self.mutations.is_empty()
@@ -335,11 +416,7 @@ impl Draft<'_> {
         let Ok((table, column)) = self.column_of::<T, V>(column) else {
             return Vec::new();
         };
-        let wanted = value.to_datum();
-        self.rows(table)
-            .filter(|(_, row)| row.get(column) == &wanted)
-            .map(|(uuid, _)| uuid)
-            .collect()
+        self.rows_with(table, column, &value.to_datum())
     }
 
     /// Makes a row of defaults, and says its UUID.

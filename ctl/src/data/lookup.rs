@@ -163,14 +163,17 @@ fn by_name(draft: &Draft<'_>, table: usize, text: &str) -> Outcome<Option<Uuid>>
         if schema.columns[index].ty.key.atomic != AtomicType::String {
             continue;
         }
-        let wanted = Datum::from(text);
-        let mut found = draft.rows(table).filter(|(_, row)| match key {
-            Some(key) => row.get(index).get_str(key) == Some(text),
-            None => *row.get(index) == wanted,
-        });
-        match (found.next(), found.next()) {
-            (None, _) => {}
-            (Some((uuid, _)), None) => return Ok(Some(uuid)),
+        let found: Vec<Uuid> = match key {
+            Some(key) => {
+                let rows = draft.rows(table);
+                let named = rows.filter(|(_, row)| row.get(index).get_str(key) == Some(text));
+                named.map(|(uuid, _)| uuid).collect()
+            }
+            None => draft.rows_with(table, index, &Datum::from(text)),
+        };
+        match found.as_slice() {
+            [] => {}
+            [only] => return Ok(Some(*only)),
             _ => {
                 return fail(format!("multiple rows in {} match \"{text}\"", schema.name));
             }

@@ -8,6 +8,8 @@ mod read;
 mod rows;
 mod wait;
 
+pub(crate) use modify::{parse_places, set_column};
+
 use crate::arguments::Invocation;
 use crate::command::{Command, Family, Tables};
 use crate::data::{Snapshot, lookup};

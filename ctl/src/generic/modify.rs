@@ -22,7 +22,7 @@ pub(super) fn set(context: &mut Context<'_, '_>) -> Outcome {
 }
 
 /// The columns that `COLUMN[:KEY]=VALUE` arguments name.
-pub(super) fn parse_places<'s>(
+pub(crate) fn parse_places<'s>(
     snapshot: &Snapshot,
     schema: &'s TableSchema,
     arguments: &[String],
@@ -34,7 +34,7 @@ pub(super) fn parse_places<'s>(
 }
 
 /// Does what a `COLUMN[:KEY]=VALUE` argument says.
-pub(super) fn set_column(
+pub(crate) fn set_column(
     draft: &mut Draft<'_>,
     table: usize,
     uuid: Uuid,

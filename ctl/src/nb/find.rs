@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use nb_db::tables::{LogicalRouter, LogicalSwitch, LogicalSwitchPort};
+use nb_db::tables::{
+    LoadBalancer, LogicalRouter, LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, PortGroup,
+};
 use ovsdb::typed::TableDefinition;
 use ovsdb::{Column, Uuid};
 
@@ -72,6 +74,53 @@ pub fn port_if_any(draft: &Draft<'_>, text: &str) -> Outcome<Option<Uuid>> {
 /// The switch port.
 pub fn port(draft: &Draft<'_>, text: &str) -> Outcome<Uuid> {
     required(port_if_any(draft, text)?, text, "port")
+}
+
+/// The router port, if there is one.
+pub fn router_port_if_any(draft: &Draft<'_>, text: &str) -> Outcome<Option<Uuid>> {
+    let name = LogicalRouterPort::COLUMN.name;
+    by_uuid_or_name::<LogicalRouterPort>(draft, text, name, "logical router ports")
+}
+
+/// The router port.
+pub fn router_port(draft: &Draft<'_>, text: &str) -> Outcome<Uuid> {
+    required(router_port_if_any(draft, text)?, text, "port")
+}
+
+/// The port group, if there is one.
+pub fn port_group_if_any(draft: &Draft<'_>, text: &str) -> Outcome<Option<Uuid>> {
+    by_uuid_or_name::<PortGroup>(draft, text, PortGroup::COLUMN.name, "port groups")
+}
+
+/// The port group.
+pub fn port_group(draft: &Draft<'_>, text: &str) -> Outcome<Uuid> {
+    required(port_group_if_any(draft, text)?, text, "port group")
+}
+
+/// The load balancer, if there is one.
+pub fn load_balancer_if_any(draft: &Draft<'_>, text: &str) -> Outcome<Option<Uuid>> {
+    by_uuid_or_name::<LoadBalancer>(draft, text, LoadBalancer::COLUMN.name, "load balancers")
+}
+
+/// The load balancer.
+pub fn load_balancer(draft: &Draft<'_>, text: &str) -> Outcome<Uuid> {
+    required(load_balancer_if_any(draft, text)?, text, "load balancer")
+}
+
+/// The router that a port is in.
+pub fn router_of_port(draft: &Draft<'_>, port: Uuid) -> Outcome<Uuid> {
+    let (table, ports) = draft.column_of::<LogicalRouter, _>(LogicalRouter::COLUMN.ports)?;
+    let atom = ovsdb::Atom::Uuid(port);
+    let mut rows = draft.rows(table);
+    match rows.find(|(_, row)| row.get(ports).contains(&atom)) {
+        Some((uuid, _)) => Ok(uuid),
+        None => {
+            let name = draft.get::<LogicalRouterPort, _>(port, LogicalRouterPort::COLUMN.name);
+            fail(format!(
+                "logical port {name} is not part of any logical router"
+            ))
+        }
+    }
 }
 
 /// The switch that a port is in.

@@ -51,18 +51,16 @@ pub fn check_free(draft: &Draft<'_>, switch: Uuid, port: Uuid, text: &str) -> Ou
         if other == port {
             continue;
         }
-        let Some(row) = draft.typed::<LogicalSwitchPort>(other) else {
-            continue;
-        };
-        for taken in addresses_in_use(&row) {
+        for taken in addresses_in_use(draft, other) {
             let taken = fixed_ips(&taken);
             if let Some(duplicate) = wanted.iter().find(|ip| taken.contains(ip)) {
                 let family = if duplicate.is_ipv4() { "IPv4" } else { "IPv6" };
                 let switch = draft.get::<LogicalSwitch, _>(switch, LogicalSwitch::COLUMN.name);
+                let other =
+                    draft.get::<LogicalSwitchPort, _>(other, LogicalSwitchPort::COLUMN.name);
                 return fail(format!(
                     "Error on switch {switch}: duplicate {family} address '{duplicate}' found on logical switch port \
-                     '{}'",
-                    row.name
+                     '{other}'"
                 ));
             }
         }
@@ -71,12 +69,16 @@ pub fn check_free(draft: &Draft<'_>, switch: Uuid, port: Uuid, text: &str) -> Ou
 }
 
 /// The port's addresses, with northd's choice in place of `dynamic`.
-fn addresses_in_use(port: &LogicalSwitchPort) -> Vec<Arc<str>> {
-    let in_use = |address: &Arc<str>| match address.parse() {
-        Ok(LspAddress::Dynamic { .. }) => port.dynamic_addresses.clone(),
-        _ => Some(Arc::clone(address)),
+fn addresses_in_use(draft: &Draft<'_>, port: Uuid) -> Vec<Arc<str>> {
+    let column = LogicalSwitchPort::COLUMN;
+    let addresses = draft.get::<LogicalSwitchPort, _>(port, column.addresses);
+    let in_use = |address: Arc<str>| match address.parse() {
+        Ok(LspAddress::Dynamic { .. }) => {
+            draft.get::<LogicalSwitchPort, _>(port, column.dynamic_addresses)
+        }
+        _ => Some(address),
     };
-    port.addresses.iter().filter_map(in_use).collect()
+    addresses.into_iter().filter_map(in_use).collect()
 }
 
 fn fixed_ips(text: &str) -> Vec<IpAddr> {
