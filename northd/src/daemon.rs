@@ -103,6 +103,7 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
             Input::Signal(Asked::Exit) => return Ok(()),
             Input::Control(request) if request.command == "exit" => {
                 request.succeed("");
+                control.finish().await;
                 return Ok(());
             }
             Input::Control(request) => shell.answer(request),

@@ -9,6 +9,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +23,8 @@ use crate::vlog;
 const REQUEST_LIMIT_BYTES: usize = 1 << 20;
 /// More clients wait until one of these is done.
 const CLIENT_LIMIT: usize = 32;
+/// How long a daemon that ends waits for its clients to read their answers.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Requests that wait for the event loop; a client beyond waits to be read.
 const QUEUE_LIMIT: usize = 32;
 
@@ -94,6 +98,8 @@ pub struct Control {
     requests: mpsc::Receiver<Request>,
     /// Keeps the channel open when there is no socket.
     _sender: Option<mpsc::Sender<Request>>,
+    /// What clients hold while they are served.
+    places: Arc<Semaphore>,
 }
 
 impl Control {
@@ -105,6 +111,14 @@ impl Control {
             None => std::future::pending().await,
         }
     }
+
+    /// Lets clients read their answers before the daemon ends: waits until they have gone, but not for long.
+    pub async fn finish(self) {
+        // One place is always held by the listener, for whoever comes next.
+        let all = u32::try_from(CLIENT_LIMIT - 1).expect("a small limit");
+        // Whoever stays after its answer is not waited for.
+        let _ = tokio::time::timeout(FAREWELL, self.places.acquire_many(all)).await;
+    }
 }
 
 /// A control without a socket.
@@ -113,6 +127,7 @@ pub(crate) fn silent() -> Control {
     Control {
         requests,
         _sender: Some(sender),
+        places: Arc::new(Semaphore::new(CLIENT_LIMIT)),
     }
 }
 
@@ -135,22 +150,23 @@ pub(crate) fn listen(
         commands,
         requests: sender,
     };
-    tokio::spawn(accept(listener, server));
+    let places = Arc::new(Semaphore::new(CLIENT_LIMIT));
+    tokio::spawn(accept(listener, server, Arc::clone(&places)));
     Ok(Control {
         requests,
         _sender: None,
+        places,
     })
 }
 
 #[derive(Clone)]
 struct Server {
-    version: std::sync::Arc<str>,
+    version: Arc<str>,
     commands: &'static [Command],
     requests: mpsc::Sender<Request>,
 }
 
-async fn accept(listener: UnixListener, server: Server) {
-    let places = std::sync::Arc::new(Semaphore::new(CLIENT_LIMIT));
+async fn accept(listener: UnixListener, server: Server, places: Arc<Semaphore>) {
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
@@ -167,7 +183,7 @@ async fn accept(listener: UnixListener, server: Server) {
             Err(error) => {
                 // Out of descriptors, most likely: a pause lets some come free instead of spinning.
                 tracing::warn!(target: "unixctl", "cannot accept a client of the control socket: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
