@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::compiler::Compiler;
 pub use crate::database::{Columns, Side};
-use crate::database::{Database, MAX_OPERATIONS};
+use crate::database::{Database, MAX_OPERATIONS, MAX_REPLACEMENT};
 use crate::output::northbound::{self, PortState, Progress, Reached};
 use crate::output::rows::OutTable;
 use crate::output::{dictionaries, identity, rbac};
@@ -244,19 +244,29 @@ impl Core {
         effects
     }
 
-    /// The next transaction for the southbound. Until everything is compiled, only full ones go: they let the database work
-    /// while the compiler does.
+    /// The next transaction for the southbound.
+    ///
+    /// What is only added goes in parts, the first ones before everything is compiled: the database works while the compiler
+    /// does. What replaces or deletes something goes when all is compiled, and as one transaction, so that chassis never see
+    /// half of it.
     fn write_south(&mut self, now_ms: i64, is_compiled: bool) -> Vec<Operation> {
         let Some(active) = &mut self.active else {
             return Vec::new();
         };
         let database = &mut self.south;
-        if !database.may_write(now_ms)
-            || (!is_compiled && active.compiler.output.marked() < database.limit)
-        {
+        let output = &mut active.compiler.output;
+        let may_start =
+            is_compiled || (!output.has_deletions() && output.marked() >= database.limit);
+        if !database.may_write(now_ms) || !may_start {
             return Vec::new();
         }
-        let mut operations = active.compiler.output.take(database.limit);
+        let is_narrowed = database.limit < MAX_OPERATIONS;
+        let limit = if output.has_deletions() && !is_narrowed {
+            MAX_REPLACEMENT
+        } else {
+            database.limit
+        };
+        let mut operations = output.take(limit);
         active.sweeps |= active.compiler.output.take_moves();
         if is_compiled && operations.is_empty() && std::mem::take(&mut active.sweeps) {
             operations.extend(active.compiler.output.stale_fdb());

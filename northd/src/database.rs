@@ -15,6 +15,9 @@ use crate::output::northbound::Reached;
 /// Operations in one transaction, unless something has to stay together.
 pub const MAX_OPERATIONS: usize = 2000;
 
+/// Operations in one transaction that replaces something.
+pub const MAX_REPLACEMENT: usize = 200_000;
+
 /// Which database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {

@@ -280,6 +280,11 @@ impl Output {
         self.set_aside.len()
     }
 
+    /// Whether rows are marked that are not desired; while not everything is compiled, they may yet be.
+    pub fn has_deletions(&self) -> bool {
+        !self.to_delete.is_empty()
+    }
+
     /// How many rows are marked.
     pub fn marked(&self) -> usize {
         self.to_write.len() + self.to_delete.len()

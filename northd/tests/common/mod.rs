@@ -80,6 +80,16 @@ impl World {
         self.settle();
     }
 
+    /// Executes operations of a client in the northbound while northd is away: it finds them after [`World::restart`].
+    pub fn north_quietly(&mut self, operations: Vec<Operation>) {
+        execute(&mut self.north, operations).expect("a client's transaction is well-made");
+    }
+
+    /// The same in the southbound.
+    pub fn south_quietly(&mut self, operations: Vec<Operation>) {
+        execute(&mut self.south, operations).expect("a client's transaction is well-made");
+    }
+
     /// Lets northd work until it has nothing more to do.
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
