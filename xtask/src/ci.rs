@@ -11,10 +11,10 @@ pub fn run() -> Result<()> {
     succeed(cargo("fmt").args(["--all", "--check"]))?;
     step("tidy");
     tidy::run()?;
-    step("generated pages");
-    docs::check()?;
     step("lints");
     succeed(cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    step("generated pages");
+    docs::check()?;
     step("tests");
     test::run_all()
 }

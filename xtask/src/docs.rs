@@ -1,8 +1,12 @@
 //! Writes the generated pages of the book, `docs/reference/`, or checks that they are what the code says.
+//!
+//! The pages of the databases come from the declarations of their tables, the page of the programs from what the
+//! programs themselves say when asked for help.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -11,7 +15,7 @@ use ovsdb::schema::{
 };
 use ovsdb::typed::TableDoc;
 
-use crate::workspace::root;
+use crate::workspace::{Profile, build_binaries, output, root};
 
 /// What is at the top of every page.
 const NOTICE: &str = "<!-- Written by `cargo xtask docs` from the code: change it there. -->";
@@ -29,7 +33,7 @@ pub fn run(options: &Options) -> Result<()> {
     if options.check {
         return check();
     }
-    for (path, text) in pages() {
+    for (path, text) in pages()? {
         fs::create_dir_all(path.parent().expect("a page is in a folder"))?;
         fs::write(&path, text)?;
     }
@@ -38,7 +42,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Fails if a page is not what the code says.
 pub fn check() -> Result<()> {
-    let stale = pages()
+    let stale = pages()?
         .into_iter()
         .filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(text));
     let names: Vec<String> = stale.map(|(path, _)| path.display().to_string()).collect();
@@ -52,13 +56,13 @@ pub fn check() -> Result<()> {
 }
 
 /// Every generated page and what must be in it.
-fn pages() -> Vec<(PathBuf, String)> {
+fn pages() -> Result<Vec<(PathBuf, String)>> {
     let folder = root().join("docs/reference");
     let northbound =
         "What operators describe: `weft nb` and `ovn-nbctl` write here, `weft-northd` reads.";
     let southbound =
         "What chassis need: `weft-northd` writes here, `weft-controller` reads and binds ports.";
-    vec![
+    Ok(vec![
         (
             folder.join("northbound.md"),
             database_page(
@@ -77,7 +81,36 @@ fn pages() -> Vec<(PathBuf, String)> {
                 &sb_db::table_docs(),
             ),
         ),
-    ]
+        (folder.join("programs.md"), programs_page()?),
+    ])
+}
+
+/// The programs and the arguments that make each tell all about itself.
+const PROGRAMS: &[(&str, &[&str])] = &[
+    ("weft nb", &["nb", "--help"]),
+    ("weft sb", &["sb", "--help"]),
+    ("weft-nb", &["--help"]),
+    ("weft-sb", &["--help"]),
+    ("weft-northd", &["--help"]),
+    ("weft-controller", &["--help"]),
+];
+
+fn programs_page() -> Result<String> {
+    let binaries = build_binaries(Profile::Dev)?;
+    let mut page = format!("{NOTICE}\n\n# Programs\n\nWhat each says with `--help`.\n");
+    for (name, arguments) in PROGRAMS {
+        let binary = name.split(' ').next().unwrap_or(name);
+        let mut help = Command::new(binaries.join(binary));
+        // Neither the width of a terminal nor anybody's settings are to show.
+        let help = output(
+            help.args(*arguments)
+                .env_clear()
+                .env("COLUMNS", "100")
+                .stdin(Stdio::null()),
+        )?;
+        write!(page, "\n## {name}\n\n```text\n{}\n```\n", help.trim_end())?;
+    }
+    Ok(page)
 }
 
 fn database_page(title: &str, purpose: &str, schema: &DatabaseSchema, docs: &[TableDoc]) -> String {
