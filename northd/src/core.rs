@@ -306,7 +306,7 @@ impl Core {
             }
         }
         if active.tells_problems && database.columns.has(WeftProblem::INDEX, 0) {
-            let told = database.table(WeftProblem::INDEX);
+            let told = database.problems.iter().copied();
             operations.extend(northbound::problems(active.compiler.problems(), told));
         }
         active.tells_problems = false;
@@ -332,8 +332,9 @@ impl Core {
         if !is_kept_by_compiler {
             database.change(change);
         }
-        if side == Side::South {
-            database.chassis_change(change);
+        match side {
+            Side::North => database.problem_change(change),
+            Side::South => database.chassis_change(change),
         }
         if let Some(active) = &mut self.active {
             active

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nb_db::tables::NbGlobal;
+use nb_db::tables::{NbGlobal, WeftProblem};
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::typed::Table;
 use ovsdb::{Row, RowChange};
@@ -92,6 +92,8 @@ pub(crate) struct Database {
     global: Option<Uuid>,
     /// How far each chassis has come.
     pub(crate) chassis: FxHashMap<Uuid, Reached>,
+    /// The rows of the table of problems.
+    pub(crate) problems: FxHashSet<Uuid>,
 }
 
 impl Database {
@@ -112,6 +114,7 @@ impl Database {
             rows: FxHashMap::default(),
             global: None,
             chassis: FxHashMap::default(),
+            problems: FxHashSet::default(),
         }
     }
 
@@ -154,6 +157,18 @@ impl Database {
         }
     }
 
+    /// Takes up a change of the table of problems. For the northbound.
+    pub(crate) fn problem_change(&mut self, change: &RowChange) {
+        if change.table != WeftProblem::INDEX {
+            return;
+        }
+        if change.new.is_some() {
+            self.problems.insert(change.uuid);
+        } else {
+            self.problems.remove(&change.uuid);
+        }
+    }
+
     /// Every row, as news.
     pub(crate) fn all_rows(&self) -> impl Iterator<Item = RowChange> + '_ {
         self.rows.iter().map(|((table, uuid), row)| RowChange {
@@ -162,14 +177,6 @@ impl Database {
             old: None,
             new: Some(Arc::clone(row)),
         })
-    }
-
-    /// The rows of one table.
-    pub(crate) fn table(&self, table: usize) -> impl Iterator<Item = (Uuid, &Arc<Row>)> {
-        self.rows
-            .iter()
-            .filter(move |((index, _), _)| *index == table)
-            .map(|((_, uuid), row)| (*uuid, row))
     }
 
     /// The only row of the global table.

@@ -1,7 +1,6 @@
 //! What is told back to the northbound database: states and tags of ports, and how far the configuration has come.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use nb_db::tables::{LogicalSwitchPort, NbGlobal, WeftProblem};
 use ovsdb::operation::Operation;
@@ -102,7 +101,7 @@ pub fn tag_of_untagged(row: &Row) -> Option<Option<u16>> {
 /// The operations that make the table of problems say these; `told` is what it says.
 pub fn problems<'a>(
     problems: impl Iterator<Item = &'a Problem>,
-    told: impl Iterator<Item = (Uuid, &'a Arc<Row>)>,
+    told: impl Iterator<Item = Uuid>,
 ) -> Vec<Operation> {
     let mut new: BTreeMap<Uuid, &Problem> = problems
         .map(|problem| {
@@ -113,7 +112,7 @@ pub fn problems<'a>(
         })
         .collect();
     let mut operations = Vec::new();
-    for (uuid, _) in told {
+    for uuid in told {
         if new.remove(&uuid).is_none() {
             operations.push(Operation::delete_row(WeftProblem::INDEX, uuid));
         }
