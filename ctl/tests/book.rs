@@ -1,0 +1,31 @@
+//! The book's pages of commands are what the commands declare. `BLESS=1` writes them anew.
+
+use std::path::Path;
+
+use ctl::help::reference_page;
+use ctl::tool::{NB, SB, Tool};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference");
+
+const NOTICE: &str = "<!-- Written by `BLESS=1 cargo test -p ctl --test book` from the code: change it there. -->\n\n";
+
+#[test]
+fn the_pages_of_commands_are_what_the_code_says() {
+    check(&NB);
+    check(&SB);
+}
+
+fn check(tool: &Tool) {
+    let path = Path::new(FOLDER).join(format!("weft-{}.md", tool.name));
+    let text = format!("{NOTICE}{}", reference_page(tool));
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &text).expect("the page can be written");
+    }
+    let page = std::fs::read_to_string(&path).expect("the page is there");
+    assert_eq!(
+        page,
+        text,
+        "{} is stale: BLESS=1 writes it anew",
+        path.display()
+    );
+}
