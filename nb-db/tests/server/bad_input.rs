@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use rustix::process::{Resource, Rlimit};
 use serde_json::{Value, json};
 
 use crate::rig::{DATABASE, Server, insert_switch, switches};
@@ -67,6 +68,41 @@ fn half_a_message_and_a_vanished_client_hurt_nobody() {
         assert_eq!(answer["error"], Value::Null, "{answer}");
     }
     assert_eq!(switches(&mut bystander).len(), 1);
+}
+
+#[test]
+fn thousands_of_idle_clients_and_one_that_never_reads_hurt_nobody() {
+    const IDLE: usize = 3000;
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    rustix::process::setrlimit(Resource::Nofile, wanted).unwrap();
+    let server = Server::start();
+    let idle: Vec<_> = (0..IDLE).map(|_| server.connect()).collect();
+    let mut deaf = server.connect();
+    let all = json!([DATABASE, "all", {"Logical_Switch": {"columns": ["name"]}}]);
+    deaf.call("monitor_cond", &all).unwrap();
+
+    let mut bystander = server.connect();
+    let long = "x".repeat(50_000);
+    for number in 0..320 {
+        // More than a socket holds, and more than the queue of a monitor.
+        let name = format!("{number}{long}");
+        bystander.transact(&[insert_switch(&name)]).unwrap();
+    }
+    assert_eq!(switches(&mut bystander).len(), 320);
+    // When it reads at last, it has missed nothing.
+    let mut seen = 0;
+    while seen < 320 {
+        let update = deaf.receive().unwrap();
+        seen += update["params"][1]["Logical_Switch"]
+            .as_object()
+            .unwrap()
+            .len();
+    }
+    drop(idle);
 }
 
 #[test]

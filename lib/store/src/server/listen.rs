@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ovsdb::Listen;
 use ovsdb::remote::Security;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,6 +30,31 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The owner and the group may connect.
 const SOCKET_MODE: u32 = 0o770;
+
+/// Files that the server has open besides its clients' connections, at most.
+const OTHER_FILES: u64 = 256;
+
+/// Lets the process have as many files open as [`MAX_CONNECTIONS`] need, or as many as it may.
+pub fn allow_connections() {
+    let wanted = MAX_CONNECTIONS as u64 + OTHER_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = Rlimit {
+        current: Some(allowed),
+        ..limit
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) if allowed == wanted => {}
+        Ok(()) => tracing::info!(
+            "only {allowed} files may be open; for {MAX_CONNECTIONS} clients raise the limit to \
+             {wanted} (LimitNOFILE in a service unit)"
+        ),
+        Err(error) => tracing::warn!("cannot raise the limit of open files: {error}"),
+    }
+}
 
 /// A stream of bytes to a client.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

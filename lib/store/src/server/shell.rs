@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::args::ServerArgs;
 use super::control;
 use super::engine::{Engine, EngineError};
-use super::listen::{ListenError, Listener, MAX_CONNECTIONS};
+use super::listen::{ListenError, Listener, MAX_CONNECTIONS, allow_connections};
 use super::{grpc, ovsdb};
 use crate::storage::{RedbStorage, StorageError};
 
@@ -104,6 +104,7 @@ impl Server {
 
     /// Opens all listeners, or none.
     async fn open_doors(&mut self, args: &ServerArgs) -> Result<(), ListenError> {
+        allow_connections();
         let files = args.tls_files();
         let mut listeners = Vec::new();
         for listen in &self.listen {
