@@ -1,7 +1,8 @@
 //! Writes the generated pages of the book, `docs/reference/`, or checks that they are what the code says.
 //!
-//! The pages of the databases come from the declarations of their tables, the page of the programs from what the
-//! programs themselves say when asked for help.
+//! The pages of the databases come from the declarations of their tables, the page of the daemons from what they say
+//! when asked for help. Those of commands and of logical flows are written by the crates that declare them, in a test
+//! `book` that fails if they are stale.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +16,7 @@ use ovsdb::schema::{
 };
 use ovsdb::typed::TableDoc;
 
-use crate::workspace::{Profile, build_binaries, output, root};
+use crate::workspace::{Profile, build_binaries, cargo, output, root, succeed};
 
 /// What is at the top of every page.
 const NOTICE: &str = "<!-- Written by `cargo xtask docs` from the code: change it there. -->";
@@ -31,16 +32,32 @@ pub struct Options {
 /// Writes the pages, or checks them.
 pub fn run(options: &Options) -> Result<()> {
     if options.check {
-        return check();
+        check()?;
+        return succeed(&mut book_tests());
     }
     for (path, text) in pages()? {
         fs::create_dir_all(path.parent().expect("a page is in a folder"))?;
         fs::write(&path, text)?;
     }
-    Ok(())
+    succeed(book_tests().env("BLESS", "1"))
 }
 
-/// Fails if a page is not what the code says.
+/// The tests of other crates that check their pages or, blessed, write them.
+fn book_tests() -> Command {
+    let mut command = cargo("test");
+    command.args([
+        "--quiet",
+        "--package",
+        "ctl",
+        "--package",
+        "northd",
+        "--test",
+        "book",
+    ]);
+    command
+}
+
+/// Fails if a page is not what the code says; those that other crates write are checked by their tests.
 pub fn check() -> Result<()> {
     let stale = pages()?
         .into_iter()
@@ -81,33 +98,23 @@ fn pages() -> Result<Vec<(PathBuf, String)>> {
                 &sb_db::table_docs(),
             ),
         ),
-        (folder.join("programs.md"), programs_page()?),
+        (folder.join("daemons.md"), daemons_page()?),
     ])
 }
 
-/// The programs and the arguments that make each tell all about itself.
-const PROGRAMS: &[(&str, &[&str])] = &[
-    ("weft nb", &["nb", "--help"]),
-    ("weft sb", &["sb", "--help"]),
-    ("weft-nb", &["--help"]),
-    ("weft-sb", &["--help"]),
-    ("weft-northd", &["--help"]),
-    ("weft-controller", &["--help"]),
-];
+const DAEMONS: &[&str] = &["weft-nb", "weft-sb", "weft-northd", "weft-controller"];
 
-fn programs_page() -> Result<String> {
+fn daemons_page() -> Result<String> {
     let binaries = build_binaries(Profile::Dev)?;
-    let mut page = format!("{NOTICE}\n\n# Programs\n\nWhat each says with `--help`.\n");
-    for (name, arguments) in PROGRAMS {
-        let binary = name.split(' ').next().unwrap_or(name);
-        let mut help = Command::new(binaries.join(binary));
+    let mut page = format!("{NOTICE}\n\n# Daemons\n\nWhat each says with `--help`.\n");
+    for name in DAEMONS {
+        let mut help = Command::new(binaries.join(name));
         // Neither the width of a terminal nor anybody's settings are to show.
-        let help = output(
-            help.args(*arguments)
-                .env_clear()
-                .env("COLUMNS", "100")
-                .stdin(Stdio::null()),
-        )?;
+        help.arg("--help")
+            .env_clear()
+            .env("COLUMNS", "100")
+            .stdin(Stdio::null());
+        let help = output(&mut help)?;
         write!(page, "\n## {name}\n\n```text\n{}\n```\n", help.trim_end())?;
     }
     Ok(page)
