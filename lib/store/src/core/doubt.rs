@@ -7,8 +7,10 @@
 
 use ovsdb::{Error, ErrorKind};
 
-use super::{Core, Mark, Origin, Reply, Waiter};
+use super::Core;
+use super::transact::{Origin, Reply, Waiter};
 use crate::event::Effects;
+use crate::raft::Mark;
 
 /// A proposal in doubt.
 #[derive(Debug)]

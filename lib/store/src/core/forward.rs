@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use ovsdb::operation::outcome_from_json;
 use ovsdb::{Error, ErrorKind, Uuid};
 
-use super::{Attempt, Blocked, Core, Origin, Reply};
+use super::Core;
+use super::transact::{Attempt, Blocked, Origin, Reply};
 use crate::event::{DatabaseId, Effects, SessionId};
 use crate::peer::{Answer, Answered, Call, Forward, PeerMessage};
 

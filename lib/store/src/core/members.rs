@@ -5,10 +5,11 @@
 
 use ovsdb::{Error, ErrorKind};
 
-use super::{Core, Mark, NodeError, Origin};
+use super::Core;
+use super::transact::Origin;
 use crate::event::{Effects, Output, RequestId, SessionId};
 use crate::peer::PeerMessage;
-use crate::raft::MemberChange;
+use crate::raft::{Mark, MemberChange, NodeError};
 
 /// So many members a cluster may have, learners included.
 const MAX_MEMBERS: usize = 7;

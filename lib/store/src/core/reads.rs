@@ -6,7 +6,8 @@
 //! after it was asked for. Answers that gather during a round share the next one. The only member
 //! of a cluster needs nobody's word.
 
-use super::{Core, Reply, Waiter};
+use super::Core;
+use super::transact::{Reply, Waiter};
 use crate::event::Effects;
 
 /// After so many ticks without a word, a round is started again: Raft drops what it cannot

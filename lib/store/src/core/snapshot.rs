@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use ovsdb::{Condition, Row, RowChange, Uuid};
 
-use super::{Core, Message, Snapshot};
+use super::Core;
 use crate::event::Effects;
-use crate::peer::Content;
+use crate::peer::{Content, Snapshot};
+use crate::raft::Message;
 use crate::retries::Retries;
 use crate::storage::LogPosition;
 use crate::writer::Job;

@@ -13,18 +13,21 @@
 //! Every proposal carries a [`Mark`]. An entry that commits without this node's mark was proposed
 //! by another leader, or by this member in an earlier life.
 
-use bytes::Bytes;
-use prost::Message as _;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, Message, MessageType};
-use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
-use rpc::v1::RaftConfChange;
+mod mark;
+mod members;
+mod status;
+mod work;
 
-use super::convert::{
-    entry_from_raft, entry_to_raft, hard_state_from_raft, hard_state_to_raft, kind_from_raft,
-    members_from_raft, members_to_raft,
-};
+use raft::eraftpb::{Message, MessageType};
+use raft::{Config, RawNode, SnapshotStatus, StateRole};
+
+pub use self::mark::Mark;
+pub use self::members::MemberChange;
+pub use self::status::{Role, Status};
+pub use self::work::{Committed, Work};
+use super::convert::{entry_to_raft, hard_state_to_raft, members_to_raft};
 use super::{drain, log::Log};
-use crate::storage::{self, EntryKind, LogEntry, LogPosition, Membership};
+use crate::storage::{self, LogPosition};
 
 /// Ticks without a heartbeat before a follower asks for an election.
 const ELECTION_TICKS: usize = 10;
@@ -35,148 +38,9 @@ const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 /// The most messages with entries on their way to one peer.
 const MAX_INFLIGHT_MESSAGES: usize = 256;
 /// The most bytes proposed and not yet committed; beyond, proposals are refused.
-pub const MAX_UNCOMMITTED_BYTES: u64 = 256 << 20;
-/// So many entries a learner may be behind when it becomes a voter.
-const MAX_LEARNER_LAG: u64 = 1024;
+const MAX_UNCOMMITTED_BYTES: u64 = 256 << 20;
 /// The most bytes of committed entries handed out at once.
 const MAX_COMMITTED_BYTES: u64 = 16 << 20;
-
-/// By what a member recognises its own proposals: 24 bytes in `Entry.context`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Mark {
-    /// The member that proposed.
-    pub member: u64,
-    /// A random number, chosen when its process started.
-    pub process: u64,
-    /// Counts the process's proposals.
-    pub sequence: u64,
-}
-
-impl Mark {
-    fn encode(self) -> Vec<u8> {
-        [self.member, self.process, self.sequence]
-            .map(u64::to_le_bytes)
-            .concat()
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (words, rest) = bytes.as_chunks::<8>();
-        match (words, rest) {
-            ([member, process, sequence], []) => Some(Self {
-                member: u64::from_le_bytes(*member),
-                process: u64::from_le_bytes(*process),
-                sequence: u64::from_le_bytes(*sequence),
-            }),
-            _ => None,
-        }
-    }
-}
-
-/// What a member is at the moment.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Role {
-    /// It orders the proposals.
-    Leader,
-    /// It follows.
-    Follower,
-    /// It asks for votes, or whether it should.
-    Candidate,
-}
-
-impl Role {
-    /// As `cluster/status` prints it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Leader => "leader",
-            Self::Follower => "follower",
-            Self::Candidate => "candidate",
-        }
-    }
-}
-
-/// What a member knows.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Status {
-    /// Its number.
-    pub member: u64,
-    /// Its role.
-    pub role: Role,
-    /// Its term.
-    pub term: u64,
-    /// Who leads; 0 if nobody is known to.
-    pub leader: u64,
-    /// The newest committed index.
-    pub commit: u64,
-    /// The newest applied index.
-    pub applied: u64,
-    /// The oldest index in the log.
-    pub first: u64,
-    /// The newest index in the log.
-    pub last: u64,
-    /// Who belongs to the cluster.
-    pub membership: Membership,
-    /// What a leader knows of the others' logs: member, newest index that it has, and whether it
-    /// was heard of lately. Empty on others than the leader.
-    pub peers: Vec<(u64, u64, bool)>,
-}
-
-/// A change of who belongs to the cluster.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum MemberChange {
-    /// A new member, which learns before it votes.
-    Add {
-        /// Its number, never used before.
-        member: u64,
-        /// Where other members reach it, as `HOST:PORT`.
-        address: String,
-    },
-    /// A learner that has caught up votes from now on.
-    Promote {
-        /// Its number.
-        member: u64,
-    },
-    /// A member goes for good.
-    Remove {
-        /// Its number.
-        member: u64,
-    },
-}
-
-/// A committed entry, to be applied in this order.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Committed {
-    /// Where it stands.
-    pub position: LogPosition,
-    /// Who proposed it, if it says so.
-    pub mark: Option<Mark>,
-    /// What it is to Raft.
-    pub kind: EntryKind,
-    /// The payload.
-    pub data: Bytes,
-}
-
-/// What a node wants done.
-#[derive(Debug, Default)]
-pub struct Work {
-    /// Entries to append to the log on disk.
-    pub entries: Vec<LogEntry>,
-    /// Raft's variables to write with them.
-    pub hard_state: Option<storage::HardState>,
-    /// Set if something here must be flushed: the number to give to [`Node::persisted`] then.
-    pub flush: Option<u64>,
-    /// Messages for peers that may go at once.
-    pub messages: Vec<Message>,
-    /// Messages for peers that may go only after the flush.
-    pub messages_after_flush: Vec<Message>,
-    /// Entries to apply.
-    pub committed: Vec<Committed>,
-    /// All rows are to be replaced by those of the snapshot that stands here.
-    pub snapshot: Option<(LogPosition, Membership)>,
-    /// Contexts of [`Node::read_index`] for which this member still led afterwards.
-    pub reads: Vec<u64>,
-    /// The role, if it, or the leader, changed.
-    pub role: Option<Role>,
-}
 
 /// Why the node did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -309,74 +173,6 @@ impl Node {
         }
     }
 
-    /// Proposes a change of the members. One at a time, and only a leader may.
-    pub fn propose_change(&mut self, change: &MemberChange) -> Result<Mark, NodeError> {
-        let mark = self.next_mark()?;
-        let raft = &self.raw.raft;
-        let members = members_from_raft(self.raw.store().conf_state());
-        if raft.has_pending_conf() || !members.voters_outgoing.is_empty() {
-            let text = "another change of the members is under way; try again when it is done";
-            return Err(NodeError::Refused(text.to_owned()));
-        }
-        let (kind, member, context) = match change {
-            MemberChange::Add { member, address } => {
-                (ConfChangeType::AddLearnerNode, *member, address.as_str())
-            }
-            MemberChange::Promote { member } => (ConfChangeType::AddNode, *member, ""),
-            MemberChange::Remove { member } => (ConfChangeType::RemoveNode, *member, ""),
-        };
-        let mut single = ConfChangeSingle {
-            node_id: member,
-            ..Default::default()
-        };
-        single.set_change_type(kind);
-        let mut proposal = ConfChangeV2 {
-            context: Bytes::copy_from_slice(context.as_bytes()),
-            ..Default::default()
-        };
-        proposal.mut_changes().push(single);
-        match self.raw.propose_conf_change(mark.encode(), proposal) {
-            Ok(()) => Ok(mark),
-            Err(error) => Err(NodeError::Refused(error.to_string())),
-        }
-    }
-
-    /// Applies a committed change of the members, which stands at this index. The answer goes to
-    /// the disk.
-    pub fn apply_change(&mut self, index: u64, data: &[u8]) -> Result<Membership, NodeError> {
-        let raft_error = |error: &dyn std::fmt::Display| NodeError::Raft(error.to_string());
-        let read = RaftConfChange::decode(data).map_err(|error| raft_error(&error))?;
-        let mut change = ConfChangeV2::default();
-        for single in &read.changes {
-            let mut raft_single = ConfChangeSingle {
-                node_id: single.node_id,
-                ..Default::default()
-            };
-            raft_single.set_change_type(match single.change_type {
-                0 => ConfChangeType::AddNode,
-                1 => ConfChangeType::RemoveNode,
-                2 => ConfChangeType::AddLearnerNode,
-                other => return Err(raft_error(&format!("no kind of change has number {other}"))),
-            });
-            change.mut_changes().push(raft_single);
-            self.addresses.retain(|(member, _)| {
-                *member != single.node_id || single.change_type == 0 || !read.context.is_empty()
-            });
-            if single.change_type == 2 && !read.context.is_empty() {
-                self.addresses
-                    .retain(|(member, _)| *member != single.node_id);
-                let address = String::from_utf8_lossy(&read.context).into_owned();
-                self.addresses.push((single.node_id, address));
-            }
-        }
-        let conf_state = self.raw.apply_conf_change(&change);
-        let conf_state = conf_state.map_err(|error| raft_error(&error))?;
-        self.raw.mut_store().set_conf_state(conf_state);
-        self.since = index;
-        self.draw_timeout();
-        Ok(self.membership())
-    }
-
     fn next_mark(&mut self) -> Result<Mark, NodeError> {
         if self.raw.raft.state != StateRole::Leader {
             return Err(NodeError::Refused("not the leader".to_owned()));
@@ -429,43 +225,6 @@ impl Node {
         self.raw.transfer_leader(member);
     }
 
-    /// The other voter whose log is the most complete, of those heard of lately.
-    pub fn heir(&self) -> Option<u64> {
-        let raft = &self.raw.raft;
-        let voters = raft.prs().conf().voters();
-        let peers = raft.prs().iter().filter(|(member, progress)| {
-            **member != self.member && progress.recent_active && voters.contains(**member)
-        });
-        let heir = peers.max_by_key(|(member, progress)| (progress.matched, **member));
-        heir.map(|(member, _)| *member)
-    }
-
-    /// A learner that has caught up with the log so far that it can vote.
-    pub fn grown_up(&self) -> Option<u64> {
-        let raft = &self.raw.raft;
-        if raft.state != StateRole::Leader || raft.has_pending_conf() {
-            return None;
-        }
-        let learners = self.raw.store().conf_state().learners.iter();
-        let mut grown = learners.copied().filter(|member| {
-            raft.prs().get(*member).is_some_and(|progress| {
-                progress.state == ProgressState::Replicate
-                    && progress.recent_active
-                    && progress.matched + MAX_LEARNER_LAG >= raft.raft_log.committed
-            })
-        });
-        grown.next()
-    }
-
-    /// The oldest index at which a peer stands that is being sent a snapshot.
-    pub fn snapshot_under_way(&self) -> Option<u64> {
-        let peers = self.raw.raft.prs().iter();
-        peers
-            .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
-            .map(|(_, progress)| progress.pending_snapshot)
-            .min()
-    }
-
     /// Everything up to this [`Work::flush`] is on disk.
     pub fn persisted(&mut self, flush: u64) {
         self.flushed = flush;
@@ -483,144 +242,9 @@ impl Node {
         self.raw.advance_apply_to(position.index);
     }
 
-    /// Takes the next portion of work, if there is any.
-    pub fn take_work(&mut self) -> Option<Work> {
-        if !self.raw.has_ready() {
-            return None;
-        }
-        let mut ready = self.raw.ready();
-        let mut work = Work {
-            messages: ready.take_messages(),
-            messages_after_flush: ready.take_persisted_messages(),
-            committed: ready
-                .take_committed_entries()
-                .into_iter()
-                .map(committed_from_raft)
-                .collect(),
-            role: ready.ss().map(|state| role(state.raft_state)),
-            ..Work::default()
-        };
-        let reads = ready.take_read_states().into_iter();
-        work.reads = reads
-            .filter_map(|read| match read.request_ctx.as_chunks::<8>() {
-                ([process, context], []) if u64::from_le_bytes(*process) == self.process => {
-                    Some(u64::from_le_bytes(*context))
-                }
-                _ => None,
-            })
-            .collect();
-        let entries = ready.take_entries();
-        let metadata = ready.snapshot().get_metadata();
-        if metadata.index > 0 {
-            let position = LogPosition {
-                index: metadata.index,
-                term: metadata.term,
-            };
-            let conf_state = metadata.get_conf_state().clone();
-            work.snapshot = Some((position, members_from_raft(&conf_state)));
-            self.restoring = Some((ready.number(), position));
-            self.raw.mut_store().restore(position, conf_state);
-        }
-        let log = self.raw.mut_store();
-        log.append(&entries);
-        if let Some(hard_state) = ready.hs() {
-            log.set_hard_state(hard_state.clone());
-            work.hard_state = Some(hard_state_from_raft(hard_state));
-        }
-        work.entries = entries.iter().map(entry_from_raft).collect();
-
-        let number = ready.number();
-        let flush = ready.must_sync() || !work.messages_after_flush.is_empty();
-        self.raw.advance_append_async(ready);
-        if flush {
-            self.flushing = number;
-            work.flush = Some(number);
-        } else if self.flushing == self.flushed {
-            // Nothing in it has to wait for the disk, and nothing before it does.
-            self.flushing = number;
-            self.persisted(number);
-        }
-        Some(work)
-    }
-
     /// Forgets the log up to and including an index; answers up to where it is forgotten now.
     pub fn truncate(&mut self, index: u64) -> LogPosition {
         self.raw.mut_store().truncate(index)
-    }
-
-    /// How many entries the log in memory has, and how many bytes.
-    pub fn log_size(&self) -> (usize, usize) {
-        let log = self.raw.store();
-        (log.len(), log.bytes())
-    }
-
-    /// Whether this member leads and has applied an entry of its own term: only then is its head
-    /// state the one that the next proposal builds on.
-    pub fn leads(&self) -> bool {
-        let raft = &self.raw.raft;
-        raft.state == StateRole::Leader && self.raw.store().applied().term == raft.term
-    }
-
-    /// Who leads, and in which term; nobody is 0.
-    pub fn leader(&self) -> (u64, u64) {
-        (self.raw.raft.leader_id, self.raw.raft.term)
-    }
-
-    /// This member's number.
-    pub fn member(&self) -> u64 {
-        self.member
-    }
-
-    /// The random number of this process.
-    pub fn process(&self) -> u64 {
-        self.process
-    }
-
-    /// How far the log is applied.
-    pub fn applied_position(&self) -> LogPosition {
-        self.raw.store().applied()
-    }
-
-    /// The members, as of what is applied.
-    pub fn membership(&self) -> Membership {
-        Membership {
-            addresses: self.addresses.clone(),
-            since: self.since,
-            ..members_from_raft(self.raw.store().conf_state())
-        }
-    }
-
-    /// What Raft does not know of the members of a snapshot.
-    pub fn know_members(&mut self, membership: &Membership) {
-        self.addresses.clone_from(&membership.addresses);
-        self.since = membership.since;
-    }
-
-    /// What this member knows.
-    pub fn status(&self) -> Status {
-        let raft = &self.raw.raft;
-        let log = self.raw.store();
-        let peers = raft
-            .prs()
-            .iter()
-            .filter(|_| raft.state == StateRole::Leader);
-        let mut peers: Vec<_> = peers
-            .map(|(member, progress)| (*member, progress.matched, progress.recent_active))
-            .filter(|(member, ..)| *member != self.member)
-            .collect();
-        peers.sort_unstable();
-        Status {
-            member: self.member,
-            role: role(raft.state),
-            term: raft.term,
-            leader: raft.leader_id,
-            commit: raft.raft_log.committed,
-            applied: log.applied().index,
-            first: log.truncated().index + 1,
-            last: log.last(),
-            membership: self.membership(),
-            peers,
-        }
     }
 }
 
@@ -630,24 +254,4 @@ fn mix(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
-}
-
-fn role(state: StateRole) -> Role {
-    match state {
-        StateRole::Leader => Role::Leader,
-        StateRole::Follower => Role::Follower,
-        StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
-    }
-}
-
-fn committed_from_raft(entry: Entry) -> Committed {
-    Committed {
-        position: LogPosition {
-            index: entry.index,
-            term: entry.term,
-        },
-        mark: Mark::decode(&entry.context),
-        kind: kind_from_raft(entry.get_entry_type()),
-        data: entry.data,
-    }
 }

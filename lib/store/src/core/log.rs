@@ -1,0 +1,202 @@
+//! The log: what Raft wants done, what is committed, and what can be forgotten.
+
+use std::sync::Arc;
+
+use ovsdb::RowChange;
+
+use super::Core;
+use super::transact::Reply;
+use crate::entry::{self, Turn};
+use crate::event::Effects;
+use crate::peer::PeerMessage;
+use crate::raft::{Committed as CommittedEntry, Message, MessageType, Role, Work};
+use crate::storage::EntryKind;
+use crate::writer::Job;
+
+/// The log is truncated when it has more entries than this, or more bytes than
+/// [`MAX_LOG_BYTES`]; half of it stays, for members who are a little behind.
+pub(super) const MAX_LOG_ENTRIES: usize = 16_384;
+pub(super) const MAX_LOG_BYTES: usize = 64 << 20;
+/// While a snapshot is on its way, the log may become so many times as long.
+const SNAPSHOT_PATIENCE: usize = 8;
+
+impl Core {
+    pub(super) fn persisted(&mut self, flush: u64, effects: &mut Effects) {
+        self.node.persisted(flush);
+        while let Some((waits_for, _)) = self.after_flush.front()
+            && *waits_for <= flush
+        {
+            let messages = self.after_flush.pop_front();
+            for message in messages.into_iter().flat_map(|(_, messages)| messages) {
+                self.post(message, effects);
+            }
+        }
+    }
+
+    /// Sends a message of Raft's.
+    pub(super) fn post(&self, message: Message, effects: &mut Effects) {
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            effects.snapshots.push(self.take_snapshot(message));
+        } else {
+            let member = message.to;
+            effects.messages.push((member, PeerMessage::Raft(message)));
+        }
+    }
+
+    /// Does what Raft wants done.
+    pub(super) fn drive(&mut self, effects: &mut Effects) {
+        while let Some(work) = self.node.take_work() {
+            let Work {
+                entries,
+                hard_state,
+                flush,
+                messages,
+                messages_after_flush,
+                committed,
+                snapshot,
+                reads,
+                role,
+            } = work;
+            for message in messages {
+                self.post(message, effects);
+            }
+            if let Some(flush) = flush
+                && !messages_after_flush.is_empty()
+            {
+                self.after_flush.push_back((flush, messages_after_flush));
+            }
+            if role.is_some_and(|role| role != Role::Leader) {
+                self.lose_leadership(effects);
+            }
+            let mut job = Job {
+                entries,
+                hard_state,
+                flush,
+                ..Job::default()
+            };
+            let restored = snapshot.map_or(Ok(()), |(position, _)| {
+                self.restore(position, &mut job, effects)
+            });
+            let applied = committed
+                .iter()
+                .try_for_each(|entry| self.apply(entry, &mut job, effects));
+            if let Err(failure) = restored.and(applied) {
+                effects.failure = Some(failure);
+                return;
+            }
+            self.reads_confirmed(&reads, effects);
+            if role.is_some() || self.described != self.serves() {
+                self.describe(effects);
+            }
+            self.truncate(&mut job);
+            effects.jobs.push(job);
+        }
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        entry: &CommittedEntry,
+        job: &mut Job,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let position = entry.position;
+        let failure =
+            |what: &dyn std::fmt::Display| format!("log entry {}: {what}", position.index);
+        match entry.kind {
+            EntryKind::Normal if !entry.data.is_empty() => {
+                self.apply_data(entry, job, effects)
+                    .map_err(|what| failure(&what))?;
+            }
+            EntryKind::Normal => job.applied.push((position, Arc::new([]))),
+            EntryKind::ConfChange => {
+                return Err(failure(&"a change of members in an old form"));
+            }
+            EntryKind::ConfChangeV2 => {
+                let membership = self.node.apply_change(position.index, &entry.data);
+                let membership = membership.map_err(|error| failure(&error))?;
+                job.applied.push((position, Arc::new([])));
+                job.membership = Some(membership.clone());
+                effects.members = Some(membership);
+                self.members_changed(entry.mark, effects);
+            }
+        }
+        self.node.applied(position);
+        self.resolve_doubts(position.index, entry.mark, effects);
+        Ok(())
+    }
+
+    pub(super) fn apply_data(
+        &mut self,
+        entry: &CommittedEntry,
+        job: &mut Job,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let position = entry.position;
+        let ours = self
+            .pending
+            .pop_front_if(|pending| entry.mark == Some(pending.mark));
+        let (delta, named, waiters) = match ours {
+            Some(pending) => {
+                self.pending_bytes -= pending.bytes;
+                let waiters = std::iter::once(pending.owner).chain(pending.others);
+                (pending.delta, pending.named, waiters.collect())
+            }
+            None => {
+                self.lose_leadership(effects);
+                let head = &self.head;
+                let old = |table, uuid| head.row(table, uuid).cloned();
+                let read = entry::decode(&self.schema, &entry.data, Turn::Next, old);
+                let read = read.map_err(|error| error.to_string())?;
+                let applied = self.head.apply(&read.changes);
+                applied.map_err(|error| error.to_string())?;
+                self.changed
+                    .extend(read.changes.iter().map(|change| change.table));
+                (read.changes.into(), read.named, Vec::new())
+            }
+        };
+        if let Some(named) = named {
+            let forgotten = self.retries.insert(position.index, &named);
+            let remembered = (named.name, Some((position.index, named.results)));
+            let forgotten = forgotten.into_iter().map(|name| (name, None));
+            job.names.extend(forgotten.chain([remembered]));
+        }
+        let updates = self.monitors.commit(&delta);
+        if !delta.is_empty() {
+            self.history.push(position.index, delta.clone());
+        }
+        for (key, update) in updates {
+            self.tell(key, update, effects);
+        }
+        let mut commit = Some(position.index);
+        for waiter in waiters {
+            // Only the first of them changed something.
+            let reply = Reply::Done(waiter.outcome, commit.take());
+            self.reply(&waiter.attempt, reply, effects);
+        }
+        job.applied.push((position, delta));
+        Ok(())
+    }
+
+    pub(super) fn take_back(&mut self, delta: &[RowChange]) {
+        self.head
+            .undo(delta)
+            .expect("the newest delta can be taken back");
+    }
+
+    pub(super) fn truncate(&mut self, job: &mut Job) {
+        let (entries, bytes) = self.node.log_size();
+        let (max_entries, max_bytes) = self.log_limits;
+        if entries > max_entries || bytes > max_bytes {
+            let status = self.node.status();
+            let mut index = status.first + (entries / 2) as u64;
+            let patient = SNAPSHOT_PATIENCE;
+            if entries <= max_entries * patient && bytes <= max_bytes * patient {
+                index = index.min(self.node.snapshot_under_way().unwrap_or(index));
+            }
+            let truncated = self.node.truncate(index);
+            if truncated.index >= status.first {
+                job.truncate = Some(truncated);
+            }
+        }
+    }
+}

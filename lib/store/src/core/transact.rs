@@ -1,0 +1,319 @@
+//! Transactions of this member's clients and, on the leader, of other members'.
+//!
+//! A transaction is executed on the head at once, and its answer waits for the commit of its delta
+//! or, if it changed nothing, for the newest delta that it may have seen.
+
+use std::sync::Arc;
+
+use ovsdb::operation::{Outcome, outcome_to_json};
+use ovsdb::{Error, ErrorKind, Operation, RowChange, Transaction, Uuid};
+use table::{Context, Done, Execution};
+
+use super::Core;
+use crate::entry::{self, NamedResult};
+use crate::event::{DatabaseId, Effects, Output, RequestId, SessionId};
+use crate::peer::{Answered, Call};
+use crate::raft::Mark;
+
+/// So many bytes one log entry may have at most.
+pub const MAX_ENTRY_BYTES: usize = 128 << 20;
+/// So many bytes may wait to be committed; a transaction that comes then is refused.
+const MAX_PENDING_BYTES: usize = 192 << 20;
+/// So many transactions may wait for a condition.
+const MAX_BLOCKED: usize = 65_536;
+
+/// A transaction to execute.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) origin: Origin,
+    pub(super) database: DatabaseId,
+    pub(super) transaction: Transaction,
+    pub(super) name: Option<Uuid>,
+    pub(super) lock_holders: Vec<SessionId>,
+    pub(super) since_ms: u64,
+}
+
+/// Who asks, and gets the answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Origin {
+    /// A client of this member.
+    Client(SessionId, RequestId),
+    /// A client of another member.
+    Member(u64, Call),
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// The outcome, and the log index of the commit if it changed anything.
+    Done(Outcome, Option<u64>),
+    /// The answer to the same named transaction, and the log index of its commit.
+    Repeated(bytes::Bytes, u64),
+    /// It was not executed.
+    Refused(Error),
+}
+
+/// A transaction that waits for a condition.
+#[derive(Debug)]
+pub(super) struct Blocked {
+    pub(super) attempt: Attempt,
+    pub(super) deadline_ms: Option<u64>,
+    /// The tables that it waits for.
+    pub(super) tables: Vec<usize>,
+}
+
+/// A delta on its way through the log.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) mark: Mark,
+    /// Where it stands in the log.
+    pub(super) index: u64,
+    pub(super) delta: Arc<[RowChange]>,
+    pub(super) bytes: usize,
+    pub(super) named: Option<NamedResult>,
+    /// The transaction that made it.
+    pub(super) owner: Waiter,
+    /// Other transactions whose answers depend on it.
+    pub(super) others: Vec<Waiter>,
+}
+
+/// An answer that waits for a commit.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) attempt: Attempt,
+    pub(super) outcome: Outcome,
+}
+
+impl Core {
+    pub(super) fn transact(&mut self, now_ms: u64, attempt: Attempt, effects: &mut Effects) {
+        if attempt.database == DatabaseId::Main {
+            if !self.serves() {
+                return self.send_away(attempt, effects);
+            }
+            if self.pending_bytes > MAX_PENDING_BYTES {
+                let text = "Too many bytes wait for the log; try again.";
+                return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
+            }
+            if self.repeat(&attempt, effects) {
+                return;
+            }
+        }
+        let (locks, holders) = (&self.locks, &attempt.lock_holders);
+        let context = Context {
+            owns_lock: &|name| holders.iter().any(|holder| locks.owns(*holder, name)),
+            waited_ms: now_ms.saturating_sub(attempt.since_ms),
+        };
+        let database = match attempt.database {
+            DatabaseId::Main => &mut self.head,
+            DatabaseId::Server => &mut self.server.database,
+        };
+        match database.execute(&attempt.transaction, &context) {
+            Execution::Blocked { remaining_ms } => {
+                if self.blocked.len() >= MAX_BLOCKED {
+                    let text = "Too many transactions wait for conditions.";
+                    return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
+                }
+                self.blocked.push(Blocked {
+                    deadline_ms: remaining_ms.map(|remaining| now_ms + remaining),
+                    tables: waited_tables(&attempt.transaction),
+                    attempt,
+                });
+            }
+            Execution::Done(done) => match attempt.database {
+                DatabaseId::Main => self.finish(attempt, done, effects),
+                DatabaseId::Server => self.finish_server(&attempt, done, effects),
+            },
+        }
+    }
+
+    /// Answers a transaction.
+    pub(super) fn reply(&self, attempt: &Attempt, reply: Reply, effects: &mut Effects) {
+        let asked = attempt.transaction.asked;
+        let (session, request) = match attempt.origin {
+            Origin::Client(session, request) => (session, request),
+            Origin::Member(member, call) => {
+                let index = self.node.applied_position().index;
+                let result = match reply {
+                    Reply::Done(outcome, commit) => Answered::Done {
+                        results: outcome_to_json(asked, &outcome).to_string().into(),
+                        index,
+                        commit,
+                    },
+                    Reply::Repeated(results, commit) => Answered::Done {
+                        results,
+                        index,
+                        commit: Some(commit),
+                    },
+                    Reply::Refused(error) => Answered::Refused(error),
+                };
+                return effects.answer(member, call, result);
+            }
+        };
+        let output = match reply {
+            Reply::Done(outcome, commit) => Output::Transacted {
+                request,
+                asked,
+                outcome,
+                state: commit.map(|index| self.history.name(index)),
+            },
+            Reply::Repeated(results, commit) => Output::Repeated {
+                request,
+                results,
+                state: self.history.name(commit),
+            },
+            Reply::Refused(error) => Output::Refused { request, error },
+        };
+        effects.outputs.push((session, output));
+    }
+
+    pub(super) fn refuse(
+        &self,
+        attempt: &Attempt,
+        kind: ErrorKind,
+        details: &str,
+        effects: &mut Effects,
+    ) {
+        let error = Error::new(kind, details);
+        self.reply(attempt, Reply::Refused(error), effects);
+    }
+
+    /// Answers a named transaction that was applied before, or is about to be.
+    pub(super) fn repeat(&mut self, attempt: &Attempt, effects: &mut Effects) -> bool {
+        let Some(name) = attempt.name else {
+            return false;
+        };
+        if let Some((index, results)) = self.retries.get(name) {
+            let reply = Reply::Repeated(results.clone(), *index);
+            self.reply(attempt, reply, effects);
+            return true;
+        }
+        let same = |pending: &&mut Pending| {
+            let named = pending.named.as_ref();
+            named.is_some_and(|named| named.name == name)
+        };
+        let Some(pending) = self.pending.iter_mut().find(same) else {
+            return false;
+        };
+        let waiters = std::iter::once(&pending.owner).chain(&pending.others);
+        let mut origins = waiters.map(|waiter| waiter.attempt.origin);
+        if !origins.any(|origin| origin == attempt.origin) {
+            pending.others.push(Waiter {
+                attempt: attempt.clone(),
+                outcome: pending.owner.outcome.clone(),
+            });
+        }
+        true
+    }
+
+    pub(super) fn finish(&mut self, attempt: Attempt, done: Done, effects: &mut Effects) {
+        if let Some(comment) = &done.comment {
+            tracing::debug!("transaction: {comment}");
+        }
+        let owner = Waiter {
+            attempt,
+            outcome: done.outcome,
+        };
+        if done.delta.is_empty() {
+            match self.pending.back_mut() {
+                Some(pending) => pending.others.push(owner),
+                None => self.reads.push(owner),
+            }
+            return;
+        }
+        let asked = owner.attempt.transaction.asked;
+        let named = owner.attempt.name.map(|name| NamedResult {
+            name,
+            results: outcome_to_json(asked, &owner.outcome).to_string().into(),
+        });
+        let bytes = entry::encode(&self.schema, named.as_ref(), &done.delta);
+        let size = bytes.len();
+        let proposed = if size > MAX_ENTRY_BYTES {
+            Err(format!(
+                "The transaction has {size} bytes, more than the limit of {MAX_ENTRY_BYTES}."
+            ))
+        } else {
+            self.node.propose(bytes).map_err(|error| error.to_string())
+        };
+        match proposed {
+            Ok((mark, index)) => {
+                self.changed
+                    .extend(done.delta.iter().map(|change| change.table));
+                self.pending_bytes += size;
+                self.pending.push_back(Pending {
+                    mark,
+                    index,
+                    delta: done.delta.into(),
+                    bytes: size,
+                    named,
+                    owner,
+                    others: Vec::new(),
+                });
+            }
+            Err(details) => {
+                self.take_back(&done.delta);
+                let kind = ErrorKind::ResourcesExhausted;
+                self.refuse(&owner.attempt, kind, &details, effects);
+            }
+        }
+    }
+
+    /// `_Server` can be read, and not be written.
+    pub(super) fn finish_server(&mut self, attempt: &Attempt, done: Done, effects: &mut Effects) {
+        if done.delta.is_empty() {
+            return self.reply(attempt, Reply::Done(done.outcome, None), effects);
+        }
+        self.server
+            .database
+            .undo(&done.delta)
+            .expect("it was executed just now");
+        let text = "_Server is read-only.";
+        self.refuse(attempt, ErrorKind::NotAllowed, text, effects);
+    }
+
+    pub(super) fn cancel(&mut self, session: SessionId, target: RequestId, effects: &mut Effects) {
+        let origin = Origin::Client(session, target);
+        let found = |blocked: &Blocked| blocked.attempt.origin == origin;
+        let canceled = match self.blocked.iter().position(found) {
+            Some(place) => {
+                self.blocked.remove(place);
+                true
+            }
+            None => self.forwards.cancel(origin, self.node.leader().0, effects),
+        };
+        if canceled {
+            let output = Output::Canceled { request: target };
+            effects.outputs.push((session, output));
+        }
+    }
+
+    /// Executes again what waits for a table that changed, or has waited long enough.
+    pub(super) fn retry_blocked(&mut self, now_ms: u64, effects: &mut Effects) {
+        loop {
+            let changed = std::mem::take(&mut self.changed);
+            if self.blocked.is_empty() {
+                return;
+            }
+            let due = |blocked: &mut Blocked| {
+                blocked
+                    .deadline_ms
+                    .is_some_and(|deadline| deadline <= now_ms)
+                    || blocked.tables.iter().any(|table| changed.contains(table))
+            };
+            let due: Vec<Blocked> = self.blocked.extract_if(.., due).collect();
+            for blocked in due {
+                self.transact(now_ms, blocked.attempt, effects);
+            }
+            if self.changed.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+fn waited_tables(transaction: &Transaction) -> Vec<usize> {
+    let waits = transaction.operations.iter();
+    waits
+        .filter(|operation| matches!(operation, Operation::Wait { .. }))
+        .filter_map(Operation::table)
+        .collect()
+}
