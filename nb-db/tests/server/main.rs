@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod clients;
+mod cluster;
 mod crash;
 mod rig;
 mod start;

@@ -50,8 +50,13 @@ impl Server {
 
     /// Ends the process without any warning, and starts another one on what it left.
     pub fn crash_and_restart(&mut self) {
+        self.crash_and_restart_with(&[]);
+    }
+
+    /// The same, with flags.
+    pub fn crash_and_restart_with(&mut self, flags: &[&str]) {
         kill(self.pid);
-        let output = command(self.directory.path(), &[]).output().unwrap();
+        let output = command(self.directory.path(), flags).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         self.pid = read_pid(self.directory.path());
     }

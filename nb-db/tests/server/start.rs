@@ -15,10 +15,7 @@ fn fails(flags: &[&str], expected: &[&str]) {
 
 #[test]
 fn flags_that_cannot_be_obeyed_are_refused() {
-    fails(
-        &["--peers=1=a:1,2=b:2"],
-        &["--peers", "clusters of one member"],
-    );
+    fails(&["--peers=1=a:1,2=b:2"], &["--id", "--peer-listen"]);
     fails(
         &["--listen=ptcp:0:127.0.0.1"],
         &["ptcp:0:127.0.0.1", "--plaintext"],

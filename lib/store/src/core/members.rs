@@ -152,6 +152,11 @@ impl Core {
         Ok(())
     }
 
+    /// Whether this member leads and another one could.
+    pub fn has_heir(&self) -> bool {
+        self.serves() && self.node.heir().is_some()
+    }
+
     /// The process is about to end.
     pub(super) fn retire(&mut self) {
         if self.serves()

@@ -18,17 +18,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Databases;
+use super::peers::Outgoing;
 use crate::core::{Core, TICK_MS};
 use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId};
 use crate::load::{self, LoadError};
+use crate::peer::{PeerMessage, Snapshot};
 use crate::raft::NodeError;
-use crate::storage::{Identity, Storage, StorageError};
+use crate::storage::{Identity, Membership, Storage, StorageError};
 use crate::writer::{Job, Writer};
 
 /// So many events wait for the core at most; sessions wait then.
 const MAX_EVENTS: usize = 4096;
 /// So many events are taken off the channel at once.
 const EVENTS_AT_ONCE: usize = 256;
+/// So long a leader that is to end waits for another one.
+const RETIREMENT: Duration = Duration::from_secs(2);
 /// After so long without work, the disk thread writes the rows that it holds.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -58,6 +62,8 @@ pub struct Engine {
     pub databases: Arc<Databases>,
     /// Who this member is.
     pub identity: Identity,
+    /// The members of the cluster when the process started.
+    pub membership: Membership,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -92,13 +98,17 @@ pub struct Stopped;
 impl Engine {
     /// Loads what is on disk and starts the threads. Returns when the store serves. A failure
     /// later on is sent to `failures`.
+    /// What is for other members goes to `outbox`. A member of several serves when the others
+    /// do; whoever starts it does not wait for that.
     pub async fn start(
         mut storage: Box<dyn Storage>,
         schema: Arc<DatabaseSchema>,
+        outbox: mpsc::UnboundedSender<Outgoing>,
         failures: mpsc::UnboundedSender<String>,
     ) -> Result<Self, EngineError> {
         let mut loaded = load::load(&mut *storage, &schema, Uuid::new_v4(), Uuid::new_v4())?;
         let identity = loaded.state.identity.clone();
+        let membership = loaded.state.membership.clone();
         let process = Uuid::new_v4();
         let names = crate::codec::Names::new(loaded.state.names.iter().cloned());
         let job = std::mem::take(&mut loaded.job);
@@ -123,8 +133,10 @@ impl Engine {
             core,
             sessions: HashMap::new(),
             jobs,
+            outbox,
             failures,
             serving: Some(serving),
+            stop_at: None,
             start: Instant::now(),
             wake_at: None,
         };
@@ -139,8 +151,12 @@ impl Engine {
             sessions: AtomicU64::new(1),
             databases: Arc::new(Databases::new(&schema, process)),
             identity,
+            membership,
             threads: Mutex::new(vec![core, disk]),
         };
+        if engine.membership.voters != [engine.identity.member] {
+            return Ok(engine);
+        }
         match served.await {
             Ok(()) => Ok(engine),
             Err(_) => Err(EngineError::Failed(
@@ -163,6 +179,31 @@ impl Engine {
             events: self.events.clone(),
             requests: 0,
         })
+    }
+
+    /// Another member said something.
+    pub async fn peer(&self, member: u64, message: PeerMessage) {
+        self.tell(Event::Peer { member, message }).await;
+    }
+
+    /// What was on its way to another member may be lost.
+    pub async fn lost(&self, member: u64) {
+        self.tell(Event::PeerLost { member }).await;
+    }
+
+    /// A snapshot of another member is here.
+    pub async fn snapshot_arrived(&self, snapshot: Snapshot) {
+        self.tell(Event::SnapshotArrived(Box::new(snapshot))).await;
+    }
+
+    /// A snapshot arrived at another member, or did not.
+    pub async fn snapshot_sent(&self, member: u64, arrived: bool) {
+        self.tell(Event::SnapshotSent { member, arrived }).await;
+    }
+
+    async fn tell(&self, event: Event) {
+        // When the core is gone, the process is about to end.
+        let _ = self.events.send(Message::Event(event)).await;
     }
 
     /// Ends the threads, after everything that was answered is on disk. Blocks until they have
@@ -225,10 +266,13 @@ struct Runner {
     core: Core,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<Output>>,
     jobs: blocking::Sender<Vec<Job>>,
+    outbox: mpsc::UnboundedSender<Outgoing>,
     failures: mpsc::UnboundedSender<String>,
     serving: Option<oneshot::Sender<()>>,
     start: Instant,
     wake_at: Option<u64>,
+    /// The process is to end, at the latest then: it waits for another member to lead.
+    stop_at: Option<Instant>,
 }
 
 impl Runner {
@@ -251,7 +295,11 @@ impl Runner {
             }
             for message in messages.drain(..) {
                 let event = match message {
-                    Message::Stop => return,
+                    Message::Stop if !self.core.has_heir() => return,
+                    Message::Stop => {
+                        self.stop_at = Some(Instant::now() + RETIREMENT);
+                        Event::Retire
+                    }
                     Message::Event(event) => event,
                     Message::Open(session, backlog, outputs) => {
                         self.sessions.insert(session, outputs);
@@ -265,6 +313,10 @@ impl Runner {
                     return;
                 }
             }
+            let retired = |at| !self.core.serves() || Instant::now() >= at;
+            if self.stop_at.is_some_and(retired) {
+                return;
+            }
         }
     }
 
@@ -274,9 +326,11 @@ impl Runner {
         let Effects {
             outputs,
             jobs,
+            messages,
+            snapshots,
+            members,
             wake_at,
             failure,
-            ..
         } = self.core.step(now_ms, event);
         self.wake_at = wake_at;
         for (session, output) in outputs {
@@ -284,6 +338,14 @@ impl Runner {
                 // A session that is just ending has nobody to tell.
                 let _ = outputs.send(output);
             }
+        }
+        let messages = messages.into_iter();
+        let messages = messages.map(|(member, message)| Outgoing::Message(member, message));
+        let outgoing = members.map(Outgoing::Members).into_iter();
+        let outgoing = outgoing.chain(messages);
+        for outgoing in outgoing.chain(snapshots.into_iter().map(Outgoing::Snapshot)) {
+            // A member on its own has nobody to talk to.
+            let _ = self.outbox.send(outgoing);
         }
         let written = jobs.is_empty() || self.jobs.send(jobs).is_ok();
         if self.core.serves()

@@ -11,6 +11,7 @@ mod engine;
 mod grpc;
 mod listen;
 mod ovsdb;
+mod peers;
 mod shell;
 mod tls;
 

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use ::ovsdb::Listen;
 use ::ovsdb::remote::Protocol;
 use ::ovsdb::schema::DatabaseSchema;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::args::ServerArgs;
 use super::control;
 use super::engine::{Engine, EngineError};
 use super::listen::{ListenError, Listener, MAX_CONNECTIONS, allow_connections};
+use super::peers::{self, ClusterError, Local};
 use super::{grpc, ovsdb};
 use crate::storage::{RedbStorage, StorageError};
 
@@ -27,12 +29,17 @@ pub struct Server {
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A flag asks for what this version cannot do.
-    #[error(
-        "{0}: this version runs clusters of one member only; start it without --id, \
-         --peer-listen, --peers and --join"
-    )]
-    Cluster(&'static str),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The address for other members.
+    #[error("--peer-listen {address}: {error}")]
+    PeerListen {
+        /// What was asked for.
+        address: String,
+        /// Why it cannot be.
+        error: std::io::Error,
+    },
     /// The disk.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -53,13 +60,25 @@ impl Server {
         data_dir: &Path,
         listen: Listen,
     ) -> Result<Self, StartError> {
-        if let Some(flag) = args.cluster_flag() {
-            return Err(StartError::Cluster(flag));
-        }
+        let config = peers::Config::new(args)?;
         let directory = args.data_dir.as_deref().unwrap_or(data_dir);
-        let storage = RedbStorage::open(directory)?;
+        let mut storage = RedbStorage::open(directory)?;
+        let mut peer_listener = None;
+        match &config {
+            Some(config) => {
+                let listener = TcpListener::bind(&config.listen).await;
+                let listener = listener.map_err(|error| StartError::PeerListen {
+                    address: config.listen.clone(),
+                    error,
+                })?;
+                peer_listener = Some(listener);
+                config.prepare(&mut storage, &schema.name).await?;
+            }
+            None => peers::Config::check_alone(&storage)?,
+        }
         let (sender, failures) = mpsc::unbounded_channel();
-        let engine = Engine::start(Box::new(storage), schema.clone(), sender).await?;
+        let (outbox, outgoing) = mpsc::unbounded_channel();
+        let engine = Engine::start(Box::new(storage), schema.clone(), outbox, sender).await?;
         tracing::info!(
             "database {} in {}, cluster {}, server {}",
             engine.identity.database,
@@ -67,8 +86,19 @@ impl Server {
             engine.identity.cluster,
             engine.identity.server,
         );
+        let engine = Arc::new(engine);
+        if let Some(listener) = peer_listener {
+            let local = Arc::new(Local {
+                identity: engine.identity.clone(),
+                schema: schema.clone(),
+                engine: engine.clone(),
+            });
+            let membership = engine.membership.clone();
+            tokio::spawn(peers::distribute(local.clone(), membership, outgoing));
+            tokio::spawn(peers::serve(local, listener));
+        }
         let mut server = Self {
-            engine: Arc::new(engine),
+            engine,
             listen: args.listen.clone(),
             remotes: Vec::new(),
             failures,
