@@ -1,5 +1,6 @@
 //! The shell: sockets, signals and the clock around [`controller::core::Core`].
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -103,6 +104,7 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
         local,
         south: None,
         link: None,
+        refused: VecDeque::new(),
     };
     process
         .ready()
@@ -111,25 +113,28 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
     let mut wake_at = None;
     let mut again = false;
     loop {
-        let tick = async {
+        let tick = async move {
             match wake_at {
                 Some(at) => sleep_until(Instant::into(at)).await,
                 None => std::future::pending().await,
             }
         };
-        let event = tokio::select! {
-            biased;
-            asked = signals.next() => match asked {
-                Asked::Exit => return Ok(ExitCode::SUCCESS),
-                Asked::ReopenLog => {
-                    vlog::reopen();
-                    continue;
-                }
+        let event = match shell.refused.pop_front() {
+            Some(event) => event,
+            None => tokio::select! {
+                biased;
+                asked = signals.next() => match asked {
+                    Asked::Exit => return Ok(ExitCode::SUCCESS),
+                    Asked::ReopenLog => {
+                        vlog::reopen();
+                        continue;
+                    }
+                },
+                request = control.next() => Event::Request(request),
+                Some(event) = events.recv() => event,
+                () = std::future::ready(()), if again => Event::Tick,
+                () = tick => Event::Tick,
             },
-            request = control.next() => Event::Request(request),
-            Some(event) = events.recv() => event,
-            () = std::future::ready(()), if again => Event::Tick,
-            () = tick => Event::Tick,
         };
         let effects = shell.core.step(now(), event);
         wake_at = effects.wake_at;
@@ -148,12 +153,18 @@ struct Shell {
     local: Handle,
     south: Option<Handle>,
     link: Option<Link>,
+    /// What the core hears next: transactions that were not even sent.
+    refused: VecDeque<Event>,
 }
 
 impl Shell {
     fn apply(&mut self, effects: Effects) {
         for (id, operations) in effects.local {
-            self.local.transact(id, operations);
+            if let Err(error) = self.local.transact(id, operations) {
+                let result = Err(error);
+                self.refused
+                    .push_back(Event::Local(replica::Event::TransactReply { id, result }));
+            }
         }
         if let Some((target, tables)) = effects.connect_south {
             self.south = self.connect_south(&target, tables);
@@ -163,7 +174,11 @@ impl Shell {
                 south.set_conditions(effects.conditions);
             }
             for (id, operations) in effects.south {
-                south.transact(id, operations);
+                if let Err(error) = south.transact(id, operations) {
+                    let result = Err(error);
+                    self.refused
+                        .push_back(Event::South(replica::Event::TransactReply { id, result }));
+                }
             }
         }
         if let Some(path) = effects.connect_switch {

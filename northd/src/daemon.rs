@@ -6,6 +6,7 @@
 //!   appctl ─────────────────┘    one loop   effects  └─▶ replica ──▶ southbound (flows, bindings, groups)
 //! ```
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,6 +79,8 @@ enum Input {
     Replica(Side, u64, replica::Event),
     Control(Request),
     Signal(Asked),
+    /// A transaction was not even sent.
+    Refused(Side, TransactError),
     Timer,
 }
 
@@ -107,6 +110,9 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
                 return Ok(());
             }
             Input::Control(request) => shell.answer(request),
+            Input::Refused(side, error) => {
+                shell.step(Event::Answered(side, Err(refusal(&error))));
+            }
             Input::Timer => shell.step(Event::Wake),
         }
     }
@@ -124,6 +130,8 @@ struct Shell {
     next_transaction: u64,
     has_more: bool,
     wake_at: Option<Instant>,
+    /// Transactions that were not even sent; the core hears of them before anything else.
+    refused: VecDeque<(Side, TransactError)>,
 }
 
 impl Shell {
@@ -149,10 +157,14 @@ impl Shell {
             next_transaction: 0,
             has_more: false,
             wake_at: None,
+            refused: VecDeque::new(),
         }
     }
 
     async fn next(&mut self, control: &mut Control, signals: &mut Signals) -> Input {
+        if let Some((side, error)) = self.refused.pop_front() {
+            return Input::Refused(side, error);
+        }
         let (has_more, wake_at) = (self.has_more, self.wake_at);
         let timer = async move {
             match wake_at {
@@ -222,7 +234,9 @@ impl Shell {
                     });
                 }
                 all.extend(operations);
-                self.handle(side).transact(self.next_transaction, all);
+                if let Err(error) = self.handle(side).transact(self.next_transaction, all) {
+                    self.refused.push_back((side, error));
+                }
             }
         }
         self.has_more = more;

@@ -100,11 +100,17 @@ impl Database for Connection {
         self.next_id += 1;
         // What has changed up to here, the commands have seen.
         self.changed = false;
-        self.client.handle().transact(ours, operations.to_vec());
+        let sent = self.client.handle().transact(ours, operations.to_vec());
+        let mut refused = sent.err().map(Err);
         loop {
-            if let Event::TransactReply { id, result } = self.next()?
-                && id == ours
-            {
+            let result = match refused.take() {
+                Some(result) => Some(result),
+                None => match self.next()? {
+                    Event::TransactReply { id, result } => Some(result).filter(|_| id == ours),
+                    _ => None,
+                },
+            };
+            if let Some(result) = result {
                 return match result {
                     Ok(results) => Ok(Ok(results)),
                     Err(TransactError::Failed(failure)) => Ok(Err(failure)),

@@ -30,6 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// A connection that broke sooner than this counts as a failed attempt.
 const STEADY: Duration = Duration::from_secs(1);
+/// While so many events wait for the owner, no more of its commands are taken.
+const MAX_EVENTS: usize = 1024;
 
 /// What a replica knows.
 #[derive(Debug)]
@@ -115,6 +117,12 @@ impl Core {
 
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// Whether the owner's commands may be taken: each can be a cause of events, and while the owner does not take
+    /// those, its commands wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.events.len() < MAX_EVENTS
     }
 
     /// Where to connect to, and when: at once if `None`. There is nowhere while the list of remotes is empty.

@@ -239,7 +239,7 @@ async fn transactions_in_flight_are_reported_when_the_connection_breaks() {
         rows: vec![],
         timeout_ms: None,
     };
-    client.handle().transact(77, vec![forever]);
+    client.handle().transact(77, vec![forever]).unwrap();
     // An answer to something sent later shows that the first was sent.
     client
         .transact(vec![Operation::Comment { comment: "".into() }])

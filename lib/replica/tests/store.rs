@@ -365,8 +365,10 @@ async fn waiting_holds_nobody_up(door: &str) {
         timeout_ms: None,
     };
     let handle = client.handle();
-    handle.transact(1_000, vec![until_there, insert("b")]);
-    handle.transact(1_001, vec![insert("a")]);
+    handle
+        .transact(1_000, vec![until_there, insert("b")])
+        .unwrap();
+    handle.transact(1_001, vec![insert("a")]).unwrap();
     // The second makes the first go on; which of them is answered first is nobody's promise.
     let mut answered = Vec::new();
     while answered.len() < 2 {

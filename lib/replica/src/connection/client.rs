@@ -105,7 +105,7 @@ impl Client {
     ) -> Result<Vec<OpResult>, ClientError> {
         let ours = self.next_id;
         self.next_id += 1;
-        self.handle.transact(ours, operations);
+        self.handle.transact(ours, operations)?;
         loop {
             if let Event::TransactReply { id, result } = self.next().await?
                 && id == ours

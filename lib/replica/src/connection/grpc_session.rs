@@ -26,7 +26,7 @@ use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::database_client::DatabaseClient;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
@@ -114,7 +114,10 @@ where
                     let answer = answer.map_err(|error| Reason::Lost(error.to_string()))?;
                     session.answered(answer)?;
                 }
-                command = self.commands.recv() => {
+                room = room(&session.changes), if session.change.is_some() => {
+                    session.send_change(room?);
+                }
+                command = self.commands.next(), if self.core.has_room() => {
                     self.grpc_command(&mut session, remote, command.ok_or(Reason::Closed)?)?;
                 }
                 _ = watch.tick(), if watch_leader => check_leader(&mut session.cluster).await?,
@@ -175,7 +178,9 @@ struct Session {
     cluster: ClusterClient<Channel>,
     events: VecDeque<SessionEvent>,
     updates: Streaming<v1::MonitorResponse>,
-    changes: mpsc::UnboundedSender<v1::MonitorRequest>,
+    changes: mpsc::Sender<v1::MonitorRequest>,
+    /// What is to be sent there when there is room: all changes since the last one sent, as one.
+    change: Option<v1::MonitorChange>,
     /// The tags of the last change sent, of the last change of conditions, and of the last that the monitor has seen.
     tag: u64,
     conditions_tag: u64,
@@ -253,15 +258,14 @@ async fn open(config: Config, stream: Box<dyn Stream>) -> Result<Session, Reason
             last.as_bytes().to_vec()
         },
     };
-    // Conditions and barriers: no more than the owner's commands, which wait for nothing either.
-    let (changes, receiver) = mpsc::unbounded_channel();
+    let (changes, receiver) = mpsc::channel(1);
     let first = v1::MonitorRequest {
         kind: Some(v1::monitor_request::Kind::Open(opening)),
     };
-    // The receiver is at hand, so this cannot fail.
-    let _ = changes.send(first);
+    // The receiver is at hand and has room, so this cannot fail.
+    let _ = changes.try_send(first);
     let updates = database
-        .monitor(UnboundedReceiverStream::new(receiver))
+        .monitor(ReceiverStream::new(receiver))
         .await
         .map_err(|status| lost(&status))?
         .into_inner();
@@ -288,6 +292,7 @@ async fn open(config: Config, stream: Box<dyn Stream>) -> Result<Session, Reason
         events: VecDeque::from([SessionEvent::Schema(missing)]),
         updates,
         changes,
+        change: None,
         tag: 0,
         conditions_tag: 0,
         seen_tag: 0,
@@ -358,6 +363,14 @@ async fn next_lock(
     }
 }
 
+/// Waits until the monitor's call takes another message.
+fn room(
+    changes: &mpsc::Sender<v1::MonitorRequest>,
+) -> impl Future<Output = Result<mpsc::OwnedPermit<v1::MonitorRequest>, Reason>> + Send + use<> {
+    let changes = changes.clone();
+    async move { changes.reserve_owned().await.map_err(|_| closed()) }
+}
+
 impl Session {
     fn conditions_in_effect(&self) -> bool {
         self.seen_tag >= self.conditions_tag
@@ -421,14 +434,21 @@ impl Session {
     /// Sends a change to the monitor; with no tables it only tells how far the monitor has come.
     fn change_monitor(&mut self, tables: Vec<v1::TableCondition>) {
         self.tag += 1;
-        let change = v1::MonitorChange {
-            tables,
-            tag: self.tag,
-        };
-        // Nobody receives once the call has ended, which the other half of it tells.
-        let _ = self.changes.send(v1::MonitorRequest {
-            kind: Some(v1::monitor_request::Kind::Change(change)),
-        });
+        let change = self.change.get_or_insert_default();
+        change.tag = self.tag;
+        for table in tables {
+            let said = change.tables.iter_mut();
+            match said.into_iter().find(|said| said.table == table.table) {
+                Some(said) => *said = table,
+                None => change.tables.push(table),
+            }
+        }
+    }
+
+    /// Sends what [`Session::change_monitor`] left to be sent.
+    fn send_change(&mut self, permit: mpsc::OwnedPermit<v1::MonitorRequest>) {
+        let kind = self.change.take().map(v1::monitor_request::Kind::Change);
+        permit.send(v1::MonitorRequest { kind });
     }
 
     fn set_conditions(&mut self, conditions: &[(usize, ovsdb::Condition)]) {
@@ -456,7 +476,8 @@ impl Session {
                 "the connection to the database is not ready yet",
             ));
         }
-        if self.queue.len() + self.running.len() >= MAX_OUTSTANDING {
+        let outstanding = self.queue.len() + self.running.len() + self.held_back.len();
+        if outstanding >= MAX_OUTSTANDING {
             return Err(Error::new(
                 ErrorKind::ResourcesExhausted,
                 format!("{MAX_OUTSTANDING} transactions wait for an answer"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod grpc_session;
+mod mailbox;
 mod ovsdb_session;
 mod stream;
 
@@ -14,6 +15,7 @@ use ovsdb::remote::Protocol;
 use ovsdb::{Condition, Remote};
 use tokio::sync::mpsc;
 
+use self::mailbox::{Inbox, Mailbox};
 use crate::core::{Command, Core};
 use crate::error::TransactError;
 use crate::event::Event;
@@ -28,34 +30,28 @@ where
     E: Send + 'static,
     W: Fn(Event) -> E + Send + 'static,
 {
-    let (commands, receiver) = mpsc::unbounded_channel();
+    let (mailbox, inbox) = mailbox::mailbox();
     let status = Arc::new(Mutex::new(Status::default()));
     let mut link = Link {
         core: Core::new(spec),
-        commands: receiver,
+        commands: inbox,
         status: status.clone(),
         out: Out { sender, wrap },
     };
     tokio::spawn(async move {
         let Closed = link.run().await;
     });
-    Handle {
-        commands,
-        status,
-        conditions: Arc::default(),
-    }
+    Handle { mailbox, status }
 }
 
 /// What the owner of a replica asks of it.
 ///
-/// Nothing here waits. Transactions are few compared with what a replica can send, and the owner knows how many are
-/// unanswered; past a limit they are refused by [`Event::TransactReply`].
+/// Nothing here waits, and nothing grows without end: of conditions and remotes, the last ones count, and of transactions
+/// only so many may wait.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    commands: mpsc::UnboundedSender<Command>,
+    mailbox: Mailbox,
     status: Arc<Mutex<Status>>,
-    /// The number of the last change of conditions.
-    conditions: Arc<Mutex<u64>>,
 }
 
 /// Where a replica stands.
@@ -96,8 +92,11 @@ impl State {
 
 impl Handle {
     /// Executes operations as one transaction. [`Event::TransactReply`] with the same `id` comes exactly once.
-    pub fn transact(&self, id: u64, operations: Vec<Operation>) {
-        self.command(Command::Transact { id, operations });
+    ///
+    /// # Errors
+    /// When too many transactions wait to be sent. Then nothing happens, and no event comes.
+    pub fn transact(&self, id: u64, operations: Vec<Operation>) -> Result<(), TransactError> {
+        self.mailbox.transact(id, operations)
     }
 
     /// Changes which rows of a table are told of. [`Event::ConditionsInEffect`] comes with the number returned, or a
@@ -108,25 +107,17 @@ impl Handle {
 
     /// Changes which rows of several tables are told of, at once; else as [`Handle::set_condition`].
     pub fn set_conditions(&self, conditions: impl IntoIterator<Item = (usize, Condition)>) -> u64 {
-        let conditions = conditions.into_iter().collect();
-        // Numbers have to be in the order of the commands.
-        let mut number = self
-            .conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *number += 1;
-        self.command(Command::SetConditions(*number, conditions));
-        *number
+        self.mailbox.set_conditions(conditions)
     }
 
     /// Takes another list of remotes. A connection to one that is in it stays.
     pub fn set_remotes(&self, remotes: Vec<Remote>) {
-        self.command(Command::SetRemotes(remotes));
+        self.mailbox.set_remotes(remotes);
     }
 
     /// Gives up the connection and makes a new one at once.
     pub fn force_reconnect(&self) {
-        self.command(Command::Reconnect);
+        self.mailbox.reconnect();
     }
 
     /// Where the replica stands.
@@ -135,11 +126,6 @@ impl Handle {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-
-    fn command(&self, command: Command) {
-        // The task has ended if nobody receives; then the owner's channel is gone too, and there is nobody to tell.
-        let _ = self.commands.send(command);
     }
 }
 
@@ -155,7 +141,7 @@ struct Out<E, W> {
 /// Everything that outlives a connection.
 struct Link<E, W> {
     core: Core,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: Inbox,
     status: Arc<Mutex<Status>>,
     out: Out<E, W>,
 }
@@ -236,7 +222,7 @@ where
             tokio::select! {
                 () = due, if !self.core.has_events() => {}
                 told = self.out.reserve(), if self.core.has_events() => self.tell(told?),
-                command = self.commands.recv() => self.offline_command(command)?,
+                command = self.commands.next(), if self.core.has_room() => self.offline_command(command)?,
                 () = self.out.sender.closed() => return Err(Closed),
             }
         }
@@ -257,7 +243,7 @@ where
                         conditions_in_effect: true,
                     },
                 },
-                command = self.commands.recv() => {
+                command = self.commands.next(), if self.core.has_room() => {
                     let changed = self.core.spec().remotes.clone();
                     if self.offline_command(command).is_err() {
                         return End::Closed;

@@ -69,7 +69,7 @@ where
                     written += count;
                     flushed = count == 0;
                 }
-                command = self.commands.recv() => {
+                command = self.commands.next(), if self.core.has_room() => {
                     self.command(session, remote, command.ok_or(Reason::Closed)?)?;
                 }
                 () = sleep_until(timer), if !telling => {
