@@ -52,6 +52,7 @@ use crate::history::History;
 use crate::load::Loaded;
 use crate::locks::{self, Locks};
 use crate::monitor::Monitors;
+use crate::parts::{PART_BYTES, Parts};
 use crate::peer::Snapshot;
 use crate::raft::{Mark, Message, Node, NodeError};
 use crate::retries::Retries;
@@ -75,6 +76,10 @@ pub struct Core {
     blocked: Vec<Blocked>,
     /// Tables of the head that changed since the blocked transactions were last looked at.
     changed: BTreeSet<usize>,
+    /// The beginning of a transaction that is committed in parts.
+    parts: Parts,
+    /// So many bytes go into one entry of the log.
+    part_bytes: usize,
     after_flush: VecDeque<(u64, Vec<Message>)>,
     sessions: FxHashMap<SessionId, Arc<Backlog>>,
     locks: Locks,
@@ -100,7 +105,8 @@ impl Core {
     /// The store with what was found on disk. `process` is a random number.
     pub fn new(loaded: Loaded, process: u64) -> Result<Self, NodeError> {
         let identity = loaded.state.identity.clone();
-        let node = Node::new(&loaded.state, process)?;
+        let settled = loaded.parts.settled(loaded.state.applied);
+        let node = Node::new(&loaded.state, settled, process)?;
         let schema = loaded.database.schema().clone();
         let row = DatabaseRow {
             name: schema.name.clone(),
@@ -116,6 +122,8 @@ impl Core {
             server: ServerDatabase::new(identity.server, &row),
             history: History::new(identity.cluster, loaded.data_index),
             retries: loaded.retries,
+            parts: loaded.parts,
+            part_bytes: PART_BYTES,
             head: loaded.database,
             identity,
             schema,
@@ -141,6 +149,11 @@ impl Core {
     /// Truncates the log earlier or later than usual, for tests.
     pub fn set_log_limits(&mut self, entries: usize, bytes: usize) {
         self.log_limits = (entries, bytes);
+    }
+
+    /// Cuts transactions into smaller parts than usual, for tests.
+    pub fn set_part_bytes(&mut self, bytes: usize) {
+        self.part_bytes = bytes;
     }
 
     /// How far the log is applied.

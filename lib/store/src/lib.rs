@@ -17,6 +17,7 @@ pub mod history;
 pub mod load;
 pub mod locks;
 pub mod monitor;
+pub mod parts;
 pub mod peer;
 pub mod raft;
 pub mod retries;

@@ -14,6 +14,7 @@ use table::Database;
 
 use crate::codec::Names;
 use crate::entry::{self, EntryError, Turn};
+use crate::parts::{self, PartError, Parts};
 use crate::retries::{self, Retries};
 use crate::storage::{EntryKind, Identity, Membership, State, Storage, StorageError};
 use crate::writer::Job;
@@ -31,6 +32,8 @@ pub struct Loaded {
     pub names: Names,
     /// The log index at which the rows last changed.
     pub data_index: u64,
+    /// The beginning of a transaction that is committed in parts.
+    pub parts: Parts,
     /// What the rows on disk may lack.
     pub job: Job,
 }
@@ -55,6 +58,14 @@ pub enum LoadError {
     /// The rows contradict each other.
     #[error("the rows on disk contradict each other: {0}")]
     Inconsistent(#[from] table::ApplyError),
+    /// The parts of a large transaction do not fit together.
+    #[error("log entry {index}: {error}")]
+    Part {
+        /// The entry.
+        index: u64,
+        /// What is wrong with it.
+        error: PartError,
+    },
     /// The log cannot be gone over.
     #[error("log entry {index}: {error}")]
     Entry {
@@ -123,7 +134,8 @@ pub fn load(
         Ok(())
     })?;
     let mut retries = Retries::load(named);
-    let job = go_over(&mut state, schema, &mut rows, &mut retries)?;
+    let mut parts = Parts::default();
+    let job = go_over(&mut state, schema, &mut rows, &mut retries, &mut parts)?;
     let mut database = Database::new(schema.clone());
     let rows = rows.into_iter();
     database.load(rows.map(|((table, uuid), row)| (table, uuid, row)))?;
@@ -131,7 +143,7 @@ pub fn load(
     let changing = state.entries.iter().rev();
     let data_index = changing
         .filter(|entry| entry.position.index <= applied && entry.kind == EntryKind::Normal)
-        .filter(|entry| !entry.data.is_empty())
+        .filter(|entry| parts::ends(&entry.data))
         .map(|entry| entry.position.index)
         .next()
         .unwrap_or(state.truncated.index);
@@ -140,6 +152,7 @@ pub fn load(
         retries,
         names,
         data_index,
+        parts,
         job,
         state,
     })
@@ -154,6 +167,7 @@ fn go_over(
     schema: &DatabaseSchema,
     rows: &mut Rows,
     retries: &mut Retries,
+    parts: &mut Parts,
 ) -> Result<Job, LoadError> {
     let mut job = Job::default();
     let (applied, commit) = (state.applied.index, state.hard_state.commit);
@@ -166,12 +180,22 @@ fn go_over(
                 // members would have been written before it.
                 break;
             }
+            parts.cancel();
             job.applied.push((log.position, Arc::new([])));
             state.applied = log.position;
             continue;
         }
+        let taken = parts.take(state.applied, log.position, &log.data);
+        let whole = taken.map_err(|error| LoadError::Part { index, error })?;
+        state.applied = log.position;
+        let Some(whole) = whole else {
+            if parts.settled(log.position) == log.position {
+                job.applied.push((log.position, Arc::new([])));
+            }
+            continue;
+        };
         let old = |table, uuid| rows.get(&(table, uuid)).cloned();
-        let entry = entry::decode(schema, &log.data, Turn::Again, old);
+        let entry = entry::decode(schema, &whole.bytes(), Turn::Again, old);
         let entry = entry.map_err(|error| LoadError::Entry { index, error })?;
         for change in &entry.changes {
             match &change.new {
@@ -185,7 +209,6 @@ fn go_over(
             job.names.push((named.name, Some((index, named.results))));
         }
         job.applied.push((log.position, entry.changes.into()));
-        state.applied = log.position;
     }
     Ok(job)
 }

@@ -8,8 +8,9 @@ use super::Core;
 use super::transact::Reply;
 use crate::entry::{self, Turn};
 use crate::event::Effects;
+use crate::parts::{self, Whole};
 use crate::peer::PeerMessage;
-use crate::raft::{Committed as CommittedEntry, Message, MessageType, Role, Work};
+use crate::raft::{Committed as CommittedEntry, Mark, Message, MessageType, NodeError, Role, Work};
 use crate::storage::EntryKind;
 use crate::writer::Job;
 
@@ -93,6 +94,16 @@ impl Core {
         }
     }
 
+    /// Puts a transaction into the log, in parts if it is large. What counts is the place and the
+    /// mark of the last.
+    pub(super) fn propose(&mut self, entry: Vec<u8>) -> Result<(Mark, u64), NodeError> {
+        let mut proposed = Err(NodeError::Refused("an empty entry".to_owned()));
+        for part in parts::split(entry, self.part_bytes) {
+            proposed = Ok(self.node.propose(part)?);
+        }
+        proposed
+    }
+
     pub(super) fn apply(
         &mut self,
         entry: &CommittedEntry,
@@ -103,15 +114,22 @@ impl Core {
         let failure =
             |what: &dyn std::fmt::Display| format!("log entry {}: {what}", position.index);
         match entry.kind {
-            EntryKind::Normal if !entry.data.is_empty() => {
-                self.apply_data(entry, job, effects)
-                    .map_err(|what| failure(&what))?;
+            EntryKind::Normal => {
+                let before = self.node.applied_position();
+                let taken = self.parts.take(before, position, &entry.data);
+                if let Some(whole) = taken.map_err(|error| failure(&error))? {
+                    let delta = self.apply_data(entry, whole, job, effects);
+                    let delta = delta.map_err(|what| failure(&what))?;
+                    job.applied.push((position, delta));
+                } else if self.parts.settled(position) == position {
+                    job.applied.push((position, Arc::new([])));
+                }
             }
-            EntryKind::Normal => job.applied.push((position, Arc::new([]))),
             EntryKind::ConfChange => {
                 return Err(failure(&"a change of members in an old form"));
             }
             EntryKind::ConfChangeV2 => {
+                self.parts.cancel();
                 let membership = self.node.apply_change(position.index, &entry.data);
                 let membership = membership.map_err(|error| failure(&error))?;
                 job.applied.push((position, Arc::new([])));
@@ -120,17 +138,19 @@ impl Core {
                 self.members_changed(entry.mark, effects);
             }
         }
-        self.node.applied(position);
+        self.node.applied(position, self.parts.settled(position));
         self.resolve_doubts(position.index, entry.mark, effects);
         Ok(())
     }
 
-    pub(super) fn apply_data(
+    /// Applies a transaction that ends with this entry.
+    fn apply_data(
         &mut self,
         entry: &CommittedEntry,
+        whole: Whole,
         job: &mut Job,
         effects: &mut Effects,
-    ) -> Result<(), String> {
+    ) -> Result<Arc<[RowChange]>, String> {
         let position = entry.position;
         let ours = self
             .pending
@@ -145,7 +165,7 @@ impl Core {
                 self.lose_leadership(effects);
                 let head = &self.head;
                 let old = |table, uuid| head.row(table, uuid).cloned();
-                let read = entry::decode(&self.schema, &entry.data, Turn::Next, old);
+                let read = entry::decode(&self.schema, &whole.bytes(), Turn::Next, old);
                 let read = read.map_err(|error| error.to_string())?;
                 let applied = self.head.apply(&read.changes);
                 applied.map_err(|error| error.to_string())?;
@@ -173,8 +193,7 @@ impl Core {
             let reply = Reply::Done(waiter.outcome, commit.take());
             self.reply(&waiter.attempt, reply, effects);
         }
-        job.applied.push((position, delta));
-        Ok(())
+        Ok(delta)
     }
 
     pub(super) fn take_back(&mut self, delta: &[RowChange]) {

@@ -28,7 +28,7 @@ impl Core {
         Snapshot { message, content }
     }
 
-    /// The committed database.
+    /// The committed database, of which an unfinished transaction is no part.
     pub fn content(&self) -> Content {
         let committed = self.committed();
         let everything = Condition::everything();
@@ -38,7 +38,7 @@ impl Core {
             rows.into_iter().map(move |(uuid, row)| (table, uuid, row))
         });
         Content {
-            position: self.node.applied_position(),
+            position: self.node.settled_position(),
             membership: self.node.membership(),
             data_index: self.history.index(),
             rows: rows.collect(),
@@ -72,6 +72,7 @@ impl Core {
         let snapshot = arrived.ok_or("raft restores a snapshot that did not arrive")?;
         let content = snapshot.content;
         self.lose_leadership(effects);
+        self.parts.cancel();
         let delta = self.difference(&content.rows);
         let applied = self.head.apply(&delta);
         applied.map_err(|error| format!("the snapshot contradicts itself: {error}"))?;

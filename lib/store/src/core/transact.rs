@@ -15,8 +15,8 @@ use crate::event::{DatabaseId, Effects, Output, RequestId, SessionId};
 use crate::peer::{Answered, Call};
 use crate::raft::Mark;
 
-/// So many bytes one log entry may have at most.
-pub const MAX_ENTRY_BYTES: usize = 128 << 20;
+/// So many bytes the changes of one transaction may have at most.
+const MAX_TRANSACTION_BYTES: usize = 128 << 20;
 /// So many bytes may wait to be committed; a transaction that comes then is refused.
 const MAX_PENDING_BYTES: usize = 192 << 20;
 /// So many transactions may wait for a condition.
@@ -66,7 +66,7 @@ pub(super) struct Blocked {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) mark: Mark,
-    /// Where it stands in the log.
+    /// Where it stands in the log, with its last part.
     pub(super) index: u64,
     pub(super) delta: Arc<[RowChange]>,
     pub(super) bytes: usize,
@@ -227,12 +227,13 @@ impl Core {
         });
         let bytes = entry::encode(&self.schema, named.as_ref(), &done.delta);
         let size = bytes.len();
-        let proposed = if size > MAX_ENTRY_BYTES {
+        let proposed = if size > MAX_TRANSACTION_BYTES {
             Err(format!(
-                "The transaction has {size} bytes, more than the limit of {MAX_ENTRY_BYTES}."
+                "The transaction's changes have {size} bytes, more than the limit of \
+                 {MAX_TRANSACTION_BYTES}; make it several transactions."
             ))
         } else {
-            self.node.propose(bytes).map_err(|error| error.to_string())
+            self.propose(bytes).map_err(|error| error.to_string())
         };
         match proposed {
             Ok((mark, index)) => {

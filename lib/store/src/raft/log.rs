@@ -18,17 +18,18 @@ pub struct Log {
     conf_state: ConfState,
     truncated: LogPosition,
     applied: LogPosition,
+    settled: LogPosition,
     entries: VecDeque<Entry>,
     bytes: usize,
 }
 
 impl Log {
-    /// The log as it was found on disk.
+    /// The log as it was found on disk. For `applied` and `settled` see [`Log::set_applied`].
     pub fn new(
         hard_state: HardState,
         conf_state: ConfState,
         truncated: LogPosition,
-        applied: LogPosition,
+        (applied, settled): (LogPosition, LogPosition),
         entries: Vec<Entry>,
     ) -> Self {
         let bytes = entries.iter().map(size).sum();
@@ -37,6 +38,7 @@ impl Log {
             conf_state,
             truncated,
             applied,
+            settled,
             entries: entries.into(),
             bytes,
         }
@@ -59,9 +61,9 @@ impl Log {
         self.entries.extend(entries.iter().cloned());
     }
 
-    /// Forgets everything up to and including an index, which must be applied.
+    /// Forgets everything up to and including an index, as far as it is settled.
     pub fn truncate(&mut self, index: u64) -> LogPosition {
-        let index = index.min(self.applied.index);
+        let index = index.min(self.settled.index);
         while self.truncated.index < index {
             let entry = self.entries.pop_front().expect("applied entries are here");
             self.bytes -= size(&entry);
@@ -77,6 +79,7 @@ impl Log {
     pub fn restore(&mut self, position: LogPosition, conf_state: ConfState) {
         self.truncated = position;
         self.applied = position;
+        self.settled = position;
         self.conf_state = conf_state;
         self.entries.clear();
         self.bytes = 0;
@@ -92,9 +95,11 @@ impl Log {
         self.hard_state = hard_state;
     }
 
-    /// Notes how far the entries were applied.
-    pub fn set_applied(&mut self, applied: LogPosition) {
+    /// Notes how far the entries were applied, and up to where they show in the rows: the first
+    /// parts of a transaction do not (see [`crate::parts`]).
+    pub fn set_applied(&mut self, applied: LogPosition, settled: LogPosition) {
         self.applied = applied;
+        self.settled = settled;
     }
 
     /// The members.
@@ -105,6 +110,11 @@ impl Log {
     /// How far the entries were applied.
     pub fn applied(&self) -> LogPosition {
         self.applied
+    }
+
+    /// Up to where the entries show in the rows.
+    pub fn settled(&self) -> LogPosition {
+        self.settled
     }
 
     /// Up to where the log was forgotten.
@@ -187,13 +197,13 @@ impl Storage for Log {
 
     /// Only says where the snapshot stands: the rows are streamed apart from Raft's messages.
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.applied.index < request_index || self.applied.index == 0 {
+        if self.settled.index < request_index || self.settled.index == 0 {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         let mut snapshot = Snapshot::default();
         let metadata = snapshot.mut_metadata();
-        metadata.index = self.applied.index;
-        metadata.term = self.applied.term;
+        metadata.index = self.settled.index;
+        metadata.term = self.settled.term;
         metadata.set_conf_state(self.conf_state.clone());
         Ok(snapshot)
     }
@@ -221,7 +231,7 @@ mod tests {
             HardState::default(),
             ConfState::default(),
             LogPosition::default(),
-            LogPosition::default(),
+            Default::default(),
             Vec::new(),
         );
         log.append(&[entry(1, 1), entry(2, 1), entry(3, 2)]);
@@ -238,9 +248,10 @@ mod tests {
     }
 
     #[test]
-    fn truncation_stops_at_what_is_applied() {
+    fn truncation_stops_at_what_is_settled() {
         let mut log = log();
-        log.set_applied(LogPosition { index: 2, term: 1 });
+        let two = LogPosition { index: 2, term: 1 };
+        log.set_applied(LogPosition { index: 3, term: 2 }, two);
         assert_eq!(log.truncate(10), LogPosition { index: 2, term: 1 });
         assert_eq!(log.first_index().unwrap(), 3);
         assert_eq!(log.term(2).unwrap(), 1);

@@ -35,10 +35,12 @@ const ELECTION_TICKS: usize = 10;
 const HEARTBEAT_TICKS: usize = 1;
 /// The most bytes of entries in one message to a peer.
 const MAX_MESSAGE_BYTES: u64 = 1 << 20;
-/// The most messages with entries on their way to one peer.
-const MAX_INFLIGHT_MESSAGES: usize = 256;
-/// The most bytes proposed and not yet committed; beyond, proposals are refused.
-const MAX_UNCOMMITTED_BYTES: u64 = 256 << 20;
+/// The most messages with entries on their way to one peer. Heartbeats stand behind them: a slow
+/// network takes them all well within an election time-out.
+const MAX_INFLIGHT_MESSAGES: usize = 32;
+/// The most bytes proposed and not yet committed; beyond, proposals are refused. More than the core
+/// lets wait: no part of a transaction is refused.
+const MAX_UNCOMMITTED_BYTES: u64 = 384 << 20;
 /// The most bytes of committed entries handed out at once.
 const MAX_COMMITTED_BYTES: u64 = 16 << 20;
 
@@ -89,15 +91,19 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    /// A node with the state that was found on disk. `process` is a random number. The only voter
-    /// of a cluster does not wait for an election.
-    pub fn new(state: &storage::State, process: u64) -> Result<Self, NodeError> {
+    /// A node with the state that was found on disk, whose rows stand at `settled`. `process` is a
+    /// random number. The only voter of a cluster does not wait for an election.
+    pub fn new(
+        state: &storage::State,
+        settled: LogPosition,
+        process: u64,
+    ) -> Result<Self, NodeError> {
         let member = state.identity.member;
         let log = Log::new(
             hard_state_to_raft(state.hard_state),
             members_to_raft(&state.membership),
             state.truncated,
-            state.applied,
+            (state.applied, settled),
             state.entries.iter().map(entry_to_raft).collect(),
         );
         let config = Config {
@@ -235,9 +241,9 @@ impl Node {
         self.draw_timeout();
     }
 
-    /// Entries up to here, and with them these members, are part of the tables.
-    pub fn applied(&mut self, position: LogPosition) {
-        self.raw.mut_store().set_applied(position);
+    /// Entries up to here are applied, and those up to `settled` show in the rows.
+    pub fn applied(&mut self, position: LogPosition, settled: LogPosition) {
+        self.raw.mut_store().set_applied(position, settled);
         self.forget_first();
         self.raw.advance_apply_to(position.index);
     }

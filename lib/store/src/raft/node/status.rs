@@ -128,6 +128,11 @@ impl Node {
         self.raw.store().applied()
     }
 
+    /// Up to where the log shows in the rows.
+    pub fn settled_position(&self) -> LogPosition {
+        self.raw.store().settled()
+    }
+
     /// The members, as of what is applied.
     pub fn membership(&self) -> Membership {
         Membership {
