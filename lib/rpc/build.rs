@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(output.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".weft.db.v1.RaftEntry")
+        .extern_path(".weft.db.v1.TableUpdate", "crate::shared::TableUpdate")
         .compile_fds(descriptors)?;
     Ok(())
 }

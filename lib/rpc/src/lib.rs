@@ -18,6 +18,7 @@ pub mod v1 {
 }
 
 pub mod convert;
+pub mod shared;
 
 /// The encoded descriptor set of `weft.db.v1`, for the reflection service.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use ovsdb::Uuid;
 use ovsdb::schema::DatabaseSchema;
+use prost::Message;
 use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::database_client::DatabaseClient;
 use rpc::{convert, v1};
@@ -235,8 +236,9 @@ fn shown(response: &v1::MonitorResponse) -> Vec<String> {
     use v1::row_update::Change;
     let rows = response.tables.iter().flat_map(|table| &table.rows);
     let mut shown: Vec<String> = rows
-        .map(|row| match row.change.as_ref().unwrap() {
-            Change::Inserted(row) => format!("+{}", name(row)),
+        .map(|row| v1::RowUpdate::decode(row.clone()).unwrap())
+        .map(|row| match row.change.unwrap() {
+            Change::Inserted(row) => format!("+{}", name(&row)),
             Change::Modified(row) => format!("~{:?}", row.columns.keys().collect::<Vec<_>>()),
             Change::Deleted(_) => "-".to_owned(),
         })

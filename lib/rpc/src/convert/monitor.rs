@@ -1,14 +1,17 @@
 //! Monitors: what is asked for, and what is told.
 
+use bytes::Bytes;
 use ovsdb::monitor::{MonitorSpec, MonitorVersion, TableMonitor};
 use ovsdb::schema::{DatabaseSchema, TableSchema};
 use ovsdb::update::{Delta, RowUpdate, SparseRow, TableUpdates};
 use ovsdb::{ColumnRef, Condition, Error};
+use prost::Message;
 use serde_json::{Map, Value, json};
 
 use super::data::datum_from_proto;
 use super::operation::{clauses_to_json, clauses_to_proto};
 use super::{ConvertError, uuid_from_bytes};
+use crate::shared::TableUpdate;
 use crate::v1;
 use crate::v1::row_update::Change;
 
@@ -83,7 +86,7 @@ pub fn conditions_from_proto(
 /// Reads updates. Tables and columns that `schema` does not have are left out: a newer server may tell of them.
 pub fn updates_from_proto(
     schema: &DatabaseSchema,
-    updates: Vec<v1::TableUpdate>,
+    updates: Vec<TableUpdate>,
 ) -> Result<TableUpdates, ConvertError> {
     let mut tables = Vec::with_capacity(updates.len());
     for update in updates {
@@ -91,7 +94,9 @@ pub fn updates_from_proto(
             continue;
         };
         let table = &schema.tables[index];
-        let row = |row: v1::RowUpdate| {
+        let row = |row: Bytes| {
+            let row = v1::RowUpdate::decode(row)
+                .map_err(|error| ConvertError::new("rows", error.to_string()))?;
             let uuid = uuid_from_bytes("uuid", &row.uuid)?;
             let update = match row.change {
                 Some(Change::Inserted(columns)) => {

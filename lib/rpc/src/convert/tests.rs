@@ -1,5 +1,6 @@
 //! What goes out as messages comes back as it was.
 
+use bytes::Bytes;
 use ovsdb::monitor::TableMonitor;
 use ovsdb::operation::{Failure, OpResult};
 use ovsdb::schema::DatabaseSchema;
@@ -10,6 +11,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::*;
+use crate::shared::{TableUpdate, encode_row};
 use crate::v1;
 
 fn schema() -> DatabaseSchema {
@@ -206,9 +208,9 @@ fn updates_are_read_with_new_values() {
         update(2, Some(Change::Modified(changed))),
         update(3, Some(Change::Deleted(v1::Done {}))),
     ];
-    let table = |name: &str, rows| v1::TableUpdate {
+    let table = |name: &str, rows: Vec<v1::RowUpdate>| TableUpdate {
         table: name.to_owned(),
-        rows,
+        rows: rows.iter().map(encode_row).collect(),
     };
     let messages = vec![table("A", rows.clone()), table("Newer", rows)];
     let read = updates_from_proto(&schema, messages.clone()).unwrap();
@@ -223,6 +225,12 @@ fn updates_are_read_with_new_values() {
         error.to_string()
     };
     assert_eq!(read(update(2, None)), "A.change: missing");
+    let cut = TableUpdate {
+        rows: vec![Bytes::from_static(&[0x0a, 16, 0])],
+        ..table("A", vec![])
+    };
+    let error = updates_from_proto(&schema, vec![cut]).unwrap_err();
+    assert!(error.to_string().starts_with("A.rows: "), "{error}");
     let wrong = Change::Modified(columns(&[("name", &3.into())]));
     assert_eq!(
         read(update(2, Some(wrong))),

@@ -8,6 +8,7 @@
 //! the changes are merged, one per row, until the session has caught up, and then come as one
 //! update.
 
+mod message;
 mod route;
 mod update;
 mod view;

@@ -13,6 +13,8 @@ use ovsdb::schema::{DatabaseSchema, TableSchema};
 use ovsdb::update::RowUpdate;
 use ovsdb::{RowChange, Uuid};
 
+use super::message;
+
 /// Changes of rows, as far as a view shows them.
 #[derive(Debug, Default)]
 pub struct Update {
@@ -29,6 +31,7 @@ pub struct Fragment {
     /// Whether it is part of a view's initial content.
     pub initial: bool,
     json: [OnceLock<Box<[u8]>>; 2],
+    message: OnceLock<Bytes>,
 }
 
 impl Update {
@@ -88,6 +91,7 @@ impl Fragment {
             change,
             initial,
             json: Default::default(),
+            message: OnceLock::new(),
         }
     }
 
@@ -97,6 +101,14 @@ impl Fragment {
             serde_json::to_vec(&update.with(table))
                 .expect("rows have string keys and no failing parts")
                 .into()
+        })
+    }
+
+    /// The bytes of the message that tells gRPC clients.
+    pub fn to_message(&self, table: &TableSchema, view: &TableMonitor) -> &Bytes {
+        self.message.get_or_init(|| {
+            let update = message::row_update(table, view, &self.change);
+            rpc::shared::encode_row(&update)
         })
     }
 

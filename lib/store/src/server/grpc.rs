@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ovsdb::monitor::{MonitorSpec, TableMonitor};
+use ovsdb::monitor::MonitorSpec;
 use ovsdb::operation::{Outcome, outcome_from_json};
-use ovsdb::{ColumnRef, Datum, Error, ErrorKind, RowChange, Uuid};
-use prost::Message;
+use ovsdb::{Error, ErrorKind, Uuid};
 use rpc::convert::{self, ConvertError};
+use rpc::shared::TableUpdate;
 use rpc::v1;
 use rpc::v1::cluster_server::{Cluster, ClusterServer};
 use rpc::v1::database_server::{Database, DatabaseServer};
@@ -468,8 +468,8 @@ fn messages(schema: &ovsdb::schema::DatabaseSchema, update: &Update) -> Vec<v1::
         let table = &schema.tables[view.table];
         let mut begun = false;
         for fragment in fragments {
-            let row = row_update(table, view, &fragment.change);
-            let row_size = row.encoded_len();
+            let row = fragment.to_message(table, view);
+            let row_size = row.len();
             if size > 0 && size + row_size > MAX_PART_BYTES {
                 messages.push(v1::MonitorResponse::default());
                 (size, begun) = (0, false);
@@ -478,53 +478,16 @@ fn messages(schema: &ovsdb::schema::DatabaseSchema, update: &Update) -> Vec<v1::
             let message = messages.last_mut().expect("it starts with one");
             if !begun {
                 begun = true;
-                message.tables.push(v1::TableUpdate {
+                message.tables.push(TableUpdate {
                     table: table.name.to_string(),
                     rows: Vec::new(),
                 });
             }
             let part = message.tables.last_mut().expect("begun above");
-            part.rows.push(row);
+            part.rows.push(row.clone());
         }
     }
     messages
-}
-
-fn row_update(
-    table: &ovsdb::schema::TableSchema,
-    view: &TableMonitor,
-    change: &RowChange,
-) -> v1::RowUpdate {
-    use v1::row_update::Change;
-    let RowChange { uuid, old, new, .. } = change;
-    let shown = view.columns.iter().map(|monitored| monitored.column);
-    let differs = |column: &ColumnRef| match (column, old, new) {
-        (ColumnRef::Column(index), Some(old), Some(new)) => old.get(*index) != new.get(*index),
-        (ColumnRef::Column(index), None, Some(new)) => {
-            *new.get(*index) != Datum::default_for(&table.columns[*index].ty)
-        }
-        (ColumnRef::Uuid, Some(_), Some(_)) => false,
-        _ => true,
-    };
-    let change = match new {
-        None => Change::Deleted(v1::Done {}),
-        Some(row) => {
-            let column = |column: ColumnRef| {
-                let datum = convert::datum_to_proto(&column.of(*uuid, row));
-                (column.name(table).to_owned(), datum)
-            };
-            let columns = shown.filter(differs).map(column).collect();
-            let row = v1::Row { columns };
-            match old {
-                None => Change::Inserted(row),
-                Some(_) => Change::Modified(row),
-            }
-        }
-    };
-    v1::RowUpdate {
-        uuid: bytes(*uuid),
-        change: Some(change),
-    }
 }
 
 fn find<'a>(databases: &'a Databases, name: &str) -> Result<&'a Served, Status> {
