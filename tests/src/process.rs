@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::run::Run;
 use crate::wait::wait_for;
 
-/// How long a daemon may take to answer on its socket.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a daemon may take to answer on its socket. A database of a million rows takes its time.
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// A daemon, running or not.
 #[derive(Debug)]
@@ -165,12 +165,12 @@ impl Daemon {
 
     /// The most memory it ever held, in bytes.
     pub fn peak_memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?.as_raw_nonzero()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .context("no VmHWM in its status")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+        self.status_bytes("VmHWM:")
+    }
+
+    /// The memory that it holds now, in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        self.status_bytes("VmRSS:")
     }
 
     /// Lets it be: it will outlive this value.
@@ -202,6 +202,15 @@ impl Daemon {
         Ok(PathBuf::from(
             self.control.to_string_lossy().replace("PID", &pid),
         ))
+    }
+
+    fn status_bytes(&self, field: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?.as_raw_nonzero()))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .with_context(|| format!("no {field} in its status"))?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
     fn last_words(&self) -> String {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`northd`] | compiling networks of 1,000 to 25,000 ports, and one port more or less |
 //! | [`chassis`] | a controller's start, a port plugged in, a remote port |
+//! | [`store`] | the databases: writes, subscribers, stalls, recovery, memory |
 //! | [`network`] | the networks that both are given |
 //! | [`report`] | numbers, medians and the table with ratios |
 
@@ -11,6 +12,7 @@ mod chassis;
 mod network;
 mod northd;
 mod report;
+mod store;
 
 use std::time::{Duration, Instant};
 
@@ -55,6 +57,8 @@ enum Subject {
         #[arg(long, default_value_t = 100)]
         switches: usize,
     },
+    /// The databases: durable writes, subscribers, stalls, recovery, memory
+    Store(store::Options),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,6 +86,7 @@ pub fn run(options: &Options) -> Result<()> {
             Subject::Chassis { switches } => {
                 chassis::run(*switches, options.changes, options.whose)
             }
+            Subject::Store(store) => store::run(store, options.whose),
         };
     }
     setup::run()?;

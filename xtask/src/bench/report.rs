@@ -13,18 +13,23 @@ pub enum Number {
     Memory(u64),
     /// How many there are.
     Count(usize),
+    /// How many there are in a second.
+    Rate(f64),
 }
 
 impl Number {
-    fn size(self) -> f64 {
+    /// It as a plain number, for ratios.
+    pub fn size(self) -> f64 {
         match self {
             Self::Time(time) => time.as_secs_f64(),
             Self::Memory(bytes) => bytes as f64,
             Self::Count(count) => count as f64,
+            Self::Rate(rate) => rate,
         }
     }
 
-    fn text(self) -> String {
+    /// It as people read it.
+    pub fn text(self) -> String {
         match self {
             Self::Time(time) if time >= Duration::from_secs(1) => {
                 format!("{:.2} s", time.as_secs_f64())
@@ -32,6 +37,7 @@ impl Number {
             Self::Time(time) => format!("{:.2} ms", time.as_secs_f64() * 1e3),
             Self::Memory(bytes) => format!("{:.1} MB", bytes as f64 / 1e6),
             Self::Count(count) => count.to_string(),
+            Self::Rate(rate) => format!("{rate:.0}"),
         }
     }
 }
@@ -63,6 +69,13 @@ pub fn print(title: &str, columns: &[(&str, Column)]) {
     println!("{table}");
 }
 
+/// What so large a share of sorted times stays below.
+pub fn at_rank(sorted: &[Duration], share: f64) -> Duration {
+    let last = sorted.len().saturating_sub(1);
+    let place = (last as f64 * share).round() as usize;
+    sorted.get(place).copied().unwrap_or_default()
+}
+
 /// The middle one.
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
@@ -80,9 +93,19 @@ mod tests {
             (Number::Time(Duration::from_millis(1500)), "1.50 s"),
             (Number::Memory(2_500_000), "2.5 MB"),
             (Number::Count(7), "7"),
+            (Number::Rate(1234.5), "1234"),
         ] {
             assert_eq!(number.text(), text);
         }
+    }
+
+    #[test]
+    fn ranks_are_those_of_the_nearest() {
+        let times: Vec<_> = (1..=100).map(Duration::from_secs).collect();
+        for (share, seconds) in [(0.0, 1), (0.5, 51), (0.99, 99), (1.0, 100)] {
+            assert_eq!(at_rank(&times, share), Duration::from_secs(seconds));
+        }
+        assert_eq!(at_rank(&[], 0.5), Duration::ZERO);
     }
 
     #[test]

@@ -1,0 +1,84 @@
+//! The databases, with Debian's `ovsdb-server` beside them.
+//!
+//! | module | what it measures |
+//! | --- | --- |
+//! | [`writes`] | transactions that are on disk when they are answered |
+//! | [`subscribers`] | changes on their way to 10 and to 500 subscribers |
+//! | [`memory`] | a million rows: the memory they take, and the time of a restart |
+//! | [`servers`] | one server or three members |
+//! | [`fleet`] | clients by the hundred |
+//! | [`content`] | what fills the databases |
+//! | [`table`] | the figures in Markdown |
+
+mod content;
+mod fleet;
+mod memory;
+mod servers;
+mod subscribers;
+mod table;
+mod writes;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use rig::implementation::Implementation;
+
+use self::servers::Medium;
+use super::Whose;
+
+/// How much is measured.
+#[derive(Args)]
+pub struct Options {
+    /// Measure these parts only; several, comma-separated
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+
+    /// Where the files of the durable writes lie; several, comma-separated
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["disk", "ram"])]
+    media: Vec<Medium>,
+
+    /// For how many seconds each case of durable writes is measured
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+
+    /// How many rows the southbound of the memory's measurement has
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: usize,
+}
+
+/// A part of the measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Writes,
+    Subscribers,
+    Memory,
+}
+
+/// What is asked for.
+struct Run<'a> {
+    options: &'a Options,
+    whose: Whose,
+}
+
+impl Run<'_> {
+    /// Who is measured, in the order of the columns; each alone.
+    fn implementations(&self) -> impl Iterator<Item = Implementation> + use<> {
+        let whose = self.whose;
+        let both = [Implementation::Ovn, Implementation::Weft];
+        both.into_iter().filter(move |one| whose.includes(*one))
+    }
+}
+
+/// Measures.
+pub fn run(options: &Options, whose: Whose) -> Result<()> {
+    let run = Run { options, whose };
+    for part in Part::value_variants() {
+        if options.only.is_empty() || options.only.contains(part) {
+            match part {
+                Part::Writes => writes::run(&run)?,
+                Part::Subscribers => subscribers::run(&run)?,
+                Part::Memory => memory::run(&run)?,
+            }
+        }
+    }
+    Ok(())
+}
