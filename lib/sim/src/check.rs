@@ -36,7 +36,7 @@ pub fn history(records: &[Record], rows: &Rows) -> Result<(), String> {
         let was_applied = applied.contains_key(&wish.number);
         let (answered, operation) = match (record.answer, wish.effect()) {
             (Some((at, operation)), Some(_)) => {
-                let should = !matches!(operation, Operation::NoSwap(_));
+                let should = !matches!(operation, Operation::NoSwap(_) | Operation::Nothing);
                 if should != was_applied {
                     return Err(match should {
                         true => format!("transaction {} was acknowledged and is lost", wish.number),

@@ -12,6 +12,11 @@ use store::event::{Output, RequestId, SessionId};
 use crate::linearizable::Operation;
 use crate::random::Random;
 
+/// So many pieces a large transaction has.
+pub const LARGE: u64 = 8;
+/// The lock that guarded transactions want.
+pub const LOCK: &str = "guard";
+
 /// So many registers there are.
 pub const REGISTERS: u64 = 4;
 
@@ -54,10 +59,14 @@ pub enum Kind {
     Read,
     /// Overwrite it with the wish's number.
     Write,
+    /// The same, in a transaction that is large.
+    Large,
+    /// The same, for the owner of a lock only.
+    Guarded,
     /// Add one.
     Add,
-    /// Give it the wish's number if it has this value.
-    Swap(i64),
+    /// Give it the wish's number if it has this value, or has it within so many milliseconds.
+    Swap(i64, u64),
 }
 
 /// What became of a wish.
@@ -94,11 +103,14 @@ impl Client {
 
     /// A new wish.
     pub fn wish(number: u64, now: u64, last_seen: i64, random: &mut Random) -> Wish {
-        let kind = match random.range(0..10) {
-            0..3 => Kind::Read,
-            3..5 => Kind::Write,
-            5..8 => Kind::Add,
-            _ => Kind::Swap(last_seen),
+        let kind = match random.range(0..20) {
+            0..5 => Kind::Read,
+            5..8 => Kind::Write,
+            8..11 => Kind::Large,
+            11..12 => Kind::Guarded,
+            12..16 => Kind::Add,
+            16..18 => Kind::Swap(last_seen, 0),
+            _ => Kind::Swap(last_seen, random.range(1..1000)),
         };
         Wish {
             number,
@@ -131,9 +143,20 @@ impl Wish {
             Kind::Write => json!([set, trace]),
             Kind::Add => json!([{"op": "mutate", "table": "Register", "where": of_register,
                 "mutations": [["value", "+=", 1]]}, select, trace]),
-            Kind::Swap(old) => json!([{"op": "wait", "table": "Register", "where": of_register,
-                "columns": ["value"], "until": "==", "rows": [{"value": old}], "timeout": 0},
-                set, trace]),
+            Kind::Large => {
+                let piece = |number| {
+                    json!({"op": "insert", "table": "Piece",
+                        "row": {"number": number, "operation": self.number}})
+                };
+                let pieces = (0..LARGE).map(piece);
+                Value::Array([set, trace].into_iter().chain(pieces).collect())
+            }
+            Kind::Guarded => json!([{"op": "assert", "lock": LOCK}, set, trace]),
+            Kind::Swap(old, timeout) => {
+                json!([{"op": "wait", "table": "Register", "where": of_register,
+                "columns": ["value"], "until": "==", "rows": [{"value": old}], "timeout": timeout},
+                set, trace])
+            }
         }
     }
 
@@ -157,12 +180,15 @@ impl Wish {
         match self.kind {
             Kind::Create => Meaning::Done(Operation::Write(0)),
             Kind::Read => value(0).map_or(Meaning::Unknown, |v| Meaning::Done(Operation::Read(v))),
-            Kind::Write => Meaning::Done(Operation::Write(number)),
+            Kind::Guarded if results[0]["error"] == "not owner" => {
+                Meaning::Done(Operation::Nothing)
+            }
+            Kind::Write | Kind::Large | Kind::Guarded => Meaning::Done(Operation::Write(number)),
             Kind::Add => Meaning::Done(Operation::Add(value(1))),
-            Kind::Swap(old) if results[0]["error"] == "timed out" => {
+            Kind::Swap(old, _) if results[0]["error"] == "timed out" => {
                 Meaning::Done(Operation::NoSwap(old))
             }
-            Kind::Swap(old) => Meaning::Done(Operation::Swap(old, number)),
+            Kind::Swap(old, _) => Meaning::Done(Operation::Swap(old, number)),
         }
     }
 
@@ -171,9 +197,9 @@ impl Wish {
         let number = i64::try_from(self.number).unwrap_or(i64::MAX);
         match self.kind {
             Kind::Create | Kind::Read => None,
-            Kind::Write => Some(Operation::Write(number)),
+            Kind::Write | Kind::Large | Kind::Guarded => Some(Operation::Write(number)),
             Kind::Add => Some(Operation::Add(None)),
-            Kind::Swap(old) => Some(Operation::Swap(old, number)),
+            Kind::Swap(old, _) => Some(Operation::Swap(old, number)),
         }
     }
 }

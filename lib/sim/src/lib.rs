@@ -15,15 +15,19 @@
 //! there is only one of ([`linearizable`]), whoever watches has missed nothing, members agree, and
 //! once the faults are over, everybody gets on.
 //!
-//! That these checks would notice is shown by [`world::Bug`]: mistakes that a run can be told to
+//! That these checks would notice is shown by [`plan::Bug`]: mistakes that a run can be told to
 //! make.
 
 pub mod check;
 pub mod client;
+mod compare;
+mod disk;
 mod faults;
 pub mod linearizable;
+mod machines;
 mod member;
 mod network;
+pub mod plan;
 pub mod random;
 mod sessions;
 mod watcher;
@@ -34,8 +38,8 @@ use std::sync::{Arc, OnceLock};
 use ovsdb::schema::DatabaseSchema;
 use serde_json::json;
 
-/// The schema of the simulated database: registers that clients work on, and a trace of the
-/// transactions that were applied.
+/// The schema of the simulated database: registers that clients work on, a trace of the
+/// transactions that were applied, and pieces that make transactions large.
 pub fn schema() -> &'static Arc<DatabaseSchema> {
     static SCHEMA: OnceLock<Arc<DatabaseSchema>> = OnceLock::new();
     SCHEMA.get_or_init(|| {
@@ -43,6 +47,9 @@ pub fn schema() -> &'static Arc<DatabaseSchema> {
             "Register": {"isRoot": true, "indexes": [["name"]], "columns": {
                 "name": {"type": "integer"},
                 "value": {"type": "integer"}}},
+            "Piece": {"isRoot": true, "columns": {
+                "number": {"type": "integer"},
+                "operation": {"type": "integer"}}},
             "Trace": {"isRoot": true, "columns": {
                 "operation": {"type": "integer"}}}}});
         Arc::new(DatabaseSchema::from_json(&json).expect("the schema is well-formed"))

@@ -21,6 +21,8 @@ pub enum Operation {
     Swap(i64, i64),
     /// It should have had this value, and had not.
     NoSwap(i64),
+    /// It was refused, and did nothing.
+    Nothing,
 }
 
 /// An operation and its span.
@@ -44,6 +46,7 @@ impl Operation {
             Self::Add(Some(new)) => (new == value + 1).then_some(new),
             Self::Swap(old, new) => (old == value).then_some(new),
             Self::NoSwap(old) => (old != value).then_some(value),
+            Self::Nothing => Some(value),
         }
     }
 }

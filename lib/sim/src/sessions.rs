@@ -6,11 +6,13 @@ use ovsdb::{Atom, Datum, Transaction, Uuid};
 use store::event::{Backlog, DatabaseId, Event, MonitorId, Output, Request, RequestId, SessionId};
 use store::raft::MemberChange;
 
-use crate::client::{Client, Kind, Meaning, Record, Wish};
+use crate::client::{Client, Kind, LOCK, Meaning, Record, Wish};
+use crate::compare::rows_of;
 use crate::linearizable::Operation;
+use crate::plan::Bug;
 use crate::schema;
 use crate::watcher::Watcher;
-use crate::world::{Bug, Next, Owner, World, rows_of};
+use crate::world::{Next, Owner, World};
 
 /// So long an answer may take before a client turns to another member.
 const PATIENCE_MS: u64 = 2500;
@@ -87,6 +89,20 @@ impl World {
         }
         let session = self.connect(member, Arc::default())?;
         self.owners.insert(session, Owner::Client(number));
+        if matches!(wish.kind, Kind::Guarded) {
+            // Its number is no wish's.
+            let request = RequestId(u64::MAX);
+            let body = Request::Lock {
+                name: LOCK.into(),
+                steal: self.random.percent(30),
+            };
+            let event = Event::Request {
+                session,
+                request,
+                body,
+            };
+            self.step(member, event)?;
+        }
         let uuids = &mut self.uuids;
         let mut new_uuid = || {
             *uuids += 1;
@@ -201,6 +217,13 @@ impl World {
         let watcher = &mut self.watchers[number];
         watcher.session = Some((session, member));
         watcher.backlog = backlog;
+        if let Some(process) = self
+            .members
+            .get_mut(&member)
+            .and_then(|m| m.process.as_mut())
+        {
+            process.compared = None;
+        }
         let body = Request::Monitor {
             database: DatabaseId::Main,
             monitor: MonitorId(1),

@@ -42,6 +42,7 @@ impl Watcher {
     pub fn view() -> View {
         let tables = json!({
             "Register": [{"columns": ["name", "value"]}],
+            "Piece": [{"columns": ["number", "operation"]}],
             "Trace": [{"columns": ["operation"]}]});
         let spec = MonitorSpec::from_json(MonitorVersion::V3, schema(), &tables);
         View::from(spec.expect("the tables and columns exist"))

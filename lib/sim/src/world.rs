@@ -7,56 +7,23 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use store::event::{Effects, Event, SessionId};
+use store::event::{Event, SessionId};
 use store::peer::{PeerMessage, Snapshot};
 use store::raft::MemberChange;
-use store::storage::Storage;
 
 use crate::check;
 use crate::client::{Client, Kind, REGISTERS, Record, Wish};
+use crate::compare::rows_of;
 use crate::member::Member;
-use crate::network::{Fate, Network};
+use crate::network::Network;
+use crate::plan::Plan;
 use crate::random::Random;
-use crate::watcher::{Rows, Watcher};
+use crate::watcher::Watcher;
 
 /// So long everybody may take to come to an end once nothing fails any more.
 const RECOVERY_MS: u64 = 60_000;
 /// After so long without faults, it is clear who belongs to the cluster.
 const SETTLING_MS: u64 = 8_000;
-
-/// A mistake that a run can be told to make, to see that it is noticed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Bug {
-    /// Disks say that they have written before they have.
-    LyingDisk,
-    /// Clients try again without the name of their transaction.
-    ForgottenName,
-    /// Reads are answered from what any member has.
-    LocalReads,
-    /// Watchers miss an update.
-    SkippedUpdate,
-    /// A member applies what it was not told to.
-    Divergence,
-}
-
-/// What a run is like.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Everything follows from it.
-    pub seed: u64,
-    /// How many members the cluster begins with.
-    pub members: u64,
-    /// How many clients work.
-    pub clients: usize,
-    /// How long faults happen.
-    pub faults_ms: u64,
-    /// The log is truncated when it has so many entries.
-    pub log_entries: usize,
-    /// Whether members come and go.
-    pub membership: bool,
-    /// A mistake to make.
-    pub bug: Option<Bug>,
-}
 
 /// What a run was like.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -67,6 +34,10 @@ pub struct Report {
     pub answered: usize,
     /// Faults by what they were.
     pub faults: BTreeMap<&'static str, u64>,
+    /// How many streams between members broke, by a fault or because of one.
+    pub streams_lost: u64,
+    /// How many steps the cores took.
+    pub steps: u64,
     /// How many snapshots arrived.
     pub snapshots: u64,
     /// The newest log index at the end, which tells runs apart.
@@ -120,7 +91,7 @@ pub struct World {
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<(u64, u64), Next>,
     sequence: u64,
-    processes: u64,
+    pub(crate) processes: u64,
     pub(crate) sessions: u64,
     pub(crate) uuids: u64,
     pub(crate) wishes: u64,
@@ -128,8 +99,10 @@ pub struct World {
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) owners: BTreeMap<SessionId, Owner>,
     pub(crate) records: Vec<Record>,
-    /// What the rows are at a log index, as the first member said that had applied it.
-    states: BTreeMap<u64, Rows>,
+    /// A hash of the rows at a log index, as the first member had them that was there.
+    pub(crate) states: BTreeMap<u64, u64>,
+    /// What processes that are stopped have not heard: which process of whom, and what.
+    pub(crate) unheard: Vec<(u64, u64, Event)>,
     pub(crate) last_seen: i64,
     pub(crate) membership_session: Option<(SessionId, u64, MemberChange)>,
 }
@@ -145,13 +118,32 @@ pub(crate) enum Owner {
     Operator,
 }
 
+impl Report {
+    /// How many faults were injected.
+    pub fn injected(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.answered += other.answered;
+        self.snapshots += other.snapshots;
+        self.streams_lost += other.streams_lost;
+        self.steps += other.steps;
+        for (fault, count) in &other.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+    }
+}
+
 impl World {
     /// A world in which nothing has happened yet.
     pub fn new(plan: Plan) -> Self {
         let voters: Vec<u64> = (1..=plan.members).collect();
         let members = voters
             .iter()
-            .map(|member| (*member, Member::new(*member, &voters)));
+            .map(|member| (*member, Member::new(*member, &voters, plan.files)));
         let clients = (0..plan.clients).map(|number| Client::new(number % 4 != 3));
         let watchers = (0..plan.members).map(|_| Watcher::new());
         Self {
@@ -174,6 +166,7 @@ impl World {
             owners: BTreeMap::new(),
             records: Vec::new(),
             states: BTreeMap::new(),
+            unheard: Vec::new(),
             last_seen: 0,
             membership_session: None,
             plan,
@@ -222,7 +215,7 @@ impl World {
         for member in self.members.keys().copied().collect::<Vec<_>>() {
             let voter = membership.voters.contains(&member);
             if !voter && !membership.learners.contains(&member) {
-                self.end(crate::faults::End::Leaves(member));
+                self.leaves(member);
             }
         }
     }
@@ -290,7 +283,7 @@ impl World {
     }
 
     fn finish(&mut self) -> Result<Report, String> {
-        self.compare()?;
+        self.compare(true)?;
         let rows = self.members.values().find_map(|member| {
             let core = &member.process.as_ref()?.core;
             Some(rows_of(&core.content()))
@@ -344,7 +337,9 @@ impl World {
         match next {
             Next::Tick(member, process) => {
                 if self.lives(member, process) {
-                    self.step(member, Event::Tick)?;
+                    if self.process(member).is_some_and(|process| !process.stopped) {
+                        self.step(member, Event::Tick)?;
+                    }
                     self.write(member, true);
                     let tick = self.process(member).map_or(100, |process| process.tick_ms);
                     self.later(tick, Next::Tick(member, process));
@@ -389,241 +384,14 @@ impl World {
             Next::Client(client, tries) => self.client_acts(client, tries)?,
             Next::Watch(watcher) => self.watch(watcher)?,
             Next::Compare => {
-                self.compare()?;
+                self.compare(false)?;
                 self.later(200, Next::Compare);
             }
             Next::Fault => self.fault()?,
             Next::Start(member) => self.start(member)?,
-            Next::End(end) => self.end(*end),
+            Next::End(end) => self.end(*end)?,
             Next::Membership => self.change_membership()?,
         }
         Ok(())
     }
-
-    // Members.
-
-    fn lives(&self, member: u64, number: u64) -> bool {
-        let process = self.process(member);
-        process.is_some_and(|process| process.number == number)
-    }
-
-    pub(crate) fn process(&self, member: u64) -> Option<&crate::member::Process> {
-        self.members.get(&member)?.process.as_ref()
-    }
-
-    /// Who leads, as far as it is known to itself.
-    pub(crate) fn leader(&self) -> Option<u64> {
-        let leads = |member: &&u64| self.process(**member).is_some_and(|p| p.core.serves());
-        self.members.keys().find(leads).copied()
-    }
-
-    pub(crate) fn start(&mut self, member: u64) -> Result<(), String> {
-        self.processes += 1;
-        let (number, seed) = (self.processes, self.random.number());
-        let log_entries = self.plan.log_entries;
-        let Some(state) = self.members.get_mut(&member) else {
-            return Ok(());
-        };
-        if state.process.is_some() || state.gone {
-            return Ok(());
-        }
-        state.start(number, seed, log_entries)?;
-        let tick = self.random.range(1..100);
-        self.later(tick, Next::Tick(member, number));
-        Ok(())
-    }
-
-    pub(crate) fn crash(&mut self, member: u64) {
-        let written = self.random.percent(50);
-        if let Some(state) = self.members.get_mut(&member) {
-            state.crash(written);
-        }
-        let gone: Vec<SessionId> = self
-            .owners
-            .iter()
-            .filter(|(session, owner)| self.session_of(**owner) == Some((**session, member)))
-            .map(|(session, _)| *session)
-            .collect();
-        for session in gone {
-            match self.owners.remove(&session) {
-                Some(Owner::Client(client)) => {
-                    self.clients[client].session = None;
-                    self.clients[client].tries += 1;
-                    let tries = self.clients[client].tries;
-                    let pause = self.random.range(1..200);
-                    self.later(pause, Next::Client(client, tries));
-                }
-                Some(Owner::Watcher(watcher)) => {
-                    self.watchers[watcher].session = None;
-                    let pause = self.random.range(1..500);
-                    self.later(pause, Next::Watch(watcher));
-                }
-                Some(Owner::Operator) | None => self.membership_session = None,
-            }
-        }
-    }
-
-    fn session_of(&self, owner: Owner) -> Option<(SessionId, u64)> {
-        match owner {
-            Owner::Client(client) => self.clients[client].session,
-            Owner::Watcher(watcher) => self.watchers[watcher].session,
-            Owner::Operator => {
-                let (session, member, _) = self.membership_session.as_ref()?;
-                Some((*session, *member))
-            }
-        }
-    }
-
-    /// The members that run.
-    pub(crate) fn running(&self) -> Vec<u64> {
-        let running = self.members.iter().filter(|(_, m)| m.process.is_some());
-        running.map(|(member, _)| *member).collect()
-    }
-
-    pub(crate) fn step(&mut self, member: u64, event: Event) -> Result<(), String> {
-        let now = self.now;
-        let Some(state) = self.members.get_mut(&member) else {
-            return Ok(());
-        };
-        let Some(process) = state.process.as_mut() else {
-            return Ok(());
-        };
-        let number = process.number;
-        let Effects {
-            outputs,
-            jobs,
-            messages,
-            snapshots,
-            wake_at,
-            failure,
-            members: _,
-        } = process.core.step(now, event);
-        if let Some(failure) = failure {
-            return Err(format!("member {member} failed: {failure}"));
-        }
-        for job in jobs {
-            process.writer.push(job);
-        }
-        if let Some(at) = wake_at {
-            self.later(at.saturating_sub(now), Next::Timer(member, number));
-        }
-        self.write(member, false);
-        for (to, message) in messages {
-            match self.network.send((member, to), now, &mut self.random) {
-                Fate::Arrives(at, epoch) => {
-                    let message = Box::new(message);
-                    self.later(at - now, Next::Arrives(member, to, epoch, message));
-                }
-                Fate::Lost => self.lose(member, to),
-                Fate::Dropped => {}
-            }
-        }
-        for snapshot in snapshots {
-            let to = snapshot.message.to;
-            let takes = self.random.range(5..300);
-            let snapshot = Box::new(snapshot);
-            self.later(takes, Next::Snapshot(number, member, to, snapshot));
-        }
-        for (session, output) in outputs {
-            self.output(member, session, output)?;
-        }
-        Ok(())
-    }
-
-    /// A stream breaks, and the sender hears of it.
-    pub(crate) fn lose(&mut self, from: u64, to: u64) {
-        let pause = self.random.range(10..200);
-        self.network.break_stream((from, to), self.now + pause);
-        if let Some(number) = self.process(from).map(|process| process.number) {
-            let event = Box::new(Event::PeerLost { member: to });
-            self.later(1, Next::Hear(from, number, event));
-        }
-    }
-
-    /// Lets the disk begin to write, if it is free and there is something.
-    fn write(&mut self, member: u64, idle: bool) {
-        let rows_too = idle || self.random.percent(20);
-        let lies = self.plan.bug == Some(Bug::LyingDisk);
-        let jitter = self.random.range(0..3);
-        let Some(state) = self.members.get_mut(&member) else {
-            return;
-        };
-        let Some(process) = state.process.as_mut() else {
-            return;
-        };
-        let due = process.writer.must_flush() || (idle && !process.writer.is_idle());
-        if process.writing.is_some() || !due {
-            return;
-        }
-        process.writing = Some(process.writer.take(rows_too));
-        let number = process.number;
-        let takes = if lies { 300 } else { state.flush_ms + jitter };
-        if lies && let Some((_, Some(flush))) = &mut process.writing.as_mut().map(|w| (&w.0, w.1)) {
-            let event = Box::new(Event::Persisted { flush: *flush });
-            self.later(1, Next::Hear(member, number, event));
-        }
-        self.later(takes, Next::Written(member, number));
-    }
-
-    fn written(&mut self, member: u64) -> Result<(), String> {
-        let lies = self.plan.bug == Some(Bug::LyingDisk);
-        let Some(state) = self.members.get_mut(&member) else {
-            return Ok(());
-        };
-        let Some(process) = state.process.as_mut() else {
-            return Ok(());
-        };
-        let Some((batch, flush)) = process.writing.take() else {
-            return Ok(());
-        };
-        let written = state.disk.write(&batch);
-        written.map_err(|error| error.to_string())?;
-        if let Some(flush) = flush.filter(|_| !lies) {
-            self.step(member, Event::Persisted { flush })?;
-        }
-        self.write(member, false);
-        Ok(())
-    }
-
-    // Comparing.
-
-    /// Members that have applied as much are equal, and watchers see what their member has.
-    fn compare(&mut self) -> Result<(), String> {
-        for (member, state) in &self.members {
-            let Some(process) = state.process.as_ref() else {
-                continue;
-            };
-            let content = process.core.content();
-            let index = content.position.index;
-            let mut rows = rows_of(&content);
-            if self.plan.bug == Some(Bug::Divergence) && self.random.percent(1) {
-                rows.pop_first();
-            }
-            let first = self.states.entry(index).or_insert_with(|| rows.clone());
-            if *first != rows {
-                return Err(format!(
-                    "member {member} has other rows at log entry {index} than another member had"
-                ));
-            }
-            for (number, watcher) in self.watchers.iter().enumerate() {
-                let watches = watcher.session.is_some_and(|(_, of)| of == *member);
-                if watches && watcher.rows != rows {
-                    return Err(format!(
-                        "watcher {number} does not see what member {member} has"
-                    ));
-                }
-            }
-        }
-        while self.states.len() > 2000 {
-            self.states.pop_first();
-        }
-        Ok(())
-    }
-}
-
-/// The rows of a whole database.
-pub(crate) fn rows_of(content: &store::peer::Content) -> Rows {
-    let rows = content.rows.iter();
-    rows.map(|(table, uuid, row)| ((*table, *uuid), row.clone()))
-        .collect()
 }

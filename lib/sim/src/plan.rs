@@ -1,0 +1,71 @@
+//! What a run is like.
+
+use crate::random::Random;
+
+/// A mistake of those around the core that a run can be told to make, to see that it is noticed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Bug {
+    /// Disks say that they have written before they have.
+    LyingDisk,
+    /// A full disk is taken for one that has written.
+    IgnoredFullDisk,
+    /// Clients try again without the name of their transaction.
+    ForgottenName,
+    /// Reads are answered from what any member has.
+    LocalReads,
+    /// Watchers miss an update.
+    SkippedUpdate,
+    /// A member applies what it was not told to.
+    Divergence,
+    /// A member applies the first half of a large transaction.
+    HalfApplied,
+}
+
+/// What a run is like.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// How many members the cluster begins with.
+    pub members: u64,
+    /// How many clients work.
+    pub clients: usize,
+    /// How long faults happen.
+    pub faults_ms: u64,
+    /// Between two faults there are so many milliseconds.
+    pub pause_ms: std::ops::Range<u64>,
+    /// What goes wrong lasts at most so many milliseconds.
+    pub lasts_ms: u64,
+    /// The log is truncated when it has so many entries.
+    pub log_entries: usize,
+    /// So many bytes go into one entry of the log.
+    pub part_bytes: usize,
+    /// Whether members come and go.
+    pub membership: bool,
+    /// Whether disks are files in which writes can tear, which is slower.
+    pub files: bool,
+    /// A mistake to make.
+    pub bug: Option<Bug>,
+}
+
+impl Plan {
+    /// The run of a seed: the seed says how everything is, too.
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x5eed);
+        let storm = random.percent(60);
+        let members = [3, 3, 3, 3, 3, 5, 5, 1][random.range(0..8) as usize];
+        Self {
+            seed,
+            members,
+            clients: random.range(4..8) as usize,
+            faults_ms: 20_000,
+            pause_ms: if storm { 10..120 } else { 50..2500 },
+            lasts_ms: if storm { 1200 } else { 4000 },
+            log_entries: [12, 40, 400][random.range(0..3) as usize],
+            part_bytes: [60, 150, 1 << 20][random.range(0..3) as usize],
+            membership: members > 1 && random.percent(30),
+            files: random.percent(10),
+            bug: None,
+        }
+    }
+}
