@@ -22,8 +22,11 @@
 //! | [`process`] | a daemon: start, kill, restart, what it cost |
 //! | [`implementation`] | Weft's daemons and OVN's, and how each is started |
 //! | [`ovsdb`] | a small OVSDB client for measuring and for bad input |
+//! | [`cluster`] | a database of several members that can be hurt |
+//! | [`volume`] | a small file system that can be full |
 //! | [`chassis`] | one hypervisor: Open vSwitch and a controller |
-//! | [`rig`] | all of it together, and the sweep of what a killed run left |
+//! | [`folder`] | a rig's folder, and the sweep of what a killed run left |
+//! | [`rig`] | all of it together |
 //! | [`guest`] | a virtual machine or container: leases, pings, captures |
 //! | [`capture`] | `tcpdump`, read while it runs |
 //! | [`flows`] | what is installed in a switch, and since when |
@@ -35,7 +38,9 @@
 
 pub mod capture;
 pub mod chassis;
+pub mod cluster;
 pub mod flows;
+pub mod folder;
 pub mod guest;
 pub mod implementation;
 pub mod lab;
@@ -45,4 +50,5 @@ pub mod process;
 pub mod rig;
 pub mod run;
 pub mod story;
+pub mod volume;
 pub mod wait;

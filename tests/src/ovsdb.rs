@@ -1,6 +1,7 @@
 //! A small OVSDB client (RFC 7047) for measuring and for bad input: what the command-line tools cannot do, because
 //! they start, ask and end, or because they are too polite.
 
+use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -26,15 +27,26 @@ pub struct Client {
 impl Client {
     /// Connects to a Unix socket.
     pub fn connect(socket: &Path) -> Result<Self> {
+        Self::connect_within(socket, LIMIT)
+    }
+
+    /// The same, with so long a patience for every answer.
+    pub fn connect_within(socket: &Path, limit: Duration) -> Result<Self> {
         let stream = UnixStream::connect(socket)
             .with_context(|| format!("cannot reach {}", socket.display()))?;
-        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
         Ok(Self {
             stream,
             pending: Vec::new(),
             updates: Vec::new(),
             requests: 0,
         })
+    }
+
+    /// Waits so long for what comes from now on.
+    pub fn set_patience(&mut self, limit: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(limit))?)
     }
 
     /// Sends bytes as they are.
@@ -117,17 +129,24 @@ impl Client {
 
     /// The next message; answers the server's own echoes on the way.
     pub fn receive(&mut self) -> Result<Value> {
+        self.poll()?.context("the server does not answer")
+    }
+
+    /// The next message, if it comes in time.
+    pub fn poll(&mut self) -> Result<Option<Value>> {
         loop {
-            let message = self.next_value()?;
+            let Some(message) = self.next_value()? else {
+                return Ok(None);
+            };
             if message["method"] != "echo" {
-                return Ok(message);
+                return Ok(Some(message));
             }
             let answer = json!({"id": message["id"], "result": message["params"], "error": null});
             self.send_raw(&serde_json::to_vec(&answer)?)?;
         }
     }
 
-    fn next_value(&mut self) -> Result<Value> {
+    fn next_value(&mut self) -> Result<Option<Value>> {
         let mut chunk = vec![0; 1 << 16];
         loop {
             let mut values =
@@ -136,16 +155,22 @@ impl Client {
                 Some(Ok(value)) => {
                     let used = values.byte_offset();
                     self.pending.drain(..used);
-                    return Ok(value);
+                    return Ok(Some(value));
                 }
                 Some(Err(error)) if !error.is_eof() => {
                     return Err(error).context("the server sent broken JSON");
                 }
                 _ => {
-                    let count = self
-                        .stream
-                        .read(&mut chunk)
-                        .context("the server does not answer")?;
+                    let count = match self.stream.read(&mut chunk) {
+                        Ok(count) => count,
+                        // The system says the one or the other when time runs out.
+                        Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => {
+                            return Ok(None);
+                        }
+                        Err(error) => {
+                            return Err(error).context("the connection to the server broke");
+                        }
+                    };
                     ensure!(count > 0, "the server has closed the connection");
                     self.pending.extend_from_slice(&chunk[..count]);
                 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -27,6 +27,8 @@ pub struct Daemon {
     /// A socket that it opens when it is ready to serve; by default the control socket.
     ready: Option<PathBuf>,
     child: Option<Child>,
+    /// Whether it was stopped by [`Daemon::pause`].
+    paused: bool,
 }
 
 impl Daemon {
@@ -47,6 +49,7 @@ impl Daemon {
             control,
             ready,
             child: None,
+            paused: false,
         };
         daemon.start_again()?;
         Ok(daemon)
@@ -70,6 +73,7 @@ impl Daemon {
             .spawn()
             .with_context(|| format!("cannot start {}: `{}`", self.name, self.run))?;
         self.child = Some(child);
+        self.paused = false;
         let control = self.control_socket()?;
         let awaited = format!(
             "{} to answer on {}",
@@ -89,11 +93,14 @@ impl Daemon {
             Ok(status.map(Some).or(answers.then_some(None)))
         })?;
         match ended {
-            Some(status) => bail!(
-                "{} ended at once ({status}): {}",
-                self.name,
-                self.last_words()
-            ),
+            Some(status) => {
+                self.child = None;
+                bail!(
+                    "{} ended at once ({status}): {}",
+                    self.name,
+                    self.last_words()
+                )
+            }
             None => Ok(()),
         }
     }
@@ -122,15 +129,42 @@ impl Daemon {
         self.end_by(Signal::TERM)
     }
 
-    /// Fails if it is no longer there, with its last words.
-    pub fn check_alive(&mut self) -> Result<()> {
+    /// Stops it where it is, until [`Daemon::resume`].
+    pub fn pause(&mut self) -> Result<()> {
+        kill_process(self.pid()?, Signal::STOP)?;
+        self.paused = true;
+        Ok(())
+    }
+
+    /// Lets it go on after [`Daemon::pause`].
+    pub fn resume(&mut self) -> Result<()> {
+        kill_process(self.pid()?, Signal::CONT)?;
+        self.paused = false;
+        Ok(())
+    }
+
+    /// Whether it was started, and neither ended nor stopped by us since.
+    pub fn is_awake(&self) -> bool {
+        self.child.is_some() && !self.paused
+    }
+
+    /// How it ended, if it ended by itself; from then on it can be started again.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         let status = self
             .child
             .as_mut()
             .map(Child::try_wait)
             .transpose()?
             .flatten();
-        match status {
+        if status.is_some() {
+            self.child = None;
+        }
+        Ok(status)
+    }
+
+    /// Fails if it has ended by itself, with its last words.
+    pub fn check_alive(&mut self) -> Result<()> {
+        match self.ended()? {
             Some(status) => bail!("{} has ended ({status}): {}", self.name, self.last_words()),
             None => Ok(()),
         }
@@ -213,7 +247,8 @@ impl Daemon {
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
-    fn last_words(&self) -> String {
+    /// The last that it printed.
+    pub fn last_words(&self) -> String {
         tail(&self.output, 5)
     }
 }

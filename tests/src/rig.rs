@@ -1,30 +1,17 @@
-//! Databases, compiler, chassis and underlay together; and the sweep of what a killed run has left.
-//!
-//! All names begin with the process id of the owner: `wf4711a-ubuntu2` is a namespace of the first rig of process
-//! 4711. Everything that a rig starts runs inside one of its namespaces. So whoever makes a rig can first remove those
-//! of owners that are no more: end what runs in their namespaces, delete the namespaces, delete the folder. Only a rig
-//! that was meant to stay (its folder holds a file `keep`) is spared, until [`sweep`] is told otherwise.
+//! Databases, compiler, chassis and underlay together.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::chassis::{Chassis, Settings};
+use crate::folder::{Folder, Sweep, sweep};
 use crate::implementation::{Database, Plan, Side, start_northd};
-use crate::namespace::{self, Namespace};
+use crate::namespace::Namespace;
 use crate::process::Daemon;
 use crate::run::{Run, search_path};
 
-/// With what the names of all namespaces of all rigs begin.
-const PREFIX: &str = "wf";
-/// With what the names of all folders of all rigs begin.
-const FOLDER_PREFIX: &str = "weft-rig-";
-/// The file in a rig's folder that lets it outlive its owner.
-const KEEP: &str = "keep";
-/// The file in a rig's folder that says when its owner began.
-const OWNER: &str = "owner";
 /// The first three numbers of every address of the underlay.
 const UNDERLAY: &str = "192.168.77";
 /// The programs without which no rig can be, each with what it is for.
@@ -36,13 +23,13 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "network namespaces"),
     ("nsenter", "running programs in namespaces"),
     ("ethtool", "checksum offload"),
+    ("nft", "partitions between members of a database"),
+    ("mount", "disks that can be full"),
     ("ping", "the guests' pings"),
     ("dhclient", "the guests' leases"),
     ("udhcpc", "the guests' leases"),
     ("tcpdump", "captures"),
 ];
-
-static RIGS_OF_THIS_PROCESS: AtomicU8 = AtomicU8::new(0);
 
 /// A whole system on one machine, gone when dropped.
 #[derive(Debug)]
@@ -82,7 +69,7 @@ impl Rig {
             Database::start(
                 plan.databases,
                 side,
-                &folder.path,
+                folder.path(),
                 Some(namespace.name()),
                 Some(&address),
             )
@@ -92,7 +79,7 @@ impl Rig {
             northbound.local_remote(plan.door),
             southbound.local_remote(plan.door),
         );
-        let northd = start_northd(plan.northd, &folder.path, Some(namespace.name()), &nb, &sb)?;
+        let northd = start_northd(plan.northd, folder.path(), Some(namespace.name()), &nb, &sb)?;
         Ok(Self {
             northbound,
             southbound,
@@ -111,7 +98,7 @@ impl Rig {
 
     /// The folder with all sockets and logs.
     pub fn dir(&self) -> &Path {
-        &self.folder.path
+        self.folder.path()
     }
 
     /// The namespace of the databases, in which the bridge `underlay` is.
@@ -146,7 +133,7 @@ impl Rig {
             southbound: &self.southbound.network_remote(self.plan.door)?,
             controller: self.plan.controller,
         };
-        let mut chassis = Chassis::start(&settings, namespace, &self.folder.path.join(name))?;
+        let mut chassis = Chassis::start(&settings, namespace, &self.folder.path().join(name))?;
         chassis.start_controller()?;
         self.chassis.push(chassis);
         Ok(())
@@ -226,46 +213,13 @@ impl Rig {
             folder,
             ..
         } = self;
-        fs::write(folder.path.join(KEEP), "")?;
         northbound.daemon.forget();
         southbound.daemon.forget();
         northd.forget();
         chassis.into_iter().for_each(Chassis::forget);
         namespace.forget();
-        let path = folder.path.clone();
-        std::mem::forget(folder);
-        Ok(path)
+        folder.keep()
     }
-}
-
-/// Which rigs a sweep removes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sweep {
-    /// Those whose owner has ended, unless they were to be kept.
-    Abandoned,
-    /// Those whose owner has ended, kept or not.
-    Kept,
-}
-
-/// Removes what earlier rigs have left; how many there were.
-pub fn sweep(which: Sweep) -> Result<usize> {
-    let mut removed = 0;
-    for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(id) = name.strip_prefix(FOLDER_PREFIX) else {
-            continue;
-        };
-        let kept = entry.path().join(KEEP).exists();
-        if owner_is_alive(id, &entry.path()) || (kept && which == Sweep::Abandoned) {
-            continue;
-        }
-        for namespace in namespace::with_prefix(&format!("{PREFIX}{id}-")) {
-            namespace::remove(&namespace)?;
-        }
-        fs::remove_dir_all(entry.path())?;
-        removed += 1;
-    }
-    Ok(removed)
 }
 
 /// Fails with the remedy if this machine or this user cannot have a rig.
@@ -288,81 +242,4 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = search_path();
     let mut files = std::env::split_paths(&path).map(|folder| folder.join(name));
     files.find(|file| file.is_file())
-}
-
-/// A rig's folder, deleted when dropped: after everything else, for it is the last field of [`Rig`].
-#[derive(Debug)]
-struct Folder {
-    id: String,
-    path: PathBuf,
-}
-
-impl Folder {
-    fn create() -> Result<Self> {
-        let number = RIGS_OF_THIS_PROCESS.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}{}", std::process::id(), char::from(b'a' + number % 26));
-        let path = std::env::temp_dir().join(format!("{FOLDER_PREFIX}{id}"));
-        let owner = process_start(std::process::id()).context("no entry of its own under /proc")?;
-        fs::create_dir(&path)
-            .with_context(|| format!("cannot make the folder {}", path.display()))?;
-        let folder = Self { id, path };
-        fs::write(folder.path.join(OWNER), owner)?;
-        Ok(folder)
-    }
-
-    fn namespace(&self, suffix: &str) -> String {
-        format!("{PREFIX}{}-{suffix}", self.id)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("cannot remove {}: {error}", self.path.display());
-        }
-    }
-}
-
-/// Whether the process that made the rig `id` still runs; another that has its number by now is not it.
-fn owner_is_alive(id: &str, folder: &Path) -> bool {
-    let pid = id.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let Some(start) = pid.parse::<u32>().ok().and_then(process_start) else {
-        return false;
-    };
-    // Without the file the rig is being made just now.
-    fs::read_to_string(folder.join(OWNER)).map_or(true, |owner| owner == start)
-}
-
-/// When a process began, in clock ticks since the machine did.
-fn process_start(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Of the fields after the command in parentheses it is the 20th.
-    stat.rsplit(") ")
-        .next()?
-        .split_whitespace()
-        .nth(19)
-        .map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_owner_of_a_rig_is_known_by_its_start_and_not_by_its_number_alone() {
-        let folder = std::env::temp_dir().join(format!("owner-test-{}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        let id = format!("{}a", std::process::id());
-        fs::write(
-            folder.join(OWNER),
-            process_start(std::process::id()).unwrap(),
-        )
-        .unwrap();
-        let same = owner_is_alive(&id, &folder);
-        fs::write(folder.join(OWNER), "1").unwrap();
-        let reused = owner_is_alive(&id, &folder);
-        fs::remove_dir_all(&folder).unwrap();
-        assert!(same, "the owner itself is alive");
-        assert!(!reused, "another process of that number is not the owner");
-    }
 }

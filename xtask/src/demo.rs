@@ -11,11 +11,11 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use rig::folder::{Sweep, sweep};
 use rig::guest::{DhcpClient, Lease};
 use rig::implementation::Plan;
 use rig::lab::{CHASSIS, Lab, MEMBERS, Member, Observer};
 use rig::process::tail;
-use rig::rig::{Sweep, sweep};
 
 use crate::setup;
 use crate::workspace::{Profile, build_binaries, is_root, privileged, succeed};

@@ -24,6 +24,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("tcpdump", "looking at packets on the wire"),
     ("iproute2", "network namespaces"),
     ("ethtool", "checksum offload"),
+    ("nftables", "partitions between members of a database"),
     ("util-linux", "entering namespaces"),
     ("python3-venv", "clients of the databases that are Python's"),
 ];
