@@ -218,6 +218,7 @@ impl World {
             MemberChange::Add {
                 member,
                 address: format!("member{member}:6645"),
+                server: None,
             }
         } else if size as u64 > self.plan.members.min(3) {
             let others = membership.voters.iter().chain(&membership.learners);

@@ -277,7 +277,8 @@ impl Core {
             }
             Request::ChangeMembers(change) => {
                 match self.change_members(&change, (session, request)) {
-                    Ok(()) => return,
+                    Ok(false) => return,
+                    Ok(true) => Output::Done { request },
                     Err(error) => refused(error),
                 }
             }

@@ -95,6 +95,7 @@ pub fn load(
             };
             let membership = Membership {
                 voters: vec![1],
+                servers: vec![(1, new_server)],
                 ..Membership::default()
             };
             storage.create(&identity, &membership)?;

@@ -1,85 +1,128 @@
 //! Three processes, of which one after the other is killed under load.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rpc::v1;
 use rpc::v1::database_client::DatabaseClient;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::rig::{DATABASE, Server};
+use crate::rig::{Client, DATABASE, Server};
 
 const CLIENTS: usize = 6;
 /// Within this time, anything that is waited for happens.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Where members listen for each other, and for gRPC clients; each has an IP address of its own.
+const PEER_PORT: u16 = 6643;
+const DOOR: u16 = 6641;
 
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-struct Cluster {
-    members: BTreeMap<usize, Server>,
-    flags: BTreeMap<usize, Vec<String>>,
-    doors: Vec<u16>,
+/// Servers of one cluster, or who would like to be.
+pub struct Cluster {
+    pub members: BTreeMap<u64, Server>,
+    /// Flags that each is started with again.
+    flags: BTreeMap<u64, Vec<String>>,
+    /// Flags of all.
+    common: Vec<String>,
+    network: String,
 }
 
 impl Cluster {
-    fn start(size: usize) -> Self {
-        let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
-        let doors: Vec<u16> = (0..size).map(|_| free_port()).collect();
-        let peers = ports.iter().enumerate();
-        let peers: Vec<String> = peers
-            .map(|(at, port)| format!("{}=127.0.0.1:{port}", at + 1))
-            .collect();
-        let peers = peers.join(",");
-        let mut cluster = Self {
+    /// None yet; all will be started with these flags.
+    pub fn new(common: &[String]) -> Self {
+        static NETWORKS: AtomicU32 = AtomicU32::new(0);
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed) + 16 * std::process::id();
+        let number = number % 62_500;
+        Self {
             members: BTreeMap::new(),
             flags: BTreeMap::new(),
-            doors,
-        };
-        for (at, port) in ports.iter().enumerate() {
-            let flags = vec![
-                format!("--id={}", at + 1),
-                format!("--peer-listen=127.0.0.1:{port}"),
-                format!("--peers={peers}"),
-                format!("--listen=pgrpc:{}:127.0.0.1", cluster.doors[at]),
-                "--plaintext".to_owned(),
-            ];
-            let text: Vec<&str> = flags.iter().map(String::as_str).collect();
-            let server = Server::start_with(tempfile::tempdir().unwrap(), &text);
-            cluster.members.insert(at, server);
-            cluster.flags.insert(at, flags);
+            common: common.to_vec(),
+            network: format!("127.{}.{}", 1 + number / 250, number % 250),
         }
+    }
+
+    /// A new cluster, in the clear, of members numbered from 1.
+    pub fn start(size: u64) -> Self {
+        let mut cluster = Self::new(&["--plaintext".to_owned()]);
+        cluster.found(size);
         cluster
     }
 
+    /// Starts the members of a new cluster.
+    pub fn found(&mut self, size: u64) {
+        let peers = (1..=size).map(|member| format!("{member}={}", self.address(member)));
+        let peers = format!("--peers={}", peers.collect::<Vec<_>>().join(","));
+        for member in 1..=size {
+            self.add(member, tempfile::tempdir().unwrap(), &[&peers]);
+        }
+    }
+
+    /// Where other members reach a member.
+    pub fn address(&self, member: u64) -> String {
+        format!("{}.{member}:{PEER_PORT}", self.network)
+    }
+
+    /// The flags of a member.
+    pub fn flags(&self, member: u64, more: &[&str]) -> Vec<String> {
+        let mut flags = vec![
+            format!("--id={member}"),
+            format!("--peer-listen={}", self.address(member)),
+        ];
+        flags.extend(self.common.iter().cloned());
+        if self.common.iter().any(|flag| flag == "--plaintext") {
+            flags.push(format!("--listen=pgrpc:{DOOR}:{}.{member}", self.network));
+        }
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+        flags
+    }
+
+    /// Starts a member in a directory.
+    pub fn add(&mut self, member: u64, directory: TempDir, more: &[&str]) {
+        let flags = self.flags(member, more);
+        let server = Server::start_with(directory, &texts(&flags));
+        self.members.insert(member, server);
+        self.flags.insert(member, flags);
+    }
+
+    pub fn status(&self, member: u64) -> String {
+        self.members[&member].control(&["cluster/status", DATABASE])
+    }
+
     /// Waits until somebody leads; who does.
-    fn leader(&self) -> usize {
+    pub fn leader(&self) -> u64 {
         wait("a leader", || {
-            let leads = |server: &&Server| {
-                let status = server.control(&["cluster/status", DATABASE]);
-                status.contains("Role: leader")
-            };
-            let mut members = self.members.iter();
-            members.find(|(_, server)| leads(server)).map(|(at, _)| *at)
+            let mut members = self.members.keys();
+            let leads = |member: &&u64| self.status(**member).contains("Role: leader");
+            members.find(leads).copied()
         })
     }
 
-    fn crash_and_restart(&mut self, at: usize) {
-        let flags = self.flags[&at].clone();
-        let text: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let server = self.members.get_mut(&at).unwrap();
-        server.crash_and_restart_with(&text);
+    /// Waits until a member knows that so many members vote.
+    pub fn wait_for_voters(&self, member: u64, voters: usize) {
+        wait("the voters", || {
+            let status = self.status(member);
+            let (_, servers) = status.split_once("Servers:\n")?;
+            (servers.lines().count() == voters).then_some(())
+        });
+    }
+
+    pub fn crash_and_restart(&mut self, member: u64) {
+        let flags = self.flags[&member].clone();
+        let server = self.members.get_mut(&member).unwrap();
+        server.crash_and_restart_with(&texts(&flags));
+    }
+
+    /// Ends a process in good order, and starts it again.
+    fn roll(&mut self, member: u64) {
+        assert_eq!(self.members[&member].control(&["exit"]), "");
+        self.crash_and_restart(member);
     }
 
     /// What a member has, itself: how often each switch.
-    fn switches(&self, at: usize) -> BTreeMap<String, usize> {
-        let mut client = self.members[&at].connect();
+    pub fn switches(&self, member: u64) -> BTreeMap<String, usize> {
+        let mut client = self.connect(member);
         let columns = json!({"Logical_Switch": [{"columns": ["name"]}]});
         let answer = client.call("monitor", &json!([DATABASE, null, columns]));
         let mut counts = BTreeMap::new();
@@ -92,13 +135,79 @@ impl Cluster {
         counts
     }
 
+    /// Waits until a member has a switch.
+    pub fn wait_for_switch(&self, member: u64, name: &str) {
+        wait("a switch", || {
+            self.switches(member).contains_key(name).then_some(())
+        });
+    }
+
+    /// A connection to a member, when it has opened its door.
+    pub fn connect(&self, member: u64) -> Client {
+        wait("the door", || self.members[&member].try_connect())
+    }
+
+    /// Runs OVN's tool at one member, whoever leads.
+    pub fn run(&self, member: u64, args: &[&str]) -> String {
+        drop(self.connect(member));
+        let args = [&["--no-leader-only"], args].concat();
+        self.members[&member].run("ovn-nbctl", &args)
+    }
+
     fn remotes(&self) -> String {
         let remotes: Vec<String> = self.members.values().map(Server::remote).collect();
         remotes.join(",")
     }
+
+    /// Adds switches from several clients, at all members, while something happens; at the end,
+    /// every switch that was answered for is there once, on every member.
+    fn under_load(&mut self, happening: impl FnOnce(&mut Self, &dyn Fn(usize))) {
+        let doors = self.members.keys();
+        let doors: Vec<String> = doors
+            .map(|member| format!("http://{}.{member}:{DOOR}", self.network))
+            .collect();
+        let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let answered: Vec<String> = std::thread::scope(|scope| {
+            let (stop, count, doors) = (&stop, &count, &doors);
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    scope.spawn(move || {
+                        let runtime = tokio::runtime::Builder::new_current_thread();
+                        let runtime = { runtime }.enable_all().build().unwrap();
+                        runtime.block_on(work(client, doors, stop, count))
+                    })
+                })
+                .collect();
+            happening(self, &|wanted| {
+                let target = count.load(Ordering::Relaxed) + wanted;
+                wait("answers", || {
+                    (count.load(Ordering::Relaxed) >= target).then_some(())
+                });
+            });
+            stop.store(true, Ordering::Relaxed);
+            let lists = clients.into_iter().map(|client| client.join().unwrap());
+            lists.flatten().collect()
+        });
+        let first = self.leader();
+        let found = self.switches(first);
+        for name in &answered {
+            assert_eq!(found.get(name), Some(&1), "{name} on member {first}");
+        }
+        assert!(found.values().all(|times| *times == 1));
+        assert!(found.len() <= answered.len() + CLIENTS);
+        for member in self.members.keys() {
+            wait("the members to be equal", || {
+                (self.switches(*member) == found).then_some(())
+            });
+        }
+    }
 }
 
-fn wait<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+fn texts(flags: &[String]) -> Vec<&str> {
+    flags.iter().map(String::as_str).collect()
+}
+
+pub fn wait<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = attempt() {
@@ -136,7 +245,12 @@ fn insertion(name: &str, uuid: ovsdb::Uuid) -> v1::TransactRequest {
 
 /// Adds switches until it is told to stop, each under a name of its transaction, asking one member
 /// after the other until it is answered.
-async fn work(client: usize, doors: &[u16], stop: &AtomicBool, count: &AtomicUsize) -> Vec<String> {
+async fn work(
+    client: usize,
+    doors: &[String],
+    stop: &AtomicBool,
+    count: &AtomicUsize,
+) -> Vec<String> {
     let mut answered = Vec::new();
     let mut door = client;
     let mut connection = None;
@@ -149,7 +263,7 @@ async fn work(client: usize, doors: &[u16], stop: &AtomicBool, count: &AtomicUsi
             }
             if connection.is_none() {
                 door += 1;
-                let address = format!("http://127.0.0.1:{}", doors[door % doors.len()]);
+                let address = doors[door % doors.len()].clone();
                 connection = DatabaseClient::connect(address).await.ok();
             }
             let Some(database) = &mut connection else {
@@ -180,65 +294,49 @@ async fn work(client: usize, doors: &[u16], stop: &AtomicBool, count: &AtomicUsi
 fn what_was_answered_is_there_once_whoever_is_killed() {
     let mut cluster = Cluster::start(3);
     cluster.leader();
-    let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let doors = cluster.doors.clone();
-    let answered: Vec<String> = std::thread::scope(|scope| {
-        let (stop, count, doors) = (&stop, &count, &doors);
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|client| {
-                scope.spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread();
-                    let runtime = { runtime }.enable_all().build().unwrap();
-                    runtime.block_on(work(client, doors, stop, count))
-                })
-            })
-            .collect();
-        let more = |wanted: usize| {
-            let target = count.load(Ordering::Relaxed) + wanted;
-            wait("answers", || {
-                (count.load(Ordering::Relaxed) >= target).then_some(())
-            });
-        };
+    cluster.under_load(|cluster, more| {
         for _ in 0..3 {
-            more(150);
+            more(100);
             let leader = cluster.leader();
             cluster.crash_and_restart(leader);
         }
-        more(150);
-        stop.store(true, Ordering::Relaxed);
-        let lists = clients.into_iter().map(|client| client.join().unwrap());
-        lists.flatten().collect()
+        more(100);
     });
-    for at in 0..3 {
-        wait("the members to be equal", || {
-            (cluster.switches(at) == cluster.switches((at + 1) % 3)).then_some(())
-        });
-        let found = cluster.switches(at);
-        for name in &answered {
-            assert_eq!(found.get(name), Some(&1), "{name} on member {}", at + 1);
+}
+
+#[test]
+fn a_rolling_restart_loses_nothing() {
+    let mut cluster = Cluster::start(3);
+    cluster.leader();
+    cluster.under_load(|cluster, more| {
+        for member in 1..=3 {
+            more(100);
+            cluster.roll(member);
         }
-        assert!(found.values().all(|times| *times == 1));
-        assert!(found.len() <= answered.len() + CLIENTS);
-    }
+        more(100);
+    });
 }
 
 #[test]
 fn any_member_serves_and_tools_find_the_next_leader() {
     let mut cluster = Cluster::start(3);
     let leader = cluster.leader();
-    for (at, server) in &cluster.members {
-        let name = format!("by-{at}");
-        server.run("ovn-nbctl", &["--no-leader-only", "ls-add", &name]);
-        let list = server.run("ovn-nbctl", &["--no-leader-only", "ls-list"]);
+    for member in cluster.members.keys() {
+        let name = format!("by-{member}");
+        cluster.run(*member, &["ls-add", &name]);
+        let list = cluster.run(*member, &["ls-list"]);
         assert!(list.contains(&name), "{list}");
     }
     let row = json!({"op": "select", "table": "Database", "columns": ["leader", "connected"],
         "where": [["name", "==", DATABASE]]});
-    for (at, server) in &cluster.members {
+    for member in cluster.members.keys() {
         let select = json!(["_Server", row]);
-        let answer = server.connect().call("transact", &select).unwrap();
+        let answer = cluster.connect(*member).call("transact", &select).unwrap();
         let told: &Value = &answer["result"][0]["rows"][0];
-        assert_eq!(*told, json!({"leader": *at == leader, "connected": true}));
+        assert_eq!(
+            *told,
+            json!({"leader": *member == leader, "connected": true})
+        );
     }
     cluster.crash_and_restart(leader);
     wait("a tool to find the new leader", || {
@@ -252,6 +350,7 @@ fn any_member_serves_and_tools_find_the_next_leader() {
     // A member that ends in good order passes the leadership on first.
     let leader = cluster.leader();
     assert_eq!(cluster.members[&leader].control(&["exit"]), "");
-    cluster.members.remove(&leader);
+    let server = cluster.members.remove(&leader).unwrap();
+    server.wait_for_log("passing the leadership");
     cluster.leader();
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod clients;
 mod cluster;
 mod crash;
+mod members;
 mod rig;
 mod start;
 mod tls;

@@ -66,15 +66,32 @@ impl Server {
     }
 
     pub fn connect(&self) -> Client {
-        let stream = UnixStream::connect(socket(self.directory.path())).unwrap();
+        self.try_connect().unwrap()
+    }
+
+    /// `None` if the server does not listen.
+    pub fn try_connect(&self) -> Option<Client> {
+        let stream = UnixStream::connect(socket(self.directory.path())).ok()?;
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        Client {
+        Some(Client {
             stream,
             next_id: 0,
             buffer: Vec::new(),
-        }
+        })
+    }
+
+    /// Ends the process without any warning; what it leaves.
+    pub fn crash(mut self) -> TempDir {
+        kill(self.pid);
+        self.pid = 0;
+        std::mem::replace(&mut self.directory, TempDir::new().unwrap())
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("weft-nb.log")).unwrap()
     }
 
     /// Runs a client program against the server; it must succeed.
@@ -112,10 +129,9 @@ impl Server {
 
     /// Waits until the log says something.
     pub fn wait_for_log(&self, wanted: &str) {
-        let path = self.directory.path().join("weft-nb.log");
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
-            let log = std::fs::read_to_string(&path).unwrap();
+            let log = self.log();
             if log.contains(wanted) {
                 return;
             }
@@ -130,7 +146,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        kill(self.pid);
+        if self.pid != 0 {
+            kill(self.pid);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use crate::rig::{Server, text};
 
 /// Writes a CA, and a key and a certificate for each of the names.
-fn certificates(directory: &Path, ca: &str, names: &[&str]) {
+pub fn certificates(directory: &Path, ca: &str, names: &[&str]) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params

@@ -3,16 +3,58 @@
 //! A new member learns before it votes: [`MemberChange::Add`] makes a learner, and the leader
 //! makes it a voter when it has caught up with the log.
 
-use ovsdb::{Error, ErrorKind};
+use ovsdb::{Error, ErrorKind, Uuid};
 
 use super::Core;
 use super::transact::Origin;
 use crate::event::{Effects, Output, RequestId, SessionId};
 use crate::peer::PeerMessage;
 use crate::raft::{Mark, MemberChange, NodeError};
+use crate::storage::Membership;
 
 /// So many members a cluster may have, learners included.
 const MAX_MEMBERS: usize = 7;
+
+/// The longest address of a member.
+const MAX_ADDRESS: usize = 256;
+
+/// Whether a change of the members changes anything.
+enum Need {
+    Change,
+    Nothing,
+}
+
+/// A new member's number must be free, and so must be its server.
+fn check_addition(
+    membership: &Membership,
+    member: u64,
+    server: Option<Uuid>,
+) -> Result<Need, String> {
+    if member == 0 {
+        return Err("members are numbered from 1".to_owned());
+    }
+    let mut servers = membership.servers.iter();
+    let same = servers.find(|(_, known)| Some(*known) == server);
+    match (same, membership.server(member)) {
+        (Some((of, _)), _) if *of == member => return Ok(Need::Nothing),
+        (Some((of, _)), _) => return Err(format!("this server is member {of} already")),
+        (None, Some(other)) => {
+            return Err(format!(
+                "member {member} is server {other}; if that one is lost, remove member {member} \
+                 first, or take another number"
+            ));
+        }
+        (None, None) => {}
+    }
+    if membership.voters.contains(&member) {
+        return Err(format!("{member}: the number of a member already"));
+    }
+    let size = membership.voters.len() + membership.learners.len();
+    if size >= MAX_MEMBERS && !membership.contains(member) {
+        return Err(format!("the cluster has {MAX_MEMBERS} members already"));
+    }
+    Ok(Need::Change)
+}
 
 impl Core {
     /// Another member said something.
@@ -55,51 +97,96 @@ impl Core {
         );
     }
 
-    /// Proposes a change of the members.
+    /// Proposes a change of the members. The answer is true if nothing has to change.
     pub(super) fn change_members(
         &mut self,
         change: &MemberChange,
         waiter: (SessionId, RequestId),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let refused = |details: String| Err(Error::new(ErrorKind::NotAllowed, details));
         if !self.serves() {
             return refused(self.not_leader());
         }
-        let membership = self.node.membership();
-        let voter = |member: &u64| membership.voters.contains(member);
-        let learner = |member: &u64| membership.learners.contains(member);
-        match change {
-            MemberChange::Add { member, address } => {
-                if *member == 0 || voter(member) || learner(member) {
-                    return refused(format!("{member}: the number of a member already, or 0"));
-                }
-                if membership.voters.len() + membership.learners.len() >= MAX_MEMBERS {
-                    return refused(format!("the cluster has {MAX_MEMBERS} members already"));
-                }
-                if address.is_empty() || address.len() > 256 {
-                    return refused(format!("{address:?}: not an address (HOST:PORT)"));
-                }
-            }
-            MemberChange::Promote { member } if !learner(member) => {
-                return refused(format!("{member}: not a learner"));
-            }
-            MemberChange::Remove { member } => {
-                if !voter(member) && !learner(member) {
-                    return refused(format!("{member}: not a member"));
-                }
-                if *member == self.node.member() {
-                    return refused(format!(
-                        "{member} leads; transfer the leadership first, then remove it"
-                    ));
-                }
-            }
-            MemberChange::Promote { .. } => {}
+        match self.check_change(change) {
+            Ok(Need::Change) => {}
+            Ok(Need::Nothing) => return Ok(true),
+            Err(reason) => return refused(reason),
         }
         match self.node.propose_change(change) {
             Ok(mark) => self.changes.push((mark, waiter)),
-            Err(error) => return refused(error.to_string()),
+            Err(error) => {
+                let kind = ErrorKind::ResourcesExhausted;
+                return Err(Error::new(kind, error.to_string()));
+            }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Whether a change of the members makes sense; if not, why.
+    fn check_change(&self, change: &MemberChange) -> Result<Need, String> {
+        let membership = self.node.membership();
+        let is_address = |address: &str| {
+            (3..=MAX_ADDRESS).contains(&address.len())
+                && address.contains(':')
+                && !address.contains(char::is_whitespace)
+        };
+        match change {
+            MemberChange::Add { address, .. } | MemberChange::Move { address, .. }
+                if !is_address(address) =>
+            {
+                Err(format!("{address:?}: not an address (HOST:PORT)"))
+            }
+            MemberChange::Add { member, server, .. } => {
+                check_addition(&membership, *member, *server)
+            }
+            MemberChange::Move { member, .. } | MemberChange::Remove { member }
+                if !membership.contains(*member) =>
+            {
+                Err(format!("{member}: not a member"))
+            }
+            MemberChange::Move {
+                member,
+                address,
+                server,
+            } => {
+                let place = (membership.address(*member), membership.server(*member));
+                match place {
+                    (_, Some(other)) if other != *server => {
+                        Err(format!("member {member} is server {other}, not {server}"))
+                    }
+                    (Some(known), Some(_)) if known == address => Ok(Need::Nothing),
+                    _ => Ok(Need::Change),
+                }
+            }
+            MemberChange::Promote { member } if !membership.learners.contains(member) => {
+                Err(format!("{member}: not a learner"))
+            }
+            MemberChange::Remove { member } if *member == self.node.member() => Err(format!(
+                "{member} leads; transfer the leadership first, then remove it"
+            )),
+            MemberChange::Remove { member } => self.check_removal(&membership, *member),
+            MemberChange::Promote { .. } => Ok(Need::Change),
+        }
+    }
+
+    /// The members that stay must be able to go on.
+    fn check_removal(&self, membership: &Membership, member: u64) -> Result<Need, String> {
+        let voters = membership.voters.iter().filter(|voter| **voter != member);
+        let voters: Vec<u64> = voters.copied().collect();
+        let own = self.node.member();
+        let peers = self.node.status().peers;
+        let is_active = |voter: &u64| {
+            let mut peers = peers.iter();
+            *voter == own || peers.any(|(peer, _, active)| peer == voter && *active)
+        };
+        let (_, lost): (Vec<u64>, Vec<u64>) = voters.iter().partition(|voter| is_active(voter));
+        if lost.len() * 2 >= voters.len() {
+            return Err(format!(
+                "without member {member} the cluster would stand still, because {lost:?} of its \
+                 voters {voters:?} cannot be reached; remove those first, or bring them back"
+            ));
+        }
+        Ok(Need::Change)
     }
 
     fn not_leader(&self) -> String {

@@ -18,8 +18,11 @@ mod members;
 mod status;
 mod work;
 
+use std::collections::BTreeMap;
+
 use raft::eraftpb::{Message, MessageType};
 use raft::{Config, RawNode, SnapshotStatus, StateRole};
+use uuid::Uuid;
 
 pub use self::mark::Mark;
 pub use self::members::MemberChange;
@@ -76,9 +79,14 @@ pub struct Node {
     flushed: u64,
     /// A snapshot that waits for the disk: the flush, and its place.
     restoring: Option<(u64, LogPosition)>,
-    /// Where members are reached, and the log index since when they are the members.
+    /// Where members are reached, which servers they are, and the log index since when they are
+    /// the members.
     addresses: Vec<(u64, String)>,
+    servers: Vec<(u64, Uuid)>,
     since: u64,
+    ticks: u64,
+    /// When each peer was last heard of, in ticks.
+    heard: BTreeMap<u64, u64>,
 }
 
 impl std::fmt::Debug for Node {
@@ -134,7 +142,10 @@ impl Node {
             flushed: 0,
             restoring: None,
             addresses: state.membership.addresses.clone(),
+            servers: state.membership.servers.clone(),
             since: state.membership.since,
+            ticks: 0,
+            heard: BTreeMap::new(),
         };
         node.draw_timeout();
         node.forget_first();
@@ -152,6 +163,7 @@ impl Node {
 
     /// One tick of the clock has passed.
     pub fn tick(&mut self) {
+        self.ticks += 1;
         let raft = &self.raw.raft;
         let alone = raft.prs().is_singleton() && raft.promotable();
         if alone && raft.state != StateRole::Leader && self.flushed != self.flushing {
@@ -200,6 +212,7 @@ impl Node {
 
     /// A message of a peer has arrived.
     pub fn receive(&mut self, message: Message) -> Result<(), NodeError> {
+        self.heard.insert(message.from, self.ticks);
         let (had, has) = (message.commit, self.raw.raft.raft_log.last_index());
         if message.get_msg_type() == MessageType::MsgHeartbeat
             && message.term >= self.raw.raft.term

@@ -43,6 +43,10 @@ pub struct ServerArgs {
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster")]
     pub peer_listen: Option<String>,
 
+    /// Other members reach this one here, if elsewhere
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster")]
+    pub peer_address: Option<String>,
+
     /// Start a new cluster of these members
     #[arg(long, value_name = "N=HOST:PORT,...", help_heading = "Cluster")]
     pub peers: Option<String>,
@@ -67,6 +71,7 @@ impl ServerArgs {
         [
             (self.id.is_some(), "--id"),
             (self.peer_listen.is_some(), "--peer-listen"),
+            (self.peer_address.is_some(), "--peer-address"),
             (self.peers.is_some(), "--peers"),
             (self.join.is_some(), "--join"),
         ]

@@ -2,7 +2,7 @@
 //! go by its names.
 
 use super::engine::Engine;
-use crate::event::{Output, Request, Status};
+use crate::event::Status;
 
 /// A command.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +64,7 @@ pub async fn handle(
         "cluster/cid" => Ok(format!("{}\n", engine.identity.cluster)),
         "cluster/sid" => Ok(format!("{}\n", engine.identity.server)),
         command => {
-            let status = status(engine).await;
-            let status = status.ok_or("the server is shutting down")?;
+            let status = engine.status().await.map_err(|error| error.to_string())?;
             Ok(match command {
                 "status" => status_text(&status),
                 "connection-status" => connection_text(&status),
@@ -78,15 +77,6 @@ pub async fn handle(
 
 fn lines<T: std::fmt::Display>(items: &[T]) -> String {
     items.iter().map(|item| format!("{item}\n")).collect()
-}
-
-async fn status(engine: &Engine) -> Option<Status> {
-    let mut session = engine.connect().await.ok()?;
-    session.request(Request::Status).await.ok()?;
-    match session.outputs.recv().await? {
-        Output::Status { status, .. } => Some(*status),
-        _ => None,
-    }
 }
 
 fn status_text(status: &Status) -> String {

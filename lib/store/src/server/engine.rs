@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Databases;
 use super::peers::Outgoing;
 use crate::core::{Core, TICK_MS};
-use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId};
+use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId, Status};
 use crate::load::{self, LoadError};
 use crate::peer::{PeerMessage, Snapshot};
 use crate::raft::NodeError;
@@ -179,6 +179,16 @@ impl Engine {
             events: self.events.clone(),
             requests: 0,
         })
+    }
+
+    /// What this member knows about itself and the cluster.
+    pub async fn status(&self) -> Result<Status, Stopped> {
+        let mut session = self.connect().await?;
+        session.request(Request::Status).await?;
+        match session.outputs.recv().await {
+            Some(Output::Status { status, .. }) => Ok(*status),
+            _ => Err(Stopped),
+        }
     }
 
     /// Another member said something.

@@ -87,7 +87,8 @@ async fn serve(
 }
 
 /// A connection as tonic wants it.
-struct Wire(Connection);
+#[derive(Debug)]
+pub struct Wire(pub Connection);
 
 impl Connected for Wire {
     type ConnectInfo = ();

@@ -16,7 +16,8 @@ mod shell;
 mod tls;
 
 pub use self::args::ServerArgs;
-pub use self::engine::{Engine, EngineError, Session};
+pub use self::engine::{Engine, EngineError, Session, Stopped};
+pub use self::peers::{Change, ChangeError, Cluster};
 pub use self::shell::{Server, StartError};
 
 use std::sync::Arc;

@@ -1,29 +1,38 @@
 //! A whole database server: the engine and its doors.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use ::ovsdb::Listen;
 use ::ovsdb::remote::Protocol;
 use ::ovsdb::schema::DatabaseSchema;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::args::ServerArgs;
 use super::control;
 use super::engine::{Engine, EngineError};
 use super::listen::{ListenError, Listener, MAX_CONNECTIONS, allow_connections};
-use super::peers::{self, ClusterError, Local};
+use super::peers::{
+    self, Cluster, ClusterError, Config, Founding, Local, Service, Start, Transport,
+};
 use super::{grpc, ovsdb};
-use crate::storage::{RedbStorage, StorageError};
+use crate::storage::{RedbStorage, Storage, StorageError};
 
-/// A running server.
+/// A running server, or one that is about to run.
 #[derive(Debug)]
 pub struct Server {
-    engine: Arc<Engine>,
     listen: Vec<Listen>,
-    remotes: Vec<String>,
+    running: Arc<OnceLock<Running>>,
+    /// The founder, if the cluster is a new one.
+    founding: Option<Arc<Founding>>,
     failures: mpsc::UnboundedReceiver<String>,
+}
+
+/// What a server consists of when it runs.
+#[derive(Debug)]
+struct Running {
+    engine: Arc<Engine>,
+    remotes: Vec<String>,
 }
 
 /// Why a server does not start.
@@ -32,14 +41,6 @@ pub enum StartError {
     /// The cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The address for other members.
-    #[error("--peer-listen {address}: {error}")]
-    PeerListen {
-        /// What was asked for.
-        address: String,
-        /// Why it cannot be.
-        error: std::io::Error,
-    },
     /// The disk.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -52,67 +53,83 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Opens the database and, when it serves, all listeners. `data_dir` and `listen` hold where
-    /// the flags say nothing.
+    /// Opens the database and all listeners. The only member of a cluster serves then; a member of
+    /// several as soon as a majority of them runs; a founding member of a new cluster opens its
+    /// listeners when all founders are there. `data_dir` and `listen` hold where the flags say
+    /// nothing.
     pub async fn start(
         args: &ServerArgs,
         schema: &Arc<DatabaseSchema>,
         data_dir: &Path,
         listen: Listen,
     ) -> Result<Self, StartError> {
-        let config = peers::Config::new(args)?;
+        let config = Config::new(args)?;
         let directory = args.data_dir.as_deref().unwrap_or(data_dir);
         let mut storage = RedbStorage::open(directory)?;
-        let mut peer_listener = None;
-        match &config {
-            Some(config) => {
-                let listener = TcpListener::bind(&config.listen).await;
-                let listener = listener.map_err(|error| StartError::PeerListen {
-                    address: config.listen.clone(),
-                    error,
-                })?;
-                peer_listener = Some(listener);
-                config.prepare(&mut storage, &schema.name).await?;
-            }
-            None => peers::Config::check_alone(&storage)?,
-        }
-        let (sender, failures) = mpsc::unbounded_channel();
-        let (outbox, outgoing) = mpsc::unbounded_channel();
-        let engine = Engine::start(Box::new(storage), schema.clone(), outbox, sender).await?;
-        tracing::info!(
-            "database {} in {}, cluster {}, server {}",
-            engine.identity.database,
-            directory.display(),
-            engine.identity.cluster,
-            engine.identity.server,
-        );
-        let engine = Arc::new(engine);
-        if let Some(listener) = peer_listener {
-            let local = Arc::new(Local {
-                identity: engine.identity.clone(),
-                schema: schema.clone(),
-                engine: engine.clone(),
-            });
-            let membership = engine.membership.clone();
-            tokio::spawn(peers::distribute(local.clone(), membership, outgoing));
-            tokio::spawn(peers::serve(local, listener));
+        let found = storage.load()?;
+        let (failed, failures) = mpsc::unbounded_channel();
+        let mut starter = Starter {
+            args: args.clone(),
+            schema: schema.clone(),
+            directory: directory.to_owned(),
+            failed: failed.clone(),
+        };
+        if starter.args.listen.is_empty() {
+            starter.args.listen.push(listen);
         }
         let mut server = Self {
-            engine,
-            listen: args.listen.clone(),
-            remotes: Vec::new(),
+            listen: starter.args.listen.clone(),
+            running: Arc::default(),
+            founding: None,
             failures,
         };
-        if server.listen.is_empty() {
-            server.listen.push(listen);
+        let Some(config) = config else {
+            Config::check_alone(found.as_ref())?;
+            starter.start(storage, None, &server.running).await?;
+            return Ok(server);
+        };
+        let transport = Arc::new(Transport::new(args)?);
+        let listener = transport.listen(&config.listen).await?;
+        tracing::info!("listening for other members on {}", listener.place());
+        let mut peers = Peers {
+            service: Service::default(),
+            transport,
+            config,
+        };
+        let start = peers.config.start(found.as_ref())?;
+        drop(found);
+        if start == Start::Found {
+            let founding = Founding::new(&peers.config, &schema.name, storage)?;
+            let founding = Arc::new(founding);
+            peers.service.founding = Some(founding.clone());
+            server.founding = Some(founding.clone());
+            tokio::spawn(peers::serve(peers.service.clone(), listener));
+            let running = server.running.clone();
+            tokio::spawn(async move {
+                if let Err(error) = starter.found(&founding, peers, &running).await {
+                    // When nobody listens, the process is about to end.
+                    let _ = failed.send(error.to_string());
+                }
+            });
+            return Ok(server);
         }
-        server.open_doors(args).await?;
+        if start == Start::Join {
+            peers::join(&peers.config, &peers.transport, &mut storage, &schema.name).await?;
+        }
+        tokio::spawn(peers::serve(peers.service.clone(), listener));
+        starter.start(storage, Some(peers), &server.running).await?;
         Ok(server)
     }
 
     /// Carries out a command of [`control::COMMANDS`].
     pub async fn control(&self, command: &str, args: &[String]) -> Result<String, String> {
-        control::handle(&self.engine, &self.remotes, command, args).await
+        match (self.running.get(), &self.founding) {
+            (Some(Running { engine, remotes }), _) => {
+                control::handle(engine, remotes, command, args).await
+            }
+            (None, Some(founding)) => Err(founding.summary()),
+            (None, None) => Err("the server is about to start".to_owned()),
+        }
     }
 
     /// Waits for the failure that ends the server. There may never be one.
@@ -129,15 +146,83 @@ impl Server {
                 let _ = std::fs::remove_file(path);
             }
         }
-        self.engine.stop();
+        if let Some(running) = self.running.get() {
+            running.engine.stop();
+        }
+    }
+}
+
+/// The connections to other members.
+struct Peers {
+    service: Service,
+    transport: Arc<Transport>,
+    config: Config,
+}
+
+/// What it takes to start.
+struct Starter {
+    args: ServerArgs,
+    schema: Arc<DatabaseSchema>,
+    directory: PathBuf,
+    failed: mpsc::UnboundedSender<String>,
+}
+
+impl Starter {
+    /// Starts when all founders know each other.
+    async fn found(
+        &self,
+        founding: &Founding,
+        peers: Peers,
+        running: &OnceLock<Running>,
+    ) -> Result<(), StartError> {
+        let storage = founding.complete(&peers.transport).await?;
+        self.start(storage, Some(peers), running).await
     }
 
-    /// Opens all listeners, or none.
-    async fn open_doors(&mut self, args: &ServerArgs) -> Result<(), ListenError> {
+    /// Starts the engine, the connections to other members, and all listeners.
+    async fn start(
+        &self,
+        storage: RedbStorage,
+        peers: Option<Peers>,
+        running: &OnceLock<Running>,
+    ) -> Result<(), StartError> {
+        let (outbox, outgoing) = mpsc::unbounded_channel();
+        let failed = self.failed.clone();
+        let storage = Box::new(storage);
+        let engine = Engine::start(storage, self.schema.clone(), outbox, failed).await?;
+        let engine = Arc::new(engine);
+        tracing::info!(
+            "database {} in {}, cluster {}, server {}",
+            engine.identity.database,
+            self.directory.display(),
+            engine.identity.cluster,
+            engine.identity.server,
+        );
+        let transport = peers.as_ref().map(|peers| peers.transport.clone());
+        let cluster = Arc::new(Cluster::new(engine.clone(), transport));
+        if let Some(peers) = peers {
+            let local = Local::new(engine.clone(), self.schema.clone(), peers.transport);
+            let local = Arc::new(local);
+            // Nobody else sets it.
+            let _ = peers.service.running.set((local.clone(), cluster.clone()));
+            tokio::spawn(peers::distribute(local, outgoing));
+            let explicit = self.args.peer_address.is_some();
+            let reached = peers.config.reached().ok();
+            tokio::spawn(async move { cluster.announce(reached, explicit).await });
+        }
+        let remotes = self.open_doors(&engine).await?;
+        // Nobody else sets it.
+        let _ = running.set(Running { engine, remotes });
+        Ok(())
+    }
+
+    /// Opens all listeners, or none; the answer is where they listen.
+    async fn open_doors(&self, engine: &Arc<Engine>) -> Result<Vec<String>, ListenError> {
+        let args = &self.args;
         allow_connections();
         let files = args.tls_files();
         let mut listeners = Vec::new();
-        for listen in &self.listen {
+        for listen in &args.listen {
             let alpn: &[&[u8]] = match listen.protocol() {
                 Protocol::Ovsdb => &[],
                 Protocol::Grpc => &[b"h2"],
@@ -145,15 +230,16 @@ impl Server {
             listeners.push(Listener::open(listen, args.plaintext, &files, alpn).await?);
         }
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let calls = grpc::start(self.engine.clone());
+        let calls = grpc::start(engine.clone());
+        let mut remotes = Vec::new();
         for listener in listeners {
             let place = listener.place();
             tracing::info!("listening on {place}");
-            self.remotes.push(place);
+            remotes.push(place);
             let places = places.clone();
             match listener.listen.protocol() {
                 Protocol::Ovsdb => {
-                    let engine = self.engine.clone();
+                    let engine = engine.clone();
                     let door = move |connection| {
                         tokio::spawn(ovsdb::serve(engine.clone(), connection));
                     };
@@ -167,6 +253,6 @@ impl Server {
                 }
             }
         }
-        Ok(())
+        Ok(remotes)
     }
 }

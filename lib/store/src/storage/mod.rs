@@ -90,6 +90,35 @@ pub struct Membership {
     pub since: u64,
     /// Where members are reached, as `HOST:PORT`, as far as it is known.
     pub addresses: Vec<(u64, String)>,
+    /// Which server each member is ([`Identity::server`]), as far as it is known. A member that
+    /// lost its disk is another server, and must not speak for the one that it was.
+    pub servers: Vec<(u64, Uuid)>,
+}
+
+impl Membership {
+    /// Whether a member votes or learns, now or at the end of a joint change.
+    pub fn contains(&self, member: u64) -> bool {
+        let lists = [
+            &self.voters,
+            &self.learners,
+            &self.voters_outgoing,
+            &self.learners_next,
+        ];
+        lists.into_iter().any(|list| list.contains(&member))
+    }
+
+    /// Where a member is reached.
+    pub fn address(&self, member: u64) -> Option<&str> {
+        let mut addresses = self.addresses.iter();
+        let found = addresses.find(|(of, _)| *of == member);
+        found.map(|(_, address)| address.as_str())
+    }
+
+    /// Which server a member is.
+    pub fn server(&self, member: u64) -> Option<Uuid> {
+        let mut servers = self.servers.iter();
+        servers.find(|(of, _)| *of == member).map(|(_, uuid)| *uuid)
+    }
 }
 
 /// What a log entry is to Raft.

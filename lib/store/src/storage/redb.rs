@@ -17,7 +17,7 @@
 //! | `server` | 16 bytes of UUID |
 //! | `member` | u64 |
 //! | `hard_state` | `term: u64`, `vote: u64`, `commit: u64` |
-//! | `membership` | `auto leave: u8`, then voters, learners, outgoing voters, next learners, each `count: u32` and as many u64; then, unless the value ends here, `since: u64` and the addresses: `count: u32` and as many of `member: u64`, `length: u32`, string |
+//! | `membership` | `auto leave: u8`, then voters, learners, outgoing voters, next learners, each `count: u32` and as many u64; then, unless the value ends here, `since: u64` and the addresses: `count: u32` and as many of `member: u64`, `length: u32`, string; then, unless the value ends here, the servers: `count: u32` and as many of `member: u64`, 16 bytes of UUID |
 //! | `applied` | `index: u64`, `term: u64` |
 //! | `truncated` | `index: u64`, `term: u64` |
 //!
@@ -490,6 +490,11 @@ fn encode_membership(membership: &Membership) -> Vec<u8> {
         bytes.extend_from_slice(&length(address.len()));
         bytes.extend_from_slice(address.as_bytes());
     }
+    bytes.extend_from_slice(&length(membership.servers.len()));
+    for (member, server) in &membership.servers {
+        bytes.extend_from_slice(&member.to_le_bytes());
+        bytes.extend_from_slice(server.as_bytes());
+    }
     bytes
 }
 
@@ -508,6 +513,7 @@ fn decode_membership(bytes: &[u8]) -> Option<Membership> {
         auto_leave,
         since: 0,
         addresses: Vec::new(),
+        servers: Vec::new(),
     };
     if !reader.0.is_empty() {
         membership.since = reader.u64()?;
@@ -516,6 +522,13 @@ fn decode_membership(bytes: &[u8]) -> Option<Membership> {
             let length = reader.u32()? as usize;
             let address = std::str::from_utf8(reader.take(length)?).ok()?;
             membership.addresses.push((member, address.to_owned()));
+        }
+    }
+    if !reader.0.is_empty() {
+        for _ in 0..reader.u32()? {
+            let member = reader.u64()?;
+            let server = Uuid::from_bytes(reader.array()?);
+            membership.servers.push((member, server));
         }
     }
     Some(membership)

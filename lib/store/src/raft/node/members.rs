@@ -1,9 +1,9 @@
 //! Who belongs to the cluster, and how that changes.
 
-use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use rpc::v1::RaftConfChange;
+use uuid::Uuid;
 
 use super::{Mark, Node, NodeError};
 use crate::raft::convert::members_from_raft;
@@ -18,6 +18,17 @@ pub enum MemberChange {
         member: u64,
         /// Where other members reach it, as `HOST:PORT`.
         address: String,
+        /// Which server it is; nobody can speak for the member before that is known.
+        server: Option<Uuid>,
+    },
+    /// A member is reached elsewhere from now on.
+    Move {
+        /// Its number.
+        member: u64,
+        /// Where other members reach it, as `HOST:PORT`.
+        address: String,
+        /// Which server it is.
+        server: Uuid,
     },
     /// A learner that has caught up votes from now on.
     Promote {
@@ -42,11 +53,28 @@ impl Node {
             return Err(NodeError::Refused(text.to_owned()));
         }
         let (kind, member, context) = match change {
-            MemberChange::Add { member, address } => {
-                (ConfChangeType::AddLearnerNode, *member, address.as_str())
+            MemberChange::Add {
+                member,
+                address,
+                server,
+            } => {
+                let server = server.map(|server| format!(" {server}"));
+                let context = address.clone() + &server.unwrap_or_default();
+                (ConfChangeType::AddLearnerNode, *member, context)
             }
-            MemberChange::Promote { member } => (ConfChangeType::AddNode, *member, ""),
-            MemberChange::Remove { member } => (ConfChangeType::RemoveNode, *member, ""),
+            MemberChange::Move {
+                member,
+                address,
+                server,
+            } => {
+                let kind = match members.learners.contains(member) {
+                    true => ConfChangeType::AddLearnerNode,
+                    false => ConfChangeType::AddNode,
+                };
+                (kind, *member, format!("{address} {server}"))
+            }
+            MemberChange::Promote { member } => (ConfChangeType::AddNode, *member, String::new()),
+            MemberChange::Remove { member } => (ConfChangeType::RemoveNode, *member, String::new()),
         };
         let mut single = ConfChangeSingle {
             node_id: member,
@@ -54,7 +82,7 @@ impl Node {
         };
         single.set_change_type(kind);
         let mut proposal = ConfChangeV2 {
-            context: Bytes::copy_from_slice(context.as_bytes()),
+            context: context.into(),
             ..Default::default()
         };
         proposal.mut_changes().push(single);
@@ -81,16 +109,22 @@ impl Node {
                 2 => ConfChangeType::AddLearnerNode,
                 other => return Err(raft_error(&format!("no kind of change has number {other}"))),
             });
-            change.mut_changes().push(raft_single);
-            self.addresses.retain(|(member, _)| {
-                *member != single.node_id || single.change_type == 0 || !read.context.is_empty()
-            });
-            if single.change_type == 2 && !read.context.is_empty() {
-                self.addresses
-                    .retain(|(member, _)| *member != single.node_id);
-                let address = String::from_utf8_lossy(&read.context).into_owned();
-                self.addresses.push((single.node_id, address));
+            let member = single.node_id;
+            let gone = raft_single.get_change_type() == ConfChangeType::RemoveNode;
+            let context = String::from_utf8_lossy(&read.context);
+            let mut context = context.split(' ').filter(|part| !part.is_empty());
+            let address = context.next();
+            let server = context.next().and_then(|server| server.parse().ok());
+            if gone || address.is_some() {
+                self.addresses.retain(|(of, _)| *of != member);
+                let address = address.map(|address| (member, address.to_owned()));
+                self.addresses.extend(address);
             }
+            if gone || server.is_some() {
+                self.servers.retain(|(of, _)| *of != member);
+                self.servers.extend(server.map(|server| (member, server)));
+            }
+            change.mut_changes().push(raft_single);
         }
         let conf_state = self.raw.apply_conf_change(&change);
         let conf_state = conf_state.map_err(|error| raft_error(&error))?;
@@ -103,6 +137,7 @@ impl Node {
     /// What Raft does not know of the members of a snapshot.
     pub fn know_members(&mut self, membership: &Membership) {
         self.addresses.clone_from(&membership.addresses);
+        self.servers.clone_from(&membership.servers);
         self.since = membership.since;
     }
 }

@@ -2,7 +2,7 @@
 
 use raft::{ProgressState, StateRole};
 
-use super::Node;
+use super::{ELECTION_TICKS, Node};
 use crate::raft::convert::members_from_raft;
 use crate::storage::{LogPosition, Membership};
 
@@ -58,12 +58,19 @@ pub struct Status {
 }
 
 impl Node {
+    /// Whether a peer was heard of lately. (raft-rs has a mark for that too, but takes it off
+    /// everybody once in a while.)
+    fn is_active(&self, member: u64) -> bool {
+        let heard = self.heard.get(&member);
+        heard.is_some_and(|heard| heard + ELECTION_TICKS as u64 >= self.ticks)
+    }
+
     /// The other voter whose log is the most complete, of those heard of lately.
     pub fn heir(&self) -> Option<u64> {
         let raft = &self.raw.raft;
         let voters = raft.prs().conf().voters();
-        let peers = raft.prs().iter().filter(|(member, progress)| {
-            **member != self.member && progress.recent_active && voters.contains(**member)
+        let peers = raft.prs().iter().filter(|(member, _)| {
+            **member != self.member && self.is_active(**member) && voters.contains(**member)
         });
         let heir = peers.max_by_key(|(member, progress)| (progress.matched, **member));
         heir.map(|(member, _)| *member)
@@ -137,6 +144,7 @@ impl Node {
     pub fn membership(&self) -> Membership {
         Membership {
             addresses: self.addresses.clone(),
+            servers: self.servers.clone(),
             since: self.since,
             ..members_from_raft(self.raw.store().conf_state())
         }
@@ -151,7 +159,7 @@ impl Node {
             .iter()
             .filter(|_| raft.state == StateRole::Leader);
         let mut peers: Vec<_> = peers
-            .map(|(member, progress)| (*member, progress.matched, progress.recent_active))
+            .map(|(member, progress)| (*member, progress.matched, self.is_active(*member)))
             .filter(|(member, ..)| *member != self.member)
             .collect();
         peers.sort_unstable();

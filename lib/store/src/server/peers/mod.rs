@@ -8,31 +8,50 @@
 //!
 //! There is one ordered stream per peer and direction, from whoever has something to say. When it
 //! breaks, what was queued for it is dropped, and the core is told; Raft and those who forward
-//! send again what matters. Snapshots have calls of their own.
+//! send again what matters. Snapshots have calls of their own, and so has what administrators want
+//! ([`Cluster`]).
+//!
+//! A member's first start is told in `founding` (a new cluster) and `joining`; whom a member
+//! listens to at all, in `hello`.
 
+mod address;
+mod cluster;
 mod config;
+mod founding;
+mod hello;
+mod joining;
 mod link;
 mod service;
+mod transport;
 mod wire;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ovsdb::schema::DatabaseSchema;
-use tokio::sync::mpsc;
+use rpc::v1;
+use tokio::sync::{Notify, mpsc};
 
-pub use self::config::{ClusterError, Config};
-pub use self::service::serve;
+pub use self::cluster::{Change, ChangeError, Cluster};
+pub use self::config::{ClusterError, Config, Start};
+pub use self::founding::Founding;
+pub use self::joining::join;
+pub use self::service::{Service, serve};
+pub use self::transport::Transport;
 
 use self::link::Link;
 use super::engine::Engine;
 use crate::peer::{PeerMessage, Snapshot};
 use crate::storage::{Identity, Membership};
 
-/// So many messages wait for one peer at most; what comes then is dropped.
+/// So many messages wait for one peer at most, and so many bytes, but one message always; what
+/// comes then is dropped.
 const MAX_QUEUED: usize = 8192;
+const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// The most bytes of one message: an entry of the largest size, and more.
 const MAX_FRAME_BYTES: usize = 192 << 20;
+/// So many callers' last complaints are remembered.
+const MAX_COMPLAINTS: usize = 256;
 
 /// What the core wants to be sent.
 #[derive(Debug)]
@@ -45,30 +64,101 @@ pub enum Outgoing {
     Members(Membership),
 }
 
-/// What links need to know.
+/// What links and the service have in common.
 #[derive(Debug)]
 pub struct Local {
     /// Who this member is.
-    pub identity: Identity,
+    identity: Identity,
     /// The database's schema.
-    pub schema: Arc<DatabaseSchema>,
+    schema: Arc<DatabaseSchema>,
     /// The core.
-    pub engine: Arc<Engine>,
+    engine: Arc<Engine>,
+    transport: Arc<Transport>,
+    /// Who the members are, as far as this one has applied the log.
+    members: RwLock<Membership>,
+    /// Wakes the links that rest after a failure.
+    wakers: Mutex<HashMap<u64, Arc<Notify>>>,
+    complaints: Complaints,
+}
+
+impl Local {
+    /// For the member that the engine runs.
+    pub fn new(
+        engine: Arc<Engine>,
+        schema: Arc<DatabaseSchema>,
+        transport: Arc<Transport>,
+    ) -> Self {
+        Self {
+            identity: engine.identity.clone(),
+            schema,
+            members: RwLock::new(engine.membership.clone()),
+            engine,
+            transport,
+            wakers: Mutex::default(),
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// The members at the moment.
+    fn members(&self) -> Membership {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.clone()
+    }
+
+    fn set_members(&self, members: Membership) {
+        *self.members.write().unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    fn hello(&self, to: u64) -> v1::RaftHello {
+        hello::hello(&self.identity, &self.members(), to)
+    }
+
+    /// A member was heard of: it can be reached, probably.
+    fn wake(&self, member: u64) {
+        if let Some(waker) = self.wakers().get(&member) {
+            waker.notify_one();
+        }
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, HashMap<u64, Arc<Notify>>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was complained of last, so that each thing is logged once and not with each attempt.
+#[derive(Debug, Default)]
+struct Complaints(Mutex<HashMap<String, String>>);
+
+impl Complaints {
+    /// Whether this is news about somebody.
+    fn is_news(&self, of: &str, what: &str) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.get(of).is_some_and(|last| last == what) {
+            return false;
+        }
+        if last.len() >= MAX_COMPLAINTS {
+            last.clear();
+        }
+        last.insert(of.to_owned(), what.to_owned());
+        true
+    }
+
+    /// Somebody gives no reason to complain any more.
+    fn settle(&self, of: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.remove(of);
+    }
 }
 
 /// Distributes what the core sends, until the core is gone.
-pub async fn distribute(
-    local: Arc<Local>,
-    membership: Membership,
-    mut outbox: mpsc::UnboundedReceiver<Outgoing>,
-) {
+pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::UnboundedReceiver<Outgoing>) {
     let mut links: HashMap<u64, Link> = HashMap::new();
-    update(&local, &mut links, &membership);
+    update(&local, &mut links);
     while let Some(outgoing) = outbox.recv().await {
         match outgoing {
             Outgoing::Message(member, message) => {
                 if let Some(link) = links.get_mut(&member)
-                    && !link.send(message)
+                    && !link.send(&message)
                 {
                     local.engine.lost(member).await;
                 }
@@ -80,23 +170,35 @@ pub async fn distribute(
                     None => local.engine.snapshot_sent(member, false).await,
                 }
             }
-            Outgoing::Members(membership) => update(&local, &mut links, &membership),
+            Outgoing::Members(membership) => {
+                local.set_members(membership);
+                update(&local, &mut links);
+            }
         }
     }
 }
 
 /// Opens links to new members and closes those to members that are gone.
-fn update(local: &Arc<Local>, links: &mut HashMap<u64, Link>, membership: &Membership) {
+fn update(local: &Arc<Local>, links: &mut HashMap<u64, Link>) {
     let own = local.identity.member;
-    let addresses = membership.addresses.iter();
+    let members = local.members();
+    let addresses = members.addresses.iter();
     let wanted: HashMap<u64, &String> = addresses
         .filter(|(member, _)| *member != own)
         .map(|(member, address)| (*member, address))
         .collect();
-    links.retain(|member, link| wanted.get(member) == Some(&&link.address));
+    links.retain(|member, link| {
+        let stays = wanted.get(member) == Some(&&link.address);
+        if !stays {
+            tracing::info!("{}: no longer a member there", link.name());
+        }
+        stays
+    });
     for (member, address) in wanted {
         links
             .entry(member)
             .or_insert_with(|| Link::open(local.clone(), member, address.clone()));
     }
+    let open = |member: &u64, _: &mut Arc<Notify>| links.contains_key(member);
+    local.wakers().retain(open);
 }

@@ -1,81 +1,153 @@
 //! What other members send.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rpc::v1;
+use rpc::v1::change_request::Change as Wanted;
 use rpc::v1::raft_server::{Raft, RaftServer};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Local, MAX_FRAME_BYTES, wire};
-use crate::event;
-use crate::event::Output;
-use crate::raft::MemberChange;
+use super::cluster::{Change, ChangeError, Cluster};
+use super::hello::{self, Refusal};
+use super::transport::{CONNECTION_WINDOW, SILENCE, STREAM_WINDOW};
+use super::{Complaints, Founding, Local, MAX_FRAME_BYTES, wire};
+use crate::server::grpc::Wire;
+use crate::server::listen::Listener;
+use crate::storage::Membership;
 
-/// A connection on which nothing comes is asked so often whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(3);
-/// So long a new member waits to be added.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many connections of members, and of those who would like to be, are open at a time.
+const MAX_CONNECTIONS: usize = 64;
+/// So many calls one connection may have at a time.
+const MAX_CALLS: u32 = 64;
+/// So often it is logged how much of a snapshot has arrived.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Serves other members until the process ends.
-pub async fn serve(local: Arc<Local>, listener: TcpListener) {
-    let service = Service {
-        local,
-        streams: Arc::default(),
-    };
+pub async fn serve(service: Service, listener: Listener) {
+    let (connections, incoming) = mpsc::unbounded_channel();
+    let incoming = UnboundedReceiverStream::new(incoming);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Nobody takes connections any more when the process ends.
+    let door = move |connection| drop(connections.send(connection));
+    tokio::spawn(listener.accept(places, door));
     let service = RaftServer::new(service).max_decoding_message_size(MAX_FRAME_BYTES);
     let served = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(SILENCE))
+        .http2_keepalive_timeout(Some(SILENCE))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_CALLS)
         .add_service(service)
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming(incoming.map(|connection| Ok::<_, std::io::Error>(Wire(connection))))
         .await;
     if let Err(error) = served {
         tracing::error!("other members: {error}");
     }
 }
 
-struct Service {
-    local: Arc<Local>,
+/// The service: at first of a founder, if the cluster is new, and then of a member.
+#[derive(Clone, Debug, Default)]
+pub struct Service {
+    /// The founder, if this member was one.
+    pub founding: Option<Arc<Founding>>,
+    /// The member, as soon as it runs.
+    pub running: Arc<OnceLock<(Arc<Local>, Arc<Cluster>)>>,
     /// Counts each member's streams: only the newest is listened to.
     streams: Arc<Mutex<HashMap<u64, u64>>>,
+    complaints: Arc<Complaints>,
 }
 
 impl Service {
-    fn newest(&self, member: u64, begin: bool) -> u64 {
+    fn running(&self) -> Result<&(Arc<Local>, Arc<Cluster>), Status> {
+        let text = "this member is about to start, and does not know the others yet";
+        self.running.get().ok_or_else(|| Status::unavailable(text))
+    }
+
+    fn local(&self) -> Result<&Arc<Local>, Status> {
+        self.running().map(|(local, _)| local)
+    }
+
+    fn begin_stream(&self, member: u64) -> u64 {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = streams.entry(member).or_default();
-        *newest += u64::from(begin);
+        *newest += 1;
         *newest
+    }
+
+    fn is_newest(&self, member: u64, number: u64) -> bool {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.get(&member) == Some(&number)
+    }
+
+    fn admit(&self, local: &Local, hello: &v1::RaftHello) -> Result<u64, Status> {
+        let admitted = hello::admit(&local.identity, &local.members(), hello);
+        admitted.map_err(|refusal| self.refused(hello.from, &refusal))
+    }
+
+    /// Tells who is refused, and the log, but the log once.
+    fn refused(&self, from: u64, refusal: &Refusal) -> Status {
+        let text = refusal.to_string();
+        if self.complaints.is_news(&from.to_string(), &text) {
+            tracing::warn!("refused somebody who speaks as member {from}: {text}");
+        }
+        Status::permission_denied(format!("refused: {text}"))
+    }
+
+    /// Reads a stream to its end, and says why it ended.
+    async fn read(
+        &self,
+        local: &Local,
+        member: u64,
+        frames: &mut Streaming<v1::RaftFrame>,
+    ) -> Result<(), Status> {
+        let number = self.begin_stream(member);
+        while let Some(frame) = frames.message().await? {
+            if !self.is_newest(member, number) {
+                return Err(Status::aborted("a newer stream has taken its place"));
+            }
+            let message = wire::from_frame(&local.schema, frame);
+            let message = message.map_err(|error| {
+                tracing::warn!("member {member}: {error}");
+                Status::invalid_argument(error.to_string())
+            })?;
+            local.engine.peer(member, message).await;
+        }
+        Ok(())
     }
 }
 
 #[tonic::async_trait]
 impl Raft for Service {
+    type StreamStream = ReceiverStream<Result<v1::RaftStreamEnd, Status>>;
+
     async fn stream(
         &self,
         request: Request<Streaming<v1::RaftFrame>>,
-    ) -> Result<Response<v1::RaftStreamEnd>, Status> {
+    ) -> Result<Response<Self::StreamStream>, Status> {
         let mut frames = request.into_inner();
+        let local = self.local()?.clone();
         let first = frames.message().await?.and_then(|frame| frame.kind);
         let Some(v1::raft_frame::Kind::Hello(hello)) = first else {
             return Err(Status::invalid_argument("a stream begins with a greeting"));
         };
-        let identity = &self.local.identity;
-        let member = wire::check_hello(identity, &hello).map_err(refused)?;
-        let own = self.newest(member, true);
-        while let Some(frame) = frames.message().await? {
-            if self.newest(member, false) != own {
-                return Err(Status::aborted("a newer stream has taken its place"));
+        let member = self.admit(&local, &hello)?;
+        self.complaints.settle(&member.to_string());
+        local.wake(member);
+        let (end, answer) = mpsc::channel(1);
+        let service = self.clone();
+        tokio::spawn(async move {
+            if let Err(status) = service.read(&local, member, &mut frames).await {
+                // The connection may be gone.
+                let _ = end.send(Err(status)).await;
             }
-            let message = wire::from_frame(&self.local.schema, frame);
-            let message = message.map_err(|error| refused(error.to_string()))?;
-            self.local.engine.peer(member, message).await;
-        }
-        Ok(Response::new(v1::RaftStreamEnd {}))
+        });
+        Ok(Response::new(ReceiverStream::new(answer)))
     }
 
     async fn snapshot(
@@ -83,71 +155,121 @@ impl Raft for Service {
         request: Request<Streaming<v1::SnapshotFrame>>,
     ) -> Result<Response<v1::RaftStreamEnd>, Status> {
         let mut frames = request.into_inner();
-        let Some(head) = frames.message().await? else {
+        let local = self.local()?;
+        let wrong = |error: wire::FrameError| Status::invalid_argument(error.to_string());
+        let first = frames.message().await?.and_then(|frame| frame.kind);
+        let Some(v1::snapshot_frame::Kind::Head(head)) = first else {
             return Err(Status::invalid_argument("a snapshot begins with its head"));
         };
-        let begun = wire::Assembly::begin(&self.local.identity, head);
-        let (mut assembly, member) = begun.map_err(refused)?;
-        tracing::info!("member {member} sends a snapshot");
+        let hello = head.hello.clone().unwrap_or_default();
+        let member = self.admit(local, &hello)?;
+        let mut assembly = wire::Assembly::begin(head, member).map_err(wrong)?;
+        tracing::info!("member {member} sends the whole database");
+        let mut told = Instant::now();
         while let Some(frame) = frames.message().await? {
-            let added = assembly.add(&self.local.schema, frame);
-            if added.map_err(|error| refused(error.to_string()))? {
+            if assembly.add(&local.schema, frame).map_err(wrong)? {
                 let snapshot = assembly.finish();
-                self.local.engine.snapshot_arrived(snapshot).await;
+                local.engine.snapshot_arrived(snapshot).await;
                 return Ok(Response::new(v1::RaftStreamEnd {}));
+            }
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                tracing::info!("member {member} has sent {} rows so far", assembly.rows());
             }
         }
         Err(Status::data_loss("the snapshot ended before its end"))
     }
 
-    async fn join(
+    async fn greet(
         &self,
-        request: Request<v1::JoinRequest>,
-    ) -> Result<Response<v1::JoinResponse>, Status> {
+        request: Request<v1::GreetRequest>,
+    ) -> Result<Response<v1::GreetResponse>, Status> {
+        let hello = request.into_inner().hello.unwrap_or_default();
+        let server = match (self.running.get(), &self.founding) {
+            (Some((local, _)), _) => {
+                let identity = &local.identity;
+                greet_member(identity.member, &local.members(), &hello)
+                    .map(|()| identity.server)
+                    .map_err(|refusal| self.refused(hello.from, &refusal))?
+            }
+            (None, Some(founding)) => founding.greeted(&hello)?,
+            (None, None) => return Err(Status::unavailable("this member is about to start")),
+        };
+        Ok(Response::new(v1::GreetResponse {
+            server_id: wire::bytes_of(server),
+        }))
+    }
+
+    async fn change(
+        &self,
+        request: Request<v1::ChangeRequest>,
+    ) -> Result<Response<v1::ChangeResponse>, Status> {
         let request = request.into_inner();
-        let identity = &self.local.identity;
+        let (local, cluster) = self.running()?;
+        let identity = &local.identity;
         if request.database != identity.database {
             return Err(Status::failed_precondition(format!(
                 "this is a member for the database {}, not for {}",
                 identity.database, request.database
             )));
         }
-        let (member, address) = (request.member, request.address);
-        let joining = async {
-            let session = self.local.engine.connect().await.ok()?;
-            let mut session = session;
-            let status = event::Request::Status;
-            session.request(status).await.ok()?;
-            let Output::Status { status, .. } = session.outputs.recv().await? else {
-                return None;
-            };
-            let addresses = status.raft.membership.addresses;
-            if addresses.contains(&(member, address.clone())) {
-                return Some(Ok(addresses));
-            }
-            let change = MemberChange::Add { member, address };
-            let change = event::Request::ChangeMembers(change);
-            session.request(change).await.ok()?;
-            match session.outputs.recv().await? {
-                Output::Refused { error, .. } => Some(Err(error)),
-                _ => Some(Ok(addresses)),
-            }
-        };
-        match tokio::time::timeout(JOIN_TIMEOUT, joining).await {
-            Ok(Some(Ok(addresses))) => Ok(Response::new(v1::JoinResponse {
-                cluster_id: identity.cluster.as_bytes().to_vec(),
-                addresses: wire::addresses_to_wire(&addresses),
-            })),
-            Ok(Some(Err(error))) => Err(Status::failed_precondition(error.to_string())),
-            Ok(None) => Err(Status::unavailable("the server is shutting down")),
-            Err(_) => Err(Status::deadline_exceeded(
-                "the cluster did not agree in time",
-            )),
+        if !request.cluster_id.is_empty() && request.cluster_id != identity.cluster.as_bytes() {
+            return Err(Status::failed_precondition(format!(
+                "this is a member of cluster {}, and you belong to another one",
+                identity.cluster
+            )));
         }
+        if let Some(wanted) = request.change {
+            let change = change_from_wire(wanted);
+            let change = change.map_err(|error| Status::invalid_argument(error.to_string()))?;
+            let changed = match request.passed_on {
+                true => cluster.change_here(&change).await,
+                false => cluster.change(&change).await,
+            };
+            changed.map_err(|error| match error {
+                ChangeError::Refused(_) => Status::failed_precondition(error.to_string()),
+                error => Status::unavailable(error.to_string()),
+            })?;
+        }
+        let status = local.engine.status().await;
+        let status = status.map_err(|stopped| Status::unavailable(stopped.to_string()))?;
+        Ok(Response::new(v1::ChangeResponse {
+            cluster_id: wire::bytes_of(identity.cluster),
+            members: wire::members_to_wire(&status.raft.membership),
+        }))
     }
 }
 
-fn refused(reason: String) -> Status {
-    tracing::warn!("{reason}");
-    Status::permission_denied(reason)
+/// A founder greets somebody who is a member already: it must be the one that the members know.
+fn greet_member(own: u64, members: &Membership, hello: &v1::RaftHello) -> Result<(), Refusal> {
+    let (from, server) = hello::sender(own, hello)?;
+    match members.server(from) {
+        Some(known) if known == server => Ok(()),
+        Some(known) => Err(Refusal::OtherServer {
+            from,
+            known,
+            server,
+        }),
+        None => Err(Refusal::NoMember { from }),
+    }
+}
+
+fn change_from_wire(wanted: Wanted) -> Result<Change, wire::FrameError> {
+    Ok(match wanted {
+        Wanted::Add(of) => Change::Add {
+            member: of.member,
+            server: wire::server_from_wire(&of.server_id)?,
+            address: of.address,
+        },
+        Wanted::Remove(member) => Change::Remove { member },
+        Wanted::Move(of) => Change::Move {
+            member: of.member,
+            server: wire::server_from_wire(&of.server_id)?
+                .ok_or(wire::FrameError::Field("server_id"))?,
+            address: of.address,
+        },
+        Wanted::Transfer(to) => Change::Transfer {
+            to: Some(to).filter(|to| *to != 0),
+        },
+    })
 }

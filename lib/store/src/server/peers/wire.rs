@@ -1,5 +1,6 @@
 //! What members say to each other, as protobuf messages.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ovsdb::schema::DatabaseSchema;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::entry::{self, EntryError, NamedResult, Turn};
 use crate::peer::{Answer, Answered, Call, Content, Forward, PeerMessage, Snapshot};
 use crate::raft::convert::{self, WireError};
-use crate::storage::{Identity, LogPosition, Membership};
+use crate::storage::{LogPosition, Membership};
 
 /// So many rows, or names, a frame of a snapshot has.
 const ROWS_PER_FRAME: usize = 512;
@@ -30,34 +31,6 @@ pub enum FrameError {
     /// It comes at the wrong place.
     #[error("{0}")]
     Order(&'static str),
-}
-
-/// Who speaks to whom.
-pub fn hello(identity: &Identity, to: u64) -> v1::RaftHello {
-    v1::RaftHello {
-        cluster_id: identity.cluster.as_bytes().to_vec(),
-        from: identity.member,
-        to,
-    }
-}
-
-/// Who speaks, if he belongs to this cluster and means this member.
-pub fn check_hello(identity: &Identity, hello: &v1::RaftHello) -> Result<u64, String> {
-    let own = identity.member;
-    let database = &identity.database;
-    if hello.cluster_id != identity.cluster.as_bytes() {
-        return Err(format!(
-            "refused: this is a member of cluster {} ({database}), and you are not",
-            identity.cluster
-        ));
-    }
-    if hello.to != own || hello.from == own || hello.from == 0 {
-        return Err(format!(
-            "refused: this is member {own}; member {} wanted to speak to member {}",
-            hello.from, hello.to
-        ));
-    }
-    Ok(hello.from)
 }
 
 /// A message as a frame.
@@ -187,26 +160,52 @@ fn answer_from_wire(answer: v1::Answer) -> Result<Answer, FrameError> {
     })
 }
 
-/// Where members are reached.
-pub fn addresses_to_wire(addresses: &[(u64, String)]) -> Vec<v1::MemberAddress> {
-    let addresses = addresses.iter();
-    addresses
-        .map(|(member, address)| v1::MemberAddress {
-            member: *member,
-            address: address.clone(),
+/// Where members are reached, and which servers they are.
+pub fn members_to_wire(members: &Membership) -> Vec<v1::MemberAddress> {
+    let addresses = members.addresses.iter().map(|(member, _)| *member);
+    let servers = members.servers.iter().map(|(member, _)| *member);
+    let known: BTreeSet<u64> = addresses.chain(servers).collect();
+    let known = known.into_iter();
+    known
+        .map(|member| v1::MemberAddress {
+            member,
+            address: members.address(member).unwrap_or_default().to_owned(),
+            server_id: members.server(member).map_or(Vec::new(), bytes_of),
         })
         .collect()
 }
 
-/// Where members are reached.
-pub fn addresses_from_wire(addresses: Vec<v1::MemberAddress>) -> Vec<(u64, String)> {
-    let addresses = addresses.into_iter();
-    addresses.map(|of| (of.member, of.address)).collect()
+/// Where members are reached, and which servers they are; nothing else.
+pub fn members_from_wire(wire: Vec<v1::MemberAddress>) -> Result<Membership, FrameError> {
+    let mut members = Membership::default();
+    for of in wire {
+        if let Some(server) = server_from_wire(&of.server_id)? {
+            members.servers.push((of.member, server));
+        }
+        if !of.address.is_empty() {
+            members.addresses.push((of.member, of.address));
+        }
+    }
+    Ok(members)
+}
+
+/// Which server a member is, if it is said.
+pub fn server_from_wire(bytes: &[u8]) -> Result<Option<Uuid>, FrameError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let server = Uuid::from_slice(bytes);
+    server.map(Some).map_err(|_| FrameError::Field("server_id"))
+}
+
+/// A UUID for the wire.
+pub fn bytes_of(uuid: Uuid) -> Vec<u8> {
+    uuid.as_bytes().to_vec()
 }
 
 /// Cuts a snapshot into frames, one after the other, as long as they are taken.
 pub fn snapshot_frames(
-    identity: &Identity,
+    hello: v1::RaftHello,
     schema: &DatabaseSchema,
     snapshot: &Snapshot,
     send: &mut dyn FnMut(v1::SnapshotFrame) -> Result<(), ()>,
@@ -215,9 +214,9 @@ pub fn snapshot_frames(
     let mut send = |kind| send(v1::SnapshotFrame { kind: Some(kind) });
     let content = &snapshot.content;
     send(Kind::Head(v1::SnapshotHead {
-        hello: Some(hello(identity, snapshot.message.to)),
+        hello: Some(hello),
         message: Some(convert::to_wire(&snapshot.message)),
-        addresses: addresses_to_wire(&content.membership.addresses),
+        addresses: members_to_wire(&content.membership),
         members_since: content.membership.since,
         data_index: content.data_index,
     }))?;
@@ -254,16 +253,11 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Begins with the first frame; answers who sends it.
-    pub fn begin(identity: &Identity, frame: v1::SnapshotFrame) -> Result<(Self, u64), String> {
-        let Some(v1::snapshot_frame::Kind::Head(head)) = frame.kind else {
-            return Err("a snapshot begins with its head".to_owned());
-        };
-        let field = |name| FrameError::Field(name).to_string();
-        let hello = head.hello.ok_or_else(|| field("hello"))?;
-        let from = check_hello(identity, &hello)?;
-        let message = head.message.ok_or_else(|| field("message"))?;
-        let message = convert::from_wire(message).map_err(|error| error.to_string())?;
+    /// Begins with the first frame; `from` sends it.
+    pub fn begin(head: v1::SnapshotHead, from: u64) -> Result<Self, FrameError> {
+        let message = head.message.ok_or(FrameError::Field("message"))?;
+        let message = convert::from_wire(message)?;
+        let known = members_from_wire(head.addresses)?;
         let metadata = message.get_snapshot().get_metadata();
         let content = Content {
             position: LogPosition {
@@ -272,16 +266,17 @@ impl Assembly {
             },
             membership: Membership {
                 since: head.members_since,
-                addresses: addresses_from_wire(head.addresses),
+                addresses: known.addresses,
+                servers: known.servers,
                 ..convert::members_from_raft(metadata.get_conf_state())
             },
             data_index: head.data_index,
             ..Content::default()
         };
         if message.from != from || content.position.index == 0 {
-            return Err(field("message"));
+            return Err(FrameError::Field("message"));
         }
-        Ok((Self { message, content }, from))
+        Ok(Self { message, content })
     }
 
     /// Adds a frame; true if it was the last.
@@ -318,6 +313,11 @@ impl Assembly {
             }
         }
         Ok(false)
+    }
+
+    /// How many rows have arrived.
+    pub fn rows(&self) -> usize {
+        self.content.rows.len()
     }
 
     /// The whole.
