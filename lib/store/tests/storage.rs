@@ -138,7 +138,9 @@ fn membership() -> Membership {
 }
 
 /// Everything that a storage has.
-fn contents(storage: &dyn Storage) -> (State, Vec<(RowKey, Vec<u8>)>) {
+type Contents = (State, Vec<(RowKey, Vec<u8>)>);
+
+fn contents(storage: &dyn Storage) -> Contents {
     let mut rows = Vec::new();
     storage
         .rows(&mut |key, value| {
@@ -294,6 +296,14 @@ fn a_fresh_directory_is_empty_and_a_second_server_is_turned_away() {
 }
 
 #[test]
+fn an_empty_file_is_no_new_database() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(store::storage::FILE_NAME), b"").unwrap();
+    let error = RedbStorage::open(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("it is empty"), "{error}");
+}
+
+#[test]
 fn a_file_of_another_kind_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(store::storage::FILE_NAME);
@@ -301,4 +311,96 @@ fn a_file_of_another_kind_is_named() {
     let error = RedbStorage::open(directory.path()).unwrap_err().to_string();
     assert!(error.contains(path.to_str().unwrap()), "{error}");
     assert!(error.contains("not a database file"), "{error}");
+}
+
+/// A storage after some batches of which each changes rows and log, the medium that it is on, and its contents before and
+/// after the last batch.
+fn written(steps: u64) -> (RedbStorage, Medium, [Contents; 2]) {
+    let medium = Medium::default();
+    let mut disk = RedbStorage::with_backend("medium", medium.clone()).unwrap();
+    disk.create(&identity(), &membership()).unwrap();
+    let mut before = contents(&disk);
+    for term in 1..=steps {
+        before = contents(&disk);
+        let step = Step {
+            entries: 2,
+            size: 200,
+            overwrite: term % 5 == 0,
+            rows: vec![(term as u8 % 20, term % 7 != 0), (7, true)],
+            apply: true,
+            truncate: term % 4 == 0,
+        };
+        disk.write(&batch(&step, term, &before.0)).unwrap();
+    }
+    let after = contents(&disk);
+    (disk, medium, [before, after])
+}
+
+/// A medium with these bytes.
+fn medium(bytes: Vec<u8>) -> Medium {
+    Medium(Arc::new(Mutex::new(Platters {
+        synced: bytes.clone(),
+        current: bytes,
+        ..Platters::default()
+    })))
+}
+
+/// Opens what is on a medium: its contents, or why not.
+fn reopened(bytes: Vec<u8>) -> Result<Contents, String> {
+    let storage = RedbStorage::with_backend("medium", medium(bytes));
+    let storage = storage.map_err(|error| error.to_string())?;
+    Ok(contents(&storage))
+}
+
+/// Every so many bytes, one bit of a byte that was ever written.
+fn flips(bytes: &[u8], stride: usize) -> impl Iterator<Item = Vec<u8>> {
+    let written = (0..bytes.len()).filter(|place| bytes[*place] != 0);
+    written.step_by(stride).enumerate().map(|(number, place)| {
+        let mut flipped = bytes.to_vec();
+        flipped[place] ^= 1 << (number % 8);
+        flipped
+    })
+}
+
+#[test]
+fn a_flipped_bit_is_noticed_or_does_no_harm() {
+    let (disk, medium, [before, after]) = written(30);
+    let crashed = medium.0.lock().unwrap().synced.clone();
+    drop(disk);
+    let closed = medium.0.lock().unwrap().synced.clone();
+    assert_eq!(reopened(closed.clone()).as_ref(), Ok(&after));
+    assert_eq!(reopened(crashed.clone()).as_ref(), Ok(&after));
+    let mut noticed = 0;
+    for flipped in flips(&closed, 41) {
+        match reopened(flipped) {
+            Ok(found) => assert!(found == after, "a bit has changed what was stored"),
+            Err(error) => {
+                assert!(error.contains("medium: "), "{error}");
+                noticed += 1;
+            }
+        }
+    }
+    assert!(noticed > 0, "no flip hit anything");
+    // After a crash, the last batch may be torn, and nobody can tell that from a flipped bit.
+    for flipped in flips(&crashed, 41) {
+        if let Ok(found) = reopened(flipped) {
+            assert!(
+                found == after || found == before,
+                "a bit has changed what was stored"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_short_is_noticed() {
+    let (disk, medium, [_, after]) = written(30);
+    drop(disk);
+    let closed = medium.0.lock().unwrap().synced.clone();
+    for length in (1..closed.len()).step_by(closed.len() / 60) {
+        match reopened(closed[..length].to_vec()) {
+            Ok(found) => assert!(found == after, "{length} bytes show something else"),
+            Err(error) => assert!(error.contains("medium: "), "{error}"),
+        }
+    }
 }

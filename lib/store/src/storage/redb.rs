@@ -24,8 +24,16 @@
 //! A batch is one redb transaction, committed with `Durability::Immediate`: one flush, after
 //! which the commit slot on disk points to the new trees. A crash at any moment leaves either the
 //! old trees or the new ones; checksums tell a torn commit slot from a whole one.
+//!
+//! Every page is held against its checksum when the file is opened: after a crash by redb itself,
+//! and else because we ask for it. So whatever has become of a file while nobody had it open is
+//! noticed before anything is read from it. One thing cannot be: after a crash, a flipped bit in the
+//! pages of the last batch looks like a batch that was not finished, and is taken back as one.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, fs};
 
 use ::redb::{
@@ -79,6 +87,14 @@ impl RedbStorage {
             action: "create the data directory",
             reason: error.to_string(),
         })?;
+        if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+            return Err(StorageError::Damaged {
+                path: path.display().to_string(),
+                what: "it is empty, as no server leaves it (if none has ever served from here, \
+                       delete it)"
+                    .to_owned(),
+            });
+        }
         Self::open_with(&path, |builder| builder.create(&path))
     }
 
@@ -95,10 +111,19 @@ impl RedbStorage {
         open: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
     ) -> Result<Self, StorageError> {
         let path = path.display().to_string();
-        let mut builder = Builder::new();
-        builder.set_cache_size(CACHE_BYTES);
-        let database = open(&builder).map_err(|error| open_error(&path, &error))?;
-        Ok(Self { database, path })
+        let damaged = |what: &str| StorageError::Damaged {
+            path: path.clone(),
+            what: what.to_owned(),
+        };
+        // redb trusts some of what it reads before it has checked it, and panics if that makes no
+        // sense. Nothing of what it made by then is used.
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| open_checked(open)));
+        match opened {
+            Ok(Ok(Some(database))) => Ok(Self { database, path }),
+            Ok(Ok(None)) => Err(damaged("its pages do not match their checksums")),
+            Ok(Err(error)) => Err(open_error(&path, &error)),
+            Err(_) => Err(damaged("its pages make no sense")),
+        }
     }
 
     fn transaction<T>(
@@ -302,6 +327,21 @@ impl Storage for RedbStorage {
             write_meta(transaction, batch)
         })
     }
+}
+
+/// Opens a database and sees to it that all of it is checked; nothing, if it is not as it was left.
+fn open_checked(
+    open: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
+) -> Result<Option<Database>, DatabaseError> {
+    let after_crash = Arc::new(AtomicBool::new(false));
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    let repaired = after_crash.clone();
+    builder.set_repair_callback(move |_| repaired.store(true, Ordering::Relaxed));
+    let mut database = open(&builder)?;
+    // A repair has gone over everything.
+    let whole = after_crash.load(Ordering::Relaxed) || database.check_integrity()?;
+    Ok(whole.then_some(database))
 }
 
 fn write_log(transaction: &::redb::WriteTransaction, batch: &Batch) -> Result<(), ::redb::Error> {
