@@ -2,6 +2,10 @@
 //!
 //! What is checked here is what an operation by itself can violate: values, immutable columns, identities. What only
 //! the end of the transaction can tell is checked in `commit`.
+//!
+//! Who asks may be allowed less than everything: a [`Permission`] is asked before each operation, about each row that
+//! it is about, and at the end about what the operations together made of each row. Whatever follows by itself, such as
+//! the end of a row to which nobody refers any more, is nobody's operation and asks nobody.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,11 +15,34 @@ use ovsdb::operation::{Failure, OpResult, Operation, Outcome, Until};
 use ovsdb::{Clause, ColumnRef, Datum, Mutation, Mutator, Row, RowChange, Uuid};
 
 use crate::database::Database;
+use crate::facts::RowId;
 use crate::transaction::Transaction;
+
+/// What somebody may do. Each question is answered with nothing, or with the error that the transaction fails with.
+pub trait Permission {
+    /// Before an operation is executed: whether it may be at all, by its kind, its table and its columns.
+    fn operation(&self, database: &Database, operation: &Operation) -> Result<(), Error>;
+
+    /// Before it changes or deletes a row: whether it may be about this one. `row` is the row as it was before the
+    /// transaction, or, if it is of the transaction's own making, as it is now.
+    fn row(
+        &self,
+        database: &Database,
+        operation: &Operation,
+        uuid: Uuid,
+        row: &Row,
+    ) -> Result<(), Error>;
+
+    /// At the end: whether a row may become what all operations together made of it. The database is as they left
+    /// it; `change.old` is the row before the transaction.
+    fn outcome(&self, database: &Database, change: &RowChange) -> Result<(), Error>;
+}
 
 /// What a transaction must know of the world outside of the database.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
+    /// What the session that asks may do; `None` if that is everything.
+    pub permission: Option<&'a dyn Permission>,
     /// Whether the session that asks owns this lock: for `assert`.
     pub owns_lock: &'a dyn Fn(&str) -> bool,
     /// For how long the transaction has been waiting already, if its `wait` was not fulfilled at once, in milliseconds.
@@ -26,6 +53,7 @@ impl Default for Context<'_> {
     /// A session without locks, whose transaction has just come.
     fn default() -> Self {
         Self {
+            permission: None,
             owns_lock: &|_| false,
             waited_ms: 0,
         }
@@ -98,7 +126,11 @@ impl Database {
             }
         }
         let unread = transaction.error.clone().map(Stop::Failed);
-        executor.finish(done, stop.or(unread))
+        stop = stop.or(unread);
+        if stop.is_none() {
+            stop = executor.check_outcome().err();
+        }
+        executor.finish(done, stop)
     }
 }
 
@@ -127,6 +159,9 @@ impl Executor<'_, '_> {
     }
 
     fn execute(&mut self, operation: &Operation) -> Result<OpResult, Stop> {
+        if let Some(permission) = self.context.permission {
+            permission.operation(self.transaction.database, operation)?;
+        }
         match operation {
             Operation::Insert { table, uuid, row } => self.insert(*table, *uuid, row),
             Operation::Select {
@@ -138,13 +173,13 @@ impl Executor<'_, '_> {
                 table,
                 condition,
                 row,
-            } => self.update(*table, condition, row),
+            } => self.update(operation, *table, condition, row),
             Operation::Mutate {
                 table,
                 condition,
                 mutations,
-            } => self.mutate(*table, condition, mutations),
-            Operation::Delete { table, condition } => self.delete(*table, condition),
+            } => self.mutate(operation, *table, condition, mutations),
+            Operation::Delete { table, condition } => self.delete(operation, *table, condition),
             Operation::Wait { .. } => self.wait(operation),
             Operation::Commit { durable } => {
                 self.durable |= durable;
@@ -263,6 +298,7 @@ impl Executor<'_, '_> {
 
     fn update(
         &mut self,
+        operation: &Operation,
         table: usize,
         condition: &[Clause],
         columns: &[(usize, Datum)],
@@ -271,7 +307,7 @@ impl Executor<'_, '_> {
             self.check_mutable(table, *column, "update")?;
             self.check(table, *column, datum)?;
         }
-        self.rewrite(table, condition, |row| {
+        self.rewrite(operation, table, condition, |row| {
             let differs = columns.iter().any(|(c, datum)| row.get(*c) != datum);
             if !differs {
                 return Ok(None);
@@ -286,6 +322,7 @@ impl Executor<'_, '_> {
 
     fn mutate(
         &mut self,
+        operation: &Operation,
         table: usize,
         condition: &[Clause],
         mutations: &[Mutation],
@@ -300,7 +337,7 @@ impl Executor<'_, '_> {
                 mutation.arg.check(&ty).map_err(Error::from)?;
             }
         }
-        self.rewrite(table, condition, |row| {
+        self.rewrite(operation, table, condition, |row| {
             let mut new = row.clone();
             for mutation in mutations {
                 let column = &schema.columns[mutation.column];
@@ -318,6 +355,7 @@ impl Executor<'_, '_> {
     /// Replaces the rows that meet the condition by what `change` makes of them, and counts them.
     fn rewrite(
         &mut self,
+        operation: &Operation,
         table: usize,
         condition: &[Clause],
         change: impl Fn(&Row) -> Result<Option<Row>, Error>,
@@ -325,6 +363,7 @@ impl Executor<'_, '_> {
         let database = &mut *self.transaction.database;
         let matching = database.matching_and_learn(table, condition);
         for &uuid in &matching {
+            self.check_row(operation, (table, uuid))?;
             let Some(row) = self.transaction.row((table, uuid)) else {
                 continue;
             };
@@ -335,10 +374,16 @@ impl Executor<'_, '_> {
         Ok(OpResult::Count(matching.len() as u64))
     }
 
-    fn delete(&mut self, table: usize, condition: &[Clause]) -> Result<OpResult, Stop> {
+    fn delete(
+        &mut self,
+        operation: &Operation,
+        table: usize,
+        condition: &[Clause],
+    ) -> Result<OpResult, Stop> {
         let database = &mut *self.transaction.database;
         let matching = database.matching_and_learn(table, condition);
         for &uuid in &matching {
+            self.check_row(operation, (table, uuid))?;
             self.transaction.put((table, uuid), None);
         }
         Ok(OpResult::Count(matching.len() as u64))
@@ -388,6 +433,29 @@ impl Executor<'_, '_> {
                 remaining_ms: timeout.map(|timeout| timeout - waited),
             }),
         }
+    }
+
+    /// Asks whether the operation may be about a row.
+    fn check_row(&self, operation: &Operation, id: RowId) -> Result<(), Error> {
+        let Some(permission) = self.context.permission else {
+            return Ok(());
+        };
+        let row = self.transaction.row_before(id);
+        let Some(row) = row.or_else(|| self.transaction.row(id)) else {
+            return Ok(());
+        };
+        permission.row(self.transaction.database, operation, id.1, row)
+    }
+
+    /// Asks whether the rows may become what the operations made of them, in the order of the rows.
+    fn check_outcome(&self) -> Result<(), Stop> {
+        let Some(permission) = self.context.permission else {
+            return Ok(());
+        };
+        for change in self.transaction.touched_rows() {
+            permission.outcome(self.transaction.database, &change)?;
+        }
+        Ok(())
     }
 
     fn check_mutable(&self, table: usize, column: usize, verb: &str) -> Result<(), Error> {

@@ -27,4 +27,4 @@ mod weak;
 
 pub use database::{Database, Limits};
 pub use delta::{ApplyError, reversed};
-pub use execute::{Context, Done, Execution};
+pub use execute::{Context, Done, Execution, Permission};

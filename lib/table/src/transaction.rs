@@ -58,6 +58,29 @@ impl<'d> Transaction<'d> {
         entry.map_or(0, |entry| i64::from(entry.strong))
     }
 
+    /// The row as it was before the transaction, if it existed.
+    pub(crate) fn row_before(&self, id: RowId) -> Option<&Arc<Row>> {
+        match self.before.get(&id) {
+            Some(before) => before.as_ref().map(|entry| &entry.row),
+            None => self.row(id),
+        }
+    }
+
+    /// The rows that the operations changed, as they were and as they are, sorted. Those that came and went again
+    /// within the transaction are not among them.
+    pub(crate) fn touched_rows(&self) -> Vec<RowChange> {
+        let change = |(&(table, uuid), before): (&RowId, &Option<Entry>)| RowChange {
+            table,
+            uuid,
+            old: before.as_ref().map(|entry| entry.row.clone()),
+            new: self.row((table, uuid)).cloned(),
+        };
+        let mut changes: Vec<RowChange> = self.before.iter().map(change).collect();
+        changes.retain(|change| change.old != change.new);
+        changes.sort_unstable_by_key(|change| (change.table, change.uuid));
+        changes
+    }
+
     /// Makes the row what is given, or nothing.
     pub(crate) fn put(&mut self, id: RowId, row: Option<Arc<Row>>) {
         let entries = &self.database.tables[id.0].entries;
