@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ovsdb::{Atom, Datum, Transaction, Uuid};
+use store::access::Caller;
 use store::event::{Backlog, DatabaseId, Event, MonitorId, Output, Request, RequestId, SessionId};
 use store::raft::MemberChange;
 
@@ -25,7 +26,13 @@ impl World {
     ) -> Result<SessionId, String> {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        self.step(member, Event::Connected { session, backlog })?;
+        let caller = Caller::unrestricted();
+        let connected = Event::Connected {
+            session,
+            backlog,
+            caller,
+        };
+        self.step(member, connected)?;
         Ok(session)
     }
 

@@ -41,6 +41,7 @@ use ovsdb::{Condition, Error, ErrorKind, Uuid};
 use rustc_hash::FxHashMap;
 use table::Database;
 
+use crate::access::{Access, Caller};
 use crate::committed::Committed;
 use crate::core::doubt::Doubt;
 use crate::core::forward::Forwards;
@@ -81,7 +82,8 @@ pub struct Core {
     /// So many bytes go into one entry of the log.
     part_bytes: usize,
     after_flush: VecDeque<(u64, Vec<Message>)>,
-    sessions: FxHashMap<SessionId, Arc<Backlog>>,
+    sessions: FxHashMap<SessionId, (Arc<Backlog>, Caller)>,
+    access: Access,
     locks: Locks,
     monitors: Monitors,
     server: ServerDatabase,
@@ -119,6 +121,7 @@ impl Core {
         };
         Ok(Self {
             monitors: Monitors::new(&schema),
+            access: Access::new(&schema),
             server: ServerDatabase::new(identity.server, &row),
             history: History::new(identity.cluster, loaded.data_index),
             retries: loaded.retries,
@@ -172,8 +175,12 @@ impl Core {
         match event {
             Event::Tick => self.tick(&mut effects),
             Event::Timer => {}
-            Event::Connected { session, backlog } => {
-                self.sessions.insert(session, backlog);
+            Event::Connected {
+                session,
+                backlog,
+                caller,
+            } => {
+                self.sessions.insert(session, (backlog, caller));
             }
             Event::Disconnected { session } => self.disconnect(session, &mut effects),
             Event::Drained { session } => self.drained(session, &mut effects),
@@ -215,10 +222,18 @@ impl Core {
         &mut self,
         now_ms: u64,
         (session, request): (SessionId, RequestId),
-        body: Request,
+        mut body: Request,
         effects: &mut Effects,
     ) {
         let refused = |error: Error| Output::Refused { request, error };
+        let Some((_, caller)) = self.sessions.get(&session) else {
+            return;
+        };
+        let caller = caller.clone();
+        if let Err(error) = self.access.check_request(&caller, &mut body) {
+            effects.outputs.push((session, refused(error)));
+            return;
+        }
         let output = match body {
             Request::Transact {
                 database,
@@ -230,6 +245,7 @@ impl Core {
                     now_ms,
                     Attempt {
                         origin: Origin::Client(session, request),
+                        caller,
                         database,
                         transaction,
                         name,
@@ -250,11 +266,17 @@ impl Core {
                 .unwrap_or_else(refused),
             Request::ChangeConditions {
                 monitor,
-                conditions,
-            } => match self.change_conditions((session, monitor), &conditions, request, effects) {
-                true => Output::Done { request },
-                false => refused(Error::new(ErrorKind::UnknownMonitor, "No such monitor.")),
-            },
+                mut conditions,
+            } => {
+                let key = (session, monitor);
+                if self.monitors.contains(key) {
+                    self.access.narrow(&caller, &mut conditions);
+                }
+                match self.change_conditions(key, &conditions, request, effects) {
+                    true => Output::Done { request },
+                    false => refused(Error::new(ErrorKind::UnknownMonitor, "No such monitor.")),
+                }
+            }
             Request::CancelMonitor { monitor } => {
                 let key = (session, monitor);
                 if self.monitors.cancel(key) || self.server.monitors.cancel(key) {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use ovsdb::operation::Outcome;
 use ovsdb::{Condition, Error, Transaction, Uuid};
 
+use crate::access::Caller;
 use crate::monitor::{Update, View};
 use crate::peer::{PeerMessage, Snapshot};
 use crate::raft::{self, MemberChange};
@@ -83,6 +84,8 @@ pub enum Event {
         session: SessionId,
         /// Its queue.
         backlog: Arc<Backlog>,
+        /// Who it is, and what it may do.
+        caller: Caller,
     },
     /// A client went.
     Disconnected {

@@ -8,6 +8,7 @@
 //!                                disk thread ── storage/
 //! ```
 
+pub mod access;
 pub mod codec;
 pub mod committed;
 pub mod core;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ovsdb::{Error, Row, Transaction, Uuid};
 
+use crate::access::Caller;
 use crate::entry::NamedResult;
 use crate::raft::Message;
 use crate::storage::{LogPosition, Membership};
@@ -49,6 +50,8 @@ pub struct Forward {
     pub since: u64,
     /// How long it has waited for its conditions, in milliseconds.
     pub waited_ms: u64,
+    /// Who the client is: the member that it is connected to vouches for that, and the leader checks what it may do.
+    pub caller: Caller,
     /// The operations.
     pub transaction: Transaction,
 }

@@ -22,6 +22,7 @@ use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Condition, Row, Transaction, Uuid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use store::access::Caller;
 use store::codec::Names;
 use store::core::Core;
 use store::event::{
@@ -114,7 +115,11 @@ impl Rig {
     fn connect(&mut self, session: SessionId) {
         let backlog = Arc::new(Backlog::default());
         self.backlogs.insert(session, backlog.clone());
-        self.step(Event::Connected { session, backlog });
+        self.step(Event::Connected {
+            session,
+            backlog,
+            caller: Caller::unrestricted(),
+        });
     }
 
     fn step(&mut self, event: Event) {

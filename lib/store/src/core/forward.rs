@@ -215,6 +215,7 @@ impl Core {
                 name: waiting.name,
                 since,
                 waited_ms: now_ms.saturating_sub(waiting.attempt.since_ms),
+                caller: waiting.attempt.caller.clone(),
                 transaction: waiting.attempt.transaction.clone(),
             };
             let message = PeerMessage::Forward(Box::new(forward));
@@ -256,6 +257,7 @@ impl Core {
         let origin = Origin::Member(member, forward.call);
         let attempt = Attempt {
             origin,
+            caller: forward.caller,
             database: DatabaseId::Main,
             transaction: forward.transaction,
             name: Some(forward.name),

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use ovsdb::operation::{Outcome, outcome_to_json};
 use ovsdb::{Error, ErrorKind, Operation, RowChange, Transaction, Uuid};
-use table::{Context, Done, Execution};
+use table::{Context, Done, Execution, Permission};
 
 use super::Core;
+use crate::access::Caller;
 use crate::entry::{self, NamedResult};
 use crate::event::{DatabaseId, Effects, Output, RequestId, SessionId};
 use crate::peer::{Answered, Call};
@@ -26,6 +27,8 @@ const MAX_BLOCKED: usize = 65_536;
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     pub(super) origin: Origin,
+    /// Who the client is.
+    pub(super) caller: Caller,
     pub(super) database: DatabaseId,
     pub(super) transaction: Transaction,
     pub(super) name: Option<Uuid>,
@@ -98,16 +101,7 @@ impl Core {
                 return;
             }
         }
-        let (locks, holders) = (&self.locks, &attempt.lock_holders);
-        let context = Context {
-            owns_lock: &|name| holders.iter().any(|holder| locks.owns(*holder, name)),
-            waited_ms: now_ms.saturating_sub(attempt.since_ms),
-        };
-        let database = match attempt.database {
-            DatabaseId::Main => &mut self.head,
-            DatabaseId::Server => &mut self.server.database,
-        };
-        match database.execute(&attempt.transaction, &context) {
+        match self.execute(now_ms, &attempt) {
             Execution::Blocked { remaining_ms } => {
                 if self.blocked.len() >= MAX_BLOCKED {
                     let text = "Too many transactions wait for conditions.";
@@ -124,6 +118,28 @@ impl Core {
                 DatabaseId::Server => self.finish_server(&attempt, done, effects),
             },
         }
+    }
+
+    /// Executes a transaction on the head, as far as its client may.
+    fn execute(&mut self, now_ms: u64, attempt: &Attempt) -> Execution {
+        let (locks, holders) = (&self.locks, &attempt.lock_holders);
+        let permission = match attempt.database {
+            DatabaseId::Main => {
+                self.access.prepare(&attempt.caller, &mut self.head);
+                self.access.permission(&attempt.caller)
+            }
+            DatabaseId::Server => None,
+        };
+        let context = Context {
+            permission: permission.as_ref().map(|gate| gate as &dyn Permission),
+            owns_lock: &|name| holders.iter().any(|holder| locks.owns(*holder, name)),
+            waited_ms: now_ms.saturating_sub(attempt.since_ms),
+        };
+        let database = match attempt.database {
+            DatabaseId::Main => &mut self.head,
+            DatabaseId::Server => &mut self.server.database,
+        };
+        database.execute(&attempt.transaction, &context)
     }
 
     /// Answers a transaction.

@@ -21,7 +21,10 @@ impl Core {
         request: RequestId,
     ) -> Result<Output, Error> {
         let monitors = self.monitors.of_session(key.0) + self.server.monitors.of_session(key.0);
-        let backlog = self.sessions.get(&key.0).cloned();
+        let backlog = self
+            .sessions
+            .get(&key.0)
+            .map(|(backlog, _)| backlog.clone());
         let backlog = backlog.filter(|_| monitors < MAX_MONITORS_PER_SESSION);
         let Some(backlog) = backlog else {
             return Err(Error::new(
@@ -97,7 +100,7 @@ impl Core {
     }
 
     pub(super) fn tell(&self, (session, monitor): Key, update: Arc<Update>, effects: &mut Effects) {
-        let Some(backlog) = self.sessions.get(&session) else {
+        let Some((backlog, _)) = self.sessions.get(&session) else {
             return;
         };
         backlog.add();

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ovsdb::Listen;
 
 use super::tls::Files;
+use crate::access::rule::Door;
 
 /// The flags of `weft-nb` and `weft-sb`.
 #[derive(Args, Clone, Debug, Default)]
@@ -15,9 +15,10 @@ pub struct ServerArgs {
     pub data_dir: Option<PathBuf>,
 
     /// Listen here: punix:PATH, ptcp:PORT[:IP], pssl:PORT[:IP] for OVSDB clients, pgrpc+unix:PATH, pgrpc:PORT[:IP],
-    /// pgrpcs:PORT[:IP] for gRPC clients; repeatable
-    #[arg(long, value_name = "REMOTE")]
-    pub listen: Vec<Listen>,
+    /// pgrpcs:PORT[:IP] for gRPC clients; repeatable. "role=ROLE REMOTE" gives its clients a role: admin, writer,
+    /// reader, northd, ovn-controller, or certificate for that of each client's certificate
+    #[arg(long, value_name = "[role=ROLE ]REMOTE")]
+    pub listen: Vec<Door>,
 
     /// Allow TCP without TLS
     #[arg(long)]

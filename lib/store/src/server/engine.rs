@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Databases;
 use super::peers::Outgoing;
+use crate::access::Caller;
 use crate::core::{Core, TICK_MS};
 use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId, Status};
 use crate::load::{self, LoadError};
@@ -70,8 +71,13 @@ pub struct Engine {
 /// What reaches the core's thread.
 #[derive(Debug)]
 enum Message {
-    /// A new session, and where its outputs go.
-    Open(SessionId, Arc<Backlog>, mpsc::UnboundedSender<Output>),
+    /// A new session, whose it is, and where its outputs go.
+    Open(
+        SessionId,
+        Arc<Backlog>,
+        Caller,
+        mpsc::UnboundedSender<Output>,
+    ),
     /// Everything else.
     Event(Event),
     /// The end: answer nothing more, write everything.
@@ -165,12 +171,12 @@ impl Engine {
         }
     }
 
-    /// A new session.
-    pub async fn connect(&self) -> Result<Session, Stopped> {
+    /// A new session of somebody.
+    pub async fn connect(&self, caller: Caller) -> Result<Session, Stopped> {
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let backlog = Arc::new(Backlog::default());
         let (sender, outputs) = mpsc::unbounded_channel();
-        let open = Message::Open(id, backlog.clone(), sender);
+        let open = Message::Open(id, backlog.clone(), caller, sender);
         self.events.send(open).await.map_err(|_| Stopped)?;
         Ok(Session {
             id,
@@ -183,7 +189,7 @@ impl Engine {
 
     /// What this member knows about itself and the cluster.
     pub async fn status(&self) -> Result<Status, Stopped> {
-        let mut session = self.connect().await?;
+        let mut session = self.connect(Caller::unrestricted()).await?;
         session.request(Request::Status).await?;
         match session.outputs.recv().await {
             Some(Output::Status { status, .. }) => Ok(*status),
@@ -311,9 +317,13 @@ impl Runner {
                         Event::Retire
                     }
                     Message::Event(event) => event,
-                    Message::Open(session, backlog, outputs) => {
+                    Message::Open(session, backlog, caller, outputs) => {
                         self.sessions.insert(session, outputs);
-                        Event::Connected { session, backlog }
+                        Event::Connected {
+                            session,
+                            backlog,
+                            caller,
+                        }
                     }
                 };
                 if let Event::Disconnected { session } = &event {

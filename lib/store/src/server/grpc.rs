@@ -29,6 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::engine::{Engine, Session, Stopped};
 use super::listen::Connection;
 use super::{Databases, Served};
+use crate::access::Caller;
 use crate::event::{self, MonitorId, Output, SessionId};
 use crate::monitor::{Update, View};
 use crate::raft::Role;
@@ -91,9 +92,12 @@ async fn serve(
 pub struct Wire(pub Connection);
 
 impl Connected for Wire {
-    type ConnectInfo = ();
+    /// Each call finds it among its extensions.
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Caller {
+        self.0.caller.clone()
+    }
 }
 
 impl AsyncRead for Wire {
@@ -139,13 +143,13 @@ struct Door {
 }
 
 impl Door {
-    async fn connect(&self) -> Result<Session, Status> {
-        self.engine.connect().await.map_err(stopped)
+    async fn connect(&self, caller: Caller) -> Result<Session, Status> {
+        self.engine.connect(caller).await.map_err(stopped)
     }
 
     /// Asks the core one thing in a session of its own.
-    async fn ask(&self, request: event::Request) -> Result<Output, Status> {
-        let mut session = self.connect().await?;
+    async fn ask(&self, caller: Caller, request: event::Request) -> Result<Output, Status> {
+        let mut session = self.connect(caller).await?;
         session.request(request).await.map_err(stopped)?;
         match session.outputs.recv().await {
             Some(Output::Refused { error, .. }) => Err(refused(&error)),
@@ -187,6 +191,7 @@ impl Database for Door {
         &self,
         request: Request<v1::TransactRequest>,
     ) -> Result<Response<v1::TransactResponse>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let served = find(&self.engine.databases, &request.database)?;
         let name = optional_uuid("name", &request.name)?;
@@ -196,12 +201,15 @@ impl Database for Door {
         // Only the answer to a repeated transaction is read with the operations beside it.
         let repeatable = name.map(|_| transaction.operations.clone());
         let output = self
-            .ask(event::Request::Transact {
-                database: served.id,
-                transaction,
-                name,
-                lock_holders: self.lock_holders(&request.locks)?,
-            })
+            .ask(
+                caller,
+                event::Request::Transact {
+                    database: served.id,
+                    transaction,
+                    name,
+                    lock_holders: self.lock_holders(&request.locks)?,
+                },
+            )
             .await?;
         let response = match output {
             Output::Transacted {
@@ -236,6 +244,7 @@ impl Database for Door {
         &self,
         request: Request<Streaming<v1::MonitorRequest>>,
     ) -> Result<Response<Self::MonitorStream>, Status> {
+        let caller = caller(&request)?;
         let mut requests = request.into_inner();
         let Some(v1::MonitorRequest {
             kind: Some(v1::monitor_request::Kind::Open(open)),
@@ -250,7 +259,7 @@ impl Database for Door {
         let spec = convert::monitor_from_proto(&served.schema, open.tables);
         let spec = spec.map_err(|error| refused(&error))?;
         let since = optional_uuid("since", &open.since)?;
-        let mut session = self.connect().await?;
+        let mut session = self.connect(caller).await?;
         let body = event::Request::Monitor {
             database: served.id,
             monitor: MONITOR,
@@ -279,9 +288,10 @@ impl Database for Door {
         &self,
         request: Request<v1::LockRequest>,
     ) -> Result<Response<Self::LockStream>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
         find(&self.engine.databases, &request.database)?;
-        let mut session = self.connect().await?;
+        let mut session = self.connect(caller).await?;
         let name = request.name;
         let body = event::Request::Lock {
             name: name.as_str().into(),
@@ -327,9 +337,11 @@ impl Database for Door {
 impl Cluster for Door {
     async fn status(
         &self,
-        _request: Request<v1::StatusRequest>,
+        request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
-        let Output::Status { status, .. } = self.ask(event::Request::Status).await? else {
+        let Output::Status { status, .. } =
+            self.ask(caller(&request)?, event::Request::Status).await?
+        else {
             return Err(Status::internal("an answer to another question"));
         };
         let raft = status.raft;
@@ -498,6 +510,13 @@ fn find<'a>(databases: &'a Databases, name: &str) -> Result<&'a Served, Status> 
     })
 }
 
+/// Who makes a call: whoever its connection is.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>();
+    let caller = caller.ok_or_else(|| Status::unauthenticated("a call without a connection"))?;
+    Ok(caller.clone())
+}
+
 /// 16 bytes, or none for nothing.
 fn optional_uuid(field: &str, bytes: &[u8]) -> Result<Option<Uuid>, Status> {
     let uuid = convert::optional_uuid_from_bytes(field, bytes).map_err(|error| invalid(&error))?;
@@ -519,6 +538,7 @@ fn stopped(stopped: Stopped) -> Status {
 fn refused(error: &Error) -> Status {
     let text = error.to_string();
     match error.kind {
+        ErrorKind::PermissionError => Status::permission_denied(text),
         ErrorKind::NotAllowed => Status::failed_precondition(text),
         ErrorKind::ResourcesExhausted => Status::resource_exhausted(text),
         _ => Status::invalid_argument(text),

@@ -21,6 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::tls::{Files, TlsError};
+use crate::access::Caller;
+use crate::access::rule::{Door, Rule, Subject};
 
 /// So many clients may be connected at a time, all listeners together.
 pub const MAX_CONNECTIONS: usize = 16_384;
@@ -66,6 +68,8 @@ pub struct Connection {
     pub io: Box<dyn Io>,
     /// Who it is, for the log.
     pub peer: String,
+    /// What it may do.
+    pub caller: Caller,
     /// Whether it can break without anybody noticing, as TCP can.
     pub probe: bool,
     /// Its place among [`MAX_CONNECTIONS`].
@@ -109,6 +113,8 @@ pub enum ListenError {
 pub struct Listener {
     /// What was asked for.
     pub listen: Listen,
+    /// Who its clients are.
+    rule: Rule,
     socket: Socket,
     tls: Option<TlsAcceptor>,
 }
@@ -127,7 +133,7 @@ enum Socket {
 impl Listener {
     /// Opens a listener. `alpn` as in [`Files::server_config`].
     pub async fn open(
-        listen: &Listen,
+        Door { listen, rule }: &Door,
         plaintext: bool,
         files: &Files,
         alpn: &[&[u8]],
@@ -167,6 +173,7 @@ impl Listener {
         };
         Ok(Self {
             listen: listen.clone(),
+            rule: rule.clone(),
             socket,
             tls,
         })
@@ -204,6 +211,7 @@ impl Listener {
             let mut connection = Connection {
                 io,
                 peer,
+                caller: self.rule.caller(&Subject::default()),
                 probe: matches!(self.socket, Socket::Tcp(_)),
                 permit,
             };
@@ -211,11 +219,15 @@ impl Listener {
                 door(connection);
                 continue;
             };
-            let door = door.clone();
+            let (door, rule) = (door.clone(), self.rule.clone());
             tokio::spawn(async move {
                 let handshake = tls.accept(connection.io);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(stream)) => {
+                        let certificates = stream.get_ref().1.peer_certificates();
+                        let subject = certificates.and_then(<[_]>::first);
+                        let subject = subject.map(|certificate| Subject::read(certificate));
+                        connection.caller = rule.caller(&subject.unwrap_or_default());
                         connection.io = Box::new(stream);
                         door(connection);
                     }

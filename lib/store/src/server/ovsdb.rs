@@ -87,9 +87,10 @@ pub async fn serve(engine: Arc<Engine>, connection: Connection) {
         io,
         peer,
         probe,
+        caller,
         permit,
     } = connection;
-    let Ok(session) = engine.connect().await else {
+    let Ok(session) = engine.connect(caller).await else {
         return;
     };
     tracing::debug!("{peer}: connected");

@@ -16,12 +16,13 @@ use super::peers::{
     self, Cluster, ClusterError, Config, Founding, Local, Service, Start, Transport,
 };
 use super::{grpc, ovsdb};
+use crate::access::rule::Door;
 use crate::storage::{RedbStorage, Storage, StorageError};
 
 /// A running server, or one that is about to run.
 #[derive(Debug)]
 pub struct Server {
-    listen: Vec<Listen>,
+    listen: Vec<Door>,
     running: Arc<OnceLock<Running>>,
     /// The founder, if the cluster is a new one.
     founding: Option<Arc<Founding>>,
@@ -75,7 +76,7 @@ impl Server {
             failed: failed.clone(),
         };
         if starter.args.listen.is_empty() {
-            starter.args.listen.push(listen);
+            starter.args.listen.push(Door::open(listen));
         }
         let mut server = Self {
             listen: starter.args.listen.clone(),
@@ -141,7 +142,7 @@ impl Server {
     /// Ends in good order: everything that was answered, and more, is on disk then. Blocks.
     pub fn stop(self) {
         for listen in &self.listen {
-            if let Listen::Unix { path, .. } = listen {
+            if let Listen::Unix { path, .. } = &listen.listen {
                 // A socket that is left behind is taken over at the next start.
                 let _ = std::fs::remove_file(path);
             }
@@ -222,12 +223,12 @@ impl Starter {
         allow_connections();
         let files = args.tls_files();
         let mut listeners = Vec::new();
-        for listen in &args.listen {
-            let alpn: &[&[u8]] = match listen.protocol() {
+        for door in &args.listen {
+            let alpn: &[&[u8]] = match door.listen.protocol() {
                 Protocol::Ovsdb => &[],
                 Protocol::Grpc => &[b"h2"],
             };
-            listeners.push(Listener::open(listen, args.plaintext, &files, alpn).await?);
+            listeners.push(Listener::open(door, args.plaintext, &files, alpn).await?);
         }
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let calls = grpc::start(engine.clone());

@@ -24,6 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::address::Address;
 use super::config::ClusterError;
+use crate::access::rule::Door;
 use crate::server::args::ServerArgs;
 use crate::server::listen::{Io, ListenError, Listener};
 use crate::server::tls::{Files, TlsError};
@@ -90,7 +91,7 @@ impl Transport {
             port: address.port(),
         };
         let files = self.files.clone().unwrap_or_default();
-        let listener = Listener::open(&listen, self.files.is_none(), &files, &[b"h2"]).await;
+        let listener = Listener::open(&Door::open(listen), self.files.is_none(), &files, &[b"h2"]).await;
         listener.map_err(|error| match error {
             ListenError::Io { error, .. } => failed(error.to_string()),
             error => failed(error.to_string()),

@@ -8,6 +8,7 @@ use ovsdb::{Error, RowChange, Transaction, Uuid};
 use rpc::v1;
 use serde_json::Value;
 
+use crate::access::{Caller, Role};
 use crate::entry::{self, EntryError, NamedResult, Turn};
 use crate::peer::{Answer, Answered, Call, Content, Forward, PeerMessage, Snapshot};
 use crate::raft::convert::{self, WireError};
@@ -90,6 +91,8 @@ fn forward_to_wire(schema: &DatabaseSchema, forward: &Forward) -> v1::Forward {
         operations: serde_json::to_vec(&operations).expect("operations are plain data"),
         asked: transaction.asked as u64,
         error: error.map_or(Vec::new(), |error| error.to_json().to_string().into_bytes()),
+        role: forward.caller.role.name().to_owned(),
+        caller: forward.caller.name.to_string(),
     }
 }
 
@@ -114,6 +117,7 @@ fn forward_from_wire(
         name: Uuid::from_slice(&forward.name).map_err(|_| FrameError::Field("name"))?,
         since: forward.since,
         waited_ms: forward.waited_ms,
+        caller: Caller::new(Role::from_name(&forward.role), &forward.caller),
         transaction,
     })
 }
