@@ -284,7 +284,7 @@ fn delete(name: &str) -> Value {
 }
 
 /// What hv1 tries, and a piece of the refusal, or nothing if it may.
-fn check(operations: Value, expected: Option<&str>) {
+fn check(operations: &Value, expected: Option<&str>) {
     let mut world = World::new();
     let caller = Caller::new(Role::Chassis, "hv1");
     let outcome = world.execute(&caller, operations.clone());
@@ -343,7 +343,7 @@ fn a_chassis_writes_its_own_registration() {
         (update("p2", r#"{"chassis": "@hv1"}"#), Some(other)),
         (delete("p2"), Some(other)),
     ] {
-        check(json!([operation]), expected);
+        check(&json!([operation]), expected);
     }
 }
 
@@ -408,7 +408,7 @@ fn a_chassis_claims_what_it_may_and_releases_its_own() {
             Some("may not insert rows"),
         ),
     ] {
-        check(json!([operation]), expected);
+        check(&json!([operation]), expected);
     }
 }
 
@@ -439,19 +439,19 @@ fn a_migrating_port_has_two_chassis_that_each_write_their_own_part() {
             Some("not requested as an additional one"),
         ),
     ] {
-        check(json!([operation]), expected);
+        check(&json!([operation]), expected);
     }
     let joins = update("moving", r#"{"additional_chassis": "@hv1"}"#);
     let activates = |name: &str| {
         json!({"op": "mutate", "table": "Port_Binding", "where": by_name("moving"),
             "mutations": [["options", "insert", {"additional-chassis-activated": name}]]})
     };
-    check(json!([joins, activates("hv1")]), None);
+    check(&json!([joins, activates("hv1")]), None);
     check(
-        json!([joins, activates("hv2")]),
+        &json!([joins, activates("hv2")]),
         Some("adds itself to additional-chassis-activated only"),
     );
-    check(json!([activates("hv1")]), Some("only who has the port"));
+    check(&json!([activates("hv1")]), Some("only who has the port"));
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn a_virtual_port_goes_to_the_chassis_of_its_parent() {
             Some("only who has the port"),
         ),
     ] {
-        check(json!([update("vip", row)]), expected);
+        check(&json!([update("vip", row)]), expected);
     }
 }
 
@@ -613,7 +613,7 @@ fn a_chassis_learns_for_its_own_ports() {
         (update("bfd1", r#"{"status": "up"}"#), None),
         (update("bfd2", r#"{"status": "up"}"#), Some(far)),
     ] {
-        check(json!([operation]), expected);
+        check(&json!([operation]), expected);
     }
 }
 
@@ -635,11 +635,11 @@ fn the_order_of_operations_does_not_matter() {
     // Giving up a port and saying that it is down may be two operations.
     let release = update("vif1", r#"{"chassis": ["set", []]}"#);
     let down = update("vif1", r#"{"up": false}"#);
-    check(json!([release, down]), None);
-    check(json!([down, release]), None);
+    check(&json!([release, down]), None);
+    check(&json!([down, release]), None);
     // What comes and goes within a transaction has never been.
     check(
-        json!([
+        &json!([
             update("vif1", r#"{"up": true}"#),
             update("vif2", r#"{"up": true}"#)
         ]),
@@ -670,7 +670,7 @@ fn what_is_not_listed_is_denied() {
             "assert: the role may not use locks",
         ),
     ] {
-        check(json!([operation]), Some(expected));
+        check(&json!([operation]), Some(expected));
     }
     let unknown = Caller::new(Role::from_name("typo"), "hv1");
     let select = json!([{"op": "select", "table": "Chassis", "where": []}]);

@@ -17,7 +17,7 @@ pub struct ServerArgs {
     /// Listen here: punix:PATH, ptcp:PORT[:IP], pssl:PORT[:IP] for OVSDB clients, pgrpc+unix:PATH, pgrpc:PORT[:IP],
     /// pgrpcs:PORT[:IP] for gRPC clients; repeatable. "role=ROLE REMOTE" gives its clients a role: admin, writer,
     /// reader, northd, ovn-controller, or certificate for that of each client's certificate
-    #[arg(long, value_name = "[role=ROLE ]REMOTE")]
+    #[arg(long, value_name = "REMOTE")]
     pub listen: Vec<Door>,
 
     /// Allow TCP without TLS

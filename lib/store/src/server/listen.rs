@@ -68,6 +68,8 @@ pub struct Connection {
     pub io: Box<dyn Io>,
     /// Who it is, for the log.
     pub peer: String,
+    /// Whom its certificate is for.
+    pub subject: Subject,
     /// What it may do.
     pub caller: Caller,
     /// Whether it can break without anybody noticing, as TCP can.
@@ -211,6 +213,7 @@ impl Listener {
             let mut connection = Connection {
                 io,
                 peer,
+                subject: Subject::default(),
                 caller: self.rule.caller(&Subject::default()),
                 probe: matches!(self.socket, Socket::Tcp(_)),
                 permit,
@@ -225,9 +228,10 @@ impl Listener {
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(stream)) => {
                         let certificates = stream.get_ref().1.peer_certificates();
-                        let subject = certificates.and_then(<[_]>::first);
-                        let subject = subject.map(|certificate| Subject::read(certificate));
-                        connection.caller = rule.caller(&subject.unwrap_or_default());
+                        let first = certificates.and_then(<[_]>::first);
+                        let subject = first.map(|certificate| Subject::read(certificate));
+                        connection.subject = subject.unwrap_or_default();
+                        connection.caller = rule.caller(&connection.subject);
                         connection.io = Box::new(stream);
                         door(connection);
                     }

@@ -89,6 +89,7 @@ pub async fn serve(engine: Arc<Engine>, connection: Connection) {
         probe,
         caller,
         permit,
+        ..
     } = connection;
     let Ok(session) = engine.connect(caller).await else {
         return;

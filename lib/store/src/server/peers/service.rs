@@ -18,7 +18,7 @@ use super::hello::{self, Refusal};
 use super::transport::{CONNECTION_WINDOW, SILENCE, STREAM_WINDOW};
 use super::{Complaints, Founding, Local, MAX_FRAME_BYTES, wire};
 use crate::server::grpc::Wire;
-use crate::server::listen::Listener;
+use crate::server::listen::{Connection, Listener};
 use crate::storage::Membership;
 
 /// So many connections of members, and of those who would like to be, are open at a time.
@@ -33,8 +33,18 @@ pub async fn serve(service: Service, listener: Listener) {
     let (connections, incoming) = mpsc::unbounded_channel();
     let incoming = UnboundedReceiverStream::new(incoming);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // Nobody takes connections any more when the process ends.
-    let door = move |connection| drop(connections.send(connection));
+    let door = move |connection: Connection| {
+        if !connection.subject.may_be_member() {
+            let Connection { peer, subject, .. } = connection;
+            tracing::warn!(
+                "{peer}: refused as a member: its certificate, for {:?}, is that of a client",
+                subject.name
+            );
+            return;
+        }
+        // Nobody takes connections any more when the process ends.
+        drop(connections.send(connection));
+    };
     tokio::spawn(listener.accept(places, door));
     let service = RaftServer::new(service).max_decoding_message_size(MAX_FRAME_BYTES);
     let served = tonic::transport::Server::builder()
