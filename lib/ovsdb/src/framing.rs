@@ -57,6 +57,7 @@ pub struct Framer {
     scanned: usize,
     depth: usize,
     state: State,
+    messages: u64,
     error: Option<FrameError>,
 }
 
@@ -77,6 +78,7 @@ impl Framer {
             scanned: 0,
             depth: 0,
             state: State::Outside,
+            messages: 0,
             error: None,
         }
     }
@@ -85,6 +87,16 @@ impl Framer {
     pub fn push(&mut self, bytes: &[u8]) {
         self.reclaim();
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// How many messages were handed out.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Whether a message has begun and not ended, as far as the stream was looked at.
+    pub fn is_within_message(&self) -> bool {
+        self.depth > 0
     }
 
     /// How many bytes are held that belong to no message yet handed out.
@@ -154,6 +166,7 @@ impl Framer {
                                 if at - start > self.limits.bytes {
                                     return Err(FrameError::TooLong(self.limits.bytes));
                                 }
+                                self.messages += 1;
                                 return Ok(Some(start..at));
                             }
                         }

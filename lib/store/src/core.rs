@@ -64,6 +64,8 @@ use crate::storage::{Identity, LogPosition, Membership};
 pub const TICK_MS: u64 = 100;
 /// After so many ticks, `_Server` shows the index anew.
 const TICKS_PER_INDEX: u64 = 10;
+/// While so many bytes of answers wait for a session, it may ask for nothing more.
+const MAX_HELD_BYTES: usize = 64 << 20;
 
 /// The store.
 #[derive(Debug)]
@@ -226,9 +228,16 @@ impl Core {
         effects: &mut Effects,
     ) {
         let refused = |error: Error| Output::Refused { request, error };
-        let Some((_, caller)) = self.sessions.get(&session) else {
+        let Some((backlog, caller)) = self.sessions.get(&session) else {
             return;
         };
+        if body.has_large_answer() && backlog.held() > MAX_HELD_BYTES {
+            let text = format!(
+                "More than {MAX_HELD_BYTES} bytes of answers wait for this client to read them."
+            );
+            let error = Error::new(ErrorKind::ResourcesExhausted, text);
+            return effects.outputs.push((session, refused(error)));
+        }
         let caller = caller.clone();
         if let Err(error) = self.access.check_request(&caller, &mut body) {
             effects.outputs.push((session, refused(error)));

@@ -38,12 +38,14 @@ pub enum DatabaseId {
     Server,
 }
 
-/// How many updates wait in a session's queue: counted up by the core, down by the shell when it
-/// has written one.
+/// What waits in a session's queue: counted up when the core says it, down when the shell takes it
+/// or, with updates, has written it.
 #[derive(Debug, Default)]
 pub struct Backlog {
     queued: AtomicUsize,
     wanted: AtomicBool,
+    held: AtomicUsize,
+    cut_off: AtomicBool,
 }
 
 impl Backlog {
@@ -62,6 +64,31 @@ impl Backlog {
     /// How many updates wait.
     pub fn queued(&self) -> usize {
         self.queued.load(Ordering::Acquire)
+    }
+
+    /// An answer of about so many bytes was put into the queue.
+    pub fn hold(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// An answer of so many bytes was taken.
+    pub fn release(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// About how many bytes of answers wait.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// The session does not read; it hears nothing more.
+    pub fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::Release);
+    }
+
+    /// Whether it is so.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Acquire)
     }
 
     /// Asks to be told when the queue is empty; false if it already is.
@@ -199,6 +226,16 @@ pub enum Request {
         /// To whom.
         member: u64,
     },
+}
+
+impl Request {
+    /// Whether there may be much to read in the answer.
+    pub fn has_large_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Transact { .. } | Self::Monitor { .. } | Self::ChangeConditions { .. }
+        )
+    }
 }
 
 impl Output {

@@ -20,6 +20,8 @@ use crate::raft::Mark;
 const MAX_TRANSACTION_BYTES: usize = 128 << 20;
 /// So many bytes may wait to be committed; a transaction that comes then is refused.
 const MAX_PENDING_BYTES: usize = 192 << 20;
+/// So many transactions may wait to be committed, however small they are.
+const MAX_PENDING: usize = 65_536;
 /// So many transactions may wait for a condition.
 const MAX_BLOCKED: usize = 65_536;
 
@@ -93,8 +95,8 @@ impl Core {
             if !self.serves() {
                 return self.send_away(attempt, effects);
             }
-            if self.pending_bytes > MAX_PENDING_BYTES {
-                let text = "Too many bytes wait for the log; try again.";
+            if self.pending_bytes > MAX_PENDING_BYTES || self.pending.len() >= MAX_PENDING {
+                let text = "Too many transactions, or bytes of them, wait for the log; try again.";
                 return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
             }
             if self.repeat(&attempt, effects) {

@@ -1,12 +1,12 @@
 //! The threads that carry the store: one for the core, one for the disk.
 //!
 //! Sessions send events over a bounded channel, which slows them down when the core is busy. The
-//! core never waits for anybody: to the disk and to the sessions it has unbounded channels, whose
-//! length other limits bound (bytes that wait for the log; requests that a session may have
-//! unanswered; updates that may wait in a session's queue).
+//! core never waits for anybody. Where it speaks, the queue has an end all the same: a session that
+//! does not read is cut off; messages for a peer that does not take them are lost, as on a network;
+//! and a disk that is as far behind as no refused client could have brought it ends the process.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Databases;
+use super::budget::Budget;
+use super::outputs::{self, Outputs, Overflow, Speaker};
 use super::peers::Outgoing;
 use crate::access::Caller;
 use crate::core::{Core, TICK_MS};
@@ -34,6 +36,15 @@ const MAX_EVENTS: usize = 4096;
 const EVENTS_AT_ONCE: usize = 256;
 /// So long a leader that is to end waits for another one.
 const RETIREMENT: Duration = Duration::from_secs(2);
+/// So many sessions there may be: connections, and calls of those that speak gRPC.
+pub const MAX_SESSIONS: usize = 65_536;
+/// So many jobs may wait for the disk. Clients are refused long before, see `MAX_PENDING` of the
+/// core, and a leader sends no more to a follower whose disk does not answer.
+const MAX_JOBS: usize = 1 << 18;
+/// So many messages may wait to be given to the links to other members.
+const MAX_OUTGOING: usize = 16_384;
+/// So many failures are told: each thread has one.
+const MAX_FAILURES: usize = 4;
 /// After so long without work, the disk thread writes the rows that it holds.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -58,7 +69,10 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     events: mpsc::Sender<Message>,
-    sessions: AtomicU64,
+    next_session: AtomicU64,
+    sessions: Arc<AtomicUsize>,
+    /// The bytes of requests that clients may have here.
+    pub requests: Arc<Budget>,
     /// What the doors know about the databases.
     pub databases: Arc<Databases>,
     /// Who this member is.
@@ -72,12 +86,7 @@ pub struct Engine {
 #[derive(Debug)]
 enum Message {
     /// A new session, whose it is, and where its outputs go.
-    Open(
-        SessionId,
-        Arc<Backlog>,
-        Caller,
-        mpsc::UnboundedSender<Output>,
-    ),
+    Open(SessionId, Arc<Backlog>, Caller, Speaker),
     /// Everything else.
     Event(Event),
     /// The end: answer nothing more, write everything.
@@ -90,16 +99,46 @@ pub struct Session {
     /// Its number.
     pub id: SessionId,
     /// What the core says.
-    pub outputs: mpsc::UnboundedReceiver<Output>,
+    pub outputs: Outputs,
     backlog: Arc<Backlog>,
     events: mpsc::Sender<Message>,
     requests: u64,
+    /// How many sessions there are.
+    count: Arc<AtomicUsize>,
 }
 
 /// The core is gone; so the process is about to end.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the server is shutting down")]
 pub struct Stopped;
+
+/// Why there is no session.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The process is about to end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// There are too many.
+    #[error("{MAX_SESSIONS} sessions are open already: connections and gRPC calls")]
+    TooMany,
+}
+
+/// The channel on which the engine tells that it cannot go on.
+pub fn failures() -> (mpsc::Sender<String>, mpsc::Receiver<String>) {
+    mpsc::channel(MAX_FAILURES)
+}
+
+/// The channel for what goes to other members.
+pub fn outbox() -> (mpsc::Sender<Outgoing>, mpsc::Receiver<Outgoing>) {
+    mpsc::channel(MAX_OUTGOING)
+}
+
+impl From<ConnectError> for Stopped {
+    /// For those who do not tell the two apart.
+    fn from(_: ConnectError) -> Self {
+        Self
+    }
+}
 
 impl Engine {
     /// Loads what is on disk and starts the threads. Returns when the store serves. A failure
@@ -109,8 +148,8 @@ impl Engine {
     pub async fn start(
         mut storage: Box<dyn Storage>,
         schema: Arc<DatabaseSchema>,
-        outbox: mpsc::UnboundedSender<Outgoing>,
-        failures: mpsc::UnboundedSender<String>,
+        outbox: mpsc::Sender<Outgoing>,
+        failures: mpsc::Sender<String>,
     ) -> Result<Self, EngineError> {
         let mut loaded = load::load(&mut *storage, &schema, Uuid::new_v4(), Uuid::new_v4())?;
         let identity = loaded.state.identity.clone();
@@ -124,11 +163,13 @@ impl Engine {
 
         let (events, inbox) = mpsc::channel(MAX_EVENTS);
         let (jobs, queue) = blocking::channel();
+        let behind = Arc::new(AtomicUsize::new(0));
         let (serving, served) = oneshot::channel();
         let disk = Disk {
             storage,
             writer,
             queue,
+            behind: behind.clone(),
             events: events.clone(),
             failures: failures.clone(),
         };
@@ -138,7 +179,11 @@ impl Engine {
         let runner = Runner {
             core,
             sessions: HashMap::new(),
+            cut_off: Vec::new(),
+            lost: BTreeSet::new(),
+            members: None,
             jobs,
+            behind,
             outbox,
             failures,
             serving: Some(serving),
@@ -154,7 +199,9 @@ impl Engine {
             .spawn(move || runtime.block_on(runner.run(inbox)))?;
         let engine = Self {
             events,
-            sessions: AtomicU64::new(1),
+            next_session: AtomicU64::new(1),
+            sessions: Arc::default(),
+            requests: Budget::of_server(),
             databases: Arc::new(Databases::new(&schema, process)),
             identity,
             membership,
@@ -172,19 +219,26 @@ impl Engine {
     }
 
     /// A new session of somebody.
-    pub async fn connect(&self, caller: Caller) -> Result<Session, Stopped> {
-        let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+    pub async fn connect(&self, caller: Caller) -> Result<Session, ConnectError> {
+        let room = |count: usize| (count < MAX_SESSIONS).then_some(count + 1);
+        let counted = self
+            .sessions
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, room);
+        counted.map_err(|_| ConnectError::TooMany)?;
+        let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
         let backlog = Arc::new(Backlog::default());
-        let (sender, outputs) = mpsc::unbounded_channel();
-        let open = Message::Open(id, backlog.clone(), caller, sender);
-        self.events.send(open).await.map_err(|_| Stopped)?;
-        Ok(Session {
+        let (speaker, outputs) = outputs::queue(&backlog);
+        let open = Message::Open(id, backlog.clone(), caller, speaker);
+        let session = Session {
             id,
             outputs,
             backlog,
             events: self.events.clone(),
             requests: 0,
-        })
+            count: self.sessions.clone(),
+        };
+        self.events.send(open).await.map_err(|_| Stopped)?;
+        Ok(session)
     }
 
     /// What this member knows about itself and the cluster.
@@ -266,6 +320,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
         let message = Message::Event(Event::Disconnected { session: self.id });
         // The core may be busy, and a destructor cannot wait.
         if let Err(mpsc::error::TrySendError::Full(message)) = self.events.try_send(message)
@@ -277,13 +332,28 @@ impl Drop for Session {
     }
 }
 
+/// What the links to other members had no room for.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Lost {
+    Message,
+    Snapshot,
+}
+
 /// The core's thread.
 struct Runner {
     core: Core,
-    sessions: HashMap<SessionId, mpsc::UnboundedSender<Output>>,
+    sessions: HashMap<SessionId, Speaker>,
+    /// Sessions that did not read, about to be forgotten.
+    cut_off: Vec<SessionId>,
+    /// To whom something did not even reach the link, for the core to know.
+    lost: BTreeSet<(u64, Lost)>,
+    /// The members, as long as the links have no room to hear of them.
+    members: Option<Membership>,
     jobs: blocking::Sender<Vec<Job>>,
-    outbox: mpsc::UnboundedSender<Outgoing>,
-    failures: mpsc::UnboundedSender<String>,
+    /// How many jobs wait for the disk.
+    behind: Arc<AtomicUsize>,
+    outbox: mpsc::Sender<Outgoing>,
+    failures: mpsc::Sender<String>,
     serving: Option<oneshot::Sender<()>>,
     start: Instant,
     wake_at: Option<u64>,
@@ -329,7 +399,7 @@ impl Runner {
                 if let Event::Disconnected { session } = &event {
                     self.sessions.remove(session);
                 }
-                if !self.step(event) {
+                if !self.step(event) || !self.clean_up() {
                     return;
                 }
             }
@@ -338,6 +408,64 @@ impl Runner {
                 return;
             }
         }
+    }
+
+    /// Tells the core what the last steps made known. False when the store cannot go on.
+    fn clean_up(&mut self) -> bool {
+        while let Some(session) = self.cut_off.pop() {
+            // It may have been cut off more than once in a step.
+            if self.sessions.remove(&session).is_some()
+                && !self.step(Event::Disconnected { session })
+            {
+                return false;
+            }
+        }
+        // What is lost again while this is told waits for the next turn.
+        let lost = std::mem::take(&mut self.lost);
+        lost.into_iter().all(|(member, what)| {
+            self.step(match what {
+                Lost::Message => Event::PeerLost { member },
+                Lost::Snapshot => Event::SnapshotSent {
+                    member,
+                    arrived: false,
+                },
+            })
+        })
+    }
+
+    /// Hands things to the links to other members, as far as they have room.
+    fn send_out(&mut self, messages: Vec<(u64, PeerMessage)>, snapshots: Vec<Snapshot>) {
+        // A member on its own has nobody to talk to, and nobody receives.
+        let full = |sent| matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
+        if let Some(members) = &self.members
+            && !full(self.outbox.try_send(Outgoing::Members(members.clone())))
+        {
+            self.members = None;
+        }
+        for (member, message) in messages {
+            if full(self.outbox.try_send(Outgoing::Message(member, message))) {
+                self.lost.insert((member, Lost::Message));
+            }
+        }
+        for snapshot in snapshots {
+            let member = snapshot.message.to;
+            if full(self.outbox.try_send(Outgoing::Snapshot(snapshot))) {
+                self.lost.insert((member, Lost::Snapshot));
+            }
+        }
+    }
+
+    /// False when the disk is gone, or does not come after.
+    fn write(&mut self, jobs: Vec<Job>) -> bool {
+        if jobs.is_empty() {
+            return true;
+        }
+        if self.behind.fetch_add(1, Ordering::AcqRel) >= MAX_JOBS {
+            let failure = format!("{MAX_JOBS} pieces of work wait for the disk");
+            let _ = self.failures.try_send(failure);
+            return false;
+        }
+        self.jobs.send(jobs).is_ok()
     }
 
     /// False when the store cannot go on.
@@ -354,20 +482,14 @@ impl Runner {
         } = self.core.step(now_ms, event);
         self.wake_at = wake_at;
         for (session, output) in outputs {
-            if let Some(outputs) = self.sessions.get(&session) {
-                // A session that is just ending has nobody to tell.
-                let _ = outputs.send(output);
+            let speaker = self.sessions.get(&session);
+            if let Some(Err(Overflow)) = speaker.map(|speaker| speaker.say(output)) {
+                self.cut_off.push(session);
             }
         }
-        let messages = messages.into_iter();
-        let messages = messages.map(|(member, message)| Outgoing::Message(member, message));
-        let outgoing = members.map(Outgoing::Members).into_iter();
-        let outgoing = outgoing.chain(messages);
-        for outgoing in outgoing.chain(snapshots.into_iter().map(Outgoing::Snapshot)) {
-            // A member on its own has nobody to talk to.
-            let _ = self.outbox.send(outgoing);
-        }
-        let written = jobs.is_empty() || self.jobs.send(jobs).is_ok();
+        self.members = members.or(self.members.take());
+        self.send_out(messages, snapshots);
+        let written = self.write(jobs);
         if self.core.serves()
             && let Some(serving) = self.serving.take()
         {
@@ -375,7 +497,7 @@ impl Runner {
             let _ = serving.send(());
         }
         if let Some(failure) = failure {
-            let _ = self.failures.send(failure);
+            let _ = self.failures.try_send(failure);
             return false;
         }
         written
@@ -387,8 +509,9 @@ struct Disk {
     storage: Box<dyn Storage>,
     writer: Writer,
     queue: blocking::Receiver<Vec<Job>>,
+    behind: Arc<AtomicUsize>,
     events: mpsc::Sender<Message>,
-    failures: mpsc::UnboundedSender<String>,
+    failures: mpsc::Sender<String>,
 }
 
 impl Disk {
@@ -398,7 +521,7 @@ impl Disk {
             let due = (idle && !self.writer.is_idle()) || self.writer.must_flush();
             if due && let Err(error) = self.write(idle) {
                 // The main task hears of it, or is gone itself.
-                let _ = self.failures.send(error.to_string());
+                let _ = self.failures.try_send(error.to_string());
                 return;
             }
             if ended && self.writer.is_idle() {
@@ -432,12 +555,17 @@ impl Disk {
             self.queue.recv_timeout(IDLE)
         };
         match first {
-            Ok(jobs) => jobs.into_iter().for_each(|job| self.writer.push(job)),
+            Ok(jobs) => self.take(jobs),
             Err(error) => return (true, error == blocking::RecvTimeoutError::Disconnected),
         }
         while let Ok(jobs) = self.queue.try_recv() {
-            jobs.into_iter().for_each(|job| self.writer.push(job));
+            self.take(jobs);
         }
         (false, false)
+    }
+
+    fn take(&mut self, jobs: Vec<Job>) {
+        self.behind.fetch_sub(1, Ordering::AcqRel);
+        jobs.into_iter().for_each(|job| self.writer.push(job));
     }
 }

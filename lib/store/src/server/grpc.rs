@@ -4,6 +4,8 @@
 //! whatever waits for it in the core goes with the session. A lock lives as long as its call; the
 //! token that the call hands out lets transactions rely on it.
 
+mod charge;
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,12 +24,14 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::engine::{Engine, Session, Stopped};
-use super::listen::Connection;
+use super::budget::Budget;
+use super::engine::{ConnectError, Engine, Session, Stopped};
+use super::listen::{Connection, MAX_CONNECTIONS};
+use super::stranger;
 use super::{Databases, Served};
 use crate::access::Caller;
 use crate::event::{self, MonitorId, Output, SessionId};
@@ -46,20 +50,40 @@ const QUEUED_MESSAGES: usize = 4;
 /// A monitor's call has one monitor.
 const MONITOR: MonitorId = MonitorId(1);
 
-/// Starts the door. What is sent to the answer is served.
-pub fn start(engine: Arc<Engine>) -> mpsc::UnboundedSender<Connection> {
-    let (connections, incoming) = mpsc::unbounded_channel();
+/// The most bytes of a call's headers.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// So many calls may be reset before they were served; a client that goes on is disconnected.
+const MAX_RESETS: usize = 64;
+
+/// Starts the door. What is given to the answer is served.
+pub fn start(engine: Arc<Engine>) -> impl Fn(Connection) + Clone + Send + 'static {
+    // Each has a place among so many.
+    let (connections, incoming) = mpsc::channel(MAX_CONNECTIONS);
     tokio::spawn(async move {
         if let Err(error) = serve(engine, incoming).await {
             tracing::error!("gRPC: {error}");
         }
     });
-    connections
+    move |connection| {
+        tokio::spawn(welcome(connection, connections.clone()));
+    }
+}
+
+/// Lets those in who speak HTTP/2.
+async fn welcome(mut connection: Connection, connections: mpsc::Sender<Connection>) {
+    match stranger::expect_http2(connection.io).await {
+        Ok(io) => {
+            connection.io = io;
+            // Nobody takes connections any more when the process ends.
+            let _ = connections.send(connection).await;
+        }
+        Err(error) => tracing::warn!("{}: {error}", connection.peer),
+    }
 }
 
 async fn serve(
     engine: Arc<Engine>,
-    incoming: mpsc::UnboundedReceiver<Connection>,
+    incoming: mpsc::Receiver<Connection>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<DatabaseServer<Door>>().await;
@@ -68,35 +92,67 @@ async fn serve(
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
+    let requests = engine.requests.clone();
     let door = Door {
         engine,
         locks: Arc::default(),
     };
-    let incoming = UnboundedReceiverStream::new(incoming);
+    let incoming = ReceiverStream::new(incoming);
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .layer(charge::Layer)
         .add_service(
             DatabaseServer::new(door.clone()).max_decoding_message_size(rpc::MAX_MESSAGE_BYTES),
         )
         .add_service(ClusterServer::new(door))
         .add_service(health_service)
         .add_service(reflection)
-        .serve_with_incoming(incoming.map(|connection| Ok::<_, std::io::Error>(Wire(connection))))
+        .serve_with_incoming(incoming.map(move |connection| {
+            Ok::<_, std::io::Error>(Wire {
+                requests: Budget::of_connection(&requests),
+                connection,
+            })
+        }))
         .await?;
     Ok(())
 }
 
 /// A connection as tonic wants it.
 #[derive(Debug)]
-pub struct Wire(pub Connection);
+pub struct Wire {
+    connection: Connection,
+    requests: Arc<Budget>,
+}
+
+impl Wire {
+    /// A connection whose requests are charged to nobody.
+    pub fn free(connection: Connection) -> Self {
+        let requests = Budget::of_server();
+        Self {
+            connection,
+            requests,
+        }
+    }
+}
+
+/// Who calls. Each call finds it among its extensions.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    caller: Caller,
+    requests: Arc<Budget>,
+}
 
 impl Connected for Wire {
-    /// Each call finds it among its extensions.
-    type ConnectInfo = Caller;
+    type ConnectInfo = Guest;
 
-    fn connect_info(&self) -> Caller {
-        self.0.caller.clone()
+    fn connect_info(&self) -> Guest {
+        Guest {
+            caller: self.connection.caller.clone(),
+            requests: self.requests.clone(),
+        }
     }
 }
 
@@ -106,7 +162,7 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0.io).poll_read(context, buffer)
+        Pin::new(&mut self.connection.io).poll_read(context, buffer)
     }
 }
 
@@ -116,21 +172,21 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0.io).poll_write(context, bytes)
+        Pin::new(&mut self.connection.io).poll_write(context, bytes)
     }
 
     fn poll_flush(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0.io).poll_flush(context)
+        Pin::new(&mut self.connection.io).poll_flush(context)
     }
 
     fn poll_shutdown(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0.io).poll_shutdown(context)
+        Pin::new(&mut self.connection.io).poll_shutdown(context)
     }
 }
 
@@ -144,7 +200,13 @@ struct Door {
 
 impl Door {
     async fn connect(&self, caller: Caller) -> Result<Session, Status> {
-        self.engine.connect(caller).await.map_err(stopped)
+        self.engine
+            .connect(caller)
+            .await
+            .map_err(|error| match error {
+                ConnectError::Stopped(error) => stopped(error),
+                ConnectError::TooMany => Status::resource_exhausted(error.to_string()),
+            })
     }
 
     /// Asks the core one thing in a session of its own.
@@ -154,7 +216,7 @@ impl Door {
         match session.outputs.recv().await {
             Some(Output::Refused { error, .. }) => Err(refused(&error)),
             Some(output) => Ok(output),
-            None => Err(stopped(Stopped)),
+            None => Err(ended(&session)),
         }
     }
 
@@ -192,6 +254,7 @@ impl Database for Door {
         request: Request<v1::TransactRequest>,
     ) -> Result<Response<v1::TransactResponse>, Status> {
         let caller = caller(&request)?;
+        let charge = charge::of_request(&request)?;
         let request = request.into_inner();
         let served = find(&self.engine.databases, &request.database)?;
         let name = optional_uuid("name", &request.name)?;
@@ -235,6 +298,7 @@ impl Database for Door {
             }
             _ => return Err(Status::internal("an answer to another question")),
         };
+        drop(charge);
         Ok(Response::new(response))
     }
 
@@ -320,7 +384,7 @@ impl Database for Door {
                     }
                     Some(Output::Refused { error, .. }) => Err(refused(&error)),
                     Some(_) => continue,
-                    None => Err(stopped(Stopped)),
+                    None => Err(ended(&session)),
                 };
                 let last = response.is_err();
                 if responses.send(response).await.is_err() || last {
@@ -427,7 +491,7 @@ impl Watch {
 
     async fn output(&mut self, output: Option<Output>) -> Result<(), Status> {
         match output {
-            None => Err(stopped(Stopped)),
+            None => Err(ended(&self.session)),
             Some(Output::Refused { error, .. }) => Err(refused(&error)),
             Some(Output::MonitorStarted {
                 resumed,
@@ -512,9 +576,9 @@ fn find<'a>(databases: &'a Databases, name: &str) -> Result<&'a Served, Status> 
 
 /// Who makes a call: whoever its connection is.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let caller = request.extensions().get::<Caller>();
-    let caller = caller.ok_or_else(|| Status::unauthenticated("a call without a connection"))?;
-    Ok(caller.clone())
+    let guest = request.extensions().get::<Guest>();
+    let guest = guest.ok_or_else(|| Status::unauthenticated("a call without a connection"))?;
+    Ok(guest.caller.clone())
 }
 
 /// 16 bytes, or none for nothing.
@@ -533,6 +597,14 @@ fn invalid(error: &ConvertError) -> Status {
 
 fn stopped(stopped: Stopped) -> Status {
     Status::unavailable(stopped.to_string())
+}
+
+/// Why there is no more from the core.
+fn ended(session: &Session) -> Status {
+    if session.outputs.is_cut_off() {
+        return Status::resource_exhausted("the client does not read what it asked for");
+    }
+    stopped(Stopped)
 }
 
 fn refused(error: &Error) -> Status {

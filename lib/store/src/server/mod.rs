@@ -6,17 +6,21 @@
 //! ```
 
 pub mod args;
+mod budget;
 pub mod control;
 mod engine;
 mod grpc;
 mod listen;
+mod outputs;
 mod ovsdb;
 mod peers;
 mod shell;
+mod stranger;
 mod tls;
 
 pub use self::args::ServerArgs;
-pub use self::engine::{Engine, EngineError, Session, Stopped};
+pub use self::engine::{ConnectError, Engine, EngineError, Session, Stopped};
+pub use self::outputs::Outputs;
 pub use self::peers::{Change, ChangeError, Cluster};
 pub use self::shell::{Server, StartError};
 

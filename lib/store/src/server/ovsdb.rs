@@ -5,9 +5,12 @@
 //! its answer comes back in the session's order. While a client does not take what is written to
 //! it, nothing is read from it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ovsdb::framing::{FrameError, FrameLimits, Framer};
@@ -18,12 +21,13 @@ use ovsdb::request::Request as Call;
 use ovsdb::{Error, ErrorKind, Transaction, Uuid};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
-use super::engine::{Engine, Session, Stopped};
+use super::budget::{Charge, Exhausted};
+use super::engine::{ConnectError, Engine, Session, Stopped};
 use super::listen::{Connection, Io};
-use super::{Databases, Served};
+use super::{Databases, Served, stranger};
 use crate::event::{DatabaseId, MonitorId, Output, Request, RequestId};
 use crate::monitor::{Update, View};
 
@@ -31,6 +35,8 @@ use crate::monitor::{Update, View};
 const MAX_OUTSTANDING: usize = 4096;
 /// While the unanswered requests have so many bytes, no more are read.
 const MAX_OUTSTANDING_BYTES: usize = 64 << 20;
+/// So long a client may take to send a message to its end.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The most bytes of one read.
 const READ_BYTES: usize = 64 << 10;
 /// What is longer is written by itself instead of being gathered with others.
@@ -50,6 +56,14 @@ enum End {
     Frame(FrameError),
     /// The client sent what is not JSON-RPC.
     Message(MessageError),
+    /// The client speaks another protocol.
+    Stranger(String),
+    /// The client sends a message that does not end.
+    Unfinished,
+    /// There is no room for the client's requests.
+    Exhausted(Exhausted),
+    /// The client does not read what it asked for.
+    CutOff,
     /// The client did not answer a probe.
     Silent,
     /// The server goes.
@@ -63,8 +77,30 @@ impl fmt::Display for End {
             Self::Io(error) => write!(formatter, "connection lost: {error}"),
             Self::Frame(error) => write!(formatter, "{error}"),
             Self::Message(error) => write!(formatter, "{error}"),
+            Self::Stranger(what) => formatter.write_str(what),
+            Self::Unfinished => write!(
+                formatter,
+                "a message was begun and not finished within {MESSAGE_TIMEOUT:?}"
+            ),
+            Self::Exhausted(exhausted) => write!(formatter, "{exhausted}"),
+            Self::CutOff => formatter.write_str("the client does not read what it asked for"),
             Self::Silent => write!(formatter, "no answer to a probe within {PROBE:?}"),
             Self::Stopped => formatter.write_str("the server is shutting down"),
+        }
+    }
+}
+
+impl End {
+    /// What the client is told of it, if it is its fault and it may listen.
+    fn told(&self) -> Option<Error> {
+        match self {
+            Self::Closed | Self::Io(_) | Self::Silent | Self::Stopped => None,
+            Self::Frame(_) | Self::Message(_) | Self::Stranger(_) | Self::Unfinished => {
+                Some(Error::syntax(self.to_string()))
+            }
+            Self::Exhausted(_) | Self::CutOff => {
+                Some(Error::new(ErrorKind::ResourcesExhausted, self.to_string()))
+            }
         }
     }
 }
@@ -84,27 +120,38 @@ impl From<std::io::Error> for End {
 /// Serves a client until it goes.
 pub async fn serve(engine: Arc<Engine>, connection: Connection) {
     let Connection {
-        io,
+        mut io,
         peer,
         probe,
         caller,
         permit,
         ..
     } = connection;
-    let Ok(session) = engine.connect(caller).await else {
-        return;
+    let session = match engine.connect(caller).await {
+        Ok(session) => session,
+        Err(ConnectError::Stopped(_)) => return,
+        Err(error @ ConnectError::TooMany) => {
+            tracing::warn!("{peer}: refused, {error}");
+            return;
+        }
     };
     tracing::debug!("{peer}: connected");
     let client = Client {
         databases: engine.databases.clone(),
         session,
+        charge: Charge::new(engine.requests.clone()),
         waiting: HashMap::new(),
         waiting_bytes: 0,
         monitors: HashMap::new(),
         next_monitor: 0,
         out: Vec::new(),
     };
-    match client.run(io, probe).await {
+    let end = client.run(&mut io, probe).await;
+    if let Some(error) = end.told() {
+        let bytes = jsonrpc::error_response(&Value::Null, &error);
+        stranger::farewell(&mut io, &bytes).await;
+    }
+    match end {
         end @ (End::Closed | End::Stopped) => tracing::debug!("{peer}: {end}"),
         end @ End::Io(_) => tracing::info!("{peer}: {end}"),
         end => tracing::warn!("{peer}: {end}"),
@@ -143,6 +190,8 @@ struct Monitor {
 struct Client {
     databases: Arc<Databases>,
     session: Session,
+    /// For what it has sent, and is not done with.
+    charge: Charge,
     waiting: HashMap<RequestId, Waiting>,
     waiting_bytes: usize,
     monitors: HashMap<MonitorId, Monitor>,
@@ -152,45 +201,85 @@ struct Client {
 }
 
 impl Client {
-    async fn run(mut self, mut io: Box<dyn Io>, probe: bool) -> End {
+    async fn run(mut self, io: &mut Box<dyn Io>, probe: bool) -> End {
         let mut framer = Framer::new(FrameLimits::SERVER);
-        let mut chunk = vec![0; READ_BYTES];
         let mut heard = Instant::now();
         let mut probed = false;
+        let mut is_first = true;
+        // Since when the message that is coming in has been coming in.
+        let mut begun: Option<Instant> = None;
         loop {
             let full = self.waiting_bytes >= MAX_OUTSTANDING_BYTES;
+            let silent_at = probe.then(|| heard + PROBE);
+            let unfinished_at = begun.filter(|_| !full).map(|begun| begun + MESSAGE_TIMEOUT);
+            let due = silent_at.into_iter().chain(unfinished_at).min();
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                read = io.read(&mut chunk), if !full => match read {
-                    Ok(0) => return End::Closed,
-                    Ok(count) => {
+                read = read_some(io, &mut framer), if !full => match read {
+                    Ok(Read { count: 0, .. }) => return End::Closed,
+                    Ok(Read { first, .. }) => {
                         (heard, probed) = (Instant::now(), false);
-                        framer.push(&chunk[..count]);
-                        if let Err(end) = self.frames(&mut framer).await {
+                        let was = framer.messages();
+                        let framed = self.frames(&mut framer).await;
+                        if std::mem::take(&mut is_first)
+                            && let Some(what) = stranger::not_ovsdb(&first)
+                        {
+                            return End::Stranger(what);
+                        }
+                        if let Err(end) = framed {
                             return end;
+                        }
+                        if framer.messages() > was {
+                            begun = None;
+                        }
+                        begun = begun.or(Some(heard)).filter(|_| framer.is_within_message());
+                        if let Err(exhausted) = self.charge(framer.pending()) {
+                            return End::Exhausted(exhausted);
                         }
                     }
                     Err(error) => return End::Io(error),
                 },
                 output = self.session.outputs.recv() => {
                     let Some(output) = output else {
-                        return End::Stopped;
+                        return if self.session.outputs.is_cut_off() {
+                            End::CutOff
+                        } else {
+                            End::Stopped
+                        };
                     };
-                    if let Err(end) = self.outputs(output, &mut io, probe).await {
+                    if let Err(end) = self.outputs(output, io, probe).await {
                         return end;
                     }
+                    if let Err(exhausted) = self.charge(framer.pending()) {
+                        return End::Exhausted(exhausted);
+                    }
                 }
-                () = tokio::time::sleep_until(heard + PROBE), if probe => {
+                () = timer => {
+                    let now = Instant::now();
+                    if unfinished_at.is_some_and(|at| at <= now) {
+                        return End::Unfinished;
+                    }
                     if probed {
                         return End::Silent;
                     }
-                    (heard, probed) = (Instant::now(), true);
+                    (heard, probed) = (now, true);
                     self.out.extend(jsonrpc::request(&json!("echo"), "echo", &json!([])));
                 }
             }
-            if let Err(end) = self.flush(&mut io, probe).await {
+            if let Err(end) = self.flush(io, probe).await {
                 return end;
             }
         }
+    }
+
+    /// Accounts for what was sent and is not done with.
+    fn charge(&mut self, pending: usize) -> Result<(), Exhausted> {
+        self.charge.set(pending + self.waiting_bytes)
     }
 
     /// Takes what the core says, and all that it says right after.
@@ -210,7 +299,7 @@ impl Client {
             if update {
                 self.session.written().await?;
             }
-            next = self.session.outputs.try_recv().ok();
+            next = self.session.outputs.try_recv();
         }
         Ok(())
     }
@@ -545,6 +634,39 @@ impl Client {
         self.out.extend_from_slice(result);
         self.out.extend_from_slice(b",\"error\":null}");
     }
+}
+
+/// What was read.
+struct Read {
+    count: usize,
+    /// How it begins.
+    first: [u8; 4],
+}
+
+thread_local! {
+    /// Where bytes are read to, before they go to the framer of the connection: so an idle
+    /// connection needs no buffer.
+    static CHUNK: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// Reads what there is. May be dropped and called again at any time.
+async fn read_some(io: &mut Box<dyn Io>, framer: &mut Framer) -> std::io::Result<Read> {
+    std::future::poll_fn(|context| {
+        CHUNK.with_borrow_mut(|chunk| {
+            let mut buffer = ReadBuf::new(chunk);
+            std::task::ready!(Pin::new(&mut *io).poll_read(context, &mut buffer))?;
+            let read = buffer.filled();
+            framer.push(read);
+            let mut first = [0; 4];
+            first
+                .iter_mut()
+                .zip(read)
+                .for_each(|(to, from)| *to = *from);
+            let count = read.len();
+            Poll::Ready(Ok(Read { count, first }))
+        })
+    })
+    .await
 }
 
 /// What is to be done about a request.

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::args::ServerArgs;
 use super::control;
-use super::engine::{Engine, EngineError};
+use super::engine::{self, Engine, EngineError};
 use super::listen::{ListenError, Listener, MAX_CONNECTIONS, allow_connections};
 use super::peers::{
     self, Cluster, ClusterError, Config, Founding, Local, Service, Start, Transport,
@@ -26,7 +26,7 @@ pub struct Server {
     running: Arc<OnceLock<Running>>,
     /// The founder, if the cluster is a new one.
     founding: Option<Arc<Founding>>,
-    failures: mpsc::UnboundedReceiver<String>,
+    failures: mpsc::Receiver<String>,
 }
 
 /// What a server consists of when it runs.
@@ -68,7 +68,7 @@ impl Server {
         let directory = args.data_dir.as_deref().unwrap_or(data_dir);
         let mut storage = RedbStorage::open(directory)?;
         let found = storage.load()?;
-        let (failed, failures) = mpsc::unbounded_channel();
+        let (failed, failures) = engine::failures();
         let mut starter = Starter {
             args: args.clone(),
             schema: schema.clone(),
@@ -109,7 +109,7 @@ impl Server {
             tokio::spawn(async move {
                 if let Err(error) = starter.found(&founding, peers, &running).await {
                     // When nobody listens, the process is about to end.
-                    let _ = failed.send(error.to_string());
+                    let _ = failed.try_send(error.to_string());
                 }
             });
             return Ok(server);
@@ -165,7 +165,7 @@ struct Starter {
     args: ServerArgs,
     schema: Arc<DatabaseSchema>,
     directory: PathBuf,
-    failed: mpsc::UnboundedSender<String>,
+    failed: mpsc::Sender<String>,
 }
 
 impl Starter {
@@ -187,7 +187,7 @@ impl Starter {
         peers: Option<Peers>,
         running: &OnceLock<Running>,
     ) -> Result<(), StartError> {
-        let (outbox, outgoing) = mpsc::unbounded_channel();
+        let (outbox, outgoing) = engine::outbox();
         let failed = self.failed.clone();
         let storage = Box::new(storage);
         let engine = Engine::start(storage, self.schema.clone(), outbox, failed).await?;
@@ -247,10 +247,7 @@ impl Starter {
                     tokio::spawn(listener.accept(places, door));
                 }
                 Protocol::Grpc => {
-                    let calls = calls.clone();
-                    // Nobody takes connections any more when the process ends.
-                    let door = move |connection| drop(calls.send(connection));
-                    tokio::spawn(listener.accept(places, door));
+                    tokio::spawn(listener.accept(places, calls.clone()));
                 }
             }
         }

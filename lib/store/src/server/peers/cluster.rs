@@ -237,7 +237,8 @@ impl Cluster {
     }
 
     async fn ask_core(&self, request: Request) -> Result<(), ChangeError> {
-        let mut session = self.engine.connect(Caller::unrestricted()).await?;
+        let session = self.engine.connect(Caller::unrestricted()).await;
+        let mut session = session.map_err(Stopped::from)?;
         session.request(request).await?;
         let answer = tokio::time::timeout(ANSWER, session.outputs.recv()).await;
         let unknown = |text: &str| Err(ChangeError::Unknown(text.to_owned()));

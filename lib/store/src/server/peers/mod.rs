@@ -151,7 +151,7 @@ impl Complaints {
 }
 
 /// Distributes what the core sends, until the core is gone.
-pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::UnboundedReceiver<Outgoing>) {
+pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::Receiver<Outgoing>) {
     let mut links: HashMap<u64, Link> = HashMap::new();
     update(&local, &mut links);
     while let Some(outgoing) = outbox.recv().await {

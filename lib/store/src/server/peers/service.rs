@@ -10,7 +10,7 @@ use rpc::v1::raft_server::{Raft, RaftServer};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::cluster::{Change, ChangeError, Cluster};
@@ -30,8 +30,8 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Serves other members until the process ends.
 pub async fn serve(service: Service, listener: Listener) {
-    let (connections, incoming) = mpsc::unbounded_channel();
-    let incoming = UnboundedReceiverStream::new(incoming);
+    let (connections, incoming) = mpsc::channel(MAX_CONNECTIONS);
+    let incoming = ReceiverStream::new(incoming);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let door = move |connection: Connection| {
         if !connection.subject.may_be_member() {
@@ -42,8 +42,8 @@ pub async fn serve(service: Service, listener: Listener) {
             );
             return;
         }
-        // Nobody takes connections any more when the process ends.
-        drop(connections.send(connection));
+        // Each has a place among so many; and nobody takes them any more when the process ends.
+        drop(connections.try_send(connection));
     };
     tokio::spawn(listener.accept(places, door));
     let service = RaftServer::new(service).max_decoding_message_size(MAX_FRAME_BYTES);
@@ -54,7 +54,9 @@ pub async fn serve(service: Service, listener: Listener) {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_CALLS)
         .add_service(service)
-        .serve_with_incoming(incoming.map(|connection| Ok::<_, std::io::Error>(Wire(connection))))
+        .serve_with_incoming(
+            incoming.map(|connection| Ok::<_, std::io::Error>(Wire::free(connection))),
+        )
         .await;
     if let Err(error) = served {
         tracing::error!("other members: {error}");
