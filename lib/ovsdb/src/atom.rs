@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde::ser::{Serialize, SerializeTuple, Serializer};
 use uuid::Uuid;
 
+use crate::intern::shared;
+
 /// The type of an [`Atom`] (RFC 7047, section 3.2, `<atomic-type>`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AtomicType {
@@ -54,7 +56,7 @@ impl AtomicType {
             Self::Integer => Atom::Integer(0),
             Self::Real => Atom::Real(Real(0.0)),
             Self::Boolean => Atom::Boolean(false),
-            Self::String => Atom::String(Arc::from("")),
+            Self::String => Atom::String(Arc::default()),
             Self::Uuid => Atom::Uuid(Uuid::nil()),
         }
     }
@@ -182,8 +184,8 @@ atom_from! {
     i64 => |value| Self::Integer(value);
     f64 => |value| Self::Real(Real(value));
     bool => |value| Self::Boolean(value);
-    &str => |value| Self::String(Arc::from(value));
-    String => |value| Self::String(Arc::from(value));
+    &str => |value| Self::String(shared(value));
+    String => |value| Self::String(shared(&value));
     Arc<str> => |value| Self::String(value);
     Uuid => |value| Self::Uuid(value);
 }

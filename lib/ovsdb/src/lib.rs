@@ -15,6 +15,7 @@ mod decode;
 pub mod describe;
 pub mod error;
 pub mod framing;
+mod intern;
 pub mod jsonrpc;
 pub mod monitor;
 pub mod mutation;

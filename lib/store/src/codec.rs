@@ -293,7 +293,7 @@ impl<'a> Decoder<'a> {
                 Atom::Real(Real(f64::from_le_bytes(bytes)))
             }
             AtomicType::Boolean => Atom::Boolean(self.byte()? != 0),
-            AtomicType::String => Atom::String(self.string()?.into()),
+            AtomicType::String => Atom::from(self.string()?),
             AtomicType::Uuid => Atom::Uuid(self.uuid()?),
         })
     }

@@ -14,6 +14,8 @@ use rustc_hash::FxHashMap;
 const MAX_COMMITS: usize = 10_000;
 /// So many changed rows are remembered at most.
 const MAX_CHANGES: usize = 200_000;
+/// So many former contents of rows are remembered at most: nobody else keeps them.
+const MAX_FORMER: usize = 50_000;
 
 /// Remembers commits.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct History {
     base: u64,
     commits: VecDeque<(u64, Arc<[RowChange]>)>,
     changes: usize,
+    former: usize,
 }
 
 impl History {
@@ -33,18 +36,24 @@ impl History {
             base: index,
             commits: VecDeque::new(),
             changes: 0,
+            former: 0,
         }
     }
 
     /// A commit changed the data.
     pub fn push(&mut self, index: u64, delta: Arc<[RowChange]>) {
         self.changes += delta.len();
+        self.former += count_former(&delta);
         self.commits.push_back((index, delta));
-        while self.commits.len() > MAX_COMMITS || self.changes > MAX_CHANGES {
+        while self.commits.len() > MAX_COMMITS
+            || self.changes > MAX_CHANGES
+            || self.former > MAX_FORMER
+        {
             let Some((index, delta)) = self.commits.pop_front() else {
                 return;
             };
             self.changes -= delta.len();
+            self.former -= count_former(&delta);
             self.base = index;
         }
     }
@@ -53,7 +62,7 @@ impl History {
     pub fn restart(&mut self, index: u64) {
         self.base = index;
         self.commits.clear();
-        self.changes = 0;
+        (self.changes, self.former) = (0, 0);
     }
 
     /// The log index of the present state.
@@ -81,6 +90,10 @@ impl History {
         let later = self.commits.iter().filter(|(at, _)| *at > index);
         Some(merge(later.map(|(_, delta)| &delta[..])))
     }
+}
+
+fn count_former(delta: &[RowChange]) -> usize {
+    delta.iter().filter(|change| change.old.is_some()).count()
 }
 
 /// Several deltas as one: for each row, what it was before the first and what it is after the
@@ -135,6 +148,21 @@ mod tests {
         assert_eq!(history.since(history.name(10)), None, "the future");
         assert_eq!(history.since(history.name(4)), None, "too long ago");
         assert_eq!(history.since(Uuid::from_u128(9)), None, "a stranger");
+    }
+
+    #[test]
+    fn former_contents_are_forgotten_before_new_ones() {
+        let mut history = History::new(Uuid::from_u128(1), 0);
+        let many = |old| -> Arc<[RowChange]> {
+            vec![change(old, row(1))[0].clone(); MAX_FORMER].into()
+        };
+        history.push(1, many(None));
+        history.push(2, many(None));
+        history.push(3, many(row(2)));
+        assert!(history.since(history.name(0)).is_some());
+        history.push(4, change(row(1), row(2)));
+        assert_eq!(history.since(history.name(2)), None);
+        assert!(history.since(history.name(3)).is_some());
     }
 
     #[test]

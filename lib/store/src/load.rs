@@ -117,7 +117,7 @@ pub fn load(
         });
     }
     let names = Names::new(state.names.iter().cloned());
-    let mut rows = Rows::new();
+    let mut read: Vec<Vec<(Uuid, Arc<Row>)>> = schema.tables.iter().map(|_| Vec::new()).collect();
     let mut named = Vec::new();
     storage.rows(&mut |key, bytes| {
         let name = names.name(key.table).ok_or("its table has no name")?;
@@ -131,15 +131,19 @@ pub fn load(
         })?;
         let row = entry::decode_row(&names, &schema.tables[table], bytes);
         let row = row.map_err(|error| error.to_string())?;
-        rows.insert((table, key.uuid), Arc::new(row));
+        read[table].push((key.uuid, Arc::new(row)));
         Ok(())
     })?;
+    let mut rows: Rows = read.into_iter().map(BTreeMap::from_iter).collect();
     let mut retries = Retries::load(named);
     let mut parts = Parts::default();
     let job = go_over(&mut state, schema, &mut rows, &mut retries, &mut parts)?;
     let mut database = Database::new(schema.clone());
-    let rows = rows.into_iter();
-    database.load(rows.map(|((table, uuid), row)| (table, uuid, row)))?;
+    let rows = rows.into_iter().enumerate();
+    database.load(rows.flat_map(|(table, rows)| {
+        let row = move |(uuid, row)| (table, uuid, row);
+        rows.into_iter().map(row)
+    }))?;
     let applied = state.applied.index;
     let changing = state.entries.iter().rev();
     let data_index = changing
@@ -159,14 +163,14 @@ pub fn load(
     })
 }
 
-/// Rows without anything derived from them.
-type Rows = BTreeMap<(usize, Uuid), Arc<Row>>;
+/// Rows of each table, without anything derived from them.
+type Rows = Vec<BTreeMap<Uuid, Arc<Row>>>;
 
 /// Applies the committed log after `applied` to rows of which some contain it already.
 fn go_over(
     state: &mut State,
     schema: &DatabaseSchema,
-    rows: &mut Rows,
+    rows: &mut [BTreeMap<Uuid, Arc<Row>>],
     retries: &mut Retries,
     parts: &mut Parts,
 ) -> Result<Job, LoadError> {
@@ -195,13 +199,14 @@ fn go_over(
             }
             continue;
         };
-        let old = |table, uuid| rows.get(&(table, uuid)).cloned();
+        let old = |table: usize, uuid| rows[table].get(&uuid).cloned();
         let entry = entry::decode(schema, &whole.bytes(), Turn::Again, old);
         let entry = entry.map_err(|error| LoadError::Entry { index, error })?;
         for change in &entry.changes {
+            let rows = &mut rows[change.table];
             match &change.new {
-                Some(row) => drop(rows.insert((change.table, change.uuid), row.clone())),
-                None => drop(rows.remove(&(change.table, change.uuid))),
+                Some(row) => drop(rows.insert(change.uuid, row.clone())),
+                None => drop(rows.remove(&change.uuid)),
             }
         }
         if let Some(named) = entry.named {

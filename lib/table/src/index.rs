@@ -30,6 +30,12 @@ impl Index {
         &self.columns
     }
 
+    /// Makes it anew, of these rows.
+    pub(crate) fn fill<'r>(&mut self, rows: impl Iterator<Item = (Uuid, &'r Row)>) {
+        let entries = rows.map(|(uuid, row)| (self.hash_of(row), uuid));
+        self.entries = entries.collect();
+    }
+
     /// Adds a row.
     pub(crate) fn insert(&mut self, uuid: Uuid, row: &Row) {
         self.entries.insert((self.hash_of(row), uuid));

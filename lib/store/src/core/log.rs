@@ -17,7 +17,7 @@ use crate::writer::Job;
 /// The log is truncated when it has more entries than this, or more bytes than
 /// [`MAX_LOG_BYTES`]; half of it stays, for members who are a little behind.
 pub(super) const MAX_LOG_ENTRIES: usize = 16_384;
-pub(super) const MAX_LOG_BYTES: usize = 64 << 20;
+pub(super) const MAX_LOG_BYTES: usize = 16 << 20;
 /// While a snapshot is on its way, the log may become so many times as long.
 const SNAPSHOT_PATIENCE: usize = 8;
 

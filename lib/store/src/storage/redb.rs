@@ -55,8 +55,8 @@ pub const FILE_NAME: &str = "weft.redb";
 const FORMAT: u32 = 1;
 
 /// Memory for redb's page cache. The rows are also in memory, as the live database, so that only
-/// the paths of the trees that change want to be here.
-const CACHE_BYTES: usize = 32 << 20;
+/// the paths of the trees that change want to be here; what else is read is read once.
+const CACHE_BYTES: usize = 8 << 20;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
