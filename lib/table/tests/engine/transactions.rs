@@ -367,4 +367,14 @@ fn a_delta_that_does_not_fit_is_refused_as_a_whole() {
     loaded.load(rows(&copy)).expect("loads in any order");
     loaded.check_invariants().expect("sound");
     assert_eq!(rows(&loaded), rows(&copy));
+    let whole = rows(&copy);
+    let load = |rows: Vec<_>| Database::new(schema()).load(rows).unwrap_err();
+    let twice = load([&whole[..], &whole[..1]].concat());
+    assert!(matches!(twice, ApplyError::Row { .. }), "{twice}");
+    let without_kid = whole.iter().filter(|(_, uuid, _)| uuid.to_string() != K1);
+    let dangling = load(without_kid.cloned().collect());
+    assert!(
+        matches!(dangling, ApplyError::References { .. }),
+        "{dangling}"
+    );
 }

@@ -29,6 +29,11 @@ impl Southbound {
         }
     }
 
+    /// Makes the rows of logical flows longer by so many bytes.
+    pub fn padded(self, padding: usize) -> Self {
+        Self { padding, ..self }
+    }
+
     /// Writes all of it through a fleet's first session.
     pub fn write(self, schema: &str, fleet: &mut Fleet) -> anyhow::Result<()> {
         for operations in self {

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`writes`] | transactions that are on disk when they are answered |
 //! | [`subscribers`] | changes on their way to 10 and to 500 subscribers |
+//! | [`stalls`] | the longest wait of any request while a large database is written to |
+//! | [`recovery`] | from the end of a leader until something can be written again |
 //! | [`memory`] | a million rows: the memory they take, and the time of a restart |
 //! | [`servers`] | one server or three members |
 //! | [`fleet`] | clients by the hundred |
@@ -13,7 +15,9 @@
 mod content;
 mod fleet;
 mod memory;
+mod recovery;
 mod servers;
+mod stalls;
 mod subscribers;
 mod table;
 mod writes;
@@ -40,6 +44,22 @@ pub struct Options {
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
 
+    /// For how many minutes a large database is written to
+    #[arg(long, default_value_t = 0.5)]
+    minutes: f64,
+
+    /// How large that database is, in megabytes of JSON
+    #[arg(long, default_value_t = 300)]
+    megabytes: usize,
+
+    /// How many transactions a second it is given
+    #[arg(long, default_value_t = 500)]
+    rate: u32,
+
+    /// How many leaders are killed
+    #[arg(long, default_value_t = 20)]
+    kills: usize,
+
     /// How many rows the southbound of the memory's measurement has
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
@@ -50,6 +70,8 @@ pub struct Options {
 enum Part {
     Writes,
     Subscribers,
+    Stalls,
+    Recovery,
     Memory,
 }
 
@@ -76,6 +98,8 @@ pub fn run(options: &Options, whose: Whose) -> Result<()> {
             match part {
                 Part::Writes => writes::run(&run)?,
                 Part::Subscribers => subscribers::run(&run)?,
+                Part::Stalls => stalls::run(&run)?,
+                Part::Recovery => recovery::run(&run)?,
                 Part::Memory => memory::run(&run)?,
             }
         }

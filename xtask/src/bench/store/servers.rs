@@ -113,27 +113,61 @@ impl Servers {
 
     /// Clients of the leader.
     pub fn clients(&self, count: usize) -> Result<Fleet> {
-        Fleet::connect(&self.sockets[self.wait_for_leader()?], count)
+        self.clients_of(self.wait_for_leader()?, count)
+    }
+
+    /// Clients of a member.
+    pub fn clients_of(&self, member: usize, count: usize) -> Result<Fleet> {
+        Fleet::connect(&self.sockets[member], count)
     }
 
     /// The member that leads, when one does.
     pub fn wait_for_leader(&self) -> Result<usize> {
         wait_for("a leader", ELECTION_LIMIT, || {
-            Ok((0..self.members.len()).find(|member| self.leads(*member).unwrap_or(false)))
+            let mut members = 0..self.members.len();
+            Ok(members.find(|member| self.state(*member).is_ok_and(|state| state.leads)))
         })
     }
 
-    /// Whether a member says that it leads and that all members are connected to it.
-    fn leads(&self, member: usize) -> Result<bool> {
-        let select = r#"{"id":1,"method":"transact","params":["_Server",{"op":"select","table":"Database","where":[],"columns":["name","leader","connected"]}]}"#;
-        let result = Fleet::connect(&self.sockets[member], 1)?.ask_value(0, select.as_bytes())?;
-        let rows = result[0]["rows"].as_array();
-        let ours = rows
-            .into_iter()
-            .flatten()
-            .find(|row| row["name"] == self.schema());
-        Ok(ours.is_some_and(|row| row["leader"] == Value::Bool(true)))
+    /// Whether all members know the leader and have what it has.
+    pub fn are_level(&self) -> Result<bool> {
+        let states = (0..self.members.len()).map(|member| self.state(member));
+        let states = states.collect::<Result<Vec<_>>>()?;
+        let newest = states
+            .iter()
+            .filter(|state| state.leads)
+            .map(|state| state.index)
+            .max();
+        Ok(states
+            .iter()
+            .all(|state| state.connected && Some(state.index) >= newest))
     }
+
+    /// What a member says of itself.
+    fn state(&self, member: usize) -> Result<State> {
+        let select = r#"{"id":1,"method":"transact","params":["_Server",{"op":"select","table":"Database","where":[],"columns":["name","leader","connected","index"]}]}"#;
+        let result = self
+            .clients_of(member, 1)?
+            .ask_value(0, select.as_bytes())?;
+        let mut rows = result[0]["rows"].as_array().into_iter().flatten();
+        let row = rows.find(|row| row["name"] == self.schema());
+        let row = row.context("a server has its database")?;
+        Ok(State {
+            leads: row["leader"] == Value::Bool(true),
+            connected: row["connected"] == Value::Bool(true),
+            index: row["index"].as_u64().unwrap_or_default(),
+        })
+    }
+}
+
+/// What a member says of itself.
+struct State {
+    /// It is the leader, or alone.
+    leads: bool,
+    /// It is connected to the leader.
+    connected: bool,
+    /// Up to where it has the log.
+    index: u64,
 }
 
 fn ovn(dir: &Path, side: Side, number: usize, addresses: &[String]) -> Result<Run> {
