@@ -3,7 +3,7 @@
 //! The core gives its writes as [`Job`]s; a [`Writer`] turns as many as there are into one
 //! [`Batch`]. Log entries go out with the next flush. Applied rows may lag behind, because the log
 //! has them: they gather here, newest value per row, and go to disk when there are many, when the
-//! log is to be truncated, or when the disk has nothing else to do. A row that changes often is
+//! log is to be truncated beyond them, or when the disk has nothing else to do. A row that changes often is
 //! then written once.
 //!
 //! Rows go out in *rounds*. A round is all that has gathered up to some entry of the log; it goes
@@ -68,6 +68,8 @@ pub struct Writer {
     /// What the last portion of the present round brings.
     end_of_round: Option<LogPosition>,
     truncate: Option<LogPosition>,
+    /// How far the rows on disk contain the log, as far as this writer has brought them.
+    applied: LogPosition,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +111,7 @@ impl Writer {
             round: Vec::new(),
             end_of_round: None,
             truncate: None,
+            applied: LogPosition::default(),
         }
     }
 
@@ -184,12 +187,15 @@ impl Writer {
     pub fn take(&mut self, idle: bool) -> (Batch, Option<u64>) {
         let mut batch = std::mem::take(&mut self.log);
         let many = self.next.items.len() >= MAX_WAITING_ROWS;
-        if !self.in_round() && (idle || many || self.truncate.is_some()) {
+        let needed = self.truncate.is_some_and(|to| self.applied < to);
+        if !self.in_round() && (idle || many || needed) {
             self.begin_round();
         }
         if self.in_round() {
             self.take_portion(&mut batch);
         }
+        let applied = self.applied;
+        batch.truncate = self.truncate.take_if(|to| applied >= *to);
         (batch, self.flush.take())
     }
 
@@ -222,8 +228,7 @@ impl Writer {
         );
         if self.round.is_empty() {
             batch.applied = self.end_of_round.take();
-            let applied = batch.applied;
-            batch.truncate = self.truncate.take_if(|to| applied >= Some(*to));
+            self.applied = batch.applied.unwrap_or(self.applied);
         }
     }
 
@@ -304,6 +309,17 @@ mod tests {
             (1, Some(6))
         );
         assert!(writer.is_idle());
+        // What is on disk already need not be written for the log's sake.
+        writer.push(job(7, 0..1, Some(3)));
+        writer.push(Job {
+            truncate: Some(LogPosition { index: 6, term: 1 }),
+            ..Job::default()
+        });
+        let (batch, _) = writer.take(false);
+        assert_eq!(
+            (batch.rows.len(), batch.truncate.map(|to| to.index)),
+            (0, Some(6))
+        );
     }
 
     #[test]

@@ -15,9 +15,12 @@ use crate::storage::EntryKind;
 use crate::writer::Job;
 
 /// The log is truncated when it has more entries than this, or more bytes than
-/// [`MAX_LOG_BYTES`]; half of it stays, for members who are a little behind.
+/// [`MAX_LOG_BYTES`]; most of it stays, for members who are a little behind.
 pub(super) const MAX_LOG_ENTRIES: usize = 16_384;
 pub(super) const MAX_LOG_BYTES: usize = 16 << 20;
+/// A part of so many of the log is forgotten at a time: what is forgotten at once holds up the
+/// flush with which it goes.
+const TRUNCATED_SHARE: usize = 32;
 /// While a snapshot is on its way, the log may become so many times as long.
 const SNAPSHOT_PATIENCE: usize = 8;
 
@@ -207,7 +210,7 @@ impl Core {
         let (max_entries, max_bytes) = self.log_limits;
         if entries > max_entries || bytes > max_bytes {
             let status = self.node.status();
-            let mut index = status.first + (entries / 2) as u64;
+            let mut index = status.first + (entries / TRUNCATED_SHARE) as u64;
             let patient = SNAPSHOT_PATIENCE;
             if entries <= max_entries * patient && bytes <= max_bytes * patient {
                 index = index.min(self.node.snapshot_under_way().unwrap_or(index));
