@@ -19,7 +19,7 @@ use crate::bench::report::{Number, at_rank};
 /// How many subscribers.
 const SIZES: [usize; 2] = [10, 500];
 /// How many changes of a row that one wants are made, and of one that all want.
-const CHANGES: (usize, usize) = (1000, 200);
+const CHANGES: (u32, u32) = (1000, 200);
 /// An update that has not come by then is lost.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -41,11 +41,12 @@ fn measure(implementation: Implementation, subscribers: usize, table: &mut Table
     let servers = Servers::start(implementation, Side::Southbound, 1, Medium::Disk)?;
     let mut crowd = Crowd::gather(&servers, subscribers)?;
     let before = crowd.received();
+    let cpu = servers.members[0].cpu_time()?;
     let mut owed = vec![0; subscribers];
     let mut times = Vec::new();
     for number in 0..CHANGES.0 {
         // Steps that lead to neighbours late.
-        let one = number * 7 % subscribers;
+        let one = number as usize * 7 % subscribers;
         let operation = format!(
             r#"{{"op":"update","table":"Port_Binding","where":[["_uuid","==",["uuid","{}"]]],"row":{{"tag":{}}}}}"#,
             crowd.ports[one],
@@ -79,12 +80,15 @@ fn measure(implementation: Implementation, subscribers: usize, table: &mut Table
         "a row that one wants: p99",
         Number::Time(at_rank(&times, 0.99)),
     );
+    let cpu = (servers.members[0].cpu_time()? - cpu) / CHANGES.0;
+    put("a row that one wants: CPU of the server", Number::Time(cpu));
     put(
         "bytes to those who do not want it",
         Number::Count(usize::try_from(strays)?),
     );
 
     let mut last = Vec::new();
+    let cpu = servers.members[0].cpu_time()?;
     for number in 0..CHANGES.1 {
         let operation = format!(
             r#"{{"op":"update","table":"Chassis","where":[],"row":{{"nb_cfg":{}}}}}"#,
@@ -101,6 +105,10 @@ fn measure(implementation: Implementation, subscribers: usize, table: &mut Table
     put(
         "a row that all want, at the last: p99",
         Number::Time(at_rank(&last, 0.99)),
+    );
+    put(
+        "a row that all want: CPU of the server",
+        Number::Time((servers.members[0].cpu_time()? - cpu) / CHANGES.1),
     );
     Ok(())
 }
