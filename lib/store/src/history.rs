@@ -153,9 +153,8 @@ mod tests {
     #[test]
     fn former_contents_are_forgotten_before_new_ones() {
         let mut history = History::new(Uuid::from_u128(1), 0);
-        let many = |old| -> Arc<[RowChange]> {
-            vec![change(old, row(1))[0].clone(); MAX_FORMER].into()
-        };
+        let many =
+            |old| -> Arc<[RowChange]> { vec![change(old, row(1))[0].clone(); MAX_FORMER].into() };
         history.push(1, many(None));
         history.push(2, many(None));
         history.push(3, many(row(2)));
