@@ -91,6 +91,10 @@ impl Cluster {
             let member = cluster.new_member(number, disk_bytes, &beginning)?;
             cluster.members.push(member);
         }
+        // The founders wait for each other.
+        for member in &mut cluster.members {
+            member.daemon.wait_ready()?;
+        }
         Ok(cluster)
     }
 
@@ -174,7 +178,7 @@ impl Cluster {
             .arg(beginning);
         let run = place(run, &dir, &name, Some(namespace.name()));
         let control = control_socket(&dir, &name);
-        let daemon = Daemon::start(&name, &dir, run, control, Some(socket(&dir)))?;
+        let daemon = Daemon::launch(&name, &dir, run, control, Some(socket(&dir)))?;
         let member = Member {
             daemon,
             volume,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{Daemon, control_socket, log_file};
 use crate::run::Run;
@@ -394,6 +394,23 @@ pub fn weft_binary(name: &str) -> Result<PathBuf> {
                 .join(" and ")
         ),
     }
+}
+
+/// The Python that has the outside clients: beside the build's other output, where `cargo xtask setup` puts it.
+pub fn python() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    // A test is in TARGET/debug/deps.
+    let target = program
+        .ancestors()
+        .nth(3)
+        .context("the test is in a target directory")?;
+    let python = target.join("clients/venv/bin/python");
+    ensure!(
+        python.exists(),
+        "{} is missing: run `cargo xtask setup`",
+        python.display()
+    );
+    Ok(python)
 }
 
 fn ovsdb_socket(dir: &Path, side: Side) -> PathBuf {

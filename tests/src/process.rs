@@ -41,6 +41,19 @@ impl Daemon {
         control: PathBuf,
         ready: Option<PathBuf>,
     ) -> Result<Self> {
+        let mut daemon = Self::launch(name, dir, run, control, ready)?;
+        daemon.wait_ready()?;
+        Ok(daemon)
+    }
+
+    /// The same, without waiting: for daemons that wait for each other. [`Daemon::wait_ready`] is to follow.
+    pub fn launch(
+        name: &str,
+        dir: &Path,
+        run: Run,
+        control: PathBuf,
+        ready: Option<PathBuf>,
+    ) -> Result<Self> {
         let output = dir.join(format!("{name}.out"));
         let mut daemon = Self {
             name: name.to_owned(),
@@ -51,12 +64,17 @@ impl Daemon {
             child: None,
             paused: false,
         };
-        daemon.start_again()?;
+        daemon.spawn()?;
         Ok(daemon)
     }
 
     /// Starts it after it was killed or has ended.
     pub fn start_again(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    fn spawn(&mut self) -> Result<()> {
         // Sockets of a killed daemon would look like those of the new one.
         for stale in self.ready.iter().chain([&self.control]) {
             let _absent = fs::remove_file(stale);
@@ -74,6 +92,11 @@ impl Daemon {
             .with_context(|| format!("cannot start {}: `{}`", self.name, self.run))?;
         self.child = Some(child);
         self.paused = false;
+        Ok(())
+    }
+
+    /// Waits until it answers, after [`Daemon::launch`].
+    pub fn wait_ready(&mut self) -> Result<()> {
         let control = self.control_socket()?;
         let awaited = format!(
             "{} to answer on {}",

@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use tests::implementation::{Database, Door, Implementation, Side, start_northd};
+use anyhow::Result;
+use tests::implementation::{Database, Door, Implementation, Side, python, start_northd};
 use tests::run::Run;
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -48,21 +48,4 @@ fn functional_tests(schema: &str) -> Result<String> {
         .args([schema, &north, &south])
         .within(LIMIT)
         .output()
-}
-
-/// The Python that has ovsdbapp: beside the build's other output, where `cargo xtask setup` puts it.
-fn python() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    // A test is in TARGET/debug/deps.
-    let target = program
-        .ancestors()
-        .nth(3)
-        .context("the test is in a target directory")?;
-    let python = target.join("clients/venv/bin/python");
-    ensure!(
-        python.exists(),
-        "{} is missing: run `cargo xtask setup`",
-        python.display()
-    );
-    Ok(python)
 }
