@@ -208,7 +208,12 @@ pub fn completion(shell: &str) -> Outcome<String> {
             words.join(" ")
         ));
     }
-    let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+    let mut words = crate::pki::words();
+    words.sort_unstable();
+    words.dedup();
+    cases.push_str(&format!("        pki) words='{}' ;;\n", words.join(" ")));
+    let tools = TOOLS.iter().map(|tool| tool.name);
+    let names: Vec<&str> = tools.chain(["pki"]).collect();
     let aliases: Vec<&str> = TOOLS.iter().map(|tool| tool.ovn_name).collect();
     Ok(format!(
         "{prelude}_weft() {{\n    \

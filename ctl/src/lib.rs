@@ -9,6 +9,7 @@
 //! | [`data`] | the [`data::Snapshot`] that a command reads, and the [`data::Draft`] that it writes |
 //! | [`generic`], [`nb`], [`sb`] | the commands, a family a file: functions of a [`command::Context`], without I/O |
 //! | [`run`] | connects, runs the commands, commits, retries, waits, prints |
+//! | [`pki`] | `weft pki`, which makes certificates and needs no database |
 //! | [`help`] | help texts and shell completion, printed from the commands |
 //!
 //! Under the names `ovn-nbctl` and `ovn-sbctl` the program is that tool: the same commands, flags, output and errors.
@@ -22,6 +23,7 @@ pub mod generic;
 pub mod help;
 pub mod nb;
 pub mod output;
+pub mod pki;
 pub mod run;
 pub mod sb;
 pub mod server;

@@ -32,6 +32,9 @@ fn main() -> ExitCode {
     if let Some(tool) = TOOLS.iter().find(|tool| tool.name == first) {
         return run_as_subcommand(tool, arguments);
     }
+    if first == "pki" {
+        return ctl::pki::run(arguments);
+    }
     match (first.as_str(), arguments.first()) {
         ("completion", Some(shell)) => match ctl::help::completion(shell) {
             Ok(script) => {
@@ -96,6 +99,7 @@ fn usage() -> String {
             tool.name, tool.about, tool.ovn_name
         ));
     }
+    text.push_str("  weft pki              make certificates for TLS\n");
     text.push_str("  weft completion SHELL  print a completion script for bash or zsh\n");
     text
 }

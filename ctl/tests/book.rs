@@ -11,13 +11,18 @@ const NOTICE: &str = "<!-- Written by `BLESS=1 cargo test -p ctl --test book` fr
 
 #[test]
 fn the_pages_of_commands_are_what_the_code_says() {
-    check(&NB);
-    check(&SB);
+    check_tool(&NB);
+    check_tool(&SB);
+    check("pki", &ctl::pki::reference_page());
 }
 
-fn check(tool: &Tool) {
-    let path = Path::new(FOLDER).join(format!("weft-{}.md", tool.name));
-    let text = format!("{NOTICE}{}", reference_page(tool));
+fn check_tool(tool: &Tool) {
+    check(tool.name, &reference_page(tool));
+}
+
+fn check(name: &str, page: &str) {
+    let path = Path::new(FOLDER).join(format!("weft-{name}.md"));
+    let text = format!("{NOTICE}{page}");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &text).expect("the page can be written");
     }
