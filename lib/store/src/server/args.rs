@@ -64,6 +64,7 @@ impl ServerArgs {
             private_key: self.private_key.clone(),
             certificate: self.certificate.clone(),
             ca_certificate: self.ca_cert.clone(),
+            only_tls13: false,
         }
     }
 

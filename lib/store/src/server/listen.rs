@@ -9,18 +9,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ovsdb::Listen;
-use ovsdb::remote::Security;
+use ovsdb::remote::{Protocol, Security};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 
-use super::tls::{Files, TlsError};
+use super::tls::{Files, Reloading, TlsError};
 use crate::access::Caller;
 use crate::access::rule::{Door, Rule, Subject};
 
@@ -30,6 +33,11 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failure to accept, mostly for want of file descriptors, the listener rests so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A client that says nothing for so long is asked whether it is there, and given up after as
+/// long again, if nothing else is said. Unix sockets need no such question.
+pub const PROBE: Duration = Duration::from_secs(60);
+/// So often certificates are looked at though nobody connects.
+const RELOAD: Duration = Duration::from_secs(5);
 /// The owner and the group may connect.
 const SOCKET_MODE: u32 = 0o770;
 
@@ -72,8 +80,8 @@ pub struct Connection {
     pub subject: Subject,
     /// What it may do.
     pub caller: Caller,
-    /// Whether it can break without anybody noticing, as TCP can.
-    pub probe: bool,
+    /// After so long without a word it is asked whether it is still there: TCP can break without anybody noticing.
+    pub probe: Option<Duration>,
     /// Its place among [`MAX_CONNECTIONS`].
     pub permit: OwnedSemaphorePermit,
 }
@@ -118,7 +126,10 @@ pub struct Listener {
     /// Who its clients are.
     rule: Rule,
     socket: Socket,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Reloading>>,
+    probe: Option<Duration>,
+    /// Ends when its other end is dropped, and the connections with it.
+    tie: Option<watch::Receiver<()>>,
 }
 
 impl fmt::Debug for Listener {
@@ -133,12 +144,11 @@ enum Socket {
 }
 
 impl Listener {
-    /// Opens a listener. `alpn` as in [`Files::server_config`].
+    /// Opens a listener.
     pub async fn open(
         Door { listen, rule }: &Door,
         plaintext: bool,
         files: &Files,
-        alpn: &[&[u8]],
     ) -> Result<Self, ListenError> {
         let failed = |error| ListenError::Io {
             listen: listen.clone(),
@@ -159,14 +169,21 @@ impl Listener {
                     }
                     Security::Plain => {}
                     Security::Tls => {
-                        let config =
-                            files
-                                .server_config(alpn)
-                                .map_err(|error| ListenError::Tls {
-                                    listen: listen.clone(),
-                                    error,
-                                })?;
-                        tls = Some(TlsAcceptor::from(config));
+                        let (alpn, only_tls13): (&'static [&'static [u8]], bool) =
+                            match listen.protocol() {
+                                Protocol::Ovsdb => (&[], files.only_tls13),
+                                Protocol::Grpc => (&[b"h2"], true),
+                            };
+                        let files = Files {
+                            only_tls13,
+                            ..files.clone()
+                        };
+                        let opened = Reloading::open(&files, alpn);
+                        let opened = opened.map_err(|error| ListenError::Tls {
+                            listen: listen.clone(),
+                            error,
+                        })?;
+                        tls = Some(Arc::new(opened));
                     }
                 }
                 let address = SocketAddr::new(*address, *port);
@@ -176,9 +193,23 @@ impl Listener {
         Ok(Self {
             listen: listen.clone(),
             rule: rule.clone(),
+            probe: matches!(socket, Socket::Tcp(_)).then_some(PROBE),
             socket,
             tls,
+            tie: None,
         })
+    }
+
+    /// Asks clients after another time of silence than [`PROBE`]; never, if it is nothing.
+    pub fn set_probe(&mut self, probe: Option<Duration>) {
+        self.probe = probe;
+    }
+
+    /// Lets its connections end when the answer is dropped.
+    pub fn tie(&mut self) -> watch::Sender<()> {
+        let (sender, receiver) = watch::channel(());
+        self.tie = Some(receiver);
+        sender
     }
 
     /// Where it listens, for messages: with the port that the system chose, if it did.
@@ -197,8 +228,18 @@ impl Listener {
     where
         D: Fn(Connection) + Clone + Send + 'static,
     {
+        let mut look = tokio::time::interval(RELOAD);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let (io, peer) = match self.accept_one().await {
+            let accepted = tokio::select! {
+                accepted = self.accept_one() => accepted,
+                // New files are looked at now and then even if nobody connects, so that wrong ones are told soon.
+                _ = look.tick(), if self.tls.is_some() => {
+                    self.tls.as_ref().map(|tls| tls.current());
+                    continue;
+                }
+            };
+            let (io, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!("{}: cannot accept a connection: {error}", self.listen);
@@ -210,12 +251,16 @@ impl Listener {
                 tracing::warn!("{peer}: refused, {MAX_CONNECTIONS} clients are connected already");
                 continue;
             };
+            let io: Box<dyn Io> = match self.tie.clone() {
+                Some(tie) => Box::new(Tied::new(io, tie)),
+                None => io,
+            };
             let mut connection = Connection {
                 io,
                 peer,
                 subject: Subject::default(),
                 caller: self.rule.caller(&Subject::default()),
-                probe: matches!(self.socket, Socket::Tcp(_)),
+                probe: self.probe,
                 permit,
             };
             let Some(tls) = self.tls.clone() else {
@@ -224,7 +269,7 @@ impl Listener {
             };
             let (door, rule) = (door.clone(), self.rule.clone());
             tokio::spawn(async move {
-                let handshake = tls.accept(connection.io);
+                let handshake = TlsAcceptor::from(tls.current()).accept(connection.io);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                     Ok(Ok(stream)) => {
                         let certificates = stream.get_ref().1.peer_certificates();
@@ -261,6 +306,66 @@ impl Listener {
                 Ok((Box::new(stream), peer))
             }
         }
+    }
+}
+
+/// A stream that ends with what it is tied to.
+struct Tied {
+    io: Box<dyn Io>,
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Tied {
+    fn new(io: Box<dyn Io>, mut tie: watch::Receiver<()>) -> Self {
+        // Nothing is ever sent: it changes when it ends.
+        let end = async move { while tie.changed().await.is_ok() {} };
+        Self {
+            io,
+            end: Some(Box::pin(end)),
+        }
+    }
+
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(context).is_ready()
+        {
+            self.end = None;
+        }
+        self.end.is_none()
+    }
+}
+
+impl AsyncRead for Tied {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_over(context) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Tied {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_over(context) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
 

@@ -7,7 +7,9 @@
 
 pub mod args;
 mod budget;
+mod connections;
 pub mod control;
+mod doors;
 mod engine;
 mod grpc;
 mod listen;

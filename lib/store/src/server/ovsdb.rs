@@ -41,9 +41,6 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(300);
 const READ_BYTES: usize = 64 << 10;
 /// What is longer is written by itself instead of being gathered with others.
 const GATHER_BYTES: usize = 64 << 10;
-/// A client that says nothing for so long is asked whether it is there, and given up after as
-/// long again. Unix sockets need no such question.
-const PROBE: Duration = Duration::from_secs(60);
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -84,7 +81,7 @@ impl fmt::Display for End {
             ),
             Self::Exhausted(exhausted) => write!(formatter, "{exhausted}"),
             Self::CutOff => formatter.write_str("the client does not read what it asked for"),
-            Self::Silent => write!(formatter, "no answer to a probe within {PROBE:?}"),
+            Self::Silent => formatter.write_str("no answer to a probe"),
             Self::Stopped => formatter.write_str("the server is shutting down"),
         }
     }
@@ -201,7 +198,7 @@ struct Client {
 }
 
 impl Client {
-    async fn run(mut self, io: &mut Box<dyn Io>, probe: bool) -> End {
+    async fn run(mut self, io: &mut Box<dyn Io>, probe: Option<Duration>) -> End {
         let mut framer = Framer::new(FrameLimits::SERVER);
         let mut heard = Instant::now();
         let mut probed = false;
@@ -210,7 +207,7 @@ impl Client {
         let mut begun: Option<Instant> = None;
         loop {
             let full = self.waiting_bytes >= MAX_OUTSTANDING_BYTES;
-            let silent_at = probe.then(|| heard + PROBE);
+            let silent_at = probe.map(|probe| heard + probe);
             let unfinished_at = begun.filter(|_| !full).map(|begun| begun + MESSAGE_TIMEOUT);
             let due = silent_at.into_iter().chain(unfinished_at).min();
             let timer = async {
@@ -287,7 +284,7 @@ impl Client {
         &mut self,
         first: Output,
         io: &mut Box<dyn Io>,
-        probe: bool,
+        probe: Option<Duration>,
     ) -> Result<(), End> {
         let mut next = Some(first);
         while let Some(output) = next {
@@ -304,15 +301,15 @@ impl Client {
         Ok(())
     }
 
-    async fn flush(&mut self, io: &mut Box<dyn Io>, probe: bool) -> Result<(), End> {
+    async fn flush(&mut self, io: &mut Box<dyn Io>, probe: Option<Duration>) -> Result<(), End> {
         if self.out.is_empty() {
             return Ok(());
         }
         let mut left = self.out.as_slice();
         while !left.is_empty() {
             let write = io.write(left);
-            let count = if probe {
-                match tokio::time::timeout(2 * PROBE, write).await {
+            let count = if let Some(probe) = probe {
+                match tokio::time::timeout(2 * probe, write).await {
                     Ok(written) => written?,
                     Err(_) => return Err(End::Silent),
                 }

@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ::ovsdb::Listen;
-use ::ovsdb::remote::Protocol;
 use ::ovsdb::schema::DatabaseSchema;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::args::ServerArgs;
+use super::connections;
 use super::control;
+use super::doors::Doors;
 use super::engine::{self, Engine, EngineError};
-use super::listen::{ListenError, Listener, MAX_CONNECTIONS, allow_connections};
+use super::listen::{ListenError, Listener, allow_connections};
 use super::peers::{
     self, Cluster, ClusterError, Config, Founding, Local, Service, Start, Transport,
 };
-use super::{grpc, ovsdb};
 use crate::access::rule::Door;
 use crate::storage::{RedbStorage, Storage, StorageError};
 
@@ -33,7 +33,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Running {
     engine: Arc<Engine>,
-    remotes: Vec<String>,
+    doors: Doors,
 }
 
 /// Why a server does not start.
@@ -126,8 +126,8 @@ impl Server {
     /// Carries out a command of [`control::COMMANDS`].
     pub async fn control(&self, command: &str, args: &[String]) -> Result<String, String> {
         match (self.running.get(), &self.founding) {
-            (Some(Running { engine, remotes }), _) => {
-                control::handle(engine, remotes, command, args).await
+            (Some(Running { engine, doors }), _) => {
+                control::handle(engine, &doors.remotes(), command, args).await
             }
             (None, Some(founding)) => Err(founding.summary()),
             (None, None) => Err("the server is about to start".to_owned()),
@@ -212,47 +212,28 @@ impl Starter {
             let reached = peers.config.reached().ok();
             tokio::spawn(async move { cluster.announce(reached, explicit).await });
         }
-        let remotes = self.open_doors(&engine).await?;
+        let doors = self.open_doors(&engine).await?;
+        let files = self.args.tls_files();
+        tokio::spawn(connections::follow(engine.clone(), doors.clone(), files));
         // Nobody else sets it.
-        let _ = running.set(Running { engine, remotes });
+        let _ = running.set(Running { engine, doors });
         Ok(())
     }
 
-    /// Opens all listeners, or none; the answer is where they listen.
-    async fn open_doors(&self, engine: &Arc<Engine>) -> Result<Vec<String>, ListenError> {
+    /// Opens all listeners that the flags name, or none.
+    async fn open_doors(&self, engine: &Arc<Engine>) -> Result<Doors, ListenError> {
         let args = &self.args;
         allow_connections();
         let files = args.tls_files();
         let mut listeners = Vec::new();
         for door in &args.listen {
-            let alpn: &[&[u8]] = match door.listen.protocol() {
-                Protocol::Ovsdb => &[],
-                Protocol::Grpc => &[b"h2"],
-            };
-            listeners.push(Listener::open(door, args.plaintext, &files, alpn).await?);
+            listeners.push(Listener::open(door, args.plaintext, &files).await?);
         }
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let calls = grpc::start(engine.clone());
-        let mut remotes = Vec::new();
+        let doors = Doors::new(engine.clone());
         for listener in listeners {
-            let place = listener.place();
-            tracing::info!("listening on {place}");
-            remotes.push(place);
-            let places = places.clone();
-            match listener.listen.protocol() {
-                Protocol::Ovsdb => {
-                    let engine = engine.clone();
-                    let door = move |connection| {
-                        tokio::spawn(ovsdb::serve(engine.clone(), connection));
-                    };
-                    tokio::spawn(listener.accept(places, door));
-                }
-                Protocol::Grpc => {
-                    tokio::spawn(listener.accept(places, calls.clone()));
-                }
-            }
+            doors.serve(listener);
         }
-        Ok(remotes)
+        Ok(doors)
     }
 }
 

@@ -91,8 +91,7 @@ impl Transport {
             port: address.port(),
         };
         let files = self.files.clone().unwrap_or_default();
-        let listener =
-            Listener::open(&Door::open(listen), self.files.is_none(), &files, &[b"h2"]).await;
+        let listener = Listener::open(&Door::open(listen), self.files.is_none(), &files).await;
         listener.map_err(|error| match error {
             ListenError::Io { error, .. } => failed(error.to_string()),
             error => failed(error.to_string()),
