@@ -13,5 +13,6 @@ mod cluster;
 mod crash;
 mod members;
 mod rig;
+mod roles;
 mod start;
 mod tls;
