@@ -41,6 +41,7 @@ impl Connection {
         let spec = Spec {
             tables: tables.iter().copied().map(TableSpec::all).collect(),
             leader_only: options.leader_only,
+            resend: true,
             probe_interval: PROBE_INTERVAL,
             tls: options.tls.clone(),
             ..Spec::new(Arc::clone(schema), options.remotes.clone())
@@ -96,6 +97,37 @@ impl Database for Connection {
     }
 
     fn transact(&mut self, operations: &[Operation]) -> Result<Outcome, DatabaseError> {
+        loop {
+            match self.transact_once(operations) {
+                // Nothing happened. The operations themselves check what they rely upon.
+                Err(Lost::Before) => {
+                    while !self.client.is_synced() {
+                        self.next()?;
+                    }
+                }
+                Err(Lost::After(error)) => return Err(error),
+                Ok(outcome) => return Ok(outcome),
+            }
+        }
+    }
+}
+
+/// A connection was lost.
+enum Lost {
+    /// Before the transaction was sent.
+    Before,
+    /// After, or it was something else.
+    After(DatabaseError),
+}
+
+impl From<DatabaseError> for Lost {
+    fn from(error: DatabaseError) -> Self {
+        Self::After(error)
+    }
+}
+
+impl Connection {
+    fn transact_once(&mut self, operations: &[Operation]) -> Result<Outcome, Lost> {
         let ours = self.next_id;
         self.next_id += 1;
         // What has changed up to here, the commands have seen.
@@ -118,8 +150,9 @@ impl Database for Connection {
                         done: Vec::new(),
                         error,
                     })),
-                    Err(error @ (TransactError::NotConnected | TransactError::Disconnected)) => {
-                        Err(DatabaseError::Connection(error.to_string()))
+                    Err(TransactError::NotConnected) => Err(Lost::Before),
+                    Err(error @ TransactError::Disconnected) => {
+                        Err(Lost::After(DatabaseError::Connection(error.to_string())))
                     }
                 };
             }

@@ -7,7 +7,7 @@
 //!
 //! # When to try where
 //! The remotes are tried in turn, each at once, until each has failed; then there is a pause, of 1 s the first time and
-//! twice as long each time up to 8 s, before the next round. A connection that came as far as the contents and held
+//! twice as long each time up to 8 s, before the next round; when the last one has no leader, of 200 ms the first time. A connection that came as far as the contents and held
 //! for a second begins a new count, with an attempt at once.
 
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ovsdb::adapt::Missing;
-use ovsdb::client;
+use ovsdb::client::{self, SessionError};
 use ovsdb::operation::Operation;
 use ovsdb::update::{RowUpdate, TableUpdates};
 use ovsdb::{Condition, Error, Remote, Row, RowChange, Uuid};
@@ -30,6 +30,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// A connection that broke sooner than this counts as a failed attempt.
 const STEADY: Duration = Duration::from_secs(1);
+/// A transaction that was first sent so long ago is not sent again.
+const MAX_AGE: Duration = Duration::from_secs(60);
+/// A cluster that is about to elect a leader is asked again after this, and then after twice as long each time.
+const ELECTION_PAUSE: Duration = Duration::from_millis(200);
 /// While so many events wait for the owner, no more of its commands are taken.
 const MAX_EVENTS: usize = 1024;
 
@@ -43,8 +47,10 @@ pub(crate) struct Core {
     /// The last transaction whose effects `held` has; nil if unknown.
     last_transaction: Uuid,
     events: VecDeque<Event>,
-    /// Transactions that were sent and not answered.
-    outstanding: FxHashSet<u64>,
+    /// Transactions that were sent and not answered, in their order.
+    outstanding: Vec<(u64, Option<Again>)>,
+    /// Those of an earlier connection that are to be sent again.
+    again: Vec<(u64, Again)>,
     has_lock: bool,
     /// The number of the last change of conditions, and of the last that the owner was told is in effect.
     conditions: u64,
@@ -58,6 +64,16 @@ pub(crate) struct Core {
     /// How many attempts have failed since the last steady connection.
     failures: usize,
     retry_at: Option<Instant>,
+}
+
+/// What it takes to send a transaction again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Again {
+    /// By what the server recognises it.
+    pub name: Uuid,
+    pub operations: Vec<Operation>,
+    /// When it was sent for the first time: servers do not remember names for ever.
+    pub since: Instant,
 }
 
 /// The server said something that does not go with what it said before.
@@ -75,7 +91,8 @@ impl Core {
             defaults: spec.schema.tables.iter().map(Row::default_for).collect(),
             last_transaction: Uuid::nil(),
             events: VecDeque::new(),
-            outstanding: FxHashSet::default(),
+            outstanding: Vec::new(),
+            again: Vec::new(),
             has_lock: false,
             conditions: 0,
             conditions_told: 0,
@@ -174,17 +191,21 @@ impl Core {
             self.retry_at = None;
         } else {
             self.failures += 1;
-            self.retry_at = self.pause().map(|pause| now + pause);
+            let first = match elects(&reason) {
+                true => ELECTION_PAUSE,
+                false => FIRST_PAUSE,
+            };
+            self.retry_at = self.pause(first).map(|pause| now + pause);
             self.next_remote = (self.next_remote + 1) % self.spec.remotes.len().max(1);
         }
         if !conditions_in_effect {
             self.forget_transaction();
         }
-        let mut lost: Vec<u64> = self.outstanding.drain().collect();
-        lost.sort_unstable();
-        for id in lost {
-            let result = Err(TransactError::Disconnected);
-            self.events.push_back(Event::TransactReply { id, result });
+        for (id, again) in std::mem::take(&mut self.outstanding) {
+            match again {
+                Some(again) => self.again.push((id, again)),
+                None => self.lose(id),
+            }
         }
         if std::mem::take(&mut self.has_lock) {
             self.events.push_back(Event::Lock(false));
@@ -194,15 +215,32 @@ impl Core {
             .push_back(Event::Disconnected { remote, reason });
     }
 
+    /// Nobody knows what became of a transaction.
+    fn lose(&mut self, id: u64) {
+        let result = Err(TransactError::Disconnected);
+        self.events.push_back(Event::TransactReply { id, result });
+    }
+
+    /// What is to be sent again, in the session that has just got its contents. `named`: whether it can say by which
+    /// names.
+    pub(crate) fn take_again(&mut self, now: Instant, named: bool) -> Vec<(u64, Again)> {
+        let mut again = std::mem::take(&mut self.again);
+        let young = |again: &Again| named && now - again.since < MAX_AGE;
+        for (id, _) in again.extract_if(.., |(_, again)| !young(again)) {
+            self.lose(id);
+        }
+        again
+    }
+
     /// How long to wait before the next attempt, if at all.
-    fn pause(&self) -> Option<Duration> {
+    fn pause(&self, first: Duration) -> Option<Duration> {
         let remotes = self.spec.remotes.len().max(1);
         if !self.failures.is_multiple_of(remotes) {
             return None;
         }
         let rounds = u32::try_from(self.failures / remotes - 1).unwrap_or(u32::MAX);
         let factor = 2u32.saturating_pow(rounds);
-        Some(FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE))
+        Some(first.saturating_mul(factor).min(LONGEST_PAUSE))
     }
 
     /// What the server has since some transaction is of no use: it may have other rows in view.
@@ -249,11 +287,16 @@ impl Core {
     }
 
     /// A transaction was sent, or could not be.
-    pub(crate) fn transaction_sent(&mut self, id: u64, sent: Result<(), TransactError>) {
+    pub(crate) fn transaction_sent(
+        &mut self,
+        id: u64,
+        sent: Result<(), TransactError>,
+        again: Option<Again>,
+    ) {
         match sent {
-            Ok(()) => {
-                self.outstanding.insert(id);
-            }
+            Ok(()) => self
+                .outstanding
+                .push((id, again.filter(|_| self.spec.resend))),
             Err(error) => {
                 let result = Err(error);
                 self.events.push_back(Event::TransactReply { id, result });
@@ -318,7 +361,10 @@ impl Core {
                 }
             }
             client::Event::Reply { id, result } => {
-                self.outstanding.remove(&id);
+                let mut outstanding = self.outstanding.iter();
+                if let Some(place) = outstanding.position(|(other, _)| *other == id) {
+                    self.outstanding.remove(place);
+                }
                 let result = match result {
                     Ok(outcome) => outcome.map_err(TransactError::Failed),
                     Err(error) => Err(TransactError::Refused(error)),
@@ -397,6 +443,12 @@ impl Core {
             self.events.push_back(Event::Changes(changes));
         }
     }
+}
+
+/// Whether a connection ended because the server's cluster has no leader, or another one than the server.
+pub(crate) fn elects(reason: &str) -> bool {
+    let reasons = [SessionError::NotConnected, SessionError::NotLeader];
+    reasons.iter().any(|error| error.to_string() == reason)
 }
 
 /// A transaction that a session would not take.

@@ -17,7 +17,8 @@
 //!   state stands, stale.
 //! * The changes that a transaction of the owner's makes are told before its [`Event::TransactReply`].
 //! * Every transaction is replied to exactly once. [`TransactError::Disconnected`] means that nobody knows whether it
-//!   happened: look at what the changes say after the next `Synced`, and try again if need be.
+//!   happened: look at what the changes say after the next `Synced`, and try again if need be. With [`Spec::resend`] and
+//!   over gRPC, the replica tries again by itself.
 //! * An owner that does not empty its channel stops the task from reading, and so, in the end, the server from sending:
 //!   nothing is queued without bound and nothing is dropped.
 

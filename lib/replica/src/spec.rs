@@ -22,6 +22,10 @@ pub struct Spec {
     pub lock: Option<Arc<str>>,
     /// Whether to stay with the leader of the cluster only: for those who write much, or must see their writes.
     pub leader_only: bool,
+    /// Whether transactions that were not answered when a connection broke are sent again, where that is safe: over
+    /// gRPC, which applies a transaction once however often it comes. Not for owners that make up their transactions
+    /// anew from what they see after a reconnection.
+    pub resend: bool,
     /// After how long a silence to ask whether the server is there; after as long again the connection is given up.
     /// Zero: never.
     pub probe_interval: Duration,
@@ -61,6 +65,7 @@ impl Spec {
             remotes,
             lock: None,
             leader_only: false,
+            resend: false,
             probe_interval: Self::PROBE_INTERVAL,
             tls: None,
         }

@@ -15,6 +15,7 @@ use ovsdb::{
 };
 use replica::{Client, ClientError, Event, Spec, TableSpec, Tls, TransactError};
 use serde_json::json;
+use store::access::rule::Door;
 use store::server::{Server, ServerArgs};
 use tempfile::TempDir;
 
@@ -109,12 +110,8 @@ impl Store {
             private_key: file("server-privkey.pem"),
             certificate: file("server-cert.pem"),
             ca_cert: file("pki/switchca/cacert.pem"),
-            listen,
-            plaintext: false,
-            id: None,
-            peer_listen: None,
-            peers: None,
-            join: None,
+            listen: listen.into_iter().map(Door::open).collect(),
+            ..ServerArgs::default()
         };
         let unused = self.listen("punix", "unused.sock");
         let server = Server::start(&args, &schema(), Path::new("/nonexistent"), unused).await;

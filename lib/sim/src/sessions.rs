@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ovsdb::{Atom, Datum, Transaction, Uuid};
 use store::access::Caller;
-use store::event::{Backlog, DatabaseId, Event, MonitorId, Output, Request, RequestId, SessionId};
+use store::event::{
+    Backlog, Consistency, DatabaseId, Event, MonitorId, Output, Request, RequestId, SessionId,
+};
 use store::raft::MemberChange;
 
 use crate::client::{Client, Kind, LOCK, Meaning, Record, Wish};
@@ -132,6 +134,7 @@ impl World {
             transaction,
             name: named.then(|| wish.name()),
             lock_holders: vec![session],
+            consistency: Consistency::default(),
         };
         let event = Event::Request {
             session,

@@ -17,8 +17,8 @@
 //! the next leader: those who wait go on waiting until its place in the log is filled, with it or
 //! with something else (`doubt`).
 //!
-//! A member that does not lead forwards transactions (`forward`); a leader answers what changes
-//! nothing only when it knows that it still led (`reads`).
+//! A member that does not lead forwards transactions (`forward`), but for those that only read;
+//! what changes nothing is answered only when it is known that the leader still led (`reads`).
 //!
 //! A transaction whose `wait` is not fulfilled is kept aside, and executed again when a table
 //! changes that it waits for, or when its time is up.
@@ -193,6 +193,7 @@ impl Core {
             Event::SnapshotArrived(snapshot) => self.snapshot_arrived(*snapshot),
             Event::SnapshotSent { member, arrived } => self.node.snapshot_sent(member, arrived),
             Event::PeerLost { member } => self.peer_lost(member),
+            Event::PeerGone { member } => self.node.peer_gone(member),
             Event::Retire => self.retire(),
             Event::Request {
                 session,
@@ -201,7 +202,7 @@ impl Core {
             } => self.request(now_ms, (session, request), body, &mut effects),
         }
         self.retry_blocked(now_ms, &mut effects);
-        self.confirm_reads();
+        self.confirm_reads(&mut effects);
         self.drive(&mut effects);
         self.arrived = None;
         self.settle(now_ms, &mut effects);
@@ -249,6 +250,7 @@ impl Core {
                 transaction,
                 name,
                 lock_holders,
+                consistency,
             } => {
                 return self.transact(
                     now_ms,
@@ -259,6 +261,7 @@ impl Core {
                         transaction,
                         name,
                         lock_holders,
+                        consistency,
                         since_ms: now_ms,
                     },
                     effects,

@@ -38,6 +38,16 @@ pub enum DatabaseId {
     Server,
 }
 
+/// What a transaction that only reads may be executed on. Others change the newest state always.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Consistency {
+    /// The newest state: all that was answered before the transaction was asked for.
+    #[default]
+    Linearizable,
+    /// What is committed as far as this member knows. It may be old, and is there without a leader.
+    Local,
+}
+
 /// What waits in a session's queue: counted up when the core says it, down when the shell takes it
 /// or, with updates, has written it.
 #[derive(Debug, Default)]
@@ -159,6 +169,11 @@ pub enum Event {
         /// To whom.
         member: u64,
     },
+    /// The stream from another member ended at its end: its process has ended, probably.
+    PeerGone {
+        /// From whom.
+        member: u64,
+    },
     /// The process is about to end: pass the leadership on.
     Retire,
 }
@@ -176,6 +191,8 @@ pub enum Request {
         name: Option<Uuid>,
         /// The sessions whose locks count for `assert`; mostly the same session.
         lock_holders: Vec<SessionId>,
+        /// What it may be executed on.
+        consistency: Consistency,
     },
     /// Give up waiting for a transaction of this session.
     Cancel {

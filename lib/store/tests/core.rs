@@ -26,7 +26,8 @@ use store::access::Caller;
 use store::codec::Names;
 use store::core::Core;
 use store::event::{
-    Backlog, DatabaseId, Effects, Event, MonitorId, Output, Request, RequestId, SessionId,
+    Backlog, Consistency, DatabaseId, Effects, Event, MonitorId, Output, Request, RequestId,
+    SessionId,
 };
 use store::load;
 use store::monitor::{Update, View};
@@ -192,6 +193,7 @@ impl Rig {
                 transaction,
                 name,
                 lock_holders: vec![CLIENT],
+                consistency: Consistency::default(),
             },
         )
     }

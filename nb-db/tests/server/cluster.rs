@@ -5,12 +5,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ovsdb::Transaction;
 use rpc::v1;
 use rpc::v1::database_client::DatabaseClient;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::rig::{Client, DATABASE, Server};
+use crate::rig::{Client, DATABASE, Server, insert_switch, switches};
 
 const CLIENTS: usize = 6;
 /// Within this time, anything that is waited for happens.
@@ -353,4 +354,125 @@ fn any_member_serves_and_tools_find_the_next_leader() {
     let server = cluster.members.remove(&leader).unwrap();
     server.wait_for_log("passing the leadership");
     cluster.leader();
+}
+
+/// Everything about switches, from all members, over gRPC.
+fn replica_of(cluster: &Cluster) -> replica::Spec {
+    let remotes = cluster.members.keys().map(|member| {
+        let remote = format!("grpc:{}.{member}:{DOOR}", cluster.network);
+        remote.parse().unwrap()
+    });
+    let schema = nb_db::schema().clone();
+    let table = schema.table_index("Logical_Switch").unwrap();
+    replica::Spec {
+        tables: vec![replica::TableSpec::all(table)],
+        resend: true,
+        ..replica::Spec::new(schema, remotes.collect())
+    }
+}
+
+#[test]
+fn a_replica_goes_on_when_the_leader_is_killed() {
+    let mut cluster = Cluster::start(3);
+    let mut leader = cluster.leader();
+    let schema = nb_db::schema();
+    let table = schema.table_index("Logical_Switch").unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut spec = replica_of(&cluster);
+    // It begins at the leader.
+    spec.remotes
+        .rotate_left(usize::try_from(leader - 1).unwrap());
+    let mut client = runtime
+        .block_on(replica::Client::connect(spec, Some(PATIENCE), true))
+        .unwrap();
+    for number in 0..150 {
+        let insert = json!([insert_switch(&number.to_string())]);
+        let operations = insert.as_array().unwrap();
+        let transaction = Transaction::from_json(schema, operations, &mut ovsdb::Uuid::new_v4);
+        if number % 50 == 25 {
+            // While the transaction is on its way.
+            client
+                .handle()
+                .transact(1000 + number, transaction.operations)
+                .unwrap();
+            cluster.crash_and_restart(leader);
+            loop {
+                let event = runtime.block_on(client.next()).unwrap();
+                if let replica::Event::TransactReply { id, result } = event {
+                    assert_eq!(id, 1000 + number);
+                    result.unwrap();
+                    break;
+                }
+            }
+            leader = cluster.leader();
+        } else {
+            // Between two connections, nothing is sent.
+            runtime.block_on(client.synced()).unwrap();
+            runtime
+                .block_on(client.transact(transaction.operations))
+                .unwrap();
+        }
+    }
+    runtime.block_on(client.synced()).unwrap();
+    let rows = client.tables().table(table);
+    assert_eq!(rows.iter().count(), 150);
+    for member in 1..=3 {
+        wait("all switches, each once", || {
+            let found = cluster.switches(member);
+            (found.len() == 150 && found.values().all(|times| *times == 1)).then_some(())
+        });
+    }
+}
+
+/// Selects all switches from a member, over gRPC; how many there are.
+fn select(cluster: &Cluster, member: u64, consistency: v1::Consistency) -> Option<usize> {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    let address = format!("http://{}.{member}:{DOOR}", cluster.network);
+    let select = v1::Select {
+        table: "Logical_Switch".to_owned(),
+        ..v1::Select::default()
+    };
+    let request = v1::TransactRequest {
+        database: DATABASE.to_owned(),
+        operations: vec![v1::Operation {
+            kind: Some(v1::operation::Kind::Select(select)),
+        }],
+        consistency: consistency.into(),
+        ..v1::TransactRequest::default()
+    };
+    let answer = runtime.block_on(async {
+        let mut database = DatabaseClient::connect(address).await.ok()?;
+        let call = database.transact(request);
+        let answer = tokio::time::timeout(Duration::from_secs(3), call).await;
+        Some(answer.ok()?.ok()?.into_inner())
+    });
+    match answer?.results.into_iter().next()?.kind? {
+        v1::operation_result::Kind::Rows(rows) => Some(rows.rows.len()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_member_reads_the_newest_and_without_a_majority_what_it_has() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    for number in 0..20 {
+        // What one member has answered, every other one shows at once.
+        let writer = 1 + number % 3;
+        cluster
+            .connect(writer)
+            .transact(&[insert_switch(&number.to_string())])
+            .unwrap();
+        for reader in 1..=3 {
+            let found = select(&cluster, reader, v1::Consistency::Linearizable);
+            assert_eq!(found, Some(number as usize + 1), "member {reader}");
+            let found = switches(&mut cluster.connect(reader));
+            assert_eq!(found.len(), number as usize + 1, "member {reader}");
+        }
+    }
+    let alone = 1 + leader % 3;
+    cluster.members.retain(|member, _| *member == alone);
+    assert_eq!(select(&cluster, alone, v1::Consistency::Local), Some(20));
+    assert_eq!(select(&cluster, alone, v1::Consistency::Linearizable), None);
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Handle, spawn};
+use crate::core;
 use crate::error::TransactError;
 use crate::event::Event;
 use crate::spec::Spec;
@@ -15,6 +16,9 @@ use crate::tables::Tables;
 
 /// Few: a client that does not look at its rows does not need them.
 const QUEUE: usize = 16;
+
+/// So long a client without a time limit waits for a cluster to elect a leader.
+const ELECTION: Duration = Duration::from_secs(20);
 
 /// A replica with its rows, driven by its owner.
 #[derive(Debug)]
@@ -49,7 +53,8 @@ pub enum ClientError {
 
 impl Client {
     /// Connects and waits for the contents. With a `timeout`, everything that this client ever does has to be done
-    /// within it. Without `retry`, each remote is tried once.
+    /// within it. Without `retry`, each remote is tried once; but as long as one of them belongs to a cluster that is
+    /// about to elect a leader, they are tried again for a while.
     pub async fn connect(
         spec: Spec,
         timeout: Option<Duration>,
@@ -68,10 +73,15 @@ impl Client {
             next_id: 0,
         };
         let mut failures = 0;
+        let patience = client.deadline.unwrap_or(Instant::now() + ELECTION);
+        let mut elects = false;
         while !client.synced {
             if let Event::Disconnected { remote, reason } = client.next().await? {
                 failures += 1;
-                if !retry && failures >= attempts {
+                // Who is the only one that is asked, and does not lead, never will at once.
+                elects |= core::elects(&reason) && attempts > 1;
+                let waits = elects && Instant::now() < patience;
+                if !retry && failures >= attempts && !waits {
                     return Err(ClientError::Connect {
                         remote: remote.to_string(),
                         reason,
@@ -122,6 +132,11 @@ impl Client {
                 return Ok(changes);
             }
         }
+    }
+
+    /// Whether the contents are there, and are kept up to date.
+    pub fn is_synced(&self) -> bool {
+        self.synced
     }
 
     /// Waits for the contents, if the connection was lost.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use ovsdb::adapt::Adaptation;
-use ovsdb::client::{Config, Event as SessionEvent};
+use ovsdb::client::{Config, Event as SessionEvent, SessionError};
 use ovsdb::operation::{Failure, OpResult, Operation, Outcome};
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::update::TableUpdates;
@@ -32,7 +32,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::stream::Stream;
 use super::{End, Link, Reason};
-use crate::core::{Command, not_sent};
+use crate::core::{Again, Command, not_sent};
 use crate::event::Event;
 
 /// A server sends large updates in parts of so many rows, whatever the rows are.
@@ -125,6 +125,11 @@ where
             }
             self.session_events(&mut session)?;
             *conditions_in_effect = session.conditions_in_effect();
+            if session.is_live {
+                for (id, again) in self.core.take_again(Instant::now(), true) {
+                    self.send(&mut session, id, again);
+                }
+            }
         }
     }
 
@@ -138,6 +143,13 @@ where
         Ok(())
     }
 
+    /// Sends a transaction, for the first time or again.
+    fn send(&mut self, session: &mut Session, id: u64, again: Again) {
+        let sent = session.transact(id, again.name, &again.operations);
+        self.core
+            .transaction_sent(id, sent.map_err(not_sent), Some(again));
+    }
+
     fn grpc_command(
         &mut self,
         session: &mut Session,
@@ -146,8 +158,12 @@ where
     ) -> Result<(), Reason> {
         match command {
             Command::Transact { id, operations } => {
-                let sent = session.transact(id, &operations).map_err(not_sent);
-                self.core.transaction_sent(id, sent);
+                let again = Again {
+                    name: Uuid::new_v4(),
+                    operations,
+                    since: Instant::now(),
+                };
+                self.send(session, id, again);
             }
             Command::SetConditions(number, conditions) => {
                 let changed = self.core.set_conditions(number, conditions, true);
@@ -211,6 +227,7 @@ struct Partial {
 /// A transaction on its way.
 struct Sent {
     id: u64,
+    name: Uuid,
     operations: Vec<Operation>,
     /// For every operation that the owner asked for, its result if the server is not asked.
     without_effect: Vec<Option<OpResult>>,
@@ -344,9 +361,7 @@ async fn check_leader(cluster: &mut ClusterClient<Channel>) -> Result<(), Reason
     if status.into_inner().role() == v1::Role::Leader {
         Ok(())
     } else {
-        Err(Reason::Lost(
-            "the server is not the leader of its cluster".to_owned(),
-        ))
+        Err(Reason::Lost(SessionError::NotLeader.to_string()))
     }
 }
 
@@ -469,7 +484,7 @@ impl Session {
         self.conditions_tag = self.tag;
     }
 
-    fn transact(&mut self, id: u64, operations: &[Operation]) -> Result<(), Error> {
+    fn transact(&mut self, id: u64, name: Uuid, operations: &[Operation]) -> Result<(), Error> {
         if !self.is_live {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
@@ -488,6 +503,7 @@ impl Session {
         let in_turn = !operations.iter().any(may_wait);
         self.queue.push_back(Sent {
             id,
+            name,
             operations,
             without_effect,
             in_turn,
@@ -505,8 +521,9 @@ impl Session {
             let request = v1::TransactRequest {
                 database: self.schema.name.to_string(),
                 operations: convert::operations_to_proto(&self.schema, &sent.operations),
-                name: Uuid::new_v4().as_bytes().to_vec(),
+                name: sent.name.as_bytes().to_vec(),
                 locks: self.token.iter().cloned().collect(),
+                ..v1::TransactRequest::default()
             };
             let mut database = self.database.clone();
             self.running.spawn(async move {

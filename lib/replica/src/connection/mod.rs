@@ -275,7 +275,7 @@ where
         match command.ok_or(Closed)? {
             Command::Transact { id, .. } => {
                 self.core
-                    .transaction_sent(id, Err(TransactError::NotConnected));
+                    .transaction_sent(id, Err(TransactError::NotConnected), None);
             }
             Command::SetConditions(number, conditions) => {
                 self.core.set_conditions(number, conditions, false);

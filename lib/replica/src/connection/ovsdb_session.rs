@@ -26,6 +26,8 @@ where
         stream: Box<dyn Stream>,
     ) -> End {
         let mut session = Session::new(self.core.session_config(), Instant::now());
+        // OVSDB has no names for transactions.
+        self.core.take_again(Instant::now(), false);
         match self.talk(&mut session, remote, stream).await {
             Ok(never) => match never {},
             Err(Reason::Closed) => End::Closed,
@@ -107,7 +109,7 @@ where
         match command {
             Command::Transact { id, operations } => {
                 let sent = session.transact(id, &operations).map_err(not_sent);
-                self.core.transaction_sent(id, sent);
+                self.core.transaction_sent(id, sent, None);
             }
             Command::SetConditions(number, conditions) => {
                 let changed = self.core.set_conditions(number, conditions, true);

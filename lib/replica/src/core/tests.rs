@@ -204,12 +204,12 @@ fn a_lost_connection_answers_what_was_asked_and_takes_the_lock() {
     let now = Instant::now();
     let remote: Remote = "unix:/a".parse().unwrap();
     let mut core = core(&["unix:/a"]);
-    core.transaction_sent(1, Err(TransactError::NotConnected));
+    core.transaction_sent(1, Err(TransactError::NotConnected), None);
     core.session_event(now, client::Event::Lock(true), true)
         .unwrap();
-    core.transaction_sent(3, Ok(()));
-    core.transaction_sent(2, Ok(()));
-    core.transaction_sent(4, Ok(()));
+    core.transaction_sent(2, Ok(()), None);
+    core.transaction_sent(3, Ok(()), None);
+    core.transaction_sent(4, Ok(()), None);
     core.session_event(
         now,
         client::Event::Reply {

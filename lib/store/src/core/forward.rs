@@ -9,13 +9,15 @@
 //! on: a client that monitors sees its own transactions before it is told that they are done.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 
 use ovsdb::operation::outcome_from_json;
 use ovsdb::{Error, ErrorKind, Uuid};
+use rustc_hash::FxHashMap;
 
 use super::Core;
 use super::transact::{Attempt, Blocked, Origin, Reply};
-use crate::event::{DatabaseId, Effects, SessionId};
+use crate::event::{Consistency, DatabaseId, Effects, SessionId};
 use crate::peer::{Answer, Answered, Call, Forward, PeerMessage};
 
 /// So many transactions may wait for a leader.
@@ -29,6 +31,8 @@ const MAX_UNSENT_TICKS: u64 = 100;
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
     waiting: BTreeMap<u64, Waiting>,
+    /// How many wait of each session.
+    sessions: FxHashMap<SessionId, usize>,
     calls: u64,
     /// Something is to be sent.
     due: bool,
@@ -73,6 +77,42 @@ impl Forwards {
         }
     }
 
+    fn put(&mut self, number: u64, waiting: Waiting) {
+        if let Origin::Client(session, _) = waiting.attempt.origin {
+            *self.sessions.entry(session).or_default() += 1;
+        }
+        self.waiting.insert(number, waiting);
+    }
+
+    fn take(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        if let Origin::Client(session, _) = waiting.attempt.origin
+            && let Entry::Occupied(mut count) = self.sessions.entry(session)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Takes those of a kind.
+    fn take_all(&mut self, of_kind: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let waiting = self.waiting.iter();
+        let found: Vec<u64> = waiting
+            .filter(|(_, waiting)| of_kind(waiting))
+            .map(|(number, _)| *number)
+            .collect();
+        let found = found.into_iter();
+        found.filter_map(|number| self.take(number)).collect()
+    }
+
+    /// Whether a session has transactions that wait.
+    pub(super) fn has_of(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
@@ -103,7 +143,7 @@ impl Forwards {
     }
 
     fn forget(&mut self, number: u64, leader: u64, effects: &mut Effects) {
-        if let Some(waiting) = self.waiting.remove(&number)
+        if let Some(waiting) = self.take(number)
             && waiting.sent.is_some()
             && leader != 0
         {
@@ -144,7 +184,7 @@ impl Core {
                     sent: None,
                     answer: None,
                 };
-                self.forwards.waiting.insert(number, waiting);
+                self.forwards.put(number, waiting);
                 self.forwards.due = true;
             }
         }
@@ -174,16 +214,7 @@ impl Core {
         let ticks = self.ticks;
         let tired =
             |waiting: &Waiting| waiting.since.is_none() && waiting.came + MAX_UNSENT_TICKS <= ticks;
-        let waiting = self.forwards.waiting.iter();
-        let given_up: Vec<u64> = waiting
-            .filter(|(_, waiting)| tired(waiting))
-            .map(|(number, _)| *number)
-            .collect();
-        for waiting in given_up
-            .iter()
-            .filter_map(|number| self.forwards.waiting.remove(number))
-            .collect::<Vec<_>>()
-        {
+        for waiting in self.forwards.take_all(tired) {
             let text = "not leader, and the cluster has none that could be asked";
             self.refuse(&waiting.attempt, ErrorKind::NotAllowed, text, effects);
         }
@@ -225,14 +256,7 @@ impl Core {
 
     /// This member leads now: it executes by itself what waits.
     fn take_over(&mut self, now_ms: u64, effects: &mut Effects) {
-        let unanswered = |_: &u64, waiting: &mut Waiting| waiting.answer.is_none();
-        let waiting: Vec<Waiting> = self
-            .forwards
-            .waiting
-            .extract_if(.., unanswered)
-            .map(|(_, waiting)| waiting)
-            .collect();
-        for waiting in waiting {
+        for waiting in self.forwards.take_all(|waiting| waiting.answer.is_none()) {
             let mut attempt = waiting.attempt;
             if let Some(since) = waiting.since {
                 attempt.name = Some(waiting.name);
@@ -242,7 +266,7 @@ impl Core {
             }
             self.transact(now_ms, attempt, effects);
         }
-        self.confirm_reads();
+        self.confirm_reads(effects);
         self.drive(effects);
     }
 
@@ -262,6 +286,7 @@ impl Core {
             transaction: forward.transaction,
             name: Some(forward.name),
             lock_holders: Vec::new(),
+            consistency: Consistency::Linearizable,
             since_ms: now_ms.saturating_sub(forward.waited_ms),
         };
         let same = |blocked: &Blocked| blocked.attempt.origin == origin;
@@ -311,7 +336,7 @@ impl Core {
                 commit,
             } => waiting.answer = Some((index, results, commit)),
             Answered::Refused(error) => {
-                if let Some(waiting) = self.forwards.waiting.remove(&number) {
+                if let Some(waiting) = self.forwards.take(number) {
                     self.reply(&waiting.attempt, Reply::Refused(error), effects);
                 }
             }
@@ -320,17 +345,11 @@ impl Core {
 
     fn pass_answers(&mut self, effects: &mut Effects) {
         let applied = self.node.applied_position().index;
-        let ready = |_: &u64, waiting: &mut Waiting| {
+        let ready = |waiting: &Waiting| {
             let answer = waiting.answer.as_ref();
             answer.is_some_and(|(index, ..)| *index <= applied)
         };
-        let waiting: Vec<Waiting> = self
-            .forwards
-            .waiting
-            .extract_if(.., ready)
-            .map(|(_, waiting)| waiting)
-            .collect();
-        for waiting in waiting {
+        for waiting in self.forwards.take_all(ready) {
             let Some((_, results, commit)) = waiting.answer else {
                 continue;
             };

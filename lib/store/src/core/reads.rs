@@ -5,22 +5,37 @@
 //! this member still leads. That makes it an answer as of the moment when it was executed, which is
 //! after it was asked for. Answers that gather during a round share the next one. The only member
 //! of a cluster needs nobody's word.
+//!
+//! A member that does not lead reads for its clients by itself: the round goes through the leader,
+//! who tells how far the log is committed; when this member has applied as much, it executes what
+//! was asked. If the leader says nothing, the transaction goes to it as a whole, like one that
+//! writes.
+
+use ovsdb::{Operation, Transaction};
+use table::Execution;
 
 use super::Core;
-use super::transact::{Reply, Waiter};
-use crate::event::Effects;
+use super::transact::{Attempt, Origin, Reply, Waiter};
+use crate::event::{Consistency, Effects};
 
 /// After so many ticks without a word, a round is started again: Raft drops what it cannot
 /// confirm.
 const TICKS_PER_ROUND: u64 = 5;
+/// So many transactions of this member's clients may wait for a word of the leader.
+const MAX_HERE: usize = 65_536;
 
 /// The answers that wait.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     waiting: Vec<Waiter>,
+    /// What this member is going to execute without leading.
+    here: Vec<Attempt>,
     /// The number of the round under way, and who is answered at its end.
     round: u64,
     asked: Vec<Waiter>,
+    asked_here: Vec<Attempt>,
+    /// What is executed when the log is applied up to an index.
+    due: Vec<(u64, Attempt)>,
     ticks: u64,
 }
 
@@ -44,14 +59,50 @@ impl Reads {
 }
 
 impl Core {
+    /// Without leading: executes what only reads, and leaves all else to the leader.
+    pub(super) fn leave(&mut self, attempt: Attempt, effects: &mut Effects) {
+        let Origin::Client(session, _) = attempt.origin else {
+            return self.send_away(attempt, effects);
+        };
+        // What the session asked for before comes first.
+        let here = only_reads(&attempt.transaction) && !self.forwards.has_of(session);
+        match attempt.consistency {
+            Consistency::Local if here => self.read_here(&attempt, effects),
+            Consistency::Linearizable
+                if here && self.node.leader().0 != 0 && self.reads.here.len() < MAX_HERE =>
+            {
+                self.reads.here.push(attempt);
+            }
+            _ => self.send_away(attempt, effects),
+        }
+    }
+
+    /// Executes a transaction that only reads on what is applied here.
+    fn read_here(&mut self, attempt: &Attempt, effects: &mut Effects) {
+        if let Execution::Done(done) = self.execute(attempt.since_ms, attempt) {
+            self.reply(attempt, Reply::Done(done.outcome, None), effects);
+        }
+    }
+
     /// Starts a round if there is need of one.
-    pub(super) fn confirm_reads(&mut self) {
+    pub(super) fn confirm_reads(&mut self, effects: &mut Effects) {
+        if self.serves() || self.reads.ticks >= TICKS_PER_ROUND {
+            // It leads now, or the leader said nothing.
+            let mut attempts = std::mem::take(&mut self.reads.asked_here);
+            if self.serves() {
+                attempts.append(&mut self.reads.here);
+            }
+            for attempt in attempts {
+                self.send_away(attempt, effects);
+            }
+        }
         let reads = &mut self.reads;
-        if reads.asked.is_empty() {
-            if reads.waiting.is_empty() {
+        if reads.asked.is_empty() && reads.asked_here.is_empty() {
+            if reads.waiting.is_empty() && reads.here.is_empty() {
                 return;
             }
             reads.asked = std::mem::take(&mut reads.waiting);
+            reads.asked_here = std::mem::take(&mut reads.here);
         } else if reads.ticks < TICKS_PER_ROUND {
             return;
         }
@@ -60,15 +111,41 @@ impl Core {
         self.node.read_index(reads.round);
     }
 
-    /// These rounds ended well.
-    pub(super) fn reads_confirmed(&mut self, rounds: &[u64], effects: &mut Effects) {
-        if !rounds.contains(&self.reads.round) {
-            return;
+    /// These rounds ended well, each with the index up to which the log was committed.
+    pub(super) fn reads_confirmed(&mut self, rounds: &[(u64, u64)], effects: &mut Effects) {
+        let round = rounds.iter().find(|(round, _)| *round == self.reads.round);
+        if let Some((_, index)) = round {
+            for waiter in std::mem::take(&mut self.reads.asked) {
+                let reply = Reply::Done(waiter.outcome, None);
+                self.reply(&waiter.attempt, reply, effects);
+            }
+            let due = std::mem::take(&mut self.reads.asked_here);
+            let due = due.into_iter().map(|attempt| (*index, attempt));
+            self.reads.due.extend(due);
         }
-        for waiter in std::mem::take(&mut self.reads.asked) {
-            let reply = Reply::Done(waiter.outcome, None);
-            self.reply(&waiter.attempt, reply, effects);
+        let applied = self.node.applied_position().index;
+        let due = |(index, _): &mut (u64, Attempt)| *index <= applied;
+        let due: Vec<_> = self.reads.due.extract_if(.., due).collect();
+        for (_, attempt) in due {
+            // A leader's head runs ahead of what is committed.
+            match self.node.is_leader() {
+                true => self.send_away(attempt, effects),
+                false => self.read_here(&attempt, effects),
+            }
         }
-        self.confirm_reads();
+        if round.is_some() {
+            self.confirm_reads(effects);
+        }
     }
+}
+
+/// Whether a transaction changes nothing and waits for nothing, whatever it finds.
+pub(super) fn only_reads(transaction: &Transaction) -> bool {
+    let mut operations = transaction.operations.iter();
+    operations.all(|operation| {
+        matches!(
+            operation,
+            Operation::Select { .. } | Operation::Comment { .. }
+        )
+    })
 }

@@ -12,7 +12,7 @@ use table::{Context, Done, Execution, Permission};
 use super::Core;
 use crate::access::Caller;
 use crate::entry::{self, NamedResult};
-use crate::event::{DatabaseId, Effects, Output, RequestId, SessionId};
+use crate::event::{Consistency, DatabaseId, Effects, Output, RequestId, SessionId};
 use crate::peer::{Answered, Call};
 use crate::raft::Mark;
 
@@ -35,6 +35,7 @@ pub(super) struct Attempt {
     pub(super) transaction: Transaction,
     pub(super) name: Option<Uuid>,
     pub(super) lock_holders: Vec<SessionId>,
+    pub(super) consistency: Consistency,
     pub(super) since_ms: u64,
 }
 
@@ -93,7 +94,7 @@ impl Core {
     pub(super) fn transact(&mut self, now_ms: u64, attempt: Attempt, effects: &mut Effects) {
         if attempt.database == DatabaseId::Main {
             if !self.serves() {
-                return self.send_away(attempt, effects);
+                return self.leave(attempt, effects);
             }
             if self.pending_bytes > MAX_PENDING_BYTES || self.pending.len() >= MAX_PENDING {
                 let text = "Too many transactions, or bytes of them, wait for the log; try again.";
@@ -123,7 +124,7 @@ impl Core {
     }
 
     /// Executes a transaction on the head, as far as its client may.
-    fn execute(&mut self, now_ms: u64, attempt: &Attempt) -> Execution {
+    pub(super) fn execute(&mut self, now_ms: u64, attempt: &Attempt) -> Execution {
         let (locks, holders) = (&self.locks, &attempt.lock_holders);
         let permission = match attempt.database {
             DatabaseId::Main => {

@@ -87,6 +87,8 @@ pub struct Node {
     ticks: u64,
     /// When each peer was last heard of, in ticks.
     heard: BTreeMap<u64, u64>,
+    /// The leader that seems to be gone, its term, and the time-out that holds meanwhile.
+    gone: Option<(u64, u64, usize)>,
 }
 
 impl std::fmt::Debug for Node {
@@ -146,6 +148,7 @@ impl Node {
             since: state.membership.since,
             ticks: 0,
             heard: BTreeMap::new(),
+            gone: None,
         };
         node.draw_timeout();
         node.forget_first();
@@ -176,9 +179,31 @@ impl Node {
 
     fn draw_timeout(&mut self) {
         let raft = &mut self.raw.raft;
+        if let Some((leader, term, ticks)) = self.gone
+            && (leader, term, StateRole::Follower) == (raft.leader_id, raft.term, raft.state)
+        {
+            return raft.set_randomized_election_timeout(ticks);
+        }
         let seed = mix(self.process ^ mix(self.member ^ mix(raft.term)));
         let ticks = ELECTION_TICKS + (seed % ELECTION_TICKS as u64) as usize;
         raft.set_randomized_election_timeout(ticks);
+    }
+
+    /// A peer's process has ended, probably. If it led, this member does not wait until it has
+    /// missed the leader for long: it asks for an election after a few ticks, the members in turn.
+    /// If the leader lives all the same, the others say no, and the leader's next word ends this.
+    pub fn peer_gone(&mut self, member: u64) {
+        let raft = &mut self.raw.raft;
+        if raft.state != StateRole::Follower || raft.leader_id != member {
+            return;
+        }
+        raft.election_elapsed = raft.election_elapsed.max(ELECTION_TICKS);
+        let voters = &self.raw.store().conf_state().voters;
+        let others = voters.iter().filter(|voter| **voter != member);
+        let turn = others.filter(|voter| **voter < self.member).count();
+        let raft = &self.raw.raft;
+        self.gone = Some((member, raft.term, ELECTION_TICKS + 1 + 2 * turn));
+        self.draw_timeout();
     }
 
     /// Proposes an entry and says by what to recognise it, and at which index of the log it
@@ -203,7 +228,7 @@ impl Node {
         })
     }
 
-    /// Asks whether this member still leads; if so, the context comes back in [`Work::reads`].
+    /// Asks whether the leader still leads; if so, the context comes back in [`Work::reads`].
     /// If not, or if messages are lost, it does not.
     pub fn read_index(&mut self, context: u64) {
         let context = [self.process, context].map(u64::to_le_bytes).concat();
@@ -213,6 +238,7 @@ impl Node {
     /// A message of a peer has arrived.
     pub fn receive(&mut self, message: Message) -> Result<(), NodeError> {
         self.heard.insert(message.from, self.ticks);
+        self.gone.take_if(|(leader, ..)| *leader == message.from);
         let (had, has) = (message.commit, self.raw.raft.raft_log.last_index());
         if message.get_msg_type() == MessageType::MsgHeartbeat
             && message.term >= self.raw.raft.term
@@ -273,4 +299,81 @@ fn mix(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{HardState, Identity, Membership, State};
+
+    /// One of three, whom member 2 leads.
+    fn follower(member: u64) -> Node {
+        let state = State {
+            identity: Identity {
+                database: "D".to_owned(),
+                cluster: Uuid::nil(),
+                server: Uuid::from_u128(u128::from(member)),
+                member,
+            },
+            hard_state: HardState::default(),
+            membership: Membership {
+                voters: vec![1, 2, 3],
+                ..Membership::default()
+            },
+            applied: LogPosition::default(),
+            truncated: LogPosition::default(),
+            entries: Vec::new(),
+            names: Vec::new(),
+        };
+        let mut node = Node::new(&state, LogPosition::default(), 7).unwrap();
+        heartbeat(&mut node);
+        assert_eq!(node.leader(), (2, 1));
+        node
+    }
+
+    fn heartbeat(node: &mut Node) {
+        let mut message = Message {
+            from: 2,
+            to: node.member(),
+            term: 1,
+            ..Message::default()
+        };
+        message.set_msg_type(MessageType::MsgHeartbeat);
+        node.receive(message).unwrap();
+    }
+
+    /// After how many ticks it asks whether it would be elected.
+    fn ticks_to_election(node: &mut Node) -> usize {
+        (1..100)
+            .find(|_| {
+                node.tick();
+                let work = std::iter::from_fn(|| node.take_work());
+                let mut messages =
+                    work.flat_map(|work| [work.messages, work.messages_after_flush].concat());
+                messages.any(|message| message.get_msg_type() == MessageType::MsgRequestPreVote)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_leader_whose_process_ended_is_replaced_at_once_and_in_turn() {
+        for (member, expected) in [(1, 1), (3, 3)] {
+            let mut node = follower(member);
+            node.peer_gone(if member == 1 { 3 } else { 1 });
+            assert!(ticks_to_election(&mut node) >= ELECTION_TICKS);
+
+            let mut node = follower(member);
+            node.peer_gone(2);
+            assert_eq!(ticks_to_election(&mut node), expected, "member {member}");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_lives_after_all_stays() {
+        let mut node = follower(3);
+        node.peer_gone(2);
+        node.tick();
+        heartbeat(&mut node);
+        assert!(ticks_to_election(&mut node) >= ELECTION_TICKS);
+    }
 }

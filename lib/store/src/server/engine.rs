@@ -261,6 +261,11 @@ impl Engine {
         self.tell(Event::PeerLost { member }).await;
     }
 
+    /// The process of another member has ended, probably.
+    pub async fn gone(&self, member: u64) {
+        self.tell(Event::PeerGone { member }).await;
+    }
+
     /// A snapshot of another member is here.
     pub async fn snapshot_arrived(&self, snapshot: Snapshot) {
         self.tell(Event::SnapshotArrived(Box::new(snapshot))).await;

@@ -258,6 +258,11 @@ impl Database for Door {
         let request = request.into_inner();
         let served = find(&self.engine.databases, &request.database)?;
         let name = optional_uuid("name", &request.name)?;
+        let consistency = match v1::Consistency::try_from(request.consistency) {
+            Ok(v1::Consistency::Linearizable) => event::Consistency::Linearizable,
+            Ok(v1::Consistency::Local) => event::Consistency::Local,
+            Err(_) => return Err(Status::invalid_argument("consistency: not known")),
+        };
         let operations = request.operations;
         let transaction =
             convert::transaction_from_proto(&served.schema, operations, &mut Uuid::new_v4);
@@ -271,6 +276,7 @@ impl Database for Door {
                     transaction,
                     name,
                     lock_holders: self.lock_holders(&request.locks)?,
+                    consistency,
                 },
             )
             .await?;

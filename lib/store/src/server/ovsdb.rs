@@ -28,7 +28,7 @@ use super::budget::{Charge, Exhausted};
 use super::engine::{ConnectError, Engine, Session, Stopped};
 use super::listen::{Connection, Io};
 use super::{Databases, Served, stranger};
-use crate::event::{DatabaseId, MonitorId, Output, Request, RequestId};
+use crate::event::{Consistency, DatabaseId, MonitorId, Output, Request, RequestId};
 use crate::monitor::{Update, View};
 
 /// So many requests may be unanswered; what comes then is refused.
@@ -403,6 +403,7 @@ impl Client {
                     transaction,
                     name: None,
                     lock_holders: vec![self.session.id],
+                    consistency: Consistency::default(),
                 })
             }
             Call::Monitor {

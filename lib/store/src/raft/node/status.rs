@@ -115,6 +115,11 @@ impl Node {
         raft.state == StateRole::Leader && self.raw.store().applied().term == raft.term
     }
 
+    /// Whether this member leads, be it with an entry of its own term applied or not.
+    pub fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
     /// Who leads, and in which term; nobody is 0.
     pub fn leader(&self) -> (u64, u64) {
         (self.raw.raft.leader_id, self.raw.raft.term)

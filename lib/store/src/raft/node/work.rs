@@ -40,8 +40,9 @@ pub struct Work {
     pub committed: Vec<Committed>,
     /// All rows are to be replaced by those of the snapshot that stands here.
     pub snapshot: Option<(LogPosition, Membership)>,
-    /// Contexts of [`Node::read_index`] for which this member still led afterwards.
-    pub reads: Vec<u64>,
+    /// Contexts of [`Node::read_index`] for which the leader still led afterwards, and up to where
+    /// the log was committed then.
+    pub reads: Vec<(u64, u64)>,
     /// The role, if it, or the leader, changed.
     pub role: Option<Role>,
 }
@@ -68,7 +69,7 @@ impl Node {
         work.reads = reads
             .filter_map(|read| match read.request_ctx.as_chunks::<8>() {
                 ([process, context], []) if u64::from_le_bytes(*process) == self.process => {
-                    Some(u64::from_le_bytes(*context))
+                    Some((u64::from_le_bytes(*context), read.index))
                 }
                 _ => None,
             })

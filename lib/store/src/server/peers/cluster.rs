@@ -300,7 +300,9 @@ impl Cluster {
         let status = self.status().await?;
         let members: &Membership = &status.raft.membership;
         Ok(match change {
-            Change::Add { member, .. } => members.contains(*member),
+            Change::Add { member, server, .. } => {
+                members.contains(*member) && members.server(*member) == *server
+            }
             Change::Remove { member } => !members.contains(*member),
             Change::Move {
                 member, address, ..
@@ -317,7 +319,10 @@ pub(super) async fn ask(
     request: v1::ChangeRequest,
 ) -> Result<v1::ChangeResponse, ChangeError> {
     let unknown = |reason: String| ChangeError::Unknown(format!("{address}: {reason}"));
-    let mut client = transport.connect(address).await.map_err(unknown)?;
+    let connected = transport.connect(address).await;
+    // Nothing was asked yet.
+    let mut client =
+        connected.map_err(|reason| ChangeError::Busy(format!("{address}: {reason}")))?;
     let answer = tokio::time::timeout(PATIENCE, client.change(request)).await;
     let answer = answer.map_err(|_| unknown("no answer in time".to_owned()))?;
     match answer {

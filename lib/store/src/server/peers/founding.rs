@@ -24,8 +24,10 @@ use super::hello::Refusal;
 use super::{Complaints, Transport, wire};
 use crate::storage::{Batch, Identity, Membership, RedbStorage, Storage, StorageError};
 
-/// Between two rounds to those that are not known yet. A greeting from one ends the pause.
-const PAUSE: Duration = Duration::from_millis(300);
+/// Between two rounds to those that are not known yet: at first, and at most. A greeting from one
+/// ends the pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// So long one founder is given for its answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -182,6 +184,7 @@ impl Founding {
 
     /// Greets the others until all are known. Gives the storage of a member that can start.
     pub async fn complete(&self, transport: &Transport) -> Result<RedbStorage, ClusterError> {
+        let mut pause = FIRST_PAUSE;
         loop {
             let members = self.known().members.clone();
             let unknown = members.addresses.iter();
@@ -209,7 +212,10 @@ impl Founding {
                 self.known().missing.insert(*member, reason);
             }
             // Whoever greeted meanwhile left a permit.
-            let _ = tokio::time::timeout(PAUSE, self.news.notified()).await;
+            pause = match tokio::time::timeout(pause, self.news.notified()).await {
+                Ok(()) => FIRST_PAUSE,
+                Err(_) => LONGEST_PAUSE.min(pause * 2),
+            };
         }
     }
 

@@ -102,7 +102,7 @@ impl Joining<'_> {
                     Err(ChangeError::Refused(reason)) => {
                         return Err(ClusterError::Join(format!("{place} refuses: {reason}")));
                     }
-                    Err(ChangeError::Unknown(reason)) => reason,
+                    Err(ChangeError::Unknown(reason) | ChangeError::Busy(reason)) => reason,
                     Err(error) => format!("{place}: {error}"),
                 };
                 if self.complaints.is_news(place, &reason) {

@@ -26,6 +26,7 @@ mod transport;
 mod wire;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ovsdb::schema::DatabaseSchema;
@@ -76,6 +77,8 @@ pub struct Local {
     transport: Arc<Transport>,
     /// Who the members are, as far as this one has applied the log.
     members: RwLock<Membership>,
+    /// Counts their changes.
+    changes: AtomicU64,
     /// Wakes the links that rest after a failure.
     wakers: Mutex<HashMap<u64, Arc<Notify>>>,
     complaints: Complaints,
@@ -92,6 +95,7 @@ impl Local {
             identity: engine.identity.clone(),
             schema,
             members: RwLock::new(engine.membership.clone()),
+            changes: AtomicU64::new(0),
             engine,
             transport,
             wakers: Mutex::default(),
@@ -107,6 +111,7 @@ impl Local {
 
     fn set_members(&self, members: Membership) {
         *self.members.write().unwrap_or_else(PoisonError::into_inner) = members;
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     fn hello(&self, to: u64) -> v1::RaftHello {

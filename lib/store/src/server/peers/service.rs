@@ -1,6 +1,7 @@
 //! What other members send.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -111,17 +112,29 @@ impl Service {
         Status::permission_denied(format!("refused: {text}"))
     }
 
-    /// Reads a stream to its end, and says why it ended.
+    /// Reads a stream, and says why it ended.
     async fn read(
         &self,
         local: &Local,
-        member: u64,
+        hello: &v1::RaftHello,
         frames: &mut Streaming<v1::RaftFrame>,
     ) -> Result<(), Status> {
+        let member = hello.from;
         let number = self.begin_stream(member);
-        while let Some(frame) = frames.message().await? {
+        let mut changes = local.changes.load(Ordering::Acquire);
+        loop {
+            let frame = frames.message().await;
             if !self.is_newest(member, number) {
                 return Err(Status::aborted("a newer stream has taken its place"));
+            }
+            let Ok(Some(frame)) = frame else {
+                local.engine.gone(member).await;
+                return frame.map(drop);
+            };
+            let newest = local.changes.load(Ordering::Acquire);
+            if std::mem::replace(&mut changes, newest) != newest {
+                // It may have been removed.
+                self.admit(local, hello)?;
             }
             let message = wire::from_frame(&local.schema, frame);
             let message = message.map_err(|error| {
@@ -130,7 +143,6 @@ impl Service {
             })?;
             local.engine.peer(member, message).await;
         }
-        Ok(())
     }
 }
 
@@ -154,7 +166,7 @@ impl Raft for Service {
         let (end, answer) = mpsc::channel(1);
         let service = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = service.read(&local, member, &mut frames).await {
+            if let Err(status) = service.read(&local, &hello, &mut frames).await {
                 // The connection may be gone.
                 let _ = end.send(Err(status)).await;
             }
