@@ -37,6 +37,7 @@ impl Medium {
             Self::Disk => crate::workspace::target_directory()?,
             Self::Ram => PathBuf::from("/dev/shm"),
         };
+        std::fs::create_dir_all(&place)?;
         // Names of sockets are short.
         let folder = tempfile::Builder::new().prefix("b").tempdir_in(&place);
         folder.with_context(|| format!("cannot make a folder in {}", place.display()))
