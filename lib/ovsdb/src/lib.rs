@@ -14,6 +14,7 @@ pub mod datum;
 mod decode;
 pub mod describe;
 pub mod error;
+pub mod file;
 pub mod framing;
 mod intern;
 pub mod jsonrpc;

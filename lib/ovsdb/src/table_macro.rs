@@ -227,6 +227,11 @@ macro_rules! database {
             })
         }
 
+        /// The names of the tables that are Weft's own additions to the schema.
+        pub const ADDITIONS: &[&str] = &[
+            $(<$addition as $crate::typed::TableDefinition>::NAME,)*
+        ];
+
         /// The documentation of every table and column, tables in the order of their declaration.
         pub fn table_docs() -> Vec<$crate::typed::TableDoc> {
             vec![

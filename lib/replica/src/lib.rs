@@ -31,6 +31,7 @@ mod tables;
 mod tls;
 
 pub use connection::client::{Client, ClientError};
+pub use connection::schema::{fetch_schema, open_channel};
 pub use connection::{Handle, State, Status, spawn};
 pub use error::TransactError;
 pub use event::Event;

@@ -326,7 +326,10 @@ async fn open(config: Config, stream: Box<dyn Stream>) -> Result<Session, Reason
 }
 
 /// A channel over one stream: when that breaks, so do all calls, and there is no other.
-async fn channel(stream: Box<dyn Stream>, probe_interval: Duration) -> Result<Channel, Reason> {
+pub(super) async fn channel(
+    stream: Box<dyn Stream>,
+    probe_interval: Duration,
+) -> Result<Channel, Reason> {
     let stream = Arc::new(Mutex::new(Some(stream)));
     let connector = tower::service_fn(move |_| {
         let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -355,7 +358,7 @@ fn read_schema(json: &str) -> Result<DatabaseSchema, Reason> {
 
 async fn check_leader(cluster: &mut ClusterClient<Channel>) -> Result<(), Reason> {
     let status = cluster
-        .status(v1::StatusRequest {})
+        .status(v1::StatusRequest::default())
         .await
         .map_err(|status| lost(&status))?;
     if status.into_inner().role() == v1::Role::Leader {

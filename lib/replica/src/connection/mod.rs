@@ -4,6 +4,7 @@ pub(crate) mod client;
 mod grpc_session;
 mod mailbox;
 mod ovsdb_session;
+pub(crate) mod schema;
 mod stream;
 
 use std::sync::{Arc, Mutex, PoisonError};
