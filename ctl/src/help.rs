@@ -208,12 +208,17 @@ pub fn completion(shell: &str) -> Outcome<String> {
             words.join(" ")
         ));
     }
-    let mut words = crate::pki::words();
-    words.sort_unstable();
-    words.dedup();
-    cases.push_str(&format!("        pki) words='{}' ;;\n", words.join(" ")));
+    for (name, words) in [
+        ("cluster", crate::cluster::words()),
+        ("pki", crate::pki::words()),
+    ] {
+        let mut words = words;
+        words.sort_unstable();
+        words.dedup();
+        cases.push_str(&format!("        {name}) words='{}' ;;\n", words.join(" ")));
+    }
     let tools = TOOLS.iter().map(|tool| tool.name);
-    let names: Vec<&str> = tools.chain(["pki"]).collect();
+    let names: Vec<&str> = tools.chain(["cluster", "pki"]).collect();
     let aliases: Vec<&str> = TOOLS.iter().map(|tool| tool.ovn_name).collect();
     Ok(format!(
         "{prelude}_weft() {{\n    \

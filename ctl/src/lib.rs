@@ -10,12 +10,15 @@
 //! | [`generic`], [`nb`], [`sb`] | the commands, a family a file: functions of a [`command::Context`], without I/O |
 //! | [`run`] | connects, runs the commands, commits, retries, waits, prints |
 //! | [`pki`] | `weft pki`, which makes certificates and needs no database |
+//! | [`transfer`] | `import` and `export`, which are not transactions: the whole database comes or goes |
+//! | [`cluster`] | `weft cluster`, which administers the servers, and is a program of its own |
 //! | [`help`] | help texts and shell completion, printed from the commands |
 //!
 //! Under the names `ovn-nbctl` and `ovn-sbctl` the program is that tool: the same commands, flags, output and errors.
 //! What a tool is made of says [`tool::Tool`].
 
 pub mod arguments;
+pub mod cluster;
 pub mod command;
 pub mod data;
 pub mod error;
@@ -24,9 +27,11 @@ pub mod help;
 pub mod nb;
 pub mod output;
 pub mod pki;
+pub mod progress;
 pub mod run;
 pub mod sb;
 pub mod server;
 pub mod tool;
+pub mod transfer;
 
 pub use error::{CommandError, Outcome};

@@ -35,6 +35,9 @@ fn main() -> ExitCode {
     if first == "pki" {
         return ctl::pki::run(arguments);
     }
+    if first == "cluster" {
+        return ctl::cluster::run(arguments);
+    }
     match (first.as_str(), arguments.first()) {
         ("completion", Some(shell)) => match ctl::help::completion(shell) {
             Ok(script) => {
@@ -99,6 +102,7 @@ fn usage() -> String {
             tool.name, tool.about, tool.ovn_name
         ));
     }
+    text.push_str("  weft cluster          administer the cluster of a database: members, backups, data directories\n");
     text.push_str("  weft pki              make certificates for TLS\n");
     text.push_str("  weft completion SHELL  print a completion script for bash or zsh\n");
     text

@@ -6,7 +6,7 @@ use ovsdb::schema::DatabaseSchema;
 
 use crate::arguments::GlobalOption;
 use crate::command::{Command, Family, OptionValue};
-use crate::{generic, nb, sb};
+use crate::{generic, nb, sb, transfer};
 
 /// A tool: `weft nb`, `weft sb`.
 #[derive(Debug)]
@@ -21,12 +21,18 @@ pub struct Tool {
     pub database: &'static str,
     /// Our schema of it.
     pub schema: fn() -> &'static Arc<DatabaseSchema>,
+    /// The tables of it that OVN does not have.
+    pub additions: &'static [&'static str],
     /// The table of the one row that says everything of the whole.
     pub global_table: &'static str,
     /// The environment variable with the default of `--db`.
     pub remote_variable: &'static str,
     /// The socket in OVN's run directory that `--db` means without it.
     pub socket: &'static str,
+    /// The socket in OVN's run directory on which its server listens for gRPC.
+    pub grpc_socket: &'static str,
+    /// Its server.
+    pub server: &'static str,
     /// The environment variable with options to put in front.
     pub options_variable: &'static str,
     /// The environment variable with the control socket of a running tool.
@@ -44,9 +50,12 @@ pub static NB: Tool = Tool {
     about: "read and write the northbound database",
     database: "OVN_Northbound",
     schema: nb_db::schema,
+    additions: nb_db::ADDITIONS,
     global_table: "NB_Global",
     remote_variable: "OVN_NB_DB",
     socket: "ovnnb_db.sock",
+    grpc_socket: "weft-nb-grpc.sock",
+    server: "weft-nb",
     options_variable: "OVN_NBCTL_OPTIONS",
     daemon_variable: "OVN_NB_DAEMON",
     can_wait: true,
@@ -60,9 +69,12 @@ pub static SB: Tool = Tool {
     about: "read and write the southbound database",
     database: "OVN_Southbound",
     schema: sb_db::schema,
+    additions: sb_db::ADDITIONS,
     global_table: "SB_Global",
     remote_variable: "OVN_SB_DB",
     socket: "ovnsb_db.sock",
+    grpc_socket: "weft-sb-grpc.sock",
+    server: "weft-sb",
     options_variable: "OVN_SBCTL_OPTIONS",
     daemon_variable: "OVN_SB_DAEMON",
     can_wait: false,
@@ -80,7 +92,10 @@ impl Tool {
 
     /// All families of commands, the tool's own first.
     pub fn all_families(&self) -> impl Iterator<Item = &'static Family> {
-        self.families.iter().copied().chain([&generic::FAMILY])
+        self.families
+            .iter()
+            .copied()
+            .chain([&transfer::FAMILY, &generic::FAMILY])
     }
 
     /// The options of a whole line.

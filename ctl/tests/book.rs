@@ -13,6 +13,7 @@ const NOTICE: &str = "<!-- Written by `BLESS=1 cargo test -p ctl --test book` fr
 fn the_pages_of_commands_are_what_the_code_says() {
     check_tool(&NB);
     check_tool(&SB);
+    check("cluster", &ctl::cluster::reference_page());
     check("pki", &ctl::pki::reference_page());
 }
 

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use ::daemon::http::{Answer, HttpListener};
 use ::daemon::signals::{Asked, Signals};
 use ::daemon::unixctl::Command;
 use ::daemon::{Process, place, vlog};
 use anyhow::anyhow;
 use ovsdb::Listen;
 use ovsdb::remote::Protocol;
-use store::server::{Server, control};
+use store::access::rule::Door;
+use store::server::{Server, Watcher, control};
 
 use crate::Args;
 
@@ -17,6 +19,8 @@ use crate::Args;
 const DATA_DIR: &str = "/var/lib/weft/nb";
 /// The socket in the run directory that the server listens on if nothing else is said: OVN's.
 const SOCKET: &str = "ovnnb_db.sock";
+/// The same for gRPC.
+const GRPC_SOCKET: &str = "weft-nb-grpc.sock";
 
 /// Runs until it is asked to end.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -41,7 +45,29 @@ async fn serve(args: &Args, process: &Process) -> anyhow::Result<()> {
         path: place::run_dir().join(SOCKET),
     };
     let schema = nb_db::schema();
-    let mut server = Server::start(&args.server, schema, Path::new(DATA_DIR), listen).await?;
+    let metrics = match &args.server.metrics_listen {
+        Some(place) => {
+            let listener = HttpListener::open(place).await;
+            Some(listener.map_err(|error| anyhow!("--metrics-listen {place}: {error}"))?)
+        }
+        None => None,
+    };
+    let mut flags = args.server.clone();
+    if flags.listen.is_empty() {
+        flags.listen.push(Door::open(listen.clone()));
+        flags.listen.push(Door::open(Listen::Unix {
+            protocol: Protocol::Grpc,
+            path: place::run_dir().join(GRPC_SOCKET),
+        }));
+    }
+    let mut server = Server::start(&flags, schema, Path::new(DATA_DIR), listen).await?;
+    if let Some(listener) = metrics {
+        if let Ok(place) = listener.place() {
+            tracing::info!("metrics at http://{place}/metrics");
+        }
+        let watcher = server.watcher();
+        tokio::spawn(listener.serve(move |path| answer(watcher.clone(), path)));
+    }
     process
         .ready()
         .map_err(|error| anyhow!("cannot tell that it is ready: {error}"))?;
@@ -70,6 +96,18 @@ async fn serve(args: &Args, process: &Process) -> anyhow::Result<()> {
     result
 }
 
+/// A page for those who watch over the server.
+async fn answer(watcher: Watcher, path: String) -> Answer {
+    match watcher.page(&path).await {
+        Some((status, content_type, body)) => Answer {
+            status,
+            content_type,
+            body,
+        },
+        None => Answer::not_found(&Watcher::PAGES),
+    }
+}
+
 /// The commands of the control socket.
 fn commands() -> &'static [Command] {
     let exit = Command::plain("exit");
@@ -77,7 +115,7 @@ fn commands() -> &'static [Command] {
         name: command.name,
         usage: command.usage,
         min_args: command.args,
-        max_args: command.args,
+        max_args: command.args + command.more,
     });
     // Made once, and needed as long as the process lives.
     std::iter::once(exit)

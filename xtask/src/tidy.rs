@@ -23,13 +23,16 @@ const IGNORANCE: &[(&str, &[&str])] = &[
 ];
 /// The crates of the runtime and of RPC, which only shells may name.
 const ASYNC_CRATES: &[&str] = &["tokio", "tonic"];
-/// The shells: paths and names of files. The command line is one process from top to bottom; its shell is its connection.
+/// The shells: paths and names of files. The command line is one process from top to bottom; its shells are its
+/// connections.
 const SHELL_FOLDERS: &[&str] = &[
     "lib/rpc/",
     "lib/daemon/",
     "lib/store/src/server/",
     "lib/replica/src/connection/",
     "ctl/src/run/connection.rs",
+    "ctl/src/transfer/server.rs",
+    "ctl/src/cluster/",
 ];
 const SHELL_FILES: &[&str] = &["daemon.rs", "main.rs"];
 /// How many lines a file may have: beyond, it is a room that wants a wall.

@@ -12,10 +12,11 @@ use super::options::Instead;
 use super::{DatabaseError, RunOptions};
 use crate::arguments::{Invocation, parse_commands, parse_options};
 use crate::data::Snapshot;
-use crate::error::CommandError;
+use crate::error::{CommandError, fail};
 use crate::help;
 use crate::output::render;
 use crate::tool::Tool;
+use crate::transfer;
 
 /// How a program speaks to those who run it.
 #[derive(Clone, Debug)]
@@ -75,6 +76,20 @@ fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let commands = parse_commands(tool, line)?;
+    if let [only] = commands.as_slice()
+        && let Some(transfer) = transfer::find(only)
+    {
+        let done = transfer(tool, &options, only)?;
+        done.warnings
+            .iter()
+            .for_each(|warning| reporter.warn(warning));
+        print(&done.text);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(transfer) = commands.iter().find(|c| transfer::find(c).is_some()) {
+        let name = transfer.command.name;
+        return fail(format!("{name}: give this command a line of its own"));
+    }
     run_commands(tool, reporter, &commands, options, &remark)
 }
 

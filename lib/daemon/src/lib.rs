@@ -10,6 +10,7 @@
 
 pub mod args;
 mod detach;
+pub mod http;
 mod pidfile;
 pub mod place;
 mod process;

@@ -55,6 +55,9 @@ pub enum LoadError {
         /// What should be.
         expected: String,
     },
+    /// There is nothing.
+    #[error("there is no database in the data directory")]
+    Nothing,
     /// The rows contradict each other.
     #[error("the rows on disk contradict each other: {0}")]
     Inconsistent(#[from] table::ApplyError),
@@ -84,7 +87,7 @@ pub fn load(
     new_cluster: Uuid,
     new_server: Uuid,
 ) -> Result<Loaded, LoadError> {
-    let mut state = match storage.load()? {
+    let state = match storage.load()? {
         Some(state) => state,
         None => {
             let identity = Identity {
@@ -110,6 +113,33 @@ pub fn load(
             }
         }
     };
+    finish(storage, schema, state, Until::Commit)
+}
+
+/// How far to go over the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Until {
+    /// As far as it is known to be committed. Raft does the rest.
+    Commit,
+    /// To its end, and past changes of the members: there will be no Raft to do it.
+    End,
+}
+
+/// Reads the state of a member that will never be one again: all of its log counts.
+pub fn load_to_the_end(
+    storage: &mut dyn Storage,
+    schema: &Arc<DatabaseSchema>,
+) -> Result<Loaded, LoadError> {
+    let state = storage.load()?.ok_or(LoadError::Nothing)?;
+    finish(storage, schema, state, Until::End)
+}
+
+fn finish(
+    storage: &dyn Storage,
+    schema: &Arc<DatabaseSchema>,
+    mut state: State,
+    until: Until,
+) -> Result<Loaded, LoadError> {
     if *state.identity.database != *schema.name {
         return Err(LoadError::OtherDatabase {
             found: state.identity.database,
@@ -137,7 +167,14 @@ pub fn load(
     let mut rows: Rows = read.into_iter().map(BTreeMap::from_iter).collect();
     let mut retries = Retries::load(named);
     let mut parts = Parts::default();
-    let job = go_over(&mut state, schema, &mut rows, &mut retries, &mut parts)?;
+    let job = go_over(
+        &mut state,
+        schema,
+        &mut rows,
+        &mut retries,
+        &mut parts,
+        until,
+    )?;
     let mut database = Database::new(schema.clone());
     let rows = rows.into_iter().enumerate();
     database.load(rows.flat_map(|(table, rows)| {
@@ -166,21 +203,26 @@ pub fn load(
 /// Rows of each table, without anything derived from them.
 type Rows = Vec<BTreeMap<Uuid, Arc<Row>>>;
 
-/// Applies the committed log after `applied` to rows of which some contain it already.
+/// Applies the log after `applied` to rows of which some contain it already.
 fn go_over(
     state: &mut State,
     schema: &DatabaseSchema,
     rows: &mut [BTreeMap<Uuid, Arc<Row>>],
     retries: &mut Retries,
     parts: &mut Parts,
+    until: Until,
 ) -> Result<Job, LoadError> {
     let mut job = Job::default();
-    let (applied, commit) = (state.applied.index, state.hard_state.commit);
+    let applied = state.applied.index;
+    let commit = match until {
+        Until::Commit => state.hard_state.commit,
+        Until::End => u64::MAX,
+    };
     let entries = state.entries.iter();
     for log in entries.filter(|log| (applied + 1..=commit).contains(&log.position.index)) {
         let index = log.position.index;
         if log.kind != EntryKind::Normal {
-            if index > state.membership.since {
+            if index > state.membership.since && until == Until::Commit {
                 // For Raft to apply, and what follows: no row on disk can be newer, because the
                 // members would have been written before it.
                 break;

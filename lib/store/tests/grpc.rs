@@ -405,7 +405,7 @@ async fn wrong_requests_are_refused_by_name() {
 async fn status_and_health_are_told() {
     let rig = Rig::new().await;
     let status = ClusterClient::new(rig.channel.clone())
-        .status(v1::StatusRequest {})
+        .status(v1::StatusRequest::default())
         .await;
     let status = status.unwrap().into_inner();
     assert_eq!(status.database, "Test");
@@ -420,4 +420,109 @@ async fn status_and_health_are_told() {
         response.status(),
         tonic_health::pb::health_check_response::ServingStatus::Serving
     );
+}
+
+/// Adds a row under a name of our own, and watches the table until the row is there.
+async fn add_and_watch(channel: Channel, database: &str) -> Result<usize, tonic::Status> {
+    let mut client = DatabaseClient::new(channel);
+
+    // A live view: first the present content, then every commit that touches it.
+    let open = v1::MonitorOpen {
+        database: database.to_owned(),
+        tables: vec![v1::TableMonitor {
+            table: "Item".to_owned(),
+            ..Default::default()
+        }],
+        since: Vec::new(),
+    };
+    let kind = Some(v1::monitor_request::Kind::Open(open));
+    let requests = tokio_stream::iter([v1::MonitorRequest { kind }]);
+    let mut updates = client.monitor(requests).await?.into_inner();
+    let content = updates.message().await?.unwrap_or_default();
+    println!("state {:02x?}", content.transaction_id);
+
+    // One transaction. Its name makes it safe to send again: it is applied once.
+    let text = v1::Atom {
+        value: Some(v1::atom::Value::String("web".to_owned())),
+    };
+    let name = v1::Datum {
+        kind: Some(v1::datum::Kind::Scalar(text)),
+    };
+    let insert = v1::Insert {
+        table: "Item".to_owned(),
+        row: Some(v1::Row {
+            columns: [("name".to_owned(), name)].into(),
+        }),
+        ..Default::default()
+    };
+    let request = v1::TransactRequest {
+        database: database.to_owned(),
+        operations: vec![v1::Operation {
+            kind: Some(v1::operation::Kind::Insert(insert)),
+        }],
+        name: Uuid::new_v4().as_bytes().to_vec(),
+        locks: Vec::new(),
+    };
+    client.transact(request.clone()).await?;
+    client.transact(request).await?;
+
+    let update = updates.message().await?.unwrap_or_default();
+    let rows = update.tables.iter().map(|table| table.rows.len());
+    Ok(rows.sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_the_book_works() {
+    let rig = Rig::new().await;
+    let added = add_and_watch(rig.channel.clone(), "Test").await.unwrap();
+    assert_eq!(added, 1);
+    let (page, code) = (
+        include_str!("../../../docs/grpc.md"),
+        include_str!("grpc.rs"),
+    );
+    let (_, example) = page.split_once("```rust\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    assert!(
+        code.contains(example),
+        "docs/grpc.md has another program than this file"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_comes_in_pieces_with_a_checksum() {
+    use v1::backup_response::Part;
+    let rig = Rig::new().await;
+    for number in 0..100 {
+        rig.insert(&"x".repeat(9000), number).await;
+    }
+    let mut client = ClusterClient::new(rig.channel.clone());
+    let mut parts = client
+        .backup(v1::BackupRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let Some(Part::Head(head)) = parts.message().await.unwrap().unwrap().part else {
+        panic!("a backup begins with its head");
+    };
+    assert_eq!((head.rows, head.database.as_str()), (100, "Test"));
+    let schema = serde_json::from_str(&head.schema_json).unwrap();
+    let schema = DatabaseSchema::from_json(&schema).unwrap();
+    let out = ovsdb::file::write_schema(&schema, std::io::Cursor::new(Vec::new())).unwrap();
+    let mut recorder = ovsdb::file::Recorder::begin(out).unwrap();
+    let mut pieces = 0;
+    let end = loop {
+        match parts.message().await.unwrap().unwrap().part {
+            Some(Part::Body(bytes)) => recorder.write_all(&bytes).unwrap(),
+            Some(Part::End(end)) => break end,
+            other => panic!("{other:?}"),
+        }
+        pieces += 1;
+    };
+    assert!(pieces > 2, "{pieces}");
+    let (bytes, sha1) = recorder.written();
+    assert_eq!((end.bytes, end.sha1), (bytes, sha1.to_vec()));
+    assert!(parts.message().await.unwrap().is_none());
+    let file = recorder.finish().unwrap().into_inner();
+    let contents = ovsdb::file::read(&file, &mut |_| ()).unwrap();
+    assert_eq!(contents.row_count(), 100);
 }

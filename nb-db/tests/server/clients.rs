@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::rig::{DATABASE, Server, text};
 
 #[test]
@@ -201,4 +203,54 @@ fn the_python_library_replicates_and_transacts() {
         printed, "success ['a']\nsuccess ['a', 'b']\nnarrowed\n",
         "{error}"
     );
+}
+
+#[test]
+fn a_conversion_to_what_is_there_succeeds_and_to_anything_else_names_the_remedy() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let schema = client
+        .call("get_schema", &json!(["OVN_Northbound"]))
+        .unwrap()["result"]
+        .clone();
+    let answer = client
+        .call("convert", &json!(["OVN_Northbound", schema]))
+        .unwrap();
+    assert_eq!(
+        (&answer["result"], &answer["error"]),
+        (&json!({}), &Value::Null)
+    );
+    let mut newer = schema.clone();
+    newer["version"] = json!("99.0.0");
+    let answer = client
+        .call("convert", &json!(["OVN_Northbound", newer]))
+        .unwrap();
+    let error = answer["error"].to_string();
+    assert!(
+        error.contains("not supported")
+            && error.contains("99.0.0")
+            && error.contains("version of Weft"),
+        "{error}"
+    );
+    newer["name"] = json!("Other");
+    let answer = client
+        .call("convert", &json!(["OVN_Northbound", newer]))
+        .unwrap();
+    assert!(
+        answer["error"]
+            .to_string()
+            .contains("not of OVN_Northbound"),
+        "{answer}"
+    );
+    // What ovn-ctl does when a clustered database starts.
+    let remote = server.remote();
+    server.run(
+        "ovsdb-client",
+        &["wait", &remote, "OVN_Northbound", "connected"],
+    );
+    let version = server.run(
+        "ovsdb-client",
+        &["get-schema-version", &remote, "OVN_Northbound"],
+    );
+    assert_eq!(Some(version.trim()), schema["version"].as_str());
 }

@@ -22,6 +22,11 @@ impl Core {
         )
     }
 
+    /// Whether it is known who leads.
+    pub fn knows_leader(&self) -> bool {
+        self.node.leader().0 != 0
+    }
+
     /// Says in `_Server` how things stand.
     pub(super) fn describe(&mut self, effects: &mut Effects) {
         let changes = self.locks.set_active(self.serves());

@@ -20,6 +20,10 @@ pub struct ServerArgs {
     #[arg(long, value_name = "REMOTE")]
     pub listen: Vec<Door>,
 
+    /// Tell metrics (/metrics) and health (/healthz, /readyz) over HTTP here, to everybody who asks
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics_listen: Option<String>,
+
     /// Allow TCP without TLS
     #[arg(long)]
     pub plaintext: bool,

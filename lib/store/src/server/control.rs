@@ -2,6 +2,7 @@
 //! go by its names.
 
 use super::engine::Engine;
+use super::peers::{Change, Cluster};
 use crate::event::Status;
 
 /// A command.
@@ -11,8 +12,10 @@ pub struct ControlCommand {
     pub name: &'static str,
     /// Its arguments for people; each word is one.
     pub usage: &'static str,
-    /// How many arguments it takes.
+    /// How many arguments it needs.
     pub args: usize,
+    /// How many more it may have.
+    pub more: usize,
 }
 
 /// The commands, beside those of all daemons.
@@ -25,6 +28,15 @@ pub const COMMANDS: &[ControlCommand] = &[
     of_database("cluster/status"),
     of_database("cluster/cid"),
     of_database("cluster/sid"),
+    plain("metrics/show"),
+    of_member("cluster/kick", "DB MEMBER"),
+    of_database("cluster/leave"),
+    of_member("cluster/change-election-timer", "DB MS"),
+    ControlCommand {
+        more: 1,
+        usage: "[DB]",
+        ..plain("ovsdb-server/compact")
+    },
 ];
 
 const fn plain(name: &'static str) -> ControlCommand {
@@ -32,6 +44,7 @@ const fn plain(name: &'static str) -> ControlCommand {
         name,
         usage: "",
         args: 0,
+        more: 0,
     }
 }
 
@@ -40,12 +53,23 @@ const fn of_database(name: &'static str) -> ControlCommand {
         name,
         usage: "DB",
         args: 1,
+        more: 0,
+    }
+}
+
+const fn of_member(name: &'static str, usage: &'static str) -> ControlCommand {
+    ControlCommand {
+        name,
+        usage,
+        args: 2,
+        more: 0,
     }
 }
 
 /// Carries out one of [`COMMANDS`]: the text to print, or why it failed.
 pub async fn handle(
     engine: &Engine,
+    cluster: &Cluster,
     remotes: &[String],
     command: &str,
     args: &[String],
@@ -63,6 +87,20 @@ pub async fn handle(
         "ovsdb-server/list-remotes" => Ok(lines(remotes)),
         "cluster/cid" => Ok(format!("{}\n", engine.identity.cluster)),
         "cluster/sid" => Ok(format!("{}\n", engine.identity.server)),
+        "metrics/show" => {
+            let metrics = engine.render_metrics().await;
+            metrics.map_err(|error| error.to_string())
+        }
+        "ovsdb-server/compact" => Ok(
+            "nothing to do: the log is cut and the file kept small all the time, without a pause\n"
+                .to_owned(),
+        ),
+        "cluster/change-election-timer" => Ok(
+            "nothing to do: elections take as long as they have to, and there is no timer to set\n"
+                .to_owned(),
+        ),
+        "cluster/kick" => kick(engine, cluster, &args[1]).await,
+        "cluster/leave" => remove(cluster, engine.identity.member).await,
         command => {
             let status = engine.status().await.map_err(|error| error.to_string())?;
             Ok(match command {
@@ -73,6 +111,33 @@ pub async fn handle(
             })
         }
     }
+}
+
+/// Removes a member, given its number or how its server's identity begins.
+async fn kick(engine: &Engine, cluster: &Cluster, name: &str) -> Result<String, String> {
+    let status = engine.status().await.map_err(|error| error.to_string())?;
+    let members = &status.raft.membership;
+    let servers = members.servers.iter();
+    let named = |server: &ovsdb::Uuid| {
+        let plain = server.simple().to_string();
+        name.len() >= 4 && (server.to_string() == name || plain.starts_with(name))
+    };
+    let by_server = servers
+        .filter(|(_, server)| named(server))
+        .map(|(member, _)| *member);
+    let by_number = name.parse().ok().filter(|member| members.contains(*member));
+    match by_number.or_else(|| by_server.last()) {
+        Some(member) => remove(cluster, member).await,
+        None => Err(format!(
+            "{name}: not the number or the server ID of a member"
+        )),
+    }
+}
+
+async fn remove(cluster: &Cluster, member: u64) -> Result<String, String> {
+    let removed = cluster.change(&Change::Remove { member }).await;
+    removed.map_err(|error| error.to_string())?;
+    Ok(format!("member {member} is removed\n"))
 }
 
 fn lines<T: std::fmt::Display>(items: &[T]) -> String {

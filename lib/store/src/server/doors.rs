@@ -10,6 +10,7 @@ use ::ovsdb::remote::Protocol;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use super::cluster::Office;
 use super::engine::Engine;
 use super::listen::{Connection, Listener, MAX_CONNECTIONS};
 use super::{grpc, ovsdb};
@@ -46,9 +47,9 @@ pub struct Opened {
 
 impl Doors {
     /// The doors of an engine.
-    pub fn new(engine: Arc<Engine>) -> Self {
+    pub fn new(engine: Arc<Engine>, office: Office) -> Self {
         Self {
-            calls: Arc::new(grpc::start(engine.clone())),
+            calls: Arc::new(grpc::start(engine.clone(), office)),
             engine,
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             open: Arc::default(),

@@ -5,7 +5,8 @@
 //! does not read is cut off; messages for a peer that does not take them are lost, as on a network;
 //! and a disk that is as far behind as no refused client could have brought it ends the process.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use ovsdb::Uuid;
 use ovsdb::schema::DatabaseSchema;
-use tokio::sync::{mpsc, oneshot};
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Databases;
@@ -25,6 +27,7 @@ use crate::access::Caller;
 use crate::core::{Core, TICK_MS};
 use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId, Status};
 use crate::load::{self, LoadError};
+use crate::metrics::{Metrics, Seen};
 use crate::peer::{PeerMessage, Snapshot};
 use crate::raft::NodeError;
 use crate::storage::{Identity, Membership, Storage, StorageError};
@@ -79,6 +82,12 @@ pub struct Engine {
     pub identity: Identity,
     /// The members of the cluster when the process started.
     pub membership: Membership,
+    /// Figures about its work.
+    pub metrics: Arc<Metrics>,
+    /// Whether a leader is known: whether reads and writes can be served.
+    pub ready: watch::Receiver<bool>,
+    file: Option<PathBuf>,
+    started: Instant,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -165,7 +174,11 @@ impl Engine {
         let (jobs, queue) = blocking::channel();
         let behind = Arc::new(AtomicUsize::new(0));
         let (serving, served) = oneshot::channel();
+        let (ready, readiness) = watch::channel(false);
+        let metrics = Arc::new(Metrics::default());
+        let file = storage.file();
         let disk = Disk {
+            metrics: metrics.clone(),
             storage,
             writer,
             queue,
@@ -182,6 +195,9 @@ impl Engine {
             cut_off: Vec::new(),
             lost: BTreeSet::new(),
             members: None,
+            metrics: metrics.clone(),
+            flushes: VecDeque::new(),
+            ready,
             jobs,
             behind,
             outbox,
@@ -205,6 +221,10 @@ impl Engine {
             databases: Arc::new(Databases::new(&schema, process)),
             identity,
             membership,
+            metrics,
+            ready: readiness,
+            file,
+            started: Instant::now(),
             threads: Mutex::new(vec![core, disk]),
         };
         if engine.membership.voters != [engine.identity.member] {
@@ -249,6 +269,24 @@ impl Engine {
             Some(Output::Status { status, .. }) => Ok(*status),
             _ => Err(Stopped),
         }
+    }
+
+    /// The size of the database's file, in bytes, if it has one.
+    pub fn file_bytes(&self) -> Option<u64> {
+        let metadata = std::fs::metadata(self.file.as_ref()?);
+        metadata.ok().map(|metadata| metadata.len())
+    }
+
+    /// All figures, as OpenMetrics text.
+    pub async fn render_metrics(&self) -> Result<String, Stopped> {
+        let status = self.status().await?;
+        Ok(self.metrics.render(&Seen {
+            status: &status,
+            events: self.events.max_capacity() - self.events.capacity(),
+            file_bytes: self.file_bytes(),
+            uptime: self.started.elapsed(),
+            version: env!("CARGO_PKG_VERSION"),
+        }))
     }
 
     /// Another member said something.
@@ -344,16 +382,27 @@ enum Lost {
     Snapshot,
 }
 
+/// A session, as the core's thread sees it.
+struct Client {
+    speaker: Speaker,
+    /// Its transactions without an answer, and when they came.
+    asked: FxHashMap<RequestId, Instant>,
+}
+
 /// The core's thread.
 struct Runner {
     core: Core,
-    sessions: HashMap<SessionId, Speaker>,
+    sessions: HashMap<SessionId, Client>,
     /// Sessions that did not read, about to be forgotten.
     cut_off: Vec<SessionId>,
     /// To whom something did not even reach the link, for the core to know.
     lost: BTreeSet<(u64, Lost)>,
     /// The members, as long as the links have no room to hear of them.
     members: Option<Membership>,
+    metrics: Arc<Metrics>,
+    /// Writes that somebody waits for, and when they were given to the disk.
+    flushes: VecDeque<(u64, Instant)>,
+    ready: watch::Sender<bool>,
     jobs: blocking::Sender<Vec<Job>>,
     /// How many jobs wait for the disk.
     behind: Arc<AtomicUsize>,
@@ -393,7 +442,11 @@ impl Runner {
                     }
                     Message::Event(event) => event,
                     Message::Open(session, backlog, caller, outputs) => {
-                        self.sessions.insert(session, outputs);
+                        let client = Client {
+                            speaker: outputs,
+                            asked: FxHashMap::default(),
+                        };
+                        self.sessions.insert(session, client);
                         Event::Connected {
                             session,
                             backlog,
@@ -401,9 +454,7 @@ impl Runner {
                         }
                     }
                 };
-                if let Event::Disconnected { session } = &event {
-                    self.sessions.remove(session);
-                }
+                self.note(&event);
                 if !self.step(event) || !self.clean_up() {
                     return;
                 }
@@ -473,8 +524,58 @@ impl Runner {
         self.jobs.send(jobs).is_ok()
     }
 
+    /// Keeps the books of who waits for what.
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Disconnected { session } => {
+                self.sessions.remove(session);
+            }
+            Event::Request {
+                session,
+                request,
+                body: Request::Transact { .. },
+            } => {
+                if let Some(client) = self.sessions.get_mut(session) {
+                    client.asked.insert(*request, Instant::now());
+                }
+            }
+            Event::Persisted { flush } => {
+                while let Some((_, since)) = self.flushes.pop_front_if(|(due, _)| *due <= *flush) {
+                    self.metrics.flush.observe(since.elapsed());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Hands an output to its session.
+    fn deliver(&mut self, session: SessionId, output: Output) {
+        // A session that is just ending has nobody to tell.
+        let Some(client) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if let Output::Updated { .. } = &output {
+            self.metrics.updated();
+        }
+        if let Some(since) = output
+            .answers()
+            .and_then(|request| client.asked.remove(&request))
+        {
+            let failed = match &output {
+                Output::Transacted { outcome, .. } => outcome.is_err(),
+                Output::Repeated { .. } => false,
+                _ => true,
+            };
+            self.metrics.transacted(since.elapsed(), failed);
+        }
+        if let Err(Overflow) = client.speaker.say(output) {
+            self.cut_off.push(session);
+        }
+    }
+
     /// False when the store cannot go on.
     fn step(&mut self, event: Event) -> bool {
+        let began = Instant::now();
         let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let Effects {
             outputs,
@@ -485,13 +586,17 @@ impl Runner {
             wake_at,
             failure,
         } = self.core.step(now_ms, event);
+        self.metrics.step.observe(began.elapsed());
         self.wake_at = wake_at;
         for (session, output) in outputs {
-            let speaker = self.sessions.get(&session);
-            if let Some(Err(Overflow)) = speaker.map(|speaker| speaker.say(output)) {
-                self.cut_off.push(session);
-            }
+            self.deliver(session, output);
         }
+        self.metrics.snapshots_sent(snapshots.len());
+        let due = jobs.iter().filter_map(|job| job.flush);
+        self.flushes.extend(due.map(|flush| (flush, began)));
+        let ready = self.core.knows_leader();
+        self.ready
+            .send_if_modified(|before| std::mem::replace(before, ready) != ready);
         self.members = members.or(self.members.take());
         self.send_out(messages, snapshots);
         let written = self.write(jobs);
@@ -511,6 +616,7 @@ impl Runner {
 
 /// The disk's thread.
 struct Disk {
+    metrics: Arc<Metrics>,
     storage: Box<dyn Storage>,
     writer: Writer,
     queue: blocking::Receiver<Vec<Job>>,
@@ -537,7 +643,9 @@ impl Disk {
 
     fn write(&mut self, idle: bool) -> Result<(), StorageError> {
         let (batch, flush) = self.writer.take(idle);
+        let began = Instant::now();
         self.storage.write(&batch)?;
+        self.metrics.disk_write.observe(began.elapsed());
         if let Some(flush) = flush {
             let persisted = Message::Event(Event::Persisted { flush });
             if self.events.blocking_send(persisted).is_err() {

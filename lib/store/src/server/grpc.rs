@@ -18,17 +18,21 @@ use ovsdb::{Error, ErrorKind, Uuid};
 use rpc::convert::{self, ConvertError};
 use rpc::shared::TableUpdate;
 use rpc::v1;
-use rpc::v1::cluster_server::{Cluster, ClusterServer};
+use rpc::v1::cluster_server::ClusterServer;
 use rpc::v1::database_server::{Database, DatabaseServer};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::server::NamedService;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use super::budget::Budget;
+use super::cluster::Office;
 use super::engine::{ConnectError, Engine, Session, Stopped};
 use super::listen::{Connection, MAX_CONNECTIONS};
 use super::stranger;
@@ -36,7 +40,6 @@ use super::{Databases, Served};
 use crate::access::Caller;
 use crate::event::{self, MonitorId, Output, SessionId};
 use crate::monitor::{Update, View};
-use crate::raft::Role;
 
 /// So many calls one connection may have at a time.
 const MAX_CALLS_PER_CONNECTION: u32 = 1024;
@@ -56,11 +59,11 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 const MAX_RESETS: usize = 64;
 
 /// Starts the door. What is given to the answer is served.
-pub fn start(engine: Arc<Engine>) -> impl Fn(Connection) + Clone + Send + 'static {
+pub fn start(engine: Arc<Engine>, office: Office) -> impl Fn(Connection) + Clone + Send + 'static {
     // Each has a place among so many.
     let (connections, incoming) = mpsc::channel(MAX_CONNECTIONS);
     tokio::spawn(async move {
-        if let Err(error) = serve(engine, incoming).await {
+        if let Err(error) = serve(engine, office, incoming).await {
             tracing::error!("gRPC: {error}");
         }
     });
@@ -83,11 +86,21 @@ async fn welcome(mut connection: Connection, connections: mpsc::Sender<Connectio
 
 async fn serve(
     engine: Arc<Engine>,
+    office: Office,
     incoming: mpsc::Receiver<Connection>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<DatabaseServer<Door>>().await;
-    health.set_serving::<ClusterServer<Door>>().await;
+    // Whoever can be asked for the status of the cluster serves it.
+    health.set_serving::<ClusterServer<Office>>().await;
+    let mut ready = engine.ready.clone();
+    let now = *ready.borrow_and_update();
+    tell_health(&health, now).await;
+    tokio::spawn(async move {
+        while ready.changed().await.is_ok() {
+            let now = *ready.borrow_and_update();
+            tell_health(&health, now).await;
+        }
+    });
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -104,10 +117,8 @@ async fn serve(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .layer(charge::Layer)
-        .add_service(
-            DatabaseServer::new(door.clone()).max_decoding_message_size(rpc::MAX_MESSAGE_BYTES),
-        )
-        .add_service(ClusterServer::new(door))
+        .add_service(DatabaseServer::new(door).max_decoding_message_size(rpc::MAX_MESSAGE_BYTES))
+        .add_service(ClusterServer::new(office))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming(incoming.map(move |connection| {
@@ -118,6 +129,18 @@ async fn serve(
         }))
         .await?;
     Ok(())
+}
+
+/// Says of the database, and of the server as a whole, whether it can serve: whether a leader is
+/// known, which it is not for long without a majority.
+async fn tell_health(health: &HealthReporter, ready: bool) {
+    let status = match ready {
+        true => ServingStatus::Serving,
+        false => ServingStatus::NotServing,
+    };
+    let database = <DatabaseServer<Door> as NamedService>::NAME;
+    health.set_service_status(database, status).await;
+    health.set_service_status("", status).await;
 }
 
 /// A connection as tonic wants it.
@@ -403,41 +426,6 @@ impl Database for Door {
     }
 }
 
-#[tonic::async_trait]
-impl Cluster for Door {
-    async fn status(
-        &self,
-        request: Request<v1::StatusRequest>,
-    ) -> Result<Response<v1::StatusResponse>, Status> {
-        let Output::Status { status, .. } =
-            self.ask(caller(&request)?, event::Request::Status).await?
-        else {
-            return Err(Status::internal("an answer to another question"));
-        };
-        let raft = status.raft;
-        let role = match raft.role {
-            Role::Leader => v1::Role::Leader,
-            Role::Follower => v1::Role::Follower,
-            Role::Candidate => v1::Role::Candidate,
-        };
-        Ok(Response::new(v1::StatusResponse {
-            database: status.identity.database,
-            cluster_id: bytes(status.identity.cluster),
-            server_id: bytes(status.identity.server),
-            member: raft.member,
-            role: role.into(),
-            term: raft.term,
-            leader: raft.leader,
-            commit_index: raft.commit,
-            applied_index: raft.applied,
-            first_index: raft.first,
-            last_index: raft.last,
-            voters: raft.membership.voters,
-            learners: raft.membership.learners,
-        }))
-    }
-}
-
 /// A monitor's call.
 struct Watch {
     session: Session,
@@ -581,7 +569,7 @@ fn find<'a>(databases: &'a Databases, name: &str) -> Result<&'a Served, Status> 
 }
 
 /// Who makes a call: whoever its connection is.
-fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+pub fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let guest = request.extensions().get::<Guest>();
     let guest = guest.ok_or_else(|| Status::unauthenticated("a call without a connection"))?;
     Ok(guest.caller.clone())

@@ -6,7 +6,9 @@
 //! ```
 
 pub mod args;
+mod backup;
 mod budget;
+mod cluster;
 mod connections;
 pub mod control;
 mod doors;
@@ -24,7 +26,7 @@ pub use self::args::ServerArgs;
 pub use self::engine::{ConnectError, Engine, EngineError, Session, Stopped};
 pub use self::outputs::Outputs;
 pub use self::peers::{Change, ChangeError, Cluster};
-pub use self::shell::{Server, StartError};
+pub use self::shell::{Server, StartError, Watcher};
 
 use std::sync::Arc;
 

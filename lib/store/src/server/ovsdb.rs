@@ -451,11 +451,32 @@ impl Client {
             Call::SetDbChangeAware { .. } => Ok(Prepared::answer(&json!({}))),
             Call::GetServerId => Ok(Prepared::answer(&json!(self.databases.process))),
             Call::Cancel { .. } => Err(Error::syntax("cancel should be a notification.")),
-            Call::Convert { database, .. } => Err(Error::new(
-                ErrorKind::NotSupported,
-                format!("The schema of {database} is that of the server's version."),
-            )),
+            Call::Convert { database, schema } => self.convert(&database, &schema),
         }
+    }
+
+    /// The schema comes with the server, so that there is nothing to convert; to the version that it
+    /// has, that is done already.
+    fn convert(&self, database: &str, schema: &Value) -> Result<Prepared, Error> {
+        let served = self.database(database)?;
+        let (name, version) = (&schema["name"], &schema["version"]);
+        if name.as_str() != Some(&*served.schema.name) {
+            return Err(Error::syntax(format!(
+                "This is a schema of {name}, not of {database}."
+            )));
+        }
+        if version.as_str() == Some(&*served.schema.version) {
+            return Ok(Prepared::answer(&json!({})));
+        }
+        Err(Error::new(
+            ErrorKind::NotSupported,
+            format!(
+                "The schema comes with the server, and is of version {}. For version {version}, run \
+                 the servers of a version of Weft that has it, one after the other; for a database \
+                 file with an older schema, export with --schema.",
+                served.schema.version
+            ),
+        ))
     }
 
     fn prepare_monitor(

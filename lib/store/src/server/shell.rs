@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ::ovsdb::Listen;
 use ::ovsdb::schema::DatabaseSchema;
 use tokio::sync::mpsc;
 
 use super::args::ServerArgs;
+use super::cluster::Office;
 use super::connections;
 use super::control;
 use super::doors::Doors;
@@ -18,6 +20,9 @@ use super::peers::{
 };
 use crate::access::rule::Door;
 use crate::storage::{RedbStorage, Storage, StorageError};
+
+/// So long the core may take to answer before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running server, or one that is about to run.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Running {
     engine: Arc<Engine>,
+    cluster: Arc<Cluster>,
     doors: Doors,
 }
 
@@ -126,11 +132,23 @@ impl Server {
     /// Carries out a command of [`control::COMMANDS`].
     pub async fn control(&self, command: &str, args: &[String]) -> Result<String, String> {
         match (self.running.get(), &self.founding) {
-            (Some(Running { engine, doors }), _) => {
-                control::handle(engine, &doors.remotes(), command, args).await
+            (Some(running), _) => {
+                let Running {
+                    engine,
+                    cluster,
+                    doors,
+                } = running;
+                control::handle(engine, cluster, &doors.remotes(), command, args).await
             }
             (None, Some(founding)) => Err(founding.summary()),
             (None, None) => Err("the server is about to start".to_owned()),
+        }
+    }
+
+    /// What somebody can look at who watches over the server.
+    pub fn watcher(&self) -> Watcher {
+        Watcher {
+            running: self.running.clone(),
         }
     }
 
@@ -150,6 +168,51 @@ impl Server {
         }
         if let Some(running) = self.running.get() {
             running.engine.stop();
+        }
+    }
+}
+
+/// The pages of a server for those who watch over it.
+#[derive(Clone, Debug)]
+pub struct Watcher {
+    running: Arc<OnceLock<Running>>,
+}
+
+impl Watcher {
+    /// The pages that there are.
+    pub const PAGES: [&'static str; 3] = ["/metrics", "/healthz", "/readyz"];
+
+    /// A page: status code, media type, and text; nothing if there is no such page.
+    ///
+    /// * `/healthz` is 200 as long as the server does its work: a process that is not well should be started anew.
+    /// * `/readyz` is 200 if the server can serve clients: if it knows who leads.
+    pub async fn page(&self, path: &str) -> Option<(u16, &'static str, String)> {
+        const TEXT: &str = "text/plain; charset=utf-8";
+        let text = |status, text: &str| Some((status, TEXT, format!("{text}\n")));
+        let running = self.running.get();
+        let asked = async {
+            match running {
+                Some(running) => running.engine.render_metrics().await.ok(),
+                None => None,
+            }
+        };
+        match (path, running) {
+            ("/metrics", Some(_)) => match asked.await {
+                Some(metrics) => Some((200, crate::metrics::text::CONTENT_TYPE, metrics)),
+                None => text(503, "the server is shutting down"),
+            },
+            ("/healthz", Some(_)) => match tokio::time::timeout(PATIENCE, asked).await {
+                Ok(Some(_)) => text(200, "ok"),
+                Ok(None) => text(503, "the server is shutting down"),
+                Err(_) => text(503, "the core does not answer"),
+            },
+            ("/readyz", Some(running)) => match *running.engine.ready.borrow() {
+                true => text(200, "ok"),
+                false => text(503, "no member is known to lead"),
+            },
+            ("/healthz", None) => text(200, "waiting for the other founding members"),
+            ("/metrics" | "/readyz", None) => text(503, "waiting for the other founding members"),
+            _ => None,
         }
     }
 }
@@ -210,18 +273,27 @@ impl Starter {
             tokio::spawn(peers::distribute(local, outgoing));
             let explicit = self.args.peer_address.is_some();
             let reached = peers.config.reached().ok();
+            let cluster = cluster.clone();
             tokio::spawn(async move { cluster.announce(reached, explicit).await });
         }
-        let doors = self.open_doors(&engine).await?;
+        let doors = self.open_doors(&engine, &cluster).await?;
         let files = self.args.tls_files();
         tokio::spawn(connections::follow(engine.clone(), doors.clone(), files));
         // Nobody else sets it.
-        let _ = running.set(Running { engine, doors });
+        let _ = running.set(Running {
+            engine,
+            cluster,
+            doors,
+        });
         Ok(())
     }
 
     /// Opens all listeners that the flags name, or none.
-    async fn open_doors(&self, engine: &Arc<Engine>) -> Result<Doors, ListenError> {
+    async fn open_doors(
+        &self,
+        engine: &Arc<Engine>,
+        cluster: &Arc<Cluster>,
+    ) -> Result<Doors, ListenError> {
         let args = &self.args;
         allow_connections();
         let files = args.tls_files();
@@ -229,7 +301,8 @@ impl Starter {
         for door in &args.listen {
             listeners.push(Listener::open(door, args.plaintext, &files).await?);
         }
-        let doors = Doors::new(engine.clone());
+        let office = Office::new(engine.clone(), cluster.clone());
+        let doors = Doors::new(engine.clone(), office);
         for listener in listeners {
             doors.serve(listener);
         }

@@ -14,6 +14,7 @@ mod memory;
 mod redb;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -35,6 +36,11 @@ pub trait Storage: Send + fmt::Debug {
 
     /// Makes a batch durable.
     fn write(&mut self, batch: &Batch) -> Result<(), StorageError>;
+
+    /// The file in which all of it is, if there is one.
+    fn file(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// Receives one applied row: its key and its encoded value. The error says what is wrong with it.

@@ -98,6 +98,20 @@ impl RedbStorage {
         Self::open_with(&path, |builder| builder.create(&path))
     }
 
+    /// Reads the whole file and compares it with its checksums. False if something had to be mended, as after a crash:
+    /// what was committed is whole then.
+    pub fn check_integrity(&mut self) -> Result<bool, StorageError> {
+        let checked = self.database.check_integrity();
+        checked.map_err(|error| match error {
+            DatabaseError::Storage(::redb::StorageError::Corrupted(what)) => self.damaged(what),
+            other => StorageError::Io {
+                path: self.path.clone(),
+                action: "check the database file",
+                reason: other.to_string(),
+            },
+        })
+    }
+
     /// Opens a storage on a medium other than a file, for tests. `name` stands in for the path in
     /// messages.
     pub fn with_backend(name: &str, backend: impl StorageBackend) -> Result<Self, StorageError> {
@@ -312,6 +326,10 @@ impl Storage for RedbStorage {
                 .map_err(|error| self.damaged(format!("row {}: {error}", key.uuid)))?;
         }
         Ok(())
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        Some(PathBuf::from(&self.path))
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {

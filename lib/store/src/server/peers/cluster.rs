@@ -33,7 +33,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct Cluster {
     engine: Arc<Engine>,
     /// Nothing, if this member has been started without an address for others.
-    transport: Option<Arc<Transport>>,
+    pub(super) transport: Option<Arc<Transport>>,
 }
 
 /// A change that an administrator may want.

@@ -22,6 +22,7 @@ mod hello;
 mod joining;
 mod link;
 mod service;
+mod survey;
 mod transport;
 mod wire;
 

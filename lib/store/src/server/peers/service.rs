@@ -18,6 +18,7 @@ use super::cluster::{Change, ChangeError, Cluster};
 use super::hello::{self, Refusal};
 use super::transport::{CONNECTION_WINDOW, SILENCE, STREAM_WINDOW};
 use super::{Complaints, Founding, Local, MAX_FRAME_BYTES, wire};
+use crate::server::cluster::describe;
 use crate::server::grpc::Wire;
 use crate::server::listen::{Connection, Listener};
 use crate::storage::Membership;
@@ -222,6 +223,16 @@ impl Raft for Service {
         Ok(Response::new(v1::GreetResponse {
             server_id: wire::bytes_of(server),
         }))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        let local = self.local()?;
+        let status = local.engine.status().await;
+        let status = status.map_err(|stopped| Status::unavailable(stopped.to_string()))?;
+        Ok(Response::new(describe(&local.engine, &status)))
     }
 
     async fn change(
