@@ -1,4 +1,4 @@
-//! Everything that CI runs, runnable by hand: `cargo xtask setup | demo | test | bench | docs | tidy | ci`.
+//! Everything that CI runs, runnable by hand: `cargo xtask setup | demo | test | bench | docs | mutants | tidy | ci`.
 //!
 //! | module | what it does |
 //! | --- | --- |
@@ -7,6 +7,7 @@
 //! | [`test`] | builds the binaries and runs every test there is |
 //! | [`bench`] | measures Weft with OVN's daemons beside it |
 //! | [`docs`] | writes the generated pages of the book, or checks them |
+//! | [`mutants`] | shows that the tests of the store's museum fail on its mutants |
 //! | [`tidy`] | who may depend on whom, where async code may be, how long files may get |
 //! | [`ci`] | all of it in the order in which failures cost least |
 //! | [`workspace`] | where things are, and running cargo and privileged programs |
@@ -15,6 +16,7 @@ mod bench;
 mod ci;
 mod demo;
 mod docs;
+mod mutants;
 mod setup;
 mod test;
 mod tidy;
@@ -44,6 +46,8 @@ enum Task {
     Bench(bench::Options),
     /// Write the generated pages of docs/reference
     Docs(docs::Options),
+    /// Show that each test of the museum (lib/sim) fails on the mutants of the store made for it
+    Mutants,
     /// Check dependency direction, async code outside shells, file sizes, missing module docs
     Tidy,
     /// Everything that must pass before a change lands
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Docs(options) => docs::run(&options),
+        Task::Mutants => mutants::run(),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
     };

@@ -42,6 +42,14 @@ impl Disk {
         Ok(())
     }
 
+    /// What it has at the moment; `None` of a file.
+    pub fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Memory(memory) => Some(Self::Memory(memory.frozen())),
+            Self::File(..) => None,
+        }
+    }
+
     /// Nothing more can be written, or everything again.
     pub fn fill(&mut self, full: bool) {
         match (self, full) {

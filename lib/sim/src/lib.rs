@@ -21,7 +21,7 @@
 pub mod check;
 pub mod client;
 mod compare;
-mod disk;
+pub mod disk;
 mod faults;
 pub mod linearizable;
 mod machines;
@@ -29,6 +29,8 @@ mod member;
 mod network;
 pub mod plan;
 pub mod random;
+pub mod runs;
+pub mod script;
 mod sessions;
 mod watcher;
 pub mod world;

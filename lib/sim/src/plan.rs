@@ -44,6 +44,8 @@ pub struct Plan {
     pub membership: bool,
     /// Whether disks are files in which writes can tear, which is slower.
     pub files: bool,
+    /// So many snapshots are lost on their way before one arrives.
+    pub snapshots_lost: u64,
     /// A mistake to make.
     pub bug: Option<Bug>,
 }
@@ -65,7 +67,21 @@ impl Plan {
             part_bytes: [60, 150, 1 << 20][random.range(0..3) as usize],
             membership: members > 1 && random.percent(30),
             files: random.percent(10),
+            snapshots_lost: 0,
             bug: None,
+        }
+    }
+
+    /// A run in which nothing happens by itself: a script says what does.
+    pub fn quiet(seed: u64, members: u64) -> Self {
+        Self {
+            members,
+            clients: 1,
+            log_entries: 40,
+            part_bytes: 1 << 20,
+            membership: false,
+            files: false,
+            ..Self::of(seed)
         }
     }
 }

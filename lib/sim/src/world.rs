@@ -173,8 +173,8 @@ impl World {
         }
     }
 
-    /// Lets everything happen, and checks it.
-    pub fn run(mut self) -> Result<Report, String> {
+    /// Starts everybody, and creates the registers.
+    pub(crate) fn begin(&mut self) -> Result<(), String> {
         for member in self.members.keys().copied().collect::<Vec<_>>() {
             self.start(member)?;
         }
@@ -182,6 +182,12 @@ impl World {
         for watcher in 0..self.watchers.len() {
             self.later(1, Next::Watch(watcher));
         }
+        Ok(())
+    }
+
+    /// Lets everything happen, and checks it.
+    pub fn run(mut self) -> Result<Report, String> {
+        self.begin()?;
         for client in 0..self.clients.len() {
             let tries = self.clients[client].tries;
             self.later(1, Next::Client(client, tries));
@@ -246,7 +252,7 @@ impl World {
     }
 
     /// Whether all clients have come to an end and all members and watchers are equal.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let idle = self.clients.iter().all(|client| client.wish.is_none());
         let mut members = self.members.values().filter(|member| !member.gone);
         let positions = members.clone().map(|member| {
@@ -266,7 +272,7 @@ impl World {
         idle && settled && watching && positions.len() == 1 && self.leader().is_some()
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let members = self.members.iter().filter(|(_, member)| !member.gone);
         let members: Vec<String> = members
             .map(|(member, state)| match &state.process {
@@ -282,7 +288,7 @@ impl World {
         format!("{}; clients wait for {wishes:?}", members.join("; "))
     }
 
-    fn finish(&mut self) -> Result<Report, String> {
+    pub(crate) fn finish(&mut self) -> Result<Report, String> {
         self.compare(true)?;
         let rows = self.members.values().find_map(|member| {
             let core = &member.process.as_ref()?.core;
@@ -313,7 +319,11 @@ impl World {
         self.events.insert(key, next);
     }
 
-    fn run_until(&mut self, end: u64, done: impl Fn(&Self) -> bool) -> Result<(), String> {
+    pub(crate) fn run_until(
+        &mut self,
+        end: u64,
+        done: impl Fn(&Self) -> bool,
+    ) -> Result<(), String> {
         while let Some(Reverse(key)) = self.queue.pop() {
             if key.0 > end {
                 self.queue.push(Reverse(key));
@@ -366,7 +376,10 @@ impl World {
                 }
             }
             Next::Snapshot(process, from, to, snapshot) => {
-                let arrived = self.network.is_open((from, to)) && self.process(to).is_some();
+                let lost = self.plan.snapshots_lost > 0;
+                self.plan.snapshots_lost -= u64::from(lost);
+                let open = self.network.is_open((from, to));
+                let arrived = open && !lost && self.process(to).is_some();
                 if arrived {
                     self.report.snapshots += 1;
                     self.step(to, Event::SnapshotArrived(snapshot))?;

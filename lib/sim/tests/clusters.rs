@@ -3,14 +3,12 @@
 //! `WEFT_SEED=n` runs one seed; `WEFT_SEEDS=n` runs the seeds up to n, and `WEFT_SEEDS=n-m` those
 //! from n to m, on all cores.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use sim::plan::{Bug, Plan};
-use sim::world::{Report, World};
+use sim::runs::{run, run_all};
+use sim::world::World;
 
 /// So many seeds run by default.
 const SEEDS: u64 = 100;
@@ -36,48 +34,10 @@ fn seeds() -> RangeInclusive<u64> {
     }
 }
 
-/// A run, of which a panic is a violation too.
-fn run(plan: Plan) -> Result<Report, String> {
-    let run = std::panic::catch_unwind(|| World::new(plan).run());
-    run.unwrap_or_else(|_| Err("panicked".to_owned()))
-}
-
-/// Runs seeds on all cores. The violations, by seed, and what all runs were like together.
-fn run_all(seeds: RangeInclusive<u64>) -> (BTreeMap<u64, String>, Report) {
-    let (next, last) = (AtomicU64::new(*seeds.start()), *seeds.end());
-    let results = Mutex::new((BTreeMap::new(), Report::default()));
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed > last {
-                return;
-            }
-            let run = run(Plan::of(seed));
-            let mut results = results.lock().expect("nobody panics with the results");
-            match run {
-                Ok(report) => results.1.add(&report),
-                Err(violation) => {
-                    println!("seed {seed}: {violation}");
-                    results.0.insert(seed, violation);
-                }
-            }
-        }
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(work);
-        }
-    });
-    results
-        .into_inner()
-        .expect("nobody panics with the results")
-}
-
 #[test]
 fn seeds_hold() {
     let (seeds, start) = (seeds(), Instant::now());
-    let (violations, total) = run_all(seeds.clone());
+    let (violations, total) = run_all(seeds.clone(), Plan::of);
     println!(
         "seeds {seeds:?}: {} violations, {} faults injected, {} operations answered in {:.0} s\n{total:#?}",
         violations.len(),

@@ -166,6 +166,11 @@ impl Core {
         self.node.applied_position()
     }
 
+    /// Raft's term.
+    pub fn term(&self) -> u64 {
+        self.node.leader().1
+    }
+
     /// Who belongs to the cluster.
     pub fn membership(&self) -> Membership {
         self.node.membership()

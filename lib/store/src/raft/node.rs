@@ -246,6 +246,9 @@ impl Node {
         {
             return Err(NodeError::Lost { had, has });
         }
+        if is_stale_grant(&message, &self.raw.raft) {
+            return Ok(());
+        }
         let stepped = self.raw.step(message);
         self.draw_timeout();
         stepped.map_err(|error| NodeError::Raft(error.to_string()))
@@ -291,6 +294,15 @@ impl Node {
     pub fn truncate(&mut self, index: u64) -> LogPosition {
         self.raw.mut_store().truncate(index)
     }
+}
+
+/// Whether somebody grants a pre-vote that was asked for in an earlier term: raft-rs would count it
+/// in the present one. A grant has the term that was asked for, which is the next; a refusal has
+/// the term of who refuses.
+fn is_stale_grant(message: &Message, raft: &raft::Raft<Log>) -> bool {
+    message.get_msg_type() == MessageType::MsgRequestPreVoteResponse
+        && !message.reject
+        && message.term != raft.term + 1
 }
 
 /// Spreads the bits of a number (the finaliser of SplitMix64).

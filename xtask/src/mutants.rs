@@ -1,0 +1,273 @@
+//! Mutants of the store, and the museum that has to tell them from the real one.
+//!
+//! `lib/sim/mutants.txt` lists mistakes that can be made in the store: a text that stands there, and
+//! another in its place. The store and its simulator are copied into the target directory, all the
+//! mistakes are put into the copy, and an environment variable says which of them is at work. So
+//! there is one build for all mutants, and the store itself knows nothing of them.
+//!
+//! First the museum must pass on the copy with none at work; then the test of each mutant must fail.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::workspace::{output, root, succeed};
+
+/// The list, from the top of the workspace.
+const LIST: &str = "lib/sim/mutants.txt";
+/// What is copied.
+const CRATES: [&str; 2] = ["lib/store", "lib/sim"];
+/// Which mutant is at work.
+const VARIABLE: &str = "WEFT_MUTANT";
+
+/// What the copy of the store has besides.
+const SWITCH: &str = r#"
+/// Whether a mistake is to be made.
+pub fn mutant(name: &str) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| std::env::var("WEFT_MUTANT").ok());
+    chosen.as_deref() == Some(name)
+}
+"#;
+
+#[derive(Debug, Default, PartialEq)]
+struct Mutant {
+    name: String,
+    changes: Vec<Change>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Change {
+    file: String,
+    old: String,
+    new: String,
+}
+
+/// Shows that every mutant is found.
+pub fn run() -> Result<()> {
+    let list = fs::read_to_string(root().join(LIST)).with_context(|| LIST)?;
+    let mutants = parse(&list)?;
+    let scratch = target_directory().join("mutants");
+    copy_workspace(&scratch)?;
+    mutate(&scratch, &mutants)?;
+    let museum = build(&scratch)?;
+    succeed(&mut Command::new(&museum)).context("the museum, with no mutant at work")?;
+    let survivors: Vec<&str> = mutants
+        .iter()
+        .filter(|mutant| survives(&museum, mutant))
+        .map(|mutant| &*mutant.name)
+        .collect();
+    ensure!(
+        survivors.is_empty(),
+        "no test of the museum fails with these mutants at work: {}",
+        survivors.join(", ")
+    );
+    println!("{} mutants, all found", mutants.len());
+    Ok(())
+}
+
+/// Reads the list: see its head.
+fn parse(list: &str) -> Result<Vec<Mutant>> {
+    enum Part {
+        Prose,
+        Old,
+        New,
+    }
+    let mut mutants: Vec<Mutant> = Vec::new();
+    let mut part = Part::Prose;
+    for (number, line) in list.lines().enumerate() {
+        let number = number + 1;
+        if let Some(name) = line.strip_prefix("== ") {
+            mutants.push(Mutant {
+                name: name.to_owned(),
+                changes: Vec::new(),
+            });
+            part = Part::Prose;
+            continue;
+        }
+        let Some(mutant) = mutants.last_mut() else {
+            continue;
+        };
+        if let Some(file) = line.strip_prefix("-- ") {
+            mutant.changes.push(Change {
+                file: file.to_owned(),
+                ..Change::default()
+            });
+            part = Part::Old;
+            continue;
+        }
+        let Some(change) = mutant.changes.last_mut() else {
+            continue;
+        };
+        match part {
+            Part::Old if line == "++" => part = Part::New,
+            Part::Old => change.old.extend([line, "\n"]),
+            Part::New => change.new.extend([line, "\n"]),
+            Part::Prose => bail!("{LIST}:{number}: prose comes before the changes"),
+        }
+    }
+    for mutant in &mut mutants {
+        ensure!(
+            !mutant.changes.is_empty(),
+            "{LIST}: {} is no mutant: nothing changes",
+            mutant.name
+        );
+        let condition = format!("crate::mutant(\"{}\")", mutant.name);
+        for change in &mut mutant.changes {
+            change.old.truncate(change.old.trim_end().len());
+            change.new.truncate(change.new.trim_end().len());
+            ensure!(
+                change.new.contains("MUTANT"),
+                "{LIST}: {} changes {} whether it is at work or not",
+                mutant.name,
+                change.file
+            );
+            change.new = change.new.replace("MUTANT", &condition);
+        }
+    }
+    Ok(mutants)
+}
+
+fn target_directory() -> PathBuf {
+    let chosen = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    root().join(chosen.unwrap_or_else(|| "target".into()))
+}
+
+/// A workspace of the copies; all other crates are those of the real one.
+fn copy_workspace(scratch: &Path) -> Result<()> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
+    let members = format!("members = {CRATES:?}");
+    let lines = manifest.lines().map(|line| {
+        if line.starts_with("members = ") {
+            return members.clone();
+        }
+        match line.split_once("path = \"") {
+            Some((start, path))
+                if !CRATES
+                    .iter()
+                    .any(|copied| path.starts_with(&format!("{copied}\""))) =>
+            {
+                format!("{start}path = \"{}/{path}", root().display())
+            }
+            _ => line.to_owned(),
+        }
+    });
+    let manifest: Vec<String> = lines.collect();
+    for copied in CRATES {
+        let there = scratch.join(copied);
+        if there.exists() {
+            fs::remove_dir_all(&there)?;
+        }
+        copy(&root().join(copied), &there)?;
+    }
+    fs::write(scratch.join("Cargo.toml"), manifest.join("\n"))?;
+    fs::copy(root().join("Cargo.lock"), scratch.join("Cargo.lock"))?;
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let (entry, to) = (entry?, to);
+        let there = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &there)?,
+            false => drop(fs::copy(entry.path(), there)?),
+        }
+    }
+    Ok(())
+}
+
+/// Puts all mistakes into the copy.
+fn mutate(scratch: &Path, mutants: &[Mutant]) -> Result<()> {
+    let mut texts: BTreeMap<&str, String> = BTreeMap::new();
+    for mutant in mutants {
+        for change in &mutant.changes {
+            let path = scratch.join(&change.file);
+            let text = match texts.remove(&*change.file) {
+                Some(text) => text,
+                None => fs::read_to_string(&path).with_context(|| path.display().to_string())?,
+            };
+            let places = text.matches(&change.old).count();
+            ensure!(
+                places == 1,
+                "{LIST}: the text that {} changes stands {places} times in {}, not once: bring \
+                 the mutant up to date\n{}",
+                mutant.name,
+                change.file,
+                change.old
+            );
+            texts.insert(&change.file, text.replace(&change.old, &change.new));
+        }
+    }
+    for (file, text) in texts {
+        fs::write(scratch.join(file), text)?;
+    }
+    let library = scratch.join("lib/store/src/lib.rs");
+    let text = fs::read_to_string(&library)? + SWITCH;
+    fs::write(library, text)?;
+    Ok(())
+}
+
+/// Builds the museum of the copies; where is it?
+fn build(scratch: &Path) -> Result<PathBuf> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    command
+        .args(["test", "-p", "sim", "--test", "museum", "--no-run"])
+        .args(["--message-format", "json"])
+        .current_dir(scratch)
+        .env("CARGO_TARGET_DIR", target_directory());
+    let messages = output(&mut command)?;
+    let executables = messages.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let name = message["target"]["name"].as_str()?;
+        let executable = message["executable"].as_str()?;
+        (name == "museum").then(|| PathBuf::from(executable))
+    });
+    executables.last().context("cargo built no museum")
+}
+
+/// Whether the museum does not notice.
+fn survives(museum: &Path, mutant: &Mutant) -> bool {
+    let test = mutant.name.split('/').next().unwrap_or_default();
+    let status = Command::new(museum)
+        .args([test, "--exact"])
+        .env(VARIABLE, &mutant.name)
+        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let survives = status.is_ok_and(|status| status.success());
+    println!(
+        "{}: {}",
+        mutant.name,
+        if survives { "NOT FOUND" } else { "found" }
+    );
+    survives
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read() {
+        let list = "Head.\n\n== a/b\nProse.\n-- file.rs\n  old\n++\n  if MUTANT { x }\n\n";
+        let mutants = parse(list).unwrap();
+        let change = Change {
+            file: "file.rs".to_owned(),
+            old: "  old".to_owned(),
+            new: "  if crate::mutant(\"a/b\") { x }".to_owned(),
+        };
+        let expected = Mutant {
+            name: "a/b".to_owned(),
+            changes: vec![change],
+        };
+        assert_eq!(mutants, [expected]);
+        assert!(parse("== a\nNothing changes.\n").is_err());
+        assert!(parse("== a\n-- f\nold\n++\nnew\n").is_err());
+    }
+}
