@@ -28,7 +28,7 @@ impl World {
             let mut rows = rows_of(&content);
             process.compared = Some(process.core.applied().index);
             match self.plan.bug {
-                Some(Bug::Divergence) if self.random.percent(1) => drop(rows.pop_first()),
+                Some(Bug::Divergence) if self.random.percent(1) => drop(rows.pop_last()),
                 Some(Bug::HalfApplied) if self.random.percent(1) => {
                     let last = rows
                         .keys()

@@ -3,6 +3,7 @@
 //! Faults come one after the other at random, and most end after a while; several can be under
 //! way at a time. Nothing keeps them from taking away the majority.
 
+use ovsdb::Uuid;
 use store::raft::MemberChange;
 
 use crate::member::{Member, Process};
@@ -218,7 +219,7 @@ impl World {
             MemberChange::Add {
                 member,
                 address: format!("member{member}:6645"),
-                server: None,
+                server: Some(Uuid::from_u128(u128::from(member))),
             }
         } else if size as u64 > self.plan.members.min(3) {
             let others = membership.voters.iter().chain(&membership.learners);

@@ -25,7 +25,7 @@ pub mod disk;
 mod faults;
 pub mod linearizable;
 mod machines;
-mod member;
+pub mod member;
 mod network;
 pub mod plan;
 pub mod random;

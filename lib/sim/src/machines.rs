@@ -219,10 +219,14 @@ impl World {
         if let Some(process) = process {
             process.stopped = false;
         }
-        let unheard: Vec<_> = self
+        let mut unheard: Vec<_> = self
             .unheard
             .extract_if(.., |(of, ..)| *of == member)
             .collect();
+        if self.random.percent(50) {
+            // Clients and members have streams of their own: whom does it hear first?
+            unheard.sort_by_key(|(.., event)| matches!(event, Event::Peer { .. }));
+        }
         for (member, process, event) in unheard {
             if self.lives(member, process) {
                 self.step(member, event)?;

@@ -1,5 +1,6 @@
 //! Runs that a script drives: each step is written down, nothing else happens.
 
+use ovsdb::Uuid;
 use store::raft::MemberChange;
 
 use crate::client::{Kind, Wish};
@@ -42,22 +43,44 @@ impl Script {
         }
     }
 
+    /// A member's process is stopped.
+    pub fn stop(&mut self, member: u64) {
+        let member = self.world.members.get_mut(&member);
+        if let Some(process) = member.and_then(|member| member.process.as_mut()) {
+            process.stopped = true;
+        }
+    }
+
+    /// A process that was stopped goes on. What it hears first is that a client wants to read;
+    /// then all that it has not heard meanwhile.
+    pub fn read_and_go_on(&mut self, member: u64) -> Result<(), String> {
+        let unheard = std::mem::take(&mut self.world.unheard);
+        self.world.go_on(member)?;
+        self.wish(Kind::Read);
+        self.world.ask(0, member)?;
+        self.world.unheard = unheard;
+        self.world.go_on(member)
+    }
+
+    fn wish(&mut self, kind: Kind) {
+        let world = &mut self.world;
+        world.wishes += 1;
+        world.clients[0].tries += 1;
+        world.clients[0].wish = Some(Wish {
+            number: world.wishes,
+            register: 0,
+            kind,
+            asked: world.now,
+            request: None,
+        });
+    }
+
     /// So many writes are done, one after the other.
     pub fn write(&mut self, count: usize) -> Result<(), String> {
         for _ in 0..count {
-            let world = &mut self.world;
-            world.wishes += 1;
-            let client = &mut world.clients[0];
-            client.wish = Some(Wish {
-                number: world.wishes,
-                register: 0,
-                kind: Kind::Write,
-                asked: world.now,
-                request: None,
-            });
-            client.tries += 1;
-            let tries = client.tries;
-            world.later(1, Next::Client(0, tries));
+            self.wish(Kind::Write);
+            let tries = self.world.clients[0].tries;
+            self.world.later(1, Next::Client(0, tries));
             self.until("answered", |world| world.clients[0].wish.is_none())?;
         }
         Ok(())
@@ -80,6 +103,19 @@ impl Script {
         let running = self.world.running().into_iter();
         let cores = running.filter_map(|member| self.world.process(member));
         cores.map(|process| process.core.term()).max().unwrap_or(0)
+    }
+
+    /// Waits until somebody else leads than this one.
+    pub fn until_other_leads(&mut self, old: u64) -> Result<u64, String> {
+        let other = move |world: &World| {
+            let mut running = world.running().into_iter();
+            running.find(|member| {
+                let process = world.process(*member);
+                *member != old && process.is_some_and(|process| process.core.serves())
+            })
+        };
+        self.until("another leader", |world| other(world).is_some())?;
+        Ok(other(&self.world).unwrap_or(0))
     }
 
     /// Cuts a member off from all others, or not any more.
@@ -122,7 +158,11 @@ impl Script {
             .insert(member, Member::new(member, &[], files));
         self.world.start(member)?;
         let address = format!("member{member}:6645");
-        let change = MemberChange::Add { member, address };
+        let change = MemberChange::Add {
+            member,
+            address,
+            server: Some(Uuid::from_u128(u128::from(member))),
+        };
         let leader = self.leader();
         self.world.ask_for(leader, change)?;
         Ok(member)

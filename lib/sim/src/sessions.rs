@@ -248,6 +248,17 @@ impl World {
         self.step(member, event)
     }
 
+    pub(crate) fn hop(&mut self, number: usize) -> Result<(), String> {
+        let pause = self.random.range(300..4000);
+        self.later(pause, Next::Hop(number));
+        let Some((session, member)) = self.watchers[number].session.take() else {
+            return Ok(());
+        };
+        self.owners.remove(&session);
+        self.step(member, Event::Disconnected { session })?;
+        self.watch(number)
+    }
+
     pub(crate) fn watcher_hears(
         &mut self,
         member: u64,

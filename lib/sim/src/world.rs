@@ -65,6 +65,8 @@ pub(crate) enum Next {
     Client(usize, u64),
     /// A watcher looks for a member.
     Watch(usize),
+    /// A watcher leaves its member for another.
+    Hop(usize),
     /// Everything is compared.
     Compare,
     /// A fault.
@@ -181,6 +183,7 @@ impl World {
         self.create_registers()?;
         for watcher in 0..self.watchers.len() {
             self.later(1, Next::Watch(watcher));
+            self.later(1000, Next::Hop(watcher));
         }
         Ok(())
     }
@@ -396,6 +399,7 @@ impl World {
             }
             Next::Client(client, tries) => self.client_acts(client, tries)?,
             Next::Watch(watcher) => self.watch(watcher)?,
+            Next::Hop(watcher) => self.hop(watcher)?,
             Next::Compare => {
                 self.compare(false)?;
                 self.later(200, Next::Compare);

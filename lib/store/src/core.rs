@@ -156,9 +156,10 @@ impl Core {
         self.log_limits = (entries, bytes);
     }
 
-    /// Cuts transactions into smaller parts than usual, for tests.
+    /// Cuts transactions into smaller parts than usual, and sends few of them at once, for tests.
     pub fn set_part_bytes(&mut self, bytes: usize) {
         self.part_bytes = bytes;
+        self.node.set_message_bytes(2 * bytes as u64);
     }
 
     /// How far the log is applied.

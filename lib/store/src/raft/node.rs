@@ -254,6 +254,11 @@ impl Node {
         stepped.map_err(|error| NodeError::Raft(error.to_string()))
     }
 
+    /// Lets so many bytes of entries go into one message, unless one entry is larger.
+    pub fn set_message_bytes(&mut self, bytes: u64) {
+        self.raw.raft.max_msg_size = bytes;
+    }
+
     /// Messages to a peer were lost.
     pub fn unreachable(&mut self, member: u64) {
         self.raw.report_unreachable(member);
