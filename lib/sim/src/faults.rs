@@ -63,6 +63,9 @@ impl World {
             }
             (46..60, _, Some(other)) => {
                 self.lose(member, other);
+                if self.random.percent(30) {
+                    self.peer_gone(other, member);
+                }
                 "stream breaks"
             }
             (60..68, ..) => {

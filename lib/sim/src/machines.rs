@@ -47,6 +47,12 @@ impl World {
         if let Some(state) = self.members.get_mut(&member) {
             state.crash(&mut self.random);
         }
+        for other in self.running() {
+            // The system closes the streams of a process that ends; of a machine, nobody does.
+            if self.random.percent(60) {
+                self.peer_gone(other, member);
+            }
+        }
         let gone: Vec<SessionId> = self
             .owners
             .iter()
@@ -142,6 +148,15 @@ impl World {
             self.output(member, session, output)?;
         }
         Ok(())
+    }
+
+    /// A member hears that the stream from another one ended.
+    pub(crate) fn peer_gone(&mut self, member: u64, gone: u64) {
+        let pause = self.random.range(1..20);
+        if let Some(number) = self.process(member).map(|process| process.number) {
+            let event = Box::new(Event::PeerGone { member: gone });
+            self.later(pause, Next::Hear(member, number, event));
+        }
     }
 
     /// A stream breaks, and the sender hears of it.

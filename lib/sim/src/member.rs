@@ -98,6 +98,7 @@ impl Member {
         process.writer.push(job);
         process.core.set_log_limits(plan.log_entries, 1 << 30);
         process.core.set_part_bytes(plan.part_bytes);
+        process.core.set_rows_per_step(plan.rows_per_step);
         self.process = Some(process);
         Ok(())
     }

@@ -40,6 +40,8 @@ pub struct Plan {
     pub log_entries: usize,
     /// So many bytes go into one entry of the log.
     pub part_bytes: usize,
+    /// So many rows of a snapshot are gathered in one step.
+    pub rows_per_step: usize,
     /// Whether members come and go.
     pub membership: bool,
     /// Whether disks are files in which writes can tear, which is slower.
@@ -65,6 +67,7 @@ impl Plan {
             lasts_ms: if storm { 1200 } else { 4000 },
             log_entries: [12, 40, 400][random.range(0..3) as usize],
             part_bytes: [60, 150, 1 << 20][random.range(0..3) as usize],
+            rows_per_step: [1, 10, 1000][random.range(0..3) as usize],
             membership: members > 1 && random.percent(30),
             files: random.percent(10),
             snapshots_lost: 0,
@@ -76,7 +79,7 @@ impl Plan {
     pub fn quiet(seed: u64, members: u64) -> Self {
         Self {
             members,
-            clients: 1,
+            clients: 2,
             log_entries: 40,
             part_bytes: 1 << 20,
             membership: false,

@@ -56,17 +56,23 @@ impl Script {
     pub fn read_and_go_on(&mut self, member: u64) -> Result<(), String> {
         let unheard = std::mem::take(&mut self.world.unheard);
         self.world.go_on(member)?;
-        self.wish(Kind::Read);
-        self.world.ask(0, member)?;
+        self.wish(1, Kind::Read);
+        self.world.ask(1, member)?;
         self.world.unheard = unheard;
         self.world.go_on(member)
     }
 
-    fn wish(&mut self, kind: Kind) {
+    /// A client asks a member to write, and does not wait.
+    pub fn begin_write(&mut self, member: u64) -> Result<(), String> {
+        self.wish(0, Kind::Write);
+        self.world.ask(0, member)
+    }
+
+    fn wish(&mut self, client: usize, kind: Kind) {
         let world = &mut self.world;
         world.wishes += 1;
-        world.clients[0].tries += 1;
-        world.clients[0].wish = Some(Wish {
+        world.clients[client].tries += 1;
+        world.clients[client].wish = Some(Wish {
             number: world.wishes,
             register: 0,
             kind,
@@ -78,10 +84,10 @@ impl Script {
     /// So many writes are done, one after the other.
     pub fn write(&mut self, count: usize) -> Result<(), String> {
         for _ in 0..count {
-            self.wish(Kind::Write);
-            let tries = self.world.clients[0].tries;
-            self.world.later(1, Next::Client(0, tries));
-            self.until("answered", |world| world.clients[0].wish.is_none())?;
+            self.wish(1, Kind::Write);
+            let tries = self.world.clients[1].tries;
+            self.world.later(1, Next::Client(1, tries));
+            self.until("answered", |world| world.clients[1].wish.is_none())?;
         }
         Ok(())
     }

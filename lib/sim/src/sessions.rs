@@ -249,7 +249,7 @@ impl World {
     }
 
     pub(crate) fn hop(&mut self, number: usize) -> Result<(), String> {
-        let pause = self.random.range(300..4000);
+        let pause = self.random.range(100..1500);
         self.later(pause, Next::Hop(number));
         let Some((session, member)) = self.watchers[number].session.take() else {
             return Ok(());

@@ -27,6 +27,7 @@ fn storm(seed: u64) -> Plan {
         lasts_ms: 1500,
         log_entries: 12,
         part_bytes: 60,
+        rows_per_step: 2,
         membership: false,
         files: false,
         ..Plan::of(seed)
@@ -232,6 +233,20 @@ fn stale_read() {
         script.stop(old);
         script.until_other_leads(old)?;
         script.write(1)?;
+        script.pass(1)?;
+        script.read_and_go_on(old)?;
+        script.end()
+    });
+    holds(|| {
+        let mut script = Script::begin(Plan::quiet(1, 3))?;
+        script.write(1)?;
+        let old = script.leader();
+        // The others have the write, and say so, when the leader is stopped.
+        script.begin_write(old)?;
+        script.stop(old);
+        script.until_other_leads(old)?;
+        script.write(1)?;
+        script.pass(1)?;
         script.read_and_go_on(old)?;
         script.end()
     });
@@ -247,7 +262,7 @@ fn lost_speculation_undo() {
 /// Whoever watches does not hear of a commit.
 #[test]
 fn monitor_gap() {
-    hold(101..=116, storm);
+    hold(101..=120, storm);
 }
 
 /// A part of a transaction is there, or the rest of it never comes.
@@ -255,6 +270,16 @@ fn monitor_gap() {
 fn half_applied_transaction() {
     hold(121..=140, |seed| Plan {
         part_bytes: 30,
+        log_entries: if seed % 2 == 0 { 3 } else { 12 },
+        ..storm(seed)
+    });
+}
+
+/// A snapshot that is taken while the store goes on has some rows as they were later.
+#[test]
+fn torn_snapshot() {
+    hold(161..=172, |seed| Plan {
+        pause_ms: 20..200,
         ..storm(seed)
     });
 }

@@ -26,6 +26,7 @@
 mod describe;
 mod doubt;
 mod forward;
+mod gather;
 mod log;
 mod members;
 mod reads;
@@ -43,8 +44,9 @@ use table::Database;
 
 use crate::access::{Access, Caller};
 use crate::committed::Committed;
-use crate::core::doubt::Doubt;
+use crate::core::doubt::Doubts;
 use crate::core::forward::Forwards;
+use crate::core::gather::{Gather, ROWS_PER_STEP};
 use crate::core::log::{MAX_LOG_BYTES, MAX_LOG_ENTRIES};
 use crate::core::reads::Reads;
 use crate::core::transact::{Attempt, Blocked, Origin, Pending};
@@ -98,11 +100,15 @@ pub struct Core {
     log_limits: (usize, usize),
     forwards: Forwards,
     reads: Reads,
-    doubts: VecDeque<Doubt>,
+    doubts: Doubts,
     /// Changes of the members that were proposed, and who waits for each.
     changes: Vec<(Mark, (SessionId, RequestId))>,
     /// A snapshot that Raft may be about to take over.
     arrived: Option<Snapshot>,
+    /// A snapshot for other members.
+    gather: Option<Gather>,
+    /// So many of its rows are gathered in one step.
+    rows_per_step: usize,
 }
 
 impl Core {
@@ -145,9 +151,11 @@ impl Core {
             log_limits: (MAX_LOG_ENTRIES, MAX_LOG_BYTES),
             forwards: Forwards::new(process),
             reads: Reads::default(),
-            doubts: VecDeque::new(),
+            doubts: Doubts::default(),
             changes: Vec::new(),
             arrived: None,
+            gather: None,
+            rows_per_step: ROWS_PER_STEP,
         })
     }
 
@@ -160,6 +168,11 @@ impl Core {
     pub fn set_part_bytes(&mut self, bytes: usize) {
         self.part_bytes = bytes;
         self.node.set_message_bytes(2 * bytes as u64);
+    }
+
+    /// Gathers snapshots in smaller portions than usual, for tests.
+    pub fn set_rows_per_step(&mut self, rows: usize) {
+        self.rows_per_step = rows;
     }
 
     /// How far the log is applied.
@@ -212,7 +225,10 @@ impl Core {
         self.drive(&mut effects);
         self.arrived = None;
         self.settle(now_ms, &mut effects);
-        effects.wake_at = self.blocked.iter().filter_map(|b| b.deadline_ms).min();
+        self.gather(&mut effects);
+        let gathering = self.gather.as_ref().map(|_| now_ms + 1);
+        let deadlines = self.blocked.iter().filter_map(|b| b.deadline_ms);
+        effects.wake_at = deadlines.chain(gathering).min();
         effects
     }
 

@@ -5,6 +5,8 @@
 //! has a place in the log, and when that place is filled, it is certain whether it was filled with
 //! the proposal. If not, the transaction is sent to the new leader, as if it had just come.
 
+use std::collections::BTreeMap;
+
 use ovsdb::{Error, ErrorKind};
 
 use super::Core;
@@ -18,6 +20,25 @@ pub(super) struct Doubt {
     mark: Mark,
     index: u64,
     waiter: Waiter,
+}
+
+/// The proposals in doubt, by their places. A member that led twice may have two for one place.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(BTreeMap<u64, Vec<Doubt>>);
+
+impl Doubts {
+    fn push(&mut self, doubt: Doubt) {
+        self.0.entry(doubt.index).or_default().push(doubt);
+    }
+
+    /// Those with places up to an index.
+    fn take(&mut self, index: u64) -> Vec<Doubt> {
+        let mut doubts = Vec::new();
+        while let Some(first) = self.0.first_entry().filter(|first| *first.key() <= index) {
+            doubts.extend(first.remove());
+        }
+        doubts
+    }
 }
 
 impl Core {
@@ -37,8 +58,9 @@ impl Core {
         self.pending_bytes = 0;
         // The other members send what they forwarded to whoever leads, by name.
         let ours = |doubt: &Doubt| matches!(doubt.waiter.attempt.origin, Origin::Client(..));
-        self.doubts
-            .extend(doubts.into_iter().rev().filter(|doubt| ours(doubt)));
+        for doubt in doubts.into_iter().rev().filter(|doubt| ours(doubt)) {
+            self.doubts.push(doubt);
+        }
         if !self.serves() {
             self.doubt_changes(effects);
             again.extend(
@@ -57,7 +79,7 @@ impl Core {
 
     /// The log is applied up to an index, with the entry that has this mark.
     pub(super) fn resolve_doubts(&mut self, index: u64, mark: Option<Mark>, effects: &mut Effects) {
-        while let Some(doubt) = self.doubts.pop_front_if(|doubt| doubt.index <= index) {
+        for doubt in self.doubts.take(index) {
             let Waiter { attempt, outcome } = doubt.waiter;
             if mark == Some(doubt.mark) {
                 let reply = Reply::Done(outcome, Some(index));
@@ -71,7 +93,7 @@ impl Core {
     /// The log up to an index was replaced by a snapshot: what became of the proposals there is
     /// known of those only that have names.
     pub(super) fn skip_doubts(&mut self, index: u64, effects: &mut Effects) {
-        while let Some(doubt) = self.doubts.pop_front_if(|doubt| doubt.index <= index) {
+        for doubt in self.doubts.take(index) {
             let attempt = doubt.waiter.attempt;
             if attempt.name.is_some() {
                 self.send_away(attempt, effects);
@@ -82,5 +104,61 @@ impl Core {
                 self.reply(&attempt, Reply::Refused(error), effects);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ovsdb::Transaction;
+
+    use super::super::transact::Attempt;
+    use super::*;
+    use crate::access::Caller;
+    use crate::event::{Consistency, DatabaseId, RequestId, SessionId};
+
+    fn doubt(index: u64, sequence: u64) -> Doubt {
+        let attempt = Attempt {
+            origin: Origin::Client(SessionId(1), RequestId(sequence)),
+            database: DatabaseId::Main,
+            caller: Caller::unrestricted(),
+            transaction: Transaction {
+                operations: Vec::new(),
+                error: None,
+                asked: 0,
+            },
+            consistency: Consistency::Linearizable,
+            name: None,
+            lock_holders: Vec::new(),
+            since_ms: 0,
+        };
+        Doubt {
+            mark: Mark {
+                member: 1,
+                process: 1,
+                sequence,
+            },
+            index,
+            waiter: Waiter {
+                attempt,
+                outcome: Ok(Vec::new()),
+            },
+        }
+    }
+
+    /// A member was deposed with proposals up to 12, led again, and was deposed with one at 11.
+    #[test]
+    fn an_older_doubt_does_not_hide_a_newer_one_at_an_earlier_place() {
+        let mut doubts = Doubts::default();
+        for (index, sequence) in [(10, 1), (11, 2), (12, 3), (11, 4)] {
+            doubts.push(doubt(index, sequence));
+        }
+        let mut take = |index| {
+            let taken = doubts.take(index).into_iter();
+            taken.map(|doubt| doubt.mark.sequence).collect::<Vec<_>>()
+        };
+        assert_eq!(take(9), [0; 0]);
+        assert_eq!(take(10), [1]);
+        assert_eq!(take(11), [2, 4]);
+        assert_eq!(take(20), [3]);
     }
 }

@@ -38,9 +38,9 @@ impl Core {
     }
 
     /// Sends a message of Raft's.
-    pub(super) fn post(&self, message: Message, effects: &mut Effects) {
+    pub(super) fn post(&mut self, message: Message, effects: &mut Effects) {
         if message.get_msg_type() == MessageType::MsgSnapshot {
-            effects.snapshots.push(self.take_snapshot(message));
+            self.take_snapshot(message);
         } else {
             let member = message.to;
             effects.messages.push((member, PeerMessage::Raft(message)));
@@ -70,6 +70,7 @@ impl Core {
                 self.after_flush.push_back((flush, messages_after_flush));
             }
             if role.is_some_and(|role| role != Role::Leader) {
+                self.gather = None;
                 self.lose_leadership(effects);
             }
             let mut job = Job {
@@ -170,6 +171,9 @@ impl Core {
                 let old = |table, uuid| head.row(table, uuid).cloned();
                 let read = entry::decode(&self.schema, &whole.bytes(), Turn::Next, old);
                 let read = read.map_err(|error| error.to_string())?;
+                if let Some(gather) = &mut self.gather {
+                    gather.note(&read.changes);
+                }
                 let applied = self.head.apply(&read.changes);
                 applied.map_err(|error| error.to_string())?;
                 self.changed

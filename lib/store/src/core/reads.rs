@@ -1,15 +1,22 @@
 //! Answers that change nothing.
 //!
 //! A leader that was deposed does not know it at once, and what it shows may be old. So an answer
-//! that depends on no pending commit waits for a round of Raft's ReadIndex: a majority says that
-//! this member still leads. That makes it an answer as of the moment when it was executed, which is
-//! after it was asked for. Answers that gather during a round share the next one. The only member
-//! of a cluster needs nobody's word.
+//! that changes nothing waits for a round of Raft's ReadIndex: a majority says that this member
+//! still leads. That makes it an answer as of the moment when it was executed, which is after it
+//! was asked for. Answers that gather during a round share the next one. The only member of a
+//! cluster needs nobody's word.
+//!
+//! What is executed may depend on what is not committed yet: then the answer waits for that, too.
+//! The commit alone would not do, because the word of others that brings it may be older than the
+//! question: a process that was stopped finds it in its queue, behind the question, when there is
+//! another leader already.
 //!
 //! A member that does not lead reads for its clients by itself: the round goes through the leader,
 //! who tells how far the log is committed; when this member has applied as much, it executes what
 //! was asked. If the leader says nothing, the transaction goes to it as a whole, like one that
 //! writes.
+
+use std::collections::VecDeque;
 
 use ovsdb::{Operation, Transaction};
 use table::Execution;
@@ -27,29 +34,38 @@ const MAX_HERE: usize = 65_536;
 /// The answers that wait.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
-    waiting: Vec<Waiter>,
+    waiting: Vec<Read>,
     /// What this member is going to execute without leading.
     here: Vec<Attempt>,
     /// The number of the round under way, and who is answered at its end.
     round: u64,
-    asked: Vec<Waiter>,
+    asked: Vec<Read>,
     asked_here: Vec<Attempt>,
+    /// Those whose rounds ended well, in the order of what they depend on.
+    confirmed: VecDeque<Read>,
     /// What is executed when the log is applied up to an index.
     due: Vec<(u64, Attempt)>,
     ticks: u64,
 }
 
+/// An answer, and the log index of the newest commit that it depends on.
+#[derive(Debug)]
+struct Read {
+    waiter: Waiter,
+    after: u64,
+}
+
 impl Reads {
-    /// An answer to give if this member still leads.
-    pub(super) fn push(&mut self, waiter: Waiter) {
-        self.waiting.push(waiter);
+    /// An answer to give if this member still leads, and when the log is applied up to `after`.
+    pub(super) fn push(&mut self, waiter: Waiter, after: u64) {
+        self.waiting.push(Read { waiter, after });
     }
 
     /// Those who cannot be answered because this member does not lead.
     pub(super) fn give_up(&mut self) -> Vec<Waiter> {
-        let mut waiters = std::mem::take(&mut self.asked);
-        waiters.append(&mut self.waiting);
-        waiters
+        let all = self.confirmed.drain(..).chain(self.asked.drain(..));
+        let all = all.chain(self.waiting.drain(..));
+        all.map(|read| read.waiter).collect()
     }
 
     /// Time passes.
@@ -115,15 +131,18 @@ impl Core {
     pub(super) fn reads_confirmed(&mut self, rounds: &[(u64, u64)], effects: &mut Effects) {
         let round = rounds.iter().find(|(round, _)| *round == self.reads.round);
         if let Some((_, index)) = round {
-            for waiter in std::mem::take(&mut self.reads.asked) {
-                let reply = Reply::Done(waiter.outcome, None);
-                self.reply(&waiter.attempt, reply, effects);
-            }
+            let asked = std::mem::take(&mut self.reads.asked);
+            self.reads.confirmed.extend(asked);
             let due = std::mem::take(&mut self.reads.asked_here);
             let due = due.into_iter().map(|attempt| (*index, attempt));
             self.reads.due.extend(due);
         }
         let applied = self.node.applied_position().index;
+        let ready = |read: &mut Read| read.after <= applied;
+        while let Some(Read { waiter, .. }) = self.reads.confirmed.pop_front_if(ready) {
+            let reply = Reply::Done(waiter.outcome, None);
+            self.reply(&waiter.attempt, reply, effects);
+        }
         let due = |(index, _): &mut (u64, Attempt)| *index <= applied;
         let due: Vec<_> = self.reads.due.extract_if(.., due).collect();
         for (_, attempt) in due {

@@ -1,51 +1,21 @@
-//! The whole database, for a member that is too far behind to be given the log.
+//! A snapshot of another member, for a member that is too far behind to be given the log.
 //!
-//! A snapshot is the committed rows of one moment: shared pointers to them, gathered in one go;
-//! encoding and sending them is the shell's affair. Whoever gets one compares it with its own rows
-//! and applies the difference like a commit, so that monitors go on without a gap.
+//! Whoever gets one (see `gather` for how it is taken) compares it with its own rows and applies
+//! the difference like a commit, so that monitors go on without a gap.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ovsdb::{Condition, Row, RowChange, Uuid};
+use ovsdb::{Row, RowChange, Uuid};
 
 use super::Core;
 use crate::event::Effects;
-use crate::peer::{Content, Snapshot};
-use crate::raft::Message;
+use crate::peer::Snapshot;
 use crate::retries::Retries;
 use crate::storage::LogPosition;
 use crate::writer::Job;
 
 impl Core {
-    /// The database as of what is applied.
-    pub(super) fn take_snapshot(&self, mut message: Message) -> Snapshot {
-        let content = Arc::new(self.content());
-        let metadata = message.mut_snapshot().mut_metadata();
-        metadata.index = content.position.index;
-        metadata.term = content.position.term;
-        metadata.set_conf_state(crate::raft::convert::members_to_raft(&content.membership));
-        Snapshot { message, content }
-    }
-
-    /// The committed database, of which an unfinished transaction is no part.
-    pub fn content(&self) -> Content {
-        let committed = self.committed();
-        let everything = Condition::everything();
-        let tables = 0..self.schema.tables.len();
-        let rows = tables.flat_map(|table| {
-            let rows = committed.matching(table, everything.clauses());
-            rows.into_iter().map(move |(uuid, row)| (table, uuid, row))
-        });
-        Content {
-            position: self.node.settled_position(),
-            membership: self.node.membership(),
-            data_index: self.history.index(),
-            rows: rows.collect(),
-            names: self.retries.iter().collect(),
-        }
-    }
-
     /// A snapshot is here; whether it is of use is for Raft to say.
     pub(super) fn snapshot_arrived(&mut self, snapshot: Snapshot) {
         let message = snapshot.message.clone();
@@ -73,6 +43,7 @@ impl Core {
         let content = snapshot.content;
         self.lose_leadership(effects);
         self.parts.cancel();
+        self.gather = None;
         let delta = self.difference(&content.rows);
         let applied = self.head.apply(&delta);
         applied.map_err(|error| format!("the snapshot contradicts itself: {error}"))?;

@@ -1,7 +1,7 @@
 //! Transactions of this member's clients and, on the leader, of other members'.
 //!
 //! A transaction is executed on the head at once, and its answer waits for the commit of its delta
-//! or, if it changed nothing, for the newest delta that it may have seen.
+//! or, if it changed nothing, for the word that this member still leads (`reads`).
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ pub(super) struct Pending {
     pub(super) named: Option<NamedResult>,
     /// The transaction that made it.
     pub(super) owner: Waiter,
-    /// Other transactions whose answers depend on it.
+    /// Others who sent the same transaction, by its name.
     pub(super) others: Vec<Waiter>,
 }
 
@@ -233,11 +233,11 @@ impl Core {
             outcome: done.outcome,
         };
         if done.delta.is_empty() {
-            match self.pending.back_mut() {
-                Some(pending) => pending.others.push(owner),
-                None => self.reads.push(owner),
-            }
-            return;
+            let newest = self.pending.back().map_or(0, |pending| pending.index);
+            return self.reads.push(owner, newest);
+        }
+        if let Some(gather) = &mut self.gather {
+            gather.note(&done.delta);
         }
         let asked = owner.attempt.transaction.asked;
         let named = owner.attempt.name.map(|name| NamedResult {
