@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::workspace::{cargo, succeed};
-use crate::{docs, mutants, test, tidy};
+use crate::{docs, test, tidy};
 
 /// Runs all checks and all tests.
 pub fn run() -> Result<()> {
@@ -15,8 +15,6 @@ pub fn run() -> Result<()> {
     succeed(cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     step("generated pages");
     docs::check()?;
-    step("mutants");
-    mutants::run()?;
     step("tests");
     test::run_all()
 }

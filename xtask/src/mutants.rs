@@ -221,13 +221,13 @@ fn build(scratch: &Path) -> Result<PathBuf> {
         .current_dir(scratch)
         .env("CARGO_TARGET_DIR", target_directory());
     let messages = output(&mut command)?;
-    let executables = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let name = message["target"]["name"].as_str()?;
         let executable = message["executable"].as_str()?;
         (name == "museum").then(|| PathBuf::from(executable))
     });
-    executables.last().context("cargo built no museum")
+    executables.next_back().context("cargo built no museum")
 }
 
 /// Whether the museum does not notice.
