@@ -15,9 +15,10 @@ use crate::storage::EntryKind;
 use crate::writer::Job;
 
 /// The log is truncated when it has more entries than this, or more bytes than
-/// [`MAX_LOG_BYTES`]; most of it stays, for members who are a little behind.
+/// [`MAX_LOG_BYTES`]; most of it stays, for members who are a little behind. The bytes are no fewer
+/// than may be on their way to one of them, so that a stream that breaks costs no snapshot.
 pub(super) const MAX_LOG_ENTRIES: usize = 16_384;
-pub(super) const MAX_LOG_BYTES: usize = 16 << 20;
+pub(super) const MAX_LOG_BYTES: usize = 32 << 20;
 /// A part of so many of the log is forgotten at a time: what is forgotten at once holds up the
 /// flush with which it goes.
 const TRUNCATED_SHARE: usize = 32;
