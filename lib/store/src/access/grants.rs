@@ -21,8 +21,6 @@ pub enum Read {
 pub struct Grants {
     /// Whether it may use locks.
     pub locks: bool,
-    /// Whether it may ask for the state of the cluster.
-    pub status: bool,
     tables: Vec<TableGrants>,
 }
 
@@ -54,7 +52,6 @@ impl Grants {
         };
         Self {
             locks: list.locks,
-            status: list.status,
             tables: schema.tables.iter().map(grants).collect(),
         }
     }

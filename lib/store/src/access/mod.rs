@@ -59,6 +59,28 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Whether the client may administer the cluster: change its members, pass on its leadership, copy all of it.
+    /// `what` goes into the refusal, such as "add a member".
+    pub fn check_administers(&self, what: &str) -> Result<(), Error> {
+        match self.role {
+            Role::Admin => Ok(()),
+            _ => Err(refusal(self, what, "that is for the role admin")),
+        }
+    }
+
+    /// Whether the client may see how the cluster is.
+    pub fn check_sees_cluster(&self) -> Result<(), Error> {
+        match self.role {
+            Role::Admin | Role::Writer | Role::Reader | Role::Northd => Ok(()),
+            Role::Chassis | Role::Unknown(_) => {
+                let what = "ask for the state of the cluster";
+                Err(refusal(self, what, "this role has no right to it"))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Caller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.name {
@@ -184,9 +206,9 @@ impl Access {
             Request::Lock { name, .. } | Request::Unlock { name } if !grants.locks => {
                 denied(&format!("lock or unlock \"{name}\""))
             }
-            Request::Status if !grants.status => denied("ask for the state of the cluster"),
-            Request::ChangeMembers(_) => denied("change the members of the cluster"),
-            Request::Transfer { .. } => denied("pass on the leadership of the cluster"),
+            Request::Status => caller.check_sees_cluster(),
+            Request::ChangeMembers(_) => caller.check_administers("change the cluster's members"),
+            Request::Transfer { .. } => caller.check_administers("pass on the leadership"),
             // `_Server` tells every client where the leader is.
             Request::Transact { .. }
             | Request::Cancel { .. }
@@ -194,8 +216,7 @@ impl Access {
             | Request::ChangeConditions { .. }
             | Request::CancelMonitor { .. }
             | Request::Lock { .. }
-            | Request::Unlock { .. }
-            | Request::Status => Ok(()),
+            | Request::Unlock { .. } => Ok(()),
         }
     }
 

@@ -11,8 +11,6 @@ use super::grants::Read;
 pub struct List {
     /// Whether it may use locks.
     pub locks: bool,
-    /// Whether it may ask for the state of the cluster.
-    pub status: bool,
     /// The tables with rights of their own.
     pub tables: &'static [(&'static str, Rights)],
     /// The rights on all other tables.
@@ -103,21 +101,18 @@ const fn rows(columns: &'static [&'static str], fixed: &'static [&'static str]) 
 
 static EVERYTHING: List = List {
     locks: true,
-    status: true,
     tables: &[],
     others: ALL,
 };
 
 static NOTHING: List = List {
     locks: false,
-    status: false,
     tables: &[],
     others: NONE,
 };
 
 static READER: List = List {
     locks: false,
-    status: true,
     tables: &[],
     others: READ,
 };
@@ -132,7 +127,6 @@ const GLOBAL: Rights = Rights {
 
 static WRITER: List = List {
     locks: true,
-    status: true,
     tables: &[
         ("Connection", READ),
         ("SSL", READ),
@@ -145,7 +139,6 @@ static WRITER: List = List {
 /// What a northd, OVN's or Weft's, writes into the northbound.
 static NORTHD: List = List {
     locks: true,
-    status: true,
     tables: &[
         (
             "NB_Global",
@@ -176,7 +169,6 @@ static NORTHD: List = List {
 /// `FDB`, `Controller_Event` and `Learned_Route` to everybody; here each has its rule, in `chassis`.
 static CHASSIS: List = List {
     locks: false,
-    status: false,
     tables: &[
         (
             "Chassis",
