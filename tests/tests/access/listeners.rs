@@ -39,7 +39,7 @@ fn listeners_come_change_and_go_with_their_rows() -> Result<()> {
         .complaint()?;
     ensure!(denied.contains("permission error"), "{denied}");
     ensure!(
-        denied.contains("client \"reader\", role reader"),
+        denied.contains("role reader, may not insert table Logical_Switch"),
         "{denied}"
     );
     let switches = nb.client(port, &pki, "reader", &["ls-list"]).output()?;
@@ -132,6 +132,12 @@ fn certificates_are_replaced_without_a_break() -> Result<()> {
     ensure!(works(&old)?);
     fs::write(&certificate, saved)?;
 
+    let sessions = || -> Result<String> {
+        let status = nb.daemon.control(&["status"])?;
+        let mut lines = status.lines().filter(|line| line.starts_with("sessions"));
+        Ok(lines.next().unwrap_or_default().to_owned())
+    };
+    let before = sessions()?;
     let mut connected = nb
         .client(
             port,
@@ -141,6 +147,7 @@ fn certificates_are_replaced_without_a_break() -> Result<()> {
         )
         .command()
         .spawn()?;
+    wait_until("a client", PATIENCE, || Ok(sessions()? != before))?;
     for (from, to) in new.files("server").iter().zip([&key, &certificate, &ca]) {
         fs::copy(from, to)?;
     }
