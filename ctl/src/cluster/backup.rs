@@ -164,7 +164,7 @@ impl Restore {
         let identity = offline::create(
             &self.directory,
             (tool.schema)(),
-            rows.collect(),
+            &rows.collect::<Vec<_>>(),
             &member,
             &mut |done| progress.set(done as u64),
         );

@@ -80,7 +80,7 @@ impl Init {
             address: self.address.clone(),
         };
         let schema = (tool.schema)();
-        let created = offline::create(&self.directory, schema, Vec::new(), &member, &mut |_| ());
+        let created = offline::create(&self.directory, schema, &[], &member, &mut |_| ());
         let identity = created.map_err(|error| failed(&error))?;
         println!(
             "{} is for member {} of the new cluster {}; start it with\n\n  {}\n",
@@ -95,7 +95,7 @@ impl Init {
                 tool.server
             ),
             None => {
-                println!("Others can join a member that has an address; give --address for that.")
+                println!("Others can join a member that has an address; give --address for that.");
             }
         }
         Ok(())

@@ -152,7 +152,7 @@ pub fn words() -> Vec<String> {
     let mut words: Vec<String> = subcommands().map(|sub| sub.get_name().to_owned()).collect();
     let options = subcommands()
         .chain([&command])
-        .flat_map(|command| command.get_arguments());
+        .flat_map(clap::Command::get_arguments);
     words.extend(options.filter_map(|option| Some(format!("--{}", option.get_long()?))));
     words
 }

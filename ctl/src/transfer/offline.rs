@@ -28,7 +28,7 @@ pub(super) fn create(tool: &Tool, directory: &Path, contents: &Contents) -> Outc
     let identity = offline::create(
         directory,
         (tool.schema)(),
-        rows.collect(),
+        &rows.collect::<Vec<_>>(),
         &NewMember::default(),
         &mut |done| progress.set(done as u64),
     );

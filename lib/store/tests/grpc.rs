@@ -461,7 +461,7 @@ async fn add_and_watch(channel: Channel, database: &str) -> Result<usize, tonic:
             kind: Some(v1::operation::Kind::Insert(insert)),
         }],
         name: Uuid::new_v4().as_bytes().to_vec(),
-        locks: Vec::new(),
+        ..Default::default()
     };
     client.transact(request.clone()).await?;
     client.transact(request).await?;

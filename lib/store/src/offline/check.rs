@@ -107,7 +107,7 @@ fn check_database(database: &Database, findings: &mut Findings) {
     findings.fact(format!("rows: {rows}"));
     match database.check_invariants() {
         Ok(()) => {
-            findings.fact("rows: values, references and indexes are as the schema wants them")
+            findings.fact("rows: values, references and indexes are as the schema wants them");
         }
         Err(error) => findings.problem(&error),
     }

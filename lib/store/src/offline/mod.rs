@@ -37,8 +37,10 @@ const UNFINISHED: &str = "unfinished";
 /// What [`force_new`] leaves of what was there.
 const REPLACED: &str = "weft.redb.replaced";
 
-/// Rows with where they belong: the index of the table, the UUID, the row.
-pub type Rows = Vec<(usize, Uuid, Arc<Row>)>;
+/// A row with where it belongs: the index of the table, the UUID, the row.
+pub type PlacedRow = (usize, Uuid, Arc<Row>);
+/// Many of them.
+pub type Rows = Vec<PlacedRow>;
 
 /// What a new member of a new cluster is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -98,7 +100,7 @@ pub enum OfflineError {
 pub fn create(
     directory: &Path,
     schema: &Arc<DatabaseSchema>,
-    rows: Rows,
+    rows: &[PlacedRow],
     member: &NewMember,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Identity, OfflineError> {
@@ -203,8 +205,8 @@ fn open_storage(directory: &Path) -> Result<RedbStorage, OfflineError> {
 }
 
 /// What the rows come to as one transaction: checked, and without references to nowhere.
-fn execute(schema: &Arc<DatabaseSchema>, rows: Rows) -> Result<Rows, OfflineError> {
-    let insert = |(table, uuid, row): &(usize, Uuid, Arc<Row>)| {
+fn execute(schema: &Arc<DatabaseSchema>, rows: &[PlacedRow]) -> Result<Rows, OfflineError> {
+    let insert = |(table, uuid, row): &PlacedRow| {
         let columns = schema.tables[*table].columns.iter().enumerate();
         let given = columns.filter(|(index, column)| {
             !column.ephemeral && *row.get(*index) != Datum::default_for(&column.ty)

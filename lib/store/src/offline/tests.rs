@@ -55,7 +55,7 @@ fn a_directory_that_was_made_opens_and_checks() {
         member: 3,
         address: Some("h:1".to_owned()),
     };
-    let identity = create(&place, &schema(), some_rows(), &member, &mut |_| ()).unwrap();
+    let identity = create(&place, &schema(), &some_rows(), &member, &mut |_| ()).unwrap();
     let loaded = open(&place, &schema()).unwrap();
     assert_eq!(loaded.state.identity, identity);
     assert_eq!(loaded.state.membership.voters, [3]);
@@ -67,7 +67,7 @@ fn a_directory_that_was_made_opens_and_checks() {
     let findings = check(&place, &schema()).unwrap();
     assert_eq!(findings.problems, [] as [String; 0]);
 
-    let again = create(&place, &schema(), Vec::new(), &member, &mut |_| ());
+    let again = create(&place, &schema(), &[], &member, &mut |_| ());
     assert!(matches!(again, Err(OfflineError::Exists(_))));
     let nowhere = directory.path().join("nowhere");
     assert!(matches!(
@@ -84,7 +84,7 @@ fn rows_that_contradict_the_schema_are_named() {
         let made = create(
             directory.path(),
             &schema(),
-            rows,
+            &rows,
             &NewMember::default(),
             &mut |_| (),
         );

@@ -47,7 +47,8 @@ impl Office {
     }
 
     async fn change(&self, change: Change) -> Result<(), Status> {
-        self.cluster.change(&change).await.map_err(refused)
+        let changed = self.cluster.change(&change).await;
+        changed.map_err(|error| refused(&error))
     }
 }
 
@@ -201,7 +202,7 @@ fn turned_away(error: ConnectError) -> Status {
     }
 }
 
-fn refused(error: ChangeError) -> Status {
+fn refused(error: &ChangeError) -> Status {
     let text = error.to_string();
     match error {
         ChangeError::Refused(_) => Status::failed_precondition(text),

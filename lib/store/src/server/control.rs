@@ -122,11 +122,11 @@ async fn kick(engine: &Engine, cluster: &Cluster, name: &str) -> Result<String, 
         let plain = server.simple().to_string();
         name.len() >= 4 && (server.to_string() == name || plain.starts_with(name))
     };
-    let by_server = servers
+    let mut by_server = servers
         .filter(|(_, server)| named(server))
         .map(|(member, _)| *member);
     let by_number = name.parse().ok().filter(|member| members.contains(*member));
-    match by_number.or_else(|| by_server.last()) {
+    match by_number.or_else(|| by_server.next_back()) {
         Some(member) => remove(cluster, member).await,
         None => Err(format!(
             "{name}: not the number or the server ID of a member"
