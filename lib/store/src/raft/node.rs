@@ -167,6 +167,11 @@ impl Node {
     /// One tick of the clock has passed.
     pub fn tick(&mut self) {
         self.ticks += 1;
+        if self.restoring.is_some() {
+            // It must not ask for an election: raft-rs would look for entries that the snapshot has
+            // taken the place of, and panic.
+            return;
+        }
         let raft = &self.raw.raft;
         let alone = raft.prs().is_singleton() && raft.promotable();
         if alone && raft.state != StateRole::Leader && self.flushed != self.flushing {
@@ -246,7 +251,9 @@ impl Node {
         {
             return Err(NodeError::Lost { had, has });
         }
-        if is_stale_grant(&message, &self.raw.raft) {
+        let is_early_call =
+            message.get_msg_type() == MessageType::MsgTimeoutNow && self.restoring.is_some();
+        if is_early_call || is_stale_grant(&message, &self.raw.raft) {
             return Ok(());
         }
         let stepped = self.raw.step(message);
