@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
 use crate::monitor::MonitorVersion;
+use crate::operation::is_id;
 
 /// A request or notification that a server received.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,13 +137,16 @@ impl Request {
 
     fn of_params(method: &str, params: Vec<Value>) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
+        let id = |value: &Value| text(value).filter(|text| is_id(text));
         let mut params = params.into_iter();
         let request = match method {
-            "list_dbs" => Self::ListDbs,
-            "get_server_id" => {
+            "list_dbs" | "get_server_id" => {
                 // Some clients send a value here; nothing depends on it.
                 params.by_ref().for_each(drop);
-                Self::GetServerId
+                match method {
+                    "list_dbs" => Self::ListDbs,
+                    _ => Self::GetServerId,
+                }
             }
             "get_schema" => Self::GetSchema {
                 database: text(&params.next()?)?,
@@ -178,13 +182,13 @@ impl Request {
                 monitor: params.next()?,
             },
             "lock" => Self::Lock {
-                lock: text(&params.next()?)?,
+                lock: id(&params.next()?)?,
             },
             "steal" => Self::Steal {
-                lock: text(&params.next()?)?,
+                lock: id(&params.next()?)?,
             },
             "unlock" => Self::Unlock {
-                lock: text(&params.next()?)?,
+                lock: id(&params.next()?)?,
             },
             "set_db_change_aware" => Self::SetDbChangeAware {
                 aware: params.next()?.as_bool()?,
@@ -226,6 +230,7 @@ mod tests {
             parse("get_server_id", &json!([1])),
             Ok(Request::GetServerId)
         );
+        assert_eq!(parse("list_dbs", &json!([1])), Ok(Request::ListDbs));
         assert_eq!(
             parse("transact", &json!(["T", {"op": "abort"}])),
             Ok(Request::Transact {
@@ -259,9 +264,9 @@ mod tests {
         for (method, params, expected) in [
             ("foo", json!([]), "unknown method: No method named foo."),
             (
-                "list_dbs",
-                json!([1]),
-                "syntax error: list_dbs request params must be nothing (in [1])",
+                "unlock",
+                json!(["no id"]),
+                "syntax error: unlock request params must be <id> (in [\"no id\"])",
             ),
             (
                 "lock",

@@ -326,6 +326,9 @@ impl Core {
                 }
                 Err(error) => refused(Error::syntax(format!("Lock {name}: {error}."))),
             },
+            Request::Unlock { name } if !self.locks.is_queued(session, &name) => refused(
+                Error::syntax(format!("Lock {name}: unlock without lock or steal.")),
+            ),
             Request::Unlock { name } => {
                 let next = self.locks.unlock(session, &name);
                 effects.outputs.extend(next.map(lock_changed));

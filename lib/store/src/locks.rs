@@ -75,6 +75,12 @@ impl Locks {
         Ok((!self.suspended, robbed))
     }
 
+    /// Whether the session owns the lock or queues for it.
+    pub fn is_queued(&self, session: SessionId, name: &str) -> bool {
+        let queue = self.queues.get(name);
+        queue.is_some_and(|queue| queue.contains(&session))
+    }
+
     /// Leaves the queue. Answers who owns the lock instead, if that changed.
     pub fn unlock(&mut self, session: SessionId, name: &Arc<str>) -> Option<Change> {
         let queue = self.queues.get_mut(name)?;

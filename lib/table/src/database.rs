@@ -26,6 +26,9 @@ pub struct Limits {
     pub operations: usize,
     /// Rows that the `select` operations of one transaction return together.
     pub selected_rows: usize,
+    /// Steps of one transaction: a step compares a value of a row with one of a condition, or copies an element of a
+    /// value that is changed. So nobody else waits for long, whatever somebody asks.
+    pub steps: usize,
 }
 
 impl Default for Limits {
@@ -33,6 +36,7 @@ impl Default for Limits {
         Self {
             operations: 1_000_000,
             selected_rows: 10_000_000,
+            steps: 25_000_000,
         }
     }
 }

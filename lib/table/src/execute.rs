@@ -107,6 +107,7 @@ impl Database {
     ) -> Execution {
         let mut executor = Executor {
             selected: 0,
+            steps_left: self.limits.steps,
             durable: false,
             comments: Vec::new(),
             context,
@@ -140,6 +141,8 @@ struct Executor<'d, 'c> {
     context: &'c Context<'c>,
     /// How many rows have been selected so far.
     selected: usize,
+    /// How many steps are left of [`Limits::steps`](crate::Limits).
+    steps_left: usize,
     durable: bool,
     comments: Vec<Arc<str>>,
 }
@@ -156,6 +159,32 @@ impl Executor<'_, '_> {
             )));
         }
         Ok(())
+    }
+
+    /// Counts steps that are about to be made.
+    fn afford(&mut self, steps: usize) -> Result<(), Error> {
+        let left = self.steps_left.checked_sub(steps);
+        self.steps_left = left.ok_or_else(|| self.too_many_steps())?;
+        Ok(())
+    }
+
+    fn too_many_steps(&self) -> Error {
+        let limit = self.transaction.database.limits.steps;
+        Error::new(
+            ErrorKind::ResourcesExhausted,
+            format!(
+                "The transaction compares or copies more than the limit of {limit} values. Name rows by their UUIDs, \
+                 or do it in several transactions."
+            ),
+        )
+    }
+
+    /// The rows for which all clauses hold.
+    fn matching(&mut self, table: usize, condition: &[Clause]) -> Result<Vec<Uuid>, Error> {
+        let database = &mut *self.transaction.database;
+        database.learn(table, condition);
+        let found = database.matching_within(table, condition, &mut self.steps_left);
+        found.ok_or_else(|| self.too_many_steps())
     }
 
     fn execute(&mut self, operation: &Operation) -> Result<OpResult, Stop> {
@@ -264,9 +293,9 @@ impl Executor<'_, '_> {
         condition: &[Clause],
         columns: &[ColumnRef],
     ) -> Result<OpResult, Stop> {
-        let database = &mut *self.transaction.database;
-        let matching = database.matching_and_learn(table, condition);
+        let matching = self.matching(table, condition)?;
         self.selected += matching.len();
+        let database = &*self.transaction.database;
         let limit = database.limits.selected_rows;
         if self.selected > limit {
             return Err(Error::new(
@@ -360,14 +389,14 @@ impl Executor<'_, '_> {
         condition: &[Clause],
         change: impl Fn(&Row) -> Result<Option<Row>, Error>,
     ) -> Result<OpResult, Stop> {
-        let database = &mut *self.transaction.database;
-        let matching = database.matching_and_learn(table, condition);
+        let matching = self.matching(table, condition)?;
         for &uuid in &matching {
             self.check_row(operation, (table, uuid))?;
-            let Some(row) = self.transaction.row((table, uuid)) else {
+            let Some(row) = self.transaction.row((table, uuid)).cloned() else {
                 continue;
             };
-            if let Some(new) = change(row)? {
+            self.afford(steps_to_change(operation, &row))?;
+            if let Some(new) = change(&row)? {
                 self.transaction.put((table, uuid), Some(Arc::new(new)));
             }
         }
@@ -380,8 +409,7 @@ impl Executor<'_, '_> {
         table: usize,
         condition: &[Clause],
     ) -> Result<OpResult, Stop> {
-        let database = &mut *self.transaction.database;
-        let matching = database.matching_and_learn(table, condition);
+        let matching = self.matching(table, condition)?;
         for &uuid in &matching {
             self.check_row(operation, (table, uuid))?;
             self.transaction.put((table, uuid), None);
@@ -401,8 +429,8 @@ impl Executor<'_, '_> {
         else {
             return Ok(OpResult::Empty);
         };
-        let database = &mut *self.transaction.database;
-        let matching = database.matching_and_learn(*table, condition);
+        let matching = self.matching(*table, condition)?;
+        let database = &*self.transaction.database;
         let found: BTreeSet<Vec<Datum>> = matching
             .into_iter()
             .filter_map(|uuid| Some((uuid, database.row(*table, uuid)?)))
@@ -475,5 +503,19 @@ impl Executor<'_, '_> {
         datum
             .check(&column.ty)
             .map_err(|error| Error::from(error).within(&format!("column {}", column.name)))
+    }
+}
+
+/// About how many elements an operation copies to change a row.
+fn steps_to_change(operation: &Operation, row: &Row) -> usize {
+    match operation {
+        Operation::Update { row: columns, .. } => {
+            columns.iter().map(|(_, datum)| 1 + datum.len()).sum()
+        }
+        Operation::Mutate { mutations, .. } => mutations
+            .iter()
+            .map(|mutation| 1 + row.get(mutation.column).len() + mutation.arg.len())
+            .sum(),
+        _ => 1,
     }
 }

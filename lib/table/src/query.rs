@@ -15,33 +15,49 @@ const SCANS_UNTIL_INDEXED: u8 = 2;
 impl Database {
     /// The rows of the table for which all clauses hold, in the order of their identities.
     pub fn matching(&self, table: usize, condition: &[Clause]) -> Vec<Uuid> {
+        let found = self.matching_within(table, condition, &mut usize::MAX.clone());
+        found.unwrap_or_default()
+    }
+
+    /// The same, if it takes no more comparisons than `left`, from which they are taken off.
+    pub(crate) fn matching_within(
+        &self,
+        table: usize,
+        condition: &[Clause],
+        left: &mut usize,
+    ) -> Option<Vec<Uuid>> {
         let Some(table) = self.tables.get(table) else {
-            return Vec::new();
+            return Some(Vec::new());
+        };
+        let width: usize = condition.iter().map(width).sum();
+        let mut afford = |rows: usize| {
+            let rest = left.checked_sub(rows.saturating_mul(width.max(1)));
+            rest.map(|rest| *left = rest)
         };
         let holds = |uuid: &Uuid| {
             let entry = table.entries.get(uuid);
             entry.is_some_and(|entry| condition.iter().all(|c| c.holds(*uuid, &entry.row)))
         };
         if let Some(uuid) = condition.iter().find_map(Clause::as_row) {
-            return Some(uuid).filter(holds).into_iter().collect();
+            afford(1)?;
+            return Some(Some(uuid).filter(holds).into_iter().collect());
         }
         if let Some(candidates) = table.candidates(condition) {
-            return candidates.into_iter().filter(holds).collect();
+            afford(candidates.len())?;
+            return Some(candidates.into_iter().filter(holds).collect());
         }
-        table
-            .entries
-            .iter()
-            .filter(|(uuid, entry)| condition.iter().all(|c| c.holds(**uuid, &entry.row)))
-            .map(|(&uuid, _)| uuid)
-            .collect()
+        afford(table.entries.len())?;
+        let entries = table.entries.iter();
+        let matching =
+            entries.filter(|(uuid, entry)| condition.iter().all(|c| c.holds(**uuid, &entry.row)));
+        Some(matching.map(|(&uuid, _)| uuid).collect())
     }
 
-    /// As [`Database::matching`]; and learns by which columns the table is asked.
-    pub(crate) fn matching_and_learn(&mut self, table: usize, condition: &[Clause]) -> Vec<Uuid> {
+    /// Learns by which columns the table is asked.
+    pub(crate) fn learn(&mut self, table: usize, condition: &[Clause]) {
         if let Some(column) = self.tables[table].column_to_index(condition) {
             self.add_lookup(table, &[column]);
         }
-        self.matching(table, condition)
     }
 }
 
@@ -81,6 +97,14 @@ impl Table {
         let scans = &mut self.scans[column];
         *scans = scans.saturating_add(1);
         (*scans >= SCANS_UNTIL_INDEXED).then_some(column)
+    }
+}
+
+/// How many elements a clause compares with.
+fn width(clause: &Clause) -> usize {
+    match clause {
+        Clause::Compare { arg, .. } => arg.len().max(1),
+        _ => 1,
     }
 }
 

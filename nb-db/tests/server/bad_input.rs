@@ -1,19 +1,23 @@
 //! Clients that send nonsense, or stop in the middle: they get an error or lose their connection,
 //! and nobody else notices.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
 use rustix::process::{Resource, Rlimit};
 use serde_json::{Value, json};
 
 use crate::rig::{DATABASE, Server, insert_switch, switches};
 
-/// Sends bytes, and says whether the server closed the connection.
-fn is_dropped_after(server: &Server, bytes: &[u8]) -> bool {
+/// Sends bytes: what the server says before it closes the connection, which it must.
+fn farewell_after(server: &Server, bytes: &[u8]) -> String {
     let mut client = server.connect();
     // The server may close while we still write.
     let _ = client.stream.write_all(bytes);
-    client.call("echo", &json!([])).is_none()
+    let farewell = client.receive().expect("a reason");
+    assert_eq!(farewell["id"], Value::Null, "{farewell}");
+    assert!(client.receive().is_none(), "the connection is closed");
+    farewell["error"].to_string()
 }
 
 #[test]
@@ -22,28 +26,107 @@ fn nonsense_costs_its_sender_the_connection() {
     let mut bystander = server.connect();
     bystander.transact(&[insert_switch("before")]).unwrap();
     let deep = "{\"a\":".to_owned() + &"[".repeat(100_000);
-    let cases: [(&str, &[u8]); 7] = [
-        ("no JSON", b"GET / HTTP/1.1\r\n\r\n"),
-        ("an array", b"[1,2,3]"),
-        ("broken JSON", b"{\"id\":1,]}"),
-        ("no JSON-RPC", b"{\"hello\":1}"),
+    let cases: [(&str, &[u8], &str); 11] = [
+        (
+            "HTTP/1",
+            b"GET / HTTP/1.1\r\n\r\n",
+            "the client speaks HTTP/1",
+        ),
+        (
+            "gRPC",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "the client speaks gRPC",
+        ),
+        ("TLS", &[0x16, 0x03, 0x01, 0x00], "the client speaks TLS"),
+        (
+            "noise",
+            b"\x00\x01\x02\x03",
+            "should begin with '{', not with byte 0x00",
+        ),
+        (
+            "an array",
+            b"[1,2,3]",
+            "should begin with '{', not with byte 0x5b",
+        ),
+        ("broken JSON", b"{\"id\":1,]}", "not JSON"),
+        ("no JSON-RPC", b"{\"hello\":1}", "not JSON-RPC"),
         (
             "no UTF-8",
             b"{\"id\":1,\"method\":\"\xff\xfe\",\"params\":[]}",
+            "not UTF-8 after byte 18",
         ),
-        ("too deep", deep.as_bytes()),
+        (
+            "too deep",
+            deep.as_bytes(),
+            "more than 120 levels of nesting",
+        ),
         (
             "parameters that are no array",
             b"{\"id\":1,\"method\":\"echo\",\"params\":3}",
+            "should be an array",
+        ),
+        (
+            "a member twice",
+            b"{\"id\":1,\"method\":\"echo\",\"method\":\"x\",\"params\":[]}",
+            "duplicate field",
         ),
     ];
-    for (what, bytes) in cases {
-        assert!(is_dropped_after(&server, bytes), "{what}");
+    for (what, bytes, expected) in cases {
+        let told = farewell_after(&server, bytes);
+        assert!(told.contains(expected), "{what}: {told}");
     }
     bystander.transact(&[insert_switch("after")]).unwrap();
     assert_eq!(switches(&mut bystander).len(), 2);
     server.wait_for_log("a message should begin with '{'");
     server.wait_for_log("levels of nesting");
+}
+
+#[test]
+fn a_message_without_end_has_one() {
+    let server = Server::start();
+    let mut bystander = server.connect();
+    let mut client = server.connect();
+    client.stream.write_all(b"{\"id\":\"").unwrap();
+    let piece = [b'x'; 1 << 20];
+    let mut sent = 0;
+    while client.stream.write_all(&piece).is_ok() {
+        sent += 1;
+        assert!(sent < 300, "the limit of 256 MiB holds");
+        bystander.call("echo", &json!([])).unwrap();
+    }
+    assert!(sent > 250, "what is below the limit is read: {sent}");
+    server.wait_for_log("a message is longer than the limit of 268435456 bytes");
+}
+
+#[test]
+fn another_protocol_on_a_grpc_port_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let grpc = directory.path().join("grpc.sock");
+    let listen = format!("--listen=pgrpc+unix:{}", grpc.display());
+    let server = Server::start_with(directory, &[&listen]);
+    let cases: [(&[u8], &str, &str); 3] = [
+        (
+            b"GET / HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 426 Upgrade Required",
+            "speaks HTTP/1",
+        ),
+        (
+            b"{\"id\":1,\"method\":\"list_dbs\",\"params\":[]}",
+            "\"error\":\"syntax error\"",
+            "speaks OVSDB (JSON-RPC)",
+        ),
+        (b"\x16\x03\x01\x00\xff", "", "speaks TLS"),
+    ];
+    for (bytes, told, logged) in cases {
+        let mut stream = UnixStream::connect(&grpc).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(told), "{answer}");
+        assert_eq!(answer.is_empty(), told.is_empty(), "{answer}");
+        server.wait_for_log(logged);
+    }
+    assert_eq!(switches(&mut server.connect()).len(), 0);
 }
 
 #[test]
@@ -72,7 +155,8 @@ fn half_a_message_and_a_vanished_client_hurt_nobody() {
 
 #[test]
 fn thousands_of_idle_clients_and_one_that_never_reads_hurt_nobody() {
-    const IDLE: usize = 3000;
+    const IDLE: usize = 10_000;
+    const MOST_BYTES_EACH: usize = 16 << 10;
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let wanted = Rlimit {
         current: limit.maximum,
@@ -80,7 +164,13 @@ fn thousands_of_idle_clients_and_one_that_never_reads_hurt_nobody() {
     };
     rustix::process::setrlimit(Resource::Nofile, wanted).unwrap();
     let server = Server::start();
-    let idle: Vec<_> = (0..IDLE).map(|_| server.connect()).collect();
+    switches(&mut server.connect());
+    let before = server.memory();
+    let mut idle: Vec<_> = (0..IDLE).map(|_| server.connect()).collect();
+    // Whoever is accepted last is answered when all the others are in.
+    idle[IDLE - 1].call("echo", &json!([])).unwrap();
+    let each = (server.memory() - before) / IDLE;
+    assert!(each < MOST_BYTES_EACH, "{each} bytes for an idle client");
     let mut deaf = server.connect();
     let all = json!([DATABASE, "all", {"Logical_Switch": {"columns": ["name"]}}]);
     deaf.call("monitor_cond", &all).unwrap();
@@ -153,4 +243,83 @@ fn wrong_requests_get_errors_that_name_what_is_wrong() {
         assert!(error.contains(expected), "{operation}: {error}");
     }
     assert_eq!(switches(&mut client).len(), 0, "all of it or nothing");
+}
+
+#[test]
+fn large_and_laborious_requests_are_bounded() {
+    let server = Server::start();
+    let mut client = server.connect();
+    // A set of a hundred thousand, which is right, and one of as many with a wrong element.
+    let address = |n: usize| json!(format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255));
+    let mut addresses: Vec<Value> = (0..100_000).map(address).collect();
+    let set = |addresses: &[Value]| {
+        json!({"op": "insert", "table": "Address_Set", "row": {
+        "name": format!("as{}", addresses.len()), "addresses": ["set", addresses]}})
+    };
+    let results = client.transact(&[set(&addresses)]).unwrap();
+    assert!(results[0]["uuid"].is_array(), "{results}");
+    addresses.push(json!(3));
+    let results = client.transact(&[set(&addresses)]).unwrap();
+    assert!(
+        results[0]["details"].to_string().contains("addresses"),
+        "{results}"
+    );
+    assert!(results.to_string().len() < 10_000, "an error is short");
+
+    // A condition that compares more than anybody needs.
+    let rows: Vec<Value> = (0..1000).map(|n| insert_switch(&n.to_string())).collect();
+    client.transact(&rows).unwrap();
+    let many = vec![json!(["name", "!=", "x"]); 30_000];
+    let scan = json!({"op": "select", "table": "Logical_Switch", "where": many});
+    let results = client.transact(&[scan]).unwrap().to_string();
+    assert!(results.contains("resources exhausted"), "{results}");
+    assert!(
+        results.contains("more than the limit of 25000000 values"),
+        "{results}"
+    );
+
+    // More operations than a transaction may have; and nothing was done of all that.
+    let comment = json!({"op": "comment", "comment": ""});
+    let results = client.transact(&vec![comment; 1_000_001]).unwrap();
+    assert!(results[0].to_string().contains("resources exhausted"));
+    assert_eq!(switches(&mut client).len(), 1000);
+}
+
+#[test]
+fn nearly_equal_requests_have_the_meaning_that_the_last_word_gives_them() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let twice = format!(
+        r#"{{"id":7,"method":"transact","params":["{DATABASE}",{{"op":"insert","table":"Logical_Switch",
+            "row":{{"name":"first","name":"second"}}}}]}}"#
+    );
+    client.stream.write_all(twice.as_bytes()).unwrap();
+    assert_eq!(client.receive().unwrap()["error"], Value::Null);
+    assert_eq!(
+        switches(&mut client).into_iter().collect::<Vec<_>>(),
+        ["second"]
+    );
+    // Integers beyond 64 bits are no integers.
+    let endless = r#"{"id":9,"method":"echo","params":[1e999]}"#;
+    client.stream.write_all(endless.as_bytes()).unwrap();
+    let error = client.receive().unwrap()["error"].to_string();
+    assert!(error.contains("number out of range"), "{error}");
+    for huge in [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "1e300",
+        "1.5",
+    ] {
+        let request = format!(
+            r#"{{"id":8,"method":"transact","params":["{DATABASE}",{{"op":"insert","table":"ACL",
+                "row":{{"priority":{huge}}}}}]}}"#
+        );
+        client.stream.write_all(request.as_bytes()).unwrap();
+        let answer = client.receive().unwrap();
+        let error = answer["result"][0]["error"].to_string();
+        assert!(
+            error.contains("syntax error") || error.contains("constraint"),
+            "{answer}"
+        );
+    }
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod clients;
 mod cluster;
 mod crash;
+mod like_ovsdb_server;
 mod members;
 mod rig;
 mod roles;

@@ -72,14 +72,7 @@ impl Server {
     /// `None` if the server does not listen.
     pub fn try_connect(&self) -> Option<Client> {
         let stream = UnixStream::connect(socket(self.directory.path())).ok()?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        Some(Client {
-            stream,
-            next_id: 0,
-            buffer: Vec::new(),
-        })
+        Some(Client::new(stream))
     }
 
     /// Ends the process without any warning; what it leaves.
@@ -125,6 +118,14 @@ impl Server {
             .output()
             .unwrap();
         text(&output.stdout) + &text(&output.stderr)
+    }
+
+    /// How much memory the process uses, in bytes.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse::<usize>().unwrap() * 1024
     }
 
     /// Waits until the log says something.
@@ -190,6 +191,16 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn new(stream: UnixStream) -> Self {
+        let patience = Duration::from_secs(60);
+        stream.set_read_timeout(Some(patience)).unwrap();
+        Self {
+            stream,
+            next_id: 0,
+            buffer: Vec::new(),
+        }
+    }
+
     /// Sends a request and waits for its answer; notifications in between are dropped. `None`
     /// when the connection ends first.
     pub fn call(&mut self, method: &str, params: &Value) -> Option<Value> {

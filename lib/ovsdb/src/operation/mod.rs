@@ -28,6 +28,7 @@ use crate::schema::DatabaseSchema;
 
 pub use outcome::{Failure, OpResult, Outcome, outcome_from_json, outcome_to_json};
 pub use read::Transaction;
+pub(crate) use read::is_id;
 pub use write::transact_params;
 
 /// One operation of a transaction. Tables and columns are indexes into the database's schema; a list of clauses means

@@ -145,7 +145,10 @@ impl Reader<'_> {
                 comment: members.text("comment")?.into(),
             },
             "assert" => Operation::Assert {
-                lock: members.text("lock")?.into(),
+                lock: match members.text("lock")? {
+                    lock if is_id(lock) => lock.into(),
+                    _ => return Err(members.wrong("lock")),
+                },
             },
             other => {
                 return Err(Error::syntax(format!("No operation \"{other}\"")).at(json));
@@ -309,7 +312,7 @@ fn column_error(error: Error, name: &str, value: &Value) -> Error {
 }
 
 /// Whether `name` is an `<id>` (RFC 7047, section 3.1).
-fn is_id(name: &str) -> bool {
+pub(crate) fn is_id(name: &str) -> bool {
     name.bytes().enumerate().all(|(index, byte)| {
         byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit())
     }) && !name.is_empty()

@@ -17,7 +17,7 @@ mod grpc;
 mod listen;
 mod outputs;
 mod ovsdb;
-mod peers;
+pub mod peers;
 mod shell;
 mod stranger;
 mod tls;

@@ -418,7 +418,8 @@ impl Client {
                 renamed,
                 tables,
             } => {
-                let id = self.monitor(&monitor)?;
+                let unknown = |_| Error::syntax("unknown monitor session").at(&monitor);
+                let id = self.monitor(&monitor).map_err(unknown)?;
                 if renamed != monitor && self.monitor(&renamed).is_ok() {
                     return Err(duplicate(&renamed));
                 }

@@ -18,6 +18,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So long somebody who is to be sent away may take to listen.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// So much is read of what he says meanwhile.
+const FAREWELL_BYTES: usize = 1 << 20;
 
 /// What somebody speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -129,7 +131,17 @@ pub async fn expect_http2(mut io: Box<dyn Io>) -> Result<Box<dyn Io>, String> {
 pub async fn farewell(io: &mut Box<dyn Io>, bytes: &[u8]) {
     let writing = async {
         io.write_all(bytes).await?;
-        io.shutdown().await
+        io.shutdown().await?;
+        // What the client still sends is read, because the client may not get the reason otherwise.
+        let mut rest = [0; 4096];
+        let mut left = FAREWELL_BYTES;
+        while left > 0 {
+            match io.read(&mut rest).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        std::io::Result::Ok(())
     };
     // Whoever does not listen, or has gone, misses the reason and nothing else.
     let _ = tokio::time::timeout(FAREWELL_TIMEOUT, writing).await;

@@ -301,6 +301,7 @@ fn limits_are_named() {
     let limits = Limits {
         operations: 3,
         selected_rows: 2,
+        steps: 12,
     };
     let e = &mut Engine::with(Database::with_limits(schema(), limits));
     let insert =
@@ -329,6 +330,18 @@ fn limits_are_named() {
             null
         ]),
     );
+    let steps = json!([
+        "resources exhausted",
+        "The transaction compares or copies more than the limit of 12 values. Name rows by their UUIDs, or do it in \
+         several transactions."
+    ]);
+    let scan = json!({"op": "delete", "table": "Root", "where": [["x", "<", 0], ["x", "<", 0]]});
+    let none = json!({"count": 0});
+    check(e, &json!([scan, scan]), &json!([none, none]));
+    check(e, &json!([scan, scan, scan]), &json!([none, none, steps]));
+    let rewrite = json!({"op": "update", "table": "Root", "where": [], "row": {"level": 7}});
+    check(e, &json!([rewrite]), &json!([{"count": 3}]));
+    check(e, &json!([rewrite, scan]), &json!([{"count": 3}, steps]));
 }
 
 #[test]

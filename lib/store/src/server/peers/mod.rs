@@ -40,6 +40,7 @@ pub use self::founding::Founding;
 pub use self::joining::join;
 pub use self::service::{Service, serve};
 pub use self::transport::Transport;
+pub use self::wire::{Assembly, FrameError, from_frame, to_frame};
 
 use self::link::Link;
 use super::engine::Engine;
