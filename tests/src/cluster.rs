@@ -30,6 +30,10 @@ const NETWORK: &str = "192.168.78";
 const PEER_PORT: u16 = 6643;
 /// Where members listen for OVSDB clients on the network.
 const OVSDB_PORT: u16 = 6641;
+/// The name of the folder on which a member's disk is mounted.
+const DATA: &str = "data";
+/// How long it may take until somebody leads.
+const LEADER_LIMIT: Duration = Duration::from_secs(30);
 /// How long an answer on a control socket may take.
 const CONTROL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -39,6 +43,8 @@ pub struct Cluster {
     /// The members; that with the number N is at N - 1.
     pub members: Vec<Member>,
     side: Side,
+    /// The number for the next member that joins. No number is used twice.
+    next_id: usize,
     _network: Namespace,
     folder: Folder,
 }
@@ -51,6 +57,8 @@ pub struct Member {
     /// Its disk.
     pub volume: Volume,
     number: usize,
+    /// Its number in the cluster; a member that takes the place of a lost one has another.
+    id: usize,
     dir: PathBuf,
     schema: &'static str,
     short: &'static str,
@@ -80,6 +88,7 @@ impl Cluster {
         let mut cluster = Self {
             members: Vec::new(),
             side,
+            next_id: count + 1,
             _network: network,
             folder,
         };
@@ -155,17 +164,62 @@ impl Cluster {
             .try_for_each(|member| member.nft(&["flush", "chain", "inet", "faults", "in"]))
     }
 
-    fn new_member(&self, number: usize, disk_bytes: u64, beginning: &str) -> Result<Member> {
+    /// Removes a member that does not run from the cluster, takes its data away, and lets a new one join in its place.
+    pub fn replace(&mut self, at: usize) -> Result<()> {
+        let others = || (0..self.members.len()).filter(|other| *other != at);
+        let id = self.members[at].id.to_string();
+        self.administer(at, &["remove", &id])?;
+        let peers: Vec<String> = others()
+            .map(|other| format!("{}:{PEER_PORT}", address(self.members[other].number)))
+            .collect();
+        let id = self.next_id;
+        self.next_id += 1;
+        let beginning = format!("--join={}", peers.join(","));
+        let run = self.command(self.members[at].number, id, &beginning)?;
+        let member = &mut self.members[at];
+        member.volume.clear()?;
+        member.id = id;
+        member.daemon.start_as(run)?;
+        // Until it votes, the cluster can do without nobody.
+        let place = format!("{}:{PEER_PORT}", address(member.number));
+        self.administer(at, &["add", &id.to_string(), &place])
+    }
+
+    /// Passes the leadership on, to whoever the leader chooses.
+    pub fn transfer(&self) -> Result<()> {
+        self.administer(self.members.len(), &["transfer"])
+    }
+
+    /// `weft cluster ARGS`, asked of any member but one.
+    fn administer(&self, but: usize, args: &[&str]) -> Result<()> {
+        // Without a leader the command would give up.
+        self.leader(LEADER_LIMIT)?;
+        let remotes: Vec<String> = self
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != but)
+            .map(|(_, member)| format!("grpc+unix:{}", member.grpc_socket().display()))
+            .collect();
+        Run::new(weft_binary("weft")?)
+            .args([
+                "cluster",
+                &format!("--db={}", remotes.join(",")),
+                "--timeout=50",
+            ])
+            .args(args)
+            .output()
+            .map(drop)
+    }
+
+    /// The command of the member at place `number`, whose number in the cluster is `id`.
+    fn command(&self, number: usize, id: usize, beginning: &str) -> Result<Run> {
         let short = self.side.short();
         let name = format!("{short}{number}");
-        let namespace = Namespace::create(&self.folder.namespace(&name))?;
-        connect(&namespace, &self.folder.namespace("db"), number)?;
         let dir = self.folder.path().join(&name);
-        std::fs::create_dir(&dir)?;
-        let volume = Volume::mount(&dir.join("data"), disk_bytes)?;
         let run = Run::new(weft_binary(&format!("weft-{short}"))?)
             .arg("--data-dir")
-            .arg(volume.path())
+            .arg(dir.join(DATA))
             .arg(format!("--listen=punix:{}", socket(&dir).display()))
             .arg(format!(
                 "--listen=pgrpc+unix:{}",
@@ -173,16 +227,29 @@ impl Cluster {
             ))
             .arg(format!("--listen=ptcp:{OVSDB_PORT}:{}", address(number)))
             .arg("--plaintext")
-            .arg(format!("--id={number}"))
+            .arg(format!("--id={id}"))
             .arg(format!("--peer-listen={}:{PEER_PORT}", address(number)))
             .arg(beginning);
-        let run = place(run, &dir, &name, Some(namespace.name()));
+        let namespace = self.folder.namespace(&name);
+        Ok(place(run, &dir, &name, Some(&namespace)))
+    }
+
+    fn new_member(&self, number: usize, disk_bytes: u64, beginning: &str) -> Result<Member> {
+        let short = self.side.short();
+        let name = format!("{short}{number}");
+        let namespace = Namespace::create(&self.folder.namespace(&name))?;
+        connect(&namespace, &self.folder.namespace("db"), number)?;
+        let dir = self.folder.path().join(&name);
+        std::fs::create_dir(&dir)?;
+        let volume = Volume::mount(&dir.join(DATA), disk_bytes)?;
+        let run = self.command(number, number, beginning)?;
         let control = control_socket(&dir, &name);
         let daemon = Daemon::launch(&name, &dir, run, control, Some(socket(&dir)))?;
         let member = Member {
             daemon,
             volume,
             number,
+            id: number,
             dir,
             schema: self.side.schema(),
             short,

@@ -74,6 +74,12 @@ impl Daemon {
         self.wait_ready()
     }
 
+    /// Starts it after it has ended, as another command.
+    pub fn start_as(&mut self, run: Run) -> Result<()> {
+        self.run = run;
+        self.start_again()
+    }
+
     fn spawn(&mut self) -> Result<()> {
         // Sockets of a killed daemon would look like those of the new one.
         for stale in self.ready.iter().chain([&self.control]) {

@@ -35,6 +35,14 @@ impl Volume {
         &self.path
     }
 
+    /// Takes everything away that is there.
+    pub fn clear(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+
     /// Leaves no byte free.
     pub fn fill(&self) -> Result<()> {
         let mut file = File::create(self.path.join(FILLING))?;

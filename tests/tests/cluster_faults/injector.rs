@@ -4,7 +4,7 @@
 //! first has ended, so that for a while there may be no majority. What harms a file comes alone: it takes the member
 //! for good, and a second one would take the majority.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,24 @@ enum Fault {
     BitFlip,
     /// The end of a stopped member's file is gone.
     Truncation,
+    /// A member is removed, and a new one joins in its place.
+    Replacement,
+    /// The leadership is passed on.
+    Transfer,
+}
+
+impl Fault {
+    /// Whether it takes a majority to get over it.
+    fn comes_alone(self) -> bool {
+        matches!(
+            self,
+            Self::RollingRestart
+                | Self::BitFlip
+                | Self::Truncation
+                | Self::Replacement
+                | Self::Transfer
+        )
+    }
 }
 
 /// How often each comes, relative to the others.
@@ -61,6 +79,8 @@ const FREQUENCIES: &[(Fault, u64)] = &[
     (Fault::DiskFull, 2),
     (Fault::BitFlip, 1),
     (Fault::Truncation, 1),
+    (Fault::Replacement, 1),
+    (Fault::Transfer, 2),
 ];
 
 /// What has begun and not ended: the fault, and the member that it hit.
@@ -71,6 +91,8 @@ type Active = (Fault, usize);
 pub struct Injector {
     random: Random,
     active: Vec<Active>,
+    /// Members whose disk was full and is not, and who have not been seen to end of it.
+    was_full: BTreeSet<usize>,
     /// What was done.
     log: Vec<String>,
     counts: BTreeMap<Fault, usize>,
@@ -86,6 +108,7 @@ impl Injector {
         Self {
             random,
             active: Vec::new(),
+            was_full: BTreeSet::new(),
             log: Vec::new(),
             counts: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -144,7 +167,7 @@ impl Injector {
             if !overlaps {
                 self.heal(cluster)?;
             }
-            check_alive(cluster, &self.active)?;
+            self.revive(cluster)?;
         }
         Ok(())
     }
@@ -160,19 +183,41 @@ impl Injector {
                 Fault::Cut | Fault::OneWayCut | Fault::Isolation => cluster.mend()?,
                 Fault::DiskFull => {
                     member.volume.free()?;
-                    if member.daemon.ended()?.is_some() {
-                        let words = member.daemon.last_words();
-                        ensure!(
-                            words.contains(DISK_FULL),
-                            "member {} ended: {words}",
-                            at + 1
-                        );
-                        self.note(&format!("member {} had ended: {words}", at + 1));
-                        member.daemon.start_again()?;
-                    }
+                    self.was_full.insert(at);
                 }
-                Fault::RollingRestart | Fault::BitFlip | Fault::Truncation => {}
+                Fault::RollingRestart
+                | Fault::BitFlip
+                | Fault::Truncation
+                | Fault::Replacement
+                | Fault::Transfer => {}
             }
+        }
+        self.revive(cluster)
+    }
+
+    /// No member has ended but those that were to. One whose disk was full may take its time to end: it is started again.
+    pub fn revive(&mut self, cluster: &mut Cluster) -> Result<()> {
+        for (at, member) in cluster.members.iter_mut().enumerate() {
+            let may_end = |(fault, hit): &Active| {
+                *hit == at && matches!(fault, Fault::Kill | Fault::Restart | Fault::DiskFull)
+            };
+            if self.active.iter().any(may_end) || member.daemon.ended()?.is_none() {
+                continue;
+            }
+            let words = member.daemon.last_words();
+            let last = words.lines().last().unwrap_or_default();
+            let was_full = self.was_full.remove(&at);
+            ensure!(
+                was_full && last.contains(DISK_FULL),
+                "member {} has ended: {words}",
+                at + 1
+            );
+            self.log.push(format!(
+                "{:9.3} member {} had ended: {last}",
+                self.began.elapsed().as_secs_f64(),
+                at + 1
+            ));
+            member.daemon.start_again()?;
         }
         Ok(())
     }
@@ -210,10 +255,7 @@ impl Injector {
     }
 
     fn begin(&mut self, cluster: &mut Cluster, fault: Fault) -> Result<()> {
-        if matches!(
-            fault,
-            Fault::RollingRestart | Fault::BitFlip | Fault::Truncation
-        ) {
+        if fault.comes_alone() {
             self.heal(cluster)?;
         }
         let at = self.target(cluster);
@@ -249,6 +291,11 @@ impl Injector {
                 return Ok(());
             }
             Fault::BitFlip | Fault::Truncation => return self.harm(cluster, at, fault),
+            Fault::Replacement => {
+                cluster.members[at].daemon.kill()?;
+                return cluster.replace(at);
+            }
+            Fault::Transfer => return cluster.transfer(),
         }
         self.active.push((fault, at));
         Ok(())
@@ -282,7 +329,9 @@ impl Injector {
                 at + 1
             );
         }
-        let refusal = format!("{refusal:#}");
+        // Its output has older lines too.
+        let words = member.daemon.last_words();
+        let refusal = words.lines().last().unwrap_or_default().to_owned();
         self.note(&format!("member {} refused to start: {refusal}", at + 1));
         ensure!(
             refusal.contains(&file.display().to_string()),
@@ -292,7 +341,14 @@ impl Injector {
             refusal.contains("restore it from a backup or another member"),
             "the error names no remedy: {refusal}"
         );
-        *self.outcomes.entry("refused").or_default() += 1;
+        if self.random.percent(50) {
+            *self
+                .outcomes
+                .entry("refused, and replaced by a new member")
+                .or_default() += 1;
+            return cluster.replace(at);
+        }
+        *self.outcomes.entry("refused, and restored").or_default() += 1;
         // It was not up in between, so the file as it was is a backup without a gap.
         fs::write(&file, good)?;
         member.daemon.start_again()
@@ -324,19 +380,4 @@ impl Injector {
         self.log
             .push(format!("{:9.3} {line}", self.began.elapsed().as_secs_f64()));
     }
-}
-
-/// No member has ended but those that were to.
-fn check_alive(cluster: &mut Cluster, active: &[Active]) -> Result<()> {
-    let may_end = |at| {
-        active.iter().any(|(fault, hit)| {
-            *hit == at && matches!(fault, Fault::Kill | Fault::Restart | Fault::DiskFull)
-        })
-    };
-    for (at, member) in cluster.members.iter_mut().enumerate() {
-        if !may_end(at) {
-            member.daemon.check_alive()?;
-        }
-    }
-    Ok(())
 }

@@ -186,10 +186,11 @@ fn heal(
     let began = Instant::now();
     let before = load.answers();
     let mut records = Vec::new();
-    for member in &cluster.members {
-        let what = format!("a write through member {}", member.number());
+    for at in 0..cluster.members.len() {
+        let what = format!("a write through member {}", at + 1);
         wait_until(&what, PROGRESS.saturating_sub(began.elapsed()), || {
-            let record = load.add_once(&member.socket());
+            injector.revive(cluster)?;
+            let record = load.add_once(&cluster.members[at].socket());
             let answered = record.answer.is_some();
             records.push(record);
             Ok(answered)
