@@ -1,4 +1,4 @@
-//! Everything that CI runs, runnable by hand: `cargo xtask setup | demo | test | bench | docs | mutants | tidy | ci`.
+//! Everything that CI runs, runnable by hand: `cargo xtask setup | demo | test | bench | fuzz | docs | mutants | tidy | ci`.
 //!
 //! | module | what it does |
 //! | --- | --- |
@@ -6,6 +6,7 @@
 //! | [`demo`] | builds the lab before the eyes of whoever looks, and prints who reaches whom |
 //! | [`test`] | builds the binaries and runs every test there is |
 //! | [`bench`] | measures Weft with OVN's daemons beside it |
+//! | [`fuzz`] | runs the fuzz targets under libFuzzer |
 //! | [`docs`] | writes the generated pages of the book, or checks them |
 //! | [`mutants`] | shows that the tests of the store's museum fail on its mutants |
 //! | [`tidy`] | who may depend on whom, where async code may be, how long files may get |
@@ -16,6 +17,7 @@ mod bench;
 mod ci;
 mod demo;
 mod docs;
+mod fuzz;
 mod mutants;
 mod setup;
 mod test;
@@ -44,6 +46,8 @@ enum Task {
     Test(test::Options),
     /// Measure, with OVN's daemons beside ours
     Bench(bench::Options),
+    /// Feed the fuzz targets with whatever libFuzzer thinks of
+    Fuzz(fuzz::Options),
     /// Write the generated pages of docs/reference
     Docs(docs::Options),
     /// Show that each test of the museum (lib/sim) fails on the mutants of the store made for it
@@ -55,11 +59,15 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::compile() {
+        return code;
+    }
     let outcome = match Arguments::parse().task {
         Task::Setup => setup::run().and_then(|()| setup::clients()),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Docs(options) => docs::run(&options),
         Task::Mutants => mutants::run(),
         Task::Tidy => tidy::run(),

@@ -26,6 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ethtool", "checksum offload"),
     ("nftables", "partitions between members of a database"),
     ("util-linux", "entering namespaces"),
+    ("g++", "libFuzzer, for the fuzz targets"),
     ("python3-venv", "clients of the databases that are Python's"),
 ];
 
