@@ -1,7 +1,7 @@
 //! The database file of a member, changed somewhere.
 
 use std::io;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 
 use redb::StorageBackend;
 use store::codec::Names;
@@ -24,6 +24,9 @@ static FILE: LazyLock<Vec<u8>> = LazyLock::new(write_file);
 /// Changes of the file: the first byte is the kind of change, then come places and bytes. Opening
 /// it finds everything as it was, or says what is wrong with which file.
 pub fn database_file(input: &[u8]) {
+    static QUIET: Once = Once::new();
+    // The opener catches panics of redb, so libFuzzer must not end the process at the first word.
+    QUIET.call_once(|| std::panic::set_hook(Box::new(|panic| eprintln!("{panic}"))));
     let mut bytes = FILE.clone();
     let Some((&kind, changes)) = input.split_first() else {
         return;

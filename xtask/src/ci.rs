@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::workspace::{cargo, succeed};
-use crate::{docs, test, tidy};
+use crate::{docs, fuzz, test, tidy};
 
 /// Runs all checks and all tests.
 pub fn run() -> Result<()> {
@@ -16,7 +16,9 @@ pub fn run() -> Result<()> {
     step("generated pages");
     docs::check()?;
     step("tests");
-    test::run_all()
+    test::run_all()?;
+    step("fuzz targets, a minute each");
+    fuzz::run(&fuzz::Options::default())
 }
 
 fn step(name: &str) {
