@@ -209,7 +209,7 @@ fn wrong_requests_get_errors_that_name_what_is_wrong() {
             "no table named Nothing",
         ),
         ("monitor_cancel", json!(["never"]), "unknown monitor"),
-        ("convert", json!([DATABASE, {}]), "not supported"),
+        ("convert", json!([DATABASE, {}]), "not of OVN_Northbound"),
     ];
     for (method, params, expected) in cases {
         let answer = client.call(method, &params).unwrap();
