@@ -17,10 +17,21 @@ pub fn root() -> &'static Path {
         .expect("xtask is a folder of the workspace")
 }
 
-/// A cargo command in the workspace.
+/// A cargo command in the workspace. It does not see what `cargo xtask` told this program about
+/// itself: some dependencies' build scripts look at such variables, and would be built anew
+/// whenever cargo is called by hand and by this program in turn.
 pub fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.arg(subcommand).current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if about_us
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start))
+        {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
