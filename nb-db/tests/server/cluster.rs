@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ovsdb::Transaction;
+use replica::{ClientError, TransactError};
 use rpc::v1;
 use rpc::v1::database_client::DatabaseClient;
 use serde_json::{Value, json};
@@ -406,11 +407,17 @@ fn a_replica_goes_on_when_the_leader_is_killed() {
             }
             leader = cluster.leader();
         } else {
-            // Between two connections, nothing is sent.
-            runtime.block_on(client.synced()).unwrap();
-            runtime
-                .block_on(client.transact(transaction.operations))
-                .unwrap();
+            let given_up = Instant::now() + PATIENCE;
+            loop {
+                runtime.block_on(client.synced()).unwrap();
+                match runtime.block_on(client.transact(transaction.operations.clone())) {
+                    Ok(_) => break,
+                    // The connection was lost just before: then nothing is sent, and this says so.
+                    Err(ClientError::Transact(TransactError::NotConnected))
+                        if Instant::now() < given_up => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
         }
     }
     runtime.block_on(client.synced()).unwrap();
