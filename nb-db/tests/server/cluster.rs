@@ -372,6 +372,17 @@ fn replica_of(cluster: &Cluster) -> replica::Spec {
     }
 }
 
+/// Waits for the answer to a transaction.
+async fn answer(client: &mut replica::Client, asked: u64) -> Result<(), TransactError> {
+    loop {
+        let event = client.next().await.unwrap();
+        if let replica::Event::TransactReply { id, result } = event {
+            assert_eq!(id, asked);
+            return result.map(drop);
+        }
+    }
+}
+
 #[test]
 fn a_replica_goes_on_when_the_leader_is_killed() {
     let mut cluster = Cluster::start(3);
@@ -390,35 +401,27 @@ fn a_replica_goes_on_when_the_leader_is_killed() {
         let insert = json!([insert_switch(&number.to_string())]);
         let operations = insert.as_array().unwrap();
         let transaction = Transaction::from_json(schema, operations, &mut ovsdb::Uuid::new_v4);
+        let mut result = Err(TransactError::NotConnected);
         if number % 50 == 25 {
             // While the transaction is on its way.
-            client
-                .handle()
-                .transact(1000 + number, transaction.operations)
-                .unwrap();
+            let operations = transaction.operations.clone();
+            client.handle().transact(1000 + number, operations).unwrap();
             cluster.crash_and_restart(leader);
-            loop {
-                let event = runtime.block_on(client.next()).unwrap();
-                if let replica::Event::TransactReply { id, result } = event {
-                    assert_eq!(id, 1000 + number);
-                    result.unwrap();
-                    break;
-                }
-            }
+            result = runtime.block_on(answer(&mut client, 1000 + number));
             leader = cluster.leader();
-        } else {
-            let given_up = Instant::now() + PATIENCE;
-            loop {
-                runtime.block_on(client.synced()).unwrap();
-                match runtime.block_on(client.transact(transaction.operations.clone())) {
-                    Ok(_) => break,
-                    // The connection was lost just before: then nothing is sent, and this says so.
-                    Err(ClientError::Transact(TransactError::NotConnected))
-                        if Instant::now() < given_up => {}
-                    Err(error) => panic!("{error}"),
-                }
-            }
         }
+        // The connection may be lost before anything is sent: then nothing is, and the answer says so.
+        let given_up = Instant::now() + PATIENCE;
+        while result == Err(TransactError::NotConnected) {
+            assert!(Instant::now() < given_up, "no connection");
+            runtime.block_on(client.synced()).unwrap();
+            result = match runtime.block_on(client.transact(transaction.operations.clone())) {
+                Ok(_) => Ok(()),
+                Err(ClientError::Transact(error)) => Err(error),
+                Err(error) => panic!("{error}"),
+            };
+        }
+        result.unwrap();
     }
     runtime.block_on(client.synced()).unwrap();
     let rows = client.tables().table(table);
