@@ -276,9 +276,14 @@ impl Cluster {
         let heir = heirs.max_by_key(|(_, matched, _)| *matched);
         let heir = heir.map(|(member, ..)| *member);
         let Some(member) = to.or(heir) else {
-            return Err(ChangeError::Refused(
-                "there is no other voter that can be reached".to_owned(),
-            ));
+            let alone = *voters == [own];
+            return Err(match alone {
+                true => ChangeError::Refused("there is no other voter".to_owned()),
+                // A leader that has just begun hears of the others in a moment.
+                false => ChangeError::Busy(
+                    "no other voter has been heard of lately; are they running?".to_owned(),
+                ),
+            });
         };
         self.ask_core(Request::Transfer { member }).await?;
         let end = Instant::now() + ANSWER;
