@@ -87,8 +87,19 @@ pub struct Node {
     ticks: u64,
     /// When each peer was last heard of, in ticks.
     heard: BTreeMap<u64, u64>,
-    /// The leader that seems to be gone, its term, and the time-out that holds meanwhile.
-    gone: Option<(u64, u64, usize)>,
+    gone: Option<Gone>,
+}
+
+/// The leader of a term seems to be gone.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    leader: u64,
+    term: u64,
+    /// So many ticks pass before this member asks for an election, and before it asks again.
+    first: usize,
+    again: usize,
+    /// From this tick on, ordinary time-outs hold again.
+    until: u64,
 }
 
 impl std::fmt::Debug for Node {
@@ -184,10 +195,20 @@ impl Node {
 
     fn draw_timeout(&mut self) {
         let raft = &mut self.raw.raft;
-        if let Some((leader, term, ticks)) = self.gone
-            && (leader, term, StateRole::Follower) == (raft.leader_id, raft.term, raft.state)
-        {
-            return raft.set_randomized_election_timeout(ticks);
+        if let Some(gone) = self.gone {
+            let wait = match (raft.state, raft.leader_id) {
+                (StateRole::Follower, leader) if leader == gone.leader => Some(gone.first),
+                // Others did not say yes, at once or not yet.
+                (StateRole::Follower | StateRole::PreCandidate, 0) => Some(gone.again),
+                _ => None,
+            };
+            match wait.filter(|_| gone.term == raft.term && self.ticks < gone.until) {
+                Some(wait) => {
+                    raft.election_elapsed = raft.election_elapsed.max(ELECTION_TICKS);
+                    return raft.set_randomized_election_timeout(ELECTION_TICKS + wait);
+                }
+                None => self.gone = None,
+            }
         }
         let seed = mix(self.process ^ mix(self.member ^ mix(raft.term)));
         let ticks = ELECTION_TICKS + (seed % ELECTION_TICKS as u64) as usize;
@@ -196,18 +217,24 @@ impl Node {
 
     /// A peer's process has ended, probably. If it led, this member does not wait until it has
     /// missed the leader for long: it asks for an election after a few ticks, the members in turn.
+    /// Who has not heard yet that the leader is gone does not answer, so it asks again, each time
+    /// in its turn, until everybody must have missed the leader.
     /// If the leader lives all the same, the others say no, and the leader's next word ends this.
     pub fn peer_gone(&mut self, member: u64) {
-        let raft = &mut self.raw.raft;
+        let raft = &self.raw.raft;
         if raft.state != StateRole::Follower || raft.leader_id != member {
             return;
         }
-        raft.election_elapsed = raft.election_elapsed.max(ELECTION_TICKS);
         let voters = &self.raw.store().conf_state().voters;
         let others = voters.iter().filter(|voter| **voter != member);
-        let turn = others.filter(|voter| **voter < self.member).count();
-        let raft = &self.raw.raft;
-        self.gone = Some((member, raft.term, ELECTION_TICKS + 1 + 2 * turn));
+        let turn = others.clone().filter(|voter| **voter < self.member).count();
+        self.gone = Some(Gone {
+            leader: member,
+            term: raft.term,
+            first: (1 + 2 * turn).min(ELECTION_TICKS - 1),
+            again: (2 * others.count()).clamp(1, ELECTION_TICKS - 1),
+            until: self.ticks + 2 * ELECTION_TICKS as u64,
+        });
         self.draw_timeout();
     }
 
@@ -243,7 +270,8 @@ impl Node {
     /// A message of a peer has arrived.
     pub fn receive(&mut self, message: Message) -> Result<(), NodeError> {
         self.heard.insert(message.from, self.ticks);
-        self.gone.take_if(|(leader, ..)| *leader == message.from);
+        self.gone
+            .take_if(|gone| gone.leader == message.from && is_of_leader(&message));
         let (had, has) = (message.commit, self.raw.raft.raft_log.last_index());
         if message.get_msg_type() == MessageType::MsgHeartbeat
             && message.term >= self.raw.raft.term
@@ -308,6 +336,15 @@ impl Node {
     }
 }
 
+/// Whether only a leader sends such a message. Of a leader that was gone and has started again,
+/// others come.
+fn is_of_leader(message: &Message) -> bool {
+    matches!(
+        message.get_msg_type(),
+        MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
+    )
+}
+
 /// Whether somebody grants a pre-vote that was asked for in an earlier term: raft-rs would count it
 /// in the present one. A grant has the term that was asked for, which is the next; a refusal has
 /// the term of who refuses.
@@ -330,9 +367,8 @@ mod tests {
     use super::*;
     use crate::storage::{HardState, Identity, Membership, State};
 
-    /// One of three, whom member 2 leads.
-    fn follower(member: u64) -> Node {
-        let state = State {
+    fn state(member: u64) -> State {
+        State {
             identity: Identity {
                 database: "D".to_owned(),
                 cluster: Uuid::nil(),
@@ -348,21 +384,30 @@ mod tests {
             truncated: LogPosition::default(),
             entries: Vec::new(),
             names: Vec::new(),
-        };
-        let mut node = Node::new(&state, LogPosition::default(), 7).unwrap();
+        }
+    }
+
+    /// One of three, whom member 2 leads.
+    fn follower(member: u64) -> Node {
+        let mut node = Node::new(&state(member), LogPosition::default(), 7).unwrap();
         heartbeat(&mut node);
         assert_eq!(node.leader(), (2, 1));
         node
     }
 
     fn heartbeat(node: &mut Node) {
+        hear(node, 2, MessageType::MsgHeartbeat, false);
+    }
+
+    fn hear(node: &mut Node, from: u64, kind: MessageType, reject: bool) {
         let mut message = Message {
-            from: 2,
+            from,
             to: node.member(),
             term: 1,
+            reject,
             ..Message::default()
         };
-        message.set_msg_type(MessageType::MsgHeartbeat);
+        message.set_msg_type(kind);
         node.receive(message).unwrap();
     }
 
@@ -393,11 +438,103 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_lives_after_all_stays() {
+    fn who_gets_no_answer_asks_again_soon_but_not_for_ever() {
+        for refused in [false, true] {
+            for (member, first) in [(1, 1), (3, 3)] {
+                let mut node = follower(member);
+                node.peer_gone(2);
+                let mut asked = Vec::new();
+                let mut ticks = 0;
+                while ticks < 5 * ELECTION_TICKS {
+                    ticks += ticks_to_election(&mut node);
+                    asked.push(ticks);
+                    if refused {
+                        let kind = MessageType::MsgRequestPreVoteResponse;
+                        hear(&mut node, 4 - member, kind, true);
+                        hear(&mut node, 2, kind, true);
+                        assert_eq!(node.raw.raft.state, StateRole::Follower);
+                    }
+                }
+                let soon = (first..2 * ELECTION_TICKS).step_by(4).collect::<Vec<_>>();
+                assert_eq!(asked[..soon.len()], soon, "member {member}");
+                let later = asked[soon.len()..].windows(2);
+                let pauses = later.map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+                assert!(!pauses.is_empty());
+                assert!(
+                    pauses.iter().all(|pause| *pause >= ELECTION_TICKS),
+                    "member {member} asked at {asked:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn another_leader_or_term_ends_the_haste() {
+        let leads = |node: &mut Node| hear(node, 3, MessageType::MsgHeartbeat, false);
+        let term = |node: &mut Node| {
+            let mut message = Message {
+                from: 3,
+                to: node.member(),
+                term: 2,
+                ..Message::default()
+            };
+            message.set_msg_type(MessageType::MsgRequestVote);
+            node.receive(message).unwrap();
+            assert_eq!(node.leader(), (0, 2));
+        };
+        let ends: [&dyn Fn(&mut Node); 2] = [&leads, &term];
+        for (number, end) in ends.into_iter().enumerate() {
+            let mut node = follower(1);
+            node.peer_gone(2);
+            assert_eq!(ticks_to_election(&mut node), 1);
+            end(&mut node);
+            assert!(ticks_to_election(&mut node) >= ELECTION_TICKS, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_has_started_again_does_not_lead() {
         let mut node = follower(3);
         node.peer_gone(2);
-        node.tick();
-        heartbeat(&mut node);
-        assert!(ticks_to_election(&mut node) >= ELECTION_TICKS);
+        hear(&mut node, 2, MessageType::MsgRequestPreVote, false);
+        assert_eq!(ticks_to_election(&mut node), 3);
+    }
+
+    #[test]
+    fn any_number_of_voters_takes_turns() {
+        for last in [2, 3, 5, 7, 40] {
+            let mut state = state(last);
+            state.membership.voters = (1..=last).collect();
+            let mut node = Node::new(&state, LogPosition::default(), 7).unwrap();
+            let mut message = Message {
+                from: 41,
+                to: last,
+                term: 9,
+                ..Message::default()
+            };
+            message.set_msg_type(MessageType::MsgHeartbeat);
+            node.receive(message).unwrap();
+            node.peer_gone(41);
+            assert!(
+                ticks_to_election(&mut node) < ELECTION_TICKS,
+                "{last} voters"
+            );
+        }
+    }
+
+    #[test]
+    fn a_leader_that_lives_after_all_stays() {
+        for ticks in 1..8 {
+            let mut node = follower(1);
+            node.peer_gone(2);
+            (0..ticks).for_each(|_| node.tick());
+            heartbeat(&mut node);
+            while node.take_work().is_some() {}
+            assert_eq!(node.leader(), (2, 1));
+            assert!(
+                ticks_to_election(&mut node) >= ELECTION_TICKS,
+                "{ticks} ticks"
+            );
+        }
     }
 }
