@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tests::cluster::Cluster;
 use tests::implementation::{Implementation, Side, start_northd, weft_binary};
 use tests::process::tail;
@@ -20,6 +20,8 @@ const DISK_BYTES: u64 = 160 << 20;
 const LIMIT: Duration = Duration::from_secs(60);
 /// How much a client has to do before and after the leader is lost.
 const SOME: usize = 20;
+/// So many more tools look for the next leader at the same time, each in an order of its own.
+const OTHERS: usize = 4;
 
 #[test]
 fn cluster_clients_of_any_member_outlive_the_leader() {
@@ -48,14 +50,7 @@ fn outlive_the_leader(cluster: &mut Cluster) -> Result<()> {
     }
     let leader = cluster.leader(LIMIT)?;
     cluster.members[leader].daemon.kill()?;
-    // Tools that are started once ask each member once, and give up if none leads.
-    cluster.leader(LIMIT)?;
-    weft_nb(&cluster.remotes())?
-        .args(["create", "Address_Set", "name=weft-after-election"])
-        .output()?;
-    ovn_nbctl(&cluster.remotes())
-        .args(["create", "Address_Set", "name=after-election"])
-        .output()?;
+    tools_find_the_next_leader(cluster)?;
     let marks: Vec<usize> = writers.iter().map(Background::written).collect();
     for (writer, mark) in writers.iter().zip(marks) {
         writer.wait_for(&format!("wrote {}", mark + SOME))?;
@@ -108,6 +103,32 @@ fn every_tool_works_on_every_member(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Tools that are started before anybody leads again. OVN's ask each member once, in an order of their own, and fail if
+/// none leads.
+fn tools_find_the_next_leader(cluster: &Cluster) -> Result<()> {
+    let remotes = cluster.remotes();
+    let insert = r#"["OVN_Northbound", {"op": "insert", "table": "Address_Set", "row": {"name": "client-after-election"}}]"#;
+    let mut tools = vec![
+        weft_nb(&remotes)?.args(["create", "Address_Set", "name=weft-after-election"]),
+        ovn_nbctl(&remotes).args(["create", "Address_Set", "name=after-election"]),
+        Run::new("ovsdb-client").args(["--timeout=40", "transact", &remotes, insert]),
+    ];
+    for number in 1..=OTHERS {
+        let name = format!("name=after-election-{number}");
+        tools.push(ovn_nbctl(&remotes).args(["create", "Address_Set", &name]));
+    }
+    std::thread::scope(|scope| {
+        let running: Vec<_> = tools
+            .iter()
+            .map(|tool| scope.spawn(|| tool.output()))
+            .collect();
+        running.into_iter().try_for_each(|tool| {
+            let told = tool.join().map_err(|_| anyhow!("a thread has panicked"))?;
+            told.map(drop)
+        })
+    })
+}
+
 fn every_member_has_all(cluster: &Cluster, writers: &[Background]) -> Result<()> {
     for member in &cluster.members {
         let list = Run::new("ovn-nbctl")
@@ -122,16 +143,14 @@ fn every_member_has_all(cluster: &Cluster, writers: &[Background]) -> Result<()>
             ])
             .output()?;
         let names: Vec<&str> = list.split_whitespace().collect();
-        ensure!(
-            names.contains(&"after-election"),
-            "member {} lacks ovn-nbctl's row",
-            member.number()
-        );
-        ensure!(
-            names.contains(&"weft-after-election"),
-            "member {} lacks weft's row",
-            member.number()
-        );
+        for whose in ["", "weft-", "client-"] {
+            let name = format!("{whose}after-election");
+            ensure!(
+                names.contains(&name.as_str()),
+                "member {} lacks {name}",
+                member.number()
+            );
+        }
         let of_writers = names.iter().filter(|name| name.starts_with("idl-")).count();
         let written: usize = writers.iter().map(Background::written).sum();
         ensure!(

@@ -1,6 +1,7 @@
 //! Three processes, of which one after the other is killed under load.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -355,6 +356,45 @@ fn any_member_serves_and_tools_find_the_next_leader() {
     let server = cluster.members.remove(&leader).unwrap();
     server.wait_for_log("passing the leadership");
     cluster.leader();
+}
+
+/// What is asked first about `_Server` waits for a leader, in its order, and not for ever; all else is answered meanwhile.
+#[test]
+fn who_looks_for_the_leader_waits_until_it_is_certain_who_leads() {
+    let mut cluster = Cluster::start(3);
+    cluster.leader();
+    let _lost = [2, 3].map(|member| cluster.members.remove(&member).unwrap().crash());
+    wait("the survivor to miss the others", || {
+        let status = cluster.status(1);
+        status.contains("Leader: unknown").then_some(())
+    });
+    let mut client = cluster.connect(1);
+    let rows = json!({"Database": [{"columns": ["name", "leader", "connected"]}]});
+    let nothing = json!({"Database": [{"where": [false]}]});
+    let calls = [
+        ("monitor_cond", json!(["_Server", "m", rows])),
+        ("monitor_cond_change", json!(["m", "n", nothing])),
+        ("echo", json!(["still there?"])),
+    ];
+    for (method, params) in calls {
+        let request = json!({"id": method, "method": method, "params": params});
+        let bytes = request.to_string().into_bytes();
+        client.stream.write_all(&bytes).unwrap();
+    }
+    let mut answer = || client.receive().unwrap();
+    let echo = answer();
+    assert_eq!(echo["id"], json!("echo"), "{echo}");
+    let content = answer();
+    assert_eq!(content["id"], json!("monitor_cond"), "{content}");
+    let rows = content["result"]["Database"].as_object().unwrap();
+    let row = rows.values().map(|row| &row["initial"]);
+    let row = { row }.find(|row| row["name"] == json!(DATABASE)).unwrap();
+    // What is not there is false.
+    assert_eq!(row["leader"], Value::Null, "{row}");
+    assert_eq!(row["connected"], Value::Null, "{row}");
+    let changed = (0..10).map(|_| answer());
+    let changed = { changed }.find(|answer| answer["id"] == json!("monitor_cond_change"));
+    assert_eq!(changed.unwrap()["error"], Value::Null);
 }
 
 /// Everything about switches, from all members, over gRPC.

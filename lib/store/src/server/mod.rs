@@ -14,6 +14,7 @@ pub mod control;
 mod doors;
 mod engine;
 mod grpc;
+mod held;
 mod listen;
 mod outputs;
 mod ovsdb;

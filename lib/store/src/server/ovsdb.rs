@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use super::budget::{Charge, Exhausted};
 use super::engine::{ConnectError, Engine, Session, Stopped};
+use super::held::{Held, HeldCall};
 use super::listen::{Connection, Io};
 use super::{Databases, Served, stranger};
 use crate::event::{Consistency, DatabaseId, MonitorId, Output, Request, RequestId};
@@ -139,6 +140,7 @@ pub async fn serve(engine: Arc<Engine>, connection: Connection) {
         charge: Charge::new(engine.requests.clone()),
         waiting: HashMap::new(),
         waiting_bytes: 0,
+        held: Held::default(),
         monitors: HashMap::new(),
         next_monitor: 0,
         out: Vec::new(),
@@ -166,11 +168,16 @@ struct Waiting {
     kind: Kind,
 }
 
+/// What becomes of an answer.
 #[derive(Debug)]
-enum Kind {
+pub enum Kind {
+    /// It is passed on.
     Plain,
+    /// It begins a monitor.
     Monitor(MonitorId),
+    /// It gives a monitor another name.
     Rename(MonitorId, Value),
+    /// It ends a monitor.
     CancelMonitor(MonitorId),
 }
 
@@ -190,7 +197,9 @@ struct Client {
     /// For what it has sent, and is not done with.
     charge: Charge,
     waiting: HashMap<RequestId, Waiting>,
+    /// The bytes of all requests without an answer, those that are held among them.
     waiting_bytes: usize,
+    held: Held,
     monitors: HashMap<MonitorId, Monitor>,
     next_monitor: u64,
     /// Bytes to be written.
@@ -209,7 +218,9 @@ impl Client {
             let full = self.waiting_bytes >= MAX_OUTSTANDING_BYTES;
             let silent_at = probe.map(|probe| heard + probe);
             let unfinished_at = begun.filter(|_| !full).map(|begun| begun + MESSAGE_TIMEOUT);
-            let due = silent_at.into_iter().chain(unfinished_at).min();
+            let held_until = self.held.until();
+            let due = [silent_at, unfinished_at, held_until];
+            let due = due.into_iter().flatten().min();
             let timer = async {
                 match due {
                     Some(due) => tokio::time::sleep_until(due).await,
@@ -261,11 +272,18 @@ impl Client {
                     if unfinished_at.is_some_and(|at| at <= now) {
                         return End::Unfinished;
                     }
-                    if probed {
-                        return End::Silent;
+                    if held_until.is_some_and(|until| until <= now)
+                        && let Err(stopped) = self.release().await
+                    {
+                        return stopped.into();
                     }
-                    (heard, probed) = (now, true);
-                    self.out.extend(jsonrpc::request(&json!("echo"), "echo", &json!([])));
+                    if silent_at.is_some_and(|at| at <= now) {
+                        if probed {
+                            return End::Silent;
+                        }
+                        (heard, probed) = (now, true);
+                        self.out.extend(jsonrpc::request(&json!("echo"), "echo", &json!([])));
+                    }
                 }
             }
             if let Err(end) = self.flush(io, probe).await {
@@ -289,6 +307,9 @@ impl Client {
         let mut next = Some(first);
         while let Some(output) = next {
             let update = matches!(output, Output::Updated { .. });
+            if self.held.is_answered_by(&output) {
+                self.release().await?;
+            }
             self.output(output);
             if self.out.len() >= GATHER_BYTES {
                 self.flush(io, probe).await?;
@@ -359,7 +380,7 @@ impl Client {
 
     /// Answers a request, or passes it on to the core.
     async fn call(&mut self, id: Value, method: &str, params: &RawValue) -> Result<(), End> {
-        if self.waiting.len() >= MAX_OUTSTANDING {
+        if self.waiting.len() + self.held.len() >= MAX_OUTSTANDING {
             let error = Error::new(
                 ErrorKind::ResourcesExhausted,
                 format!("More than {MAX_OUTSTANDING} requests of this session are unanswered."),
@@ -372,13 +393,69 @@ impl Client {
             Ok(Prepared::Answer(result)) => self.answer(&id, result.get().as_bytes()),
             Ok(Prepared::Request(request, kind)) => {
                 let bytes = params.get().len();
-                let request = self.session.request(request).await?;
                 self.waiting_bytes += bytes;
-                self.waiting.insert(request, Waiting { id, bytes, kind });
+                let call = HeldCall {
+                    id,
+                    bytes,
+                    request,
+                    kind,
+                };
+                self.pass_on(call).await?;
             }
             Err(error) => self.out.extend(jsonrpc::error_response(&id, &error)),
         }
         Ok(())
+    }
+
+    /// Asks the core, or lets the question wait until it is certain who leads.
+    async fn pass_on(&mut self, call: HeldCall) -> Result<(), Stopped> {
+        if self.is_about_server(&call.request) {
+            match &mut self.held {
+                Held::Released => {}
+                Held::Waiting { calls, .. } => {
+                    calls.push(call);
+                    return Ok(());
+                }
+                Held::Unasked => {
+                    let read = Held::read(self.session.id);
+                    let read = self.session.request(read).await?;
+                    self.held = Held::wait(read, call);
+                    return Ok(());
+                }
+            }
+        }
+        self.ask(call).await
+    }
+
+    async fn ask(&mut self, call: HeldCall) -> Result<(), Stopped> {
+        let HeldCall {
+            id,
+            bytes,
+            request,
+            kind,
+        } = call;
+        let request = self.session.request(request).await?;
+        self.waiting.insert(request, Waiting { id, bytes, kind });
+        Ok(())
+    }
+
+    /// Asks what was held.
+    async fn release(&mut self) -> Result<(), Stopped> {
+        for call in self.held.release() {
+            self.ask(call).await?;
+        }
+        Ok(())
+    }
+
+    fn is_about_server(&self, request: &Request) -> bool {
+        let database = match request {
+            Request::Transact { database, .. } | Request::Monitor { database, .. } => *database,
+            Request::ChangeConditions { monitor, .. } | Request::CancelMonitor { monitor } => {
+                self.monitors[monitor].database
+            }
+            _ => return false,
+        };
+        database == DatabaseId::Server
     }
 
     fn prepare(&mut self, call: Call) -> Result<Prepared, Error> {
