@@ -7,8 +7,10 @@
 //! then written once.
 //!
 //! Rows go out in *rounds*. A round is all that has gathered up to some entry of the log; it goes
-//! to disk in portions, so that no flush waits for more than [`PORTION`] rows, and only its last
-//! portion moves `applied`. In between, some rows on disk are newer than `applied` says. That is
+//! to disk in portions, since each row makes a page of the file dirty somewhere else, and whoever
+//! waits for the flush waits for these pages too. Portions are of [`PORTION`] rows, larger when more
+//! gathers behind the round than they take away. Only the last portion
+//! moves `applied`. In between, some rows on disk are newer than `applied` says. That is
 //! no harm: whoever loads them goes over the log after `applied` again (see [`crate::load`]), and
 //! the log reaches beyond the newest of them. Changes of the members do not wait for a round.
 //!
@@ -29,8 +31,15 @@ use crate::{entry, retries};
 
 /// So many rows wait at most before they are written with the next flushes.
 const MAX_WAITING_ROWS: usize = 4096;
-/// So many rows are written with one flush.
-pub const PORTION: usize = 512;
+/// So many rows are written with one flush, unless many more wait.
+pub const PORTION: usize = 64;
+/// A portion may be so many times as large while no more than [`TOO_MANY_PORTIONS`] wait.
+const LARGEST: usize = 8;
+/// When more portions than this gather behind a round, what waits is growing faster than it goes:
+/// portions then grow with it, without end.
+const TOO_MANY_PORTIONS: usize = 128;
+/// A portion ends when it has so many bytes for each row that it may have.
+const ROW_BYTES: usize = 4096;
 
 /// A part of what the core wants on disk.
 #[derive(Debug, Default)]
@@ -99,7 +108,7 @@ impl Writer {
         Self::with_portion(schema, names, PORTION)
     }
 
-    /// A writer with portions of another size than [`PORTION`], for tests.
+    /// A writer with portions of another size than [`PORTION`], at least, for tests.
     pub fn with_portion(schema: Arc<DatabaseSchema>, names: Names, portion: usize) -> Self {
         Self {
             schema,
@@ -207,17 +216,27 @@ impl Writer {
         self.end_of_round = applied;
     }
 
+    /// How many rows the next portion has at most. A round of rows that came one by one is written
+    /// while few others gather; the more do, the larger the portions.
+    fn portion(&self) -> usize {
+        let behind = self.next.items.len();
+        let usual = (behind / LARGEST).clamp(self.portion, self.portion * LARGEST);
+        usual.max(behind / TOO_MANY_PORTIONS)
+    }
+
     fn take_portion(&mut self, batch: &mut Batch) {
         let first_new_name = self.names.next();
-        let portion = match batch.clear {
-            true => self.round.len(),
-            false => self.portion,
+        let (rows, bytes) = match batch.clear {
+            true => (self.round.len(), usize::MAX),
+            false => (self.portion(), self.portion() * ROW_BYTES),
         };
-        let portion = self
-            .round
-            .split_off(self.round.len().saturating_sub(portion));
-        for (item, value) in portion {
+        let mut taken = 0;
+        while batch.rows.len() < rows
+            && taken < bytes
+            && let Some((item, value)) = self.round.pop()
+        {
             let row = self.encode(item, value);
+            taken += row.1.as_ref().map_or(0, Vec::len);
             batch.rows.push(row);
         }
         batch.rows.sort_unstable_by_key(|(key, _)| *key);
@@ -320,6 +339,54 @@ mod tests {
             (batch.rows.len(), batch.truncate.map(|to| to.index)),
             (0, Some(6))
         );
+    }
+
+    #[test]
+    fn portions_grow_with_what_gathers_behind_the_round() {
+        let portion_with = |behind: usize| {
+            let mut writer = writer();
+            writer.push(job(1, 0..100_000, Some(1)));
+            let (first, _) = writer.take(true);
+            assert_eq!(first.rows.len(), PORTION);
+            writer.push(job(2, 0..behind as u128, Some(2)));
+            let (second, _) = writer.take(false);
+            second.rows.len()
+        };
+        let largest = PORTION * LARGEST;
+        for (behind, expected) in [
+            (0, PORTION),
+            (PORTION * LARGEST, PORTION),
+            (PORTION * LARGEST * 2, PORTION * 2),
+            (largest * LARGEST, largest),
+            (largest * TOO_MANY_PORTIONS, largest),
+            (largest * TOO_MANY_PORTIONS * 2, largest * 2),
+        ] {
+            assert_eq!(portion_with(behind), expected, "{behind} rows behind");
+        }
+    }
+
+    #[test]
+    fn a_portion_of_large_rows_has_fewer() {
+        let json = json!({"name": "T", "tables": {"A": {"columns": {"a": {"type": "string"}}}}});
+        let schema = DatabaseSchema::from_json(&json).unwrap();
+        let mut writer = Writer::new(Arc::new(schema), Names::default());
+        let row = Arc::new(Row::new(vec![Datum::from(
+            "x".repeat(ROW_BYTES * 10).as_str(),
+        )]));
+        let change = |uuid| RowChange {
+            table: 0,
+            uuid: Uuid::from_u128(uuid),
+            old: None,
+            new: Some(row.clone()),
+        };
+        let position = LogPosition { index: 1, term: 1 };
+        writer.push(Job {
+            applied: vec![(position, (0..20).map(change).collect())],
+            ..Job::default()
+        });
+        let sizes =
+            std::iter::from_fn(|| (!writer.is_idle()).then(|| writer.take(true).0.rows.len()));
+        assert_eq!(sizes.collect::<Vec<_>>(), [7, 7, 6]);
     }
 
     #[test]
