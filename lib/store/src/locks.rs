@@ -19,8 +19,9 @@ const MAX_LOCKS_PER_SESSION: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Locks {
     queues: FxHashMap<Arc<str>, VecDeque<SessionId>>,
-    /// Nobody owns anything at the moment.
-    suspended: bool,
+    /// Whether this member gives out locks; if not, nobody owns anything. A member that has just
+    /// started does not.
+    active: bool,
 }
 
 /// A session's ownership of a lock has changed.
@@ -63,16 +64,16 @@ impl Locks {
         }
         if !steal {
             queue.push_back(session);
-            return Ok((queue.len() == 1 && !self.suspended, None));
+            return Ok((queue.len() == 1 && self.active, None));
         }
-        let owner = queue.front().filter(|_| !self.suspended);
+        let owner = queue.front().filter(|_| self.active);
         let robbed = owner.map(|owner| Change {
             session: *owner,
             name: name.clone(),
             owned: false,
         });
         queue.push_front(session);
-        Ok((!self.suspended, robbed))
+        Ok((self.active, robbed))
     }
 
     /// Whether the session owns the lock or queues for it.
@@ -91,7 +92,7 @@ impl Locks {
             self.queues.remove(name);
         }
         Some(Change {
-            session: next.filter(|_| owned && !self.suspended)?,
+            session: next.filter(|_| owned && self.active)?,
             name: name.clone(),
             owned: true,
         })
@@ -115,15 +116,15 @@ impl Locks {
     pub fn owns(&self, session: SessionId, name: &str) -> bool {
         self.queues
             .get(name)
-            .is_some_and(|queue| queue.front() == Some(&session) && !self.suspended)
+            .is_some_and(|queue| queue.front() == Some(&session) && self.active)
     }
 
     /// Says whether this member gives out locks. Answers whose ownership changes with it.
     pub fn set_active(&mut self, active: bool) -> Vec<Change> {
-        if active != self.suspended {
+        if active == self.active {
             return Vec::new();
         }
-        self.suspended = !active;
+        self.active = active;
         let change = |(name, queue): (&Arc<str>, &VecDeque<SessionId>)| {
             Some(Change {
                 session: *queue.front()?,
@@ -152,9 +153,15 @@ mod tests {
         }
     }
 
+    fn of_a_leader() -> (Locks, Arc<str>) {
+        let mut locks = Locks::default();
+        assert_eq!(locks.set_active(true), []);
+        (locks, "northd".into())
+    }
+
     #[test]
     fn a_lock_passes_on_when_its_owner_goes() {
-        let (mut locks, name) = (Locks::default(), Arc::from("northd"));
+        let (mut locks, name) = of_a_leader();
         assert_eq!(locks.lock(A, &name, false), Ok((true, None)));
         assert_eq!(locks.lock(B, &name, false), Ok((false, None)));
         assert_eq!(locks.lock(B, &name, false), Err(LockError::Twice));
@@ -167,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_robbed_one_is_next() {
-        let (mut locks, name) = (Locks::default(), Arc::from("northd"));
+        let (mut locks, name) = of_a_leader();
         locks.lock(A, &name, false).unwrap();
         assert_eq!(
             locks.lock(B, &name, true),
@@ -179,8 +186,10 @@ mod tests {
     #[test]
     fn only_a_leader_gives_out_locks() {
         let (mut locks, name) = (Locks::default(), Arc::from("northd"));
+        assert_eq!(locks.lock(A, &name, false), Ok((false, None)));
+        assert!(!locks.owns(A, "northd"));
+        assert_eq!(locks.set_active(true), [change(A, true)]);
         assert_eq!(locks.set_active(true), []);
-        assert_eq!(locks.lock(A, &name, false), Ok((true, None)));
         assert_eq!(locks.set_active(false), [change(A, false)]);
         assert!(!locks.owns(A, "northd"));
         assert_eq!(locks.lock(B, &name, true), Ok((false, None)));
@@ -190,7 +199,7 @@ mod tests {
 
     #[test]
     fn leaving_the_queue_does_not_change_the_owner() {
-        let (mut locks, name) = (Locks::default(), Arc::from("northd"));
+        let (mut locks, name) = of_a_leader();
         locks.lock(A, &name, false).unwrap();
         locks.lock(B, &name, false).unwrap();
         assert_eq!(locks.unlock(B, &name), None);
