@@ -11,7 +11,7 @@ use ovsdb::{Error, ErrorKind};
 
 use super::Core;
 use super::transact::{Origin, Reply, Waiter};
-use crate::event::Effects;
+use crate::event::{Consistency, Effects};
 use crate::raft::Mark;
 
 /// A proposal in doubt.
@@ -72,8 +72,12 @@ impl Core {
                     }),
             );
         }
-        for waiter in again {
-            self.send_away(waiter.attempt, effects);
+        for Waiter { attempt, .. } in again {
+            match attempt.consistency {
+                // It needs no leader, and there may be none for long.
+                Consistency::Local => self.leave(attempt, effects),
+                Consistency::Linearizable => self.send_away(attempt, effects),
+            }
         }
     }
 
@@ -114,7 +118,7 @@ mod tests {
     use super::super::transact::Attempt;
     use super::*;
     use crate::access::Caller;
-    use crate::event::{Consistency, DatabaseId, RequestId, SessionId};
+    use crate::event::{DatabaseId, RequestId, SessionId};
 
     fn doubt(index: u64, sequence: u64) -> Doubt {
         let attempt = Attempt {
