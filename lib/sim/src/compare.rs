@@ -8,6 +8,7 @@ use ovsdb::{Atom, Datum};
 
 use crate::client::LARGE;
 use crate::plan::Bug;
+use crate::reader::State;
 use crate::schema;
 use crate::watcher::Rows;
 use crate::world::World;
@@ -16,6 +17,7 @@ impl World {
     /// Compares what has changed since the last time, or everything.
     pub(crate) fn compare(&mut self, all: bool) -> Result<(), String> {
         let piece = schema().table_index("Piece");
+        let mut compared = Vec::new();
         for (member, state) in &mut self.members {
             let Some(process) = state.process.as_mut() else {
                 continue;
@@ -46,6 +48,8 @@ impl World {
                     "member {member} has other rows at log entry {index} than another member had"
                 ));
             }
+            let state = State::of(&rows);
+            compared.push((*member, state));
             for (number, watcher) in self.watchers.iter().enumerate() {
                 let watches = watcher.session.is_some_and(|(_, of)| of == *member);
                 if watches && !process.stopped && watcher.rows != rows {
@@ -54,6 +58,10 @@ impl World {
                     ));
                 }
             }
+        }
+        for (member, state) in compared {
+            self.state_was(&state)
+                .map_err(|other| format!("member {member} has {other}"))?;
         }
         Ok(())
     }

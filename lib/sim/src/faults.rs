@@ -63,8 +63,15 @@ impl World {
             }
             (46..60, _, Some(other)) => {
                 self.lose(member, other);
-                if self.random.percent(30) {
-                    self.peer_gone(other, member);
+                // It may look as if the process had ended; to all, even.
+                match self.random.range(0..100) {
+                    0..30 => self.peer_gone(other, member),
+                    30..40 => {
+                        for other in running {
+                            self.peer_gone(other, member);
+                        }
+                    }
+                    _ => {}
                 }
                 "stream breaks"
             }

@@ -12,8 +12,9 @@
 //! Nothing here asks for the time or for randomness from outside, so a run is repeated exactly by
 //! its seed. After a run, [`check`] holds what clients were told against what members have:
 //! nothing acknowledged is lost, nothing is applied twice, each register behaves like one that
-//! there is only one of ([`linearizable`]), whoever watches has missed nothing, members agree, and
-//! once the faults are over, everybody gets on.
+//! there is only one of ([`linearizable`]), whoever watches has missed nothing, whoever reads what
+//! a member has sees no state that was not committed and none older than before, a lock has one
+//! owner, members agree, and once the faults are over, everybody gets on.
 //!
 //! That these checks would notice is shown by [`plan::Bug`]: mistakes that a run can be told to
 //! make.
@@ -23,12 +24,14 @@ pub mod client;
 mod compare;
 pub mod disk;
 mod faults;
+mod keeper;
 pub mod linearizable;
 mod machines;
 pub mod member;
 mod network;
 pub mod plan;
 pub mod random;
+mod reader;
 pub mod runs;
 pub mod script;
 mod sessions;

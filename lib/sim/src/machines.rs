@@ -73,6 +73,20 @@ impl World {
                     let pause = self.random.range(1..500);
                     self.later(pause, Next::Watch(watcher));
                 }
+                Some(Owner::Reader(reader)) => {
+                    self.readers[reader].session = None;
+                    self.readers[reader].tries += 1;
+                    let tries = self.readers[reader].tries;
+                    let pause = self.random.range(1..500);
+                    self.later(pause, Next::Reader(reader, tries));
+                }
+                Some(Owner::Keeper(keeper)) => {
+                    self.keepers[keeper].session = None;
+                    self.keepers[keeper].tries += 1;
+                    let tries = self.keepers[keeper].tries;
+                    let pause = self.random.range(1..200);
+                    self.later(pause, Next::Keeper(keeper, tries));
+                }
                 Some(Owner::Operator) | None => self.membership_session = None,
             }
         }
@@ -82,6 +96,8 @@ impl World {
         match owner {
             Owner::Client(client) => self.clients[client].session,
             Owner::Watcher(watcher) => self.watchers[watcher].session,
+            Owner::Reader(reader) => self.readers[reader].session,
+            Owner::Keeper(keeper) => self.keepers[keeper].session,
             Owner::Operator => {
                 let (session, member, _) = self.membership_session.as_ref()?;
                 Some((*session, *member))

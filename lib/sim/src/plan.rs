@@ -13,6 +13,12 @@ pub enum Bug {
     ForgottenName,
     /// Reads are answered from what any member has.
     LocalReads,
+    /// Readers see what is not committed.
+    UncommittedReads,
+    /// Readers take members for equally new.
+    RoamingReads,
+    /// Keepers count with a lock that another one owns.
+    SharedLock,
     /// Watchers miss an update.
     SkippedUpdate,
     /// A member applies what it was not told to.

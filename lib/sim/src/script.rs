@@ -1,6 +1,7 @@
 //! Runs that a script drives: each step is written down, nothing else happens.
 
 use ovsdb::Uuid;
+use store::event::Consistency;
 use store::raft::MemberChange;
 
 use crate::client::{Kind, Wish};
@@ -66,6 +67,13 @@ impl Script {
     pub fn begin_write(&mut self, member: u64) -> Result<(), String> {
         self.wish(0, Kind::Write);
         self.world.ask(0, member)
+    }
+
+    /// A reader asks a member for what it has, and gets an answer before it loses patience.
+    pub fn read_locally(&mut self, member: u64) -> Result<(), String> {
+        self.world.reader_goes_to(0, member)?;
+        self.world.read_state(0, Consistency::Local)?;
+        self.until("answered", |world| !world.readers[0].waits)
     }
 
     fn wish(&mut self, client: usize, kind: Kind) {

@@ -44,9 +44,12 @@ impl World {
         session: SessionId,
         output: Output,
     ) -> Result<(), String> {
+        self.told_of_lock(member, session, &output);
         match self.owners.get(&session).copied() {
             Some(Owner::Client(client)) => self.client_hears(client, &output),
             Some(Owner::Watcher(watcher)) => self.watcher_hears(member, watcher, output),
+            Some(Owner::Reader(reader)) => self.reader_hears(member, reader, &output),
+            Some(Owner::Keeper(keeper)) => self.keeper_hears(keeper, &output),
             Some(Owner::Operator) => self.operator_hears(&output),
             None => Ok(()),
         }

@@ -12,18 +12,23 @@ use store::peer::{PeerMessage, Snapshot};
 use store::raft::MemberChange;
 
 use crate::check;
-use crate::client::{Client, Kind, REGISTERS, Record, Wish};
+use crate::client::{Client, Kind, Record, Wish};
 use crate::compare::rows_of;
+use crate::keeper::{COUNTER, Keeper};
 use crate::member::Member;
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::reader::Reader;
 use crate::watcher::Watcher;
 
 /// So long everybody may take to come to an end once nothing fails any more.
 const RECOVERY_MS: u64 = 60_000;
 /// After so long without faults, it is clear who belongs to the cluster.
 const SETTLING_MS: u64 = 8_000;
+/// So many clients read states, and so many want the lock.
+const READERS: usize = 2;
+const KEEPERS: usize = 3;
 
 /// What a run was like.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -40,6 +45,10 @@ pub struct Report {
     pub steps: u64,
     /// How many snapshots arrived.
     pub snapshots: u64,
+    /// How many states were read whole.
+    pub states_read: u64,
+    /// How often the owner of the lock counted.
+    pub counted: u64,
     /// The newest log index at the end, which tells runs apart.
     pub index: u64,
     /// The term at the end.
@@ -63,6 +72,10 @@ pub(crate) enum Next {
     Hear(u64, u64, Box<Event>),
     /// A client does something: its try with this number is over, or it has a new wish.
     Client(usize, u64),
+    /// A reader does something, as a client does.
+    Reader(usize, u64),
+    /// One who wants the lock does something, as a client does.
+    Keeper(usize, u64),
     /// A watcher looks for a member.
     Watch(usize),
     /// A watcher leaves its member for another.
@@ -99,10 +112,16 @@ pub struct World {
     pub(crate) wishes: u64,
     pub(crate) clients: Vec<Client>,
     pub(crate) watchers: Vec<Watcher>,
+    pub(crate) readers: Vec<Reader>,
+    pub(crate) keepers: Vec<Keeper>,
     pub(crate) owners: BTreeMap<SessionId, Owner>,
+    /// Who was told that it owns the lock, and at which member.
+    pub(crate) told_owners: BTreeMap<SessionId, u64>,
     pub(crate) records: Vec<Record>,
     /// A hash of the rows at a log index, as the first member had them that was there.
     pub(crate) states: BTreeMap<u64, u64>,
+    /// A hash of what readers see, by the number of traces.
+    pub(crate) states_by_traces: BTreeMap<usize, u64>,
     /// What processes that are stopped have not heard: which process of whom, and what.
     pub(crate) unheard: Vec<(u64, u64, Event)>,
     pub(crate) last_seen: i64,
@@ -116,6 +135,10 @@ pub(crate) enum Owner {
     Client(usize),
     /// The watcher's with this number.
     Watcher(usize),
+    /// The reader's with this number.
+    Reader(usize),
+    /// The keeper's with this number.
+    Keeper(usize),
     /// Of him who changes the members.
     Operator,
 }
@@ -133,6 +156,8 @@ impl Report {
         self.snapshots += other.snapshots;
         self.streams_lost += other.streams_lost;
         self.steps += other.steps;
+        self.states_read += other.states_read;
+        self.counted += other.counted;
         for (fault, count) in &other.faults {
             *self.faults.entry(fault).or_default() += count;
         }
@@ -165,9 +190,13 @@ impl World {
             wishes: 0,
             clients: clients.collect(),
             watchers: watchers.collect(),
+            readers: (0..READERS).map(|_| Reader::default()).collect(),
+            keepers: (0..KEEPERS).map(|_| Keeper::default()).collect(),
             owners: BTreeMap::new(),
+            told_owners: BTreeMap::new(),
             records: Vec::new(),
             states: BTreeMap::new(),
+            states_by_traces: BTreeMap::new(),
             unheard: Vec::new(),
             last_seen: 0,
             membership_session: None,
@@ -194,6 +223,12 @@ impl World {
         for client in 0..self.clients.len() {
             let tries = self.clients[client].tries;
             self.later(1, Next::Client(client, tries));
+        }
+        for reader in 0..self.readers.len() {
+            self.later(1, Next::Reader(reader, 0));
+        }
+        for keeper in 0..self.keepers.len() {
+            self.later(1, Next::Keeper(keeper, 0));
         }
         self.later(200, Next::Compare);
         self.later(100, Next::Fault);
@@ -230,7 +265,7 @@ impl World {
     }
 
     fn create_registers(&mut self) -> Result<(), String> {
-        for register in 0..REGISTERS {
+        for register in 0..=COUNTER {
             self.wishes += 1;
             let number = self.wishes;
             let client = &mut self.clients[0];
@@ -398,6 +433,8 @@ impl World {
                 }
             }
             Next::Client(client, tries) => self.client_acts(client, tries)?,
+            Next::Reader(reader, tries) => self.reader_acts(reader, tries)?,
+            Next::Keeper(keeper, tries) => self.keeper_acts(keeper, tries)?,
             Next::Watch(watcher) => self.watch(watcher)?,
             Next::Hop(watcher) => self.hop(watcher)?,
             Next::Compare => {
@@ -409,6 +446,6 @@ impl World {
             Next::End(end) => self.end(*end)?,
             Next::Membership => self.change_membership()?,
         }
-        Ok(())
+        self.check_owners()
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use sim::plan::{Bug, Plan};
 use sim::runs::{run, run_all};
+use sim::script::Script;
 use sim::world::World;
 
 /// So many seeds run by default.
@@ -52,7 +53,7 @@ fn seeds_hold() {
             violations.len(),
         );
     }
-    assert!(total.answered > 0);
+    assert!(total.answered > 0 && total.states_read > 0 && total.counted > 0);
 }
 
 #[test]
@@ -63,6 +64,32 @@ fn a_seed_says_everything() {
     }
 }
 
+/// What a member has is there without a leader, even while it takes itself for one and waits for
+/// others.
+#[test]
+fn a_member_that_is_cut_off_says_what_it_has() {
+    for leads in [true, false] {
+        let script = || {
+            let mut script = Script::begin(Plan::quiet(1, 3))?;
+            script.write(3)?;
+            let member = match leads {
+                true => script.leader(),
+                false => script.follower(),
+            };
+            script.isolate(member, true);
+            if leads {
+                script.begin_write(member)?;
+            }
+            script.read_locally(member)?;
+            script.pass(10_000)?;
+            script.read_locally(member)?;
+            script.isolate(member, false);
+            script.end()
+        };
+        assert_eq!(script(), Ok(()), "a leader: {leads}");
+    }
+}
+
 #[test]
 fn planted_bugs_are_found() {
     let bugs = [
@@ -70,6 +97,9 @@ fn planted_bugs_are_found() {
         (Bug::IgnoredFullDisk, ["lost", "other rows"]),
         (Bug::ForgottenName, ["applied 2 times", "not linearizable"]),
         (Bug::LocalReads, ["not linearizable", "not linearizable"]),
+        (Bug::UncommittedReads, ["not committed", "other rows"]),
+        (Bug::RoamingReads, ["an older state", "an older state"]),
+        (Bug::SharedLock, ["two own one lock", "two own one lock"]),
         (Bug::SkippedUpdate, ["watcher", "watcher"]),
         (Bug::Divergence, ["other rows", "watcher"]),
         (Bug::HalfApplied, ["a part of a transaction", "watcher"]),
