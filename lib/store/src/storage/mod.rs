@@ -11,6 +11,7 @@
 //!   its `since`, or more: the log is gone over from there.
 
 mod memory;
+mod read_ahead;
 mod redb;
 
 use std::fmt;

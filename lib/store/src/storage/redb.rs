@@ -43,6 +43,7 @@ use ::redb::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::read_ahead::ReadAhead;
 use super::{
     Batch, EntryKind, HardState, Identity, LogEntry, LogPosition, Membership, RowKey, RowVisitor,
     State, Storage, StorageError,
@@ -95,6 +96,7 @@ impl RedbStorage {
                     .to_owned(),
             });
         }
+        let _ahead = ReadAhead::of(&path);
         Self::open_with(&path, |builder| builder.create(&path))
     }
 
