@@ -1,7 +1,7 @@
 //! Runs that a script drives: each step is written down, nothing else happens.
 
 use ovsdb::Uuid;
-use store::event::Consistency;
+use store::event::{Consistency, Event};
 use store::raft::MemberChange;
 
 use crate::client::{Kind, Wish};
@@ -12,6 +12,8 @@ use crate::world::{Next, World};
 
 /// So long a script waits for what must happen.
 const PATIENCE_MS: u64 = 60_000;
+/// The first client that does not name its transactions.
+const UNNAMED: usize = 3;
 
 /// A world and its script.
 #[derive(Debug)]
@@ -76,6 +78,21 @@ impl Script {
         self.until("answered", |world| !world.readers[0].waits)
     }
 
+    /// A client that does not name its transactions asks a member to write, and does not wait. If
+    /// it is told that nothing was done, it asks again.
+    pub fn begin_unnamed_write(&mut self, member: u64) -> Result<(), String> {
+        self.wish(UNNAMED, Kind::Write);
+        self.world.ask(UNNAMED, member)
+    }
+
+    /// A client asks a member to replace what the next wish will write, if it is there now, and
+    /// does not wait.
+    pub fn begin_swap(&mut self, member: u64) -> Result<(), String> {
+        let next = i64::try_from(self.world.wishes + 2).unwrap_or(i64::MAX);
+        self.wish(2, Kind::Swap(next, 0));
+        self.world.ask(2, member)
+    }
+
     fn wish(&mut self, client: usize, kind: Kind) {
         let world = &mut self.world;
         world.wishes += 1;
@@ -138,6 +155,22 @@ impl Script {
             self.world.network.cut((member, other), cut);
             self.world.network.cut((other, member), cut);
         }
+    }
+
+    /// What one member says takes so long to reach another.
+    pub fn delay(&mut self, from: u64, to: u64, ms: u64) {
+        self.world.network.delay((from, to), ms);
+    }
+
+    /// A stream breaks, and is there again at once.
+    pub fn break_stream(&mut self, from: u64, to: u64) -> Result<(), String> {
+        self.world.network.break_stream((from, to), 0);
+        self.world.step(from, Event::PeerLost { member: to })
+    }
+
+    /// A member passes its leadership on.
+    pub fn retire(&mut self, member: u64) -> Result<(), String> {
+        self.world.step(member, Event::Retire)
     }
 
     /// A member's process ends.

@@ -167,6 +167,46 @@ fn double_commit() {
     hold(1..=12, storm);
 }
 
+/// What is answered to one try of a forwarded transaction is taken for the fate of another.
+#[test]
+fn answer_of_another_try() {
+    let plan = || Plan {
+        clients: 4,
+        ..Plan::quiet(1, 3)
+    };
+    // A leader that passes its leadership on does nothing, and its word is late: by then, the next
+    // one was asked, whose word is later still.
+    holds(|| {
+        let mut script = Script::begin(plan())?;
+        script.write(1)?;
+        let (old, asked) = (script.leader(), script.follower());
+        let heir = 6 - old - asked;
+        script.delay(old, asked, 400);
+        script.delay(heir, old, 100);
+        script.retire(old)?;
+        script.begin_unnamed_write(asked)?;
+        script.until_other_leads(old)?;
+        script.delay(heir, asked, 800);
+        script.pass(2_000)?;
+        script.end()
+    });
+    // A condition does not hold at the first try. That is known late: by then, it held at the
+    // second.
+    holds(|| {
+        let mut script = Script::begin(plan())?;
+        script.write(1)?;
+        let (leader, asked) = (script.leader(), script.follower());
+        script.delay(leader, asked, 400);
+        script.begin_swap(asked)?;
+        script.pass(50)?;
+        script.begin_write(leader)?;
+        script.pass(50)?;
+        script.break_stream(asked, leader)?;
+        script.pass(1_000)?;
+        script.end()
+    });
+}
+
 /// What was answered is not on the disks of a majority.
 #[test]
 fn acknowledged_before_flush() {

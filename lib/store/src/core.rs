@@ -285,6 +285,7 @@ impl Core {
                         lock_holders,
                         consistency,
                         since_ms: now_ms,
+                        sending: 0,
                     },
                     effects,
                 );

@@ -50,6 +50,11 @@ pub struct Forward {
     pub since: u64,
     /// How long it has waited for its conditions, in milliseconds.
     pub waited_ms: u64,
+    /// The term of the leader that is asked. In another one, nothing is done.
+    pub term: u64,
+    /// Counts what the member's process sends, each transaction as often as it is sent. What comes
+    /// after a newer sending is late, and nothing is done.
+    pub sending: u64,
     /// Who the client is: the member that it is connected to vouches for that, and the leader checks what it may do.
     pub caller: Caller,
     /// The operations.
@@ -61,6 +66,8 @@ pub struct Forward {
 pub struct Answer {
     /// Which.
     pub call: Call,
+    /// Which sending of it.
+    pub sending: u64,
     /// What.
     pub result: Answered,
 }

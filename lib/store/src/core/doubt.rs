@@ -48,7 +48,7 @@ impl Core {
         let mut again = self.reads.give_up();
         while let Some(pending) = self.pending.pop_back() {
             self.take_back(&pending.delta);
-            again.extend(pending.others);
+            self.leave_in_doubt(pending.others, pending.index, effects);
             doubts.push(Doubt {
                 mark: pending.mark,
                 index: pending.index,
@@ -81,6 +81,14 @@ impl Core {
         }
     }
 
+    /// Those who sent a transaction of which another sending was proposed, for this place: only the
+    /// next leader knows what became of it.
+    fn leave_in_doubt(&mut self, others: Vec<Waiter>, index: u64, effects: &mut Effects) {
+        for waiter in others {
+            self.send_away_since(waiter.attempt, Some(index - 1), effects);
+        }
+    }
+
     /// The log is applied up to an index, with the entry that has this mark.
     pub(super) fn resolve_doubts(&mut self, index: u64, mark: Option<Mark>, effects: &mut Effects) {
         for doubt in self.doubts.take(index) {
@@ -100,7 +108,7 @@ impl Core {
         for doubt in self.doubts.take(index) {
             let attempt = doubt.waiter.attempt;
             if attempt.name.is_some() {
-                self.send_away(attempt, effects);
+                self.send_away_since(attempt, Some(doubt.index - 1), effects);
             } else {
                 let details = "The leader changed, and it is not known whether the transaction \
                                was committed.";
@@ -134,6 +142,7 @@ mod tests {
             name: None,
             lock_holders: Vec::new(),
             since_ms: 0,
+            sending: 0,
         };
         Doubt {
             mark: Mark {

@@ -2,8 +2,13 @@
 //!
 //! Every member takes transactions from its clients. One that does not lead keeps each here until
 //! it has an answer, and sends it to the leader, again if the leader changes, if the stream to it
-//! breaks, and after a while. That is safe because what is sent has a name: the client's, or one
-//! that is chosen here.
+//! breaks, and after a while. What is sent has a name, the client's or one that is chosen here, so
+//! that it is applied once however often it is sent.
+//!
+//! An answer that says that nothing was done must be true of all sendings, those on their way
+//! included. So it counts only if it answers the newest one, and that one is the last to be looked
+//! at: a leader does nothing that was meant for another term, or that comes after a newer sending.
+//! A sending to an earlier leader that was committed is known by its name to the later one.
 //!
 //! An answer is passed on when this member has applied as much of the log as the answer is based
 //! on: a client that monitors sees its own transactions before it is told that they are done.
@@ -22,8 +27,10 @@ use crate::peer::{Answer, Answered, Call, Forward, PeerMessage};
 
 /// So many transactions may wait for a leader.
 const MAX_FORWARDS: usize = 65_536;
-/// After so many ticks without an answer, a transaction is sent again.
+/// After so many ticks without an answer, a transaction is sent again; then after twice as many,
+/// up to the most, so that answers to the newest sending get here in time however slow all is.
 const TICKS_PER_TRY: u64 = 20;
+const MAX_TICKS_PER_TRY: u64 = 80;
 /// A transaction that could not be sent for so many ticks is refused.
 const MAX_UNSENT_TICKS: u64 = 100;
 
@@ -34,6 +41,10 @@ pub(super) struct Forwards {
     /// How many wait of each session.
     sessions: FxHashMap<SessionId, usize>,
     calls: u64,
+    /// Counts what is sent.
+    sendings: u64,
+    /// What came last from each member: its process, and the number of the sending.
+    heard: BTreeMap<u64, (u64, u64)>,
     /// Something is to be sent.
     due: bool,
     /// The leader and the term at the last look.
@@ -46,11 +57,15 @@ pub(super) struct Forwards {
 struct Waiting {
     attempt: Attempt,
     name: Uuid,
-    /// How far the log was applied when it was first sent, if it ever was.
+    /// How far the log was applied when it was first sent or proposed, if it ever was.
     since: Option<u64>,
+    /// The number of the newest sending.
+    sending: u64,
     /// When it came, and when it was last sent, in ticks.
     came: u64,
     sent: Option<u64>,
+    /// So many ticks it waits then.
+    patience: u64,
     /// The answer, while this member does not have the entries that it is based on.
     answer: Option<(u64, bytes::Bytes, Option<u64>)>,
 }
@@ -62,8 +77,13 @@ impl Attempt {
 }
 
 impl Effects {
-    pub(super) fn answer(&mut self, member: u64, call: Call, result: Answered) {
-        let answer = PeerMessage::Answer(Answer { call, result });
+    /// Answers a sending of another member.
+    pub(super) fn answer(&mut self, member: u64, (call, sending): (Call, u64), result: Answered) {
+        let answer = PeerMessage::Answer(Answer {
+            call,
+            sending,
+            result,
+        });
         self.messages.push((member, answer));
     }
 }
@@ -153,6 +173,17 @@ impl Forwards {
         }
     }
 
+    /// Whether something comes after what was sent later.
+    fn is_late(&mut self, member: u64, forward: &Forward) -> bool {
+        let (process, sending) = (forward.call.process, forward.sending);
+        let newest = self.heard.entry(member).or_default();
+        let late = newest.0 == process && sending <= newest.1;
+        if !late {
+            *newest = (process, sending);
+        }
+        late
+    }
+
     /// The stream to the leader broke: what was sent may not have arrived. It is sent again with
     /// the next tick.
     pub(super) fn resend(&mut self) {
@@ -163,13 +194,30 @@ impl Forwards {
 }
 
 impl Core {
-    /// Leaves a transaction to the leader.
+    /// Leaves a transaction to the leader that was certainly not done.
     pub(super) fn send_away(&mut self, attempt: Attempt, effects: &mut Effects) {
+        self.send_away_since(attempt, None, effects);
+    }
+
+    /// Leaves a transaction to the leader, which may have been done after a place of the log.
+    pub(super) fn send_away_since(
+        &mut self,
+        attempt: Attempt,
+        since: Option<u64>,
+        effects: &mut Effects,
+    ) {
         match attempt.origin {
-            Origin::Member(member, call) => effects.answer(member, call, Answered::NotLeader),
+            Origin::Member(member, call) => {
+                effects.answer(member, (call, attempt.sending), Answered::NotLeader);
+            }
             Origin::Client(..) if self.forwards.len() >= MAX_FORWARDS => {
                 let text = "Too many transactions wait for a leader.";
-                self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
+                let kind = match since {
+                    None => ErrorKind::ResourcesExhausted,
+                    // What became of it is not known.
+                    Some(_) => ErrorKind::IoError,
+                };
+                self.refuse(&attempt, kind, text, effects);
             }
             Origin::Client(session, _) if !self.sessions.contains_key(&session) => {}
             Origin::Client(..) => {
@@ -179,9 +227,11 @@ impl Core {
                 let waiting = Waiting {
                     name: attempt.name.unwrap_or(chosen),
                     attempt,
-                    since: None,
+                    since,
+                    sending: 0,
                     came: self.ticks,
                     sent: None,
+                    patience: TICKS_PER_TRY,
                     answer: None,
                 };
                 self.forwards.put(number, waiting);
@@ -219,15 +269,17 @@ impl Core {
             self.refuse(&waiting.attempt, ErrorKind::NotAllowed, text, effects);
         }
         for waiting in self.forwards.waiting.values_mut() {
-            if waiting.sent.is_some_and(|at| at + TICKS_PER_TRY <= ticks) {
+            let patience = waiting.patience;
+            if waiting.sent.is_some_and(|at| at + patience <= ticks) {
                 waiting.sent = None;
+                waiting.patience = MAX_TICKS_PER_TRY.min(2 * patience);
             }
             self.forwards.due |= waiting.sent.is_none();
         }
     }
 
     fn send_forwards(&mut self, now_ms: u64, effects: &mut Effects) {
-        let (leader, _) = self.node.leader();
+        let (leader, term) = self.node.leader();
         if leader == 0 || leader == self.node.member() {
             return;
         }
@@ -236,7 +288,9 @@ impl Core {
             if waiting.sent.is_some() || waiting.answer.is_some() {
                 continue;
             }
+            self.forwards.sendings += 1;
             waiting.sent = Some(self.ticks);
+            waiting.sending = self.forwards.sendings;
             let since = *waiting.since.get_or_insert(applied);
             let forward = Forward {
                 call: Call {
@@ -245,6 +299,8 @@ impl Core {
                 },
                 name: waiting.name,
                 since,
+                term,
+                sending: waiting.sending,
                 waited_ms: now_ms.saturating_sub(waiting.attempt.since_ms),
                 caller: waiting.attempt.caller.clone(),
                 transaction: waiting.attempt.transaction.clone(),
@@ -278,6 +334,9 @@ impl Core {
         forward: Forward,
         effects: &mut Effects,
     ) {
+        if self.forwards.is_late(member, &forward) {
+            return;
+        }
         let origin = Origin::Member(member, forward.call);
         let attempt = Attempt {
             origin,
@@ -288,9 +347,14 @@ impl Core {
             lock_holders: Vec::new(),
             consistency: Consistency::Linearizable,
             since_ms: now_ms.saturating_sub(forward.waited_ms),
+            sending: forward.sending,
         };
-        let same = |blocked: &Blocked| blocked.attempt.origin == origin;
-        if self.blocked.iter().any(same) {
+        if forward.term != self.node.leader().1 {
+            return self.send_away(attempt, effects);
+        }
+        let same = |blocked: &&mut Blocked| blocked.attempt.origin == origin;
+        if let Some(blocked) = self.blocked.iter_mut().find(same) {
+            blocked.attempt.sending = forward.sending;
             return;
         }
         if self.serves() && self.too_long_ago(&attempt, forward.since, effects) {
@@ -328,6 +392,11 @@ impl Core {
         let Some(waiting) = self.forwards.waiting.get_mut(&number) else {
             return;
         };
+        let committed = matches!(&answer.result, Answered::Done { commit, .. } if commit.is_some());
+        if answer.sending != waiting.sending && !committed {
+            // Another sending may yet do what this one has not done.
+            return;
+        }
         match answer.result {
             Answered::NotLeader => waiting.sent = None,
             Answered::Done {

@@ -37,6 +37,8 @@ pub(super) struct Attempt {
     pub(super) lock_holders: Vec<SessionId>,
     pub(super) consistency: Consistency,
     pub(super) since_ms: u64,
+    /// Which sending of another member's it is.
+    pub(super) sending: u64,
 }
 
 /// Who asks, and gets the answer.
@@ -96,12 +98,13 @@ impl Core {
             if !self.serves() {
                 return self.leave(attempt, effects);
             }
+            // Before anything is refused: a refusal says that it was not done.
+            if self.repeat(&attempt, effects) {
+                return;
+            }
             if self.pending_bytes > MAX_PENDING_BYTES || self.pending.len() >= MAX_PENDING {
                 let text = "Too many transactions, or bytes of them, wait for the log; try again.";
                 return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
-            }
-            if self.repeat(&attempt, effects) {
-                return;
             }
         }
         match self.execute(now_ms, &attempt) {
@@ -165,7 +168,7 @@ impl Core {
                     },
                     Reply::Refused(error) => Answered::Refused(error),
                 };
-                return effects.answer(member, call, result);
+                return effects.answer(member, (call, attempt.sending), result);
             }
         };
         let output = match reply {
@@ -213,13 +216,13 @@ impl Core {
         let Some(pending) = self.pending.iter_mut().find(same) else {
             return false;
         };
-        let waiters = std::iter::once(&pending.owner).chain(&pending.others);
-        let mut origins = waiters.map(|waiter| waiter.attempt.origin);
-        if !origins.any(|origin| origin == attempt.origin) {
-            pending.others.push(Waiter {
+        let mut waiters = std::iter::once(&mut pending.owner).chain(&mut pending.others);
+        match waiters.find(|waiter| waiter.attempt.origin == attempt.origin) {
+            Some(waiter) => waiter.attempt.sending = attempt.sending,
+            None => pending.others.push(Waiter {
                 attempt: attempt.clone(),
                 outcome: pending.owner.outcome.clone(),
-            });
+            }),
         }
         true
     }

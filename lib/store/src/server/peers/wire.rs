@@ -93,6 +93,8 @@ fn forward_to_wire(schema: &DatabaseSchema, forward: &Forward) -> v1::Forward {
         error: error.map_or(Vec::new(), |error| error.to_json().to_string().into_bytes()),
         role: forward.caller.role.name().to_owned(),
         caller: forward.caller.name.to_string(),
+        term: forward.term,
+        sending: forward.sending,
     }
 }
 
@@ -118,6 +120,8 @@ fn forward_from_wire(
         since: forward.since,
         waited_ms: forward.waited_ms,
         caller: Caller::new(Role::from_name(&forward.role), &forward.caller),
+        term: forward.term,
+        sending: forward.sending,
         transaction,
     })
 }
@@ -139,6 +143,7 @@ fn answer_to_wire(answer: &Answer) -> v1::Answer {
     };
     v1::Answer {
         call: Some(call_to_wire(answer.call)),
+        sending: answer.sending,
         result: Some(result),
     }
 }
@@ -160,6 +165,7 @@ fn answer_from_wire(answer: v1::Answer) -> Result<Answer, FrameError> {
     };
     Ok(Answer {
         call: call_from_wire(answer.call)?,
+        sending: answer.sending,
         result,
     })
 }
