@@ -85,6 +85,11 @@ impl Script {
         self.world.ask(UNNAMED, member)
     }
 
+    /// How often that client has asked.
+    pub fn unnamed_requests(&self) -> u64 {
+        self.world.clients[UNNAMED].requests
+    }
+
     /// A client asks a member to replace what the next wish will write, if it is there now, and
     /// does not wait.
     pub fn begin_swap(&mut self, member: u64) -> Result<(), String> {

@@ -90,6 +90,34 @@ fn a_member_that_is_cut_off_says_what_it_has() {
     }
 }
 
+/// A client that asks while the leadership is passed on is not refused, wherever it asks; nor if
+/// nobody takes the leadership.
+#[test]
+fn a_handover_refuses_nobody() {
+    for (at_leader, succeeds) in [(true, true), (false, true), (true, false), (false, false)] {
+        let script = || {
+            let mut script = Script::begin(Plan {
+                clients: 4,
+                ..Plan::quiet(1, 3)
+            })?;
+            script.write(1)?;
+            let (leader, follower) = (script.leader(), script.follower());
+            let heir = 6 - leader - follower;
+            script.delay(heir, leader, 100);
+            if !succeeds {
+                script.stop(heir);
+            }
+            script.retire(leader)?;
+            script.begin_unnamed_write(if at_leader { leader } else { follower })?;
+            script.pass(5_000)?;
+            assert_eq!(script.leader() == leader, !succeeds);
+            assert_eq!(script.unnamed_requests(), 1, "it was refused");
+            script.end()
+        };
+        assert_eq!(script(), Ok(()), "{at_leader} {succeeds}");
+    }
+}
+
 #[test]
 fn planted_bugs_are_found() {
     let bugs = [

@@ -253,7 +253,9 @@ impl Core {
         }
         self.pass_answers(effects);
         if self.serves() {
-            self.take_over(now_ms, effects);
+            if !self.node.hands_over() {
+                self.take_over(now_ms, effects);
+            }
         } else if std::mem::take(&mut self.forwards.due) {
             self.send_forwards(now_ms, effects);
         }

@@ -10,6 +10,7 @@ use ovsdb::{Error, ErrorKind, Operation, RowChange, Transaction, Uuid};
 use table::{Context, Done, Execution, Permission};
 
 use super::Core;
+use super::reads::only_reads;
 use crate::access::Caller;
 use crate::entry::{self, NamedResult};
 use crate::event::{Consistency, DatabaseId, Effects, Output, RequestId, SessionId};
@@ -102,6 +103,9 @@ impl Core {
             if self.repeat(&attempt, effects) {
                 return;
             }
+            if self.must_wait(&attempt) {
+                return self.send_away(attempt, effects);
+            }
             if self.pending_bytes > MAX_PENDING_BYTES || self.pending.len() >= MAX_PENDING {
                 let text = "Too many transactions, or bytes of them, wait for the log; try again.";
                 return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
@@ -124,6 +128,16 @@ impl Core {
                 DatabaseId::Server => self.finish_server(&attempt, done, effects),
             },
         }
+    }
+
+    /// Whether a transaction is for the next leader, because this one is handing over and proposes
+    /// nothing more. Reads go on, unless they come after something that waits.
+    fn must_wait(&self, attempt: &Attempt) -> bool {
+        let in_turn = match attempt.origin {
+            Origin::Client(session, _) => !self.forwards.has_of(session),
+            Origin::Member(..) => true,
+        };
+        self.node.hands_over() && !(in_turn && only_reads(&attempt.transaction))
     }
 
     /// Executes a transaction on the head, as far as its client may.

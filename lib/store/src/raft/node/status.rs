@@ -115,6 +115,12 @@ impl Node {
         raft.state == StateRole::Leader && self.raw.store().applied().term == raft.term
     }
 
+    /// Whether this member leads and is passing that on: it proposes nothing until somebody else
+    /// leads, or until it has waited too long for that.
+    pub fn hands_over(&self) -> bool {
+        self.raw.raft.lead_transferee.is_some()
+    }
+
     /// Whether this member leads, be it with an entry of its own term applied or not.
     pub fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
