@@ -70,9 +70,18 @@ impl Scene {
     }
 
     fn cluster(&self, id: u64, arguments: &[&str]) -> Output {
+        self.cluster_within(PATIENCE, &[id], arguments)
+    }
+
+    /// Asks any of some members.
+    fn cluster_within(&self, limit: Duration, ids: &[u64], arguments: &[&str]) -> Output {
+        let remotes = ids.iter();
+        let remotes = remotes.map(|id| format!("grpc+unix:{}", self.text(&format!("{id}.grpc"))));
+        let remotes: Vec<String> = remotes.collect();
         let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
         command
-            .args(["cluster", &self.grpc(id), "--timeout=60"])
+            .args(["cluster", &format!("--db={}", remotes.join(","))])
+            .arg(format!("--timeout={}", limit.as_secs()))
             .args(arguments);
         command.output().unwrap()
     }
@@ -250,6 +259,47 @@ fn members_come_and_go() {
     assert_eq!(kicked, "member 4 is removed\n");
 }
 
+/// Started when the leader has just been killed, and nobody leads.
+#[test]
+fn commands_wait_for_the_next_leader() {
+    let mut scene = Scene::new();
+    let ports: [u16; 6] = ports();
+    let address = |id: u64| format!("127.0.0.1:{}", ports[id as usize]);
+    let peers = [1, 2, 3]
+        .map(|id| format!("{id}={}", address(id)))
+        .join(",");
+    let flags = |id: u64| {
+        vec![
+            format!("--id={id}"),
+            format!("--peer-listen={}", address(id)),
+            format!("--peers={peers}"),
+        ]
+    };
+    for id in [1, 2, 3] {
+        scene.start(id, &flags(id));
+    }
+    let new = address(5);
+    let commands: [&[&str]; 3] = [
+        &["transfer"],
+        &["add", "5", &new, "--no-wait"],
+        &["remove", "5"],
+    ];
+    for command in commands {
+        let status = scene.wait(1, "three members", |status| {
+            (count(status, "leader"), count(status, "follower")) == (1, 2)
+        });
+        let leader = [1, 2, 3].into_iter().find(|id| {
+            let line = format!("member {id} leads");
+            status.contains(&line)
+        });
+        let leader = leader.unwrap();
+        scene.kill(leader);
+        let output = scene.cluster_within(PATIENCE, &[1, 2, 3], command);
+        assert!(output.status.success(), "{command:?}: {output:?}");
+        scene.start(leader, &flags(leader));
+    }
+}
+
 #[test]
 fn a_backup_is_restored_and_checked() {
     let mut scene = Scene::new();
@@ -388,7 +438,13 @@ fn a_survivor_goes_on_alone() {
     scene.wait(1, "the loss of the leader", |status| {
         status.contains("nobody is known to lead")
     });
-    scene.failure(1, &["remove", "3"], "force-new");
+    // Which it may be for a moment only; not longer, here.
+    let output = scene.cluster_within(Duration::from_secs(1), &[1], &["remove", "3"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("force-new"),
+        "{output:?}"
+    );
     scene.kill(1);
     let directory = scene.text("data1");
     scene.failure(1, &["force-new", &directory], "--yes");

@@ -192,7 +192,7 @@ impl Cluster {
 
     /// `weft cluster ARGS`, asked of any member but one.
     fn administer(&self, but: usize, args: &[&str]) -> Result<()> {
-        // Without a leader the command would give up.
+        // The command waits for a leader, too, but not as long as a busy machine may take.
         self.leader(LEADER_LIMIT)?;
         let remotes: Vec<String> = self
             .members

@@ -1,6 +1,9 @@
 //! A connection to one member, for calls of the service `weft.db.v1.Cluster`.
+//!
+//! While a leader is elected, nothing can be changed, and a member may end in the middle of a call. So what fails for
+//! a reason that passes is tried again for a while, at whichever member answers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ovsdb::Remote;
 use replica::{Tls, open_channel};
@@ -8,16 +11,23 @@ use rpc::v1;
 use rpc::v1::cluster_client::ClusterClient;
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
 
 use super::{Connect, tool_for};
 use crate::error::{CommandError, Outcome, fail};
+use crate::progress::Progress;
+
+/// So long a leader is awaited: an election takes a second or two.
+const ELECTION: Duration = Duration::from_secs(20);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A member that answers.
 #[derive(Debug)]
 pub(super) struct Member {
     runtime: Runtime,
     client: ClusterClient<Channel>,
-    timeout: Duration,
+    connect: Connect,
 }
 
 impl Member {
@@ -25,26 +35,16 @@ impl Member {
     pub(super) fn connect(connect: &Connect) -> Outcome<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| CommandError::Failed(error.to_string()))?;
-        let tls = connect.tls()?;
-        let mut reasons = Vec::new();
-        for remote in connect.remotes()? {
-            match runtime.block_on(open_channel(&remote, tls.as_ref())) {
-                Ok(channel) => {
-                    return Ok(Self {
-                        runtime,
-                        client: ClusterClient::new(channel),
-                        timeout: Duration::from_secs(connect.timeout),
-                    });
-                }
-                Err(error) => reasons.push(error.to_string()),
-            }
-        }
-        fail(reasons.join("\n"))
+        Ok(Self {
+            client: open(&runtime, connect)?,
+            runtime,
+            connect: connect.clone(),
+        })
     }
 
     /// How long to wait for what is under way.
     pub(super) fn timeout(&self) -> Duration {
-        self.timeout
+        Duration::from_secs(self.connect.timeout)
     }
 
     /// Makes a call.
@@ -53,11 +53,89 @@ impl Member {
         call: impl FnOnce(ClusterClient<Channel>) -> F,
     ) -> Outcome<T>
     where
-        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+        F: Future<Output = Result<Response<T>, Status>>,
     {
         let called = self.runtime.block_on(call(self.client.clone()));
         let answer = called.map_err(|status| CommandError::Failed(describe(&status)))?;
         Ok(answer.into_inner())
+    }
+
+    /// Makes a call that changes something, again if that fails for a reason that passes; unless the change `holds`
+    /// then, because only the answer was lost.
+    pub(super) fn change<T, F>(
+        &mut self,
+        progress: &Progress,
+        call: impl Fn(ClusterClient<Channel>) -> F,
+        holds: impl Fn(&v1::StatusResponse) -> bool,
+    ) -> Outcome
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let end = self.patience();
+        while let Err(status) = self.runtime.block_on(call(self.client.clone())) {
+            self.try_again(&status, end, progress)?;
+            if let Ok(status) = self.status(false)
+                && holds(&status)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the members say when one of them is known to lead, or after a while.
+    pub(super) fn settled(&mut self, progress: &Progress) -> Outcome<v1::StatusResponse> {
+        let end = self.patience();
+        loop {
+            let status = self.patient_status(progress)?;
+            if status.leader != 0 || Instant::now() >= end {
+                return Ok(status);
+            }
+            progress.say("nobody leads yet".to_owned());
+            self.pause(PAUSE);
+        }
+    }
+
+    /// What the members say, of whichever answers.
+    pub(super) fn patient_status(&mut self, progress: &Progress) -> Outcome<v1::StatusResponse> {
+        let end = self.patience();
+        loop {
+            let mut client = self.client.clone();
+            let request = v1::StatusRequest { all_members: true };
+            match self.runtime.block_on(client.status(request)) {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => self.try_again(&status, end, progress)?,
+            }
+        }
+    }
+
+    /// When what does not succeed is given up.
+    fn patience(&self) -> Instant {
+        Instant::now() + ELECTION.min(self.timeout())
+    }
+
+    /// After a failure: connects again, maybe to another member, if that may help and it is not too late.
+    fn try_again(&mut self, status: &Status, end: Instant, progress: &Progress) -> Outcome {
+        // The last two are what a connection that breaks looks like.
+        let passes = matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Cancelled
+        );
+        if !passes || Instant::now() >= end {
+            return fail(describe(status));
+        }
+        progress.say(format!("{}; trying again", describe(status)));
+        self.pause(PAUSE);
+        // If nobody answers now, the old connection says so once more.
+        if let Ok(client) = open(&self.runtime, &self.connect) {
+            self.client = client;
+        }
+        Ok(())
+    }
+
+    /// Waits; the connection is served meanwhile.
+    pub(super) fn pause(&self, time: Duration) {
+        self.wait(async { tokio::time::sleep(time).await });
     }
 
     /// Waits for something asynchronous.
@@ -73,8 +151,21 @@ impl Member {
     }
 }
 
+/// A connection to the first remote that answers.
+fn open(runtime: &Runtime, connect: &Connect) -> Outcome<ClusterClient<Channel>> {
+    let tls = connect.tls()?;
+    let mut reasons = Vec::new();
+    for remote in connect.remotes()? {
+        match runtime.block_on(open_channel(&remote, tls.as_ref())) {
+            Ok(channel) => return Ok(ClusterClient::new(channel)),
+            Err(error) => reasons.push(error.to_string()),
+        }
+    }
+    fail(reasons.join("\n"))
+}
+
 /// What went wrong with a call.
-pub(super) fn describe(status: &tonic::Status) -> String {
+pub(super) fn describe(status: &Status) -> String {
     match status.message() {
         "" => status.code().to_string(),
         text => text.to_owned(),

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ovsdb::Uuid;
 use rpc::v1;
+use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::other_status::Answer;
+use tonic::transport::Channel;
 
 use super::connection::Member;
 use super::{Connect, size, tool_for};
@@ -61,13 +63,22 @@ impl Add {
     pub(super) fn run(self, connect: &Connect) -> Outcome {
         let mut member = Member::connect(connect)?;
         let status = member.status(false)?;
-        let is_known = |of: &v1::Member| of.member == self.member && of.address == self.address;
-        if !status.members.iter().any(is_known) {
+        let is_known = |status: &v1::StatusResponse| {
+            let mut members = status.members.iter();
+            members.any(|of| of.member == self.member && of.address == self.address)
+        };
+        if !is_known(&status) {
             let request = v1::AddMemberRequest {
                 member: self.member,
                 address: self.address.clone(),
             };
-            member.call(|mut client| async move { client.add_member(request).await })?;
+            let progress = Progress::new("announcing it", 1);
+            let add = |mut client: ClusterClient<Channel>| {
+                let request = request.clone();
+                async move { client.add_member(request).await }
+            };
+            member.change(&progress, add, is_known)?;
+            drop(progress);
             println!("member {} is announced; start it with\n", self.member);
             println!("  {}\n", join_command(&status, self.member, &self.address)?);
         }
@@ -99,18 +110,21 @@ impl Remove {
     pub(super) fn run(self, connect: &Connect) -> Outcome {
         let mut member = Member::connect(connect)?;
         let number = self.member;
+        let progress = Progress::new("removing it", 1);
         if !self.force {
-            refuse_if_risky(&member.status(true)?, number)?;
+            refuse_if_risky(&member.settled(&progress)?, number)?;
         }
         let request = v1::RemoveMemberRequest { member: number };
-        let progress = Progress::new("removing it", 1);
-        member.call(|mut client| async move { client.remove_member(request).await })?;
-        wait_until(&mut member, &progress, |status| {
-            let stays = status.members.iter().any(|of| of.member == number);
-            match stays {
-                true => Seen::NotYet("waiting until all know".to_owned()),
-                false => Seen::Done,
-            }
+        let is_gone = |status: &v1::StatusResponse| {
+            let mut members = status.members.iter();
+            members.all(|of| of.member != number)
+        };
+        let remove =
+            |mut client: ClusterClient<Channel>| async move { client.remove_member(request).await };
+        member.change(&progress, remove, is_gone)?;
+        wait_until(&mut member, &progress, |status| match is_gone(status) {
+            true => Seen::Done,
+            false => Seen::NotYet("waiting until all know".to_owned()),
         })?;
         drop(progress);
         println!(
@@ -127,7 +141,11 @@ impl Transfer {
             member: self.member.unwrap_or(0),
         };
         let progress = Progress::new("transferring", 1);
-        member.call(|mut client| async move { client.transfer_leadership(request).await })?;
+        let transfer = |mut client: ClusterClient<Channel>| async move {
+            client.transfer_leadership(request).await
+        };
+        let leads = |status: &v1::StatusResponse| Some(status.leader) == self.member;
+        member.change(&progress, transfer, leads)?;
         let mut leader = 0;
         wait_until(&mut member, &progress, |status| {
             leader = status.leader;
@@ -160,7 +178,7 @@ fn wait_until(
     let end = Instant::now() + member.timeout();
     loop {
         // Of the others' logs, the leader knows.
-        let status = member.status(true)?;
+        let status = member.patient_status(progress)?;
         let text = match look(leaders_view(&status)) {
             Seen::Done => return Ok(()),
             Seen::Failed(text) => return fail(text),
@@ -173,8 +191,7 @@ fn wait_until(
             ));
         }
         progress.say(text);
-        // The connection is served meanwhile.
-        member.wait(async { tokio::time::sleep(PAUSE).await });
+        member.pause(PAUSE);
     }
 }
 
