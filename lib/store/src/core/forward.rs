@@ -27,8 +27,8 @@ use crate::peer::{Answer, Answered, Call, Forward, PeerMessage};
 
 /// So many transactions may wait for a leader.
 const MAX_FORWARDS: usize = 65_536;
-/// After so many ticks without an answer, a transaction is sent again; then after twice as many,
-/// up to the most, so that answers to the newest sending get here in time however slow all is.
+/// After so many ticks without an answer, a transaction is sent again; after more, up to the most,
+/// if answers turn out to take longer, so that one to the newest sending gets here in time.
 const TICKS_PER_TRY: u64 = 20;
 const MAX_TICKS_PER_TRY: u64 = 80;
 /// A transaction that could not be sent for so many ticks is refused.
@@ -274,7 +274,6 @@ impl Core {
             let patience = waiting.patience;
             if waiting.sent.is_some_and(|at| at + patience <= ticks) {
                 waiting.sent = None;
-                waiting.patience = MAX_TICKS_PER_TRY.min(2 * patience);
             }
             self.forwards.due |= waiting.sent.is_none();
         }
@@ -397,6 +396,7 @@ impl Core {
         let committed = matches!(&answer.result, Answered::Done { commit, .. } if commit.is_some());
         if answer.sending != waiting.sending && !committed {
             // Another sending may yet do what this one has not done.
+            waiting.patience = MAX_TICKS_PER_TRY.min(2 * waiting.patience);
             return;
         }
         match answer.result {
