@@ -169,10 +169,12 @@ impl Wish {
             }
             Output::Refused { error, .. } => {
                 return match error.kind {
+                    ErrorKind::Canceled => Meaning::Done(Operation::Nothing),
                     ErrorKind::NotAllowed | ErrorKind::ResourcesExhausted => Meaning::NotDone,
                     _ => Meaning::Unknown,
                 };
             }
+            Output::Canceled { .. } => return Meaning::Done(Operation::Nothing),
             _ => return Meaning::Unknown,
         };
         let value = |at: usize| results[at]["rows"][0]["value"].as_i64();

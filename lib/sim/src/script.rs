@@ -1,7 +1,7 @@
 //! Runs that a script drives: each step is written down, nothing else happens.
 
 use ovsdb::Uuid;
-use store::event::{Consistency, Event};
+use store::event::{Consistency, Event, Request, RequestId};
 use store::raft::MemberChange;
 
 use crate::client::{Kind, Wish};
@@ -83,6 +83,32 @@ impl Script {
     pub fn begin_unnamed_write(&mut self, member: u64) -> Result<(), String> {
         self.wish(UNNAMED, Kind::Write);
         self.world.ask(UNNAMED, member)
+    }
+
+    /// That client asks a member to replace what is never there, for as long as it takes.
+    pub fn begin_unnamed_wait(&mut self, member: u64) -> Result<(), String> {
+        self.wish(UNNAMED, Kind::Swap(-1, 1_000_000));
+        self.world.ask(UNNAMED, member)
+    }
+
+    /// That client does not want any more what it has asked for.
+    pub fn cancel(&mut self) -> Result<(), String> {
+        let client = &self.world.clients[UNNAMED];
+        let wish = client.wish.and_then(|wish| wish.request);
+        let (Some((session, member)), Some(target)) = (client.session, wish) else {
+            return Err("there is nothing to cancel".to_owned());
+        };
+        let event = Event::Request {
+            session,
+            request: RequestId(u64::MAX),
+            body: Request::Cancel { target },
+        };
+        self.world.step(member, event)
+    }
+
+    /// Waits until that client has an answer.
+    pub fn until_unnamed_answered(&mut self) -> Result<(), String> {
+        self.until("answered", |world| world.clients[UNNAMED].wish.is_none())
     }
 
     /// How often that client has asked.

@@ -118,6 +118,49 @@ fn a_handover_refuses_nobody() {
     }
 }
 
+/// Whoever is told that a transaction was canceled finds nothing of it; and what waits can be
+/// canceled wherever it was asked for, whoever leads then.
+#[test]
+fn what_is_canceled_is_not_done() {
+    for (waits, at_leader, leader_goes) in [
+        (false, false, false),
+        (false, true, false),
+        (false, false, true),
+        (true, false, false),
+        (true, true, false),
+        (true, false, true),
+        (true, true, true),
+    ] {
+        let script = || {
+            let mut script = Script::begin(Plan {
+                clients: 4,
+                ..Plan::quiet(1, 3)
+            })?;
+            script.write(1)?;
+            let (leader, follower) = (script.leader(), script.follower());
+            let member = if at_leader { leader } else { follower };
+            if waits {
+                script.begin_unnamed_wait(member)?;
+                script.pass(100)?;
+            } else {
+                script.begin_unnamed_write(member)?;
+                script.pass(1)?;
+            }
+            if leader_goes {
+                script.retire(leader)?;
+                script.pass(3)?;
+            }
+            script.cancel()?;
+            script.until_unnamed_answered()?;
+            script.pass(1_000)?;
+            script.end()
+        };
+        let story =
+            format!("it waits: {waits}, at the leader: {at_leader}, who goes: {leader_goes}");
+        assert_eq!(script(), Ok(()), "{story}");
+    }
+}
+
 #[test]
 fn planted_bugs_are_found() {
     let bugs = [

@@ -61,6 +61,9 @@ struct Waiting {
     since: Option<u64>,
     /// The number of the newest sending.
     sending: u64,
+    /// The client does not want it any more. If it was sent, it is for the leader to say whether
+    /// that is in time.
+    canceled: bool,
     /// When it came, and when it was last sent, in ticks.
     came: u64,
     sent: Option<u64>,
@@ -138,15 +141,28 @@ impl Forwards {
         self.waiting.len()
     }
 
-    /// Forgets a transaction; false if there is no such one.
+    /// Forgets a transaction that was certainly not done. If it may have been, the leader is asked,
+    /// and the answer is false.
     pub(super) fn cancel(&mut self, origin: Origin, leader: u64, effects: &mut Effects) -> bool {
-        let found = |waiting: &Waiting| waiting.attempt.origin == origin;
-        let number = self.waiting.iter().find(|(_, waiting)| found(waiting));
-        let Some(number) = number.map(|(number, _)| *number) else {
+        let mut waiting = self.waiting.iter_mut();
+        let found = waiting.find(|(_, waiting)| waiting.attempt.origin == origin);
+        let Some((&number, waiting)) = found else {
             return false;
         };
-        self.forget(number, leader, effects);
-        true
+        if waiting.since.is_none() {
+            self.take(number);
+            return true;
+        }
+        waiting.canceled = true;
+        if waiting.sent.is_some() && leader != 0 {
+            effects.messages.push((leader, self.cancellation(number)));
+        }
+        false
+    }
+
+    fn cancellation(&self, number: u64) -> PeerMessage {
+        let process = self.process;
+        PeerMessage::Cancel(Call { process, number })
     }
 
     /// Forgets a session's transactions.
@@ -167,9 +183,7 @@ impl Forwards {
             && waiting.sent.is_some()
             && leader != 0
         {
-            let process = self.process;
-            let call = PeerMessage::Cancel(Call { process, number });
-            effects.messages.push((leader, call));
+            effects.messages.push((leader, self.cancellation(number)));
         }
     }
 
@@ -229,6 +243,7 @@ impl Core {
                     attempt,
                     since,
                     sending: 0,
+                    canceled: false,
                     came: self.ticks,
                     sent: None,
                     patience: TICKS_PER_TRY,
@@ -306,8 +321,12 @@ impl Core {
                 caller: waiting.attempt.caller.clone(),
                 transaction: waiting.attempt.transaction.clone(),
             };
+            let call = forward.call;
             let message = PeerMessage::Forward(Box::new(forward));
             effects.messages.push((leader, message));
+            if waiting.canceled {
+                effects.messages.push((leader, PeerMessage::Cancel(call)));
+            }
         }
     }
 
@@ -321,7 +340,13 @@ impl Core {
                     continue;
                 }
             }
+            let origin = attempt.origin;
             self.transact(now_ms, attempt, effects);
+            if let Origin::Client(session, request) = origin
+                && waiting.canceled
+            {
+                self.cancel(session, request, effects);
+            }
         }
         self.confirm_reads(effects);
         self.drive(effects);
@@ -377,11 +402,15 @@ impl Core {
         true
     }
 
-    /// Another member does not wait any more.
-    pub(super) fn forward_canceled(&mut self, member: u64, call: Call) {
+    /// Another member does not wait any more. It is told whether that is in time.
+    pub(super) fn forward_canceled(&mut self, member: u64, call: Call, effects: &mut Effects) {
         let origin = Origin::Member(member, call);
-        self.blocked
-            .retain(|blocked| blocked.attempt.origin != origin);
+        let found = |blocked: &mut Blocked| blocked.attempt.origin == origin;
+        let blocked: Vec<Blocked> = self.blocked.extract_if(.., found).collect();
+        for Blocked { attempt, .. } in blocked {
+            let text = "The client canceled it.";
+            self.refuse(&attempt, ErrorKind::Canceled, text, effects);
+        }
     }
 
     /// The leader, or who was taken for it, answers.

@@ -80,7 +80,7 @@ impl Core {
                 }
             }
             PeerMessage::Forward(forward) => self.forwarded(now_ms, member, *forward, effects),
-            PeerMessage::Cancel(call) => self.forward_canceled(member, call),
+            PeerMessage::Cancel(call) => self.forward_canceled(member, call, effects),
             PeerMessage::Answer(answer) => self.answered(answer, effects),
         }
     }
