@@ -24,6 +24,20 @@ pub fn trace(rows: &Rows) -> BTreeMap<u64, usize> {
     counts
 }
 
+/// The value of a register, according to these rows.
+pub fn value(rows: &Rows, register: u64) -> Option<i64> {
+    let table = crate::schema().table_index(TABLES[0]);
+    let name = i64::try_from(register).ok()?;
+    let mut registers = rows.iter().filter(|((of, _), _)| Some(*of) == table);
+    registers.find_map(|(_, row)| match row.columns() {
+        [
+            Datum::One(Atom::Integer(of)),
+            Datum::One(Atom::Integer(value)),
+        ] if *of == name => Some(*value),
+        _ => None,
+    })
+}
+
 /// Holds what clients were told against what the members have at the end.
 pub fn history(records: &[Record], rows: &Rows) -> Result<(), String> {
     let applied = trace(rows);
@@ -46,7 +60,7 @@ pub fn history(records: &[Record], rows: &Rows) -> Result<(), String> {
                 (at, operation)
             }
             (Some((at, operation)), None) => (at, operation),
-            (None, Some(effect)) if was_applied => (u64::MAX, effect),
+            (None, Some(effect)) if was_applied => (u64::MAX - 2, effect),
             (None, _) => continue,
         };
         if !matches!(wish.kind, Kind::Create) {
@@ -58,7 +72,14 @@ pub fn history(records: &[Record], rows: &Rows) -> Result<(), String> {
         }
     }
     for register in 0..REGISTERS {
-        let history = spans.remove(&register).unwrap_or_default();
+        let mut history = spans.remove(&register).unwrap_or_default();
+        let last = value(rows, register).ok_or_else(|| format!("register {register} is gone"))?;
+        // What the members have at the end is a read that comes after everything.
+        history.push(Span {
+            asked: u64::MAX - 1,
+            answered: u64::MAX,
+            operation: Operation::Read(last),
+        });
         linearizable::check(0, &history)
             .map_err(|error| format!("register {register} is not linearizable: {error}"))?;
     }

@@ -124,6 +124,33 @@ impl Script {
         self.world.ask(2, member)
     }
 
+    /// A watcher goes to a member.
+    pub fn watch(&mut self, watcher: usize, member: u64) -> Result<(), String> {
+        self.unwatch(watcher)?;
+        self.world.watch_at(watcher, member)
+    }
+
+    /// A watcher goes, and comes back when it is told to.
+    pub fn unwatch(&mut self, watcher: usize) -> Result<(), String> {
+        self.world.watcher_leaves(watcher).map(drop)
+    }
+
+    /// Waits until all members have applied as much.
+    pub fn until_equal(&mut self) -> Result<(), String> {
+        self.until("equal", |world| {
+            let running = world.running().into_iter();
+            let cores = running.filter_map(|member| world.process(member));
+            let mut positions: Vec<_> = cores.map(|process| process.core.applied()).collect();
+            positions.dedup();
+            positions.len() == 1
+        })
+    }
+
+    /// How many snapshots have arrived.
+    pub fn snapshots(&self) -> u64 {
+        self.world.report.snapshots
+    }
+
     fn wish(&mut self, client: usize, kind: Kind) {
         let world = &mut self.world;
         world.wishes += 1;

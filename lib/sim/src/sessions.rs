@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use ovsdb::{Atom, Datum, Transaction, Uuid};
+use ovsdb::{Transaction, Uuid};
 use store::access::Caller;
 use store::event::{
     Backlog, Consistency, DatabaseId, Event, MonitorId, Output, Request, RequestId, SessionId,
 };
 use store::raft::MemberChange;
 
+use crate::check;
 use crate::client::{Client, Kind, LOCK, Meaning, Record, Wish};
 use crate::compare::rows_of;
 use crate::linearizable::Operation;
@@ -156,16 +157,7 @@ impl World {
         let rows = self
             .process(member)
             .map(|process| rows_of(&process.core.content()));
-        let value = rows.and_then(|rows| {
-            let register = i64::try_from(wish.register).ok()?;
-            rows.iter().find_map(|(_, row)| match row.columns() {
-                [
-                    Datum::One(Atom::Integer(name)),
-                    Datum::One(Atom::Integer(value)),
-                ] if *name == register => Some(*value),
-                _ => None,
-            })
-        });
+        let value = rows.and_then(|rows| check::value(&rows, wish.register));
         let answer = value.map(|value| (self.now, Operation::Read(value)));
         self.records.push(Record { wish, answer });
         self.fulfilled(number);
@@ -224,6 +216,10 @@ impl World {
             self.later(100, Next::Watch(number));
             return Ok(());
         };
+        self.watch_at(number, member)
+    }
+
+    pub(crate) fn watch_at(&mut self, number: usize, member: u64) -> Result<(), String> {
         let backlog = Arc::new(Backlog::default());
         let session = self.connect(member, backlog.clone())?;
         self.owners.insert(session, Owner::Watcher(number));
@@ -254,12 +250,20 @@ impl World {
     pub(crate) fn hop(&mut self, number: usize) -> Result<(), String> {
         let pause = self.random.range(100..1500);
         self.later(pause, Next::Hop(number));
+        match self.watcher_leaves(number)? {
+            true => self.watch(number),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether it was at a member.
+    pub(crate) fn watcher_leaves(&mut self, number: usize) -> Result<bool, String> {
         let Some((session, member)) = self.watchers[number].session.take() else {
-            return Ok(());
+            return Ok(false);
         };
         self.owners.remove(&session);
         self.step(member, Event::Disconnected { session })?;
-        self.watch(number)
+        Ok(true)
     }
 
     pub(crate) fn watcher_hears(

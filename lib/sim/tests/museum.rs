@@ -145,6 +145,50 @@ fn commit_index_beyond_the_log() {
     );
 }
 
+/// A member takes over a snapshot and, before its disk has it, asks for an election, or is called to
+/// one: it looks for log entries that the snapshot has taken the place of.
+#[test]
+fn early_election() {
+    let mut node = lonely_node();
+    let mut message = Message {
+        from: 1,
+        to: 3,
+        term: 1,
+        ..Message::default()
+    };
+    message.set_msg_type(MessageType::MsgSnapshot);
+    let metadata = message.mut_snapshot().mut_metadata();
+    (metadata.index, metadata.term) = (10, 1);
+    metadata.mut_conf_state().voters = vec![1, 2, 3];
+    node.receive(message).expect("the message makes sense");
+    let mut flush = None;
+    let mut work = |node: &mut Node| {
+        while let Some(work) = node.take_work() {
+            flush = work.flush.or(flush);
+            let mut messages = work.messages.iter().chain(&work.messages_after_flush);
+            let asks = |message: &Message| {
+                let kind = message.get_msg_type();
+                matches!(
+                    kind,
+                    MessageType::MsgRequestPreVote | MessageType::MsgRequestVote
+                )
+            };
+            assert!(!messages.any(asks), "it asks for an election");
+        }
+        flush
+    };
+    work(&mut node);
+    for _ in 0..100 {
+        node.tick();
+        work(&mut node);
+    }
+    hear(&mut node, MessageType::MsgTimeoutNow, 1);
+    let flush = work(&mut node).expect("a snapshot goes to the disk");
+    node.persisted(flush);
+    // Then it may.
+    assert_eq!(until_it_asks(&mut node), 2);
+}
+
 /// A snapshot that was lost is waited for forever, and the new member never joins.
 #[test]
 fn stuck_join() {
@@ -299,9 +343,35 @@ fn lost_speculation_undo() {
     hold(81..=92, storm);
 }
 
+/// Two clients are told at once that they own a lock, or what one does that does not own it any more
+/// is committed.
+#[test]
+fn shared_lock() {
+    hold(181..=188, storm);
+}
+
 /// Whoever watches does not hear of a commit.
 #[test]
 fn monitor_gap() {
+    holds(|| {
+        let mut script = Script::begin(Plan {
+            log_entries: 12,
+            ..Plan::quiet(1, 3)
+        })?;
+        script.write(1)?;
+        // A watcher goes from a member that then falls so far behind that it gets a snapshot, and
+        // comes back with what it had.
+        let follower = script.follower();
+        script.watch(0, follower)?;
+        script.isolate(follower, true);
+        script.unwatch(0)?;
+        script.write(60)?;
+        script.isolate(follower, false);
+        script.until_equal()?;
+        assert!(script.snapshots() > 0, "it had to be a snapshot");
+        script.watch(0, follower)?;
+        script.end()
+    });
     hold(101..=120, storm);
 }
 
