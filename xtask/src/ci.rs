@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::workspace::{cargo, succeed};
-use crate::{docs, fuzz, test, tidy};
+use crate::{docs, fuzz, mutants, test, tidy};
 
 /// Runs all checks and all tests.
 pub fn run() -> Result<()> {
@@ -16,7 +16,11 @@ pub fn run() -> Result<()> {
     step("generated pages");
     docs::check()?;
     step("tests");
-    test::run_all()?;
+    test::run_units()?;
+    step("mutants of the store");
+    mutants::run(&mutants::Options::default())?;
+    step("tests end to end");
+    test::run_end_to_end()?;
     step("fuzz targets, a minute each");
     fuzz::run(&fuzz::Options::default())
 }

@@ -51,7 +51,7 @@ enum Task {
     /// Write the generated pages of docs/reference
     Docs(docs::Options),
     /// Show that each test of the museum (lib/sim) fails on the mutants of the store made for it
-    Mutants,
+    Mutants(mutants::Options),
     /// Check dependency direction, async code outside shells, file sizes, missing module docs
     Tidy,
     /// Everything that must pass before a change lands
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Docs(options) => docs::run(&options),
-        Task::Mutants => mutants::run(),
+        Task::Mutants(options) => mutants::run(&options),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
     };

@@ -5,6 +5,9 @@
 //! mistakes are put into the copy, and an environment variable says which of them is at work. So
 //! there is one build for all mutants, and the store itself knows nothing of them.
 //!
+//! With `--processes` it is a server of the copy that real processes run, with one mutant at work, and
+//! the test of real processes under faults (`tests/tests/cluster_faults`) has to fail.
+//!
 //! First the museum must pass on the copy with none at work; then the test of each mutant must fail.
 
 use std::collections::BTreeMap;
@@ -13,13 +16,21 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 
-use crate::workspace::{output, root, succeed};
+use crate::test;
+use crate::workspace::{Profile, build_binaries, output, root, succeed};
 
 /// The list, from the top of the workspace.
 const LIST: &str = "lib/sim/mutants.txt";
 /// What is copied.
-const CRATES: [&str; 2] = ["lib/store", "lib/sim"];
+const CRATES: [&str; 3] = ["lib/store", "lib/sim", "nb-db"];
+/// The server of the copy, which must not be taken for the real one.
+const SERVER: &str = "weft-nb";
+const MUTATED_SERVER: &str = "weft-nb-mutants";
+/// What it takes that every mutant is found in real processes: faults, unless `WEFT_FAULTS` says
+/// how many.
+const FAULTS: &str = "48";
 /// Which mutant is at work.
 const VARIABLE: &str = "WEFT_MUTANT";
 
@@ -32,6 +43,14 @@ pub fn mutant(name: &str) -> bool {
     chosen.as_deref() == Some(name)
 }
 "#;
+
+/// Which mutants, and how they are found.
+#[derive(Args, Default)]
+pub struct Options {
+    /// Let real processes run with this mutant at work: the test cluster_faults must fail
+    #[arg(long, value_name = "MUTANT")]
+    processes: Option<String>,
+}
 
 #[derive(Debug, Default, PartialEq)]
 struct Mutant {
@@ -46,14 +65,22 @@ struct Change {
     new: String,
 }
 
-/// Shows that every mutant is found.
-pub fn run() -> Result<()> {
+/// Shows that every mutant is found, or one of them.
+pub fn run(options: &Options) -> Result<()> {
     let list = fs::read_to_string(root().join(LIST)).with_context(|| LIST)?;
     let mutants = parse(&list)?;
     let scratch = target_directory().join("mutants");
     copy_workspace(&scratch)?;
     mutate(&scratch, &mutants)?;
-    let museum = build(&scratch)?;
+    if let Some(name) = &options.processes {
+        ensure!(
+            mutants.iter().any(|mutant| mutant.name == *name),
+            "{LIST} has no mutant {name}"
+        );
+        return run_processes(&scratch, name);
+    }
+    let museum = &["test", "-p", "sim", "--test", "museum", "--no-run"];
+    let museum = build(&scratch, museum, "museum")?;
     succeed(&mut Command::new(&museum)).context("the museum, with no mutant at work")?;
     let survivors: Vec<&str> = mutants
         .iter()
@@ -164,8 +191,26 @@ fn copy_workspace(scratch: &Path) -> Result<()> {
         copy(&root().join(copied), &there)?;
     }
     fs::write(scratch.join("Cargo.toml"), manifest.join("\n"))?;
+    let server = scratch.join("nb-db/Cargo.toml");
+    let manifest = server_manifest(&fs::read_to_string(&server)?);
+    fs::write(server, manifest)?;
     fs::copy(root().join("Cargo.lock"), scratch.join("Cargo.lock"))?;
     Ok(())
+}
+
+/// The server's manifest with another name for the binary, and without what its tests need: that
+/// would bring the real store besides.
+fn server_manifest(manifest: &str) -> String {
+    let name = format!("name = \"{SERVER}\"");
+    let renamed = manifest.replace(&name, &format!("name = \"{MUTATED_SERVER}\""));
+    let mut of_tests = false;
+    let lines = renamed.lines().filter(|line| {
+        if line.starts_with('[') {
+            of_tests = *line == "[dev-dependencies]";
+        }
+        !of_tests
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -212,11 +257,36 @@ fn mutate(scratch: &Path, mutants: &[Mutant]) -> Result<()> {
     Ok(())
 }
 
-/// Builds the museum of the copies; where is it?
-fn build(scratch: &Path) -> Result<PathBuf> {
+/// Shows that real processes with a mutant at work are found out.
+fn run_processes(scratch: &Path, mutant: &str) -> Result<()> {
+    let server = &["build", "-p", "nb-db", "--bins"];
+    let server = build(scratch, server, MUTATED_SERVER)?;
+    let binaries = build_binaries(Profile::Dev)?;
+    let folder = scratch.join("bin");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir(&folder)?;
+    std::os::unix::fs::symlink(binaries.join("weft"), folder.join("weft"))?;
+    std::os::unix::fs::symlink(server, folder.join(SERVER))?;
+    let faults = env::var("WEFT_FAULTS").unwrap_or_else(|_| FAULTS.to_owned());
+    let variables = [(VARIABLE, mutant), ("WEFT_FAULTS", &faults)];
+    let printed = test::failure_of("cluster_faults", &folder, &variables)?;
+    let printed = printed
+        .with_context(|| format!("{mutant}: NOT FOUND by real processes under {faults} faults"))?;
+    // Not that the cluster did not start, or nobody could be hurt.
+    let violation = printed.lines().find(|line| line.contains(", in round "));
+    let violation = violation
+        .with_context(|| format!("the test failed before anything was checked:\n{printed}"))?;
+    println!("{mutant}: found by real processes: {violation}");
+    Ok(())
+}
+
+/// Builds something of the copies; where is it?
+fn build(scratch: &Path, arguments: &[&str], target: &str) -> Result<PathBuf> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     command
-        .args(["test", "-p", "sim", "--test", "museum", "--no-run"])
+        .args(arguments)
         .args(["--message-format", "json"])
         .current_dir(scratch)
         .env("CARGO_TARGET_DIR", target_directory());
@@ -225,9 +295,11 @@ fn build(scratch: &Path) -> Result<PathBuf> {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let name = message["target"]["name"].as_str()?;
         let executable = message["executable"].as_str()?;
-        (name == "museum").then(|| PathBuf::from(executable))
+        (name == target).then(|| PathBuf::from(executable))
     });
-    executables.next_back().context("cargo built no museum")
+    executables
+        .next_back()
+        .with_context(|| format!("cargo built no {target}"))
 }
 
 /// Whether the museum does not notice.
@@ -252,6 +324,13 @@ fn survives(museum: &Path, mutant: &Mutant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mutated_server_is_not_taken_for_the_real_one() {
+        let manifest = "[dev-dependencies]\nreplica = 1\n\n[[bin]]\nname = \"weft-nb\"\n";
+        let expected = "[[bin]]\nname = \"weft-nb-mutants\"";
+        assert_eq!(server_manifest(manifest), expected);
+    }
 
     #[test]
     fn a_list_is_read() {

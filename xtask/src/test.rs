@@ -3,6 +3,9 @@
 //! End-to-end tests run one at a time, because each is a whole system of its own, and as root, because they make
 //! network namespaces; everything else, and all building, is done as whoever calls.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Context, Result};
 use clap::Args;
 
@@ -34,11 +37,19 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs all tests, as CI does.
-pub fn run_all() -> Result<()> {
+/// Runs units and properties.
+pub fn run_units() -> Result<()> {
+    run(&Options {
+        units: true,
+        end_to_end: None,
+    })
+}
+
+/// Runs all end-to-end tests.
+pub fn run_end_to_end() -> Result<()> {
     run(&Options {
         units: false,
-        end_to_end: None,
+        end_to_end: Some(String::new()),
     })
 }
 
@@ -46,18 +57,41 @@ fn end_to_end(filter: &str) -> Result<()> {
     setup::clients()?;
     let binaries = build_binaries(Profile::Dev)?;
     let mut test = cargo("test");
-    test.args(["--package", "tests", "--no-fail-fast"])
-        .env("WEFT_BIN_DIR", binaries);
+    test.args(["--package", "tests", "--no-fail-fast"]);
+    succeed(as_root(&mut test, &binaries)?.args(["--", "--test-threads=1", filter]))
+}
+
+/// Runs one file of end-to-end tests with the binaries of a folder. If it fails, what it printed.
+pub fn failure_of(
+    name: &str,
+    binaries: &Path,
+    variables: &[(&str, &str)],
+) -> Result<Option<String>> {
+    setup::run()?;
+    let package = ["--package", "tests", "--test", name];
+    succeed(cargo("test").args(package).arg("--no-run"))?;
+    let mut test = cargo("test");
+    test.args(package).envs(variables.iter().copied());
+    let told = as_root(&mut test, binaries)?
+        .args(["--", "--nocapture"])
+        .output()?;
+    let printed = [told.stdout, told.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    Ok((!told.status.success()).then_some(printed))
+}
+
+fn as_root<'a>(test: &'a mut Command, binaries: &Path) -> Result<&'a mut Command> {
+    test.env("WEFT_BIN_DIR", binaries);
     let privileges = privileges()?;
     if !privileges.is_empty() {
         test.env(runner_variable()?, privileges.join(" "));
     }
-    succeed(test.args(["--", "--test-threads=1", filter]))
+    Ok(test)
 }
 
 /// The variable by which cargo is told with what to run tests on this machine.
 fn runner_variable() -> Result<String> {
-    let version = output(std::process::Command::new("rustc").arg("-vV"))?;
+    let version = output(Command::new("rustc").arg("-vV"))?;
     let host = version
         .lines()
         .find_map(|line| line.strip_prefix("host: "))

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 /// The variables that a program run by `sudo` still needs.
 const KEPT_VARIABLES: &str = "PATH,HOME,CARGO_HOME,RUSTUP_HOME,CARGO_TARGET_DIR,WEFT_BIN_DIR,WEFT_PLAN,WEFT_FAULTS,\
-    WEFT_SEED,RUST_BACKTRACE";
+    WEFT_SEED,WEFT_MUTANT,RUST_BACKTRACE";
 
 /// The top of the workspace.
 pub fn root() -> &'static Path {
