@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::test;
-use crate::workspace::{Profile, build_binaries, output, root, succeed};
+use crate::workspace::{cargo, output, root, succeed};
 
 /// The list, from the top of the workspace.
 const LIST: &str = "lib/sim/mutants.txt";
@@ -28,9 +28,8 @@ const CRATES: [&str; 3] = ["lib/store", "lib/sim", "nb-db"];
 /// The server of the copy, which must not be taken for the real one.
 const SERVER: &str = "weft-nb";
 const MUTATED_SERVER: &str = "weft-nb-mutants";
-/// What it takes that every mutant is found in real processes: faults, unless `WEFT_FAULTS` says
-/// how many.
-const FAULTS: &str = "48";
+/// So many faults real processes get with a mutant at work, unless `WEFT_FAULTS` says otherwise.
+const FAULTS: &str = "120";
 /// Which mutant is at work.
 const VARIABLE: &str = "WEFT_MUTANT";
 
@@ -261,7 +260,8 @@ fn mutate(scratch: &Path, mutants: &[Mutant]) -> Result<()> {
 fn run_processes(scratch: &Path, mutant: &str) -> Result<()> {
     let server = &["build", "-p", "nb-db", "--bins"];
     let server = build(scratch, server, MUTATED_SERVER)?;
-    let binaries = build_binaries(Profile::Dev)?;
+    succeed(cargo("build").args(["-p", "ctl", "--bins"]))?;
+    let binaries = target_directory().join("debug");
     let folder = scratch.join("bin");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
