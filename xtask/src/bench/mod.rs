@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`northd`] | compiling networks of 1,000 to 25,000 ports, and one port more or less |
 //! | [`chassis`] | a controller's start, a port plugged in, a remote port |
-//! | [`store`] | the databases: writes, subscribers, stalls, recovery, memory |
+//! | [`store`] | the databases: writes, subscribers, stalls, recovery, memory, hostile clients |
 //! | [`network`] | the networks that both are given |
 //! | [`report`] | numbers, medians and the table with ratios |
 
@@ -57,7 +57,7 @@ enum Subject {
         #[arg(long, default_value_t = 100)]
         switches: usize,
     },
-    /// The databases: durable writes, subscribers, stalls, recovery, memory
+    /// The databases: durable writes, subscribers, stalls, recovery, memory, hostile clients
     Store(store::Options),
 }
 

@@ -7,6 +7,7 @@
 //! | [`stalls`] | the longest wait of any request while a large database is written to |
 //! | [`recovery`] | from the end of a leader until something can be written again |
 //! | [`memory`] | a million rows: the memory they take, and the time of a restart |
+//! | [`hostile`] | what good clients notice of hostile ones |
 //! | [`servers`] | one server or three members |
 //! | [`fleet`] | clients by the hundred |
 //! | [`content`] | what fills the databases |
@@ -14,6 +15,7 @@
 
 mod content;
 mod fleet;
+mod hostile;
 mod memory;
 mod recovery;
 mod servers;
@@ -73,6 +75,7 @@ enum Part {
     Stalls,
     Recovery,
     Memory,
+    Hostile,
 }
 
 /// What is asked for.
@@ -101,6 +104,7 @@ pub fn run(options: &Options, whose: Whose) -> Result<()> {
                 Part::Stalls => stalls::run(&run)?,
                 Part::Recovery => recovery::run(&run)?,
                 Part::Memory => memory::run(&run)?,
+                Part::Hostile => hostile::run(&run)?,
             }
         }
     }

@@ -122,6 +122,22 @@ impl Servers {
         Fleet::connect(&self.sockets[member], count)
     }
 
+    /// Where a member listens.
+    pub fn socket(&self, member: usize) -> &Path {
+        &self.sockets[member]
+    }
+
+    /// In which term a member of several is; 0 of a server that is alone.
+    pub fn term(&self, member: usize) -> Result<u64> {
+        if self.members.len() == 1 {
+            return Ok(0);
+        }
+        let status = self.members[member].control(&["cluster/status", self.schema()])?;
+        let term = status.lines().find_map(|line| line.strip_prefix("Term: "));
+        let term = term.context("a member tells its term")?;
+        Ok(term.trim().parse()?)
+    }
+
     /// The member that leads, when one does.
     pub fn wait_for_leader(&self) -> Result<usize> {
         wait_for("a leader", ELECTION_LIMIT, || {
