@@ -28,10 +28,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(process) => process,
         Err(code) => return Ok(code),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| anyhow!("cannot start the runtime: {error}"))?;
+    let runtime =
+        store::server::runtime().map_err(|error| anyhow!("cannot start the runtime: {error}"))?;
     runtime.block_on(serve(args, &process))?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)

@@ -41,6 +41,9 @@ const TOO_MANY_PORTIONS: usize = 128;
 /// A portion ends when it has so many bytes for each row that it may have.
 const ROW_BYTES: usize = 4096;
 
+/// A batch with so much of the log is light.
+const LIGHT_BYTES: usize = 64 << 10;
+
 /// A part of what the core wants on disk.
 #[derive(Debug, Default)]
 pub struct Job {
@@ -184,6 +187,15 @@ impl Writer {
     /// Whether a round has begun and not ended.
     pub fn in_round(&self) -> bool {
         self.end_of_round.is_some()
+    }
+
+    /// Whether the next batch has nothing but some of the log: no rows, and nothing to forget.
+    pub fn is_light(&self) -> bool {
+        let bytes = self.log.entries.iter().map(|entry| entry.data.len());
+        !self.in_round()
+            && self.next.items.len() < MAX_WAITING_ROWS
+            && self.truncate.is_none()
+            && bytes.sum::<usize>() <= LIGHT_BYTES
     }
 
     /// Whether nothing waits.

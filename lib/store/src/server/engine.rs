@@ -1,4 +1,9 @@
-//! The threads that carry the store: one for the core, one for the disk.
+//! What carries the store: a task for the core, a thread for the disk.
+//!
+//! The core is a task among those of the sessions and of the streams to other members, not a thread
+//! of its own: what one of them tells it is done, as a rule, on the thread that read it, and so is
+//! the answer. Waking another thread takes longer than most steps. A step that may take long says so
+//! to the runtime, which then carries on with the other tasks elsewhere.
 //!
 //! Sessions send events over a bounded channel, which slows them down when the core is busy. The
 //! core never waits for anybody. Where it speaks, the queue has an end all the same: a session that
@@ -8,19 +13,19 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ovsdb::Uuid;
 use ovsdb::schema::DatabaseSchema;
+use ovsdb::{Transaction, Uuid};
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Databases;
 use super::budget::Budget;
+use super::disk::{Disk, DiskError};
 use super::outputs::{self, Outputs, Overflow, Speaker};
 use super::peers::Outgoing;
 use crate::access::Caller;
@@ -30,7 +35,7 @@ use crate::load::{self, LoadError};
 use crate::metrics::{Metrics, Seen};
 use crate::peer::{PeerMessage, Snapshot};
 use crate::raft::NodeError;
-use crate::storage::{Identity, Membership, Storage, StorageError};
+use crate::storage::{Identity, Membership, Storage};
 use crate::writer::{Job, Writer};
 
 /// So many events wait for the core at most; sessions wait then.
@@ -41,15 +46,15 @@ const EVENTS_AT_ONCE: usize = 256;
 const RETIREMENT: Duration = Duration::from_secs(2);
 /// So many sessions there may be: connections, and calls of those that speak gRPC.
 pub const MAX_SESSIONS: usize = 65_536;
-/// So many jobs may wait for the disk. Clients are refused long before, see `MAX_PENDING` of the
-/// core, and a leader sends no more to a follower whose disk does not answer.
-const MAX_JOBS: usize = 1 << 18;
 /// So many messages may wait to be given to the links to other members.
 const MAX_OUTGOING: usize = 16_384;
 /// So many failures are told: each thread has one.
 const MAX_FAILURES: usize = 4;
-/// After so long without work, the disk thread writes the rows that it holds.
-const IDLE: Duration = Duration::from_millis(200);
+/// After so many turns with one event each, few clients are busy.
+const CALM: u32 = 4;
+/// A transaction of so many operations, and a message of so many bytes, may take long.
+const LARGE_OPERATIONS: usize = 1000;
+const LARGE_BYTES: usize = 256 << 10;
 
 /// Why the store does not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +68,7 @@ pub enum EngineError {
     /// The operating system.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
-    /// The threads ended before they served.
+    /// The store ended before it served.
     #[error("{0}")]
     Failed(String),
 }
@@ -88,10 +93,11 @@ pub struct Engine {
     pub ready: watch::Receiver<bool>,
     file: Option<PathBuf>,
     started: Instant,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The disk's thread, which ends after the core.
+    disk: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What reaches the core's thread.
+/// What reaches the core.
 #[derive(Debug)]
 enum Message {
     /// A new session, whose it is, and where its outputs go.
@@ -150,8 +156,9 @@ impl From<ConnectError> for Stopped {
 }
 
 impl Engine {
-    /// Loads what is on disk and starts the threads. Returns when the store serves. A failure
-    /// later on is sent to `failures`.
+    /// Loads what is on disk and starts the core and the disk's thread, in a runtime with several
+    /// threads ([`runtime`](super::runtime)). Returns when the store serves. A failure later on is
+    /// sent to `failures`.
     /// What is for other members goes to `outbox`. A member of several serves when the others
     /// do; whoever starts it does not wait for that.
     pub async fn start(
@@ -171,24 +178,24 @@ impl Engine {
         writer.push(job);
 
         let (events, inbox) = mpsc::channel(MAX_EVENTS);
-        let (jobs, queue) = blocking::channel();
-        let behind = Arc::new(AtomicUsize::new(0));
         let (serving, served) = oneshot::channel();
         let (ready, readiness) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
         let file = storage.file();
-        let disk = Disk {
-            metrics: metrics.clone(),
+        let sender = events.clone();
+        let persisted = move |flush| {
+            let persisted = Message::Event(Event::Persisted { flush });
+            if sender.blocking_send(persisted).is_err() {
+                tracing::debug!("the core is gone");
+            }
+        };
+        let (disk, thread) = Disk::start(
             storage,
             writer,
-            queue,
-            behind: behind.clone(),
-            events: events.clone(),
-            failures: failures.clone(),
-        };
-        let disk = std::thread::Builder::new()
-            .name("disk".to_owned())
-            .spawn(move || disk.run())?;
+            metrics.clone(),
+            failures.clone(),
+            persisted,
+        )?;
         let runner = Runner {
             core,
             sessions: HashMap::new(),
@@ -198,8 +205,10 @@ impl Engine {
             metrics: metrics.clone(),
             flushes: VecDeque::new(),
             ready,
-            jobs,
-            behind,
+            disk,
+            calm: 0,
+            alone: false,
+            held: false,
             outbox,
             failures,
             serving: Some(serving),
@@ -207,12 +216,7 @@ impl Engine {
             start: Instant::now(),
             wake_at: None,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()?;
-        let core = std::thread::Builder::new()
-            .name("core".to_owned())
-            .spawn(move || runtime.block_on(runner.run(inbox)))?;
+        tokio::spawn(runner.run(inbox));
         let engine = Self {
             events,
             next_session: AtomicU64::new(1),
@@ -225,7 +229,7 @@ impl Engine {
             ready: readiness,
             file,
             started: Instant::now(),
-            threads: Mutex::new(vec![core, disk]),
+            disk: Mutex::new(Some(thread)),
         };
         if engine.membership.voters != [engine.identity.member] {
             return Ok(engine);
@@ -319,16 +323,15 @@ impl Engine {
         let _ = self.events.send(Message::Event(event)).await;
     }
 
-    /// Ends the threads, after everything that was answered is on disk. Blocks until they have
-    /// ended.
+    /// Ends the core and the disk's thread, after everything that was answered is on disk. Blocks
+    /// until they have ended.
     pub fn stop(&self) {
-        // Nobody listens any more if the threads have failed, and a full queue is read to its end.
+        // Nobody listens any more if the core has failed, and a full queue is read to its end.
         let _ = self.events.blocking_send(Message::Stop);
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store panicked");
-            }
+        // It holds on until the core, which gives it work, is gone.
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        if disk.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the disk's thread panicked");
         }
     }
 }
@@ -382,14 +385,14 @@ enum Lost {
     Snapshot,
 }
 
-/// A session, as the core's thread sees it.
+/// A session, as the core's task sees it.
 struct Client {
     speaker: Speaker,
     /// Its transactions without an answer, and when they came.
     asked: FxHashMap<RequestId, Instant>,
 }
 
-/// The core's thread.
+/// The core's task.
 struct Runner {
     core: Core,
     sessions: HashMap<SessionId, Client>,
@@ -403,9 +406,13 @@ struct Runner {
     /// Writes that somebody waits for, and when they were given to the disk.
     flushes: VecDeque<(u64, Instant)>,
     ready: watch::Sender<bool>,
-    jobs: blocking::Sender<Vec<Job>>,
-    /// How many jobs wait for the disk.
-    behind: Arc<AtomicUsize>,
+    disk: Disk,
+    /// So many turns in a row had one event only.
+    calm: u32,
+    /// Nothing else than the present event is known to have happened, and that is usual.
+    alone: bool,
+    /// Somebody waits for what the disk keeps, and the thread does not have it.
+    held: bool,
     outbox: mpsc::Sender<Outgoing>,
     failures: mpsc::Sender<String>,
     serving: Option<oneshot::Sender<()>>,
@@ -417,6 +424,13 @@ struct Runner {
 
 impl Runner {
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        self.serve(&mut inbox).await;
+        // If the disk has failed, it has said so.
+        let _ = self.disk.send();
+    }
+
+    /// Until the end, or until the store cannot go on.
+    async fn serve(&mut self, inbox: &mut mpsc::Receiver<Message>) {
         let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut messages = Vec::with_capacity(EVENTS_AT_ONCE);
@@ -430,9 +444,22 @@ impl Runner {
             };
             tokio::select! {
                 count = inbox.recv_many(&mut messages, EVENTS_AT_ONCE) => if count == 0 { return },
-                _ = tick.tick() => messages.push(Message::Event(Event::Tick)),
+                _ = tick.tick() => {
+                    messages.push(Message::Event(Event::Tick));
+                    let sent = self.disk.send();
+                    if self.succeeded(sent).is_none() {
+                        return;
+                    }
+                }
                 () = timer => messages.push(Message::Event(Event::Timer)),
             }
+            let alone = messages.len() == 1 && inbox.is_empty();
+            self.calm = if alone {
+                self.calm.saturating_add(1)
+            } else {
+                0
+            };
+            self.alone = self.calm >= CALM;
             for message in messages.drain(..) {
                 let event = match message {
                     Message::Stop if !self.core.has_heir() => return,
@@ -458,6 +485,9 @@ impl Runner {
                 if !self.step(event) || !self.clean_up() {
                     return;
                 }
+            }
+            if self.alone && !self.write_alone(inbox) {
+                return;
             }
             let retired = |at| !self.core.serves() || Instant::now() >= at;
             if self.stop_at.is_some_and(retired) {
@@ -513,15 +543,51 @@ impl Runner {
 
     /// False when the disk is gone, or does not come after.
     fn write(&mut self, jobs: Vec<Job>) -> bool {
-        if jobs.is_empty() {
-            return true;
+        let written = self.disk.keep(jobs).and_then(|waits| match waits {
+            true if self.alone => {
+                self.held = true;
+                Ok(())
+            }
+            true => self.disk.send(),
+            false => Ok(()),
+        });
+        self.succeeded(written).is_some()
+    }
+
+    /// What has come of dealing with the disk; nothing if it is gone.
+    fn succeeded<T>(&self, result: Result<T, DiskError>) -> Option<T> {
+        let told = |error: DiskError| {
+            if !matches!(error, DiskError::Ended) {
+                let _ = self.failures.try_send(error.to_string());
+            }
+        };
+        result.map_err(told).ok()
+    }
+
+    /// Writes what the only event of a turn wants written, here if that is quick. False when the
+    /// store cannot go on.
+    fn write_alone(&mut self, inbox: &mpsc::Receiver<Message>) -> bool {
+        while std::mem::take(&mut self.held) {
+            // What a leader has sent to the others is on its way only when this task rests.
+            let leads = self.core.serves() && self.core.has_heir();
+            let written = match !leads && inbox.is_empty() {
+                true => self.disk.write_now(),
+                false => Ok(None),
+            };
+            let Some(written) = self.succeeded(written) else {
+                return false;
+            };
+            let Some(flush) = written else {
+                let sent = self.disk.send();
+                return self.succeeded(sent).is_some();
+            };
+            let event = Event::Persisted { flush };
+            self.note(&event);
+            if !self.step(event) || !self.clean_up() {
+                return false;
+            }
         }
-        if self.behind.fetch_add(1, Ordering::AcqRel) >= MAX_JOBS {
-            let failure = format!("{MAX_JOBS} pieces of work wait for the disk");
-            let _ = self.failures.try_send(failure);
-            return false;
-        }
-        self.jobs.send(jobs).is_ok()
+        true
     }
 
     /// Keeps the books of who waits for what.
@@ -540,6 +606,7 @@ impl Runner {
                 }
             }
             Event::Persisted { flush } => {
+                self.disk.persisted(*flush);
                 while let Some((_, since)) = self.flushes.pop_front_if(|(due, _)| *due <= *flush) {
                     self.metrics.flush.observe(since.elapsed());
                 }
@@ -577,6 +644,12 @@ impl Runner {
     fn step(&mut self, event: Event) -> bool {
         let began = Instant::now();
         let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let core = &mut self.core;
+        let effects = if may_take_long(&event) {
+            tokio::task::block_in_place(|| core.step(now_ms, event))
+        } else {
+            core.step(now_ms, event)
+        };
         let Effects {
             outputs,
             jobs,
@@ -585,7 +658,7 @@ impl Runner {
             members,
             wake_at,
             failure,
-        } = self.core.step(now_ms, event);
+        } = effects;
         self.metrics.step.observe(began.elapsed());
         self.wake_at = wake_at;
         for (session, output) in outputs {
@@ -614,71 +687,24 @@ impl Runner {
     }
 }
 
-/// The disk's thread.
-struct Disk {
-    metrics: Arc<Metrics>,
-    storage: Box<dyn Storage>,
-    writer: Writer,
-    queue: blocking::Receiver<Vec<Job>>,
-    behind: Arc<AtomicUsize>,
-    events: mpsc::Sender<Message>,
-    failures: mpsc::Sender<String>,
-}
-
-impl Disk {
-    fn run(mut self) {
-        loop {
-            let (idle, ended) = self.gather();
-            let due = (idle && !self.writer.is_idle()) || self.writer.must_flush();
-            if due && let Err(error) = self.write(idle) {
-                // The main task hears of it, or is gone itself.
-                let _ = self.failures.try_send(error.to_string());
-                return;
+/// Whether other tasks should not wait for the step of an event.
+fn may_take_long(event: &Event) -> bool {
+    let is_long = |transaction: &Transaction| transaction.operations.len() >= LARGE_OPERATIONS;
+    match event {
+        Event::SnapshotArrived(_) => true,
+        Event::Request { body, .. } => match body {
+            Request::Transact { transaction, .. } => is_long(transaction),
+            Request::Monitor { .. } | Request::ChangeConditions { .. } => true,
+            _ => false,
+        },
+        Event::Peer { message, .. } => match message {
+            PeerMessage::Forward(forward) => is_long(&forward.transaction),
+            PeerMessage::Raft(message) => {
+                let bytes = message.entries.iter().map(|entry| entry.data.len());
+                bytes.sum::<usize>() >= LARGE_BYTES
             }
-            if ended && self.writer.is_idle() {
-                return;
-            }
-        }
-    }
-
-    fn write(&mut self, idle: bool) -> Result<(), StorageError> {
-        let (batch, flush) = self.writer.take(idle);
-        let began = Instant::now();
-        self.storage.write(&batch)?;
-        self.metrics.disk_write.observe(began.elapsed());
-        if let Some(flush) = flush {
-            let persisted = Message::Event(Event::Persisted { flush });
-            if self.events.blocking_send(persisted).is_err() {
-                tracing::debug!("the core is gone");
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for jobs and takes all that there are. Answers whether there is nothing else to do,
-    /// and whether there will be no more.
-    fn gather(&mut self) -> (bool, bool) {
-        let first = if self.writer.is_idle() {
-            self.queue
-                .recv()
-                .map_err(|_| blocking::RecvTimeoutError::Disconnected)
-        } else if self.writer.in_round() {
-            self.queue.recv_timeout(Duration::ZERO)
-        } else {
-            self.queue.recv_timeout(IDLE)
-        };
-        match first {
-            Ok(jobs) => self.take(jobs),
-            Err(error) => return (true, error == blocking::RecvTimeoutError::Disconnected),
-        }
-        while let Ok(jobs) = self.queue.try_recv() {
-            self.take(jobs);
-        }
-        (false, false)
-    }
-
-    fn take(&mut self, jobs: Vec<Job>) {
-        self.behind.fetch_sub(1, Ordering::AcqRel);
-        jobs.into_iter().for_each(|job| self.writer.push(job));
+            PeerMessage::Cancel(_) | PeerMessage::Answer(_) => false,
+        },
+        _ => false,
     }
 }

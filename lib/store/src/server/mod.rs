@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   listen ──▶ ovsdb sessions ─┐            ┌──▶ disk thread
-//!          └─▶ grpc calls ─────┴▶ core thread ◀─┘
+//!          └─▶ grpc calls ─────┴─▶ core task ◀──┘
 //! ```
 
 pub mod args;
@@ -11,6 +11,7 @@ mod budget;
 mod cluster;
 mod connections;
 pub mod control;
+mod disk;
 mod doors;
 mod engine;
 mod grpc;
@@ -29,6 +30,7 @@ pub use self::outputs::Outputs;
 pub use self::peers::{Change, ChangeError, Cluster};
 pub use self::shell::{Server, StartError, Watcher};
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use ::ovsdb::Uuid;
@@ -37,6 +39,19 @@ use bytes::Bytes;
 
 use crate::event::DatabaseId;
 use crate::server_database;
+
+/// The runtime that a server wants: at least two threads, so that a long step of the core leaves one
+/// to the sessions.
+///
+/// # Errors
+/// The operating system's, when it gives no threads.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.max(2))
+        .enable_all()
+        .build()
+}
 
 /// What the doors know about the databases that they give access to.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! The stream to one other member.
 
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -10,6 +12,7 @@ use rpc::v1::raft_client::RaftClient;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
@@ -21,7 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// A stream that has lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
-/// So many frames are on their way into the connection.
+/// So many frames of a snapshot are on their way into the connection.
 const QUEUED_FRAMES: usize = 16;
 
 /// A stream, kept up as long as this lives.
@@ -31,22 +34,79 @@ pub struct Link {
     pub address: String,
     local: Arc<Local>,
     member: u64,
-    queue: mpsc::Sender<v1::RaftFrame>,
     state: Arc<State>,
     /// The last message was dropped because too many waited.
     overflowing: bool,
     task: AbortHandle,
 }
 
-/// What both ends of the queue know.
+/// What those who send and those who keep up the stream both know.
 #[derive(Debug, Default)]
 struct State {
-    /// Whether there is a stream.
-    up: AtomicBool,
+    /// The way into the stream, while there is one.
+    inlet: Mutex<Option<Inlet>>,
     /// Whether something was dropped because there was none.
     missed: AtomicBool,
+}
+
+impl State {
+    fn inlet(&self) -> MutexGuard<'_, Option<Inlet>> {
+        self.inlet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way into a stream: what is put here, the connection takes.
+#[derive(Debug)]
+struct Inlet {
+    queue: mpsc::Sender<v1::RaftFrame>,
     /// How many bytes wait.
-    bytes: AtomicUsize,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// The frames of a stream, as the connection takes them.
+struct Frames {
+    queue: mpsc::Receiver<v1::RaftFrame>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Stream for Frames {
+    type Item = v1::RaftFrame;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let taken = self.queue.poll_recv(context);
+        if let Poll::Ready(Some(frame)) = &taken {
+            self.bytes.fetch_sub(frame.encoded_len(), Ordering::AcqRel);
+        }
+        taken
+    }
+}
+
+fn queue() -> (Inlet, Frames) {
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let inlet = Inlet {
+        queue: sender,
+        bytes: bytes.clone(),
+    };
+    let frames = Frames {
+        queue: receiver,
+        bytes,
+    };
+    (inlet, frames)
+}
+
+impl Inlet {
+    /// Puts a frame in; if it does not fit, says how many bytes wait.
+    fn put(&self, frame: v1::RaftFrame) -> Result<(), usize> {
+        let bytes = frame.encoded_len();
+        let waiting = self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        let fits = waiting == 0 || waiting + bytes <= MAX_QUEUED_BYTES;
+        if fits && self.queue.try_send(frame).is_ok() {
+            return Ok(());
+        }
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        Err(waiting)
+    }
 }
 
 impl Drop for Link {
@@ -58,14 +118,12 @@ impl Drop for Link {
 impl Link {
     /// Opens a link.
     pub fn open(local: Arc<Local>, member: u64, address: String) -> Self {
-        let (queue, frames) = mpsc::channel(MAX_QUEUED);
         let state = Arc::new(State::default());
         let waker = local.wakers().entry(member).or_default().clone();
-        let other_end = OtherEnd {
+        let keeper = Keeper {
             local: local.clone(),
             member,
             address: address.clone(),
-            frames,
             state: state.clone(),
             waker,
         };
@@ -73,10 +131,9 @@ impl Link {
             address,
             local,
             member,
-            queue,
             state,
             overflowing: false,
-            task: tokio::spawn(other_end.keep_up()).abort_handle(),
+            task: tokio::spawn(keeper.keep_up()).abort_handle(),
         }
     }
 
@@ -88,22 +145,18 @@ impl Link {
     /// Sends a message. False if it was dropped and the core does not know yet that messages are
     /// lost.
     pub fn send(&mut self, message: &PeerMessage) -> bool {
-        if !self.state.up.load(Ordering::Acquire) {
+        let inlet = self.state.inlet();
+        let Some(inlet) = &*inlet else {
             // The core was told when the stream broke, and is told again when there is one.
             self.state.missed.store(true, Ordering::Release);
             return true;
-        }
-        let frame = wire::to_frame(&self.local.schema, message);
-        let bytes = frame.encoded_len();
-        let waiting = self.state.bytes.fetch_add(bytes, Ordering::AcqRel);
-        let fits = waiting == 0 || waiting + bytes <= MAX_QUEUED_BYTES;
-        if fits && self.queue.try_send(frame).is_ok() {
+        };
+        let Err(waiting) = inlet.put(wire::to_frame(&self.local.schema, message)) else {
             self.overflowing = false;
             return true;
-        }
-        self.state.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        };
         if !self.overflowing {
-            let name = self.name();
+            let name = name(self.member, &self.address);
             tracing::warn!("{name}: does not keep up, {waiting} bytes wait for it; dropping more");
         }
         std::mem::replace(&mut self.overflowing, true)
@@ -133,18 +186,17 @@ fn name(member: u64, address: &str) -> String {
     format!("member {member} at {address}")
 }
 
-/// The end of the queue at the stream.
-struct OtherEnd {
+/// Makes a stream again whenever it ends.
+struct Keeper {
     local: Arc<Local>,
     member: u64,
     address: String,
-    frames: mpsc::Receiver<v1::RaftFrame>,
     state: Arc<State>,
     waker: Arc<Notify>,
 }
 
-impl OtherEnd {
-    async fn keep_up(mut self) {
+impl Keeper {
+    async fn keep_up(self) {
         let name = name(self.member, &self.address);
         let mut pause = FIRST_PAUSE;
         loop {
@@ -153,10 +205,8 @@ impl OtherEnd {
                 Ok(client) => self.stream(client, &name).await,
                 Err(reason) => format!("cannot connect: {reason}"),
             };
-            self.state.up.store(false, Ordering::Release);
-            while let Ok(frame) = self.frames.try_recv() {
-                self.forget(&frame);
-            }
+            // What waits in it goes with it.
+            *self.state.inlet() = None;
             self.local.engine.lost(self.member).await;
             if self.local.complaints.is_news(&name, &reason) {
                 tracing::warn!("{name}: {reason}");
@@ -171,51 +221,27 @@ impl OtherEnd {
         }
     }
 
-    fn forget(&self, frame: &v1::RaftFrame) {
-        let bytes = frame.encoded_len();
-        self.state.bytes.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
-    /// Sends messages until the stream ends, and says why it did.
-    async fn stream(&mut self, mut client: RaftClient<Channel>, name: &str) -> String {
-        let (outgoing, frames) = mpsc::channel(QUEUED_FRAMES);
+    /// Lets messages go through a stream until it ends, and says why it did.
+    async fn stream(&self, mut client: RaftClient<Channel>, name: &str) -> String {
+        let (inlet, frames) = queue();
         let hello = v1::raft_frame::Kind::Hello(self.local.hello(self.member));
         let hello = v1::RaftFrame { kind: Some(hello) };
-        if outgoing.send(hello).await.is_err() {
+        if inlet.put(hello).is_err() {
             return "the stream did not start".to_owned();
         }
-        let mut answer = match client.stream(ReceiverStream::new(frames)).await {
+        let mut answer = match client.stream(frames).await {
             Ok(response) => response.into_inner(),
             Err(status) => return status.message().to_owned(),
         };
         self.local.complaints.settle(name);
         tracing::info!("{name}: connected");
-        self.state.up.store(true, Ordering::Release);
+        *self.state.inlet() = Some(inlet);
         if self.state.missed.swap(false, Ordering::AcqRel) {
             self.local.engine.lost(self.member).await;
         }
-        let ended = async {
-            match answer.message().await {
-                Ok(_) => "the stream ended".to_owned(),
-                Err(status) => format!("the stream broke: {}", status.message()),
-            }
-        };
-        tokio::pin!(ended);
-        loop {
-            let frame = tokio::select! {
-                reason = &mut ended => return reason,
-                frame = self.frames.recv() => frame,
-            };
-            let Some(frame) = frame else {
-                return "no longer a member".to_owned();
-            };
-            self.forget(&frame);
-            tokio::select! {
-                reason = &mut ended => return reason,
-                sent = outgoing.send(frame) => if sent.is_err() {
-                    return ended.await;
-                },
-            }
+        match answer.message().await {
+            Ok(_) => "the stream ended".to_owned(),
+            Err(status) => format!("the stream broke: {}", status.message()),
         }
     }
 }
