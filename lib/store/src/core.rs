@@ -96,6 +96,8 @@ pub struct Core {
     history: History,
     retries: Retries,
     ticks: u64,
+    /// When the others are told of what is committed by now, in milliseconds.
+    news_at: Option<u64>,
     /// The most entries and bytes of the log.
     log_limits: (usize, usize),
     forwards: Forwards,
@@ -148,6 +150,7 @@ impl Core {
             locks: Locks::default(),
             described: false,
             ticks: 0,
+            news_at: None,
             log_limits: (MAX_LOG_ENTRIES, MAX_LOG_BYTES),
             forwards: Forwards::new(process),
             reads: Reads::default(),
@@ -226,9 +229,10 @@ impl Core {
         self.arrived = None;
         self.settle(now_ms, &mut effects);
         self.gather(&mut effects);
+        self.spread_news(now_ms, &mut effects);
         let gathering = self.gather.as_ref().map(|_| now_ms + 1);
         let deadlines = self.blocked.iter().filter_map(|b| b.deadline_ms);
-        effects.wake_at = deadlines.chain(gathering).min();
+        effects.wake_at = deadlines.chain(gathering).chain(self.news_at).min();
         effects
     }
 

@@ -22,6 +22,8 @@ pub(super) const MAX_LOG_BYTES: usize = 32 << 20;
 /// A part of so many of the log is forgotten at a time: what is forgotten at once holds up the
 /// flush with which it goes.
 const TRUNCATED_SHARE: usize = 32;
+/// So many milliseconds later the others are told what is committed, unless there is more to say.
+const NEWS_DELAY_MS: u64 = 1;
 /// While a snapshot is on its way, the log may become so many times as long.
 const SNAPSHOT_PATIENCE: usize = 8;
 
@@ -96,6 +98,27 @@ impl Core {
             }
             self.truncate(&mut job);
             effects.jobs.push(job);
+        }
+    }
+
+    /// Tells the others that more is committed, a moment later: under load the next entries say so
+    /// by themselves. Whoever has the answer to what it forwarded waits to have applied it, and is
+    /// told at once.
+    pub(super) fn spread_news(&mut self, now_ms: u64, effects: &mut Effects) {
+        if !self.node.owes_news() {
+            self.news_at = None;
+            return;
+        }
+        let is_answer = |message: &PeerMessage| matches!(message, PeerMessage::Answer(_));
+        let waits = effects
+            .messages
+            .iter()
+            .any(|(_, message)| is_answer(message));
+        let at = *self.news_at.get_or_insert(now_ms + NEWS_DELAY_MS);
+        if waits || at <= now_ms {
+            self.news_at = None;
+            self.node.tell_news();
+            self.drive(effects);
         }
     }
 

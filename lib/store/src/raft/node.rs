@@ -87,6 +87,8 @@ pub struct Node {
     ticks: u64,
     /// When each peer was last heard of, in ticks.
     heard: BTreeMap<u64, u64>,
+    /// Up to where each peer was told that the log is committed.
+    told: BTreeMap<u64, u64>,
     gone: Option<Gone>,
 }
 
@@ -137,6 +139,8 @@ impl Node {
             check_quorum: true,
             pre_vote: true,
             batch_append: true,
+            // Said with what comes next, see `owes_news`.
+            skip_bcast_commit: true,
             max_uncommitted_size: MAX_UNCOMMITTED_BYTES,
             max_committed_size_per_ready: MAX_COMMITTED_BYTES,
             ..Config::default()
@@ -159,6 +163,7 @@ impl Node {
             since: state.membership.since,
             ticks: 0,
             heard: BTreeMap::new(),
+            told: BTreeMap::new(),
             gone: None,
         };
         node.draw_timeout();
@@ -267,6 +272,24 @@ impl Node {
         self.raw.read_index(context);
     }
 
+    /// Whether there is a peer that has entries of which it does not know that they are committed.
+    /// A leader says so with the next entries that it sends: whoever waits a moment before
+    /// [`Self::tell_news`] saves a message to each peer, and its answer.
+    pub fn owes_news(&self) -> bool {
+        let raft = &self.raw.raft;
+        let mut peers = raft.prs().iter().filter(|(peer, _)| **peer != self.member);
+        raft.state == StateRole::Leader
+            && peers.any(|(peer, progress)| {
+                let told = self.told.get(peer).copied().unwrap_or(0);
+                progress.matched.min(raft.raft_log.committed) > told
+            })
+    }
+
+    /// Tells the peers up to where the log is committed.
+    pub fn tell_news(&mut self) {
+        self.raw.ping();
+    }
+
     /// A message of a peer has arrived.
     pub fn receive(&mut self, message: Message) -> Result<(), NodeError> {
         self.heard.insert(message.from, self.ticks);
@@ -296,6 +319,7 @@ impl Node {
 
     /// Messages to a peer were lost.
     pub fn unreachable(&mut self, member: u64) {
+        self.told.remove(&member);
         self.raw.report_unreachable(member);
     }
 

@@ -1,7 +1,7 @@
 //! What a node wants done, in the order that keeps Raft's promises.
 
 use bytes::Bytes;
-use raft::eraftpb::{Entry, Message};
+use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::status::role;
 use super::{Mark, Node, Role};
@@ -65,6 +65,15 @@ impl Node {
             role: ready.ss().map(|state| role(state.raft_state)),
             ..Work::default()
         };
+        if work.role.is_some() {
+            self.told.clear();
+        }
+        for message in &work.messages {
+            if let MessageType::MsgAppend | MessageType::MsgHeartbeat = message.get_msg_type() {
+                let told = self.told.entry(message.to).or_default();
+                *told = message.commit.max(*told);
+            }
+        }
         let reads = ready.take_read_states().into_iter();
         work.reads = reads
             .filter_map(|read| match read.request_ctx.as_chunks::<8>() {
