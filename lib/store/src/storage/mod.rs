@@ -10,6 +10,8 @@
 //! * the rows contain the effect of the log up to `applied`, and `membership` that of the log up to
 //!   its `since`, or more: the log is gone over from there.
 
+mod encoding;
+mod journal;
 mod memory;
 mod read_ahead;
 mod redb;

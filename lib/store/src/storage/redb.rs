@@ -1,6 +1,11 @@
-//! The durable state in one redb file.
+//! The durable state in one file: a journal, and after it a redb database.
 //!
-//! Four tables. Numbers are little-endian unless said otherwise; a *string* is its UTF-8 bytes.
+//! What most flushes bring is a few entries of the log, and for those the journal is enough: one
+//! page, where redb writes eight. Everything else goes to the database, with all that stands in the
+//! journal before it, and the journal begins anew ([`super::journal`] says what it looks like).
+//! After a crash, what stands in the journal is written to the database when the file is opened.
+//!
+//! The database has four tables. Numbers are little-endian unless said otherwise; a *string* is its UTF-8 bytes.
 //!
 //! | redb table | key | value |
 //! | --- | --- | --- |
@@ -18,6 +23,7 @@
 //! | `member` | u64 |
 //! | `hard_state` | `term: u64`, `vote: u64`, `commit: u64` |
 //! | `membership` | `auto leave: u8`, then voters, learners, outgoing voters, next learners, each `count: u32` and as many u64; then, unless the value ends here, `since: u64` and the addresses: `count: u32` and as many of `member: u64`, `length: u32`, string; then, unless the value ends here, the servers: `count: u32` and as many of `member: u64`, 16 bytes of UUID |
+//! | `journal` | `generation: u64`, `open: u8`: records of this generation belong to the database if it is open |
 //! | `applied` | `index: u64`, `term: u64` |
 //! | `truncated` | `index: u64`, `term: u64` |
 //!
@@ -38,22 +44,26 @@ use std::{fmt, fs};
 
 use ::redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition, TableError, TransactionError,
+    TableDefinition, TableError, TransactionError, backends::FileBackend,
 };
-use bytes::Bytes;
 use uuid::Uuid;
 
+use super::encoding::{
+    ROW_KEY_BYTES, Reader, decode_entry, decode_hard_state, decode_membership, decode_row_key,
+    encode_entry, encode_hard_state, encode_membership, encode_position, encode_row_key,
+};
+use super::journal::{self, Journal, JournalError};
 use super::read_ahead::ReadAhead;
 use super::{
-    Batch, EntryKind, HardState, Identity, LogEntry, LogPosition, Membership, RowKey, RowVisitor,
-    State, Storage, StorageError,
+    Batch, HardState, Identity, LogEntry, LogPosition, Membership, RowVisitor, State, Storage,
+    StorageError,
 };
 
 /// The name of the file in a member's data directory.
 pub const FILE_NAME: &str = "weft.redb";
 
 /// The version of the layout above.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Memory for redb's page cache. The rows are also in memory, as the live database, so that only
 /// the paths of the trees that change want to be here; what else is read is read once.
@@ -64,11 +74,10 @@ const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const NAMES: TableDefinition<'_, u32, &str> = TableDefinition::new("names");
 const ROWS: TableDefinition<'_, &[u8; ROW_KEY_BYTES], &[u8]> = TableDefinition::new("rows");
 
-const ROW_KEY_BYTES: usize = 20;
-
 /// [`Storage`] in a redb file.
 pub struct RedbStorage {
     database: Database,
+    journal: Journal,
     path: String,
 }
 
@@ -97,7 +106,23 @@ impl RedbStorage {
             });
         }
         let _ahead = ReadAhead::of(&path);
-        Self::open_with(&path, |builder| builder.create(&path))
+        let file = fs::File::options();
+        let file = file
+            .clone()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let name = path.display().to_string();
+        let opening = |reason: String| StorageError::Io {
+            path: name.clone(),
+            action: "open the database file",
+            reason,
+        };
+        let file = file.map_err(|error| opening(error.to_string()))?;
+        let backend = FileBackend::new(file).map_err(|error| opening(error.to_string()))?;
+        Self::with_backend(&name, backend)
     }
 
     /// Reads the whole file and compares it with its checksums. False if something had to be mended, as after a crash:
@@ -114,32 +139,99 @@ impl RedbStorage {
         })
     }
 
-    /// Opens a storage on a medium other than a file, for tests. `name` stands in for the path in
-    /// messages.
+    /// Opens a storage on any medium. `name` stands for it in messages.
     pub fn with_backend(name: &str, backend: impl StorageBackend) -> Result<Self, StorageError> {
-        Self::open_with(&PathBuf::from(name), |builder| {
-            builder.create_with_backend(backend)
-        })
-    }
-
-    fn open_with(
-        path: &Path,
-        open: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
-    ) -> Result<Self, StorageError> {
-        let path = path.display().to_string();
+        let path = name.to_owned();
         let damaged = |what: &str| StorageError::Damaged {
             path: path.clone(),
             what: what.to_owned(),
         };
+        let medium: Arc<dyn StorageBackend> = Arc::new(backend);
+        let journal_error = |error: JournalError| error.into_storage(&path);
+        let is_new = journal::examine(&*medium).map_err(journal_error)?;
         // redb trusts some of what it reads before it has checked it, and panics if that makes no
         // sense. Nothing of what it made by then is used.
-        let opened = panic::catch_unwind(AssertUnwindSafe(|| open_checked(open)));
-        match opened {
-            Ok(Ok(Some(database))) => Ok(Self { database, path }),
-            Ok(Ok(None)) => Err(damaged("its pages do not match their checksums")),
-            Ok(Err(error)) => Err(open_error(&path, &error)),
-            Err(_) => Err(damaged("its pages make no sense")),
+        let rest = journal::Rest(medium.clone());
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| open_checked(rest)));
+        let database = match opened {
+            Ok(Ok(Some(database))) => database,
+            Ok(Ok(None)) => return Err(damaged("its pages do not match their checksums")),
+            Ok(Err(error)) => return Err(open_error(&path, &error)),
+            Err(_) => return Err(damaged("its pages make no sense")),
+        };
+        let mut storage = Self {
+            database,
+            journal: Journal::new(medium),
+            path: path.clone(),
+        };
+        let found = storage.journal_of_database()?;
+        if is_new {
+            if found.is_some() {
+                return Err(storage.damaged("its first page is gone"));
+            }
+            storage.journal.format().map_err(journal_error)?;
         }
+        let (generation, is_open) = found.unwrap_or_default();
+        storage
+            .journal
+            .found(generation, is_open)
+            .map_err(journal_error)?;
+        if storage.journal.has_news() {
+            storage.settle(None, false)?;
+        }
+        Ok(storage)
+    }
+
+    /// Which records of the journal belong to the database: their generation, and whether there
+    /// may be any. Nothing if it has never been written.
+    fn journal_of_database(&self) -> Result<Option<(u64, bool)>, StorageError> {
+        let reading = |error: ::redb::Error| self.io("read the state", &error);
+        let transaction = self.database.begin_read();
+        let transaction = transaction.map_err(|e: TransactionError| reading(e.into()))?;
+        let meta = match transaction.open_table(META) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(reading(error.into())),
+        };
+        let Some(value) = meta.get("journal").map_err(|e| reading(e.into()))? else {
+            return Ok(Some((0, false)));
+        };
+        let mut reader = Reader(value.value());
+        let found = (|| Some((reader.u64()?, reader.u8()? != 0)))();
+        let found = found.ok_or_else(|| self.damaged("the field `journal` makes no sense"))?;
+        Ok(Some(found))
+    }
+
+    /// Writes what the journal has, and a batch, to the database; the journal begins anew. `open`
+    /// says whether records may follow.
+    fn settle(&mut self, batch: Option<&Batch>, open: bool) -> Result<(), StorageError> {
+        let generation = self.journal.generation() + 1;
+        let news = self.journal.news();
+        let written = self.transaction("write to the database", |transaction| {
+            write_log(transaction, news)?;
+            write_meta(transaction, news)?;
+            if let Some(batch) = batch {
+                if batch.clear {
+                    transaction.delete_table(LOG)?;
+                    transaction.delete_table(ROWS)?;
+                    transaction.open_table(LOG)?;
+                    transaction.open_table(ROWS)?;
+                }
+                write_log(transaction, batch)?;
+                write_rows(transaction, batch)?;
+                write_meta(transaction, batch)?;
+            }
+            let mut value = generation.to_le_bytes().to_vec();
+            value.push(u8::from(open));
+            let mut meta = transaction.open_table(META)?;
+            meta.insert("journal", &value[..])?;
+            Ok(())
+        });
+        match written {
+            Ok(()) => self.journal.begin(generation, open),
+            Err(_) => self.journal.fail(),
+        }
+        written
     }
 
     fn transaction<T>(
@@ -264,15 +356,24 @@ impl Storage for RedbStorage {
                 .ok_or_else(|| bad("member"))?,
         };
         let truncated = position("truncated")?;
+        let news = self.journal.news();
+        let mut entries = self.load_log(&transaction, truncated)?;
+        if let Some(first) = news.entries.first() {
+            entries.retain(|entry| entry.position.index < first.position.index);
+            entries.extend_from_slice(&news.entries);
+        }
+        let hard_state = decode_hard_state(&field("hard_state")?);
         let state = State {
             identity,
-            hard_state: decode_hard_state(&field("hard_state")?)
+            hard_state: news
+                .hard_state
+                .or(hard_state)
                 .ok_or_else(|| bad("hard_state"))?,
             membership: decode_membership(&field("membership")?)
                 .ok_or_else(|| bad("membership"))?,
             applied: position("applied")?,
             truncated,
-            entries: self.load_log(&transaction, truncated)?,
+            entries,
             names: self.load_names(&transaction)?,
         };
         let last = truncated.index + state.entries.len() as u64;
@@ -335,30 +436,31 @@ impl Storage for RedbStorage {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        self.transaction("write to the database", |transaction| {
-            if batch.clear {
-                transaction.delete_table(LOG)?;
-                transaction.delete_table(ROWS)?;
-                transaction.open_table(LOG)?;
-                transaction.open_table(ROWS)?;
-            }
-            write_log(transaction, batch)?;
-            write_rows(transaction, batch)?;
-            write_meta(transaction, batch)
-        })
+        if self.journal.takes(batch) {
+            let written = self.journal.append(batch);
+            return written.map_err(|error| error.into_storage(&self.path));
+        }
+        self.settle(Some(batch), true)
+    }
+}
+
+impl Drop for RedbStorage {
+    fn drop(&mut self) {
+        // If it fails, the journal is read at the next start, as after a crash.
+        if self.journal.is_open() {
+            let _ = self.settle(None, false);
+        }
     }
 }
 
 /// Opens a database and sees to it that all of it is checked; nothing, if it is not as it was left.
-fn open_checked(
-    open: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
-) -> Result<Option<Database>, DatabaseError> {
+fn open_checked(backend: impl StorageBackend) -> Result<Option<Database>, DatabaseError> {
     let after_crash = Arc::new(AtomicBool::new(false));
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
     let repaired = after_crash.clone();
     builder.set_repair_callback(move |_| repaired.store(true, Ordering::Relaxed));
-    let mut database = open(&builder)?;
+    let mut database = builder.create_with_backend(backend)?;
     // A repair has gone over everything.
     let whole = after_crash.load(Ordering::Relaxed) || database.check_integrity()?;
     Ok(whole.then_some(database))
@@ -449,181 +551,5 @@ fn open_error(path: &str, error: &DatabaseError) -> StorageError {
             action: "open the database file",
             reason: other.to_string(),
         },
-    }
-}
-
-fn encode_row_key(key: RowKey) -> [u8; ROW_KEY_BYTES] {
-    let mut bytes = [0; ROW_KEY_BYTES];
-    bytes[..4].copy_from_slice(&key.table.to_be_bytes());
-    bytes[4..].copy_from_slice(key.uuid.as_bytes());
-    bytes
-}
-
-fn decode_row_key(bytes: &[u8; ROW_KEY_BYTES]) -> RowKey {
-    let [a, b, c, d, uuid @ ..] = *bytes;
-    RowKey {
-        table: u32::from_be_bytes([a, b, c, d]),
-        uuid: Uuid::from_bytes(uuid),
-    }
-}
-
-fn encode_entry(entry: &LogEntry, bytes: &mut Vec<u8>) {
-    let context_length = u32::try_from(entry.context.len()).expect("contexts are a few bytes");
-    bytes.clear();
-    bytes.extend_from_slice(&entry.position.term.to_le_bytes());
-    bytes.push(match entry.kind {
-        EntryKind::Normal => 0,
-        EntryKind::ConfChange => 1,
-        EntryKind::ConfChangeV2 => 2,
-    });
-    bytes.extend_from_slice(&context_length.to_le_bytes());
-    bytes.extend_from_slice(&entry.context);
-    bytes.extend_from_slice(&entry.data);
-}
-
-fn decode_entry(index: u64, bytes: &[u8]) -> Option<LogEntry> {
-    let mut reader = Reader(bytes);
-    let term = reader.u64()?;
-    let kind = match reader.u8()? {
-        0 => EntryKind::Normal,
-        1 => EntryKind::ConfChange,
-        2 => EntryKind::ConfChangeV2,
-        _ => return None,
-    };
-    let context_length = reader.u32()? as usize;
-    let context = reader.take(context_length)?;
-    Some(LogEntry {
-        position: LogPosition { index, term },
-        kind,
-        context: Bytes::copy_from_slice(context),
-        data: Bytes::copy_from_slice(reader.0),
-    })
-}
-
-fn encode_position(position: LogPosition) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&position.index.to_le_bytes());
-    bytes[8..].copy_from_slice(&position.term.to_le_bytes());
-    bytes
-}
-
-fn encode_hard_state(state: HardState) -> [u8; 24] {
-    let mut bytes = [0; 24];
-    bytes[..8].copy_from_slice(&state.term.to_le_bytes());
-    bytes[8..16].copy_from_slice(&state.vote.to_le_bytes());
-    bytes[16..].copy_from_slice(&state.commit.to_le_bytes());
-    bytes
-}
-
-fn decode_hard_state(bytes: &[u8]) -> Option<HardState> {
-    let mut reader = Reader(bytes);
-    Some(HardState {
-        term: reader.u64()?,
-        vote: reader.u64()?,
-        commit: reader.u64()?,
-    })
-}
-
-fn encode_membership(membership: &Membership) -> Vec<u8> {
-    let mut bytes = vec![u8::from(membership.auto_leave)];
-    for list in [
-        &membership.voters,
-        &membership.learners,
-        &membership.voters_outgoing,
-        &membership.learners_next,
-    ] {
-        let count = u32::try_from(list.len()).expect("a cluster has a handful of members");
-        bytes.extend_from_slice(&count.to_le_bytes());
-        for member in list {
-            bytes.extend_from_slice(&member.to_le_bytes());
-        }
-    }
-    let length = |bytes: usize| {
-        u32::try_from(bytes)
-            .expect("an address is short")
-            .to_le_bytes()
-    };
-    bytes.extend_from_slice(&membership.since.to_le_bytes());
-    bytes.extend_from_slice(&length(membership.addresses.len()));
-    for (member, address) in &membership.addresses {
-        bytes.extend_from_slice(&member.to_le_bytes());
-        bytes.extend_from_slice(&length(address.len()));
-        bytes.extend_from_slice(address.as_bytes());
-    }
-    bytes.extend_from_slice(&length(membership.servers.len()));
-    for (member, server) in &membership.servers {
-        bytes.extend_from_slice(&member.to_le_bytes());
-        bytes.extend_from_slice(server.as_bytes());
-    }
-    bytes
-}
-
-fn decode_membership(bytes: &[u8]) -> Option<Membership> {
-    let mut reader = Reader(bytes);
-    let auto_leave = reader.u8()? != 0;
-    let mut list = || -> Option<Vec<u64>> {
-        let count = reader.u32()?;
-        (0..count).map(|_| reader.u64()).collect()
-    };
-    let mut membership = Membership {
-        voters: list()?,
-        learners: list()?,
-        voters_outgoing: list()?,
-        learners_next: list()?,
-        auto_leave,
-        since: 0,
-        addresses: Vec::new(),
-        servers: Vec::new(),
-    };
-    if !reader.0.is_empty() {
-        membership.since = reader.u64()?;
-        for _ in 0..reader.u32()? {
-            let member = reader.u64()?;
-            let length = reader.u32()? as usize;
-            let address = std::str::from_utf8(reader.take(length)?).ok()?;
-            membership.addresses.push((member, address.to_owned()));
-        }
-    }
-    if !reader.0.is_empty() {
-        for _ in 0..reader.u32()? {
-            let member = reader.u64()?;
-            let server = Uuid::from_bytes(reader.array()?);
-            membership.servers.push((member, server));
-        }
-    }
-    Some(membership)
-}
-
-/// Takes values off the front of a slice; `None` when it is too short.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (front, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(front)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn position(&mut self) -> Option<LogPosition> {
-        Some(LogPosition {
-            index: self.u64()?,
-            term: self.u64()?,
-        })
     }
 }
