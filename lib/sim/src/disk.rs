@@ -21,7 +21,7 @@ pub enum Disk {
     /// In memory.
     Memory(MemoryStorage),
     /// A file, and the server's hold of it.
-    File(Medium, Option<RedbStorage>),
+    File(Medium, Option<Box<RedbStorage>>),
 }
 
 impl Disk {
@@ -37,7 +37,8 @@ impl Disk {
     pub fn open(&mut self) -> Result<(), StorageError> {
         if let Self::File(medium, storage) = self {
             *storage = None;
-            *storage = Some(RedbStorage::with_backend("the disk", medium.clone())?);
+            let opened = RedbStorage::with_backend("the disk", medium.clone())?;
+            *storage = Some(Box::new(opened));
         }
         Ok(())
     }
@@ -93,14 +94,14 @@ impl Disk {
     fn storage(&self) -> &dyn Storage {
         match self {
             Self::Memory(memory) => memory,
-            Self::File(_, storage) => storage.as_ref().expect("opened before it is used"),
+            Self::File(_, storage) => storage.as_deref().expect("opened before it is used"),
         }
     }
 
     fn storage_mut(&mut self) -> &mut dyn Storage {
         match self {
             Self::Memory(memory) => memory,
-            Self::File(_, storage) => storage.as_mut().expect("opened before it is used"),
+            Self::File(_, storage) => storage.as_deref_mut().expect("opened before it is used"),
         }
     }
 }

@@ -28,6 +28,7 @@ use super::budget::Budget;
 use super::disk::{Disk, DiskError};
 use super::outputs::{self, Outputs, Overflow, Speaker};
 use super::peers::Outgoing;
+use super::peers::pulse::Busy;
 use crate::access::Caller;
 use crate::core::{Core, TICK_MS};
 use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId, Status};
@@ -91,6 +92,8 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Whether a leader is known: whether reads and writes can be served.
     pub ready: watch::Receiver<bool>,
+    /// Whether the core works on something.
+    pub busy: Arc<Busy>,
     file: Option<PathBuf>,
     started: Instant,
     /// The disk's thread, which ends after the core.
@@ -181,6 +184,7 @@ impl Engine {
         let (serving, served) = oneshot::channel();
         let (ready, readiness) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
+        let busy = Arc::new(Busy::default());
         let file = storage.file();
         let sender = events.clone();
         let persisted = move |flush| {
@@ -205,6 +209,7 @@ impl Engine {
             metrics: metrics.clone(),
             flushes: VecDeque::new(),
             ready,
+            busy: busy.clone(),
             disk,
             calm: 0,
             alone: false,
@@ -227,6 +232,7 @@ impl Engine {
             membership,
             metrics,
             ready: readiness,
+            busy,
             file,
             started: Instant::now(),
             disk: Mutex::new(Some(thread)),
@@ -406,6 +412,7 @@ struct Runner {
     /// Writes that somebody waits for, and when they were given to the disk.
     flushes: VecDeque<(u64, Instant)>,
     ready: watch::Sender<bool>,
+    busy: Arc<Busy>,
     disk: Disk,
     /// So many turns in a row had one event only.
     calm: u32,
@@ -645,11 +652,13 @@ impl Runner {
         let began = Instant::now();
         let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let core = &mut self.core;
+        self.busy.begin(began, core.serves());
         let effects = if may_take_long(&event) {
             tokio::task::block_in_place(|| core.step(now_ms, event))
         } else {
             core.step(now_ms, event)
         };
+        self.busy.end();
         let Effects {
             outputs,
             jobs,

@@ -11,6 +11,8 @@
 //! send again what matters. Snapshots have calls of their own, and so has what administrators want
 //! ([`Cluster`]).
 //!
+//! While the core is busy, `pulse` says again what keeps the others from taking this member for dead.
+//!
 //! A member's first start is told in `founding` (a new cluster) and `joining`; whom a member
 //! listens to at all, in `hello`.
 
@@ -21,6 +23,7 @@ mod founding;
 mod hello;
 mod joining;
 mod link;
+pub mod pulse;
 mod service;
 mod survey;
 mod transport;
@@ -33,6 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use ovsdb::schema::DatabaseSchema;
 use rpc::v1;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::cluster::{Change, ChangeError, Cluster};
 pub use self::config::{ClusterError, Config, Start};
@@ -43,6 +47,7 @@ pub use self::transport::Transport;
 pub use self::wire::{Assembly, FrameError, from_frame, to_frame};
 
 use self::link::Link;
+use self::pulse::Pulse;
 use super::engine::Engine;
 use crate::peer::{PeerMessage, Snapshot};
 use crate::storage::{Identity, Membership};
@@ -161,9 +166,32 @@ impl Complaints {
 pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::Receiver<Outgoing>) {
     let mut links: HashMap<u64, Link> = HashMap::new();
     update(&local, &mut links);
-    while let Some(outgoing) = outbox.recv().await {
+    let mut pulse = Pulse::default();
+    let mut period = tokio::time::interval(pulse::PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let outgoing = tokio::select! {
+            biased;
+            outgoing = outbox.recv() => match outgoing {
+                Some(outgoing) => outgoing,
+                None => return,
+            },
+            _ = period.tick() => {
+                for (member, message) in pulse.again(Instant::now(), &local.engine.busy) {
+                    if let Some(link) = links.get_mut(&member)
+                        && !link.send(&message)
+                    {
+                        // The core hears of it when it is done; nobody waits for that here.
+                        let engine = local.engine.clone();
+                        tokio::spawn(async move { engine.lost(member).await });
+                    }
+                }
+                continue;
+            }
+        };
         match outgoing {
             Outgoing::Message(member, message) => {
+                pulse.note(member, &message);
                 if let Some(link) = links.get_mut(&member)
                     && !link.send(&message)
                 {
