@@ -3,7 +3,9 @@
 //! A member that ceases to lead has proposals in its log that the next leader may have, and may
 //! commit. So their effects are taken back, but who waits for them goes on waiting: each proposal
 //! has a place in the log, and when that place is filled, it is certain whether it was filled with
-//! the proposal. If not, the transaction is sent to the new leader, as if it had just come.
+//! the proposal. If not, the transaction is sent to the new leader, as if it had just come. It is
+//! certain as well when an earlier place is filled with an entry of a later term: terms never fall
+//! along a log. So nobody waits until others have filled the log, who may not come.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +15,13 @@ use super::Core;
 use super::transact::{Origin, Reply, Waiter};
 use crate::event::{Consistency, Effects};
 use crate::raft::Mark;
+use crate::storage::LogPosition;
 
 /// A proposal in doubt.
 #[derive(Debug)]
 pub(super) struct Doubt {
     mark: Mark,
-    index: u64,
+    position: LogPosition,
     waiter: Waiter,
 }
 
@@ -28,7 +31,7 @@ pub(super) struct Doubts(BTreeMap<u64, Vec<Doubt>>);
 
 impl Doubts {
     fn push(&mut self, doubt: Doubt) {
-        self.0.entry(doubt.index).or_default().push(doubt);
+        self.0.entry(doubt.position.index).or_default().push(doubt);
     }
 
     /// Those with places up to an index.
@@ -39,6 +42,16 @@ impl Doubts {
         }
         doubts
     }
+
+    /// Those that have no place in a log with an entry of this term already.
+    fn take_older(&mut self, term: u64) -> Vec<Doubt> {
+        let places = self.0.values_mut();
+        let older = |doubt: &mut Doubt| doubt.position.term < term;
+        let taken = places.flat_map(|doubts| doubts.extract_if(.., older).collect::<Vec<_>>());
+        let taken = taken.collect();
+        self.0.retain(|_, doubts| !doubts.is_empty());
+        taken
+    }
 }
 
 impl Core {
@@ -48,10 +61,10 @@ impl Core {
         let mut again = self.reads.give_up();
         while let Some(pending) = self.pending.pop_back() {
             self.take_back(&pending.delta);
-            self.leave_in_doubt(pending.others, pending.index, effects);
+            self.leave_in_doubt(pending.others, pending.position.index, effects);
             doubts.push(Doubt {
                 mark: pending.mark,
-                index: pending.index,
+                position: pending.position,
                 waiter: pending.owner,
             });
         }
@@ -89,16 +102,24 @@ impl Core {
         }
     }
 
-    /// The log is applied up to an index, with the entry that has this mark.
-    pub(super) fn resolve_doubts(&mut self, index: u64, mark: Option<Mark>, effects: &mut Effects) {
-        for doubt in self.doubts.take(index) {
+    /// The log is applied up to a position, with the entry that has this mark.
+    pub(super) fn resolve_doubts(
+        &mut self,
+        position: LogPosition,
+        mark: Option<Mark>,
+        effects: &mut Effects,
+    ) {
+        for doubt in self.doubts.take(position.index) {
             let Waiter { attempt, outcome } = doubt.waiter;
             if mark == Some(doubt.mark) {
-                let reply = Reply::Done(outcome, Some(index));
+                let reply = Reply::Done(outcome, Some(position.index));
                 self.reply(&attempt, reply, effects);
             } else {
                 self.send_away(attempt, effects);
             }
+        }
+        for doubt in self.doubts.take_older(position.term) {
+            self.send_away(doubt.waiter.attempt, effects);
         }
     }
 
@@ -108,7 +129,7 @@ impl Core {
         for doubt in self.doubts.take(index) {
             let attempt = doubt.waiter.attempt;
             if attempt.name.is_some() {
-                self.send_away_since(attempt, Some(doubt.index - 1), effects);
+                self.send_away_since(attempt, Some(doubt.position.index - 1), effects);
             } else {
                 let details = "The leader changed, and it is not known whether the transaction \
                                was committed.";
@@ -128,7 +149,7 @@ mod tests {
     use crate::access::Caller;
     use crate::event::{DatabaseId, RequestId, SessionId};
 
-    fn doubt(index: u64, sequence: u64) -> Doubt {
+    fn doubt(index: u64, term: u64, sequence: u64) -> Doubt {
         let attempt = Attempt {
             origin: Origin::Client(SessionId(1), RequestId(sequence)),
             database: DatabaseId::Main,
@@ -150,7 +171,7 @@ mod tests {
                 process: 1,
                 sequence,
             },
-            index,
+            position: LogPosition { index, term },
             waiter: Waiter {
                 attempt,
                 outcome: Ok(Vec::new()),
@@ -162,8 +183,8 @@ mod tests {
     #[test]
     fn an_older_doubt_does_not_hide_a_newer_one_at_an_earlier_place() {
         let mut doubts = Doubts::default();
-        for (index, sequence) in [(10, 1), (11, 2), (12, 3), (11, 4)] {
-            doubts.push(doubt(index, sequence));
+        for (index, term, sequence) in [(10, 1, 1), (11, 1, 2), (12, 1, 3), (11, 3, 4)] {
+            doubts.push(doubt(index, term, sequence));
         }
         let mut take = |index| {
             let taken = doubts.take(index).into_iter();
@@ -173,5 +194,21 @@ mod tests {
         assert_eq!(take(10), [1]);
         assert_eq!(take(11), [2, 4]);
         assert_eq!(take(20), [3]);
+    }
+
+    /// An entry of term 3 stands before the places of what was proposed in term 1.
+    #[test]
+    fn what_is_older_than_what_is_applied_has_no_place_after_it() {
+        let mut doubts = Doubts::default();
+        for (index, term, sequence) in [(10, 1, 1), (11, 1, 2), (11, 3, 4), (12, 4, 5)] {
+            doubts.push(doubt(index, term, sequence));
+        }
+        let sequences = |taken: Vec<Doubt>| {
+            let taken = taken.into_iter();
+            taken.map(|doubt| doubt.mark.sequence).collect::<Vec<_>>()
+        };
+        assert_eq!(sequences(doubts.take_older(1)), [0; 0]);
+        assert_eq!(sequences(doubts.take_older(3)), [1, 2]);
+        assert_eq!(sequences(doubts.take(20)), [4, 5]);
     }
 }

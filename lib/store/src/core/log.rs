@@ -11,7 +11,7 @@ use crate::event::Effects;
 use crate::parts::{self, Whole};
 use crate::peer::PeerMessage;
 use crate::raft::{Committed as CommittedEntry, Mark, Message, MessageType, NodeError, Role, Work};
-use crate::storage::EntryKind;
+use crate::storage::{EntryKind, LogPosition};
 use crate::writer::Job;
 
 /// The log is truncated when it has more entries than this, or more bytes than
@@ -124,10 +124,12 @@ impl Core {
 
     /// Puts a transaction into the log, in parts if it is large. What counts is the place and the
     /// mark of the last.
-    pub(super) fn propose(&mut self, entry: Vec<u8>) -> Result<(Mark, u64), NodeError> {
+    pub(super) fn propose(&mut self, entry: Vec<u8>) -> Result<(Mark, LogPosition), NodeError> {
+        let term = self.term();
         let mut proposed = Err(NodeError::Refused("an empty entry".to_owned()));
         for part in parts::split(entry, self.part_bytes) {
-            proposed = Ok(self.node.propose(part)?);
+            let (mark, index) = self.node.propose(part)?;
+            proposed = Ok((mark, LogPosition { index, term }));
         }
         proposed
     }
@@ -167,7 +169,7 @@ impl Core {
             }
         }
         self.node.applied(position, self.parts.settled(position));
-        self.resolve_doubts(position.index, entry.mark, effects);
+        self.resolve_doubts(position, entry.mark, effects);
         Ok(())
     }
 

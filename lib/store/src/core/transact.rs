@@ -16,6 +16,7 @@ use crate::entry::{self, NamedResult};
 use crate::event::{Consistency, DatabaseId, Effects, Output, RequestId, SessionId};
 use crate::peer::{Answered, Call};
 use crate::raft::Mark;
+use crate::storage::LogPosition;
 
 /// So many bytes the changes of one transaction may have at most.
 const MAX_TRANSACTION_BYTES: usize = 128 << 20;
@@ -76,7 +77,7 @@ pub(super) struct Blocked {
 pub(super) struct Pending {
     pub(super) mark: Mark,
     /// Where it stands in the log, with its last part.
-    pub(super) index: u64,
+    pub(super) position: LogPosition,
     pub(super) delta: Arc<[RowChange]>,
     pub(super) bytes: usize,
     pub(super) named: Option<NamedResult>,
@@ -250,7 +251,10 @@ impl Core {
             outcome: done.outcome,
         };
         if done.delta.is_empty() {
-            let newest = self.pending.back().map_or(0, |pending| pending.index);
+            let newest = self
+                .pending
+                .back()
+                .map_or(0, |pending| pending.position.index);
             return self.reads.push(owner, newest);
         }
         if let Some(gather) = &mut self.gather {
@@ -272,13 +276,13 @@ impl Core {
             self.propose(bytes).map_err(|error| error.to_string())
         };
         match proposed {
-            Ok((mark, index)) => {
+            Ok((mark, position)) => {
                 self.changed
                     .extend(done.delta.iter().map(|change| change.table));
                 self.pending_bytes += size;
                 self.pending.push_back(Pending {
                     mark,
-                    index,
+                    position,
                     delta: done.delta.into(),
                     bytes: size,
                     named,

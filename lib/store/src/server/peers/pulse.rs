@@ -21,7 +21,7 @@ pub const PERIOD: Duration = Duration::from_millis(100);
 /// A core that works on one thing for longer than this is not spoken for any more.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Whether the core works on something, told by its thread.
+/// Whether the core works on something, told by its task.
 #[derive(Debug)]
 pub struct Busy {
     epoch: Instant,
