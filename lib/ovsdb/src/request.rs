@@ -4,6 +4,7 @@
 //! monitor requests, is read with [`Transaction::from_json`](crate::Transaction::from_json) and
 //! [`MonitorSpec::from_json`](crate::monitor::MonitorSpec::from_json) once the database's schema is found.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -11,6 +12,35 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind};
 use crate::monitor::MonitorVersion;
 use crate::operation::is_id;
+
+/// So many operations a transaction may have at most.
+pub const MAX_OPERATIONS: usize = 1_000_000;
+/// So many bytes one of them has at least, with its comma.
+const OPERATION_BYTES: usize = 3;
+
+/// Refuses a transaction of too many operations before they are read: they take many times the
+/// memory of their text.
+fn check_count(params: &str) -> Result<(), Error> {
+    if params.len() <= MAX_OPERATIONS * OPERATION_BYTES {
+        return Ok(());
+    }
+    // What is no array is refused when it is read.
+    let Ok(params) = serde_json::from_str::<Vec<IgnoredAny>>(params) else {
+        return Ok(());
+    };
+    // The first names the database.
+    let operations = params.len().saturating_sub(1);
+    if operations <= MAX_OPERATIONS {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::ResourcesExhausted,
+        format!(
+            "The transaction has {operations} operations, more than the limit of \
+             {MAX_OPERATIONS}; make it several transactions."
+        ),
+    ))
+}
 
 /// A request or notification that a server received.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +133,9 @@ impl Request {
     /// # Errors
     /// "unknown method", or "syntax error" for parameters that the method does not have.
     pub fn parse(method: &str, params: &RawValue) -> Result<Self, Error> {
+        if method == "transact" {
+            check_count(params.get())?;
+        }
         let params: Vec<Value> = serde_json::from_str(params.get())
             .map_err(|error| Error::syntax(format!("{method} request params: {error}")))?;
         let expected = match method {
@@ -220,6 +253,23 @@ mod tests {
     fn parse(method: &str, params: &Value) -> Result<Request, Error> {
         let raw = serde_json::value::to_raw_value(params).unwrap();
         Request::parse(method, &raw)
+    }
+
+    #[test]
+    fn too_many_operations_are_counted_before_they_are_read() {
+        let transact = |count: usize| {
+            let params = format!("[\"T\"{}]", ",{}".repeat(count));
+            let raw = RawValue::from_string(params).unwrap();
+            Request::parse("transact", &raw)
+        };
+        let error = transact(MAX_OPERATIONS + 1).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::ResourcesExhausted);
+        assert!(error.to_string().contains("1000001 operations"), "{error}");
+        assert!(transact(MAX_OPERATIONS).is_ok());
+        // An array of nothing, however long it is.
+        let blanks = format!("[{}]", " ".repeat(4 * MAX_OPERATIONS));
+        let raw = RawValue::from_string(blanks).unwrap();
+        assert!(Request::parse("transact", &raw).is_err());
     }
 
     #[test]

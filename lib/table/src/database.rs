@@ -34,7 +34,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            operations: 1_000_000,
+            operations: ovsdb::request::MAX_OPERATIONS,
             selected_rows: 10_000_000,
             steps: 25_000_000,
         }
