@@ -561,4 +561,26 @@ mod tests {
             );
         }
     }
+
+    /// It was elected before it applied that it is removed, and its disk is at work meanwhile.
+    #[test]
+    fn a_leader_that_is_removed_leads_no_more() {
+        let mut node = Node::new(&state(1), LogPosition::default(), 7).unwrap();
+        node.raw.raft.become_candidate();
+        node.raw.raft.become_leader();
+        node.propose(b"entry".to_vec()).unwrap();
+        let work = node.take_work().unwrap();
+        let removal = rpc::v1::RaftConfChange {
+            changes: vec![rpc::v1::RaftConfChangeSingle {
+                change_type: 1,
+                node_id: 1,
+            }],
+            ..Default::default()
+        };
+        let data = prost::Message::encode_to_vec(&removal);
+        let members = node.apply_change(1, &data).unwrap();
+        assert_eq!(members.voters, [2, 3]);
+        node.persisted(work.flush.unwrap());
+        assert!(!node.is_leader());
+    }
 }

@@ -2,6 +2,7 @@
 
 use prost::Message as _;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
+use raft::{INVALID_ID, StateRole};
 use rpc::v1::RaftConfChange;
 use uuid::Uuid;
 
@@ -130,6 +131,11 @@ impl Node {
         let conf_state = conf_state.map_err(|error| raft_error(&error))?;
         self.raw.mut_store().set_conf_state(conf_state);
         self.since = index;
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Leader && raft.prs().get(self.member).is_none() {
+            // raft-rs lets it lead on, and panics when something of its own is on disk.
+            raft.become_follower(raft.term, INVALID_ID);
+        }
         self.draw_timeout();
         Ok(self.membership())
     }
