@@ -35,8 +35,8 @@ use super::budget::Budget;
 use super::cluster::Office;
 use super::engine::{ConnectError, Engine, Session, Stopped};
 use super::listen::{Connection, MAX_CONNECTIONS};
-use super::stranger;
 use super::{Databases, Served};
+use super::{grumble, stranger};
 use crate::access::Caller;
 use crate::event::{self, MonitorId, Output, SessionId};
 use crate::monitor::{Update, View};
@@ -80,7 +80,7 @@ async fn welcome(mut connection: Connection, connections: mpsc::Sender<Connectio
             // Nobody takes connections any more when the process ends.
             let _ = connections.send(connection).await;
         }
-        Err(error) => tracing::warn!("{}: {error}", connection.peer),
+        Err(error) => grumble::warn(&connection.peer, &error),
     }
 }
 

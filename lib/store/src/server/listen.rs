@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 
+use super::grumble;
 use super::tls::{Files, Reloading, TlsError};
 use crate::access::Caller;
 use crate::access::rule::{Door, Rule, Subject};
@@ -242,13 +243,15 @@ impl Listener {
             let (io, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!("{}: cannot accept a connection: {error}", self.listen);
+                    let text = format!("cannot accept a connection: {error}");
+                    grumble::warn(&self.listen, &text);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let Ok(permit) = places.clone().try_acquire_owned() else {
-                tracing::warn!("{peer}: refused, {MAX_CONNECTIONS} clients are connected already");
+                let text = format!("refused, {MAX_CONNECTIONS} clients are connected already");
+                grumble::warn(&peer, &text);
                 continue;
             };
             let io: Box<dyn Io> = match self.tie.clone() {
@@ -281,9 +284,9 @@ impl Listener {
                         door(connection);
                     }
                     Ok(Err(error)) => {
-                        tracing::warn!("{}: TLS handshake: {error}", connection.peer);
+                        grumble::warn(&connection.peer, &format!("TLS handshake: {error}"));
                     }
-                    Err(_) => tracing::warn!("{}: TLS handshake timed out", connection.peer),
+                    Err(_) => grumble::warn(&connection.peer, &"TLS handshake timed out"),
                 }
             });
         }

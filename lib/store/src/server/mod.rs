@@ -15,6 +15,7 @@ mod disk;
 mod doors;
 mod engine;
 mod grpc;
+mod grumble;
 mod held;
 mod listen;
 mod outputs;

@@ -28,7 +28,7 @@ use super::budget::{Charge, Exhausted};
 use super::engine::{ConnectError, Engine, Session, Stopped};
 use super::held::{Held, HeldCall};
 use super::listen::{Connection, Io};
-use super::{Databases, Served, stranger};
+use super::{Databases, Served, grumble, stranger};
 use crate::event::{Consistency, DatabaseId, MonitorId, Output, Request, RequestId};
 use crate::monitor::{Update, View};
 
@@ -129,7 +129,7 @@ pub async fn serve(engine: Arc<Engine>, connection: Connection) {
         Ok(session) => session,
         Err(ConnectError::Stopped(_)) => return,
         Err(error @ ConnectError::TooMany) => {
-            tracing::warn!("{peer}: refused, {error}");
+            grumble::warn(&peer, &format!("refused, {error}"));
             return;
         }
     };
@@ -152,8 +152,8 @@ pub async fn serve(engine: Arc<Engine>, connection: Connection) {
     }
     match end {
         end @ (End::Closed | End::Stopped) => tracing::debug!("{peer}: {end}"),
-        end @ End::Io(_) => tracing::info!("{peer}: {end}"),
-        end => tracing::warn!("{peer}: {end}"),
+        end @ End::Io(_) => grumble::inform(&peer, &end),
+        end => grumble::warn(&peer, &end),
     }
     drop(permit);
 }
