@@ -169,18 +169,19 @@ impl Core {
         let (session, request) = match attempt.origin {
             Origin::Client(session, request) => (session, request),
             Origin::Member(member, call) => {
-                let index = self.node.applied_position().index;
+                // The commit itself is about to be applied; who asked should see it first, too.
+                let applied = self.node.applied_position().index;
+                let done = |results, commit: Option<u64>| Answered::Done {
+                    results,
+                    index: applied.max(commit.unwrap_or(0)),
+                    commit,
+                };
                 let result = match reply {
-                    Reply::Done(outcome, commit) => Answered::Done {
-                        results: outcome_to_json(asked, &outcome).to_string().into(),
-                        index,
-                        commit,
-                    },
-                    Reply::Repeated(results, commit) => Answered::Done {
-                        results,
-                        index,
-                        commit: Some(commit),
-                    },
+                    Reply::Done(outcome, commit) => {
+                        let results = outcome_to_json(asked, &outcome).to_string();
+                        done(results.into(), commit)
+                    }
+                    Reply::Repeated(results, commit) => done(results, Some(commit)),
                     Reply::Refused(error) => Answered::Refused(error),
                 };
                 return effects.answer(member, (call, attempt.sending), result);
