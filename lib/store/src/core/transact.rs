@@ -252,10 +252,7 @@ impl Core {
             outcome: done.outcome,
         };
         if done.delta.is_empty() {
-            let newest = self
-                .pending
-                .back()
-                .map_or(0, |pending| pending.position.index);
+            let newest = self.pending.back().map_or(0, |last| last.position.index);
             return self.reads.push(owner, newest);
         }
         if let Some(gather) = &mut self.gather {
