@@ -164,6 +164,10 @@ pub fn from_wire(wire: v1::RaftMessage) -> Result<Message, WireError> {
         message.mut_entries().push(entry_from_wire(entry)?);
     }
     if let Some(snapshot) = wire.snapshot {
+        // The log begins at 1: of nothing there is no snapshot.
+        if snapshot.index == 0 {
+            return Err(WireError("snapshot"));
+        }
         let members = snapshot.conf_state.ok_or(WireError("conf_state"))?;
         let metadata = message.mut_snapshot().mut_metadata();
         metadata.index = snapshot.index;
