@@ -50,10 +50,11 @@ pub enum DiskError {
 /// The core's access to the disk.
 #[derive(Debug)]
 pub struct Disk {
+    /// Dropped before the queue: so it is the thread, for whose end others wait, that closes it.
+    medium: Arc<Mutex<Medium>>,
     queue: blocking::Sender<Vec<Job>>,
     /// How many pieces of work wait in the queue.
     behind: Arc<AtomicUsize>,
-    medium: Arc<Mutex<Medium>>,
     /// Jobs that nobody waits for.
     kept: Vec<Job>,
     /// The core has written by itself since the thread was last woken.
@@ -125,9 +126,9 @@ impl Disk {
             .name("disk".to_owned())
             .spawn(run)?;
         let disk = Self {
+            medium,
             queue,
             behind,
-            medium,
             kept: Vec::new(),
             unseen: false,
             asked: 0,
