@@ -160,6 +160,11 @@ pub fn response(id: &Value, result: &impl Serialize) -> Vec<u8> {
     encode(&Outgoing::Success { id, result })
 }
 
+/// Writes a successful answer behind what is there: large ones are not copied.
+pub fn write_response(out: &mut Vec<u8>, id: &Value, result: &impl Serialize) {
+    write(out, &Outgoing::Success { id, result });
+}
+
 /// A failed answer's bytes.
 pub fn error_response(id: &Value, error: &Error) -> Vec<u8> {
     // Clients compare these with a bare string, as Open vSwitch's server sends it.
@@ -212,7 +217,13 @@ impl<T: Serialize> Serialize for Outgoing<'_, T> {
 }
 
 fn encode(message: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(message).expect("messages have string keys and no failing parts")
+    let mut bytes = Vec::new();
+    write(&mut bytes, message);
+    bytes
+}
+
+fn write(out: &mut Vec<u8>, message: &impl Serialize) {
+    serde_json::to_writer(out, message).expect("messages have string keys and no failing parts");
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ use crate::datum::Datum;
 use crate::mutation::Mutation;
 use crate::schema::DatabaseSchema;
 
-pub use outcome::{Failure, OpResult, Outcome, outcome_from_json, outcome_to_json};
+pub use outcome::{
+    Failure, OpResult, Outcome, outcome_from_json, outcome_to_json, outcome_to_text, results,
+};
 pub use read::Transaction;
 pub(crate) use read::is_id;
 pub use write::transact_params;

@@ -112,20 +112,49 @@ pub type Outcome = Result<Vec<OpResult>, Failure>;
 
 /// The `result` member of the answer to a `transact` of `operations` operations (RFC 7047, section 4.1.3): a result
 /// an operation; where one failed, its error and then nulls; where the commit failed, the error as one element more.
-pub fn outcome_to_json(operations: usize, outcome: &Outcome) -> Value {
-    let (done, error) = match outcome {
-        Ok(done) => (done, None),
-        Err(failure) => (&failure.done, Some(&failure.error)),
-    };
-    let mut elements: Vec<Value> = done
-        .iter()
-        .map(|result| serde_json::to_value(result).unwrap_or(Value::Null))
-        .collect();
-    elements.extend(error.map(Error::to_json));
-    while elements.len() < operations {
-        elements.push(Value::Null);
+///
+/// It is written as text straight away: a tree of the results of a million operations is ten times as large.
+pub fn results(operations: usize, outcome: &Outcome) -> impl Serialize + '_ {
+    Results {
+        operations,
+        outcome,
     }
-    Value::Array(elements)
+}
+
+struct Results<'a> {
+    operations: usize,
+    outcome: &'a Outcome,
+}
+
+impl Serialize for Results<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (done, error) = match self.outcome {
+            Ok(done) => (done, None),
+            Err(failure) => (&failure.done, Some(&failure.error)),
+        };
+        let told = done.len() + usize::from(error.is_some());
+        let mut sequence = serializer.serialize_seq(Some(told.max(self.operations)))?;
+        for result in done {
+            sequence.serialize_element(result)?;
+        }
+        if let Some(error) = error {
+            sequence.serialize_element(&error.to_json())?;
+        }
+        for _ in told..self.operations {
+            sequence.serialize_element(&Value::Null)?;
+        }
+        sequence.end()
+    }
+}
+
+/// The [`results`] as text.
+pub fn outcome_to_text(operations: usize, outcome: &Outcome) -> Vec<u8> {
+    serde_json::to_vec(&results(operations, outcome)).expect("results have no failing parts")
+}
+
+/// The [`results`] as a tree, to look at.
+pub fn outcome_to_json(operations: usize, outcome: &Outcome) -> Value {
+    serde_json::to_value(results(operations, outcome)).expect("results have no failing parts")
 }
 
 /// Reads the `result` member of the answer to a `transact` of these operations. The outer error means that the answer

@@ -154,6 +154,8 @@ fn outcomes_survive_their_json_form() {
     for (outcome, length) in [(Ok(done.clone()), 4), (failure(1), 4), (failure(4), 5)] {
         let json = outcome_to_json(4, &outcome);
         assert_eq!(json.as_array().unwrap().len(), length);
+        let text: Value = serde_json::from_slice(&outcome_to_text(4, &outcome)).unwrap();
+        assert_eq!(text, json);
         assert_eq!(
             outcome_from_json(&schema, &operations, &json).unwrap(),
             outcome

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ovsdb::operation::{Outcome, outcome_to_json};
+use ovsdb::operation::{Outcome, outcome_to_text};
 use ovsdb::{Error, ErrorKind, Operation, RowChange, Transaction, Uuid};
 use table::{Context, Done, Execution, Permission};
 
@@ -178,7 +178,7 @@ impl Core {
                 };
                 let result = match reply {
                     Reply::Done(outcome, commit) => {
-                        let results = outcome_to_json(asked, &outcome).to_string();
+                        let results = outcome_to_text(asked, &outcome);
                         done(results.into(), commit)
                     }
                     Reply::Repeated(results, commit) => done(results, Some(commit)),
@@ -261,7 +261,7 @@ impl Core {
         let asked = owner.attempt.transaction.asked;
         let named = owner.attempt.name.map(|name| NamedResult {
             name,
-            results: outcome_to_json(asked, &owner.outcome).to_string().into(),
+            results: outcome_to_text(asked, &owner.outcome).into(),
         });
         let bytes = entry::encode(&self.schema, named.as_ref(), &done.delta);
         let size = bytes.len();

@@ -16,7 +16,7 @@ use std::time::Duration;
 use ovsdb::framing::{FrameError, FrameLimits, Framer};
 use ovsdb::jsonrpc::{self, Message, MessageError};
 use ovsdb::monitor::{MonitorSpec, MonitorVersion};
-use ovsdb::operation::outcome_to_json;
+use ovsdb::operation::results;
 use ovsdb::request::Request as Call;
 use ovsdb::{Error, ErrorKind, Transaction, Uuid};
 use serde_json::value::RawValue;
@@ -653,8 +653,8 @@ impl Client {
                 self.monitor_started(&waiting, resumed, state, &update);
             }
             (Output::Transacted { asked, outcome, .. }, Some(waiting)) => {
-                let result = outcome_to_json(asked, &outcome);
-                self.out.extend(jsonrpc::response(&waiting.id, &result));
+                let results = results(asked, &outcome);
+                jsonrpc::write_response(&mut self.out, &waiting.id, &results);
             }
             (Output::Repeated { results, .. }, Some(waiting)) => self.answer(&waiting.id, &results),
             (Output::Canceled { .. }, Some(waiting)) => {
