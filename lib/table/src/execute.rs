@@ -16,6 +16,7 @@ use ovsdb::{Clause, ColumnRef, Datum, Mutation, Mutator, Row, RowChange, Uuid};
 
 use crate::database::Database;
 use crate::facts::RowId;
+use crate::selection::Selection;
 use crate::transaction::Transaction;
 
 /// What somebody may do. Each question is answered with nothing, or with the error that the transaction fails with.
@@ -114,7 +115,8 @@ impl Database {
             transaction: Transaction::new(self),
         };
         let mut done = Vec::with_capacity(transaction.operations.len());
-        let mut stop = executor.check_length(transaction.asked).err();
+        let length = check_length(executor.transaction.database, transaction.asked);
+        let mut stop = length.err().map(Stop::Failed);
         if stop.is_none() {
             for operation in &transaction.operations {
                 match executor.execute(operation) {
@@ -148,35 +150,11 @@ struct Executor<'d, 'c> {
 }
 
 impl Executor<'_, '_> {
-    fn check_length(&self, operations: usize) -> Result<(), Stop> {
-        let limit = self.transaction.database.limits.operations;
-        if operations > limit {
-            return Err(Stop::Failed(Error::new(
-                ErrorKind::ResourcesExhausted,
-                format!(
-                    "The transaction has {operations} operations, more than the limit of {limit}."
-                ),
-            )));
-        }
-        Ok(())
-    }
-
     /// Counts steps that are about to be made.
     fn afford(&mut self, steps: usize) -> Result<(), Error> {
         let left = self.steps_left.checked_sub(steps);
-        self.steps_left = left.ok_or_else(|| self.too_many_steps())?;
+        self.steps_left = left.ok_or_else(|| too_many_steps(self.transaction.database))?;
         Ok(())
-    }
-
-    fn too_many_steps(&self) -> Error {
-        let limit = self.transaction.database.limits.steps;
-        Error::new(
-            ErrorKind::ResourcesExhausted,
-            format!(
-                "The transaction compares or copies more than the limit of {limit} values. Name rows by their UUIDs, \
-                 or do it in several transactions."
-            ),
-        )
     }
 
     /// The rows for which all clauses hold.
@@ -184,7 +162,7 @@ impl Executor<'_, '_> {
         let database = &mut *self.transaction.database;
         database.learn(table, condition);
         let found = database.matching_within(table, condition, &mut self.steps_left);
-        found.ok_or_else(|| self.too_many_steps())
+        found.ok_or_else(|| too_many_steps(database))
     }
 
     fn execute(&mut self, operation: &Operation) -> Result<OpResult, Stop> {
@@ -296,33 +274,16 @@ impl Executor<'_, '_> {
         let matching = self.matching(table, condition)?;
         self.selected += matching.len();
         let database = &*self.transaction.database;
-        let limit = database.limits.selected_rows;
-        if self.selected > limit {
-            return Err(Error::new(
-                ErrorKind::ResourcesExhausted,
-                format!(
-                    "The transaction selects {} rows, more than the limit of {limit}. Ask for fewer at a time.",
-                    self.selected
-                ),
-            )
-            .into());
+        if self.selected > database.limits.selected_rows {
+            return Err(too_many_selected(database).into());
         }
-        let schema = &database.schema().tables[table];
-        let names: Vec<Arc<str>> = columns.iter().map(|c| c.shared_name(schema)).collect();
-        // Rows that are equal in the columns asked for are one row of the result; with the identity, none are.
-        let distinct = columns.contains(&ColumnRef::Uuid);
-        let mut seen = BTreeSet::new();
-        let mut rows = Vec::with_capacity(matching.len());
+        let mut selection = Selection::new(database.schema().clone(), table, columns);
         for uuid in matching {
-            let Some(row) = database.row(table, uuid) else {
-                continue;
-            };
-            let data: Vec<Datum> = columns.iter().map(|column| column.of(uuid, row)).collect();
-            if distinct || seen.insert(data.clone()) {
-                rows.push(names.iter().cloned().zip(data).collect());
+            if let Some(row) = database.row(table, uuid) {
+                selection.add(uuid, row);
             }
         }
-        Ok(OpResult::Rows(rows))
+        Ok(selection.finish())
     }
 
     fn update(
@@ -504,6 +465,38 @@ impl Executor<'_, '_> {
             .check(&column.ty)
             .map_err(|error| Error::from(error).within(&format!("column {}", column.name)))
     }
+}
+
+pub(crate) fn check_length(database: &Database, operations: usize) -> Result<(), Error> {
+    let limit = database.limits.operations;
+    if operations <= limit {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::ResourcesExhausted,
+        format!("The transaction has {operations} operations, more than the limit of {limit}."),
+    ))
+}
+
+pub(crate) fn too_many_steps(database: &Database) -> Error {
+    let limit = database.limits.steps;
+    Error::new(
+        ErrorKind::ResourcesExhausted,
+        format!(
+            "The transaction compares or copies more than the limit of {limit} values. Name rows by their UUIDs, \
+             or do it in several transactions."
+        ),
+    )
+}
+
+pub(crate) fn too_many_selected(database: &Database) -> Error {
+    let limit = database.limits.selected_rows;
+    Error::new(
+        ErrorKind::ResourcesExhausted,
+        format!(
+            "The transaction selects more rows than the limit of {limit}. Ask for fewer at a time."
+        ),
+    )
 }
 
 /// About how many elements an operation copies to change a row.

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Costs: an operation costs the rows that it is about (see `query` for how they are found), the end of a transaction
-//! what it changed and what refers weakly to rows that go. Nothing scans a table to keep the database consistent.
+//! what it changed and what refers weakly to rows that go. A [`Reading`] is a transaction that only reads, executed a little
+//! at a time. Nothing scans a table to keep the database consistent.
 
 mod commit;
 mod database;
@@ -22,9 +23,12 @@ mod facts;
 mod index;
 mod invariants;
 mod query;
+mod reading;
+mod selection;
 mod transaction;
 mod weak;
 
 pub use database::{Database, Limits};
 pub use delta::{ApplyError, reversed};
 pub use execute::{Context, Done, Execution, Permission};
+pub use reading::Reading;

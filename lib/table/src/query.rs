@@ -3,7 +3,7 @@
 //! A clause `_uuid == U` names the row. Otherwise equality clauses that cover an index lead to its candidates. Only
 //! what is left is a scan, and a column by which a larger table is scanned again and again gets an index.
 
-use ovsdb::{Clause, ColumnRef, Datum, Function, Uuid};
+use ovsdb::{Clause, ColumnRef, Datum, Function, Row, Uuid};
 
 use crate::database::{Database, Table};
 
@@ -11,6 +11,17 @@ use crate::database::{Database, Table};
 const SMALL_TABLE: usize = 64;
 /// The scan for equality in a column that makes the database keep an index of it.
 const SCANS_UNTIL_INDEXED: u8 = 2;
+
+/// Where the rows are for which a condition may hold.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// It can only be this one.
+    Row(Uuid),
+    /// An index knows these, in the order of their identities.
+    Rows(Vec<Uuid>),
+    /// Anywhere in the table.
+    Scan,
+}
 
 impl Database {
     /// The rows of the table for which all clauses hold, in the order of their identities.
@@ -26,31 +37,47 @@ impl Database {
         condition: &[Clause],
         left: &mut usize,
     ) -> Option<Vec<Uuid>> {
+        let holds = |uuid: Uuid, row: &Row| condition.iter().all(|clause| clause.holds(uuid, row));
+        let still_holds = |uuid: &Uuid| {
+            let row = self.row(table, *uuid);
+            row.is_some_and(|row| holds(*uuid, row))
+        };
+        Some(match self.plan(table, condition, left)? {
+            Plan::Row(uuid) => Some(uuid).filter(still_holds).into_iter().collect(),
+            Plan::Rows(uuids) => uuids.into_iter().filter(still_holds).collect(),
+            Plan::Scan => {
+                let rows = self.rows(table).filter(|(uuid, row)| holds(*uuid, row));
+                rows.map(|(uuid, _)| uuid).collect()
+            }
+        })
+    }
+
+    /// Where the rows are to be looked for, if looking takes no more comparisons than `left`, from which they are
+    /// taken off.
+    pub(crate) fn plan(
+        &self,
+        table: usize,
+        condition: &[Clause],
+        left: &mut usize,
+    ) -> Option<Plan> {
         let Some(table) = self.tables.get(table) else {
-            return Some(Vec::new());
+            return Some(Plan::Rows(Vec::new()));
         };
         let width: usize = condition.iter().map(width).sum();
         let mut afford = |rows: usize| {
             let rest = left.checked_sub(rows.saturating_mul(width.max(1)));
             rest.map(|rest| *left = rest)
         };
-        let holds = |uuid: &Uuid| {
-            let entry = table.entries.get(uuid);
-            entry.is_some_and(|entry| condition.iter().all(|c| c.holds(*uuid, &entry.row)))
-        };
         if let Some(uuid) = condition.iter().find_map(Clause::as_row) {
             afford(1)?;
-            return Some(Some(uuid).filter(holds).into_iter().collect());
+            return Some(Plan::Row(uuid));
         }
         if let Some(candidates) = table.candidates(condition) {
             afford(candidates.len())?;
-            return Some(candidates.into_iter().filter(holds).collect());
+            return Some(Plan::Rows(candidates));
         }
         afford(table.entries.len())?;
-        let entries = table.entries.iter();
-        let matching =
-            entries.filter(|(uuid, entry)| condition.iter().all(|c| c.holds(**uuid, &entry.row)));
-        Some(matching.map(|(&uuid, _)| uuid).collect())
+        Some(Plan::Scan)
     }
 
     /// Learns by which columns the table is asked.

@@ -27,7 +27,8 @@ use crate::mutation::Mutation;
 use crate::schema::DatabaseSchema;
 
 pub use outcome::{
-    Failure, OpResult, Outcome, outcome_from_json, outcome_to_json, outcome_to_text, results,
+    Failure, OpResult, Outcome, Selected, outcome_from_json, outcome_to_json, outcome_to_text,
+    results,
 };
 pub use read::Transaction;
 pub(crate) use read::is_id;

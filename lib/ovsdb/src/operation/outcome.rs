@@ -1,5 +1,6 @@
 //! What operations and transactions give: RFC 7047, section 4.1.3.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -7,8 +8,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Operation;
+use crate::condition::ColumnRef;
 use crate::datum::Datum;
 use crate::error::Error;
+use crate::row::Row;
 use crate::schema::DatabaseSchema;
 
 /// What one operation gave.
@@ -20,8 +23,69 @@ pub enum OpResult {
     Inserted(Uuid),
     /// `update`, `mutate`, `delete`: how many rows the condition met.
     Count(u64),
-    /// `select`: the rows, each with its columns in the order asked for.
+    /// `select`, as a client reads it: the rows, each with its columns in the order asked for.
     Rows(Vec<Vec<(Arc<str>, Datum)>>),
+    /// `select`, as a server executes it.
+    Selected(Box<Selected>),
+}
+
+/// Rows that a `select` found, shared with the database: to give them costs the same however large they are.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The schema that has the table.
+    pub schema: Arc<DatabaseSchema>,
+    /// The table's index in it.
+    pub table: usize,
+    /// The columns that were asked for, in that order.
+    pub columns: Box<[ColumnRef]>,
+    /// The rows, of which only these columns are shown.
+    pub rows: Vec<(Uuid, Arc<Row>)>,
+}
+
+impl PartialEq for Selected {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |selected: &Self| (selected.table, selected.columns.clone());
+        of(self) == of(other) && self.rows == other.rows
+    }
+}
+
+impl Selected {
+    /// The names of the columns that are shown.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        let table = &self.schema.tables[self.table];
+        self.columns.iter().map(|column| column.name(table))
+    }
+
+    /// A row's columns that are shown, with their names.
+    fn shown<'a>(
+        &'a self,
+        uuid: Uuid,
+        row: &'a Row,
+    ) -> impl Iterator<Item = (&'a str, Cow<'a, Datum>)> {
+        let columns = self.columns.iter().map(move |column| match column {
+            ColumnRef::Column(index) => Cow::Borrowed(row.get(*index)),
+            ColumnRef::Uuid | ColumnRef::Version => Cow::Owned(column.of(uuid, row)),
+        });
+        self.names().zip(columns)
+    }
+
+    /// What is shown of each row.
+    pub fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = (&str, Cow<'_, Datum>)>> {
+        self.rows.iter().map(|(uuid, row)| self.shown(*uuid, row))
+    }
+}
+
+impl Serialize for Selected {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Shown<'a>(&'a Selected, Uuid, &'a Row);
+        impl Serialize for Shown<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.0.shown(self.1, self.2))
+            }
+        }
+        let rows = self.rows.iter();
+        serializer.collect_seq(rows.map(|(uuid, row)| Shown(self, *uuid, row)))
+    }
 }
 
 impl OpResult {
@@ -93,6 +157,7 @@ impl Serialize for OpResult {
             }
             Self::Count(count) => map.serialize_entry("count", count)?,
             Self::Rows(rows) => map.serialize_entry("rows", &Rows(rows))?,
+            Self::Selected(selected) => map.serialize_entry("rows", selected)?,
         }
         map.end()
     }

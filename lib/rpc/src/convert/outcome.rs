@@ -49,6 +49,16 @@ fn result_to_proto(result: &OpResult) -> Kind {
                 rows: rows.iter().map(row).collect(),
             })
         }
+        OpResult::Selected(selected) => {
+            let rows = selected.rows().map(|row| v1::Row {
+                columns: row
+                    .map(|(name, datum)| (name.to_owned(), datum_to_proto(&datum)))
+                    .collect(),
+            });
+            Kind::Rows(v1::Rows {
+                rows: rows.collect(),
+            })
+        }
     }
 }
 

@@ -127,6 +127,9 @@ fn weight_of_result(result: &OpResult) -> usize {
             let columns = rows.first().map_or(0, Vec::len);
             rows.len() * (ROW_BYTES + columns * COLUMN_BYTES)
         }
+        OpResult::Selected(selected) => {
+            selected.rows.len() * (ROW_BYTES + selected.columns.len() * COLUMN_BYTES)
+        }
         OpResult::Empty | OpResult::Inserted(_) | OpResult::Count(_) => COLUMN_BYTES,
     }
 }

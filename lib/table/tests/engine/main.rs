@@ -2,6 +2,7 @@
 
 mod against_ovsdb_server;
 mod random;
+mod reading;
 mod transactions;
 
 use ovsdb::operation::{Transaction, outcome_to_json};

@@ -123,6 +123,25 @@ pub fn operations(random: &mut Random, schema: &DatabaseSchema) -> Value {
     (0..count).map(|_| operation(random, schema)).collect()
 }
 
+/// The operations of a transaction that only reads.
+pub fn selects(random: &mut Random, schema: &DatabaseSchema) -> Value {
+    let count = 1 + random.below(4);
+    let select = |_| {
+        let table = random.pick(&schema.tables);
+        let condition = condition(random, table);
+        let mut select = json!({"op": "select", "table": &*table.name, "where": condition});
+        let column = &*random.pick(&table.columns).name;
+        match random.below(4) {
+            0 => {}
+            1 => select["columns"] = json!([column]),
+            2 => select["columns"] = json!([column, "_uuid"]),
+            _ => select["columns"] = json!(["_uuid", "_version"]),
+        }
+        select
+    };
+    (0..count).map(select).collect()
+}
+
 /// A row out of a dozen of the table: so references often hit, and inserts sometimes meet a row that exists.
 fn some_row(random: &mut Random, table: &str) -> Uuid {
     let table = u128::from(table.as_bytes()[0]) << 64;

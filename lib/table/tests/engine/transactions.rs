@@ -313,7 +313,7 @@ fn limits_are_named() {
         &json!([{"op": "select", "table": "Root", "where": []}]),
         &json!([[
             "resources exhausted",
-            "The transaction selects 3 rows, more than the limit of 2. Ask for fewer at a time."
+            "The transaction selects more rows than the limit of 2. Ask for fewer at a time."
         ]]),
     );
     let comment = json!({"op": "comment", "comment": ""});
