@@ -141,7 +141,12 @@ impl World {
             process.writer.push(job);
         }
         if let Some(at) = wake_at {
-            self.later(at.saturating_sub(now), Next::Timer(member, number));
+            // What is to go on at once does so after what else there is to do.
+            let wait = match at.saturating_sub(now) {
+                0 => self.random.range(0..4),
+                wait => wait,
+            };
+            self.later(wait, Next::Timer(member, number));
         }
         self.write(member, false);
         for (to, message) in messages {

@@ -99,6 +99,7 @@ impl Member {
         process.core.set_log_limits(plan.log_entries, 1 << 30);
         process.core.set_part_bytes(plan.part_bytes);
         process.core.set_rows_per_step(plan.rows_per_step);
+        process.core.set_slice_steps(plan.slice_steps);
         self.process = Some(process);
         Ok(())
     }

@@ -48,6 +48,8 @@ pub struct Plan {
     pub part_bytes: usize,
     /// So many rows of a snapshot are gathered in one step.
     pub rows_per_step: usize,
+    /// So many values are compared in one step of a transaction that only reads.
+    pub slice_steps: usize,
     /// Whether members come and go.
     pub membership: bool,
     /// Whether disks are files in which writes can tear, which is slower.
@@ -76,6 +78,7 @@ impl Plan {
             rows_per_step: [1, 10, 1000][random.range(0..3) as usize],
             membership: members > 1 && random.percent(30),
             files: random.percent(10),
+            slice_steps: [1, 8, 2048][random.range(0..3) as usize],
             snapshots_lost: 0,
             bug: None,
         }

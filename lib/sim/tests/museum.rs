@@ -394,6 +394,15 @@ fn torn_snapshot() {
     });
 }
 
+/// A transaction that reads a little at a time has some rows as they were later.
+#[test]
+fn torn_read() {
+    hold(191..=202, |seed| Plan {
+        slice_steps: 1,
+        ..storm(seed)
+    });
+}
+
 /// A full disk is taken for one that has written.
 #[test]
 fn enospc() {

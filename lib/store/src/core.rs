@@ -20,6 +20,9 @@
 //! A member that does not lead forwards transactions (`forward`), but for those that only read;
 //! what changes nothing is answered only when it is known that the leader still led (`reads`).
 //!
+//! What only reads is executed in pieces if it takes long (`pieces`), and its answer waits for the
+//! word that the leader still leads (`reads`).
+//!
 //! A transaction whose `wait` is not fulfilled is kept aside, and executed again when a table
 //! changes that it waits for, or when its time is up.
 
@@ -29,6 +32,7 @@ mod forward;
 mod gather;
 mod log;
 mod members;
+mod pieces;
 mod reads;
 mod snapshot;
 mod transact;
@@ -48,6 +52,7 @@ use crate::core::doubt::Doubts;
 use crate::core::forward::Forwards;
 use crate::core::gather::{Gather, ROWS_PER_STEP};
 use crate::core::log::{MAX_LOG_BYTES, MAX_LOG_ENTRIES};
+use crate::core::pieces::{Pieces, SLICE_STEPS};
 use crate::core::reads::Reads;
 use crate::core::transact::{Attempt, Blocked, Origin, Pending};
 use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId};
@@ -101,6 +106,9 @@ pub struct Core {
     /// The most entries and bytes of the log.
     log_limits: (usize, usize),
     forwards: Forwards,
+    pieces: Pieces,
+    /// So many values are compared in one slice of what is done in pieces.
+    slice_steps: usize,
     reads: Reads,
     doubts: Doubts,
     /// Changes of the members that were proposed, and who waits for each.
@@ -153,6 +161,8 @@ impl Core {
             news_at: None,
             log_limits: (MAX_LOG_ENTRIES, MAX_LOG_BYTES),
             forwards: Forwards::new(process),
+            pieces: Pieces::default(),
+            slice_steps: SLICE_STEPS,
             reads: Reads::default(),
             doubts: Doubts::default(),
             changes: Vec::new(),
@@ -178,6 +188,11 @@ impl Core {
         self.rows_per_step = rows;
     }
 
+    /// Reads in smaller pieces than usual, for tests.
+    pub fn set_slice_steps(&mut self, steps: usize) {
+        self.slice_steps = steps;
+    }
+
     /// How far the log is applied.
     pub fn applied(&self) -> LogPosition {
         self.node.applied_position()
@@ -198,7 +213,7 @@ impl Core {
         let mut effects = Effects::default();
         match event {
             Event::Tick => self.tick(&mut effects),
-            Event::Timer => {}
+            Event::Timer => self.go_on(now_ms, &mut effects),
             Event::Connected {
                 session,
                 backlog,
@@ -232,7 +247,9 @@ impl Core {
         self.spread_news(now_ms, &mut effects);
         let gathering = self.gather.as_ref().map(|_| now_ms + 1);
         let deadlines = self.blocked.iter().filter_map(|b| b.deadline_ms);
-        effects.wake_at = deadlines.chain(gathering).chain(self.news_at).min();
+        let at_once = self.pieces.is_busy().then_some(now_ms);
+        let times = deadlines.chain(gathering).chain(self.news_at);
+        effects.wake_at = times.chain(at_once).min();
         effects
     }
 
@@ -381,6 +398,7 @@ impl Core {
         let of_session = |origin| matches!(origin, Origin::Client(client, _) if client == session);
         self.blocked
             .retain(|blocked| !of_session(blocked.attempt.origin));
+        self.pieces.disconnect(session);
         let leader = self.node.leader().0;
         self.forwards.disconnect(session, leader, effects);
         let changes = self.locks.disconnect(session);

@@ -113,7 +113,7 @@ impl Backlog {
 pub enum Event {
     /// The clock: a tick of Raft's, every [`crate::core::TICK_MS`] milliseconds.
     Tick,
-    /// A wait may have ended: the time that [`Effects::wake_at`] named has come.
+    /// A wait may have ended, or there is more to do: the time that [`Effects::wake_at`] named has come.
     Timer,
     /// A client came.
     Connected {

@@ -59,6 +59,10 @@ impl Core {
     pub(super) fn lose_leadership(&mut self, effects: &mut Effects) {
         let mut doubts = Vec::new();
         let mut again = self.reads.give_up();
+        again.extend(self.pieces.give_up().map(|attempt| Waiter {
+            attempt,
+            outcome: Ok(Vec::new()),
+        }));
         while let Some(pending) = self.pending.pop_back() {
             self.take_back(&pending.delta);
             self.leave_in_doubt(pending.others, pending.position.index, effects);

@@ -197,9 +197,7 @@ impl Core {
                 let old = |table, uuid| head.row(table, uuid).cloned();
                 let read = entry::decode(&self.schema, &whole.bytes(), Turn::Next, old);
                 let read = read.map_err(|error| error.to_string())?;
-                if let Some(gather) = &mut self.gather {
-                    gather.note(&read.changes);
-                }
+                self.note_change(&read.changes);
                 let applied = self.head.apply(&read.changes);
                 applied.map_err(|error| error.to_string())?;
                 self.changed
@@ -225,8 +223,17 @@ impl Core {
             // Only the first of them changed something.
             let reply = Reply::Done(waiter.outcome, commit.take());
             self.reply(&waiter.attempt, reply, effects);
+            self.pieces.discard(waiter.attempt.transaction);
         }
         Ok(delta)
+    }
+
+    /// The head changes: what was begun on it before goes on with what it was.
+    pub(super) fn note_change(&mut self, delta: &[RowChange]) {
+        if let Some(gather) = &mut self.gather {
+            gather.note(delta);
+        }
+        self.pieces.note(delta);
     }
 
     pub(super) fn take_back(&mut self, delta: &[RowChange]) {

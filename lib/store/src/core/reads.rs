@@ -19,7 +19,7 @@
 use std::collections::VecDeque;
 
 use ovsdb::{Operation, Transaction};
-use table::Execution;
+use table::Reading;
 
 use super::Core;
 use super::transact::{Attempt, Origin, Reply, Waiter};
@@ -83,7 +83,7 @@ impl Core {
         // What the session asked for before comes first.
         let here = only_reads(&attempt.transaction) && !self.forwards.has_of(session);
         match attempt.consistency {
-            Consistency::Local if here => self.read_here(&attempt, effects),
+            Consistency::Local if here => self.read_here(attempt, effects),
             Consistency::Linearizable
                 if here && self.node.leader().0 != 0 && self.reads.here.len() < MAX_HERE =>
             {
@@ -94,9 +94,9 @@ impl Core {
     }
 
     /// Executes a transaction that only reads on what is applied here.
-    fn read_here(&mut self, attempt: &Attempt, effects: &mut Effects) {
-        if let Execution::Done(done) = self.execute(attempt.since_ms, attempt) {
-            self.reply(attempt, Reply::Done(done.outcome, None), effects);
+    fn read_here(&mut self, attempt: Attempt, effects: &mut Effects) {
+        if let Some(reading) = Reading::begin(&self.head, &attempt.transaction) {
+            self.read(attempt, reading, effects);
         }
     }
 
@@ -142,6 +142,7 @@ impl Core {
         while let Some(Read { waiter, .. }) = self.reads.confirmed.pop_front_if(ready) {
             let reply = Reply::Done(waiter.outcome, None);
             self.reply(&waiter.attempt, reply, effects);
+            self.pieces.discard(waiter.attempt.transaction);
         }
         let due = |(index, _): &mut (u64, Attempt)| *index <= applied;
         let due: Vec<_> = self.reads.due.extract_if(.., due).collect();
@@ -149,7 +150,7 @@ impl Core {
             // A leader's head runs ahead of what is committed.
             match self.node.is_leader() {
                 true => self.send_away(attempt, effects),
-                false => self.read_here(&attempt, effects),
+                false => self.read_here(attempt, effects),
             }
         }
         if round.is_some() {

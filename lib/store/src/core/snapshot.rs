@@ -45,6 +45,7 @@ impl Core {
         self.parts.cancel();
         self.gather = None;
         let delta = self.difference(&content.rows);
+        self.note_change(&delta);
         let applied = self.head.apply(&delta);
         applied.map_err(|error| format!("the snapshot contradicts itself: {error}"))?;
         self.changed.extend(delta.iter().map(|change| change.table));

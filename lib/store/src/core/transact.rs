@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ovsdb::operation::{Outcome, outcome_to_text};
 use ovsdb::{Error, ErrorKind, Operation, RowChange, Transaction, Uuid};
-use table::{Context, Done, Execution, Permission};
+use table::{Context, Done, Execution, Permission, Reading};
 
 use super::Core;
 use super::reads::only_reads;
@@ -111,6 +111,11 @@ impl Core {
                 let text = "Too many transactions, or bytes of them, wait for the log; try again.";
                 return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
             }
+        }
+        if attempt.is_main()
+            && let Some(reading) = Reading::begin(&self.head, &attempt.transaction)
+        {
+            return self.read(attempt, reading, effects);
         }
         match self.execute(now_ms, &attempt) {
             Execution::Blocked { remaining_ms } => {
@@ -255,9 +260,7 @@ impl Core {
             let newest = self.pending.back().map_or(0, |last| last.position.index);
             return self.reads.push(owner, newest);
         }
-        if let Some(gather) = &mut self.gather {
-            gather.note(&done.delta);
-        }
+        self.note_change(&done.delta);
         let asked = owner.attempt.transaction.asked;
         let named = owner.attempt.name.map(|name| NamedResult {
             name,
@@ -317,7 +320,10 @@ impl Core {
                 self.blocked.remove(place);
                 true
             }
-            None => self.forwards.cancel(origin, self.node.leader().0, effects),
+            None => {
+                self.pieces.cancel(session, target)
+                    || self.forwards.cancel(origin, self.node.leader().0, effects)
+            }
         };
         if canceled {
             let output = Output::Canceled { request: target };

@@ -442,10 +442,14 @@ impl Runner {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut messages = Vec::with_capacity(EVENTS_AT_ONCE);
         loop {
-            let wake_at = self.wake_at.map(Duration::from_millis);
+            let wake_at = self
+                .wake_at
+                .map(|at| self.start + Duration::from_millis(at));
             let timer = async {
                 match wake_at {
-                    Some(at) => tokio::time::sleep_until(self.start + at).await,
+                    // There is more to do, after what others have to do.
+                    Some(at) if at <= Instant::now() => tokio::task::yield_now().await,
+                    Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
