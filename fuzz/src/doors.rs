@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ovsdb::framing::{FrameLimits, Framer};
 use ovsdb::jsonrpc::Message;
 use ovsdb::monitor::{MonitorSpec, MonitorVersion};
-use ovsdb::operation::{outcome_from_json, outcome_to_json};
+use ovsdb::operation::{Operations, outcome_from_json, outcome_to_json};
 use ovsdb::request::Request;
 use ovsdb::{Transaction, Uuid};
 use prost::Message as _;
@@ -58,7 +58,7 @@ fn frames(limits: FrameLimits, pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Option<String
     (frames, None)
 }
 
-fn read_request(request: Request) {
+fn read_request(request: Request<'_>) {
     let schema = sample::schema();
     match request {
         Request::Transact { operations, .. } => transact(&operations),
@@ -88,13 +88,15 @@ fn read_request(request: Request) {
 
 /// The operations of a `transact`, as a JSON array: read, executed, taken back, written.
 pub fn ovsdb_operations(input: &[u8]) {
-    if let Ok(Value::Array(operations)) = serde_json::from_slice(input) {
+    if let Ok(text) = std::str::from_utf8(input)
+        && let Ok(operations) = Operations::of_array(text)
+    {
         transact(&operations);
     }
 }
 
-fn transact(operations: &[Value]) {
-    let transaction = sample::read(operations);
+fn transact(operations: &Operations<'_>) {
+    let transaction = sample::read_text(operations);
     if transaction.error.is_none() {
         assert_eq!(transaction.operations.len(), operations.len());
         let schema = sample::schema();

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use ovsdb::operation::Operations;
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Transaction, Uuid};
 use serde_json::{Value, json};
@@ -54,12 +55,21 @@ pub fn database() -> Database {
 }
 
 /// Operations as the OVSDB door reads them; identities are given in order.
+pub fn read_text(operations: &Operations<'_>) -> Transaction {
+    Transaction::read(schema(), operations, &mut identities())
+}
+
+/// The same of trees.
 pub fn read(operations: &[Value]) -> Transaction {
+    Transaction::from_json(schema(), operations, &mut identities())
+}
+
+fn identities() -> impl FnMut() -> Uuid {
     let mut next = 1000;
-    Transaction::from_json(schema(), operations, &mut || {
+    move || {
         next += 1;
         Uuid::from_u128(next)
-    })
+    }
 }
 
 /// Executes a transaction and checks the database: the delta, if it succeeded.

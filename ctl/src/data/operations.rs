@@ -37,7 +37,7 @@ impl Draft<'_> {
             operations.push(Operation::Select {
                 table,
                 condition: vec![Clause::is_row(uuid)],
-                columns: vec![ColumnRef::Column(column)],
+                columns: [ColumnRef::Column(column)].into(),
             });
         }
         operations

@@ -145,7 +145,8 @@ impl Adaptation {
                 condition, columns, ..
             } => {
                 *condition = self.clauses(table, condition);
-                columns.retain(|column| self.has(table, *column));
+                let kept = columns.iter().copied();
+                *columns = kept.filter(|column| self.has(table, *column)).collect();
             }
             Operation::Update { condition, row, .. } => {
                 *condition = self.clauses(table, condition);

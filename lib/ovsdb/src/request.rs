@@ -1,50 +1,20 @@
 //! What a client may ask of a server: every method of RFC 7047, section 4.1, and of Open vSwitch's extensions.
 //!
 //! [`Request::parse`] reads a message as far as it can be read without knowing the databases; the rest, operations and
-//! monitor requests, is read with [`Transaction::from_json`](crate::Transaction::from_json) and
+//! monitor requests, is read with [`Transaction::read`](crate::Transaction::read) and
 //! [`MonitorSpec::from_json`](crate::monitor::MonitorSpec::from_json) once the database's schema is found.
 
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
 use crate::monitor::MonitorVersion;
-use crate::operation::is_id;
-
-/// So many operations a transaction may have at most.
-pub const MAX_OPERATIONS: usize = 1_000_000;
-/// So many bytes one of them has at least, with its comma.
-const OPERATION_BYTES: usize = 3;
-
-/// Refuses a transaction of too many operations before they are read: they take many times the
-/// memory of their text.
-fn check_count(params: &str) -> Result<(), Error> {
-    if params.len() <= MAX_OPERATIONS * OPERATION_BYTES {
-        return Ok(());
-    }
-    // What is no array is refused when it is read.
-    let Ok(params) = serde_json::from_str::<Vec<IgnoredAny>>(params) else {
-        return Ok(());
-    };
-    // The first names the database.
-    let operations = params.len().saturating_sub(1);
-    if operations <= MAX_OPERATIONS {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::ResourcesExhausted,
-        format!(
-            "The transaction has {operations} operations, more than the limit of \
-             {MAX_OPERATIONS}; make it several transactions."
-        ),
-    ))
-}
+use crate::operation::{Operations, is_id};
 
 /// A request or notification that a server received.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Request {
+pub enum Request<'a> {
     /// `list_dbs`: the names of the databases (section 4.1.1).
     ListDbs,
     /// `get_schema` (section 4.1.2).
@@ -57,7 +27,7 @@ pub enum Request {
         /// The database.
         database: String,
         /// The operations, unread.
-        operations: Vec<Value>,
+        operations: Operations<'a>,
     },
     /// `cancel`, a notification (section 4.1.4).
     Cancel {
@@ -127,21 +97,21 @@ pub enum Request {
     },
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// Reads a request or notification with this method.
     ///
     /// # Errors
-    /// "unknown method", or "syntax error" for parameters that the method does not have.
-    pub fn parse(method: &str, params: &RawValue) -> Result<Self, Error> {
+    /// "unknown method", or "syntax error" for parameters that the method does not have; for a `transact`, those of
+    /// [`Operations::of_transact`].
+    pub fn parse(method: &str, params: &'a RawValue) -> Result<Self, Error> {
         if method == "transact" {
-            check_count(params.get())?;
+            return Self::transact(params.get());
         }
         let params: Vec<Value> = serde_json::from_str(params.get())
             .map_err(|error| Error::syntax(format!("{method} request params: {error}")))?;
         let expected = match method {
             "list_dbs" | "get_server_id" => "nothing",
             "get_schema" => "<db-name>",
-            "transact" => "<db-name> and operations",
             "cancel" | "monitor_cancel" => "one JSON value",
             "monitor" | "monitor_cond" => "<db-name>, a JSON value and tables",
             "monitor_cond_since" => "<db-name>, a JSON value, tables and a transaction UUID",
@@ -162,10 +132,21 @@ impl Request {
             }
         };
         let at = brief_params(&params);
-        Self::of_params(method, params).ok_or_else(|| {
-            let details = format!("{method} request params must be {expected}");
-            Error::syntax(details).at(&at)
-        })
+        Self::of_params(method, params).ok_or_else(|| wrong_params(method, expected, &at))
+    }
+
+    fn transact(params: &'a str) -> Result<Self, Error> {
+        match Operations::of_transact(params)? {
+            Some((database, operations)) => Ok(Self::Transact {
+                database,
+                operations,
+            }),
+            None => Err(wrong_params(
+                "transact",
+                "<db-name> and operations",
+                &first_params(params),
+            )),
+        }
     }
 
     fn of_params(method: &str, params: Vec<Value>) -> Option<Self> {
@@ -183,10 +164,6 @@ impl Request {
             }
             "get_schema" => Self::GetSchema {
                 database: text(&params.next()?)?,
-            },
-            "transact" => Self::Transact {
-                database: text(&params.next()?)?,
-                operations: params.by_ref().collect(),
             },
             "cancel" => Self::Cancel { id: params.next()? },
             "monitor" | "monitor_cond" | "monitor_cond_since" => {
@@ -236,12 +213,27 @@ impl Request {
     }
 }
 
+fn wrong_params(method: &str, expected: &str, at: &Value) -> Error {
+    Error::syntax(format!("{method} request params must be {expected}")).at(at)
+}
+
+/// So many parameters an error shows.
+const SHOWN: usize = 4;
+
 /// As much of the parameters as an error can show: they may be large, and are moved into the request.
 fn brief_params(params: &[Value]) -> Value {
-    const SHOWN: usize = 4;
     let small = |value: &Value| !value.is_array() && !value.is_object();
     let shown = params.iter().take(SHOWN).filter(|value| small(value));
     Value::Array(shown.cloned().collect())
+}
+
+/// The same of parameters that are text yet.
+fn first_params(params: &str) -> Value {
+    let params: Vec<&RawValue> = serde_json::from_str(params).unwrap_or_default();
+    let small = |value: &&&RawValue| !value.get().starts_with(['[', '{']);
+    let shown = params.iter().take(SHOWN).filter(small);
+    let shown = shown.filter_map(|value| serde_json::from_str(value.get()).ok());
+    Value::Array(shown.collect())
 }
 
 #[cfg(test)]
@@ -250,62 +242,46 @@ mod tests {
 
     use super::*;
 
-    fn parse(method: &str, params: &Value) -> Result<Request, Error> {
+    #[track_caller]
+    fn parsed(method: &str, params: &Value, expected: Result<Request<'_>, &str>) {
         let raw = serde_json::value::to_raw_value(params).unwrap();
-        Request::parse(method, &raw)
-    }
-
-    #[test]
-    fn too_many_operations_are_counted_before_they_are_read() {
-        let transact = |count: usize| {
-            let params = format!("[\"T\"{}]", ",{}".repeat(count));
-            let raw = RawValue::from_string(params).unwrap();
-            Request::parse("transact", &raw)
-        };
-        let error = transact(MAX_OPERATIONS + 1).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::ResourcesExhausted);
-        assert!(error.to_string().contains("1000001 operations"), "{error}");
-        assert!(transact(MAX_OPERATIONS).is_ok());
-        // An array of nothing, however long it is.
-        let blanks = format!("[{}]", " ".repeat(4 * MAX_OPERATIONS));
-        let raw = RawValue::from_string(blanks).unwrap();
-        assert!(Request::parse("transact", &raw).is_err());
+        let request = Request::parse(method, &raw).map_err(|error| error.to_string());
+        assert_eq!(request, expected.map_err(str::to_owned));
     }
 
     #[test]
     fn requests_are_read() {
         let database = "T".to_owned();
-        assert_eq!(parse("list_dbs", &json!([])), Ok(Request::ListDbs));
-        assert_eq!(
-            parse("get_server_id", &json!([1])),
-            Ok(Request::GetServerId)
-        );
-        assert_eq!(parse("list_dbs", &json!([1])), Ok(Request::ListDbs));
-        assert_eq!(
-            parse("transact", &json!(["T", {"op": "abort"}])),
+        let abort = Operations::of_transact(r#"["T",{"op":"abort"}]"#);
+        let abort = abort.unwrap().unwrap();
+        parsed("list_dbs", &json!([]), Ok(Request::ListDbs));
+        parsed("get_server_id", &json!([1]), Ok(Request::GetServerId));
+        parsed("list_dbs", &json!([1]), Ok(Request::ListDbs));
+        parsed(
+            "transact",
+            &json!(["T", {"op": "abort"}]),
             Ok(Request::Transact {
                 database: database.clone(),
-                operations: vec![json!({"op": "abort"})]
-            })
+                operations: abort.1,
+            }),
         );
-        assert_eq!(
-            parse(
-                "monitor_cond_since",
-                &json!(["T", ["m"], {}, Uuid::from_u128(3)])
-            ),
+        parsed(
+            "monitor_cond_since",
+            &json!(["T", ["m"], {}, Uuid::from_u128(3)]),
             Ok(Request::Monitor {
                 version: MonitorVersion::V3,
                 database,
                 monitor: json!(["m"]),
                 tables: json!({}),
                 last_transaction: Some(Uuid::from_u128(3)),
-            })
+            }),
         );
-        assert_eq!(
-            parse("echo", &json!([1, {}])),
+        parsed(
+            "echo",
+            &json!([1, {}]),
             Ok(Request::Echo {
-                params: json!([1, {}])
-            })
+                params: json!([1, {}]),
+            }),
         );
     }
 
@@ -335,7 +311,7 @@ mod tests {
                  transaction UUID (in [\"T\",1,\"zz\"])",
             ),
         ] {
-            assert_eq!(parse(method, &params).unwrap_err().to_string(), expected);
+            parsed(method, &params, Err(expected));
         }
     }
 }

@@ -151,7 +151,12 @@ fn read(schema: &DatabaseSchema, bytes: &[u8]) {
     };
     match Request::parse(&method, params) {
         Ok(Request::Transact { operations, .. }) => {
-            let read = Transaction::from_json(schema, &operations, &mut Uuid::nil);
+            let read = Transaction::read(schema, &operations, &mut Uuid::nil);
+            let trees: Vec<Value> = serde_json::from_str(params.get()).unwrap();
+            assert_eq!(
+                read,
+                Transaction::from_json(schema, &trees[1..], &mut Uuid::nil)
+            );
             for operation in &read.operations {
                 serde_json::to_string(&operation.with(schema)).unwrap();
             }

@@ -108,7 +108,7 @@ async fn changes_are_seen_as_they_are_made() {
             Operation::Select {
                 table: A,
                 condition: vec![Clause::is_row(a)],
-                columns: vec![ovsdb::ColumnRef::Column(SET), ovsdb::ColumnRef::Uuid],
+                columns: [ovsdb::ColumnRef::Column(SET), ovsdb::ColumnRef::Uuid].into(),
             },
         ])
         .await

@@ -228,7 +228,7 @@ async fn changes_come_before_the_reply(door: &str) {
                 Operation::Select {
                     table: A,
                     condition: vec![Clause::is_row(uuid)],
-                    columns: vec![ColumnRef::Column(LEVEL), ColumnRef::Uuid],
+                    columns: [ColumnRef::Column(LEVEL), ColumnRef::Uuid].into(),
                 },
             ])
             .await

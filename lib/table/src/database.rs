@@ -34,7 +34,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            operations: ovsdb::request::MAX_OPERATIONS,
+            operations: ovsdb::operation::MAX_OPERATIONS,
             selected_rows: 10_000_000,
             steps: 25_000_000,
         }

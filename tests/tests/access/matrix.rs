@@ -133,7 +133,7 @@ fn cells(schema: &DatabaseSchema, role: &str) -> Vec<(String, Ask, bool)> {
             let select = Operation::Select {
                 table: index,
                 condition: nobody(),
-                columns: columns.clone(),
+                columns: columns.clone().into(),
             };
             add("select", &column.name, select, expected.read);
             let wait = Operation::Wait {

@@ -14,6 +14,7 @@
 
 mod outcome;
 mod read;
+mod text;
 mod write;
 
 use std::sync::Arc;
@@ -30,9 +31,10 @@ pub use outcome::{
     Failure, OpResult, Outcome, Selected, outcome_from_json, outcome_to_json, outcome_to_text,
     results,
 };
-pub use read::Transaction;
 pub(crate) use read::is_id;
-pub use write::transact_params;
+pub use read::{Transaction, TransactionReader};
+pub use text::{MAX_OPERATIONS, Operations};
+pub use write::{operations_to_text, transact_params};
 
 /// One operation of a transaction. Tables and columns are indexes into the database's schema; a list of clauses means
 /// the rows for which all of them hold.
@@ -53,8 +55,8 @@ pub enum Operation {
         table: usize,
         /// Which rows.
         condition: Vec<Clause>,
-        /// Which columns.
-        columns: Vec<ColumnRef>,
+        /// Which columns: shared, because most of a million are the same.
+        columns: Arc<[ColumnRef]>,
     },
     /// Columns to overwrite (section 5.2.3).
     Update {

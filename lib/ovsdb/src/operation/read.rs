@@ -1,10 +1,13 @@
 //! Reading operations from the JSON of a request.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Operation, Until};
+use super::{MAX_OPERATIONS, Operation, Operations, Until};
 use crate::condition::{Clause, ColumnRef, clauses_from_json};
 use crate::datum::Datum;
 use crate::error::{Error, ErrorKind};
@@ -25,34 +28,45 @@ pub struct Transaction {
 impl Transaction {
     /// Reads operations, the elements after the first of `transact`'s `params`. `new_uuid` gives the UUIDs of the rows
     /// to insert that come without one.
+    pub fn read(
+        schema: &DatabaseSchema,
+        operations: &Operations<'_>,
+        new_uuid: &mut dyn FnMut() -> Uuid,
+    ) -> Self {
+        let mut reader = TransactionReader::new(schema, operations.len(), new_uuid);
+        let names = operations.names();
+        reader.names.reserve(names.len());
+        for (name, uuid) in names {
+            reader.name(name, uuid);
+        }
+        let error = operations.each(&mut |json| reader.read(json)).err();
+        Self {
+            error,
+            ..reader.finish()
+        }
+    }
+
+    /// As [`Transaction::read`], from operations that are trees already.
     pub fn from_json(
         schema: &DatabaseSchema,
         operations: &[Value],
         new_uuid: &mut dyn FnMut() -> Uuid,
     ) -> Self {
-        let mut reader = Reader {
-            schema,
-            names: FxHashMap::default(),
-            new_uuid,
-        };
-        for operation in operations {
-            reader.collect_name(operation);
-        }
-        let mut transaction = Self {
-            operations: Vec::with_capacity(operations.len()),
-            error: None,
-            asked: operations.len(),
-        };
+        let mut reader = TransactionReader::new(schema, operations.len(), new_uuid);
         for json in operations {
-            match reader.operation(json) {
-                Ok(operation) => transaction.operations.push(operation),
-                Err(error) => {
-                    transaction.error = Some(error);
-                    break;
-                }
+            if json["op"] == "insert"
+                && let Some(name) = json["uuid-name"].as_str()
+            {
+                let uuid = json["uuid"].as_str();
+                let uuid = uuid.and_then(|uuid| Uuid::try_parse(uuid).ok());
+                reader.name(name.into(), uuid);
             }
         }
-        transaction
+        let error = operations.iter().try_for_each(|json| reader.read(json));
+        Self {
+            error: error.err(),
+            ..reader.finish()
+        }
     }
 }
 
@@ -63,27 +77,59 @@ struct NamedUuid {
     inserted: bool,
 }
 
-struct Reader<'a> {
+/// Reads the operations of a transaction one by one, for those that do not have all of them as JSON at once.
+pub struct TransactionReader<'a> {
     schema: &'a DatabaseSchema,
-    names: FxHashMap<String, NamedUuid>,
+    names: FxHashMap<Cow<'a, str>, NamedUuid>,
     new_uuid: &'a mut dyn FnMut() -> Uuid,
+    /// For each table, when it was asked for: all columns that a `select` may mean.
+    all_columns: FxHashMap<usize, Arc<[ColumnRef]>>,
+    transaction: Transaction,
 }
 
-impl Reader<'_> {
-    /// Names may be used before the insert that defines them, so they are collected first.
-    fn collect_name(&mut self, operation: &Value) {
-        if operation["op"] == "insert"
-            && let Some(name) = operation["uuid-name"].as_str()
-            && !self.names.contains_key(name)
-        {
-            let uuid = operation["uuid"]
-                .as_str()
-                .and_then(|uuid| Uuid::try_parse(uuid).ok())
-                .unwrap_or_else(|| (self.new_uuid)());
-            let inserted = false;
-            self.names
-                .insert(name.to_owned(), NamedUuid { uuid, inserted });
+impl<'a> TransactionReader<'a> {
+    /// Reads as many operations as were `asked` for.
+    pub fn new(
+        schema: &'a DatabaseSchema,
+        asked: usize,
+        new_uuid: &'a mut dyn FnMut() -> Uuid,
+    ) -> Self {
+        Self {
+            schema,
+            names: FxHashMap::default(),
+            new_uuid,
+            all_columns: FxHashMap::default(),
+            transaction: Transaction {
+                operations: Vec::with_capacity(asked.min(MAX_OPERATIONS)),
+                error: None,
+                asked,
+            },
         }
+    }
+
+    /// Takes a name (`uuid-name`) that one of the operations gives to its row, and the UUID that it asks for.
+    /// Names may be used before the insert that defines them, so all of them come before the first operation.
+    pub fn name(&mut self, name: Cow<'a, str>, uuid: Option<Uuid>) {
+        let new_uuid = &mut self.new_uuid;
+        self.names.entry(name).or_insert_with(|| NamedUuid {
+            uuid: uuid.unwrap_or_else(new_uuid),
+            inserted: false,
+        });
+    }
+
+    /// Reads the next operation.
+    ///
+    /// # Errors
+    /// Why it cannot be read: the transaction ends before it.
+    pub fn read(&mut self, json: &Value) -> Result<(), Error> {
+        let operation = self.operation(json)?;
+        self.transaction.operations.push(operation);
+        Ok(())
+    }
+
+    /// What was read.
+    pub fn finish(self) -> Transaction {
+        self.transaction
     }
 
     fn operation(&mut self, json: &Value) -> Result<Operation, Error> {
@@ -99,7 +145,7 @@ impl Reader<'_> {
             "insert" => self.insert(&mut members)?,
             "select" => {
                 let (table, condition) = self.rows(&mut members)?;
-                let columns = self.columns(&mut members, table, true)?;
+                let columns = self.columns_to_select(&mut members, table)?;
                 Operation::Select {
                     table,
                     condition,
@@ -195,7 +241,10 @@ impl Reader<'_> {
 
     fn wait(&self, members: &mut Members<'_>) -> Result<Operation, Error> {
         let (table, condition) = self.rows(members)?;
-        let columns = self.columns(members, table, false)?;
+        let columns = match self.columns(members, table)? {
+            Some(columns) => columns,
+            None => self.own_columns(table).collect(),
+        };
         let until = match members.text("until")? {
             "==" => Until::Equal,
             "!=" => Until::NotEqual,
@@ -253,8 +302,9 @@ impl Reader<'_> {
 
     fn row(&self, table: usize, json: &Value) -> Result<Vec<(usize, Datum)>, Error> {
         let table = &self.schema.tables[table];
-        let mut row = Vec::new();
-        for (name, value) in object(json)? {
+        let columns = object(json)?;
+        let mut row = Vec::with_capacity(columns.len());
+        for (name, value) in columns {
             let ColumnRef::Column(column) =
                 ColumnRef::from_name(table, name).map_err(|error| error.at(json))?
             else {
@@ -272,19 +322,37 @@ impl Reader<'_> {
         Ok(row)
     }
 
-    /// The columns that an operation names; if it names none, all, for a `select` with those that every table has.
+    /// The columns that a `select` names; else all, with those that every table has.
+    fn columns_to_select(
+        &mut self,
+        members: &mut Members<'_>,
+        table: usize,
+    ) -> Result<Arc<[ColumnRef]>, Error> {
+        if let Some(columns) = self.columns(members, table)? {
+            return Ok(columns.into());
+        }
+        if let Some(all) = self.all_columns.get(&table) {
+            return Ok(all.clone());
+        }
+        let always = [ColumnRef::Uuid, ColumnRef::Version];
+        let all: Arc<[_]> = always.into_iter().chain(self.own_columns(table)).collect();
+        self.all_columns.insert(table, all.clone());
+        Ok(all)
+    }
+
+    fn own_columns(&self, table: usize) -> impl Iterator<Item = ColumnRef> + use<> {
+        (0..self.schema.tables[table].columns.len()).map(ColumnRef::Column)
+    }
+
+    /// The columns that an operation names, if it does.
     fn columns(
         &self,
         members: &mut Members<'_>,
         table: usize,
-        implicit: bool,
-    ) -> Result<Vec<ColumnRef>, Error> {
+    ) -> Result<Option<Vec<ColumnRef>>, Error> {
         let table = &self.schema.tables[table];
         if members.optional("columns").is_none() {
-            let own = (0..table.columns.len()).map(ColumnRef::Column);
-            let always = [ColumnRef::Uuid, ColumnRef::Version];
-            let always = always.into_iter().filter(|_| implicit);
-            return Ok(always.chain(own).collect());
+            return Ok(None);
         }
         let mut columns = Vec::new();
         for json in members.array("columns")? {
@@ -294,11 +362,13 @@ impl Reader<'_> {
                 columns.push(column);
             }
         }
-        Ok(columns)
+        Ok(Some(columns))
     }
 }
 
-fn named(names: &FxHashMap<String, NamedUuid>) -> impl FnMut(&str) -> Option<Uuid> + '_ {
+fn named<'n>(
+    names: &'n FxHashMap<Cow<'_, str>, NamedUuid>,
+) -> impl FnMut(&str) -> Option<Uuid> + 'n {
     |name| names.get(name).map(|named| named.uuid)
 }
 

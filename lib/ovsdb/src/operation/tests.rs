@@ -24,6 +24,129 @@ fn read(operations: &Value) -> Transaction {
     })
 }
 
+/// Operations read from text, and from the tree of the same text.
+#[track_caller]
+fn read_both(operations: &str) -> Transaction {
+    let params = format!("[\"T\"{operations}]");
+    let (database, text) = Operations::of_transact(&params).unwrap().unwrap();
+    assert_eq!(database, "T");
+    let tree: Vec<Value> = serde_json::from_str(&params).unwrap();
+    let mut next = 0;
+    let from_text = Transaction::read(&schema(), &text, &mut || {
+        next += 1;
+        Uuid::from_u128(next)
+    });
+    assert_eq!(from_text, read(&json!(tree[1..])));
+    from_text
+}
+
+#[test]
+fn operations_are_read_from_text_as_from_a_tree() {
+    let uuid = "00000000-0000-0000-0000-0000000000aa";
+    let refers = r#"{"op":"insert","table":"A","row":{"bs":["named-uuid","b"]}}"#;
+    let row = r#""table":"B","row":{}"#;
+    for (definition, expected) in [
+        (format!(r#"{{"op":"insert","uuid-name":"b",{row}}}"#), 3),
+        // Of members that come twice, the last counts.
+        (
+            format!(
+                r#"{{"uuid-name":3,"op":"abort","uuid":7,"op":"insert","uuid-name":"b","uuid":"{uuid}",{row}}}"#
+            ),
+            3,
+        ),
+        (
+            format!(r#"{{"op":"insert","uuid-name":"b",{row},"uuid-name":3}}"#),
+            0,
+        ),
+        (
+            format!(r#"{{"op":"insert","uuid-name":"b",{row},"op":"abort"}}"#),
+            0,
+        ),
+        // However it is written.
+        (
+            format!(r#" {{ "\u006fp" : "ins\u0065rt", "uuid\u002dname":"\u0062",{row}}} "#),
+            3,
+        ),
+        // The second insert of that name is one too many.
+        (
+            format!(
+                r#"{{"op":"insert","uuid-name":"b","uuid":"{uuid}",{row}}},{{"op":"insert","uuid-name":"b",{row}}}"#
+            ),
+            2,
+        ),
+        // These name nothing.
+        (format!(r#"{{"op":"insert","uuid-name":null,{row}}}"#), 0),
+        (format!(r#"{{"op":["insert"],"uuid-name":"b",{row}}}"#), 0),
+        (format!(r#"[{{"op":"insert","uuid-name":"b",{row}}}]"#), 0),
+        (
+            r#""insert",{"op":{"op":"insert","uuid-name":"b"}}"#.to_owned(),
+            0,
+        ),
+        ("{},null,true,-1,2.5e3,[[]]".to_owned(), 0),
+        // The name is known though its insert is not reached.
+        (
+            format!(r#"{{"op":"foo"}},{{"op":"insert","uuid-name":"b",{row}}}"#),
+            1,
+        ),
+    ] {
+        let read = read_both(&format!(",{refers},{definition},{refers}"));
+        assert_eq!(
+            read.operations.len(),
+            expected,
+            "{definition}: {:?}",
+            read.error
+        );
+        assert_eq!(read.error.is_none(), expected == 3, "{definition}");
+    }
+}
+
+#[test]
+fn what_is_no_tree_when_it_is_read_ends_the_reading() {
+    // The parser keeps this member's name for itself, and reads what is in it when it makes a tree.
+    let params = r#"["T",{"op":"abort"},{"$serde_json::private::RawValue":"{"},{"op":"abort"}]"#;
+    let (_, operations) = Operations::of_transact(params).unwrap().unwrap();
+    let read = Transaction::read(&schema(), &operations, &mut Uuid::nil);
+    assert_eq!((read.operations.len(), read.asked), (1, 3));
+    assert_eq!(read.error.unwrap().kind, ErrorKind::SyntaxError);
+}
+
+#[test]
+fn text_that_makes_no_tree_is_refused_before_anything_is_read() {
+    let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
+    for (element, expected) in [
+        (r#"{"op":"\ud800"}"#, "hex escape"),
+        (r#"{"\ud800":1}"#, "hex escape"),
+        ("1e999", "number out of range"),
+        (&deep, "recursion limit exceeded"),
+        ("{\"a\":[1,]}", "trailing comma"),
+        ("1]2", "trailing characters"),
+    ] {
+        let params = format!(r#"["T",{{"op":"abort"}},{element}]"#);
+        let tree = serde_json::from_str::<Vec<Value>>(&params).unwrap_err();
+        assert!(tree.to_string().contains(expected), "{tree}");
+        assert_eq!(
+            Operations::of_transact(&params).unwrap_err().to_string(),
+            format!("syntax error: transact request params: {tree}")
+        );
+    }
+}
+
+#[test]
+fn too_many_operations_are_counted_and_not_read() {
+    let transact = |first: &str, count: usize| {
+        let params = format!("[{first}{}]", ",{}".repeat(count));
+        Operations::of_transact(&params).map(|read| read.map(|(_, operations)| operations.len()))
+    };
+    assert_eq!(transact("\"T\"", MAX_OPERATIONS), Ok(Some(MAX_OPERATIONS)));
+    for first in ["\"T\"", "3"] {
+        let error = transact(first, MAX_OPERATIONS + 1).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::ResourcesExhausted);
+        assert!(error.to_string().contains("1000001 operations"), "{error}");
+    }
+    assert_eq!(transact("3", 1), Ok(None));
+    assert_eq!(transact("", 0), Ok(None));
+}
+
 #[test]
 fn operations_survive_their_json_form() {
     let uuid = "00000000-0000-0000-0000-0000000000aa";

@@ -16,10 +16,11 @@ struct RowJson<'a, T>(&'a TableSchema, &'a [(T, Datum)]);
 
 impl Serialize for RowJson<'_, usize> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = |&(column, ref datum): &'_ (usize, Datum)| {
-            (self.0.columns[column].name.clone(), datum.clone())
-        };
-        serializer.collect_map(self.1.iter().map(name))
+        serializer.collect_map(
+            self.1
+                .iter()
+                .map(|(column, datum)| (&*self.0.columns[*column].name, datum)),
+        )
     }
 }
 
@@ -131,16 +132,41 @@ pub fn transact_params<'a>(
     schema: &'a DatabaseSchema,
     operations: &'a [Operation],
 ) -> impl Serialize + 'a {
-    struct Params<'a>(&'a DatabaseSchema, &'a [Operation]);
-    impl Serialize for Params<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut sequence = serializer.serialize_seq(Some(1 + self.1.len()))?;
-            sequence.serialize_element(&self.0.name)?;
-            for operation in self.1 {
-                sequence.serialize_element(&operation.with(self.0))?;
-            }
-            sequence.end()
-        }
+    Sequence {
+        name: Some(&schema.name),
+        schema,
+        operations,
     }
-    Params(schema, operations)
+}
+
+/// The operations alone, as a JSON array.
+pub fn operations_to_text(schema: &DatabaseSchema, operations: &[Operation]) -> Vec<u8> {
+    let name = None;
+    let sequence = Sequence {
+        name,
+        schema,
+        operations,
+    };
+    serde_json::to_vec(&sequence).expect("operations have string keys and no failing parts")
+}
+
+struct Sequence<'a> {
+    /// What comes first.
+    name: Option<&'a str>,
+    schema: &'a DatabaseSchema,
+    operations: &'a [Operation],
+}
+
+impl Serialize for Sequence<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let length = usize::from(self.name.is_some()) + self.operations.len();
+        let mut sequence = serializer.serialize_seq(Some(length))?;
+        if let Some(name) = self.name {
+            sequence.serialize_element(name)?;
+        }
+        for operation in self.operations {
+            sequence.serialize_element(&operation.with(self.schema))?;
+        }
+        sequence.end()
+    }
 }

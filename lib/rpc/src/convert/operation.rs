@@ -1,10 +1,8 @@
 //! Operations and their conditions.
 
-use ovsdb::operation::Until;
+use ovsdb::operation::{TransactionReader, Until};
 use ovsdb::schema::{DatabaseSchema, TableSchema};
-use ovsdb::{
-    Clause, ColumnRef, Datum, Error, Function, Mutation, Mutator, Operation, Transaction, Uuid,
-};
+use ovsdb::{Clause, ColumnRef, Datum, Function, Mutation, Mutator, Operation, Transaction, Uuid};
 use serde_json::{Value, json};
 
 use super::data::{datum_to_json, datum_to_proto, row_to_json};
@@ -219,28 +217,35 @@ fn mutator_from_proto(mutator: i32) -> Result<Mutator, ConvertError> {
     })
 }
 
-/// Reads operations; else as [`Transaction::from_json`].
+/// Reads operations one after the other; else as [`Transaction::from_json`].
 pub fn transaction_from_proto(
     schema: &DatabaseSchema,
     operations: Vec<v1::Operation>,
     new_uuid: &mut dyn FnMut() -> Uuid,
 ) -> Transaction {
-    let asked = operations.len();
-    let mut read = Vec::with_capacity(asked);
-    let mut failed = None;
-    for (index, operation) in operations.into_iter().enumerate() {
-        match operation_to_json(operation) {
-            Ok(json) => read.push(json),
-            Err(error) => {
-                failed = Some(error.within(&format!("operations[{index}]")));
-                break;
-            }
+    let mut reader = TransactionReader::new(schema, operations.len(), new_uuid);
+    for operation in &operations {
+        if let Some(Kind::Insert(insert)) = &operation.kind
+            && !insert.uuid_name.is_empty()
+        {
+            let uuid = Uuid::from_slice(&insert.uuid).ok();
+            reader.name(insert.uuid_name.clone().into(), uuid);
         }
     }
-    let mut transaction = Transaction::from_json(schema, &read, new_uuid);
-    transaction.asked = asked;
-    transaction.error = transaction.error.or(failed.map(Error::from));
-    transaction
+    let mut error = None;
+    for (index, operation) in operations.into_iter().enumerate() {
+        let read = operation_to_json(operation)
+            .map_err(|error| error.within(&format!("operations[{index}]")).into())
+            .and_then(|json| reader.read(&json));
+        if let Err(refused) = read {
+            error = Some(refused);
+            break;
+        }
+    }
+    Transaction {
+        error,
+        ..reader.finish()
+    }
 }
 
 fn operation_to_json(operation: v1::Operation) -> Result<Value, ConvertError> {

@@ -458,7 +458,7 @@ impl Client {
         database == DatabaseId::Server
     }
 
-    fn prepare(&mut self, call: Call) -> Result<Prepared, Error> {
+    fn prepare(&mut self, call: Call<'_>) -> Result<Prepared, Error> {
         let plain = |request| Ok(Prepared::Request(request, Kind::Plain));
         match call {
             Call::ListDbs => Ok(Prepared::answer(&json!(self.databases.names()))),
@@ -473,8 +473,7 @@ impl Client {
                 operations,
             } => {
                 let served = self.database(&database)?;
-                let transaction =
-                    Transaction::from_json(&served.schema, &operations, &mut Uuid::new_v4);
+                let transaction = Transaction::read(&served.schema, &operations, &mut Uuid::new_v4);
                 plain(Request::Transact {
                     database: served.id,
                     transaction,

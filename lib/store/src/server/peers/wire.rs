@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ovsdb::operation::{Operations, operations_to_text};
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Error, RowChange, Transaction, Uuid};
 use rpc::v1;
@@ -80,15 +81,13 @@ fn call_from_wire(call: Option<v1::Call>) -> Result<Call, FrameError> {
 
 fn forward_to_wire(schema: &DatabaseSchema, forward: &Forward) -> v1::Forward {
     let transaction = &forward.transaction;
-    let operations = transaction.operations.iter();
-    let operations: Vec<_> = operations.map(|operation| operation.with(schema)).collect();
     let error = transaction.error.as_ref();
     v1::Forward {
         call: Some(call_to_wire(forward.call)),
         name: forward.name.as_bytes().to_vec(),
         since: forward.since,
         waited_ms: forward.waited_ms,
-        operations: serde_json::to_vec(&operations).expect("operations are plain data"),
+        operations: operations_to_text(schema, &transaction.operations),
         asked: transaction.asked as u64,
         error: error.map_or(Vec::new(), |error| error.to_json().to_string().into_bytes()),
         role: forward.caller.role.name().to_owned(),
@@ -102,9 +101,10 @@ fn forward_from_wire(
     schema: &DatabaseSchema,
     forward: &v1::Forward,
 ) -> Result<Forward, FrameError> {
-    let wrong = |_| FrameError::Field("operations");
-    let operations: Vec<Value> = serde_json::from_slice(&forward.operations).map_err(wrong)?;
-    let mut transaction = Transaction::from_json(schema, &operations, &mut Uuid::new_v4);
+    let operations = std::str::from_utf8(&forward.operations).ok();
+    let operations = operations.and_then(|text| Operations::of_array(text).ok());
+    let operations = operations.ok_or(FrameError::Field("operations"))?;
+    let mut transaction = Transaction::read(schema, &operations, &mut Uuid::new_v4);
     if !forward.error.is_empty() && transaction.error.is_none() {
         let wrong = |_| FrameError::Field("error");
         let error: Value = serde_json::from_slice(&forward.error).map_err(wrong)?;
