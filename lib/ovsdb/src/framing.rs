@@ -4,6 +4,12 @@
 //! between them. A [`Framer`] finds where each ends by counting brackets outside of strings. It looks at every byte
 //! once, however the stream was cut into reads, and keeps no more than the limits that it was given. It does not check
 //! the JSON otherwise: whoever parses the message does.
+//!
+//! A large message is in memory once. Its buffer gets room for all of it early, so that it is not copied as it grows,
+//! and goes away with it.
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// How large and how deep a message may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +19,12 @@ pub struct FrameLimits {
     /// The most levels of arrays and objects in one another.
     pub depth: usize,
 }
+
+/// A buffer that grew past this is for one large message: it is not kept for the small ones that follow.
+const KEEP: usize = 1 << 20;
+/// So much room such a buffer gets at once, unless messages have to be shorter. Memory that nothing is written to is
+/// not taken from anybody.
+const ROOM: usize = 256 << 20;
 
 /// The JSON parser gives up beyond 128 levels; a framer does so before it.
 pub const MAX_DEPTH: usize = 120;
@@ -83,10 +95,13 @@ impl Framer {
         }
     }
 
-    /// Takes what was read from the stream.
+    /// Takes what was read from the stream. After an error it takes nothing more.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.reclaim();
-        self.buffer.extend_from_slice(bytes);
+        if self.error.is_none() {
+            self.reclaim();
+            self.make_room(bytes.len());
+            self.buffer.extend_from_slice(bytes);
+        }
     }
 
     /// How many messages were handed out.
@@ -106,22 +121,47 @@ impl Framer {
 
     /// The next complete message, or `None` if more bytes are needed. An error stays.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        let range = self.next_range()?;
+        Ok(range.map(|range| &self.buffer[range]))
+    }
+
+    /// The same; but a message of more than `large` bytes comes with the memory that it is in, to be taken elsewhere.
+    pub fn next_message(&mut self, large: usize) -> Result<Option<Cow<'_, [u8]>>, FrameError> {
+        let range = self.next_range()?;
+        Ok(range.map(|range| {
+            if range.len() > large {
+                Cow::Owned(self.take(range))
+            } else {
+                Cow::Borrowed(&self.buffer[range])
+            }
+        }))
+    }
+
+    fn next_range(&mut self) -> Result<Option<Range<usize>>, FrameError> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
-        match self.scan() {
-            Ok(None) => Ok(None),
-            Ok(Some(range)) => Ok(Some(&self.buffer[range])),
-            Err(error) => {
-                self.error = Some(error.clone());
-                self.buffer = Vec::new();
-                (self.start, self.scanned) = (0, 0);
-                Err(error)
-            }
+        let scanned = self.scan();
+        if let Err(error) = &scanned {
+            // The bytes stay until the framer goes: whoever has it knows where to let go of so many.
+            self.error = Some(error.clone());
         }
+        scanned
     }
 
-    fn scan(&mut self) -> Result<Option<std::ops::Range<usize>>, FrameError> {
+    /// The bytes of a message that was just found; what comes after them stays.
+    fn take(&mut self, range: Range<usize>) -> Vec<u8> {
+        if range.start > 0 || self.buffer.capacity() <= KEEP {
+            return self.buffer[range].to_vec();
+        }
+        let rest = self.buffer[range.end..].to_vec();
+        let mut message = std::mem::replace(&mut self.buffer, rest);
+        message.truncate(range.end);
+        (self.start, self.scanned) = (0, 0);
+        message
+    }
+
+    fn scan(&mut self) -> Result<Option<Range<usize>>, FrameError> {
         let buffer = self.buffer.as_slice();
         let mut at = self.scanned;
         while at < buffer.len() {
@@ -187,8 +227,6 @@ impl Framer {
 
     /// Drops what was handed out, once that is cheaper than keeping it.
     fn reclaim(&mut self) {
-        /// A buffer that grew past this for one large message is not kept for the small ones that follow.
-        const KEEP: usize = 1 << 20;
         if self.start == self.buffer.len() {
             self.buffer.clear();
             if self.buffer.capacity() > KEEP {
@@ -201,6 +239,25 @@ impl Framer {
         }
         self.scanned -= self.start;
         self.start = 0;
+    }
+
+    /// Moves a message that turns out to be a large one to where it need not be moved again.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.buffer.len() + more;
+        if needed <= KEEP.max(self.buffer.capacity()) {
+            return;
+        }
+        // The end of a message that is too long is seen when it is here.
+        let room = ROOM.min(self.limits.bytes) + KEEP;
+        let room = if needed <= room { room } else { 2 * needed };
+        let mut roomy = Vec::new();
+        // If there is not so much to be had, it grows bit by bit.
+        if roomy.try_reserve_exact(room).is_ok() {
+            roomy.extend_from_slice(&self.buffer[self.start..]);
+            self.buffer = roomy;
+            self.scanned -= self.start;
+            self.start = 0;
+        }
     }
 }
 
@@ -261,6 +318,58 @@ mod tests {
         assert!(framer.next_frame().is_err());
         framer.push(b"{}");
         assert!(framer.next_frame().is_err());
+        assert_eq!(framer.pending(), 1, "nothing more is taken");
+    }
+
+    #[test]
+    fn a_large_message_is_in_one_place_and_leaves_with_it() {
+        const LIMIT: usize = 8 << 20;
+        let mut framer = Framer::new(FrameLimits {
+            bytes: LIMIT,
+            depth: 5,
+        });
+        framer.push(b"{}");
+        assert_eq!(framer.next_message(1 << 10), Ok(Some(b"{}".into())));
+        framer.push(b"{\"");
+        let mut place = None;
+        while framer.pending() < LIMIT - (1 << 10) {
+            framer.push(&[b'x'; 1 << 10]);
+            assert_eq!(framer.next_message(1 << 10), Ok(None));
+            if framer.pending() > 2 * KEEP {
+                let is = framer.buffer.as_ptr();
+                assert_eq!(*place.get_or_insert(is), is, "it does not move");
+            }
+        }
+        framer.push(b"\"}{\"next\"");
+        let length = framer.pending() - b"{\"next\"".len();
+        match framer.next_message(1 << 10).unwrap() {
+            Some(Cow::Owned(message)) => {
+                assert_eq!(Some(message.as_ptr()), place);
+                assert_eq!(message.len(), length);
+                assert!(message.ends_with(b"x\"}"));
+            }
+            other => panic!("{other:?}"),
+        }
+        framer.push(b"}");
+        assert_eq!(framer.next_message(1 << 10), Ok(Some(b"{\"next\"}".into())));
+        assert!(framer.buffer.capacity() <= KEEP, "the room is given back");
+    }
+
+    #[test]
+    fn a_message_without_end_takes_no_more_than_its_limit() {
+        const LIMIT: usize = 4 << 20;
+        let mut framer = Framer::new(FrameLimits {
+            bytes: LIMIT,
+            depth: 5,
+        });
+        framer.push(b"{\"");
+        let piece = [b'x'; 64 << 10];
+        while let Ok(None) = framer.next_message(1) {
+            framer.push(&piece);
+            assert!(framer.buffer.capacity() <= LIMIT + KEEP);
+        }
+        assert_eq!(framer.next_message(1), Err(FrameError::TooLong(LIMIT)));
+        assert!(framer.pending() <= LIMIT + piece.len());
     }
 
     proptest! {
@@ -270,6 +379,7 @@ mod tests {
             cuts in proptest::collection::vec(0usize..60, 0..6),
         ) {
             let whole = frames(&[stream.as_bytes()]);
+            let large = stream.len() / 2;
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
             cuts.sort_unstable();
             cuts.push(stream.len());
@@ -278,7 +388,21 @@ mod tests {
                 .into_iter()
                 .map(|to| &stream.as_bytes()[std::mem::replace(&mut from, to)..to])
                 .collect();
-            prop_assert_eq!(frames(&chunks), whole);
+            prop_assert_eq!(&frames(&chunks), &whole);
+            // Nor does it make one whether messages take their memory along.
+            let mut framer = Framer::new(LIMITS);
+            let mut messages = Ok(Vec::new());
+            for chunk in chunks {
+                framer.push(chunk);
+                while let (Ok(got), next) = (&mut messages, framer.next_message(large)) {
+                    match next {
+                        Ok(Some(message)) => got.push(String::from_utf8_lossy(&message).into_owned()),
+                        Ok(None) => break,
+                        Err(error) => messages = Err(error),
+                    }
+                }
+            }
+            prop_assert_eq!(messages, whole);
         }
     }
 }

@@ -10,6 +10,9 @@
 //! does not read is cut off; messages for a peer that does not take them are lost, as on a network;
 //! and a disk that is as far behind as no refused client could have brought it ends the process.
 
+#[cfg(test)]
+pub mod hollow;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +29,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Databases;
 use super::budget::Budget;
 use super::disk::{Disk, DiskError};
+use super::lane::Lane;
 use super::outputs::{self, Outputs, Overflow, Speaker};
 use super::peers::Outgoing;
 use super::peers::pulse::Busy;
@@ -82,6 +86,8 @@ pub struct Engine {
     sessions: Arc<AtomicUsize>,
     /// The bytes of requests that clients may have here.
     pub requests: Arc<Budget>,
+    /// Where the doors do what is large.
+    pub lane: Lane,
     /// What the doors know about the databases.
     pub databases: Arc<Databases>,
     /// Who this member is.
@@ -227,6 +233,7 @@ impl Engine {
             next_session: AtomicU64::new(1),
             sessions: Arc::default(),
             requests: Budget::of_server(),
+            lane: Lane::start()?,
             databases: Arc::new(Databases::new(&schema, process)),
             identity,
             membership,

@@ -34,6 +34,10 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failure to accept, mostly for want of file descriptors, the listener rests so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// So many connections are accepted at one go, and then none for so long: when thousands come at
+/// once, each has to be made known, and those who are connected already go on meanwhile.
+const BURST: u32 = 8;
+const BURST_PAUSE: Duration = Duration::from_millis(1);
 /// A client that says nothing for so long is asked whether it is there, and given up after as
 /// long again, if nothing else is said. Unix sockets need no such question.
 pub const PROBE: Duration = Duration::from_secs(60);
@@ -231,7 +235,12 @@ impl Listener {
     {
         let mut look = tokio::time::interval(RELOAD);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut burst = 0;
         loop {
+            if burst == BURST {
+                burst = 0;
+                tokio::time::sleep(BURST_PAUSE).await;
+            }
             let accepted = tokio::select! {
                 accepted = self.accept_one() => accepted,
                 // New files are looked at now and then even if nobody connects, so that wrong ones are told soon.
@@ -249,6 +258,7 @@ impl Listener {
                     continue;
                 }
             };
+            burst += 1;
             let Ok(permit) = places.clone().try_acquire_owned() else {
                 let text = format!("refused, {MAX_CONNECTIONS} clients are connected already");
                 grumble::warn(&peer, &text);

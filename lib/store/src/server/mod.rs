@@ -13,14 +13,18 @@ mod connections;
 pub mod control;
 mod disk;
 mod doors;
+mod end;
 mod engine;
 mod grpc;
 mod grumble;
 mod held;
+mod lane;
+mod line;
 mod listen;
 mod outputs;
 mod ovsdb;
 pub mod peers;
+mod reading;
 mod shell;
 mod stranger;
 mod tls;
@@ -34,8 +38,8 @@ pub use self::shell::{Server, StartError, Watcher};
 use std::num::NonZero;
 use std::sync::Arc;
 
-use ::ovsdb::Uuid;
 use ::ovsdb::schema::DatabaseSchema;
+use ::ovsdb::{Error, ErrorKind, Uuid};
 use bytes::Bytes;
 
 use crate::event::DatabaseId;
@@ -99,6 +103,19 @@ impl Databases {
         [&self.main, &self.server]
             .into_iter()
             .find(|served| *served.schema.name == *name)
+    }
+
+    /// The database that a client names.
+    ///
+    /// # Errors
+    /// "unknown database".
+    pub fn named(&self, name: &str) -> Result<&Served, Error> {
+        self.find(name).ok_or_else(|| {
+            Error::new(
+                ErrorKind::UnknownDatabase,
+                format!("get_schema, transact and monitor know no database {name}."),
+            )
+        })
     }
 
     /// The database of this identity.

@@ -1,119 +1,58 @@
 //! The OVSDB door: one task a connection, which speaks JSON-RPC (RFC 7047 and Open vSwitch's
 //! extensions) with the client on one side and events with the core on the other.
 //!
-//! The task reads, decodes, encodes and writes; whatever needs the database goes to the core, and
-//! its answer comes back in the session's order. While a client does not take what is written to
-//! it, nothing is read from it.
+//! The task reads, decodes, encodes and writes, what is large with the help of the [lane](super::lane); whatever
+//! needs the database goes to the core when its turn in the [line](super::line) has come, and its answer comes
+//! back in the session's order. While a client does not take what is written to it, nothing is read
+//! from it. However much comes in, the task lets others go on after every [`TURN_BYTES`].
 
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ovsdb::framing::{FrameError, FrameLimits, Framer};
-use ovsdb::jsonrpc::{self, Message, MessageError};
+use ovsdb::framing::{FrameLimits, Framer};
+use ovsdb::jsonrpc;
 use ovsdb::monitor::{MonitorSpec, MonitorVersion};
 use ovsdb::operation::results;
-use ovsdb::request::Request as Call;
-use ovsdb::{Error, ErrorKind, Transaction, Uuid};
+use ovsdb::schema::DatabaseSchema;
+use ovsdb::{Error, ErrorKind, OpResult, Uuid};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::budget::{Charge, Exhausted};
+use super::end::{End, MESSAGE_TIMEOUT};
 use super::engine::{ConnectError, Engine, Session, Stopped};
 use super::held::{Held, HeldCall};
+use super::lane::{LARGE_BYTES, TURN_BYTES};
+use super::line::{Cost, Line};
 use super::listen::{Connection, Io};
-use super::{Databases, Served, grumble, stranger};
-use crate::event::{Consistency, DatabaseId, MonitorId, Output, Request, RequestId};
+use super::reading::{self, Asked, Said};
+use super::{Databases, grumble, stranger};
+use crate::event::{DatabaseId, MonitorId, Output, Request, RequestId};
 use crate::monitor::{Update, View};
 
 /// So many requests may be unanswered; what comes then is refused.
 const MAX_OUTSTANDING: usize = 4096;
 /// While the unanswered requests have so many bytes, no more are read.
 const MAX_OUTSTANDING_BYTES: usize = 64 << 20;
-/// So long a client may take to send a message to its end.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The most bytes of one read.
 const READ_BYTES: usize = 64 << 10;
 /// What is longer is written by itself instead of being gathered with others.
 const GATHER_BYTES: usize = 64 << 10;
-
-/// Why a session ended.
-#[derive(Debug)]
-enum End {
-    /// The client went.
-    Closed,
-    /// The client broke the connection, or the network did.
-    Io(std::io::Error),
-    /// The client sent what cannot be cut into messages.
-    Frame(FrameError),
-    /// The client sent what is not JSON-RPC.
-    Message(MessageError),
-    /// The client speaks another protocol.
-    Stranger(String),
-    /// The client sends a message that does not end.
-    Unfinished,
-    /// There is no room for the client's requests.
-    Exhausted(Exhausted),
-    /// The client does not read what it asked for.
-    CutOff,
-    /// The client did not answer a probe.
-    Silent,
-    /// The server goes.
-    Stopped,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => formatter.write_str("closed by the client"),
-            Self::Io(error) => write!(formatter, "connection lost: {error}"),
-            Self::Frame(error) => write!(formatter, "{error}"),
-            Self::Message(error) => write!(formatter, "{error}"),
-            Self::Stranger(what) => formatter.write_str(what),
-            Self::Unfinished => write!(
-                formatter,
-                "a message was begun and not finished within {MESSAGE_TIMEOUT:?}"
-            ),
-            Self::Exhausted(exhausted) => write!(formatter, "{exhausted}"),
-            Self::CutOff => formatter.write_str("the client does not read what it asked for"),
-            Self::Silent => formatter.write_str("no answer to a probe"),
-            Self::Stopped => formatter.write_str("the server is shutting down"),
-        }
-    }
-}
-
-impl End {
-    /// What the client is told of it, if it is its fault and it may listen.
-    fn told(&self) -> Option<Error> {
-        match self {
-            Self::Closed | Self::Io(_) | Self::Silent | Self::Stopped => None,
-            Self::Frame(_) | Self::Message(_) | Self::Stranger(_) | Self::Unfinished => {
-                Some(Error::syntax(self.to_string()))
-            }
-            Self::Exhausted(_) | Self::CutOff => {
-                Some(Error::new(ErrorKind::ResourcesExhausted, self.to_string()))
-            }
-        }
-    }
-}
-
-impl From<Stopped> for End {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-impl From<std::io::Error> for End {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
-    }
-}
+/// So much a message costs at least, as if it had so many bytes: after some dozens of the smallest it
+/// is the turn of others, too.
+const MESSAGE_BYTES: usize = 2 << 10;
+/// An answer with so many results or rows is large.
+const LARGE_ROWS: usize = 200;
 
 /// Serves a client until it goes.
 pub async fn serve(engine: Arc<Engine>, connection: Connection) {
@@ -135,17 +74,23 @@ pub async fn serve(engine: Arc<Engine>, connection: Connection) {
     };
     tracing::debug!("{peer}: connected");
     let client = Client {
+        engine: engine.clone(),
         databases: engine.databases.clone(),
         session,
         charge: Charge::new(engine.requests.clone()),
         waiting: HashMap::new(),
         waiting_bytes: 0,
         held: Held::default(),
+        line: Line::default(),
         monitors: HashMap::new(),
         next_monitor: 0,
         out: Vec::new(),
     };
-    let end = client.run(&mut io, probe).await;
+    let mut framer = Framer::new(FrameLimits::SERVER);
+    let end = client.run(&mut io, &mut framer, probe).await;
+    if framer.pending() > LARGE_BYTES {
+        engine.lane.discard(framer);
+    }
     if let Some(error) = end.told() {
         let bytes = jsonrpc::error_response(&Value::Null, &error);
         stranger::farewell(&mut io, &bytes).await;
@@ -165,6 +110,7 @@ struct Waiting {
     id: Value,
     /// How large it was.
     bytes: usize,
+    cost: Cost,
     kind: Kind,
 }
 
@@ -192,14 +138,18 @@ struct Monitor {
 
 #[derive(Debug)]
 struct Client {
+    engine: Arc<Engine>,
     databases: Arc<Databases>,
     session: Session,
     /// For what it has sent, and is not done with.
     charge: Charge,
     waiting: HashMap<RequestId, Waiting>,
-    /// The bytes of all requests without an answer, those that are held among them.
+    /// The bytes of all requests without an answer, those that the core does not have yet among
+    /// them.
     waiting_bytes: usize,
     held: Held,
+    /// Before the core.
+    line: Line,
     monitors: HashMap<MonitorId, Monitor>,
     next_monitor: u64,
     /// Bytes to be written.
@@ -207,13 +157,19 @@ struct Client {
 }
 
 impl Client {
-    async fn run(mut self, io: &mut Box<dyn Io>, probe: Option<Duration>) -> End {
-        let mut framer = Framer::new(FrameLimits::SERVER);
+    async fn run(
+        mut self,
+        io: &mut Box<dyn Io>,
+        framer: &mut Framer,
+        probe: Option<Duration>,
+    ) -> End {
         let mut heard = Instant::now();
         let mut probed = false;
         let mut is_first = true;
         // Since when the message that is coming in has been coming in.
         let mut begun: Option<Instant> = None;
+        // How much was done without letting others go on.
+        let mut turn = 0;
         loop {
             let full = self.waiting_bytes >= MAX_OUTSTANDING_BYTES;
             let silent_at = probe.map(|probe| heard + probe);
@@ -228,12 +184,13 @@ impl Client {
                 }
             };
             tokio::select! {
-                read = read_some(io, &mut framer), if !full => match read {
+                read = read_some(io, framer), if !full => match read {
                     Ok(Read { count: 0, .. }) => return End::Closed,
-                    Ok(Read { first, .. }) => {
+                    Ok(Read { count, first }) => {
                         (heard, probed) = (Instant::now(), false);
+                        turn += count;
                         let was = framer.messages();
-                        let framed = self.frames(&mut framer).await;
+                        let framed = self.frames(framer).await;
                         if std::mem::take(&mut is_first)
                             && let Some(what) = stranger::not_ovsdb(&first)
                         {
@@ -289,6 +246,10 @@ impl Client {
             if let Err(end) = self.flush(io, probe).await {
                 return end;
             }
+            if turn >= TURN_BYTES {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -310,7 +271,12 @@ impl Client {
             if self.held.is_answered_by(&output) {
                 self.release().await?;
             }
-            self.output(output);
+            if is_large(&output) {
+                self.large_output(output).await?;
+            } else {
+                self.output(output);
+            }
+            self.advance().await?;
             if self.out.len() >= GATHER_BYTES {
                 self.flush(io, probe).await?;
             }
@@ -327,8 +293,9 @@ impl Client {
             return Ok(());
         }
         let mut left = self.out.as_slice();
+        let mut turn = 0;
         while !left.is_empty() {
-            let write = io.write(left);
+            let write = io.write(&left[..left.len().min(TURN_BYTES)]);
             let count = if let Some(probe) = probe {
                 match tokio::time::timeout(2 * probe, write).await {
                     Ok(written) => written?,
@@ -341,10 +308,15 @@ impl Client {
                 return Err(End::Closed);
             }
             left = &left[count..];
+            turn += count;
+            if turn >= TURN_BYTES && !left.is_empty() {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
         }
         io.flush().await?;
         if self.out.capacity() > 4 * GATHER_BYTES {
-            self.out = Vec::new();
+            self.engine.lane.discard(std::mem::take(&mut self.out));
         } else {
             self.out.clear();
         }
@@ -352,18 +324,28 @@ impl Client {
     }
 
     async fn frames(&mut self, framer: &mut Framer) -> Result<(), End> {
-        while let Some(frame) = framer.next_frame().map_err(End::Frame)? {
-            match Message::parse(frame).map_err(End::Message)? {
-                Message::Request { id, method, params } => {
-                    self.call(id, &method, params).await?;
+        let mut turn = 0;
+        while let Some(frame) = framer.next_message(LARGE_BYTES).map_err(End::Frame)? {
+            let said = match frame {
+                Cow::Borrowed(frame) => {
+                    turn += frame.len().max(MESSAGE_BYTES);
+                    reading::read(&self.databases, self.session.id, frame)
                 }
-                Message::Notification { method, params } => {
-                    if let Ok(Call::Cancel { id }) = Call::parse(&method, params) {
-                        self.cancel(&id).await?;
-                    }
+                Cow::Owned(frame) => {
+                    let databases = self.databases.clone();
+                    let session = self.session.id;
+                    let read = move || reading::read(&databases, session, &frame);
+                    self.engine.lane.run(read).await?
                 }
-                // Only the answers to probes come here.
-                Message::Response { .. } => {}
+            };
+            match said.map_err(End::Message)? {
+                Said::Call { id, bytes, call } => self.call(id, bytes, call).await?,
+                Said::Cancel(id) => self.cancel(&id).await?,
+                Said::Nothing => {}
+            }
+            if turn >= TURN_BYTES {
+                turn = 0;
+                tokio::task::yield_now().await;
             }
         }
         Ok(())
@@ -374,13 +356,27 @@ impl Client {
         if let Some((target, _)) = waiting.find(|(_, waiting)| waiting.id == *id) {
             let target = *target;
             self.session.request(Request::Cancel { target }).await?;
+        } else if let Some(call) = self.line.cancel(id) {
+            self.waiting_bytes -= call.bytes;
+            self.canceled(&call.id);
+            self.advance().await?;
         }
         Ok(())
     }
 
+    fn canceled(&mut self, id: &Value) {
+        let error = Error::new(ErrorKind::Canceled, "The client canceled it.");
+        self.out.extend(jsonrpc::error_response(id, &error));
+    }
+
     /// Answers a request, or passes it on to the core.
-    async fn call(&mut self, id: Value, method: &str, params: &RawValue) -> Result<(), End> {
-        if self.waiting.len() + self.held.len() >= MAX_OUTSTANDING {
+    async fn call(
+        &mut self,
+        id: Value,
+        bytes: usize,
+        asked: Result<Asked, Error>,
+    ) -> Result<(), End> {
+        if self.waiting.len() + self.held.len() + self.line.len() >= MAX_OUTSTANDING {
             let error = Error::new(
                 ErrorKind::ResourcesExhausted,
                 format!("More than {MAX_OUTSTANDING} requests of this session are unanswered."),
@@ -388,11 +384,10 @@ impl Client {
             self.out.extend(jsonrpc::error_response(&id, &error));
             return Ok(());
         }
-        let call = Call::parse(method, params).and_then(|call| self.prepare(call));
+        let call = asked.and_then(|asked| self.prepare(asked));
         match call {
             Ok(Prepared::Answer(result)) => self.answer(&id, result.get().as_bytes()),
             Ok(Prepared::Request(request, kind)) => {
-                let bytes = params.get().len();
                 self.waiting_bytes += bytes;
                 let call = HeldCall {
                     id,
@@ -424,27 +419,36 @@ impl Client {
                 }
             }
         }
-        self.ask(call).await
+        self.line.join(call);
+        self.advance().await
     }
 
-    async fn ask(&mut self, call: HeldCall) -> Result<(), Stopped> {
-        let HeldCall {
-            id,
-            bytes,
-            request,
-            kind,
-        } = call;
-        let request = self.session.request(request).await?;
-        self.waiting.insert(request, Waiting { id, bytes, kind });
+    /// Asks the core what it is the turn of.
+    async fn advance(&mut self) -> Result<(), Stopped> {
+        while let Some((call, cost)) = self.line.next() {
+            let HeldCall {
+                id,
+                bytes,
+                request,
+                kind,
+            } = call;
+            let request = self.session.request(request).await?;
+            let waiting = Waiting {
+                id,
+                bytes,
+                cost,
+                kind,
+            };
+            self.waiting.insert(request, waiting);
+        }
         Ok(())
     }
 
     /// Asks what was held.
     async fn release(&mut self) -> Result<(), Stopped> {
-        for call in self.held.release() {
-            self.ask(call).await?;
-        }
-        Ok(())
+        let calls = self.held.release();
+        self.line.join_in_front(calls);
+        self.advance().await
     }
 
     fn is_about_server(&self, request: &Request) -> bool {
@@ -458,38 +462,37 @@ impl Client {
         database == DatabaseId::Server
     }
 
-    fn prepare(&mut self, call: Call<'_>) -> Result<Prepared, Error> {
-        let plain = |request| Ok(Prepared::Request(request, Kind::Plain));
-        match call {
-            Call::ListDbs => Ok(Prepared::answer(&json!(self.databases.names()))),
-            Call::GetSchema { database } => {
-                let schema = &self.database(&database)?.schema_json;
-                let text = std::str::from_utf8(schema).expect("JSON is UTF-8");
-                let raw = RawValue::from_string(text.to_owned()).expect("it is JSON");
-                Ok(Prepared::Answer(raw))
-            }
-            Call::Transact {
+    fn prepare(&mut self, asked: Asked) -> Result<Prepared, Error> {
+        Ok(match asked {
+            Asked::Answer(result) => Prepared::Answer(result),
+            Asked::Request(request) => Prepared::Request(request, Kind::Plain),
+            Asked::Monitor {
+                name,
                 database,
-                operations,
+                spec,
+                since,
             } => {
-                let served = self.database(&database)?;
-                let transaction = Transaction::read(&served.schema, &operations, &mut Uuid::new_v4);
-                plain(Request::Transact {
-                    database: served.id,
-                    transaction,
-                    name: None,
-                    lock_holders: vec![self.session.id],
-                    consistency: Consistency::default(),
-                })
+                if self.monitor(&name).is_ok() {
+                    return Err(duplicate(&name));
+                }
+                self.next_monitor += 1;
+                let id = MonitorId(self.next_monitor);
+                let request = Request::Monitor {
+                    database,
+                    monitor: id,
+                    view: View::from(spec.clone()),
+                    since,
+                };
+                let monitor = Monitor {
+                    name,
+                    database,
+                    spec,
+                    ending: false,
+                };
+                self.monitors.insert(id, monitor);
+                Prepared::Request(request, Kind::Monitor(id))
             }
-            Call::Monitor {
-                version,
-                database,
-                monitor,
-                tables,
-                last_transaction,
-            } => self.prepare_monitor(version, &database, monitor, &tables, last_transaction),
-            Call::MonitorCondChange {
+            Asked::ChangeMonitor {
                 monitor,
                 renamed,
                 tables,
@@ -505,99 +508,16 @@ impl Client {
                     monitor: id,
                     conditions: spec.condition_changes(schema, &tables)?,
                 };
-                Ok(Prepared::Request(request, Kind::Rename(id, renamed)))
+                Prepared::Request(request, Kind::Rename(id, renamed))
             }
-            Call::MonitorCancel { monitor } => {
-                let monitor = self.monitor(&monitor)?;
+            Asked::CancelMonitor(name) => {
+                let monitor = self.monitor(&name)?;
                 if let Some(monitor) = self.monitors.get_mut(&monitor) {
                     monitor.ending = true;
                 }
                 let request = Request::CancelMonitor { monitor };
-                Ok(Prepared::Request(request, Kind::CancelMonitor(monitor)))
+                Prepared::Request(request, Kind::CancelMonitor(monitor))
             }
-            Call::Lock { lock } => plain(Request::Lock {
-                name: lock.into(),
-                steal: false,
-            }),
-            Call::Steal { lock } => plain(Request::Lock {
-                name: lock.into(),
-                steal: true,
-            }),
-            Call::Unlock { lock } => plain(Request::Unlock { name: lock.into() }),
-            Call::Echo { params } => Ok(Prepared::answer(&params)),
-            Call::SetDbChangeAware { .. } => Ok(Prepared::answer(&json!({}))),
-            Call::GetServerId => Ok(Prepared::answer(&json!(self.databases.process))),
-            Call::Cancel { .. } => Err(Error::syntax("cancel should be a notification.")),
-            Call::Convert { database, schema } => self.convert(&database, &schema),
-        }
-    }
-
-    /// The schema comes with the server, so that there is nothing to convert; to the version that it
-    /// has, that is done already.
-    fn convert(&self, database: &str, schema: &Value) -> Result<Prepared, Error> {
-        let served = self.database(database)?;
-        let (name, version) = (&schema["name"], &schema["version"]);
-        if name.as_str() != Some(&*served.schema.name) {
-            return Err(Error::syntax(format!(
-                "This is a schema of {name}, not of {database}."
-            )));
-        }
-        if version.as_str() == Some(&*served.schema.version) {
-            return Ok(Prepared::answer(&json!({})));
-        }
-        Err(Error::new(
-            ErrorKind::NotSupported,
-            format!(
-                "The schema comes with the server, and is of version {}. For version {version}, run \
-                 the servers of a version of Weft that has it, one after the other; for a database \
-                 file with an older schema, export with --schema.",
-                served.schema.version
-            ),
-        ))
-    }
-
-    fn prepare_monitor(
-        &mut self,
-        version: MonitorVersion,
-        database: &str,
-        name: Value,
-        tables: &Value,
-        since: Option<Uuid>,
-    ) -> Result<Prepared, Error> {
-        let served = self.database(database)?;
-        let (database, spec) = (
-            served.id,
-            MonitorSpec::from_json(version, &served.schema, tables)?,
-        );
-        if self.monitor(&name).is_ok() {
-            return Err(duplicate(&name));
-        }
-        self.next_monitor += 1;
-        let monitor = MonitorId(self.next_monitor);
-        let request = Request::Monitor {
-            database,
-            monitor,
-            view: View::from(spec.clone()),
-            since: since.filter(|since| !since.is_nil()),
-        };
-        self.monitors.insert(
-            monitor,
-            Monitor {
-                name,
-                database,
-                spec,
-                ending: false,
-            },
-        );
-        Ok(Prepared::Request(request, Kind::Monitor(monitor)))
-    }
-
-    fn database(&self, name: &str) -> Result<&Served, Error> {
-        self.databases.find(name).ok_or_else(|| {
-            Error::new(
-                ErrorKind::UnknownDatabase,
-                format!("get_schema, transact and monitor know no database {name}."),
-            )
         })
     }
 
@@ -609,14 +529,54 @@ impl Client {
             .ok_or_else(|| Error::new(ErrorKind::UnknownMonitor, format!("No monitor {name}.")))
     }
 
+    /// The request that is answered by this.
+    fn answered(&mut self, output: &Output) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&output.answers()?)?;
+        self.waiting_bytes -= waiting.bytes;
+        self.line.answered(waiting.cost);
+        Some(waiting)
+    }
+
+    /// Writes down what the core says at length: not here, and what it is written from goes with it.
+    async fn large_output(&mut self, output: Output) -> Result<(), Stopped> {
+        let Some(waiting) = self.answered(&output) else {
+            return Ok(());
+        };
+        let encoded = match output {
+            Output::Transacted { asked, outcome, .. } => {
+                let encode = move || {
+                    let mut bytes = Vec::new();
+                    jsonrpc::write_response(&mut bytes, &waiting.id, &results(asked, &outcome));
+                    bytes
+                };
+                self.engine.lane.run(encode).await?
+            }
+            Output::MonitorStarted {
+                resumed,
+                state,
+                update,
+                ..
+            } => {
+                let Some(begun) = self.begun(&waiting) else {
+                    return Ok(());
+                };
+                let encode = move || begun.answer(&waiting.id, resumed, state, &update);
+                self.engine.lane.run(encode).await?
+            }
+            // Nothing else is large.
+            _ => return Ok(()),
+        };
+        if self.out.is_empty() {
+            self.out = encoded;
+        } else {
+            self.out.extend(encoded);
+        }
+        Ok(())
+    }
+
     /// Writes down what the core says.
     fn output(&mut self, output: Output) {
-        let waiting = output
-            .answers()
-            .and_then(|request| self.waiting.remove(&request));
-        if let Some(waiting) = &waiting {
-            self.waiting_bytes -= waiting.bytes;
-        }
+        let waiting = self.answered(&output);
         match (output, waiting) {
             (
                 Output::Updated {
@@ -649,18 +609,17 @@ impl Client {
                 },
                 Some(waiting),
             ) => {
-                self.monitor_started(&waiting, resumed, state, &update);
+                if let Some(begun) = self.begun(&waiting) {
+                    self.out
+                        .extend(begun.answer(&waiting.id, resumed, state, &update));
+                }
             }
             (Output::Transacted { asked, outcome, .. }, Some(waiting)) => {
                 let results = results(asked, &outcome);
                 jsonrpc::write_response(&mut self.out, &waiting.id, &results);
             }
             (Output::Repeated { results, .. }, Some(waiting)) => self.answer(&waiting.id, &results),
-            (Output::Canceled { .. }, Some(waiting)) => {
-                let error = Error::new(ErrorKind::Canceled, "The client canceled it.");
-                self.out
-                    .extend(jsonrpc::error_response(&waiting.id, &error));
-            }
+            (Output::Canceled { .. }, Some(waiting)) => self.canceled(&waiting.id),
             (Output::Lock { owned, .. }, Some(waiting)) => {
                 let result = json!({ "locked": owned });
                 self.out.extend(jsonrpc::response(&waiting.id, &result));
@@ -683,24 +642,16 @@ impl Client {
         }
     }
 
-    fn monitor_started(&mut self, waiting: &Waiting, resumed: bool, state: Uuid, update: &Update) {
+    /// The monitor that has begun.
+    fn begun(&self, waiting: &Waiting) -> Option<Begun> {
         let Kind::Monitor(id) = waiting.kind else {
-            return;
+            return None;
         };
-        let Some(monitor) = self.monitors.get(&id) else {
-            return;
-        };
-        let version = monitor.spec.version;
-        let schema = &self.databases.get(monitor.database).schema;
-        let body = update.to_json(schema, version);
-        if version == MonitorVersion::V3 {
-            let mut result = format!("[{resumed},\"{state}\",").into_bytes();
-            result.extend_from_slice(&body);
-            result.push(b']');
-            self.answer(&waiting.id, &result);
-        } else {
-            self.answer(&waiting.id, &body);
-        }
+        let monitor = self.monitors.get(&id)?;
+        Some(Begun {
+            version: monitor.spec.version,
+            schema: self.databases.get(monitor.database).schema.clone(),
+        })
     }
 
     fn update(&mut self, id: MonitorId, state: Uuid, update: &Update) {
@@ -723,12 +674,64 @@ impl Client {
         self.out.extend_from_slice(b"]}");
     }
 
-    /// A successful answer whose result is JSON already.
     fn answer(&mut self, id: &Value, result: &[u8]) {
-        self.out
-            .extend_from_slice(format!("{{\"id\":{id},\"result\":").as_bytes());
-        self.out.extend_from_slice(result);
-        self.out.extend_from_slice(b",\"error\":null}");
+        write_answer(&mut self.out, id, &[result]);
+    }
+}
+
+/// A monitor that has begun, as far as its client is told.
+struct Begun {
+    version: MonitorVersion,
+    schema: Arc<DatabaseSchema>,
+}
+
+impl Begun {
+    /// The answer to the request of this name.
+    fn answer(&self, id: &Value, resumed: bool, state: Uuid, update: &Update) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let body = update.to_json(&self.schema, self.version);
+        if self.version == MonitorVersion::V3 {
+            let head = format!("[{resumed},\"{state}\",");
+            write_answer(&mut bytes, id, &[head.as_bytes(), &body, b"]"]);
+        } else {
+            write_answer(&mut bytes, id, &[&body]);
+        }
+        bytes
+    }
+}
+
+/// A successful answer whose result is JSON already, in these parts.
+fn write_answer(out: &mut Vec<u8>, id: &Value, result: &[&[u8]]) {
+    let head = format!("{{\"id\":{id},\"result\":");
+    let tail = b",\"error\":null}";
+    let length: usize = result.iter().map(|part| part.len()).sum();
+    out.reserve(head.len() + length + tail.len());
+    out.extend_from_slice(head.as_bytes());
+    for part in result {
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(tail);
+}
+
+/// Whether other clients would notice if a thread of the runtime wrote this down.
+fn is_large(output: &Output) -> bool {
+    match output {
+        Output::Transacted { outcome, .. } => {
+            let done = match outcome {
+                Ok(done) => done,
+                Err(failure) => &failure.done,
+            };
+            let rows = |result: &OpResult| match result {
+                OpResult::Rows(rows) => rows.len(),
+                _ => 0,
+            };
+            done.len() >= LARGE_ROWS || done.iter().map(rows).sum::<usize>() >= LARGE_ROWS
+        }
+        Output::MonitorStarted { update, .. } => {
+            let tables = update.tables.iter();
+            tables.map(|(_, rows)| rows.len()).sum::<usize>() >= LARGE_ROWS
+        }
+        _ => false,
     }
 }
 
@@ -771,13 +774,6 @@ enum Prepared {
     Answer(Box<RawValue>),
     /// Ask the core.
     Request(Request, Kind),
-}
-
-impl Prepared {
-    fn answer(result: &Value) -> Self {
-        let raw = serde_json::value::to_raw_value(result);
-        Self::Answer(raw.expect("a value is JSON"))
-    }
 }
 
 fn duplicate(name: &Value) -> Error {

@@ -1,0 +1,256 @@
+//! Where a session's requests wait for their turn at the core.
+//!
+//! All sessions ask one core, which answers in the order of asking. A client may send hundreds of requests at one go,
+//! and if all of them were at the core, everybody else would wait behind them. So a session has a few there at a time,
+//! and the others wait here, in their order. What they weigh depends on what they may cost:
+//!
+//! | request | at the core at a time |
+//! | --- | --- |
+//! | may have a large answer: monitors and their conditions, transactions that read rows | [`MAX_READS`] |
+//! | everything else | [`MAX_REST`] |
+//! | transactions that may wait for a condition | any number: what they wait for may be behind them |
+//!
+//! What concerns the session alone, an echo or the cancellation of a request, is not kept waiting by these.
+
+use std::collections::VecDeque;
+
+use ovsdb::Operation;
+use serde_json::Value;
+
+use super::held::HeldCall;
+use crate::event::Request;
+
+/// So many requests that read a lot are at the core.
+const MAX_READS: usize = 4;
+/// So many of those that neither read much nor wait.
+const MAX_REST: usize = 64;
+
+/// What a request may cost the others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cost {
+    /// It may have a large answer.
+    Read,
+    /// It is about as large as its message.
+    Rest,
+    /// It may be at the core for long without costing anything.
+    Wait,
+}
+
+impl Cost {
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::Monitor { .. } | Request::ChangeConditions { .. } => Self::Read,
+            Request::Transact { transaction, .. } => {
+                let has =
+                    |wanted: fn(&Operation) -> bool| transaction.operations.iter().any(wanted);
+                // With a time of zero it is checked once.
+                let waits = |operation: &Operation| matches!(operation, Operation::Wait { timeout_ms, .. } if *timeout_ms != Some(0));
+                if has(waits) {
+                    Self::Wait
+                } else if has(|operation| matches!(operation, Operation::Select { .. })) {
+                    Self::Read
+                } else {
+                    Self::Rest
+                }
+            }
+            _ => Self::Rest,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Line {
+    calls: VecDeque<(HeldCall, Cost)>,
+    /// How many are at the core.
+    reads: usize,
+    rest: usize,
+}
+
+impl Line {
+    /// How many wait here.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// A call comes last.
+    pub fn join(&mut self, call: HeldCall) {
+        let cost = Cost::of(&call.request);
+        self.calls.push_back((call, cost));
+    }
+
+    /// Calls that came before all of these.
+    pub fn join_in_front(&mut self, calls: Vec<HeldCall>) {
+        for call in calls.into_iter().rev() {
+            let cost = Cost::of(&call.request);
+            self.calls.push_front((call, cost));
+        }
+    }
+
+    /// The first, if its turn has come: it goes to the core.
+    pub fn next(&mut self) -> Option<(HeldCall, Cost)> {
+        let (_, cost) = self.calls.front()?;
+        match cost {
+            Cost::Read if self.reads < MAX_READS => self.reads += 1,
+            Cost::Rest if self.rest < MAX_REST => self.rest += 1,
+            Cost::Wait => {}
+            Cost::Read | Cost::Rest => return None,
+        }
+        self.calls.pop_front()
+    }
+
+    /// The core has answered one of these.
+    pub fn answered(&mut self, cost: Cost) {
+        match cost {
+            Cost::Read => self.reads -= 1,
+            Cost::Rest => self.rest -= 1,
+            Cost::Wait => {}
+        }
+    }
+
+    /// Takes out the transaction of this name.
+    pub fn cancel(&mut self, id: &Value) -> Option<HeldCall> {
+        let is_meant = |(call, _): &(HeldCall, Cost)| {
+            call.id == *id && matches!(call.request, Request::Transact { .. })
+        };
+        let index = self.calls.iter().position(is_meant)?;
+        self.calls.remove(index).map(|(call, _)| call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ovsdb::schema::DatabaseSchema;
+    use ovsdb::{Transaction, Uuid};
+    use serde_json::json;
+
+    use super::super::ovsdb::Kind;
+    use super::*;
+    use crate::event::{Consistency, DatabaseId};
+
+    fn schema() -> Arc<DatabaseSchema> {
+        let schema = json!({"name": "T", "version": "1.0.0", "tables": {
+            "A": {"columns": {"n": {"type": "integer"}}, "isRoot": true}}});
+        Arc::new(DatabaseSchema::from_json(&schema).unwrap())
+    }
+
+    fn call(id: usize, operations: &Value) -> HeldCall {
+        let operations = operations.as_array().unwrap();
+        HeldCall {
+            id: json!(id),
+            bytes: 1,
+            request: Request::Transact {
+                database: DatabaseId::Main,
+                transaction: Transaction::from_json(&schema(), operations, &mut Uuid::new_v4),
+                name: None,
+                lock_holders: Vec::new(),
+                consistency: Consistency::default(),
+            },
+            kind: Kind::Plain,
+        }
+    }
+
+    fn select() -> Value {
+        json!({"op": "select", "table": "A", "where": []})
+    }
+
+    fn insert() -> Value {
+        json!({"op": "insert", "table": "A", "row": {"n": 1}})
+    }
+
+    fn wait(timeout: Option<u64>) -> Value {
+        let mut wait = json!({"op": "wait", "table": "A", "where": [], "columns": ["n"], "until": "==", "rows": []});
+        if let Some(timeout) = timeout {
+            wait["timeout"] = json!(timeout);
+        }
+        wait
+    }
+
+    /// The names of those whose turn has come.
+    fn passed(line: &mut Line) -> Vec<usize> {
+        let calls = std::iter::from_fn(|| line.next());
+        calls
+            .map(|(call, _)| serde_json::from_value(call.id).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn costs_are_told_from_the_operations() {
+        for (operations, cost) in [
+            (json!([]), Cost::Rest),
+            (json!([insert()]), Cost::Rest),
+            (json!([insert(), select()]), Cost::Read),
+            (json!([wait(Some(0)), insert()]), Cost::Rest),
+            (json!([wait(Some(0)), select()]), Cost::Read),
+            (json!([wait(Some(1)), insert()]), Cost::Wait),
+            (json!([insert(), wait(None)]), Cost::Wait),
+        ] {
+            let call = call(0, &operations);
+            assert_eq!(Cost::of(&call.request), cost, "{operations}");
+        }
+    }
+
+    #[test]
+    fn a_few_are_at_the_core_and_the_others_follow_in_their_order() {
+        for (operation, most, cost) in [
+            (select(), MAX_READS, Cost::Read),
+            (insert(), MAX_REST, Cost::Rest),
+        ] {
+            let mut line = Line::default();
+            for id in 0..most + 10 {
+                line.join(call(id, &json!([operation])));
+            }
+            assert_eq!(passed(&mut line), Vec::from_iter(0..most));
+            assert_eq!(line.len(), 10);
+            line.answered(cost);
+            line.answered(cost);
+            assert_eq!(passed(&mut line), [most, most + 1]);
+            assert!(passed(&mut line).is_empty());
+        }
+    }
+
+    #[test]
+    fn nobody_overtakes() {
+        let mut line = Line::default();
+        for id in 0..MAX_READS + 1 {
+            line.join(call(id, &json!([select()])));
+        }
+        line.join(call(100, &json!([insert()])));
+        line.join_in_front(vec![
+            call(200, &json!([insert()])),
+            call(201, &json!([select()])),
+        ]);
+        assert_eq!(passed(&mut line), [200, 201, 0, 1, 2]);
+        line.answered(Cost::Read);
+        line.answered(Cost::Read);
+        assert_eq!(passed(&mut line), [3, 4, 100]);
+    }
+
+    #[test]
+    fn those_that_wait_keep_nobody_from_the_core() {
+        let mut line = Line::default();
+        for id in 0..1000 {
+            line.join(call(id, &json!([wait(None)])));
+        }
+        line.join(call(1000, &json!([insert()])));
+        assert_eq!(passed(&mut line), Vec::from_iter(0..=1000));
+    }
+
+    #[test]
+    fn who_still_stands_in_line_can_be_cancelled() {
+        let mut line = Line::default();
+        for id in 0..MAX_READS + 3 {
+            line.join(call(id, &json!([select()])));
+        }
+        assert_eq!(passed(&mut line).len(), MAX_READS);
+        assert!(line.cancel(&json!(0)).is_none(), "it is at the core");
+        assert_eq!(
+            line.cancel(&json!(MAX_READS + 1)).unwrap().id,
+            json!(MAX_READS + 1)
+        );
+        (0..MAX_READS).for_each(|_| line.answered(Cost::Read));
+        assert_eq!(passed(&mut line), [MAX_READS, MAX_READS + 2]);
+    }
+}
