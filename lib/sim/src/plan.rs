@@ -93,6 +93,7 @@ impl Plan {
             part_bytes: 1 << 20,
             membership: false,
             files: false,
+            slice_steps: 2048,
             ..Self::of(seed)
         }
     }

@@ -340,7 +340,7 @@ fn stale_read() {
 /// What a leader did ahead of the cluster stays when it is deposed.
 #[test]
 fn lost_speculation_undo() {
-    hold(81..=92, storm);
+    hold(81..=104, storm);
 }
 
 /// Two clients are told at once that they own a lock, or what one does that does not own it any more
