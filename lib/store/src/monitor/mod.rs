@@ -2,7 +2,8 @@
 //!
 //! A *shape* is a view that at least one monitor has. Monitors with equal views share a shape, and
 //! a commit is looked at once for each shape that it may concern. Within a commit, shapes that
-//! show the same columns of a row share its fragment.
+//! show the same columns of a row share its fragment, and those that are told of the same rows share
+//! the whole update: 500 chassis that differ in what they want of other tables, for instance.
 //!
 //! A monitor whose session does not keep up gets no queue that grows: past [`MAX_QUEUED_UPDATES`]
 //! the changes are merged, one per row, until the session has caught up, and then come as one
@@ -66,6 +67,9 @@ struct Monitor {
 /// Pieces of a commit that several shapes share: by the columns shown, the change's place in the
 /// delta, and which of its sides are seen.
 type Shared = FxHashMap<(*const TableMonitor, usize, bool, bool), Arc<Fragment>>;
+
+/// Whole updates of a commit that several shapes share: by their pieces, in this order.
+type SharedWhole = FxHashMap<Vec<*const Fragment>, Arc<Update>>;
 
 /// Updates for monitors.
 pub type Updates = Vec<(Key, Arc<Update>)>;
@@ -196,8 +200,9 @@ impl Monitors {
             }
         }
         let mut updates = Updates::new();
+        let mut wholes = SharedWhole::default();
         for (shape, rows) in by_shape {
-            self.deliver(shape, rows, &mut updates);
+            self.deliver(shape, rows, &mut wholes, &mut updates);
         }
         updates.sort_by_key(|(key, _)| *key);
         updates
@@ -242,6 +247,7 @@ impl Monitors {
         &mut self,
         shape: ShapeId,
         rows: Vec<(usize, Arc<Fragment>)>,
+        wholes: &mut SharedWhole,
         updates: &mut Updates,
     ) {
         let Shape { view, subscribers } = &self.shapes[&shape];
@@ -263,7 +269,10 @@ impl Monitors {
         if keeps_up.is_empty() {
             return;
         }
-        let update = Arc::new(grouped(view, rows));
+        let pieces = rows.iter().map(|(_, fragment)| Arc::as_ptr(fragment));
+        let update = wholes
+            .entry(pieces.collect())
+            .or_insert_with(|| Arc::new(grouped(view, rows)));
         updates.extend(keeps_up.into_iter().map(|key| (key, update.clone())));
     }
 
