@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::grumble;
 use super::tls::{Files, Reloading, TlsError};
+use super::unix::UnixSocket;
 use crate::access::Caller;
 use crate::access::rule::{Door, Rule, Subject};
 
@@ -316,7 +317,7 @@ impl Listener {
                     Some(pid) => format!("unix, process {pid}"),
                     None => "unix".to_owned(),
                 };
-                Ok((Box::new(stream), peer))
+                Ok((Box::new(UnixSocket::new(stream)?), peer))
             }
         }
     }

@@ -28,6 +28,7 @@ mod reading;
 mod shell;
 mod stranger;
 mod tls;
+mod unix;
 
 pub use self::args::ServerArgs;
 pub use self::engine::{ConnectError, Engine, EngineError, Session, Stopped};
