@@ -16,4 +16,5 @@ mod members;
 mod rig;
 mod roles;
 mod start;
+mod subscribers;
 mod tls;

@@ -49,10 +49,8 @@ impl Update {
     }
 
     /// The JSON object of tables.
-    pub fn to_json(&self, schema: &DatabaseSchema, version: MonitorVersion) -> Bytes {
-        self.json[form(version)]
-            .get_or_init(|| self.encode(schema, version).into())
-            .clone()
+    pub fn to_json(&self, schema: &DatabaseSchema, version: MonitorVersion) -> &Bytes {
+        self.json[form(version)].get_or_init(|| self.encode(schema, version).into())
     }
 
     fn encode(&self, schema: &DatabaseSchema, version: MonitorVersion) -> Vec<u8> {

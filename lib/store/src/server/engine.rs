@@ -13,7 +13,7 @@
 #[cfg(test)]
 pub mod hollow;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ use super::Databases;
 use super::budget::Budget;
 use super::disk::{Disk, DiskError};
 use super::lane::Lane;
-use super::outputs::{self, Outputs, Overflow, Speaker};
+use super::outputs::{self, Lent, Outputs, Overflow, Speaker};
 use super::peers::Outgoing;
 use super::peers::pulse::Busy;
 use crate::access::Caller;
@@ -55,6 +55,10 @@ pub const MAX_SESSIONS: usize = 65_536;
 const MAX_OUTGOING: usize = 16_384;
 /// So many failures are told: each thread has one.
 const MAX_FAILURES: usize = 4;
+/// So many updates at once are delivered without waking the sessions that they are for.
+const MANY: usize = 8;
+/// So many of them by one task.
+const DELIVERED_AT_ONCE: usize = 64;
 /// After so many turns with one event each, few clients are busy.
 const CALM: u32 = 4;
 /// A transaction of so many operations, and a message of so many bytes, may take long.
@@ -208,7 +212,7 @@ impl Engine {
         )?;
         let runner = Runner {
             core,
-            sessions: HashMap::new(),
+            sessions: FxHashMap::default(),
             cut_off: Vec::new(),
             lost: BTreeSet::new(),
             members: None,
@@ -408,7 +412,7 @@ struct Client {
 /// The core's task.
 struct Runner {
     core: Core,
-    sessions: HashMap<SessionId, Client>,
+    sessions: FxHashMap<SessionId, Client>,
     /// Sessions that did not read, about to be forgotten.
     cut_off: Vec<SessionId>,
     /// To whom something did not even reach the link, for the core to know.
@@ -633,12 +637,33 @@ impl Runner {
         }
     }
 
-    /// Hands an output to its session.
-    fn deliver(&mut self, session: SessionId, output: Output) {
-        // A session that is just ending has nobody to tell.
-        let Some(client) = self.sessions.get_mut(&session) else {
+    /// Hands outputs to their sessions.
+    fn deliver_all(&mut self, outputs: Vec<(SessionId, Output)>) {
+        if outputs.len() < MANY {
+            for (session, output) in outputs {
+                self.deliver(session, output, Speaker::say);
+            }
             return;
-        };
+        }
+        let mut lent = Vec::with_capacity(DELIVERED_AT_ONCE);
+        for (session, output) in outputs {
+            lent.extend(self.deliver(session, output, Speaker::lend).flatten());
+            if lent.len() == DELIVERED_AT_ONCE {
+                spawn_delivery(std::mem::take(&mut lent));
+            }
+        }
+        spawn_delivery(lent);
+    }
+
+    /// Hands an output to its session in this way.
+    fn deliver<T>(
+        &mut self,
+        session: SessionId,
+        output: Output,
+        tell: impl Fn(&Speaker, Output) -> Result<T, Overflow>,
+    ) -> Option<T> {
+        // A session that is just ending has nobody to tell.
+        let client = self.sessions.get_mut(&session)?;
         if let Output::Updated { .. } = &output {
             self.metrics.updated();
         }
@@ -653,9 +678,11 @@ impl Runner {
             };
             self.metrics.transacted(since.elapsed(), failed);
         }
-        if let Err(Overflow) = client.speaker.say(output) {
+        let told = tell(&client.speaker, output);
+        if told.is_err() {
             self.cut_off.push(session);
         }
+        told.ok()
     }
 
     /// False when the store cannot go on.
@@ -681,9 +708,7 @@ impl Runner {
         } = effects;
         self.metrics.step.observe(began.elapsed());
         self.wake_at = wake_at;
-        for (session, output) in outputs {
-            self.deliver(session, output);
-        }
+        self.deliver_all(outputs);
         self.metrics.snapshots_sent(snapshots.len());
         let due = jobs.iter().filter_map(|job| job.flush);
         self.flushes.extend(due.map(|flush| (flush, began)));
@@ -705,6 +730,21 @@ impl Runner {
         }
         written
     }
+}
+
+/// Lets a task deliver updates, and then the next ones another task, or the same thread if the
+/// others are busy.
+fn spawn_delivery(lent: Vec<Lent>) {
+    if lent.is_empty() {
+        return;
+    }
+    // To write takes no turn here: if it cannot be done at once, it is not done.
+    tokio::spawn(tokio::task::coop::unconstrained(async move {
+        let mut buffer = Vec::new();
+        for update in lent {
+            update.deliver(&mut buffer);
+        }
+    }));
 }
 
 /// Whether other tasks should not wait for the step of an event.

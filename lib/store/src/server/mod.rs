@@ -29,6 +29,7 @@ mod shell;
 mod stranger;
 mod tls;
 mod unix;
+mod wire;
 
 pub use self::args::ServerArgs;
 pub use self::engine::{ConnectError, Engine, EngineError, Session, Stopped};

@@ -35,7 +35,9 @@ use super::held::{Held, HeldCall};
 use super::lane::{LARGE_BYTES, TURN_BYTES};
 use super::line::{Cost, Line};
 use super::listen::{Connection, Io};
+use super::outputs::Next;
 use super::reading::{self, Asked, Said};
+use super::wire::{OwnEnd, Wire};
 use super::{Databases, grumble, stranger};
 use crate::event::{DatabaseId, MonitorId, Output, Request, RequestId};
 use crate::monitor::{Update, View};
@@ -57,7 +59,7 @@ const LARGE_ROWS: usize = 200;
 /// Serves a client until it goes.
 pub async fn serve(engine: Arc<Engine>, connection: Connection) {
     let Connection {
-        mut io,
+        io,
         peer,
         probe,
         caller,
@@ -73,6 +75,9 @@ pub async fn serve(engine: Arc<Engine>, connection: Connection) {
         }
     };
     tracing::debug!("{peer}: connected");
+    let wire = Arc::new(Wire::new(io));
+    session.outputs.connect(wire.clone());
+    let mut io: Box<dyn Io> = Box::new(OwnEnd(wire.clone()));
     let client = Client {
         engine: engine.clone(),
         databases: engine.databases.clone(),
@@ -84,7 +89,9 @@ pub async fn serve(engine: Arc<Engine>, connection: Connection) {
         line: Line::default(),
         monitors: HashMap::new(),
         next_monitor: 0,
+        wire,
         out: Vec::new(),
+        is_unflushed: false,
     };
     let mut framer = Framer::new(FrameLimits::SERVER);
     let end = client.run(&mut io, &mut framer, probe).await;
@@ -136,7 +143,6 @@ struct Monitor {
     ending: bool,
 }
 
-#[derive(Debug)]
 struct Client {
     engine: Arc<Engine>,
     databases: Arc<Databases>,
@@ -152,8 +158,11 @@ struct Client {
     line: Line,
     monitors: HashMap<MonitorId, Monitor>,
     next_monitor: u64,
+    wire: Arc<Wire>,
     /// Bytes to be written.
     out: Vec<u8>,
+    /// Something was written that is still to be flushed.
+    is_unflushed: bool,
 }
 
 impl Client {
@@ -209,15 +218,15 @@ impl Client {
                     }
                     Err(error) => return End::Io(error),
                 },
-                output = self.session.outputs.recv() => {
-                    let Some(output) = output else {
+                said = self.session.outputs.next() => {
+                    let Some(said) = said else {
                         return if self.session.outputs.is_cut_off() {
                             End::CutOff
                         } else {
                             End::Stopped
                         };
                     };
-                    if let Err(end) = self.outputs(output, io, probe).await {
+                    if let Err(end) = self.outputs(said, io, probe).await {
                         return end;
                     }
                     if let Err(exhausted) = self.charge(framer.pending()) {
@@ -246,6 +255,7 @@ impl Client {
             if let Err(end) = self.flush(io, probe).await {
                 return end;
             }
+            self.session.outputs.done();
             if turn >= TURN_BYTES {
                 turn = 0;
                 tokio::task::yield_now().await;
@@ -261,20 +271,28 @@ impl Client {
     /// Takes what the core says, and all that it says right after.
     async fn outputs(
         &mut self,
-        first: Output,
+        first: Next,
         io: &mut Box<dyn Io>,
         probe: Option<Duration>,
     ) -> Result<(), End> {
         let mut next = Some(first);
-        while let Some(output) = next {
-            let update = matches!(output, Output::Updated { .. });
-            if self.held.is_answered_by(&output) {
-                self.release().await?;
-            }
-            if is_large(&output) {
-                self.large_output(output).await?;
-            } else {
-                self.output(output);
+        while let Some(said) = next {
+            let update = matches!(said, Next::Rest(_) | Next::Output(Output::Updated { .. }));
+            match said {
+                Next::Output(output) => {
+                    if self.held.is_answered_by(&output) {
+                        self.release().await?;
+                    }
+                    if is_large(&output) {
+                        self.large_output(output).await?;
+                    } else {
+                        self.output(output);
+                    }
+                }
+                Next::Rest(rest) => {
+                    self.out.extend(rest);
+                    self.is_unflushed = true;
+                }
             }
             self.advance().await?;
             if self.out.len() >= GATHER_BYTES {
@@ -283,14 +301,20 @@ impl Client {
             if update {
                 self.session.written().await?;
             }
-            next = self.session.outputs.try_recv();
+            next = self.session.outputs.try_next();
         }
         Ok(())
     }
 
     async fn flush(&mut self, io: &mut Box<dyn Io>, probe: Option<Duration>) -> Result<(), End> {
-        if self.out.is_empty() {
+        if self.out.is_empty() && !self.is_unflushed {
             return Ok(());
+        }
+        let rest = self.session.outputs.take_pen().await;
+        let began = rest.is_some();
+        if let Some(mut rest) = rest {
+            rest.append(&mut self.out);
+            self.out = rest;
         }
         let mut left = self.out.as_slice();
         let mut turn = 0;
@@ -315,10 +339,14 @@ impl Client {
             }
         }
         io.flush().await?;
+        self.is_unflushed = false;
         if self.out.capacity() > 4 * GATHER_BYTES {
             self.engine.lane.discard(std::mem::take(&mut self.out));
         } else {
             self.out.clear();
+        }
+        if began {
+            self.session.written().await?;
         }
         Ok(())
     }
@@ -489,6 +517,9 @@ impl Client {
                     spec,
                     ending: false,
                 };
+                let schema = &self.databases.get(database).schema;
+                let version = monitor.spec.version;
+                self.wire.monitor(id, &monitor.name, version, schema);
                 self.monitors.insert(id, monitor);
                 Prepared::Request(request, Kind::Monitor(id))
             }
@@ -585,15 +616,18 @@ impl Client {
                     update,
                 },
                 _,
-            ) => self.update(monitor, state, &update),
+            ) => self.wire.encode(monitor, state, &update, &mut self.out),
             (Output::ConditionsChange { request }, _) => {
                 if let Some(Waiting {
-                    kind: Kind::Rename(monitor, name),
+                    kind: Kind::Rename(id, name),
                     ..
                 }) = self.waiting.get_mut(&request)
-                    && let Some(monitor) = self.monitors.get_mut(monitor)
+                    && let Some(monitor) = self.monitors.get_mut(id)
                 {
                     monitor.name = name.take();
+                    let schema = &self.databases.get(monitor.database).schema;
+                    let version = monitor.spec.version;
+                    self.wire.monitor(*id, &monitor.name, version, schema);
                 }
             }
             (Output::LockChanged { name, owned }, _) => {
@@ -626,13 +660,13 @@ impl Client {
             }
             (Output::Done { .. }, Some(waiting)) => {
                 if let Kind::CancelMonitor(monitor) = waiting.kind {
-                    self.monitors.remove(&monitor);
+                    self.forget(monitor);
                 }
                 self.out.extend(jsonrpc::response(&waiting.id, &json!({})));
             }
             (Output::Refused { error, .. }, Some(waiting)) => {
                 if let Kind::Monitor(monitor) = waiting.kind {
-                    self.monitors.remove(&monitor);
+                    self.forget(monitor);
                 }
                 self.out
                     .extend(jsonrpc::error_response(&waiting.id, &error));
@@ -654,24 +688,9 @@ impl Client {
         })
     }
 
-    fn update(&mut self, id: MonitorId, state: Uuid, update: &Update) {
-        let Some(monitor) = self.monitors.get(&id) else {
-            return;
-        };
-        let version = monitor.spec.version;
-        let schema = &self.databases.get(monitor.database).schema;
-        let method = version.update();
-        let head = format!(
-            "{{\"id\":null,\"method\":\"{method}\",\"params\":[{},",
-            monitor.name
-        );
-        self.out.extend_from_slice(head.as_bytes());
-        if version == MonitorVersion::V3 {
-            self.out
-                .extend_from_slice(format!("\"{state}\",").as_bytes());
-        }
-        self.out.extend_from_slice(&update.to_json(schema, version));
-        self.out.extend_from_slice(b"]}");
+    fn forget(&mut self, monitor: MonitorId) {
+        self.monitors.remove(&monitor);
+        self.wire.forget(monitor);
     }
 
     fn answer(&mut self, id: &Value, result: &[u8]) {
@@ -692,9 +711,9 @@ impl Begun {
         let body = update.to_json(&self.schema, self.version);
         if self.version == MonitorVersion::V3 {
             let head = format!("[{resumed},\"{state}\",");
-            write_answer(&mut bytes, id, &[head.as_bytes(), &body, b"]"]);
+            write_answer(&mut bytes, id, &[head.as_bytes(), body, b"]"]);
         } else {
-            write_answer(&mut bytes, id, &[&body]);
+            write_answer(&mut bytes, id, &[body]);
         }
         bytes
     }
