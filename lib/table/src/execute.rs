@@ -269,7 +269,7 @@ impl Executor<'_, '_> {
         &mut self,
         table: usize,
         condition: &[Clause],
-        columns: &[ColumnRef],
+        columns: &Arc<[ColumnRef]>,
     ) -> Result<OpResult, Stop> {
         let matching = self.matching(table, condition)?;
         self.selected += matching.len();

@@ -19,12 +19,16 @@ pub(crate) struct Selection {
 
 impl Selection {
     /// Nothing found yet in this table.
-    pub(crate) fn new(schema: Arc<DatabaseSchema>, table: usize, columns: &[ColumnRef]) -> Self {
+    pub(crate) fn new(
+        schema: Arc<DatabaseSchema>,
+        table: usize,
+        columns: &Arc<[ColumnRef]>,
+    ) -> Self {
         Self {
             selected: Selected {
                 schema,
                 table,
-                columns: columns.into(),
+                columns: columns.clone(),
                 rows: Vec::new(),
             },
             seen: BTreeSet::new(),
@@ -48,6 +52,10 @@ impl Selection {
             if !rows.is_empty() && !self.seen.insert(of(uuid, row)) {
                 return;
             }
+        }
+        if rows.is_empty() {
+            // Most find one row, and there may be a million of them.
+            rows.reserve_exact(1);
         }
         rows.push((uuid, row.clone()));
     }

@@ -37,7 +37,7 @@ pub struct Selected {
     /// The table's index in it.
     pub table: usize,
     /// The columns that were asked for, in that order.
-    pub columns: Box<[ColumnRef]>,
+    pub columns: Arc<[ColumnRef]>,
     /// The rows, of which only these columns are shown.
     pub rows: Vec<(Uuid, Arc<Row>)>,
 }
