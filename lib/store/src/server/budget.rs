@@ -105,6 +105,11 @@ impl Charge {
         Self { budget, charged: 0 }
     }
 
+    /// Whether it is too little to be counted.
+    pub fn is_free(&self) -> bool {
+        self.charged == 0
+    }
+
     /// From now on it is so many bytes.
     ///
     /// # Errors

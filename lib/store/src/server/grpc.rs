@@ -5,6 +5,7 @@
 //! token that the call hands out lets transactions rely on it.
 
 mod charge;
+mod turns;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -22,7 +23,7 @@ use rpc::v1::cluster_server::ClusterServer;
 use rpc::v1::database_server::{Database, DatabaseServer};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::server::NamedService;
@@ -31,9 +32,12 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use self::turns::Turns;
 use super::budget::Budget;
 use super::cluster::Office;
 use super::engine::{ConnectError, Engine, Session, Stopped};
+use super::lane::is_large;
+use super::line::Cost;
 use super::listen::{Connection, MAX_CONNECTIONS};
 use super::{Databases, Served};
 use super::{grumble, stranger};
@@ -124,6 +128,7 @@ async fn serve(
         .serve_with_incoming(incoming.map(move |connection| {
             Ok::<_, std::io::Error>(Wire {
                 requests: Budget::of_connection(&requests),
+                turns: Turns::new(),
                 connection,
             })
         }))
@@ -148,15 +153,16 @@ async fn tell_health(health: &HealthReporter, ready: bool) {
 pub struct Wire {
     connection: Connection,
     requests: Arc<Budget>,
+    turns: Turns,
 }
 
 impl Wire {
     /// A connection whose requests are charged to nobody.
     pub fn free(connection: Connection) -> Self {
-        let requests = Budget::of_server();
         Self {
             connection,
-            requests,
+            requests: Budget::of_server(),
+            turns: Turns::new(),
         }
     }
 }
@@ -166,6 +172,7 @@ impl Wire {
 pub struct Guest {
     caller: Caller,
     requests: Arc<Budget>,
+    turns: Turns,
 }
 
 impl Connected for Wire {
@@ -175,6 +182,7 @@ impl Connected for Wire {
         Guest {
             caller: self.connection.caller.clone(),
             requests: self.requests.clone(),
+            turns: self.turns.clone(),
         }
     }
 }
@@ -276,8 +284,9 @@ impl Database for Door {
         &self,
         request: Request<v1::TransactRequest>,
     ) -> Result<Response<v1::TransactResponse>, Status> {
-        let caller = caller(&request)?;
+        let Guest { caller, turns, .. } = guest(&request)?.clone();
         let charge = charge::of_request(&request)?;
+        let large = charge.as_ref().is_some_and(|charge| !charge.is_free());
         let request = request.into_inner();
         let served = find(&self.engine.databases, &request.database)?;
         let name = optional_uuid("name", &request.name)?;
@@ -286,33 +295,41 @@ impl Database for Door {
             Ok(v1::Consistency::Local) => event::Consistency::Local,
             Err(_) => return Err(Status::invalid_argument("consistency: not known")),
         };
-        let operations = request.operations;
-        let transaction =
-            convert::transaction_from_proto(&served.schema, operations, &mut Uuid::new_v4);
-        // Only the answer to a repeated transaction is read with the operations beside it.
-        let repeatable = name.map(|_| transaction.operations.clone());
-        let output = self
-            .ask(
-                caller,
-                event::Request::Transact {
-                    database: served.id,
-                    transaction,
-                    name,
-                    lock_holders: self.lock_holders(&request.locks)?,
-                    consistency,
-                },
-            )
-            .await?;
+        let (database, schema) = (served.id, served.schema.clone());
+        let (operations, lock_holders) = (request.operations, self.lock_holders(&request.locks)?);
+        let read = move || {
+            let transaction =
+                convert::transaction_from_proto(&schema, operations, &mut Uuid::new_v4);
+            // Only the answer to a repeated transaction is read with the operations beside it.
+            let repeatable = name.map(|_| transaction.operations.clone());
+            let request = event::Request::Transact {
+                database,
+                transaction,
+                name,
+                lock_holders,
+                consistency,
+            };
+            (Cost::of(&request), request, repeatable)
+        };
+        let lane = &self.engine.lane;
+        let (cost, request, repeatable) = lane.run_if(large, read).await.map_err(stopped)?;
+        let turn = turns.take(cost, consistency).await;
+        let output = self.ask(caller, request).await?;
+        drop(turn);
+        let large = is_large(&output);
         let response = match output {
             Output::Transacted {
                 asked,
                 outcome,
                 state,
                 ..
-            } => v1::TransactResponse {
-                results: convert::outcome_to_proto(asked, &outcome),
-                transaction_id: state.map(bytes).unwrap_or_default(),
-            },
+            } => {
+                let write = move || convert::outcome_to_proto(asked, &outcome);
+                v1::TransactResponse {
+                    results: lane.run_if(large, write).await.map_err(stopped)?,
+                    transaction_id: state.map(bytes).unwrap_or_default(),
+                }
+            }
             Output::Repeated { results, state, .. } => {
                 let results: Value = serde_json::from_slice(&results).unwrap_or_default();
                 let operations = repeatable.unwrap_or_default();
@@ -337,7 +354,7 @@ impl Database for Door {
         &self,
         request: Request<Streaming<v1::MonitorRequest>>,
     ) -> Result<Response<Self::MonitorStream>, Status> {
-        let caller = caller(&request)?;
+        let Guest { caller, turns, .. } = guest(&request)?.clone();
         let mut requests = request.into_inner();
         let Some(v1::MonitorRequest {
             kind: Some(v1::monitor_request::Kind::Open(open)),
@@ -347,11 +364,13 @@ impl Database for Door {
                 "the first request should be `open`",
             ));
         };
-        let databases = self.engine.databases.clone();
-        let served = find(&databases, &open.database)?;
+        let served = find(&self.engine.databases, &open.database)?;
         let spec = convert::monitor_from_proto(&served.schema, open.tables);
         let spec = spec.map_err(|error| refused(&error))?;
         let since = optional_uuid("since", &open.since)?;
+        let turn = turns
+            .take(Cost::Read, event::Consistency::Linearizable)
+            .await;
         let mut session = self.connect(caller).await?;
         let body = event::Request::Monitor {
             database: served.id,
@@ -363,8 +382,9 @@ impl Database for Door {
         let (responses, stream) = mpsc::channel(QUEUED_MESSAGES);
         let watch = Watch {
             session,
+            engine: self.engine.clone(),
+            turn,
             database: served.id,
-            databases: databases.clone(),
             spec,
             tags: HashMap::new(),
             tag: 0,
@@ -429,8 +449,10 @@ impl Database for Door {
 /// A monitor's call.
 struct Watch {
     session: Session,
+    engine: Arc<Engine>,
+    /// Until it has begun.
+    turn: Option<OwnedSemaphorePermit>,
     database: event::DatabaseId,
-    databases: Arc<Databases>,
     spec: MonitorSpec,
     /// The tags of condition changes that the core has not taken up yet.
     tags: HashMap<event::RequestId, u64>,
@@ -472,7 +494,7 @@ impl Watch {
                 "a request after the first should be `change`",
             ));
         };
-        let schema = &self.databases.get(self.database).schema;
+        let schema = &self.engine.databases.get(self.database).schema;
         let conditions = convert::conditions_from_proto(schema, &self.spec, change.tables);
         let body = event::Request::ChangeConditions {
             monitor: MONITOR,
@@ -484,6 +506,7 @@ impl Watch {
     }
 
     async fn output(&mut self, output: Option<Output>) -> Result<(), Status> {
+        let large = output.as_ref().is_some_and(is_large);
         match output {
             None => Err(ended(&self.session)),
             Some(Output::Refused { error, .. }) => Err(refused(&error)),
@@ -492,9 +515,12 @@ impl Watch {
                 state,
                 update,
                 ..
-            }) => self.send(!resumed, state, &update).await,
+            }) => {
+                self.turn = None;
+                self.send(!resumed, state, update, large).await
+            }
             Some(Output::Updated { state, update, .. }) => {
-                self.send(false, state, &update).await?;
+                self.send(false, state, update, large).await?;
                 self.session.written().await.map_err(stopped)
             }
             Some(Output::ConditionsChange { request }) => {
@@ -507,8 +533,17 @@ impl Watch {
         }
     }
 
-    async fn send(&mut self, reset: bool, state: Uuid, update: &Update) -> Result<(), Status> {
-        let mut messages = messages(&self.databases.get(self.database).schema, update);
+    async fn send(
+        &mut self,
+        reset: bool,
+        state: Uuid,
+        update: Arc<Update>,
+        large: bool,
+    ) -> Result<(), Status> {
+        let schema = self.engine.databases.get(self.database).schema.clone();
+        let write = move || messages(&schema, &update);
+        let written = self.engine.lane.run_if(large, write).await;
+        let mut messages = written.map_err(stopped)?;
         let last = messages.len() - 1;
         for (index, message) in messages.iter_mut().enumerate() {
             message.reset = reset && index == 0;
@@ -570,9 +605,12 @@ fn find<'a>(databases: &'a Databases, name: &str) -> Result<&'a Served, Status> 
 
 /// Who makes a call: whoever its connection is.
 pub fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    Ok(guest(request)?.caller.clone())
+}
+
+fn guest<T>(request: &Request<T>) -> Result<&Guest, Status> {
     let guest = request.extensions().get::<Guest>();
-    let guest = guest.ok_or_else(|| Status::unauthenticated("a call without a connection"))?;
-    Ok(guest.caller.clone())
+    guest.ok_or_else(|| Status::unauthenticated("a call without a connection"))
 }
 
 /// 16 bytes, or none for nothing.

@@ -15,6 +15,7 @@ use ovsdb::{Transaction, Uuid};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::line::Cost;
 use super::ovsdb::Kind;
 use crate::event::{Consistency, DatabaseId, Output, Request, RequestId, SessionId};
 
@@ -48,6 +49,8 @@ pub struct HeldCall {
     pub id: Value,
     /// How large it was.
     pub bytes: usize,
+    /// What it may cost.
+    pub cost: Cost,
     /// What is asked of the core.
     pub request: Request,
     /// What becomes of the answer.

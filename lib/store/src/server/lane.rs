@@ -9,12 +9,16 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ovsdb::OpResult;
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Stopped;
+use crate::event::Output;
 
 /// What has more bytes is large: it takes longer than sending it to another thread.
 pub const LARGE_BYTES: usize = 64 << 10;
+/// An answer with so many results or rows is large.
+pub const LARGE_ROWS: usize = 200;
 /// So much is done on a thread of the runtime at one go; then it is the turn of others.
 pub const TURN_BYTES: usize = 64 << 10;
 /// So many jobs wait at most; whoever comes then waits to get in.
@@ -68,11 +72,48 @@ impl Lane {
         result.await.map_err(|_| Stopped)
     }
 
+    /// Has something done here and now, unless it is large.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_if<T: Send + 'static>(
+        &self,
+        large: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        match large {
+            true => self.run(work).await,
+            false => Ok(work()),
+        }
+    }
+
     /// Drops something large, here if there is no room.
     pub fn discard(&self, what: impl Send + 'static) {
         if let Err(error) = self.jobs.try_send(Box::new(move || drop(what))) {
             drop(error);
         }
+    }
+}
+
+/// Whether other clients would notice if a thread of the runtime wrote this down.
+pub fn is_large(output: &Output) -> bool {
+    match output {
+        Output::Transacted { outcome, .. } => {
+            let done = match outcome {
+                Ok(done) => done,
+                Err(failure) => &failure.done,
+            };
+            let rows = |result: &OpResult| match result {
+                OpResult::Rows(rows) => rows.len(),
+                _ => 0,
+            };
+            done.len() >= LARGE_ROWS || done.iter().map(rows).sum::<usize>() >= LARGE_ROWS
+        }
+        Output::MonitorStarted { update, .. } => {
+            let tables = update.tables.iter();
+            tables.map(|(_, rows)| rows.len()).sum::<usize>() >= LARGE_ROWS
+        }
+        _ => false,
     }
 }
 

@@ -21,9 +21,9 @@ use super::held::HeldCall;
 use crate::event::Request;
 
 /// So many requests that read a lot are at the core.
-const MAX_READS: usize = 4;
+pub const MAX_READS: usize = 4;
 /// So many of those that neither read much nor wait.
-const MAX_REST: usize = 64;
+pub const MAX_REST: usize = 64;
 
 /// What a request may cost the others.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,21 +37,23 @@ pub enum Cost {
 }
 
 impl Cost {
-    fn of(request: &Request) -> Self {
+    /// What a request may cost; this may take long for a large one.
+    pub fn of(request: &Request) -> Self {
         match request {
             Request::Monitor { .. } | Request::ChangeConditions { .. } => Self::Read,
             Request::Transact { transaction, .. } => {
-                let has =
-                    |wanted: fn(&Operation) -> bool| transaction.operations.iter().any(wanted);
-                // With a time of zero it is checked once.
-                let waits = |operation: &Operation| matches!(operation, Operation::Wait { timeout_ms, .. } if *timeout_ms != Some(0));
-                if has(waits) {
-                    Self::Wait
-                } else if has(|operation| matches!(operation, Operation::Select { .. })) {
-                    Self::Read
-                } else {
-                    Self::Rest
+                let mut cost = Self::Rest;
+                for operation in &transaction.operations {
+                    match operation {
+                        // With a time of zero it is checked once.
+                        Operation::Wait { timeout_ms, .. } if *timeout_ms != Some(0) => {
+                            return Self::Wait;
+                        }
+                        Operation::Select { .. } => cost = Self::Read,
+                        _ => {}
+                    }
                 }
+                cost
             }
             _ => Self::Rest,
         }
@@ -61,7 +63,7 @@ impl Cost {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Line {
-    calls: VecDeque<(HeldCall, Cost)>,
+    calls: VecDeque<HeldCall>,
     /// How many are at the core.
     reads: usize,
     rest: usize,
@@ -75,22 +77,19 @@ impl Line {
 
     /// A call comes last.
     pub fn join(&mut self, call: HeldCall) {
-        let cost = Cost::of(&call.request);
-        self.calls.push_back((call, cost));
+        self.calls.push_back(call);
     }
 
     /// Calls that came before all of these.
     pub fn join_in_front(&mut self, calls: Vec<HeldCall>) {
         for call in calls.into_iter().rev() {
-            let cost = Cost::of(&call.request);
-            self.calls.push_front((call, cost));
+            self.calls.push_front(call);
         }
     }
 
     /// The first, if its turn has come: it goes to the core.
-    pub fn next(&mut self) -> Option<(HeldCall, Cost)> {
-        let (_, cost) = self.calls.front()?;
-        match cost {
+    pub fn next(&mut self) -> Option<HeldCall> {
+        match self.calls.front()?.cost {
             Cost::Read if self.reads < MAX_READS => self.reads += 1,
             Cost::Rest if self.rest < MAX_REST => self.rest += 1,
             Cost::Wait => {}
@@ -110,11 +109,10 @@ impl Line {
 
     /// Takes out the transaction of this name.
     pub fn cancel(&mut self, id: &Value) -> Option<HeldCall> {
-        let is_meant = |(call, _): &(HeldCall, Cost)| {
-            call.id == *id && matches!(call.request, Request::Transact { .. })
-        };
+        let is_meant =
+            |call: &HeldCall| call.id == *id && matches!(call.request, Request::Transact { .. });
         let index = self.calls.iter().position(is_meant)?;
-        self.calls.remove(index).map(|(call, _)| call)
+        self.calls.remove(index)
     }
 }
 
@@ -138,16 +136,18 @@ mod tests {
 
     fn call(id: usize, operations: &Value) -> HeldCall {
         let operations = operations.as_array().unwrap();
+        let request = Request::Transact {
+            database: DatabaseId::Main,
+            transaction: Transaction::from_json(&schema(), operations, &mut Uuid::new_v4),
+            name: None,
+            lock_holders: Vec::new(),
+            consistency: Consistency::default(),
+        };
         HeldCall {
             id: json!(id),
             bytes: 1,
-            request: Request::Transact {
-                database: DatabaseId::Main,
-                transaction: Transaction::from_json(&schema(), operations, &mut Uuid::new_v4),
-                name: None,
-                lock_holders: Vec::new(),
-                consistency: Consistency::default(),
-            },
+            cost: Cost::of(&request),
+            request,
             kind: Kind::Plain,
         }
     }
@@ -172,7 +172,7 @@ mod tests {
     fn passed(line: &mut Line) -> Vec<usize> {
         let calls = std::iter::from_fn(|| line.next());
         calls
-            .map(|(call, _)| serde_json::from_value(call.id).unwrap())
+            .map(|call| serde_json::from_value(call.id).unwrap())
             .collect()
     }
 

@@ -22,7 +22,7 @@ use ovsdb::jsonrpc;
 use ovsdb::monitor::{MonitorSpec, MonitorVersion};
 use ovsdb::operation::results;
 use ovsdb::schema::DatabaseSchema;
-use ovsdb::{Error, ErrorKind, OpResult, Uuid};
+use ovsdb::{Error, ErrorKind, Uuid};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
@@ -32,7 +32,7 @@ use super::budget::{Charge, Exhausted};
 use super::end::{End, MESSAGE_TIMEOUT};
 use super::engine::{ConnectError, Engine, Session, Stopped};
 use super::held::{Held, HeldCall};
-use super::lane::{LARGE_BYTES, TURN_BYTES};
+use super::lane::{LARGE_BYTES, TURN_BYTES, is_large};
 use super::line::{Cost, Line};
 use super::listen::{Connection, Io};
 use super::outputs::Next;
@@ -53,8 +53,6 @@ const GATHER_BYTES: usize = 64 << 10;
 /// So much a message costs at least, as if it had so many bytes: after some dozens of the smallest it
 /// is the turn of others, too.
 const MESSAGE_BYTES: usize = 2 << 10;
-/// An answer with so many results or rows is large.
-const LARGE_ROWS: usize = 200;
 
 /// Serves a client until it goes.
 pub async fn serve(engine: Arc<Engine>, connection: Connection) {
@@ -415,11 +413,12 @@ impl Client {
         let call = asked.and_then(|asked| self.prepare(asked));
         match call {
             Ok(Prepared::Answer(result)) => self.answer(&id, result.get().as_bytes()),
-            Ok(Prepared::Request(request, kind)) => {
+            Ok(Prepared::Request(request, cost, kind)) => {
                 self.waiting_bytes += bytes;
                 let call = HeldCall {
                     id,
                     bytes,
+                    cost,
                     request,
                     kind,
                 };
@@ -453,10 +452,11 @@ impl Client {
 
     /// Asks the core what it is the turn of.
     async fn advance(&mut self) -> Result<(), Stopped> {
-        while let Some((call, cost)) = self.line.next() {
+        while let Some(call) = self.line.next() {
             let HeldCall {
                 id,
                 bytes,
+                cost,
                 request,
                 kind,
             } = call;
@@ -493,7 +493,7 @@ impl Client {
     fn prepare(&mut self, asked: Asked) -> Result<Prepared, Error> {
         Ok(match asked {
             Asked::Answer(result) => Prepared::Answer(result),
-            Asked::Request(request) => Prepared::Request(request, Kind::Plain),
+            Asked::Request(request, cost) => Prepared::Request(request, cost, Kind::Plain),
             Asked::Monitor {
                 name,
                 database,
@@ -521,7 +521,7 @@ impl Client {
                 let version = monitor.spec.version;
                 self.wire.monitor(id, &monitor.name, version, schema);
                 self.monitors.insert(id, monitor);
-                Prepared::Request(request, Kind::Monitor(id))
+                Prepared::Request(request, Cost::Read, Kind::Monitor(id))
             }
             Asked::ChangeMonitor {
                 monitor,
@@ -539,7 +539,7 @@ impl Client {
                     monitor: id,
                     conditions: spec.condition_changes(schema, &tables)?,
                 };
-                Prepared::Request(request, Kind::Rename(id, renamed))
+                Prepared::Request(request, Cost::Read, Kind::Rename(id, renamed))
             }
             Asked::CancelMonitor(name) => {
                 let monitor = self.monitor(&name)?;
@@ -547,7 +547,7 @@ impl Client {
                     monitor.ending = true;
                 }
                 let request = Request::CancelMonitor { monitor };
-                Prepared::Request(request, Kind::CancelMonitor(monitor))
+                Prepared::Request(request, Cost::Rest, Kind::CancelMonitor(monitor))
             }
         })
     }
@@ -732,28 +732,6 @@ fn write_answer(out: &mut Vec<u8>, id: &Value, result: &[&[u8]]) {
     out.extend_from_slice(tail);
 }
 
-/// Whether other clients would notice if a thread of the runtime wrote this down.
-fn is_large(output: &Output) -> bool {
-    match output {
-        Output::Transacted { outcome, .. } => {
-            let done = match outcome {
-                Ok(done) => done,
-                Err(failure) => &failure.done,
-            };
-            let rows = |result: &OpResult| match result {
-                OpResult::Rows(rows) => rows.len(),
-                _ => 0,
-            };
-            done.len() >= LARGE_ROWS || done.iter().map(rows).sum::<usize>() >= LARGE_ROWS
-        }
-        Output::MonitorStarted { update, .. } => {
-            let tables = update.tables.iter();
-            tables.map(|(_, rows)| rows.len()).sum::<usize>() >= LARGE_ROWS
-        }
-        _ => false,
-    }
-}
-
 /// What was read.
 struct Read {
     count: usize,
@@ -792,7 +770,7 @@ enum Prepared {
     /// Answer it with this result.
     Answer(Box<RawValue>),
     /// Ask the core.
-    Request(Request, Kind),
+    Request(Request, Cost, Kind),
 }
 
 fn duplicate(name: &Value) -> Error {

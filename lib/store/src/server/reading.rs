@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Databases;
+use super::line::Cost;
 use crate::event::{Consistency, DatabaseId, Request, SessionId};
 
 /// A message, read.
@@ -34,8 +35,8 @@ pub enum Said {
 pub enum Asked {
     /// What is answered with this.
     Answer(Box<RawValue>),
-    /// What the core does, without anybody else knowing of it.
-    Request(Request),
+    /// What the core does, without anybody else knowing of it, and what that may cost.
+    Request(Request, Cost),
     /// A new monitor.
     Monitor {
         /// What the client calls it.
@@ -61,6 +62,11 @@ pub enum Asked {
 }
 
 impl Asked {
+    fn request(request: Request) -> Self {
+        let cost = Cost::of(&request);
+        Self::Request(request, cost)
+    }
+
     fn answer(result: &Value) -> Self {
         let raw = serde_json::value::to_raw_value(result);
         Self::Answer(raw.expect("a value is JSON"))
@@ -90,7 +96,7 @@ pub fn read(databases: &Databases, session: SessionId, frame: &[u8]) -> Result<S
 fn asked(databases: &Databases, session: SessionId, call: Call<'_>) -> Result<Asked, Error> {
     let lock = |name: String, steal| {
         let name = name.into();
-        Asked::Request(Request::Lock { name, steal })
+        Asked::request(Request::Lock { name, steal })
     };
     Ok(match call {
         Call::ListDbs => Asked::answer(&json!(databases.names())),
@@ -105,7 +111,7 @@ fn asked(databases: &Databases, session: SessionId, call: Call<'_>) -> Result<As
         } => {
             let served = databases.named(&database)?;
             let transaction = Transaction::read(&served.schema, &operations, &mut Uuid::new_v4);
-            Asked::Request(Request::Transact {
+            Asked::request(Request::Transact {
                 database: served.id,
                 transaction,
                 name: None,
@@ -140,7 +146,7 @@ fn asked(databases: &Databases, session: SessionId, call: Call<'_>) -> Result<As
         Call::MonitorCancel { monitor } => Asked::CancelMonitor(monitor),
         Call::Lock { lock: name } => lock(name, false),
         Call::Steal { lock: name } => lock(name, true),
-        Call::Unlock { lock } => Asked::Request(Request::Unlock { name: lock.into() }),
+        Call::Unlock { lock } => Asked::request(Request::Unlock { name: lock.into() }),
         Call::Echo { params } => Asked::answer(&params),
         Call::SetDbChangeAware { .. } => Asked::answer(&json!({})),
         Call::GetServerId => Asked::answer(&json!(databases.process)),

@@ -1,11 +1,13 @@
 //! Sessions whose core is the test: what reaches it, and what does not have to.
 
+use ovsdb::OpResult;
 use ovsdb::operation::Outcome;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::Semaphore;
 
 use super::super::engine::hollow::Hollow;
+use super::super::lane::LARGE_ROWS;
 use super::*;
 use crate::access::Caller;
 use crate::access::rule::Subject;
