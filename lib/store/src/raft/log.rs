@@ -95,6 +95,11 @@ impl Log {
         self.hard_state = hard_state;
     }
 
+    /// The term among them.
+    pub fn term_of_state(&self) -> u64 {
+        self.hard_state.term
+    }
+
     /// Notes how far the entries were applied, and up to where they show in the rows: the first
     /// parts of a transaction do not (see [`crate::parts`]).
     pub fn set_applied(&mut self, applied: LogPosition, settled: LogPosition) {

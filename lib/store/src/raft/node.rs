@@ -77,6 +77,8 @@ pub struct Node {
     proposals: u64,
     flushing: u64,
     flushed: u64,
+    /// The flush that brings the present term to the disk.
+    term_flush: u64,
     /// A snapshot that waits for the disk: the flush, and its place.
     restoring: Option<(u64, LogPosition)>,
     /// Where members are reached, which servers they are, and the log index since when they are
@@ -157,6 +159,7 @@ impl Node {
             proposals: 0,
             flushing: 0,
             flushed: 0,
+            term_flush: 0,
             restoring: None,
             addresses: state.membership.addresses.clone(),
             servers: state.membership.servers.clone(),
@@ -433,6 +436,61 @@ mod tests {
         };
         message.set_msg_type(kind);
         node.receive(message).unwrap();
+    }
+
+    /// How many signs of life go at once, how many wait for the disk, and for which flush.
+    fn signs(node: &mut Node) -> (usize, usize, Option<u64>) {
+        let count = |messages: &[Message]| {
+            let mut kinds = messages.iter().map(Message::get_msg_type);
+            kinds
+                .by_ref()
+                .filter(|kind| *kind == MessageType::MsgHeartbeatResponse)
+                .count()
+        };
+        let work: Vec<Work> = std::iter::from_fn(|| node.take_work()).collect();
+        (
+            work.iter().map(|work| count(&work.messages)).sum(),
+            work.iter()
+                .map(|work| count(&work.messages_after_flush))
+                .sum(),
+            work.iter().filter_map(|work| work.flush).max(),
+        )
+    }
+
+    #[test]
+    fn a_sign_of_life_waits_for_the_disk_in_a_new_term_only() {
+        let mut node = follower(1);
+        let (0, 1, Some(_)) = signs(&mut node) else {
+            panic!("the term is new");
+        };
+        heartbeat(&mut node);
+        let (0, 1, Some(flush)) = signs(&mut node) else {
+            panic!("the term is not on disk yet");
+        };
+        node.persisted(flush);
+        heartbeat(&mut node);
+        assert_eq!(signs(&mut node), (1, 0, None));
+        // Whatever the disk has to do.
+        let mut append = Message {
+            from: 2,
+            to: 1,
+            term: 1,
+            entries: vec![raft::eraftpb::Entry {
+                index: 1,
+                term: 1,
+                ..Default::default()
+            }]
+            .into(),
+            ..Message::default()
+        };
+        append.set_msg_type(MessageType::MsgAppend);
+        node.receive(append).unwrap();
+        heartbeat(&mut node);
+        let (1, 0, Some(_)) = signs(&mut node) else {
+            panic!("the entry waits, the sign does not");
+        };
+        heartbeat(&mut node);
+        assert_eq!(signs(&mut node), (1, 0, None));
     }
 
     /// After how many ticks it asks whether it would be elected.

@@ -98,12 +98,22 @@ impl Node {
         let log = self.raw.mut_store();
         log.append(&entries);
         if let Some(hard_state) = ready.hs() {
+            if log.term_of_state() != hard_state.term {
+                self.term_flush = ready.number();
+            }
             log.set_hard_state(hard_state.clone());
             work.hard_state = Some(hard_state_from_raft(hard_state));
         }
         work.entries = entries.iter().map(entry_from_raft).collect();
 
         let number = ready.number();
+        if self.term_flush <= self.flushed {
+            // That it is there, in this term, is all that it says: nothing of what waits for the disk.
+            let is_sign =
+                |message: &mut Message| message.get_msg_type() == MessageType::MsgHeartbeatResponse;
+            let signs = work.messages_after_flush.extract_if(.., is_sign);
+            work.messages.extend(signs);
+        }
         let flush = ready.must_sync() || !work.messages_after_flush.is_empty();
         self.raw.advance_append_async(ready);
         if flush {
