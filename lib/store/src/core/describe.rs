@@ -22,6 +22,11 @@ impl Core {
         )
     }
 
+    /// How many bytes of the log do not show in the rows yet.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.node.unsettled_bytes()
+    }
+
     /// Whether it is known who leads.
     pub fn knows_leader(&self) -> bool {
         self.node.leader().0 != 0

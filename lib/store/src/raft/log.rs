@@ -21,6 +21,8 @@ pub struct Log {
     settled: LogPosition,
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Those of the entries after `settled`.
+    unsettled: usize,
 }
 
 impl Log {
@@ -33,6 +35,8 @@ impl Log {
         entries: Vec<Entry>,
     ) -> Self {
         let bytes = entries.iter().map(size).sum();
+        let unsettled = entries.iter().filter(|entry| entry.index > settled.index);
+        let unsettled = unsettled.map(size).sum();
         Self {
             hard_state,
             conf_state,
@@ -41,6 +45,7 @@ impl Log {
             settled,
             entries: entries.into(),
             bytes,
+            unsettled,
         }
     }
 
@@ -56,8 +61,11 @@ impl Log {
         let keep = (first.index - self.truncated.index - 1) as usize;
         for dropped in self.entries.drain(keep..) {
             self.bytes -= size(&dropped);
+            self.unsettled -= size(&dropped);
         }
-        self.bytes += entries.iter().map(size).sum::<usize>();
+        let bytes = entries.iter().map(size).sum::<usize>();
+        self.bytes += bytes;
+        self.unsettled += bytes;
         self.entries.extend(entries.iter().cloned());
     }
 
@@ -83,6 +91,7 @@ impl Log {
         self.conf_state = conf_state;
         self.entries.clear();
         self.bytes = 0;
+        self.unsettled = 0;
     }
 
     /// Notes the members.
@@ -104,7 +113,11 @@ impl Log {
     /// parts of a transaction do not (see [`crate::parts`]).
     pub fn set_applied(&mut self, applied: LogPosition, settled: LogPosition) {
         self.applied = applied;
-        self.settled = settled;
+        let before = std::mem::replace(&mut self.settled, settled);
+        let newly = self.position(before.index + 1).into_iter();
+        let newly = newly.flat_map(|from| self.entries.range(from.min(self.entries.len())..));
+        let newly = newly.take_while(|entry| entry.index <= settled.index);
+        self.unsettled -= newly.map(size).sum::<usize>();
     }
 
     /// The members.
@@ -135,6 +148,11 @@ impl Log {
     /// How many bytes of memory the entries take.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many of them are of entries that do not show in the rows yet.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.unsettled
     }
 
     /// How many entries there are.
@@ -250,6 +268,29 @@ mod tests {
         assert_eq!(log.last(), 2);
         assert_eq!(log.term(2).unwrap(), 3);
         assert_eq!(log.bytes(), 2 * 64);
+    }
+
+    #[test]
+    fn what_does_not_show_in_the_rows_is_known() {
+        let mut log = log();
+        let at = |index| LogPosition { index, term: 1 };
+        for (applied, settled, unsettled) in [(1, 0, 3), (1, 1, 2), (2, 1, 2)] {
+            log.set_applied(at(applied), at(settled));
+            assert_eq!(log.unsettled_bytes() / 64, unsettled);
+        }
+        log.truncate(1);
+        log.append(&[entry(3, 3), entry(4, 3)]);
+        assert_eq!(log.unsettled_bytes() / 64, 3);
+        log.set_applied(at(4), at(4));
+        assert_eq!(log.unsettled_bytes(), 0);
+        log.append(&[entry(5, 3)]);
+        log.restore(at(9), ConfState::default());
+        assert_eq!(log.unsettled_bytes(), 0);
+
+        let entries = (2..=5).map(|index| entry(index, 1)).collect();
+        let (hard_state, members) = Default::default();
+        let log = Log::new(hard_state, members, at(1), (at(4), at(3)), entries);
+        assert_eq!(log.unsettled_bytes() / 64, 2);
     }
 
     #[test]

@@ -691,7 +691,7 @@ impl Runner {
         let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let core = &mut self.core;
         self.busy.begin(began, core.serves());
-        let effects = if may_take_long(&event) {
+        let effects = if may_take_long(&event, core.unsettled_bytes()) {
             tokio::task::block_in_place(|| core.step(now_ms, event))
         } else {
             core.step(now_ms, event)
@@ -747,10 +747,12 @@ fn spawn_delivery(lent: Vec<Lent>) {
     }));
 }
 
-/// Whether other tasks should not wait for the step of an event.
-fn may_take_long(event: &Event) -> bool {
+/// Whether other tasks should not wait for the step of an event, while so many bytes of the log do not
+/// show in the rows: whatever brings news of a commit may have all of them applied.
+fn may_take_long(event: &Event, unsettled_bytes: usize) -> bool {
     let is_long = |transaction: &Transaction| transaction.operations.len() >= LARGE_OPERATIONS;
     match event {
+        _ if unsettled_bytes >= LARGE_BYTES => true,
         Event::SnapshotArrived(_) => true,
         Event::Request { body, .. } => match body {
             Request::Transact { transaction, .. } => is_long(transaction),
@@ -758,13 +760,17 @@ fn may_take_long(event: &Event) -> bool {
             _ => false,
         },
         Event::Peer { message, .. } => match message {
-            PeerMessage::Forward(forward) => is_long(&forward.transaction),
             PeerMessage::Raft(message) => {
                 let bytes = message.entries.iter().map(|entry| entry.data.len());
                 bytes.sum::<usize>() >= LARGE_BYTES
             }
-            PeerMessage::Cancel(_) | PeerMessage::Answer(_) => false,
+            message => is_large(message),
         },
         _ => false,
     }
+}
+
+/// Whether a message takes long to be read, to be written down, and to be dealt with.
+pub fn is_large(message: &PeerMessage) -> bool {
+    matches!(message, PeerMessage::Forward(forward) if forward.transaction.operations.len() >= LARGE_OPERATIONS)
 }

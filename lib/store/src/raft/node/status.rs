@@ -108,6 +108,11 @@ impl Node {
         (log.len(), log.bytes())
     }
 
+    /// How many of these bytes do not show in the rows yet.
+    pub fn unsettled_bytes(&self) -> usize {
+        self.raw.store().unsettled_bytes()
+    }
+
     /// Whether this member leads and has applied an entry of its own term: only then is its head
     /// state the one that the next proposal builds on.
     pub fn leads(&self) -> bool {

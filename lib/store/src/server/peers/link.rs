@@ -18,6 +18,7 @@ use tonic::transport::Channel;
 
 use super::{Local, MAX_QUEUED, MAX_QUEUED_BYTES, wire};
 use crate::peer::{PeerMessage, Snapshot};
+use crate::server::engine::is_large;
 
 /// Between two attempts: at first, and at most. A sign of life from the member ends the pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -151,7 +152,13 @@ impl Link {
             self.state.missed.store(true, Ordering::Release);
             return true;
         };
-        let Err(waiting) = inlet.put(wire::to_frame(&self.local.schema, message)) else {
+        let schema = &self.local.schema;
+        let frame = match is_large(message) {
+            // Nothing else of this process should wait for that.
+            true => tokio::task::block_in_place(|| wire::to_frame(schema, message)),
+            false => wire::to_frame(schema, message),
+        };
+        let Err(waiting) = inlet.put(frame) else {
             self.overflowing = false;
             return true;
         };

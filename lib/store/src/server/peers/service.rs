@@ -137,7 +137,11 @@ impl Service {
                 // It may have been removed.
                 self.admit(local, hello)?;
             }
-            let message = wire::from_frame(&local.schema, frame);
+            let message = match wire::is_large(&frame) {
+                // Nothing else of this process should wait for that, heartbeats least of all.
+                true => tokio::task::block_in_place(|| wire::from_frame(&local.schema, frame)),
+                false => wire::from_frame(&local.schema, frame),
+            };
             let message = message.map_err(|error| {
                 tracing::warn!("member {member}: {error}");
                 Status::invalid_argument(error.to_string())

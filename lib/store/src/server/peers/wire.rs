@@ -18,6 +18,9 @@ use crate::storage::{LogPosition, Membership};
 /// So many rows, or names, a frame of a snapshot has.
 const ROWS_PER_FRAME: usize = 512;
 
+/// It takes long to read operations of so many bytes.
+const LARGE_BYTES: usize = 64 << 10;
+
 /// Why a frame makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -45,6 +48,12 @@ pub fn to_frame(schema: &DatabaseSchema, message: &PeerMessage) -> v1::RaftFrame
         PeerMessage::Answer(answer) => Kind::Answer(answer_to_wire(answer)),
     };
     v1::RaftFrame { kind: Some(kind) }
+}
+
+/// Whether it takes long to read the frame.
+pub fn is_large(frame: &v1::RaftFrame) -> bool {
+    use v1::raft_frame::Kind;
+    matches!(&frame.kind, Some(Kind::Forward(forward)) if forward.operations.len() >= LARGE_BYTES)
 }
 
 /// A message from a frame.
