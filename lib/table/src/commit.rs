@@ -39,6 +39,7 @@ impl Transaction<'_> {
 
     fn conclude(&mut self) -> Result<(Vec<RowChange>, StrongCounts), Error> {
         let changes = self.changes();
+        let puts = self.puts();
         let mut counts = self.check_strong_references(&changes)?;
         let mut unreferenced = self.unreferenced(&changes, &counts);
         let added = self.added_weak_references(&changes);
@@ -67,7 +68,11 @@ impl Transaction<'_> {
                 break;
             }
         }
-        let delta = self.changes();
+        // Mostly nothing follows by itself.
+        let delta = match self.puts() == puts {
+            true => changes,
+            false => self.changes(),
+        };
         self.check_indexes(&delta)?;
         Ok((delta, counts))
     }

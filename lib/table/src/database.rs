@@ -8,6 +8,7 @@
 //! about references, once it is known which rows stay changed. Between the two, references may dangle.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as TreeEntry;
 use std::sync::Arc;
 
 use ovsdb::schema::{DatabaseSchema, TableSchema};
@@ -325,32 +326,40 @@ impl Database {
         Ok(counts)
     }
 
-    /// Puts a row where it belongs, or removes it, and mends the indexes. The row's count of references stays.
-    pub(crate) fn place(&mut self, id: RowId, row: Option<Arc<Row>>) {
+    /// Puts a row where it belongs, or removes it, and mends the indexes. The row's count of references stays. Returns
+    /// what was there.
+    pub(crate) fn place(&mut self, id: RowId, row: Option<Arc<Row>>) -> Option<Entry> {
         let (table, uuid) = (&mut self.tables[id.0], id.1);
-        let old = table.entries.get(&uuid).map(|entry| entry.row.clone());
+        let new = row.clone();
+        // One search in the tree: of a large one, each costs more than all the rest.
+        let former = match (table.entries.entry(uuid), row) {
+            (TreeEntry::Vacant(place), Some(row)) => {
+                place.insert(Entry { row, strong: 0 });
+                None
+            }
+            (TreeEntry::Vacant(_), None) => None,
+            (TreeEntry::Occupied(mut place), Some(row)) => {
+                let former = place.get().clone();
+                place.get_mut().row = row;
+                Some(former)
+            }
+            (TreeEntry::Occupied(place), None) => Some(place.remove()),
+        };
+        let old = former.as_ref().map(|entry| &*entry.row);
         for index in table.unique.iter_mut().chain(&mut table.lookups) {
-            if let (Some(old), Some(new)) = (&old, &row)
+            if let (Some(old), Some(new)) = (old, &new)
                 && !index.differ(old, new)
             {
                 continue;
             }
-            if let Some(old) = &old {
+            if let Some(old) = old {
                 index.remove(uuid, old);
             }
-            if let Some(new) = &row {
+            if let Some(new) = &new {
                 index.insert(uuid, new);
             }
         }
-        match (row, table.entries.get_mut(&uuid)) {
-            (Some(row), Some(entry)) => entry.row = row,
-            (Some(row), None) => {
-                table.entries.insert(uuid, Entry { row, strong: 0 });
-            }
-            (None, _) => {
-                table.entries.remove(&uuid);
-            }
-        }
+        former
     }
 
     /// Mends what is known about references after the rows of `delta` were placed.

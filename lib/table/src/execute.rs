@@ -238,7 +238,7 @@ impl Executor<'_, '_> {
         columns: &[(usize, Datum)],
     ) -> Result<OpResult, Stop> {
         let id = (table, uuid);
-        if self.transaction.row(id).is_some() || self.transaction.deleted(id) {
+        if self.transaction.is_taken(id) {
             return Err(Error::new(
                 ErrorKind::DuplicateUuid,
                 format!(

@@ -18,6 +18,8 @@ pub(crate) struct Transaction<'d> {
     pub(crate) database: &'d mut Database,
     /// What each touched row was before; `None` if it did not exist.
     before: FxHashMap<RowId, Option<Entry>>,
+    /// How many times a row was put.
+    puts: u64,
 }
 
 impl<'d> Transaction<'d> {
@@ -26,6 +28,7 @@ impl<'d> Transaction<'d> {
         Self {
             database,
             before: FxHashMap::default(),
+            puts: 0,
         }
     }
 
@@ -34,9 +37,14 @@ impl<'d> Transaction<'d> {
         self.database.row(id.0, id.1)
     }
 
-    /// Whether the row existed before the transaction, which deleted it.
-    pub(crate) fn deleted(&self, id: RowId) -> bool {
-        self.row(id).is_none() && matches!(self.before.get(&id), Some(Some(_)))
+    /// Whether the row exists, or existed before the transaction, which deleted it.
+    pub(crate) fn is_taken(&self, id: RowId) -> bool {
+        matches!(self.before.get(&id), Some(Some(_))) || self.row(id).is_some()
+    }
+
+    /// Grows with every row that is put.
+    pub(crate) fn puts(&self) -> u64 {
+        self.puts
     }
 
     /// Whether the row exists only since this transaction.
@@ -83,11 +91,9 @@ impl<'d> Transaction<'d> {
 
     /// Makes the row what is given, or nothing.
     pub(crate) fn put(&mut self, id: RowId, row: Option<Arc<Row>>) {
-        let entries = &self.database.tables[id.0].entries;
-        self.before
-            .entry(id)
-            .or_insert_with(|| entries.get(&id.1).cloned());
-        self.database.place(id, row);
+        let former = self.database.place(id, row);
+        self.before.entry(id).or_insert(former);
+        self.puts += 1;
     }
 
     /// The rows that really differ from what they were, sorted. Those that do not are forgotten.
