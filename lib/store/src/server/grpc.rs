@@ -36,7 +36,7 @@ use self::turns::Turns;
 use super::budget::Budget;
 use super::cluster::Office;
 use super::engine::{ConnectError, Engine, Session, Stopped};
-use super::lane::is_large;
+use super::largeness::is_large;
 use super::line::Cost;
 use super::listen::{Connection, MAX_CONNECTIONS};
 use super::{Databases, Served};

@@ -1,24 +1,20 @@
 //! A lane of its own for what is large.
 //!
 //! To read a transaction of a hundred megabytes takes a second, and so does writing down a large answer, or letting go
-//! of either. On a thread of the runtime, whatever other clients have to do there would wait for it. Here are one or two
-//! threads for such work, which give way to all others where the processor is scarce: so few large messages are taken
-//! apart at a time, whoever sends them, and small ones never wait for them. Sessions get their turns in the order in
-//! which they asked.
+//! of either. On a thread of the runtime, whatever other clients have to do there would wait for it. Here are a few
+//! threads for such work (for every second processor one, and at most [`MAX_THREADS`]), which give way to all others
+//! where the processor is scarce: so few large messages are taken apart at a time, whoever sends them, and small ones
+//! never wait for them. Sessions get their turns in the order in which they asked.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ovsdb::OpResult;
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Stopped;
-use crate::event::Output;
 
 /// What has more bytes is large: it takes longer than sending it to another thread.
 pub const LARGE_BYTES: usize = 64 << 10;
-/// An answer with so many results or rows is large.
-pub const LARGE_ROWS: usize = 200;
 /// So much is done on a thread of the runtime at one go; then it is the turn of others.
 pub const TURN_BYTES: usize = 64 << 10;
 /// So many jobs wait at most; whoever comes then waits to get in.
@@ -26,7 +22,7 @@ const MAX_JOBS: usize = 64;
 /// How the threads give way: beside one that does not, each gets a tenth of a processor.
 const NICE: i32 = 10;
 /// The most threads, on however large a machine: each may hold a large message in several forms.
-const MAX_THREADS: usize = 2;
+pub const MAX_THREADS: usize = 4;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -92,28 +88,6 @@ impl Lane {
         if let Err(error) = self.jobs.try_send(Box::new(move || drop(what))) {
             drop(error);
         }
-    }
-}
-
-/// Whether other clients would notice if a thread of the runtime wrote this down.
-pub fn is_large(output: &Output) -> bool {
-    match output {
-        Output::Transacted { outcome, .. } => {
-            let done = match outcome {
-                Ok(done) => done,
-                Err(failure) => &failure.done,
-            };
-            let rows = |result: &OpResult| match result {
-                OpResult::Rows(rows) => rows.len(),
-                _ => 0,
-            };
-            done.len() >= LARGE_ROWS || done.iter().map(rows).sum::<usize>() >= LARGE_ROWS
-        }
-        Output::MonitorStarted { update, .. } => {
-            let tables = update.tables.iter();
-            tables.map(|(_, rows)| rows.len()).sum::<usize>() >= LARGE_ROWS
-        }
-        _ => false,
     }
 }
 

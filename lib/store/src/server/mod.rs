@@ -19,6 +19,7 @@ mod grpc;
 mod grumble;
 mod held;
 mod lane;
+mod largeness;
 mod line;
 mod listen;
 mod outputs;

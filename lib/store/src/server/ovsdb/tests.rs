@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::Semaphore;
 
 use super::super::engine::hollow::Hollow;
-use super::super::lane::LARGE_ROWS;
+use super::super::lane::MAX_THREADS;
 use super::*;
 use crate::access::Caller;
 use crate::access::rule::Subject;
@@ -216,9 +216,9 @@ async fn a_large_message_waits_for_its_lane_and_nothing_overtakes_it() {
     let mut pair = Pair::new();
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = Arc::new(std::sync::Mutex::new(held));
-    // Whatever else is large has to wait; two is the most threads that there are.
+    // Whatever else is large has to wait.
     let engine = pair.engine.clone();
-    let busy = [(); 2].map(|()| {
+    let busy = [(); MAX_THREADS].map(|()| {
         let (engine, held) = (engine.clone(), held.clone());
         tokio::spawn(async move {
             let busy = move || held.lock().unwrap().recv().is_err();
@@ -255,7 +255,7 @@ async fn large_answers_come_in_their_order() {
     let mut pair = Pair::new();
     pair.transact(0..3, "T", &select()).await;
     let asked = pair.asked().await;
-    for (index, rows) in [(0, 1), (1, 100 * LARGE_ROWS), (2, 1)] {
+    for (index, rows) in [(0, 1), (1, 20_000), (2, 1)] {
         let (session, request, _) = asked[index];
         let row = vec![("s".into(), ovsdb::Datum::from("x"))];
         let outcome = Ok(vec![OpResult::Rows(vec![row; rows])]);
@@ -268,7 +268,7 @@ async fn large_answers_come_in_their_order() {
         assert_eq!(is_large(&answer), rows > 1);
         pair.core.say(session, answer);
     }
-    for (index, rows) in [(0, 1), (1, 100 * LARGE_ROWS), (2, 1)] {
+    for (index, rows) in [(0, 1), (1, 20_000), (2, 1)] {
         let answer = pair.receive().await;
         assert_eq!(answer["id"], json!(index));
         let result = answer["result"][0]["rows"].as_array().unwrap();
