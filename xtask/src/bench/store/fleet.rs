@@ -31,6 +31,8 @@ struct Session {
     stream: UnixStream,
     framer: Framer,
     received: u64,
+    /// When something was last read.
+    at: Instant,
 }
 
 /// A message that came.
@@ -77,6 +79,7 @@ impl Fleet {
                 stream,
                 framer: Framer::new(FrameLimits::CLIENT),
                 received: 0,
+                at: Instant::now(),
             });
         }
         Ok(fleet)
@@ -104,23 +107,27 @@ impl Fleet {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut arrivals = Vec::new();
+        // Everything is read before anything is looked at, lest a look at one message make the next late.
         for event in &self.ready {
-            let number = usize::try_from(event.data.u64())?;
-            let session = &mut self.sessions[number];
+            let session = &mut self.sessions[usize::try_from(event.data.u64())?];
             let count = match session.stream.read(&mut self.chunk) {
                 Ok(0) => bail!("the server has closed a connection"),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).context("the server has broken a connection"),
             };
-            let at = Instant::now();
+            session.at = Instant::now();
             session.received += count as u64;
             session.framer.push(&self.chunk[..count]);
+        }
+        let mut arrivals = Vec::new();
+        for event in &self.ready {
+            let number = usize::try_from(event.data.u64())?;
+            let session = &mut self.sessions[number];
             while let Some(frame) = session.framer.next_frame()? {
                 arrivals.push(Arrival {
                     session: number,
-                    at,
+                    at: session.at,
                     frame: frame.to_vec(),
                 });
             }
