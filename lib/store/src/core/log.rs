@@ -215,6 +215,7 @@ impl Core {
         if !delta.is_empty() {
             self.history.push(position.index, delta.clone());
         }
+        effects.outputs.reserve(updates.len());
         for (key, update) in updates {
             self.tell(key, update, effects);
         }

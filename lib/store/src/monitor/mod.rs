@@ -65,8 +65,11 @@ struct Monitor {
 }
 
 /// Pieces of a commit that several shapes share: by the columns shown, the change's place in the
-/// delta, and which of its sides are seen.
-type Shared = FxHashMap<(*const TableMonitor, usize, bool, bool), Arc<Fragment>>;
+/// delta, and which of its sides are seen. Nothing if that is not worth a word.
+type Shared = FxHashMap<(*const TableMonitor, usize, bool, bool), Option<Arc<Fragment>>>;
+
+/// A piece that a shape sees, and in which of its tables.
+type Piece = (ShapeId, usize, Arc<Fragment>);
 
 /// Whole updates of a commit that several shapes share: by their pieces, in this order.
 type SharedWhole = FxHashMap<Vec<*const Fragment>, Arc<Update>>;
@@ -182,27 +185,31 @@ impl Monitors {
     pub fn commit(&mut self, delta: &[RowChange]) -> Updates {
         let mut found = Vec::new();
         let mut shared = Shared::default();
-        let mut by_shape: BTreeMap<ShapeId, Vec<(usize, Arc<Fragment>)>> = BTreeMap::new();
+        let mut pieces = Vec::new();
         for (number, change) in delta.iter().enumerate() {
             self.routes[change.table].candidates(change, &mut found);
             for shape in &found {
                 let view = &self.shapes[shape].view;
-                let Some((place, seen)) = visible(view, change) else {
+                let Some((place, sides)) = seen(view, change) else {
                     continue;
                 };
-                let columns = Arc::as_ptr(&view.tables[place].0);
-                let sides = (seen.old.is_some(), seen.new.is_some());
+                let columns = &view.tables[place].0;
                 let fragment = shared
-                    .entry((columns, number, sides.0, sides.1))
-                    .or_insert_with(|| Arc::new(Fragment::new(seen, false)));
-                let rows = by_shape.entry(*shape).or_default();
-                rows.push((place, fragment.clone()));
+                    .entry((Arc::as_ptr(columns), number, sides.0, sides.1))
+                    .or_insert_with(|| {
+                        let change = limited(change, sides);
+                        let worth = reports(columns, &change);
+                        worth.then(|| Arc::new(Fragment::new(change, false)))
+                    });
+                pieces.extend(fragment.clone().map(|fragment| (*shape, place, fragment)));
             }
         }
-        let mut updates = Updates::new();
+        // The changes of a shape stay in their order.
+        pieces.sort_by_key(|(shape, _, _)| *shape);
+        let mut updates = Updates::with_capacity(pieces.len());
         let mut wholes = SharedWhole::default();
-        for (shape, rows) in by_shape {
-            self.deliver(shape, rows, &mut wholes, &mut updates);
+        for pieces in pieces.chunk_by(|one, next| one.0 == next.0) {
+            self.deliver(pieces, &mut wholes, &mut updates);
         }
         updates.sort_by_key(|(key, _)| *key);
         updates
@@ -242,16 +249,10 @@ impl Monitors {
         })
     }
 
-    /// Tells a shape's subscribers; those who do not keep up later.
-    fn deliver(
-        &mut self,
-        shape: ShapeId,
-        rows: Vec<(usize, Arc<Fragment>)>,
-        wholes: &mut SharedWhole,
-        updates: &mut Updates,
-    ) {
-        let Shape { view, subscribers } = &self.shapes[&shape];
-        let mut keeps_up = Vec::with_capacity(subscribers.len());
+    /// Tells a shape's subscribers of what it sees; those who do not keep up later.
+    fn deliver(&mut self, pieces: &[Piece], wholes: &mut SharedWhole, updates: &mut Updates) {
+        let Shape { view, subscribers } = &self.shapes[&pieces[0].0];
+        let mut update = None;
         for key in subscribers {
             let monitor = self.monitors.get_mut(key).expect("subscribers exist");
             let behind = monitor.merged.is_some()
@@ -259,21 +260,14 @@ impl Monitors {
                     && monitor.backlog.want_drained());
             if behind {
                 let merged = monitor.merged.get_or_insert_default();
-                for (place, fragment) in &rows {
+                for (_, place, fragment) in pieces {
                     merge(merged, *place, &fragment.change);
                 }
             } else {
-                keeps_up.push(*key);
+                let update = update.get_or_insert_with(|| whole(view, pieces, wholes));
+                updates.push((*key, update.clone()));
             }
         }
-        if keeps_up.is_empty() {
-            return;
-        }
-        let pieces = rows.iter().map(|(_, fragment)| Arc::as_ptr(fragment));
-        let update = wholes
-            .entry(pieces.collect())
-            .or_insert_with(|| Arc::new(grouped(view, rows)));
-        updates.extend(keeps_up.into_iter().map(|key| (key, update.clone())));
     }
 
     fn attach(&mut self, key: Key, view: View, backlog: Arc<Backlog>) {
@@ -368,21 +362,46 @@ fn content(view: &View, committed: &Committed<'_>) -> Update {
     Update::new(tables)
 }
 
-/// What a view sees of a change, and in which of its tables; `None` if nothing.
+/// What a view sees of a change, and in which of its tables; `None` if nothing that is worth a word.
 fn visible(view: &View, change: &RowChange) -> Option<(usize, RowChange)> {
+    let (place, sides) = seen(view, change)?;
+    let change = limited(change, sides);
+    reports(&view.tables[place].0, &change).then_some((place, change))
+}
+
+/// In which of its tables a view sees a change, and whether the row as it was and as it is.
+fn seen(view: &View, change: &RowChange) -> Option<(usize, (bool, bool))> {
     let mut tables = view.tables.iter();
     let place = tables.position(|(columns, _)| columns.table == change.table)?;
-    let (columns, condition) = &view.tables[place];
-    let seen = |row: &Option<Arc<ovsdb::Row>>| {
-        let row = row.as_ref()?;
-        condition.holds(change.uuid, row).then(|| row.clone())
+    let condition = &view.tables[place].1;
+    let sees = |row: &Option<Arc<ovsdb::Row>>| {
+        let row = row.as_ref();
+        row.is_some_and(|row| condition.holds(change.uuid, row))
     };
-    let change = RowChange {
-        old: seen(&change.old),
-        new: seen(&change.new),
+    Some((place, (sees(&change.old), sees(&change.new))))
+}
+
+/// A change of which these sides are seen.
+fn limited(change: &RowChange, (old, new): (bool, bool)) -> RowChange {
+    RowChange {
+        old: change.old.clone().filter(|_| old),
+        new: change.new.clone().filter(|_| new),
         ..*change
+    }
+}
+
+/// The update of these pieces, which other shapes may have as well.
+fn whole(view: &View, pieces: &[Piece], wholes: &mut SharedWhole) -> Arc<Update> {
+    let which = pieces.iter().map(|(_, _, fragment)| Arc::as_ptr(fragment));
+    let rows = || {
+        pieces
+            .iter()
+            .map(|(_, place, piece)| (*place, piece.clone()))
     };
-    reports(columns, &change).then_some((place, change))
+    let whole = wholes
+        .entry(which.collect())
+        .or_insert_with(|| Arc::new(grouped(view, rows().collect())));
+    whole.clone()
 }
 
 /// The rows that come into view and go out of it when the conditions change.
