@@ -28,9 +28,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Databases;
 use super::budget::Budget;
+use super::delivery::{Delivery, PART};
 use super::disk::{Disk, DiskError};
 use super::lane::Lane;
-use super::outputs::{self, Lent, Outputs, Overflow, Speaker};
+use super::outputs::{self, Outputs, Overflow, Speaker};
 use super::peers::Outgoing;
 use super::peers::pulse::Busy;
 use crate::access::Caller;
@@ -57,8 +58,6 @@ const MAX_OUTGOING: usize = 16_384;
 const MAX_FAILURES: usize = 4;
 /// So many updates at once are delivered without waking the sessions that they are for.
 const MANY: usize = 8;
-/// So many of them by one task.
-const DELIVERED_AT_ONCE: usize = 64;
 /// After so many turns with one event each, few clients are busy.
 const CALM: u32 = 4;
 /// A transaction of so many operations, and a message of so many bytes, may take long.
@@ -221,6 +220,7 @@ impl Engine {
             ready,
             busy: busy.clone(),
             disk,
+            delivery: Arc::default(),
             calm: 0,
             alone: false,
             held: false,
@@ -425,6 +425,7 @@ struct Runner {
     ready: watch::Sender<bool>,
     busy: Arc<Busy>,
     disk: Disk,
+    delivery: Arc<Delivery>,
     /// So many turns in a row had one event only.
     calm: u32,
     /// Nothing else than the present event is known to have happened, and that is usual.
@@ -645,14 +646,15 @@ impl Runner {
             }
             return;
         }
-        let mut lent = Vec::with_capacity(DELIVERED_AT_ONCE);
+        let mut lent = Vec::with_capacity(PART);
         for (session, output) in outputs {
             lent.extend(self.deliver(session, output, Speaker::lend).flatten());
-            if lent.len() == DELIVERED_AT_ONCE {
-                spawn_delivery(std::mem::take(&mut lent));
+            if lent.len() == PART {
+                let part = std::mem::replace(&mut lent, Vec::with_capacity(PART));
+                self.delivery.take(part);
             }
         }
-        spawn_delivery(lent);
+        self.delivery.take(lent);
     }
 
     /// Hands an output to its session in this way.
@@ -730,21 +732,6 @@ impl Runner {
         }
         written
     }
-}
-
-/// Lets a task deliver updates, and then the next ones another task, or the same thread if the
-/// others are busy.
-fn spawn_delivery(lent: Vec<Lent>) {
-    if lent.is_empty() {
-        return;
-    }
-    // To write takes no turn here: if it cannot be done at once, it is not done.
-    tokio::spawn(tokio::task::coop::unconstrained(async move {
-        let mut buffer = Vec::new();
-        for update in lent {
-            update.deliver(&mut buffer);
-        }
-    }));
 }
 
 /// Whether other tasks should not wait for the step of an event, while so many bytes of the log do not

@@ -11,6 +11,7 @@ mod budget;
 mod cluster;
 mod connections;
 pub mod control;
+mod delivery;
 mod disk;
 mod doors;
 mod end;

@@ -57,9 +57,8 @@ pub struct Outputs(Arc<Queue>);
 #[derive(Debug)]
 pub struct Lent {
     queue: Arc<Queue>,
-    monitor: MonitorId,
-    state: Uuid,
-    update: Arc<Update>,
+    /// What is still to be written.
+    left: Option<Next>,
 }
 
 /// A way to write to a client without its session's task.
@@ -150,22 +149,15 @@ impl Speaker {
     pub fn lend(&self, output: Output) -> Result<Option<Lent>, Overflow> {
         let mut queue = self.0.state();
         let idle = queue.pen == Pen::Free && queue.waiting.is_empty() && !queue.is_deserted;
-        match output {
-            Output::Updated {
-                monitor,
-                state,
-                update,
-            } if idle && self.0.wire.get().is_some() => {
-                queue.pen = Pen::Lent;
-                Ok(Some(Lent {
-                    queue: self.0.clone(),
-                    monitor,
-                    state,
-                    update,
-                }))
-            }
-            output => self.push(queue, output).map(|()| None),
+        let is_update = matches!(output, Output::Updated { .. });
+        if !(is_update && idle && self.0.wire.get().is_some()) {
+            return self.push(queue, output).map(|()| None);
         }
+        queue.pen = Pen::Lent;
+        Ok(Some(Lent {
+            queue: self.0.clone(),
+            left: Some(Next::Output(output)),
+        }))
     }
 
     fn push(&self, mut queue: MutexGuard<'_, State>, output: Output) -> Result<(), Overflow> {
@@ -198,33 +190,39 @@ impl Drop for Speaker {
 
 impl Lent {
     /// Delivers the update, and gives the pen back.
-    pub fn deliver(self, buffer: &mut Vec<u8>) {
-        let Self {
-            queue,
-            monitor,
-            state,
-            update,
-        } = self;
-        let wire = queue.wire.get().expect("only who has a wire is lent to");
-        let rest = match wire.write(monitor, state, &update, buffer) {
-            Written::All => {
-                // The core asks for that of a session with hundreds of updates in its queue, and
-                // none of those is taken as long as the pen is here.
-                let wanted = queue.backlog.remove();
-                debug_assert!(!wanted, "nobody waits for the queue to be empty");
-                None
-            }
-            Written::Begun(rest) => Some(Next::Rest(rest)),
-            Written::Nothing => Some(Next::Output(Output::Updated {
+    pub fn deliver(mut self, buffer: &mut Vec<u8>) {
+        let (
+            Some(wire),
+            Some(Next::Output(Output::Updated {
                 monitor,
                 state,
                 update,
             })),
+        ) = (self.queue.wire.get(), &self.left)
+        else {
+            return;
         };
-        let mut queue = queue.state();
+        match wire.write(*monitor, *state, update, buffer) {
+            Written::All => {
+                // The core asks for that of a session with hundreds of updates in its queue, and
+                // none of those is taken as long as the pen is here.
+                let wanted = self.queue.backlog.remove();
+                debug_assert!(!wanted, "nobody waits for the queue to be empty");
+                self.left = None;
+            }
+            Written::Begun(rest) => self.left = Some(Next::Rest(rest)),
+            Written::Nothing => {}
+        }
+    }
+}
+
+/// Gives the pen back, and what was not written.
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let left = self.left.take();
+        let mut queue = self.queue.state();
         queue.pen = Pen::Free;
-        let rest = rest.filter(|_| !queue.is_deserted);
-        if let Some(said) = rest {
+        if let Some(said) = left.filter(|_| !queue.is_deserted) {
             queue.waiting.push_front(Told { said, bytes: 0 });
         }
         if !queue.waiting.is_empty() || queue.wants_pen || queue.is_over {
