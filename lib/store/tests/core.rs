@@ -609,6 +609,38 @@ fn a_named_transaction_is_applied_once_even_over_a_crash() {
 }
 
 #[test]
+fn so_many_wait_for_a_named_transaction_and_no_more() {
+    let mut rig = Rig::new();
+    let name = Some(Uuid::from_u128(99));
+    let send = |rig: &mut Rig| {
+        let transaction = rig.transaction(&insert("a"));
+        rig.transact_named(transaction, name)
+    };
+    let requests: Vec<RequestId> = (0..65).map(|_| send(&mut rig)).collect();
+    let last = send(&mut rig);
+    let Some(Output::Refused { error, .. }) = answer(&rig, last) else {
+        panic!("{:?}", answer(&rig, last));
+    };
+    // It says nothing about what becomes of the transaction.
+    assert_eq!(error.kind, ovsdb::ErrorKind::IoError);
+    assert!(error.to_string().contains("More than 64 others"), "{error}");
+    assert!(
+        requests
+            .iter()
+            .all(|request| answer(&rig, *request).is_none())
+    );
+    rig.settle();
+    for request in requests {
+        let Some(Output::Transacted { outcome: Ok(_), .. }) = answer(&rig, request) else {
+            panic!("{:?}", answer(&rig, request));
+        };
+    }
+    let late = send(&mut rig);
+    assert!(matches!(answer(&rig, late), Some(Output::Repeated { .. })));
+    assert_eq!(rig.committed().len(), 1);
+}
+
+#[test]
 fn a_wait_ends_with_the_change_or_with_its_time() {
     let wait = json!([{"op": "wait", "table": "Item", "where": [["name", "==", "a"]],
         "columns": ["name"], "until": "==", "rows": [{"name": "a"}], "timeout": 500}]);

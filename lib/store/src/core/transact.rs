@@ -24,6 +24,8 @@ const MAX_TRANSACTION_BYTES: usize = 128 << 20;
 const MAX_PENDING_BYTES: usize = 192 << 20;
 /// So many transactions may wait to be committed, however small they are.
 const MAX_PENDING: usize = 65_536;
+/// So many may wait for the commit of a transaction that somebody else, or they themselves, sent before.
+const MAX_OTHERS: usize = 64;
 /// So many transactions may wait for a condition.
 const MAX_BLOCKED: usize = 65_536;
 
@@ -238,12 +240,20 @@ impl Core {
             return false;
         };
         let mut waiters = std::iter::once(&mut pending.owner).chain(&mut pending.others);
-        match waiters.find(|waiter| waiter.attempt.origin == attempt.origin) {
-            Some(waiter) => waiter.attempt.sending = attempt.sending,
-            None => pending.others.push(Waiter {
+        if let Some(waiter) = waiters.find(|waiter| waiter.attempt.origin == attempt.origin) {
+            waiter.attempt.sending = attempt.sending;
+        } else if pending.others.len() < MAX_OTHERS {
+            pending.others.push(Waiter {
                 attempt: attempt.clone(),
                 outcome: pending.owner.outcome.clone(),
-            }),
+            });
+        } else {
+            // Of this kind are those that do not say that it was not done.
+            let text = format!(
+                "More than {MAX_OTHERS} others wait for this transaction, and it is not known yet \
+                 whether it will be committed; ask again with its name."
+            );
+            self.refuse(attempt, ErrorKind::IoError, &text, effects);
         }
         true
     }
