@@ -84,6 +84,9 @@ pub enum EntryError {
     },
 }
 
+/// So much memory is reserved at most for changes whose size is not known.
+const MOST_RESERVED: usize = 64 << 20;
+
 /// Encodes a transaction's effect.
 pub fn encode(
     schema: &DatabaseSchema,
@@ -118,7 +121,12 @@ fn encode_table(bytes: &mut Vec<u8>, table: &TableSchema, rows: &[&RowChange]) {
     let mut columns = Names::default();
     let mut body = Vec::new();
     let mut row_bytes = Vec::new();
-    for row in rows {
+    let defaults = Row::default_for(table);
+    for (number, row) in rows.iter().enumerate() {
+        if number == 1 {
+            // The rows of a large transaction are about as long as the first.
+            body.reserve((body.len() * rows.len()).min(MOST_RESERVED));
+        }
         body.extend_from_slice(row.uuid.as_bytes());
         let Some(new) = &row.new else {
             body.push(ROW_GOES);
@@ -126,7 +134,7 @@ fn encode_table(bytes: &mut Vec<u8>, table: &TableSchema, rows: &[&RowChange]) {
         };
         let changed = |index: usize, datum: &Datum| match &row.old {
             Some(old) => old.get(index) != datum,
-            None => *datum != Datum::default_for(&table.columns[index].ty),
+            None => datum != defaults.get(index),
         };
         body.push(match row.old {
             Some(_) => ROW_CHANGES,

@@ -142,6 +142,7 @@ impl Writer {
         self.flush = job.flush.or(self.flush);
         self.truncate = job.truncate.or(self.truncate);
         for (position, changes) in job.applied {
+            self.next.items.reserve(changes.len());
             for change in changes.iter() {
                 let value = change.new.clone().map_or(Value::Gone, Value::Row);
                 let item = Item::Row(change.table, change.uuid);
