@@ -325,3 +325,46 @@ fn nearly_equal_requests_have_the_meaning_that_the_last_word_gives_them() {
         );
     }
 }
+
+#[test]
+fn whoever_asks_for_much_at_once_gets_all_of_it() {
+    const EACH: u64 = 300;
+    let server = Server::start();
+    let mut client = server.connect();
+    let mut bystander = server.connect();
+    let request = |id: u64, operation: &Value| {
+        json!({"id": id, "method": "transact", "params": [DATABASE, operation]}).to_string()
+    };
+    // Never so, and for as long as it takes.
+    let wait = json!({"op": "wait", "table": "Logical_Switch", "where": [["name", "==", "never"]],
+        "columns": ["name"], "until": "==", "rows": [{"name": "never"}]});
+    let select = json!({"op": "select", "table": "Logical_Switch", "where": []});
+    let mut all = request(1_000_000, &wait);
+    for number in 0..EACH {
+        all += &request(2 * number, &insert_switch(&number.to_string()));
+        all += &request(2 * number + 1, &select);
+    }
+    all += r#"{"id":null,"method":"cancel","params":[1000000]}"#;
+    client.stream.write_all(all.as_bytes()).unwrap();
+    bystander.transact(&[insert_switch("bystander")]).unwrap();
+    let mut answered = std::collections::BTreeSet::new();
+    let mut canceled = false;
+    while answered.len() < 2 * EACH as usize || !canceled {
+        let answer = client.receive().unwrap();
+        let id = answer["id"].as_u64().unwrap();
+        if id == 1_000_000 {
+            assert_eq!(answer["error"]["error"], json!("canceled"), "{answer}");
+            canceled = true;
+            continue;
+        }
+        assert!(answered.insert(id), "once each");
+        if id % 2 == 1 {
+            let rows = answer["result"][0]["rows"].as_array().unwrap().len() as u64;
+            assert!(
+                rows > id / 2,
+                "it has what was asked for before: {rows}, {id}"
+            );
+        }
+    }
+    assert_eq!(switches(&mut bystander).len(), EACH as usize + 1);
+}
