@@ -17,6 +17,8 @@ pub enum Bug {
     UncommittedReads,
     /// Readers take members for equally new.
     RoamingReads,
+    /// Readers expect of each member what they have written at another one.
+    RoamingWriters,
     /// Keepers count with a lock that another one owns.
     SharedLock,
     /// Watchers miss an update.

@@ -1,10 +1,11 @@
-//! Clients that read what their member has, old as it may be (`Consistency::Local`), and now and
-//! then what is newest, in one session.
+//! Clients that read what their member has, old as it may be (`Consistency::Local`), now and then
+//! what is newest, and now and then leave a trace of their own, in one session.
 //!
 //! Every transaction that changes a register leaves a trace, and traces stay. So a state of the
 //! database is known by how many traces it has: whoever sees as many, at whichever member, sees
 //! the same ones and the same registers. What a reader sees must be such a state; its member must
-//! have it committed; and it must not be older than what the reader has seen in its session.
+//! have it committed; and it must not be older than what the reader has seen in its session, nor
+//! than what it was told there to have written.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -36,6 +37,10 @@ pub struct Reader {
     pub waits: bool,
     /// How many traces it has seen in this session.
     seen: usize,
+    /// What its last request was to write; or it was to read.
+    writes: Option<i64>,
+    /// What it has written in this session, and was told so.
+    written: Vec<i64>,
 }
 
 /// A state of the database, as far as it changes registers.
@@ -112,6 +117,9 @@ impl World {
             };
             self.reader_goes_to(number, member)?;
         }
+        if self.random.percent(25) {
+            return self.leave_trace(number);
+        }
         let consistency = match self.random.percent(80) {
             true => Consistency::Local,
             false => Consistency::Linearizable,
@@ -127,7 +135,18 @@ impl World {
         if self.plan.bug != Some(Bug::RoamingReads) {
             reader.seen = 0;
         }
+        if self.plan.bug != Some(Bug::RoamingWriters) {
+            reader.written.clear();
+        }
         Ok(())
+    }
+
+    /// A reader writes something that no client wishes for.
+    fn leave_trace(&mut self, number: usize) -> Result<(), String> {
+        self.wishes += 1;
+        let trace = i64::try_from(self.wishes).unwrap_or(i64::MAX);
+        let operations = json!([{"op": "insert", "table": "Trace", "row": {"operation": trace}}]);
+        self.reader_asks(number, &operations, Consistency::default(), Some(trace))
     }
 
     /// A reader asks for everything.
@@ -136,19 +155,34 @@ impl World {
         number: usize,
         consistency: Consistency,
     ) -> Result<(), String> {
+        self.reader_asks(number, &operations(), consistency, None)
+    }
+
+    fn reader_asks(
+        &mut self,
+        number: usize,
+        operations: &serde_json::Value,
+        consistency: Consistency,
+        writes: Option<i64>,
+    ) -> Result<(), String> {
         let reader = &mut self.readers[number];
         let Some((session, member)) = reader.session else {
             return Ok(());
         };
         reader.waits = true;
+        reader.writes = writes;
         reader.requests += 1;
         let (request, tries) = (RequestId(reader.requests), reader.tries);
         self.later(PATIENCE_MS, Next::Reader(number, tries));
-        let operations = operations();
         let operations = operations.as_array().map_or(&[][..], Vec::as_slice);
+        let uuids = &mut self.uuids;
+        let mut new_uuid = || {
+            *uuids += 1;
+            Uuid::from_u64_pair(0xfeed, *uuids)
+        };
         let body = Request::Transact {
             database: DatabaseId::Main,
-            transaction: Transaction::from_json(schema(), operations, &mut Uuid::nil),
+            transaction: Transaction::from_json(schema(), operations, &mut new_uuid),
             name: None,
             lock_holders: Vec::new(),
             consistency,
@@ -173,10 +207,17 @@ impl World {
         }
         reader.waits = false;
         reader.tries += 1;
+        let writes = reader.writes.take();
         let (tries, seen) = (reader.tries, reader.seen);
         let pause = self.random.range(20..600);
         self.later(pause, Next::Reader(number, tries));
         let mut state = match output {
+            Output::Transacted { outcome: Ok(_), .. } | Output::Repeated { .. }
+                if writes.is_some() =>
+            {
+                self.readers[number].written.extend(writes);
+                return Ok(());
+            }
             Output::Transacted {
                 outcome: Ok(results),
                 ..
@@ -196,6 +237,13 @@ impl World {
                 state.traces.len(),
             ));
         }
+        let written = &self.readers[number].written;
+        if let Some(trace) = written.iter().find(|trace| !state.traces.contains(trace)) {
+            return Err(format!(
+                "reader {number} does not see its own transaction {trace} at member {member}"
+            ));
+        }
+        self.report.own_read += written.len() as u64;
         self.readers[number].seen = state.traces.len();
         self.report.states_read += 1;
         if let Some(process) = self.process(member) {

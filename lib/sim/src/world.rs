@@ -47,6 +47,8 @@ pub struct Report {
     pub snapshots: u64,
     /// How many states were read whole.
     pub states_read: u64,
+    /// How often readers found in them what they had written themselves.
+    pub own_read: u64,
     /// How often the owner of the lock counted.
     pub counted: u64,
     /// The newest log index at the end, which tells runs apart.
@@ -157,6 +159,7 @@ impl Report {
         self.streams_lost += other.streams_lost;
         self.steps += other.steps;
         self.states_read += other.states_read;
+        self.own_read += other.own_read;
         self.counted += other.counted;
         for (fault, count) in &other.faults {
             *self.faults.entry(fault).or_default() += count;

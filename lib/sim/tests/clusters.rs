@@ -53,7 +53,7 @@ fn seeds_hold() {
             violations.len(),
         );
     }
-    assert!(total.answered > 0 && total.states_read > 0 && total.counted > 0);
+    assert!(total.answered > 0 && total.own_read > 0 && total.counted > 0);
 }
 
 #[test]
@@ -170,6 +170,10 @@ fn planted_bugs_are_found() {
         (Bug::LocalReads, ["not linearizable", "not linearizable"]),
         (Bug::UncommittedReads, ["not committed", "other rows"]),
         (Bug::RoamingReads, ["an older state", "an older state"]),
+        (
+            Bug::RoamingWriters,
+            ["its own transaction", "its own transaction"],
+        ),
         (Bug::SharedLock, ["two own one lock", "two own one lock"]),
         (Bug::SkippedUpdate, ["watcher", "watcher"]),
         (Bug::Divergence, ["other rows", "watcher"]),
