@@ -220,7 +220,7 @@ impl Engine {
             ready,
             busy: busy.clone(),
             disk,
-            delivery: Arc::default(),
+            delivery: Delivery::new(),
             calm: 0,
             alone: false,
             held: false,
@@ -425,7 +425,7 @@ struct Runner {
     ready: watch::Sender<bool>,
     busy: Arc<Busy>,
     disk: Disk,
-    delivery: Arc<Delivery>,
+    delivery: Delivery,
     /// So many turns in a row had one event only.
     calm: u32,
     /// Nothing else than the present event is known to have happened, and that is usual.
