@@ -101,15 +101,31 @@ impl Fleet {
 
     /// Waits for messages, at most so long, and gives all that there are.
     pub fn receive(&mut self, limit: Duration) -> Result<Vec<Arrival>> {
+        let mut readable = Vec::new();
+        self.read(limit, &mut readable)?;
+        self.arrivals(&readable)
+    }
+
+    /// The same; but as long as messages keep coming, they are read and not looked at: for the time at which the last
+    /// of many comes.
+    pub fn receive_many(&mut self, limit: Duration) -> Result<Vec<Arrival>> {
+        let mut readable = Vec::new();
+        self.read(limit, &mut readable)?;
+        while readable.len() < self.sessions.len() && self.read(Duration::ZERO, &mut readable)? {}
+        self.arrivals(&readable)
+    }
+
+    /// Waits until something can be read, at most so long, and reads from each session once. False if there was nothing.
+    fn read(&mut self, limit: Duration, readable: &mut Vec<usize>) -> Result<bool> {
         let limit = Timespec::try_from(limit)?;
         self.ready.clear();
         match epoll::wait(&self.poller, spare_capacity(&mut self.ready), Some(&limit)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        // Everything is read before anything is looked at, lest a look at one message make the next late.
         for event in &self.ready {
-            let session = &mut self.sessions[usize::try_from(event.data.u64())?];
+            let number = usize::try_from(event.data.u64())?;
+            let session = &mut self.sessions[number];
             let count = match session.stream.read(&mut self.chunk) {
                 Ok(0) => bail!("the server has closed a connection"),
                 Ok(count) => count,
@@ -119,10 +135,15 @@ impl Fleet {
             session.at = Instant::now();
             session.received += count as u64;
             session.framer.push(&self.chunk[..count]);
+            readable.push(number);
         }
+        Ok(!self.ready.is_empty())
+    }
+
+    /// The messages that these sessions have read.
+    fn arrivals(&mut self, readable: &[usize]) -> Result<Vec<Arrival>> {
         let mut arrivals = Vec::new();
-        for event in &self.ready {
-            let number = usize::try_from(event.data.u64())?;
+        for &number in readable {
             let session = &mut self.sessions[number];
             while let Some(frame) = session.framer.next_frame()? {
                 arrivals.push(Arrival {

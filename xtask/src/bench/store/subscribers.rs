@@ -191,7 +191,7 @@ impl Crowd {
                 "{} of {updates} were told",
                 told.len()
             );
-            for arrival in self.fleet.receive(Duration::from_secs(1))? {
+            for arrival in self.fleet.receive_many(Duration::from_secs(1))? {
                 if arrival.session == self.subscribers {
                     arrival.check()?;
                     answered = true;
