@@ -13,6 +13,9 @@ use crate::access::Caller;
 use crate::access::rule::Subject;
 use crate::event::SessionId;
 
+/// So long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A client, and the core of its server.
 struct Pair {
     stream: DuplexStream,
@@ -65,7 +68,8 @@ impl Pair {
             if let Some(frame) = self.framer.next_frame().unwrap() {
                 return serde_json::from_slice(frame).unwrap();
             }
-            let count = self.stream.read(&mut chunk).await.unwrap();
+            let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut chunk)).await;
+            let count = read.expect("an answer is due").unwrap();
             assert!(count > 0, "the server closed the connection");
             self.framer.push(&chunk[..count]);
         }
