@@ -65,6 +65,7 @@ mod tests {
     fn reads_have_few_turns_and_local_ones_their_own() {
         use Consistency::{Linearizable, Local};
         let turns = Turns::new();
+        let mut kept = Vec::new();
         for (cost, consistency, most) in [
             (Cost::Read, Linearizable, MAX_READS),
             (Cost::Read, Local, MAX_READS),
@@ -80,6 +81,7 @@ mod tests {
             for _ in 0..1000 {
                 assert!(now(&turns, Cost::Wait, consistency).unwrap().is_none());
             }
+            kept.push(taken);
         }
     }
 }
