@@ -132,6 +132,7 @@ impl World {
             wake_at,
             failure,
             members: _,
+            discarded: _,
         } = process.core.step(now, event);
         if let Some(failure) = failure {
             return Err(format!("member {member} failed: {failure}"));

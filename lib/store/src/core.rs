@@ -247,6 +247,7 @@ impl Core {
         self.spread_news(now_ms, &mut effects);
         let gathering = self.gather.as_ref().map(|_| now_ms + 1);
         let deadlines = self.blocked.iter().filter_map(|b| b.deadline_ms);
+        effects.discarded = self.pieces.discarded();
         let at_once = self.pieces.is_busy().then_some(now_ms);
         let times = deadlines.chain(gathering).chain(self.news_at);
         effects.wake_at = times.chain(at_once).min();

@@ -393,6 +393,8 @@ pub struct Effects {
     pub snapshots: Vec<Snapshot>,
     /// Who belongs to the cluster from now on, if that changed.
     pub members: Option<Membership>,
+    /// To be dropped where nobody waits for that: it is large.
+    pub discarded: Vec<Transaction>,
     /// When, in milliseconds, [`Event::Timer`] is due at the latest.
     pub wake_at: Option<u64>,
     /// The store cannot go on.

@@ -36,6 +36,7 @@ pub struct Reading {
     query: Option<Query>,
     results: Vec<OpResult>,
     comments: Vec<Arc<str>>,
+    durable: bool,
     /// How many rows were found so far.
     selected: usize,
     /// How many steps are left of [`Limits::steps`](crate::Limits).
@@ -70,7 +71,7 @@ impl Reading {
         let reads = |operation: &Operation| {
             matches!(
                 operation,
-                Operation::Select { .. } | Operation::Comment { .. }
+                Operation::Select { .. } | Operation::Comment { .. } | Operation::Commit { .. }
             )
         };
         transaction.operations.iter().all(reads).then(|| Self {
@@ -78,6 +79,7 @@ impl Reading {
             query: None,
             results: Vec::new(),
             comments: Vec::new(),
+            durable: false,
             selected: 0,
             steps_left: database.limits.steps,
         })
@@ -125,7 +127,7 @@ impl Reading {
                 Some(error) => Err(Failure { done, error }),
             },
             delta: Vec::new(),
-            durable: false,
+            durable: self.durable,
             comment: (!self.comments.is_empty()).then(|| self.comments.join("\n")),
         }
     }
@@ -160,8 +162,10 @@ impl Reading {
                 });
             }
             operation => {
-                if let Operation::Comment { comment } = operation {
-                    self.comments.push(comment.clone());
+                match operation {
+                    Operation::Comment { comment } => self.comments.push(comment.clone()),
+                    Operation::Commit { durable } => self.durable |= durable,
+                    _ => {}
                 }
                 self.results.push(OpResult::Empty);
             }

@@ -5,11 +5,11 @@
 //! head had at its beginning (see [`Reading`]). One is under way at a time; what comes meanwhile
 //! and is no shorter waits for its turn.
 //!
-//! What was executed is forgotten in slices, too: to free a million operations takes long.
+//! To free a million operations takes long, too, and is left to somebody else.
 
 use std::collections::VecDeque;
 
-use ovsdb::{ErrorKind, Operation, RowChange, Transaction};
+use ovsdb::{ErrorKind, RowChange, Transaction};
 use table::{Done, Permission, Reading};
 
 use super::Core;
@@ -18,8 +18,8 @@ use crate::event::{Effects, RequestId, SessionId};
 
 /// So many values are compared in a slice, which takes about a fifth of a millisecond.
 pub(super) const SLICE_STEPS: usize = 2048;
-/// So many operations are forgotten in one.
-const SLICE_OPERATIONS: usize = 2048;
+/// A transaction of more operations is large.
+const LARGE_OPERATIONS: usize = 1000;
 /// So many long transactions may wait for their turn.
 const MAX_WAITING: usize = 4096;
 
@@ -28,8 +28,8 @@ const MAX_WAITING: usize = 4096;
 pub(super) struct Pieces {
     current: Option<Piecewise>,
     waiting: VecDeque<Attempt>,
-    /// What is to be forgotten.
-    rubbish: Vec<Vec<Operation>>,
+    /// What was executed, and is large.
+    discarded: Vec<Transaction>,
 }
 
 /// A transaction under way.
@@ -51,14 +51,19 @@ impl Pieces {
 
     /// Whether there is something to do.
     pub(super) fn is_busy(&self) -> bool {
-        self.current.is_some() || !self.waiting.is_empty() || !self.rubbish.is_empty()
+        self.current.is_some() || !self.waiting.is_empty()
     }
 
     /// Nobody needs this any more.
     pub(super) fn discard(&mut self, transaction: Transaction) {
-        if transaction.operations.len() > SLICE_OPERATIONS {
-            self.rubbish.push(transaction.operations);
+        if transaction.operations.len() > LARGE_OPERATIONS {
+            self.discarded.push(transaction);
         }
+    }
+
+    /// What was discarded since the last time.
+    pub(super) fn discarded(&mut self) -> Vec<Transaction> {
+        std::mem::take(&mut self.discarded)
     }
 
     /// What was begun on a head that is about to be taken back.
@@ -137,12 +142,7 @@ impl Core {
 
     /// Does a little of what is done in pieces.
     pub(super) fn go_on(&mut self, now_ms: u64, effects: &mut Effects) {
-        if let Some(rubbish) = self.pieces.rubbish.last_mut() {
-            rubbish.truncate(rubbish.len().saturating_sub(SLICE_OPERATIONS));
-            if rubbish.is_empty() {
-                self.pieces.rubbish.pop();
-            }
-        } else if let Some(mut current) = self.pieces.current.take() {
+        if let Some(mut current) = self.pieces.current.take() {
             match self.advance(&mut current.reading, &current.attempt) {
                 None => self.pieces.current = Some(current),
                 Some(done) => {

@@ -165,7 +165,7 @@ pub(super) fn only_reads(transaction: &Transaction) -> bool {
     operations.all(|operation| {
         matches!(
             operation,
-            Operation::Select { .. } | Operation::Comment { .. }
+            Operation::Select { .. } | Operation::Comment { .. } | Operation::Commit { .. }
         )
     })
 }

@@ -198,7 +198,9 @@ impl Engine {
             failures.clone(),
             persisted,
         )?;
+        let lane = Lane::start()?;
         let ends = Ends {
+            lane: lane.clone(),
             metrics: metrics.clone(),
             ready,
             busy: busy.clone(),
@@ -213,7 +215,7 @@ impl Engine {
             next_session: AtomicU64::new(1),
             sessions: Arc::default(),
             requests: Budget::of_server(),
-            lane: Lane::start()?,
+            lane,
             databases: Arc::new(Databases::new(&schema, process)),
             identity,
             membership,

@@ -27,13 +27,13 @@ pub const MAX_THREADS: usize = 4;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lane {
     jobs: mpsc::Sender<Job>,
 }
 
 impl Lane {
-    /// Starts the threads, which end when this is dropped.
+    /// Starts the threads, which end when this and all its clones are dropped.
     ///
     /// # Errors
     /// The operating system's, when it gives no threads.

@@ -37,7 +37,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// So many connections are accepted at one go, and then none for so long: when thousands come at
 /// once, each has to be made known, and those who are connected already go on meanwhile.
-const BURST: u32 = 16;
+const BURST: u32 = 8;
 const BURST_PAUSE: Duration = Duration::from_millis(1);
 /// A client that says nothing for so long is asked whether it is there, and given up after as
 /// long again, if nothing else is said. Unix sockets need no such question.

@@ -51,6 +51,12 @@ const MAX_OUTSTANDING_BYTES: usize = 64 << 20;
 const READ_BYTES: usize = 64 << 10;
 /// What is longer is written by itself instead of being gathered with others.
 const GATHER_BYTES: usize = 64 << 10;
+/// When so much of a message is there and more to come, it is read so much at a time, and then
+/// nothing for so long: whoever sends 250 MB as fast as the machine can copy them would have the
+/// processors for himself.
+const SLOW_BYTES: usize = 1 << 20;
+const SLOW_TURN_BYTES: usize = 256 << 10;
+const SLOW_PAUSE: Duration = Duration::from_millis(1);
 /// So much a message costs at least, as if it had so many bytes: after some dozens of the smallest it
 /// is the turn of others, too.
 const MESSAGE_BYTES: usize = 2 << 10;
@@ -255,7 +261,12 @@ impl Client {
                 return end;
             }
             self.session.outputs.done();
-            if turn >= TURN_BYTES {
+            if framer.pending() >= SLOW_BYTES {
+                if turn >= SLOW_TURN_BYTES {
+                    turn = 0;
+                    tokio::time::sleep(SLOW_PAUSE).await;
+                }
+            } else if turn >= TURN_BYTES {
                 turn = 0;
                 tokio::task::yield_now().await;
             }

@@ -127,6 +127,9 @@ pub fn operations(random: &mut Random, schema: &DatabaseSchema) -> Value {
 pub fn selects(random: &mut Random, schema: &DatabaseSchema) -> Value {
     let count = 1 + random.below(4);
     let select = |_| {
+        if random.one_in(8) {
+            return json!({"op": "commit", "durable": random.one_in(2)});
+        }
         let table = random.pick(&schema.tables);
         let condition = condition(random, table);
         let mut select = json!({"op": "select", "table": &*table.name, "where": condition});

@@ -95,6 +95,7 @@ fn only_what_reads_is_a_reading() {
     let select = json!({"op": "select", "table": "A", "where": []});
     assert!(is_one(json!([])));
     assert!(is_one(json!([select, {"op": "comment", "comment": "x"}])));
+    assert!(is_one(json!([select, {"op": "commit", "durable": true}])));
     for other in [
         json!({"op": "insert", "table": "A", "row": {}}),
         json!({"op": "delete", "table": "A", "where": []}),

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::delivery::{Delivery, PART};
 use super::super::disk::{Disk, DiskError};
+use super::super::lane::Lane;
 use super::super::outputs::{Overflow, Speaker};
 use super::super::peers::Outgoing;
 use super::super::peers::pulse::Busy;
@@ -63,6 +64,8 @@ pub(super) struct Ends {
     pub(super) busy: Arc<Busy>,
     pub(super) outbox: mpsc::Sender<Outgoing>,
     pub(super) failures: mpsc::Sender<String>,
+    /// Where what is large is dropped.
+    pub(super) lane: Lane,
     /// Is told once that the store serves.
     pub(super) serving: Option<oneshot::Sender<()>>,
 }
@@ -388,12 +391,16 @@ impl Runner {
             messages,
             snapshots,
             members,
+            discarded,
             wake_at,
             failure,
         } = effects;
         self.ends.metrics.step.observe(began.elapsed());
         self.wake_at = wake_at;
         self.deliver_all(outputs);
+        if !discarded.is_empty() {
+            self.ends.lane.discard(discarded);
+        }
         self.ends.metrics.snapshots_sent(snapshots.len());
         let due = jobs.iter().filter_map(|job| job.flush);
         self.flushes.extend(due.map(|flush| (flush, began)));
