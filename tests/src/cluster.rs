@@ -168,7 +168,17 @@ impl Cluster {
     pub fn replace(&mut self, at: usize) -> Result<()> {
         let others = || (0..self.members.len()).filter(|other| *other != at);
         let id = self.members[at].id.to_string();
-        self.administer(at, &["remove", &id])?;
+        // One of the others may have been cut off until now. The leader removes nobody before it hears of a majority of
+        // those that stay, and says so.
+        wait_for(
+            "the leader to hear of the others",
+            LEADER_LIMIT,
+            || match self.administer(at, &["remove", &id]) {
+                Ok(()) => Ok(Some(())),
+                Err(error) if format!("{error:#}").contains("cannot be reached") => Ok(None),
+                Err(error) => Err(error),
+            },
+        )?;
         let peers: Vec<String> = others()
             .map(|other| format!("{}:{PEER_PORT}", address(self.members[other].number)))
             .collect();
