@@ -68,13 +68,7 @@ enum Rest {
 impl Reading {
     /// Begins a transaction; nothing if it does more than read.
     pub fn begin(database: &Database, transaction: &Transaction) -> Option<Self> {
-        let reads = |operation: &Operation| {
-            matches!(
-                operation,
-                Operation::Select { .. } | Operation::Comment { .. } | Operation::Commit { .. }
-            )
-        };
-        transaction.operations.iter().all(reads).then(|| Self {
+        transaction.only_reads().then(|| Self {
             before: BTreeMap::new(),
             query: None,
             results: Vec::new(),

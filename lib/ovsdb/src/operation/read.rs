@@ -26,6 +26,17 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// Whether it changes nothing and waits for nothing, whatever it finds.
+    pub fn only_reads(&self) -> bool {
+        let mut operations = self.operations.iter();
+        operations.all(|operation| {
+            matches!(
+                operation,
+                Operation::Select { .. } | Operation::Comment { .. } | Operation::Commit { .. }
+            )
+        })
+    }
+
     /// Reads operations, the elements after the first of `transact`'s `params`. `new_uuid` gives the UUIDs of the rows
     /// to insert that come without one.
     pub fn read(

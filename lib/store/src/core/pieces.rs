@@ -105,6 +105,9 @@ impl Pieces {
 
     /// Another member sends something again: whether it is here already.
     fn is_here(&mut self, attempt: &Attempt) -> bool {
+        if let Origin::Client(..) = attempt.origin {
+            return false;
+        }
         let current = self.current.as_mut().map(|current| &mut current.attempt);
         let mut all = current.into_iter().chain(&mut self.waiting);
         let same = all.find(|other| other.origin == attempt.origin);

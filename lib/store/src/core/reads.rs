@@ -18,7 +18,6 @@
 
 use std::collections::VecDeque;
 
-use ovsdb::{Operation, Transaction};
 use table::Reading;
 
 use super::Core;
@@ -81,7 +80,7 @@ impl Core {
             return self.send_away(attempt, effects);
         };
         // What the session asked for before comes first.
-        let here = only_reads(&attempt.transaction) && !self.forwards.has_of(session);
+        let here = attempt.transaction.only_reads() && !self.forwards.has_of(session);
         match attempt.consistency {
             Consistency::Local if here => self.read_here(attempt, effects),
             Consistency::Linearizable
@@ -95,8 +94,9 @@ impl Core {
 
     /// Executes a transaction that only reads on what is applied here.
     fn read_here(&mut self, attempt: Attempt, effects: &mut Effects) {
-        if let Some(reading) = Reading::begin(&self.head, &attempt.transaction) {
-            self.read(attempt, reading, effects);
+        match Reading::begin(&self.head, &attempt.transaction) {
+            Some(reading) => self.read(attempt, reading, effects),
+            None => self.send_away(attempt, effects),
         }
     }
 
@@ -157,15 +157,4 @@ impl Core {
             self.confirm_reads(effects);
         }
     }
-}
-
-/// Whether a transaction changes nothing and waits for nothing, whatever it finds.
-pub(super) fn only_reads(transaction: &Transaction) -> bool {
-    let mut operations = transaction.operations.iter();
-    operations.all(|operation| {
-        matches!(
-            operation,
-            Operation::Select { .. } | Operation::Comment { .. } | Operation::Commit { .. }
-        )
-    })
 }

@@ -10,7 +10,6 @@ use ovsdb::{Error, ErrorKind, Operation, RowChange, Transaction, Uuid};
 use table::{Context, Done, Execution, Permission, Reading};
 
 use super::Core;
-use super::reads::only_reads;
 use crate::access::Caller;
 use crate::entry::{self, NamedResult};
 use crate::event::{Consistency, DatabaseId, Effects, Output, RequestId, SessionId};
@@ -145,7 +144,7 @@ impl Core {
             Origin::Client(session, _) => !self.forwards.has_of(session),
             Origin::Member(..) => true,
         };
-        self.node.hands_over() && !(in_turn && only_reads(&attempt.transaction))
+        self.node.hands_over() && !(in_turn && attempt.transaction.only_reads())
     }
 
     /// Executes a transaction on the head, as far as its client may.
