@@ -58,6 +58,8 @@ pub struct Plan {
     pub files: bool,
     /// So many snapshots are lost on their way before one arrives.
     pub snapshots_lost: u64,
+    /// Who has sent a snapshot knows so many milliseconds after its arrival that it has arrived.
+    pub report_ms: std::ops::Range<u64>,
     /// A mistake to make.
     pub bug: Option<Bug>,
 }
@@ -82,6 +84,7 @@ impl Plan {
             files: random.percent(10),
             slice_steps: [1, 8, 2048][random.range(0..3) as usize],
             snapshots_lost: 0,
+            report_ms: 0..[1, 10, 200][random.range(0..3) as usize],
             bug: None,
         }
     }
@@ -96,6 +99,7 @@ impl Plan {
             membership: false,
             files: false,
             slice_steps: 2048,
+            report_ms: 0..1,
             ..Self::of(seed)
         }
     }

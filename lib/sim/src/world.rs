@@ -425,10 +425,12 @@ impl World {
                     self.report.snapshots += 1;
                     self.step(to, Event::SnapshotArrived(snapshot))?;
                 }
-                if self.lives(from, process) {
-                    let member = to;
-                    self.step(from, Event::SnapshotSent { member, arrived })?;
-                }
+                let known = self.random.range(self.plan.report_ms.clone());
+                let event = Box::new(Event::SnapshotSent {
+                    member: to,
+                    arrived,
+                });
+                self.later(known, Next::Hear(from, process, event));
             }
             Next::Hear(member, process, event) => {
                 if self.lives(member, process) {

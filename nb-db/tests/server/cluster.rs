@@ -104,11 +104,21 @@ impl Cluster {
 
     /// Waits until a member knows that so many members vote.
     pub fn wait_for_voters(&self, member: u64, voters: usize) {
-        wait("the voters", || {
+        let found = attempts(|| {
             let status = self.status(member);
             let (_, servers) = status.split_once("Servers:\n")?;
             (servers.lines().count() == voters).then_some(())
         });
+        assert!(found.is_some(), "not {voters} voters:\n{}", self.report());
+    }
+
+    /// What every member knows of the cluster, and has logged.
+    fn report(&self) -> String {
+        let report = |(member, server): (&u64, &Server)| {
+            let status = self.status(*member);
+            format!("member {member}:\n{status}\n{}\n", server.log())
+        };
+        self.members.iter().map(report).collect()
     }
 
     pub fn crash_and_restart(&mut self, member: u64) {
@@ -210,13 +220,18 @@ fn texts(flags: &[String]) -> Vec<&str> {
     flags.iter().map(String::as_str).collect()
 }
 
-pub fn wait<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
+    attempts(attempt).unwrap_or_else(|| panic!("waited in vain for {what}"))
+}
+
+/// Attempts as long as there is patience; `None` when it ends.
+fn attempts<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = attempt() {
+        let found = attempt();
+        if found.is_some() || Instant::now() > end {
             return found;
         }
-        assert!(Instant::now() < end, "waited in vain for {what}");
         std::thread::yield_now();
     }
 }

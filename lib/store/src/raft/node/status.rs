@@ -76,7 +76,9 @@ impl Node {
         heir.map(|(member, _)| *member)
     }
 
-    /// A learner that has caught up with the log so far that it can vote.
+    /// A learner that has caught up with the log so far that it can vote. What it is known to have
+    /// counts, not how entries are sent to it: raft-rs is not sure of a member whose snapshot was
+    /// the newest, and says nothing more to it, until there is another entry.
     pub fn grown_up(&self) -> Option<u64> {
         let raft = &self.raw.raft;
         if raft.state != StateRole::Leader || raft.has_pending_conf() {
@@ -85,8 +87,9 @@ impl Node {
         let learners = self.raw.store().conf_state().learners.iter();
         let mut grown = learners.copied().filter(|member| {
             raft.prs().get(*member).is_some_and(|progress| {
-                progress.state == ProgressState::Replicate
+                progress.state != ProgressState::Snapshot
                     && progress.recent_active
+                    && progress.matched > 0
                     && progress.matched + MAX_LEARNER_LAG >= raft.raft_log.committed
             })
         });
