@@ -30,12 +30,11 @@ mod transport;
 mod wire;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ovsdb::schema::DatabaseSchema;
 use rpc::v1;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::cluster::{Change, ChangeError, Cluster};
@@ -83,9 +82,7 @@ pub struct Local {
     engine: Arc<Engine>,
     transport: Arc<Transport>,
     /// Who the members are, as far as this one has applied the log.
-    members: RwLock<Membership>,
-    /// Counts their changes.
-    changes: AtomicU64,
+    members: watch::Sender<Membership>,
     /// Wakes the links that rest after a failure.
     wakers: Mutex<HashMap<u64, Arc<Notify>>>,
     complaints: Complaints,
@@ -101,8 +98,7 @@ impl Local {
         Self {
             identity: engine.identity.clone(),
             schema,
-            members: RwLock::new(engine.membership.clone()),
-            changes: AtomicU64::new(0),
+            members: watch::Sender::new(engine.membership.clone()),
             engine,
             transport,
             wakers: Mutex::default(),
@@ -112,13 +108,7 @@ impl Local {
 
     /// The members at the moment.
     fn members(&self) -> Membership {
-        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
-        members.clone()
-    }
-
-    fn set_members(&self, members: Membership) {
-        *self.members.write().unwrap_or_else(PoisonError::into_inner) = members;
-        self.changes.fetch_add(1, Ordering::Release);
+        self.members.borrow().clone()
     }
 
     fn hello(&self, to: u64) -> v1::RaftHello {
@@ -206,7 +196,7 @@ pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::Receiver<Outgoing>)
                 }
             }
             Outgoing::Members(membership) => {
-                local.set_members(membership);
+                local.members.send_replace(membership);
                 update(&local, &mut links);
             }
         }

@@ -1,14 +1,13 @@
 //! What other members send.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rpc::v1;
 use rpc::v1::change_request::Change as Wanted;
 use rpc::v1::raft_server::{Raft, RaftServer};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -118,13 +117,21 @@ impl Service {
         &self,
         local: &Local,
         hello: &v1::RaftHello,
+        members: &mut watch::Receiver<Membership>,
         frames: &mut Streaming<v1::RaftFrame>,
     ) -> Result<(), Status> {
         let member = hello.from;
         let number = self.begin_stream(member);
-        let mut changes = local.changes.load(Ordering::Acquire);
         loop {
-            let frame = frames.message().await;
+            let frame = tokio::select! {
+                biased;
+                Ok(()) = members.changed() => {
+                    // It may have been removed; if so, it is told, for it may have nothing to say.
+                    self.admit(local, hello)?;
+                    continue;
+                }
+                frame = frames.message() => frame,
+            };
             if !self.is_newest(member, number) {
                 return Err(Status::aborted("a newer stream has taken its place"));
             }
@@ -132,11 +139,6 @@ impl Service {
                 local.engine.gone(member).await;
                 return frame.map(drop);
             };
-            let newest = local.changes.load(Ordering::Acquire);
-            if std::mem::replace(&mut changes, newest) != newest {
-                // It may have been removed.
-                self.admit(local, hello)?;
-            }
             let message = match wire::is_large(&frame) {
                 // Nothing else of this process should wait for that, heartbeats least of all.
                 true => tokio::task::block_in_place(|| wire::from_frame(&local.schema, frame)),
@@ -165,13 +167,17 @@ impl Raft for Service {
         let Some(v1::raft_frame::Kind::Hello(hello)) = first else {
             return Err(Status::invalid_argument("a stream begins with a greeting"));
         };
+        let mut members = local.members.subscribe();
         let member = self.admit(&local, &hello)?;
         self.complaints.settle(&member.to_string());
         local.wake(member);
         let (end, answer) = mpsc::channel(1);
         let service = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = service.read(&local, &hello, &mut frames).await {
+            if let Err(status) = service
+                .read(&local, &hello, &mut members, &mut frames)
+                .await
+            {
                 // The connection may be gone.
                 let _ = end.send(Err(status)).await;
             }
