@@ -8,7 +8,8 @@ use ovsdb::monitor::{MonitorSpec, MonitorVersion};
 use ovsdb::operation::{Operations, outcome_from_json, outcome_to_json};
 use ovsdb::request::Request;
 use ovsdb::{Transaction, Uuid};
-use prost::Message as _;
+use prost::{Message as _, Name as _};
+use rpc::weight::Scale;
 use rpc::{convert, v1};
 use serde_json::{Value, json};
 use store::entry::{self, NamedResult, Turn};
@@ -164,6 +165,12 @@ pub fn grpc_requests(input: &[u8]) {
         return;
     };
     let schema = sample::schema();
+    let name = match which % 2 {
+        0 => v1::TransactRequest::full_name(),
+        _ => v1::MonitorRequest::full_name(),
+    };
+    let light = Scale::of_requests().check(&name, bytes);
+    light.expect("so few bytes cannot weigh so much");
     if which % 2 == 0 {
         let Ok(request) = v1::TransactRequest::decode(bytes) else {
             return;

@@ -16,9 +16,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     let output = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(output.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // The codec finds what a message's descriptor says by its name.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".weft.db.v1.RaftEntry")
         .extern_path(".weft.db.v1.TableUpdate", "crate::shared::TableUpdate")
-        .compile_fds(descriptors)?;
+        .codec_path("crate::codec::Bounded")
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

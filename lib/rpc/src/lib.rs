@@ -17,8 +17,10 @@ pub mod v1 {
     tonic::include_proto!("weft.db.v1");
 }
 
+pub mod codec;
 pub mod convert;
 pub mod shared;
+pub mod weight;
 
 /// The encoded descriptor set of `weft.db.v1`, for the reflection service.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -164,7 +164,7 @@ async fn what_is_no_request_is_refused_by_name() {
     const TRANSACT: &str = "/weft.db.v1.Database/Transact";
     let rig = Rig::new().await;
     let channel = rig.connect().await;
-    let cases: [(&str, Vec<u8>, Code, &str); 4] = [
+    let cases: [(&str, Vec<u8>, Code, &str); 5] = [
         (TRANSACT, vec![0xff; 100], Code::Internal, "decode"),
         (
             TRANSACT,
@@ -177,6 +177,13 @@ async fn what_is_no_request_is_refused_by_name() {
             vec![0; rpc::MAX_MESSAGE_BYTES + 1],
             Code::OutOfRange,
             "the limit is: 67108864",
+        ),
+        (
+            // Empty operations, more than thirty million of them.
+            TRANSACT,
+            [0x12, 0].repeat(rpc::MAX_MESSAGE_BYTES / 2),
+            Code::ResourceExhausted,
+            "weft.db.v1.TransactRequest would take more than 536870912 bytes of memory",
         ),
         (
             "/weft.db.v1.Database/Fly",
