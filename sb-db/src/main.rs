@@ -1,10 +1,9 @@
 //! `weft-sb`: the server of the southbound database.
 
-mod daemon;
-
 use std::process::ExitCode;
 
 use clap::Parser;
+use serve::Database;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,24 +12,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "weft-sb", version)]
 struct Args {
-    /// The flags of all database servers
     #[command(flatten)]
-    pub server: store::server::ServerArgs,
-
-    /// The flags of all daemons
-    #[command(flatten)]
-    pub common: ::daemon::CommonArgs,
+    flags: serve::Flags,
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse_from(::daemon::args::arguments());
-    match daemon::run(&args) {
-        Ok(code) => code,
-        Err(error) => {
-            // The log may be a file, and whoever started the server wants to know too.
-            tracing::error!("{error}");
-            eprintln!("weft-sb: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let args = Args::parse_from(daemon::args::arguments());
+    let database = Database {
+        program: "weft-sb",
+        schema: sb_db::schema(),
+        data_dir: "/var/lib/weft/sb",
+        socket: "ovnsb_db.sock",
+        grpc_socket: "weft-sb-grpc.sock",
+    };
+    serve::main(&database, &args.flags)
 }

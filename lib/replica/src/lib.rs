@@ -28,7 +28,6 @@ mod error;
 mod event;
 mod spec;
 mod tables;
-mod tls;
 
 pub use connection::client::{Client, ClientError};
 pub use connection::schema::{fetch_schema, open_channel};
@@ -37,4 +36,4 @@ pub use error::TransactError;
 pub use event::Event;
 pub use spec::{Columns, Spec, TableSpec};
 pub use tables::{TableRows, Tables};
-pub use tls::{Tls, TlsError};
+pub use tls::Files as Tls;

@@ -7,7 +7,7 @@ use ovsdb::monitor::TableMonitor;
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::{ColumnRef, Condition, Remote, Table};
 
-use crate::tls::Tls;
+use crate::Tls;
 
 /// What to replicate, and from where.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 use super::client::ClientError;
 use super::stream::{self, Stream};
 use super::{Reason, grpc_session};
-use crate::tls::Tls;
+use crate::Tls;
 
 /// How long a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use ovsdb::Remote;
 use ovsdb::remote::{Protocol, Security};
 use rustls_pki_types::ServerName;
+use tls::{NEW_AND_OLD, TlsError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use crate::tls::{Tls, TlsError};
+use crate::Tls;
 
 /// How long a connection may take to stand.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +27,8 @@ pub(super) enum ConnectError {
     Io(#[from] io::Error),
     #[error("{0}")]
     Tls(#[from] TlsError),
+    #[error("a private key, a certificate and a CA certificate are needed for TLS")]
+    NoFiles,
     #[error("no answer within {} seconds", TIMEOUT.as_secs())]
     Timeout,
 }
@@ -62,7 +65,8 @@ async fn connect_patiently(
                 Protocol::Ovsdb => &[],
                 Protocol::Grpc => &[b"h2"],
             };
-            let config = tls.ok_or(TlsError::Missing)?.client_config(alpn)?;
+            let files = tls.ok_or(ConnectError::NoFiles)?;
+            let config = files.client_config(NEW_AND_OLD, alpn)?;
             let name = ServerName::try_from(host.to_string())
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
             let stream = TlsConnector::from(config).connect(name, stream).await?;

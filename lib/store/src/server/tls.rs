@@ -4,13 +4,11 @@
 //! those are wrong, that is said, and the old ones stay in use.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ServerConfig};
+use tls::{NEW, NEW_AND_OLD};
 
 /// The files that say who this server is, and whom it believes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,61 +27,35 @@ pub struct Files {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file was not given.
-    #[error("listening with TLS needs --private-key, --certificate and --ca-cert; {0} is missing")]
+    #[error("TLS needs --private-key, --certificate and --ca-cert; {0} is missing")]
     Missing(&'static str),
-    /// A file cannot be read, or is not what it should be.
-    #[error("{path}: {reason}")]
-    File {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file is of no use.
+    #[error(transparent)]
+    File(#[from] tls::TlsError),
 }
 
 impl Files {
-    /// The configuration for listeners; clients must have a certificate of the CA. `alpn` names
-    /// the protocol that is spoken inside, if clients ask for one.
+    /// The configuration for listeners. `alpn` names the protocol that is spoken inside, if clients
+    /// ask for one.
     pub fn server_config(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
-        let private_key = self.private_key.as_deref();
-        let private_key = private_key.ok_or(TlsError::Missing("--private-key"))?;
-        let certificate = self.certificate.as_deref();
-        let certificate = certificate.ok_or(TlsError::Missing("--certificate"))?;
-        let ca = self.ca_certificate.as_deref();
-        let ca = ca.ok_or(TlsError::Missing("--ca-cert"))?;
+        let versions = if self.only_tls13 { NEW } else { NEW_AND_OLD };
+        Ok(self.complete()?.server_config(versions, alpn)?)
+    }
 
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(ca)? {
-            roots
-                .add(certificate)
-                .map_err(|error| wrong(ca, "not a usable CA certificate", &error))?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                .build()
-                .map_err(|error| wrong(ca, "not a usable CA certificate", &error))?;
-        let key = PrivateKeyDer::from_pem_file(private_key)
-            .map_err(|error| wrong(private_key, "not a private key in PEM form", &error))?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(if self.only_tls13 { NEW } else { NEW_AND_OLD })
-            .map_err(|error| wrong(certificate, "no usable version of TLS", &error))?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(certificates(certificate)?, key)
-            .map_err(|error| {
-                let reason = "the certificate and the private key do not fit together";
-                wrong(certificate, reason, &error)
-            })?;
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        Ok(Arc::new(config))
+    /// The configuration for connections to other members.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        Ok(self.complete()?.client_config(NEW, &[b"h2"])?)
+    }
+
+    fn complete(&self) -> Result<tls::Files, TlsError> {
+        let given = |file: &Option<PathBuf>, flag| file.clone().ok_or(TlsError::Missing(flag));
+        Ok(tls::Files {
+            private_key: given(&self.private_key, "--private-key")?,
+            certificate: given(&self.certificate, "--certificate")?,
+            ca: given(&self.ca_certificate, "--ca-cert")?,
+        })
     }
 }
-
-/// Protects gRPC and what members say to each other.
-const NEW: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-/// OVN's own clients may know no newer version than 1.2.
-const NEW_AND_OLD: &[&SupportedProtocolVersion] =
-    &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// A listener's configuration, which follows its files.
 #[derive(Debug)]
@@ -148,26 +120,5 @@ impl Files {
             let seen = std::fs::metadata(file.as_deref()?).ok()?;
             Some((seen.mtime(), seen.mtime_nsec(), seen.ino(), seen.len()))
         })
-    }
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let reason = "not a certificate in PEM form";
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(path, reason, &error))?;
-    if found.is_empty() {
-        return Err(TlsError::File {
-            path: path.display().to_string(),
-            reason: reason.to_owned(),
-        });
-    }
-    Ok(found)
-}
-
-fn wrong(path: &Path, what: &str, error: &dyn std::fmt::Display) -> TlsError {
-    TlsError::File {
-        path: path.display().to_string(),
-        reason: format!("{what}: {error}"),
     }
 }

@@ -4,20 +4,13 @@
 //! certificates are not compared with host names: who a member is, its greeting tells.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use ovsdb::Listen;
 use ovsdb::remote::{Protocol, Security};
 use rpc::v1::raft_client::RaftClient;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
@@ -27,7 +20,7 @@ use super::config::ClusterError;
 use crate::access::rule::Door;
 use crate::server::args::ServerArgs;
 use crate::server::listen::{Io, ListenError, Listener};
-use crate::server::tls::{Files, TlsError};
+use crate::server::tls::Files;
 
 /// So long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -57,7 +50,7 @@ impl Transport {
         ];
         if given.iter().any(|file| file.is_some()) {
             // Read now, so that what is wrong with them is told at once.
-            client_config(&files).map_err(ClusterError::Tls)?;
+            files.client_config().map_err(ClusterError::Tls)?;
             return Ok(Self { files: Some(files) });
         }
         if args.plaintext {
@@ -137,97 +130,10 @@ impl Transport {
             return Ok(Box::new(stream));
         };
         // Read each time, so that new ones are used for the next connection.
-        let config = client_config(files).map_err(|error| error.to_string())?;
+        let config = files.client_config().map_err(|error| error.to_string())?;
         let name = ServerName::try_from("member").expect("it is a name");
         let connected = TlsConnector::from(config).connect(name, stream).await;
         let stream = connected.map_err(|error| format!("TLS handshake: {error}"))?;
         Ok(Box::new(stream))
-    }
-}
-
-fn client_config(files: &Files) -> Result<Arc<ClientConfig>, TlsError> {
-    let private_key = files.private_key.as_deref();
-    let private_key = private_key.ok_or(TlsError::Missing("--private-key"))?;
-    let certificate = files.certificate.as_deref();
-    let certificate = certificate.ok_or(TlsError::Missing("--certificate"))?;
-    let ca = files.ca_certificate.as_deref();
-    let ca = ca.ok_or(TlsError::Missing("--ca-cert"))?;
-    let wrong = |path: &std::path::Path, error: &dyn std::fmt::Display| TlsError::File {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    };
-    let read = |path: &std::path::Path| {
-        CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| wrong(path, &error))
-    };
-    let mut roots = RootCertStore::empty();
-    for authority in read(ca)? {
-        roots.add(authority).map_err(|error| wrong(ca, &error))?;
-    }
-    let key = PrivateKeyDer::from_pem_file(private_key);
-    let key = key.map_err(|error| wrong(private_key, &error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = AuthorityOnly {
-        roots,
-        algorithms: provider.signature_verification_algorithms,
-    };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| wrong(certificate, &error))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(read(certificate)?, key)
-        .map_err(|error| wrong(certificate, &error))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// Checks that the CA signed a member's certificate, and nothing about its name.
-#[derive(Debug)]
-struct AuthorityOnly {
-    roots: RootCertStore,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AuthorityOnly {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &self.roots,
-            intermediates,
-            now,
-            self.algorithms.all,
-        )?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }

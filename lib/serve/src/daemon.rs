@@ -11,54 +11,52 @@ use anyhow::anyhow;
 use ovsdb::Listen;
 use ovsdb::remote::Protocol;
 use store::access::rule::Door;
-use store::server::{Server, Watcher, control};
+use store::server::{Server, ServerArgs, Watcher, control};
 
-use crate::Args;
-
-/// Where the database is if nothing else is said.
-const DATA_DIR: &str = "/var/lib/weft/nb";
-/// The socket in the run directory that the server listens on if nothing else is said: OVN's.
-const SOCKET: &str = "ovnnb_db.sock";
-/// The same for gRPC.
-const GRPC_SOCKET: &str = "weft-nb-grpc.sock";
+use crate::{Database, Flags};
 
 /// Runs until it is asked to end.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let process = match Process::start(&args.common, "weft-nb", &["store", "raft"])? {
+pub fn run(database: &Database, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let process = match Process::start(&flags.common, database.program, &["store", "raft"])? {
         Ok(process) => process,
         Err(code) => return Ok(code),
     };
     let runtime =
         store::server::runtime().map_err(|error| anyhow!("cannot start the runtime: {error}"))?;
-    runtime.block_on(serve(args, &process))?;
+    runtime.block_on(serve(database, &flags.server, &process))?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(args: &Args, process: &Process) -> anyhow::Result<()> {
+async fn serve(database: &Database, args: &ServerArgs, process: &Process) -> anyhow::Result<()> {
     let mut signals = Signals::new().map_err(|error| anyhow!("cannot receive signals: {error}"))?;
     let mut control = process.listen(env!("CARGO_PKG_VERSION"), commands())?;
     let listen = Listen::Unix {
         protocol: Protocol::Ovsdb,
-        path: place::run_dir().join(SOCKET),
+        path: place::run_dir().join(database.socket),
     };
-    let schema = nb_db::schema();
-    let metrics = match &args.server.metrics_listen {
+    let metrics = match &args.metrics_listen {
         Some(place) => {
             let listener = HttpListener::open(place).await;
             Some(listener.map_err(|error| anyhow!("--metrics-listen {place}: {error}"))?)
         }
         None => None,
     };
-    let mut flags = args.server.clone();
+    let mut flags = args.clone();
     if flags.listen.is_empty() {
         flags.listen.push(Door::open(listen.clone()));
         flags.listen.push(Door::open(Listen::Unix {
             protocol: Protocol::Grpc,
-            path: place::run_dir().join(GRPC_SOCKET),
+            path: place::run_dir().join(database.grpc_socket),
         }));
     }
-    let mut server = Server::start(&flags, schema, Path::new(DATA_DIR), listen).await?;
+    let mut server = Server::start(
+        &flags,
+        database.schema,
+        Path::new(database.data_dir),
+        listen,
+    )
+    .await?;
     if let Some(listener) = metrics {
         if let Ok(place) = listener.place() {
             tracing::info!("metrics at http://{place}/metrics");
