@@ -433,7 +433,7 @@ async fn certificates_of_open_vswitch_are_good_enough() {
     assert!(
         reason(Some(missing))
             .await
-            .contains("nowhere.pem: No such file or directory")
+            .contains("nowhere.pem: cannot be read: No such file or directory")
     );
 }
 

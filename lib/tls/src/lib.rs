@@ -14,7 +14,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use self::authority::AuthorityOnly;
@@ -108,7 +108,7 @@ impl Files {
     fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
         let what = "not a private key in PEM form";
         let key = PrivateKeyDer::from_pem_file(&self.private_key);
-        key.map_err(|error| wrong(&self.private_key, what, &error))
+        key.map_err(|error| unread(&self.private_key, what, &error))
     }
 }
 
@@ -120,10 +120,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let what = "not a certificate in PEM form";
     let found = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(path, what, &error))?;
+        .map_err(|error| unread(path, what, &error))?;
     match found.is_empty() {
         true => Err(wrong(path, what, &"there is none in it")),
         false => Ok(found),
+    }
+}
+
+fn unread(path: &Path, what: &str, error: &pem::Error) -> TlsError {
+    match error {
+        pem::Error::Io(error) => wrong(path, "cannot be read", error),
+        error => wrong(path, what, error),
     }
 }
 

@@ -92,7 +92,7 @@ fn what_cannot_be_opened_is_told_and_tried_again() -> Result<()> {
         "pssl:0:127.0.0.1",
     ])?;
     wait_until("a complaint", PATIENCE, || {
-        Ok(nb.log()?.contains(&format!("{missing}: not a private key")))
+        Ok(nb.log()?.contains(&format!("{missing}: cannot be read")))
     })?;
     fs::copy(&key, &missing)?;
     nb.wait_for_tls(None)?;
