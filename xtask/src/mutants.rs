@@ -24,7 +24,7 @@ use crate::workspace::{cargo, output, root, succeed};
 /// The list, from the top of the workspace.
 const LIST: &str = "lib/sim/mutants.txt";
 /// What is copied.
-const CRATES: [&str; 3] = ["lib/store", "lib/sim", "nb-db"];
+const CRATES: [&str; 4] = ["lib/store", "lib/sim", "lib/serve", "nb-db"];
 /// The server of the copy, which must not be taken for the real one.
 const SERVER: &str = "weft-nb";
 const MUTATED_SERVER: &str = "weft-nb-mutants";
