@@ -1,4 +1,5 @@
-//! TLS for listeners: certificates from files, in the form and under the flags of Open vSwitch.
+//! TLS for listeners, and for connections to other members: certificates from files, in the form and under the flags of
+//! Open vSwitch.
 //!
 //! Files that change are read again, without a break: connections stay, and the next handshake uses the new files. If
 //! those are wrong, that is said, and the old ones stay in use.
