@@ -11,8 +11,21 @@ use crate::workspace::{metadata, root};
 
 /// The shared crates, each of which may use only those before it.
 const LIBRARIES: &[&str] = &[
-    "addr", "packet", "openflow", "ovsdb", "lflow", "table", "incr", "tls", "rpc", "store",
-    "replica", "daemon", "serve", "sim",
+    "addr",
+    "packet",
+    "openflow",
+    "ovsdb",
+    "lflow",
+    "table",
+    "incr",
+    "relations",
+    "tls",
+    "rpc",
+    "store",
+    "replica",
+    "daemon",
+    "serve",
+    "sim",
 ];
 /// The crates on which nothing depends.
 const ENDS: &[&str] = &["northd", "controller", "ctl"];
