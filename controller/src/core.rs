@@ -11,30 +11,37 @@
 //! **Nothing is promised too early.** A port is up, and a configuration reached, when a barrier behind the flows in question has
 //! come back.
 
+mod claims;
 mod effects;
+mod leave;
 mod ports;
+mod requests;
+mod transactions;
 mod work;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use daemon::unixctl::Request;
-use openflow::Message;
 use ovsdb::{RowChange, Uuid};
+use replica::TransactError;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::inject;
 use crate::local::Local;
 use crate::network::{Engine, Network, Own};
 use crate::pinctrl::PinControl;
 use crate::pinctrl::southbound::Southbound;
 use crate::south::{Conditions, South};
-use crate::status;
 use crate::switch::{Notice, Switch};
 
+use claims::Claims;
+use leave::{LOCAL, Leaving, SOUTH};
+use transactions::Transactions;
+
+pub use claims::HOLD;
 pub use effects::{Effects, Event, Now, SouthTarget, SwitchEvent};
 pub use ports::PortProgress;
+pub use work::VERSION;
 
 /// The versions of all that the local database should say, and of what it says: while they stay, so does the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +62,8 @@ pub struct Core {
     south: South,
     south_target: Option<SouthTarget>,
     south_synced: bool,
+    /// The southbound was read once.
+    south_known: bool,
     south_connected: bool,
     conditions: Conditions,
     /// The number of the last change of conditions, and of the last that the server has carried out. The replica counts
@@ -71,17 +80,22 @@ pub struct Core {
     ready: bool,
     zones_restored: bool,
     ports: PortProgress,
+    claims: Claims,
     /// Chassis-wide progress: the configuration that was reached, and the one that waits for a barrier.
     nb_cfg_reached: Option<i64>,
     nb_cfg_waiting: VecDeque<(i64, u64)>,
     packets: PinControl,
     packet_context: Southbound,
-    local_transaction: Option<u64>,
-    south_transaction: Option<u64>,
+    local_transactions: Transactions,
+    south_transactions: Transactions,
     next_transaction: u64,
     /// Transactions of packet handlers, whose results nobody waits for.
     learned: FxHashSet<u64>,
     paused: bool,
+    /// The chassis is taking leave.
+    leaving: Option<Leaving>,
+    /// Of which other version's northd the log was told, while this chassis waits for its own.
+    waits_for_northd: Option<String>,
     /// What the subscription and the last look at each database were made of, when they left nothing to do.
     subscribed_to: Option<(u64, u64, Option<Uuid>)>,
     local_settled: Option<LocalInputs>,
@@ -99,6 +113,7 @@ impl Core {
             south: South::default(),
             south_target: None,
             south_synced: false,
+            south_known: false,
             south_connected: false,
             conditions: Conditions::everything(),
             conditions_asked: 0,
@@ -111,15 +126,18 @@ impl Core {
             ready: false,
             zones_restored: false,
             ports: PortProgress::default(),
+            claims: Claims::default(),
             nb_cfg_reached: None,
             nb_cfg_waiting: VecDeque::new(),
             packets: PinControl::default(),
             packet_context: Southbound::default(),
-            local_transaction: None,
-            south_transaction: None,
+            local_transactions: Transactions::default(),
+            south_transactions: Transactions::default(),
             next_transaction: 1,
             learned: FxHashSet::default(),
             paused: false,
+            leaving: None,
+            waits_for_northd: None,
             subscribed_to: None,
             local_settled: None,
             registered: None,
@@ -134,14 +152,18 @@ impl Core {
     /// Takes an event, and says what is to be done.
     pub fn step(&mut self, now: Now, event: Event) -> Effects {
         let mut effects = Effects::default();
+        self.elapse(now);
         match event {
-            Event::Local(event) => self.local_event(event),
-            Event::South(event) => self.south_event(event),
+            Event::Local(event) => self.local_event(now, event),
+            Event::South(event) => self.south_event(now, event),
             Event::Switch(event) => self.switch_event(now, event, &mut effects),
-            Event::Request(request) => self.request(now, request, &mut effects),
+            Event::Request(request) => self.request(request, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
         }
-        if !self.paused {
+        if let Some(mut leaving) = self.leaving.take() {
+            self.leave(&mut leaving, &mut effects);
+            self.leaving = Some(leaving);
+        } else if !self.paused {
             self.work(now, &mut effects);
         }
         effects.to_switch = self
@@ -149,12 +171,19 @@ impl Core {
             .as_mut()
             .map(Switch::take_output)
             .unwrap_or_default();
-        effects.wake_at = self.switch.as_ref().and_then(Switch::deadline);
+        effects.wake_at = self.deadline();
         effects.again = self.packets.has_work();
         effects
     }
 
-    fn local_event(&mut self, event: replica::Event) {
+    /// Forgets the times that have come: what waits for them is looked at in this step.
+    fn elapse(&mut self, now: Now) {
+        self.local_transactions.elapse(now.at);
+        self.south_transactions.elapse(now.at);
+        self.claims.elapse();
+    }
+
+    fn local_event(&mut self, now: Now, event: replica::Event) {
         match event {
             replica::Event::Changes(changes) => {
                 self.local.apply(&changes);
@@ -166,9 +195,14 @@ impl Core {
                 self.local_known = true;
                 self.local_changed();
             }
-            replica::Event::TransactReply { id, result } if self.local_transaction == Some(id) => {
-                self.local_transaction = None;
-                self.complain("the local database", result.err().map(|e| e.to_string()));
+            replica::Event::TransactReply { id, result } => {
+                let failure = result.err();
+                if self
+                    .local_transactions
+                    .answered(now.at, id, failure.is_some())
+                {
+                    self.answered(LOCAL, failure);
+                }
             }
             _ => {}
         }
@@ -189,7 +223,7 @@ impl Core {
         self.tell_own();
     }
 
-    fn south_event(&mut self, event: replica::Event) {
+    fn south_event(&mut self, now: Now, event: replica::Event) {
         match event {
             replica::Event::Connected { .. } => self.south_connected = true,
             replica::Event::Disconnected { .. } => {
@@ -198,16 +232,19 @@ impl Core {
                 self.ports.all_again(&self.network);
             }
             replica::Event::Changes(changes) => self.south_changed(&changes),
-            replica::Event::Synced => self.south_synced = true,
+            replica::Event::Synced => (self.south_synced, self.south_known) = (true, true),
             replica::Event::ConditionsInEffect(number) => self.conditions_in_effect = number,
             replica::Event::TransactReply { id, result } => {
                 if self.learned.remove(&id) {
                     // Another chassis may have been faster; the next packet tries again.
                     return;
                 }
-                if self.south_transaction == Some(id) {
-                    self.south_transaction = None;
-                    self.complain("the southbound", result.err().map(|e| e.to_string()));
+                let failure = result.err();
+                if self
+                    .south_transactions
+                    .answered(now.at, id, failure.is_some())
+                {
+                    self.answered(SOUTH, failure);
                 }
             }
             replica::Event::Lock(_) => {}
@@ -338,95 +375,12 @@ impl Core {
         }
     }
 
-    fn request(&mut self, now: Now, request: Request, effects: &mut Effects) {
-        match request.command {
-            "exit" => {
-                effects.exit = true;
-                request.succeed("");
-            }
-            "connection-status" => request.succeed(if self.south_connected {
-                "connected"
-            } else {
-                "not connected"
-            }),
-            "status" => request.succeed(status::overview(self, now)),
-            "ct-zone-list" => request.succeed(status::zones(&self.network)),
-            "debug/pause" => {
-                self.paused = true;
-                request.succeed("");
-            }
-            "debug/resume" => {
-                self.paused = false;
-                request.succeed("");
-            }
-            "debug/status" => request.succeed(if self.paused { "paused" } else { "running" }),
-            "debug/dump-local-bindings" => request.succeed(status::bindings(&self.network)),
-            "debug/dump-related-ports" => request.succeed(status::related_ports(&self.network)),
-            "inject-pkt" => match self.inject(&request.args[0]) {
-                Ok(()) => request.succeed(""),
-                Err(problem) => request.fail(problem),
-            },
-            "recompute" | "inc-engine/recompute" => {
-                let answer = self.recompute();
-                request.succeed(answer);
-            }
-            "inc-engine/show-stats" => request.succeed(status::engine(&self.engine)),
-            "inc-engine/clear-stats" => {
-                self.engine.stats_mut().clear();
-                request.succeed("");
-            }
-            other => request.fail(format!("{other} is not supported")),
+    /// A transaction is done, or failed.
+    fn answered(&mut self, database: &'static str, failure: Option<TransactError>) {
+        if let (Some(leaving), Some(error)) = (&mut self.leaving, &failure) {
+            leaving.failed(database, error);
         }
-    }
-
-    /// Sends a packet as described into its pipeline.
-    fn inject(&mut self, description: &str) -> Result<(), String> {
-        let switch = self
-            .switch
-            .as_mut()
-            .filter(|switch| switch.is_ready())
-            .ok_or("the switch is not connected")?;
-        let packet = inject::packet_out(&self.network, description)?;
-        switch.send(&Message::PacketOut(packet));
-        Ok(())
-    }
-
-    /// Derives everything anew from the rows, compares, and goes on with the new one. Says what differed.
-    fn recompute(&mut self) -> String {
-        let mut fresh = Network::default();
-        let mut engine = Engine::new();
-        fresh.zones = self.network.zones.clone();
-        let own = self.network.own_now();
-        let (south, ports) = (&self.south, &self.local.ports);
-        engine.input(&mut fresh, |network, changes| {
-            network.set_own(changes, own);
-            network.set_local_ports(changes, &crate::network::LocalPorts::default(), ports);
-            south
-                .everything()
-                .for_each(|change| network.apply(changes, &change));
-        });
-        engine.step(&mut fresh, usize::MAX);
-        let before: FxHashSet<_> = self
-            .network
-            .desired
-            .contents()
-            .map(|(digest, _)| digest)
-            .collect();
-        let now: FxHashSet<_> = fresh.desired.contents().map(|(digest, _)| digest).collect();
-        let (missing, excess) = (
-            now.difference(&before).count(),
-            before.difference(&now).count(),
-        );
-        let total = now.len();
-        let mut old = std::mem::replace(&mut self.network, fresh);
-        (self.subscribed_to, self.local_settled) = (None, None);
-        self.network.desired.adopt_installed(&mut old.desired);
-        self.network.rebound.extend(old.rebound);
-        self.engine = engine;
-        if missing + excess > 0 {
-            tracing::error!(target: "inc_engine", "recomputation found {missing} flows missing and {excess} in excess; corrected");
-        }
-        format!("{total} flows: {missing} were missing, {excess} were in excess")
+        self.complain(database, failure.map(|error| error.to_string()));
     }
 
     /// Complains about something once, until it works or fails otherwise.
@@ -456,23 +410,14 @@ impl Core {
             .map(|chassis| chassis.uuid)
     }
 
-    /// When the switch's session last wanted attention, and other facts for the status page.
-    pub(crate) fn facts(&self) -> status::Facts<'_> {
-        status::Facts {
-            settings: self.local.settings.as_ref(),
-            network: &self.network,
-            south_connected: self.south_connected,
-            south_synced: self.south_synced,
-            switch_ready: self.switch.as_ref().is_some_and(Switch::is_ready),
-            ready: self.ready,
-            nb_cfg: self.south.nb_cfg(),
-            nb_cfg_reached: self.nb_cfg_reached,
-            packets_dropped: self.packets.dropped(),
-        }
-    }
-
-    /// Whether nothing waits that time alone would bring. For tests.
+    /// When time alone brings something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.switch.as_ref().and_then(Switch::deadline)
+        let switch = self.switch.as_ref().and_then(Switch::deadline);
+        let own = [
+            self.claims.deadline(),
+            self.local_transactions.deadline(),
+            self.south_transactions.deadline(),
+        ];
+        own.into_iter().chain([switch]).flatten().min()
     }
 }

@@ -106,6 +106,7 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
         link: None,
         refused: VecDeque::new(),
     };
+    tracing::info!("OVN internal version is : [{}]", controller::core::VERSION);
     process
         .ready()
         .map_err(system("cannot tell that all is ready"))?;
@@ -124,7 +125,7 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
             None => tokio::select! {
                 biased;
                 asked = signals.next() => match asked {
-                    Asked::Exit => return Ok(ExitCode::SUCCESS),
+                    Asked::Exit => break,
                     Asked::ReopenLog => {
                         vlog::reopen();
                         continue;
@@ -140,10 +141,12 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
         wake_at = effects.wake_at;
         again = effects.again;
         if effects.exit {
-            return Ok(ExitCode::SUCCESS);
+            break;
         }
         shell.apply(effects);
     }
+    control.finish().await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The core, and its arms.

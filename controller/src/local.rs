@@ -4,8 +4,10 @@ mod patches;
 mod reconcile;
 mod tunnels;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ovsdb::typed::Table;
 use ovsdb::{RowChange, Uuid};
 use replica::Tables;
 use rustc_hash::FxHashSet;
@@ -167,6 +169,13 @@ impl Local {
         self.bridge_ports(&bridge)
             .filter_map(|(_, i)| i.external_ids.get("iface-id").cloned())
             .collect()
+    }
+
+    /// The local tunnel end by which an interface wants its port to be reached, if it says so.
+    pub fn encap_ip(&self, interface: Uuid) -> Option<IpAddr> {
+        let row = self.tables.get(Interface::INDEX, interface)?;
+        let ids = row.get(Interface::COLUMN.external_ids.index);
+        ids.get_str("encap-ip")?.parse().ok()
     }
 
     /// An interface's row.

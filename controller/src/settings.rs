@@ -55,6 +55,8 @@ pub struct Settings {
     pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
     /// Take the whole southbound, not what is local.
     pub monitor_all: bool,
+    /// Do nothing while northd has another version.
+    pub match_northd_version: bool,
     /// Silence after which the switch is probed.
     pub openflow_probe: Option<Duration>,
     /// Name and options shown to others in `Chassis`.
@@ -127,6 +129,7 @@ impl Settings {
             datapath_type: keys.get("ovn-bridge-datapath-type").cloned(),
             bridge_mappings,
             monitor_all: keys.flag("ovn-monitor-all", false),
+            match_northd_version: keys.flag("ovn-match-northd-version", false),
             openflow_probe: keys.seconds("ovn-openflow-probe-interval", &mut bad),
             shown: Shown {
                 hostname: keys

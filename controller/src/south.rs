@@ -4,6 +4,7 @@ mod claims;
 mod registration;
 mod subscription;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ovsdb::typed::Table;
@@ -15,6 +16,7 @@ use sb_db::tables::{Chassis, ChassisPrivate, Encap, PortBinding, SbGlobal};
 use crate::local::RemoteEncap;
 use crate::settings::{Settings, TunnelKind};
 
+pub use claims::{Claim, Claimant, Role};
 pub use subscription::{Conditions, table_specs};
 
 /// All rows that were told, and those of them that this module asks for all the time.
@@ -90,9 +92,34 @@ impl South {
         })
     }
 
-    /// A port's row.
-    pub fn port(&self, uuid: Uuid) -> Option<PortBinding> {
-        self.tables.get_as(uuid)
+    /// All ports, in no particular order. To be called when everything is looked at anyway.
+    pub fn ports(&self) -> impl Iterator<Item = PortBinding> + '_ {
+        self.tables.iter_as()
+    }
+
+    /// Whether a tunnel end is that chassis'.
+    pub fn is_encap_of(&self, encap: Uuid, chassis: Uuid) -> bool {
+        let owner = self.chassis.get(&chassis);
+        owner.is_some_and(|owner| owner.encaps.contains(&encap))
+    }
+
+    /// The end of tunnels at this address of a chassis, of the best kind that it has there.
+    pub fn encap_at(&self, chassis: Uuid, ip: IpAddr) -> Option<Uuid> {
+        let encaps = self.chassis.get(&chassis)?.encaps.iter();
+        let known = encaps.filter_map(|uuid| Some((*uuid, self.encaps.get(uuid)?)));
+        known
+            .filter(|(_, encap)| encap.ip.parse() == Ok(ip))
+            .filter_map(|(uuid, encap)| Some((TunnelKind::named(&encap.r#type)?, uuid)))
+            .min()
+            .map(|(_, uuid)| uuid)
+    }
+
+    /// The version of the northd that compiled what is there, if it says so.
+    pub fn northd_version(&self) -> Option<&str> {
+        let options = &self.global.as_ref()?.options;
+        options
+            .get("northd_internal_version")
+            .map(|version| &**version)
     }
 
     /// The chassis of this name.

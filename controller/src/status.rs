@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::core::{Core, Now};
 use crate::network::{Engine, Network, PortKind};
 use crate::settings::Settings;
 
@@ -21,8 +20,7 @@ pub(crate) struct Facts<'a> {
 }
 
 /// `status`: where the agent stands.
-pub(crate) fn overview(core: &Core, _now: Now) -> String {
-    let facts = core.facts();
+pub(crate) fn overview(facts: &Facts<'_>) -> String {
     let yes_no = |yes: bool| if yes { "yes" } else { "no" };
     let network = facts.network;
     let mut text = String::new();

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use controller::core::{Core, Effects, Event, Now, SwitchEvent};
+use controller::core::{Core, Effects, Event, HOLD, Now, SwitchEvent, VERSION};
 use controller::vswitch::{self, Bridge, Interface, OpenVSwitch, Port};
+use daemon::unixctl::Request;
 use openflow::message::{
     FlowCommand, FlowDesc, FlowFlags, FlowMod, MultipartReply, MultipartRequest, TlvMap, TlvTable,
 };
@@ -14,7 +15,10 @@ use ovsdb::operation::{OpResult, Operation};
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Row, RowChange, Uuid};
-use sb_db::tables::{Chassis, DatapathBinding, LogicalFlow, PortBinding, SbGlobal};
+use replica::TransactError;
+use sb_db::tables::{
+    Chassis, ChassisPrivate, DatapathBinding, Encap, LogicalFlow, PortBinding, SbGlobal,
+};
 
 /// A database that does what it is told at once.
 struct Database {
@@ -105,6 +109,10 @@ impl Database {
                         new.set(mutation.column, datum);
                     }
                     changes.push(self.set(*table, uuid, Some(Arc::new(new))));
+                }
+                Operation::Delete { table, condition } => {
+                    let uuid = condition[0].as_row().expect("deletions name a row");
+                    changes.push(self.set(*table, uuid, None));
                 }
                 other => panic!("the agent has no use for {other:?}"),
             }
@@ -217,6 +225,9 @@ struct Stage {
     switch: Switch,
     south_up: bool,
     conditions: u64,
+    exited: bool,
+    /// The southbound takes no more transactions.
+    south_refuses: bool,
 }
 
 impl Stage {
@@ -248,6 +259,8 @@ impl Stage {
             switch: Switch::default(),
             south_up: true,
             conditions: 0,
+            exited: false,
+            south_refuses: false,
         }
     }
 
@@ -272,6 +285,7 @@ impl Stage {
     }
 
     fn perform(&mut self, effects: Effects) {
+        self.exited |= effects.exit;
         if !effects.to_switch.is_empty() {
             let answer = self.switch.receive(&effects.to_switch);
             if !answer.is_empty() {
@@ -297,10 +311,96 @@ impl Stage {
             self.event(Event::Local(replied(id)));
         }
         for (id, operations) in effects.south {
+            if self.south_refuses {
+                let result = Err(TransactError::Refused(ovsdb::Error::constraint("no")));
+                self.event(Event::South(replica::Event::TransactReply { id, result }));
+                continue;
+            }
             let changes = self.south.transact(&operations);
             self.event(Event::South(replica::Event::Changes(changes)));
             self.event(Event::South(replied(id)));
         }
+    }
+
+    /// Time passes; the agent is woken when it wants to be.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.at + time;
+        while let Some(due) = self.core.deadline().filter(|due| *due <= end) {
+            self.advance_to(due.max(self.now.at));
+            self.event(Event::Tick);
+        }
+        self.advance_to(end);
+    }
+
+    fn advance_to(&mut self, at: Instant) {
+        self.now.unix_ms += i64::try_from((at - self.now.at).as_millis()).expect("short");
+        self.now.at = at;
+    }
+
+    /// What the control socket answers; `None` while it has not.
+    fn ask(&mut self, command: &'static str, args: &[&str]) -> Answer {
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        let (request, answer) = Request::local(command, args);
+        self.event(Event::Request(request));
+        Answer(answer)
+    }
+
+    /// Another chassis with a tunnel end.
+    fn add_chassis(&mut self, n: u8) -> Uuid {
+        let [chassis, encap] = [100, 200].map(|base| Uuid::from_u128(base + u128::from(n)));
+        let encap_row = Encap {
+            r#type: "geneve".into(),
+            ip: format!("10.0.0.{n}").into(),
+            chassis_name: format!("c{n}").into(),
+            ..Encap::default()
+        };
+        let row = Chassis {
+            name: format!("c{n}").into(),
+            encaps: vec![encap],
+            ..Chassis::default()
+        };
+        let changes = vec![
+            self.south.put(&encap_row, encap),
+            self.south.put(&row, chassis),
+        ];
+        self.event(Event::South(replica::Event::Changes(changes)));
+        chassis
+    }
+
+    /// The port's row, changed.
+    fn change_port(&mut self, change: impl FnOnce(&mut PortBinding)) {
+        let mut port = self.port();
+        change(&mut port);
+        let change = self.south.put(&port, PORT);
+        self.change_south(change);
+    }
+
+    fn change_settings(&mut self, key: &str, value: &str) {
+        let mut root = self.local.all::<OpenVSwitch>().remove(0);
+        root.external_ids.insert(key.into(), value.into());
+        let change = self.local.put(&root, root.uuid);
+        self.event(Event::Local(replica::Event::Changes(vec![change])));
+    }
+
+    fn own(&self) -> Uuid {
+        let own = self.south.all::<Chassis>();
+        own.iter()
+            .find(|c| &*c.name == "c1")
+            .expect("registered")
+            .uuid
+    }
+
+    /// The tunnels: whose they are.
+    fn tunnels(&self) -> Vec<String> {
+        let ports = self.local.all::<Port>();
+        let bridge = self.local.all::<Bridge>().remove(0);
+        let on_bridge = ports
+            .iter()
+            .filter(|port| bridge.ports.contains(&port.uuid));
+        on_bridge
+            .filter_map(|port| port.external_ids.get("ovn-chassis-id"))
+            .map(ToString::to_string)
+            .collect()
     }
 
     fn change_south(&mut self, change: RowChange) {
@@ -387,6 +487,15 @@ impl Stage {
     }
 }
 
+/// The answer of the control socket.
+struct Answer(tokio::sync::oneshot::Receiver<Result<String, String>>);
+
+impl Answer {
+    fn given(&mut self) -> Option<Result<String, String>> {
+        self.0.try_recv().ok()
+    }
+}
+
 const GLOBAL: Uuid = Uuid::from_u128(1);
 const DATAPATH: Uuid = Uuid::from_u128(2);
 const PORT: Uuid = Uuid::from_u128(3);
@@ -410,7 +519,7 @@ fn it_makes_its_bridge_and_registers_itself() {
     );
     let chassis = stage.south.all::<Chassis>().remove(0);
     assert_eq!((&*chassis.name, chassis.encaps.len()), ("c1", 1));
-    let private = stage.south.all::<sb_db::tables::ChassisPrivate>().remove(0);
+    let private = stage.south.all::<ChassisPrivate>().remove(0);
     assert_eq!(private.chassis, Some(chassis.uuid));
 }
 
@@ -446,7 +555,7 @@ fn a_port_is_claimed_at_once_and_up_after_the_barrier() {
 fn the_configuration_is_reached_after_the_barrier() {
     let mut stage = Stage::new();
     stage.start();
-    let reached = |stage: &Stage| stage.south.all::<sb_db::tables::ChassisPrivate>()[0].nb_cfg;
+    let reached = |stage: &Stage| stage.south.all::<ChassisPrivate>()[0].nb_cfg;
     stage.switch.hold_barriers = true;
     let change = stage.south.put(
         &SbGlobal {
@@ -537,4 +646,155 @@ fn a_flow_that_makes_no_sense_stops_nothing_else() {
     stage.plug();
     assert_eq!(stage.port().up, Some(true));
     assert!(stage.switch.flows.iter().any(|f| f.table == 8));
+}
+
+#[test]
+fn exit_takes_leave_of_both_databases_before_it_is_answered() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_chassis(2);
+    stage.add_port();
+    stage.plug();
+    assert_eq!(stage.tunnels().len(), 1);
+    let flows = stage.switch.flows.len();
+    let remote = "unix:/nowhere".parse().expect("a remote");
+    stage.event(Event::South(replica::Event::Disconnected {
+        remote,
+        reason: "gone".to_owned(),
+    }));
+    let mut answer = stage.ask("exit", &[]);
+    assert_eq!((answer.given(), stage.exited), (None, false));
+    stage.event(Event::South(replica::Event::Synced));
+    assert_eq!(
+        (answer.given(), stage.exited),
+        (Some(Ok(String::new())), true)
+    );
+    let names: Vec<_> = stage.south.all::<Chassis>();
+    assert!(names.iter().all(|chassis| &*chassis.name == "c2"));
+    assert!(stage.south.all::<ChassisPrivate>().is_empty());
+    assert_eq!((stage.port().chassis, stage.port().up), (None, Some(false)));
+    assert_eq!(stage.tunnels(), [] as [String; 0]);
+    assert_eq!(stage.switch.flows.len(), flows);
+}
+
+#[test]
+fn exit_for_a_restart_leaves_everything() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_chassis(2);
+    stage.add_port();
+    stage.plug();
+    let mut answer = stage.ask("exit", &["--restart"]);
+    assert_eq!(
+        (answer.given(), stage.exited),
+        (Some(Ok(String::new())), true)
+    );
+    assert_eq!(stage.port().chassis, Some(stage.own()));
+    assert_eq!(stage.tunnels().len(), 1);
+    let mut answer = stage.ask("exit", &["--now"]);
+    assert!(answer.given().is_some_and(|answer| answer.is_err()));
+}
+
+#[test]
+fn a_farewell_that_the_southbound_refuses_is_told() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.south_refuses = true;
+    let mut answer = stage.ask("exit", &[]);
+    let text = answer.given().expect("answered").expect_err("refused");
+    assert!(
+        text.starts_with("the southbound keeps what it says"),
+        "{text}"
+    );
+    assert!(stage.exited);
+}
+
+#[test]
+fn recomputing_says_nothing_when_nothing_differed() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    for command in ["recompute", "inc-engine/recompute"] {
+        assert_eq!(stage.ask(command, &[]).given(), Some(Ok(String::new())));
+    }
+    assert_eq!(stage.port().up, Some(true));
+}
+
+#[test]
+fn it_holds_still_while_northd_is_of_another_version() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.change_settings("ovn-match-northd-version", "true");
+    let flows = stage.switch.flows.len();
+    stage.plug();
+    assert_eq!(
+        (stage.port().chassis, stage.switch.flows.len()),
+        (None, flows)
+    );
+    for (version, holds) in [("other", true), (VERSION, false)] {
+        let global = SbGlobal {
+            options: [("northd_internal_version".into(), version.into())].into(),
+            ..SbGlobal::default()
+        };
+        let change = stage.south.put(&global, GLOBAL);
+        stage.change_south(change);
+        assert_eq!(stage.port().chassis.is_none(), holds, "{version}");
+    }
+    assert!(stage.switch.flows.len() > flows);
+}
+
+#[test]
+fn who_fights_for_a_port_waits() {
+    let mut stage = Stage::new();
+    stage.start();
+    let other = stage.add_chassis(2);
+    stage.add_port();
+    stage.plug();
+    let own = stage.own();
+    assert_eq!(stage.port().chassis, Some(own));
+    for _ in 0..3 {
+        stage.change_port(|port| port.chassis = Some(other));
+        assert_eq!(stage.port().chassis, Some(other));
+        stage.pass(HOLD - Duration::from_millis(1));
+        assert_eq!(stage.port().chassis, Some(other));
+        stage.pass(Duration::from_millis(1));
+        assert_eq!(stage.port().chassis, Some(own));
+    }
+    // Who has not claimed for a while need not wait.
+    stage.pass(HOLD);
+    stage.change_port(|port| port.chassis = Some(other));
+    assert_eq!(stage.port().chassis, Some(own));
+}
+
+#[test]
+fn the_first_requested_chassis_is_the_main_one() {
+    let mut stage = Stage::new();
+    stage.start();
+    let other = stage.add_chassis(2);
+    stage.add_port();
+    stage.change_port(|port| {
+        port.options = [("requested-chassis".into(), "c2,host".into())].into();
+        port.chassis = Some(other);
+        port.up = Some(true);
+    });
+    stage.plug();
+    let own = stage.own();
+    let port = stage.port();
+    assert_eq!(
+        (port.chassis, port.additional_chassis),
+        (Some(other), vec![own])
+    );
+    assert_eq!(port.up, Some(true));
+    // The guest has moved.
+    stage.change_port(|port| {
+        port.options = [("requested-chassis".into(), "c1".into())].into();
+    });
+    let port = stage.port();
+    assert_eq!((port.chassis, port.additional_chassis), (Some(own), vec![]));
+    stage.change_port(|port| {
+        port.options = [("requested-chassis".into(), "c2".into())].into();
+    });
+    assert_eq!(stage.port().chassis, None);
 }

@@ -56,6 +56,7 @@ pub struct SouthTarget {
 
 /// What is to be done.
 #[derive(Debug, Default)]
+#[must_use = "the agent counts on its effects being done"]
 pub struct Effects {
     /// Transactions for the local database.
     pub local: Vec<(u64, Vec<Operation>)>,

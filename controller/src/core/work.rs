@@ -1,15 +1,14 @@
 //! What follows from what is known: done after every event.
 
-use ovsdb::Uuid;
-use ovsdb::typed::Table;
-use sb_db::tables::PortBinding;
-
 use super::{Core, Effects, LocalInputs, Now, SouthTarget};
 use crate::local::{Wanted, WantedPatch};
-use crate::network::{PortKind, ZoneChange};
+use crate::network::ZoneChange;
 use crate::pinctrl;
 use crate::south::{Conditions, table_specs};
 use openflow::Message;
+
+/// What northd calls its own version in `SB_Global.options:northd_internal_version`: it and this are of one workspace.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Core {
     pub(super) fn work(&mut self, now: Now, effects: &mut Effects) {
@@ -17,6 +16,10 @@ impl Core {
             return;
         }
         self.connect(effects);
+        if self.holds_still() {
+            self.handle_packets(now, effects);
+            return;
+        }
         self.engine.step(&mut self.network, usize::MAX);
         self.note_rebound();
         self.subscribe(effects);
@@ -59,6 +62,27 @@ impl Core {
                 self.switch_path = Some(path);
             }
         }
+    }
+
+    /// Whether nothing is to be done because northd is of another version, and this chassis is told to wait for its own.
+    fn holds_still(&mut self) -> bool {
+        let settings = self.local.settings.as_ref();
+        if !settings.is_some_and(|settings| settings.match_northd_version) || !self.south_known {
+            self.waits_for_northd = None;
+            return false;
+        }
+        let theirs = self.south.northd_version().unwrap_or_default();
+        if theirs == VERSION {
+            self.waits_for_northd = None;
+            return false;
+        }
+        if self.waits_for_northd.as_deref() != Some(theirs) {
+            tracing::warn!(
+                "controller version - {VERSION} mismatch with northd version - {theirs}"
+            );
+            self.waits_for_northd = Some(theirs.to_owned());
+        }
+        true
     }
 
     fn note_rebound(&mut self) {
@@ -107,7 +131,7 @@ impl Core {
     }
 
     /// Whether everything that was asked for has been told.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.south_synced && self.conditions_in_effect == self.conditions_asked
     }
 
@@ -225,7 +249,7 @@ impl Core {
     }
 
     fn write_local(&mut self, effects: &mut Effects) {
-        if self.local_transaction.is_some() || self.local.settings.is_none() {
+        if !self.local_transactions.may_send() || self.local.settings.is_none() {
             return;
         }
         let known = self.is_settled();
@@ -262,7 +286,7 @@ impl Core {
             return;
         }
         let id = self.new_transaction();
-        self.local_transaction = Some(id);
+        self.local_transactions.sent(id);
         effects.local.push((id, operations));
     }
 
@@ -291,7 +315,7 @@ impl Core {
     }
 
     fn write_south(&mut self, now: Now, effects: &mut Effects) {
-        if self.south_transaction.is_some() || !self.south_synced {
+        if !self.south_transactions.may_send() || !self.south_synced {
             return;
         }
         let Some(settings) = self.local.settings.clone() else {
@@ -304,7 +328,7 @@ impl Core {
             self.registered = operations.is_empty().then_some(inputs);
         }
         if let Some(own) = self.own_chassis() {
-            operations.extend(self.port_operations(own));
+            operations.extend(self.port_operations(now, own));
             operations.extend(
                 self.nb_cfg_reached
                     .and_then(|cfg| self.south.progress(&settings, cfg, now.unix_ms)),
@@ -314,46 +338,7 @@ impl Core {
             return;
         }
         let id = self.new_transaction();
-        self.south_transaction = Some(id);
+        self.south_transactions.sent(id);
         effects.south.push((id, operations));
-    }
-
-    fn port_operations(&mut self, own: Uuid) -> Vec<ovsdb::Operation> {
-        let settled = self.is_settled();
-        let mut operations = Vec::new();
-        let mut later = Vec::new();
-        for uuid in std::mem::take(&mut self.ports.untold) {
-            let operation = match self.network.bindings.peek(uuid) {
-                Some(binding) if binding.kind.is_claimed() => {
-                    self.south.claim(uuid, own, self.ports.is_installed(uuid))
-                }
-                Some(_) => None,
-                // Before everything is told, a port may only seem to be nowhere.
-                None if settled && self.ready => self.south.release(uuid, own),
-                None => {
-                    later.push(uuid);
-                    None
-                }
-            };
-            if let Some(operation) = operation {
-                // It is looked at again when the answer has come.
-                later.push(uuid);
-                operations.push(operation);
-            }
-        }
-        // Only ports that could be ours need another look.
-        later.retain(|uuid| {
-            self.network
-                .ports
-                .peek(*uuid)
-                .is_some_and(|port| PortKind::of(port).is_claimed())
-        });
-        self.ports.untold.extend(later);
-        debug_assert!(
-            operations
-                .iter()
-                .all(|op| op.table() == Some(PortBinding::INDEX))
-        );
-        operations
     }
 }

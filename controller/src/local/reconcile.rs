@@ -60,6 +60,19 @@ impl Local {
         operations
     }
 
+    /// The operations that take away the tunnels, when the chassis takes leave. Nothing when there are none.
+    pub fn farewell(&self) -> Vec<Operation> {
+        let Some(bridge) = self.bridge() else {
+            return Vec::new();
+        };
+        let tunnels = self
+            .bridge_ports(&bridge)
+            .filter(|(port, _)| port.external_ids.contains_key(tunnels::OWNER_KEY));
+        tunnels
+            .map(|(port, _)| remove_port(bridge.uuid, port.uuid))
+            .collect()
+    }
+
     fn create_bridge(&self, operations: &mut Vec<Operation>) {
         let (Some(settings), Some(switch)) =
             (&self.settings, self.tables.iter_as::<OpenVSwitch>().next())

@@ -80,6 +80,25 @@ impl South {
         ))
     }
 
+    /// Takes this chassis out of the southbound: its ports are nobody's, its rows are gone. Nothing when it is not there.
+    pub fn farewell(&self, name: &str) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        let chassis = self.chassis_named(name);
+        if let Some(chassis) = chassis {
+            let released = self
+                .ports()
+                .flat_map(|port| self.release(&port, chassis.uuid));
+            operations.extend(released);
+        }
+        if let Some(private) = self.private(name) {
+            operations.push(Operation::delete_row(ChassisPrivate::INDEX, private.uuid));
+        }
+        if let Some(chassis) = chassis {
+            operations.push(Operation::delete_row(Chassis::INDEX, chassis.uuid));
+        }
+        operations
+    }
+
     fn private(&self, name: &str) -> Option<&ChassisPrivate> {
         self.private.values().find(|private| &*private.name == name)
     }

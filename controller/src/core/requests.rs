@@ -1,0 +1,120 @@
+//! What the control socket can ask for.
+
+use daemon::unixctl::Request;
+use openflow::Message;
+use rustc_hash::FxHashSet;
+
+use super::{Core, Effects};
+use crate::network::{Engine, LocalPorts, Network};
+use crate::switch::Switch;
+use crate::{inject, status};
+
+impl Core {
+    /// Answers a request.
+    pub(super) fn request(&mut self, request: Request, effects: &mut Effects) {
+        match request.command {
+            "exit" => self.exit(request, effects),
+            "connection-status" => request.succeed(if self.south_connected {
+                "connected"
+            } else {
+                "not connected"
+            }),
+            "status" => request.succeed(status::overview(&self.facts())),
+            "ct-zone-list" => request.succeed(status::zones(&self.network)),
+            "debug/pause" => {
+                self.paused = true;
+                request.succeed("");
+            }
+            "debug/resume" => {
+                self.paused = false;
+                request.succeed("");
+            }
+            "debug/status" => request.succeed(if self.paused { "paused" } else { "running" }),
+            "debug/dump-local-bindings" => request.succeed(status::bindings(&self.network)),
+            "debug/dump-related-ports" => request.succeed(status::related_ports(&self.network)),
+            "inject-pkt" => match self.inject(&request.args[0]) {
+                Ok(()) => request.succeed(""),
+                Err(problem) => request.fail(problem),
+            },
+            "recompute" | "inc-engine/recompute" => {
+                let answer = self.recompute();
+                request.succeed(answer);
+            }
+            "inc-engine/show-stats" => request.succeed(status::engine(&self.engine)),
+            "inc-engine/clear-stats" => {
+                self.engine.stats_mut().clear();
+                request.succeed("");
+            }
+            other => request.fail(format!("{other} is not supported")),
+        }
+    }
+
+    /// Sends a packet as described into its pipeline.
+    fn inject(&mut self, description: &str) -> Result<(), String> {
+        let switch = self
+            .switch
+            .as_mut()
+            .filter(|switch| switch.is_ready())
+            .ok_or("the switch is not connected")?;
+        let packet = inject::packet_out(&self.network, description)?;
+        switch.send(&Message::PacketOut(packet));
+        Ok(())
+    }
+
+    /// Derives everything anew from the rows, compares, and goes on with the new one. Says what differed; nothing
+    /// if nothing did.
+    fn recompute(&mut self) -> String {
+        let mut fresh = Network::default();
+        let mut engine = Engine::new();
+        fresh.zones = self.network.zones.clone();
+        let own = self.network.own_now();
+        let (south, ports) = (&self.south, &self.local.ports);
+        engine.input(&mut fresh, |network, changes| {
+            network.set_own(changes, own);
+            network.set_local_ports(changes, &LocalPorts::default(), ports);
+            south
+                .everything()
+                .for_each(|change| network.apply(changes, &change));
+        });
+        engine.step(&mut fresh, usize::MAX);
+        let before: FxHashSet<_> = self
+            .network
+            .desired
+            .contents()
+            .map(|(digest, _)| digest)
+            .collect();
+        let now: FxHashSet<_> = fresh.desired.contents().map(|(digest, _)| digest).collect();
+        let (missing, excess) = (
+            now.difference(&before).count(),
+            before.difference(&now).count(),
+        );
+        let total = now.len();
+        let mut old = std::mem::replace(&mut self.network, fresh);
+        (self.subscribed_to, self.local_settled) = (None, None);
+        self.network.desired.adopt_installed(&mut old.desired);
+        self.network.rebound.extend(old.rebound);
+        self.engine = engine;
+        if missing + excess > 0 {
+            tracing::error!(target: "inc_engine", "recomputation found {missing} flows missing and {excess} in excess; corrected");
+        }
+        if missing + excess == 0 {
+            return String::new();
+        }
+        format!("{total} flows: {missing} were missing, {excess} were in excess")
+    }
+
+    /// What the overview is made of.
+    fn facts(&self) -> status::Facts<'_> {
+        status::Facts {
+            settings: self.local.settings.as_ref(),
+            network: &self.network,
+            south_connected: self.south_connected,
+            south_synced: self.south_synced,
+            switch_ready: self.switch.as_ref().is_some_and(Switch::is_ready),
+            ready: self.ready,
+            nb_cfg: self.south.nb_cfg(),
+            nb_cfg_reached: self.nb_cfg_reached,
+            packets_dropped: self.packets.dropped(),
+        }
+    }
+}
