@@ -28,7 +28,7 @@ use replica::TransactError;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::local::Local;
-use crate::network::{Engine, Network, Own};
+use crate::network::{Engine, NameId, Network, Own};
 use crate::pinctrl::PinControl;
 use crate::pinctrl::southbound::Southbound;
 use crate::south::{Conditions, South};
@@ -42,17 +42,6 @@ pub use claims::HOLD;
 pub use effects::{Effects, Event, Now, SouthTarget, SwitchEvent};
 pub use ports::PortProgress;
 pub use work::VERSION;
-
-/// The versions of all that the local database should say, and of what it says: while they stay, so does the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct LocalInputs {
-    local: u64,
-    south: u64,
-    topology: u64,
-    zones: u64,
-    known: bool,
-    ready: bool,
-}
 
 /// The agent.
 pub struct Core {
@@ -96,10 +85,14 @@ pub struct Core {
     leaving: Option<Leaving>,
     /// Of which other version's northd the log was told, while this chassis waits for its own.
     waits_for_northd: Option<String>,
-    /// What the subscription and the last look at each database were made of, when they left nothing to do.
-    subscribed_to: Option<(u64, u64, Option<Uuid>)>,
-    local_settled: Option<LocalInputs>,
+    /// What the connections, the subscription and what follows from them were last made of. The local database's settings and
+    /// names, the southbound's chassis, and what is local are each known by a version.
+    connected_for: Option<u64>,
+    own_told: Option<(u64, Option<Uuid>)>,
+    subscribed_to: Option<(u64, u64, u64, Option<Uuid>)>,
     registered: Option<(u64, u64)>,
+    /// The versions of what is local and of the zones of which the local database was told.
+    local_told: (u64, Option<u64>),
     /// Complaints about failed transactions, so that each is made once.
     complaints: FxHashMap<&'static str, String>,
 }
@@ -138,9 +131,11 @@ impl Core {
             paused: false,
             leaving: None,
             waits_for_northd: None,
+            connected_for: None,
+            own_told: None,
             subscribed_to: None,
-            local_settled: None,
             registered: None,
+            local_told: (0, None),
             complaints: FxHashMap::default(),
         };
         core.engine.input(&mut core.network, |network, changes| {
@@ -185,16 +180,8 @@ impl Core {
 
     fn local_event(&mut self, now: Now, event: replica::Event) {
         match event {
-            replica::Event::Changes(changes) => {
-                self.local.apply(&changes);
-                if self.local_known {
-                    self.local_changed();
-                }
-            }
-            replica::Event::Synced => {
-                self.local_known = true;
-                self.local_changed();
-            }
+            replica::Event::Changes(changes) => self.local_changed(&changes),
+            replica::Event::Synced => self.local_known = true,
             replica::Event::TransactReply { id, result } => {
                 let failure = result.err();
                 if self
@@ -208,11 +195,14 @@ impl Core {
         }
     }
 
-    fn local_changed(&mut self) {
-        let old = self.local.refresh();
-        let new = &self.local.ports;
+    fn local_changed(&mut self, changes: &[RowChange]) {
+        let changed = self.local.apply(changes);
+        for name in &changed.interfaces {
+            self.interface_changed(name);
+        }
+        let ports = &self.local.ports;
         self.engine.input(&mut self.network, |network, changes| {
-            network.set_local_ports(changes, &old, new);
+            network.change_local_ports(changes, ports, &changed);
         });
         if !self.zones_restored
             && let Some(bridge) = self.local.bridge()
@@ -221,6 +211,15 @@ impl Core {
             self.network.zones.restore(&bridge.external_ids);
         }
         self.tell_own();
+    }
+
+    /// An interface changed, perhaps in what decides by which tunnel end its ports are reached: a guest and its containers.
+    fn interface_changed(&mut self, name: &str) {
+        if let Some(interface) = self.local.ports.interfaces.get(name)
+            && self.network.interfaces.peek(NameId::of(name)) == Some(interface)
+        {
+            self.ports.look_again(interface.uuid);
+        }
     }
 
     fn south_event(&mut self, now: Now, event: replica::Event) {
@@ -262,6 +261,14 @@ impl Core {
                 .iter()
                 .for_each(|change| network.apply(told, change));
         });
+        let chassis = self.south.take_changed_chassis();
+        if let Some(settings) = &self.local.settings
+            && chassis.contains(&settings.system_id)
+        {
+            // Ports may be reached by other ends of tunnels.
+            self.ports.all_again(&self.network);
+        }
+        self.local.chassis_changed(chassis);
         self.tell_own();
     }
 
@@ -274,13 +281,18 @@ impl Core {
             .south
             .chassis_named(&settings.system_id)
             .map(|chassis| chassis.uuid);
+        let inputs = (self.local.settings_version, chassis);
+        if self.own_told == Some(inputs) {
+            return;
+        }
+        self.own_told = Some(inputs);
         let settings = settings.clone();
         self.engine.input(&mut self.network, |network, changes| {
             network.change_own(changes, |own| {
                 own.chassis = chassis;
-                own.name = settings.system_id;
-                own.hostname = settings.shown.hostname;
-                own.bridge_mappings = settings.bridge_mappings;
+                own.name = settings.system_id.clone();
+                own.hostname = settings.shown.hostname.clone();
+                own.bridge_mappings = settings.bridge_mappings.clone();
             });
         });
     }

@@ -1,6 +1,12 @@
 //! The local switch's database, as far as it concerns this chassis: what is there, and what should be.
+//!
+//! What is there is followed row by row ([`ports`]); what may not be as it should be is remembered thing by thing
+//! ([`reconcile`]), so that a port that comes or goes costs that port's work and a chassis one tunnel's.
 
+mod bridge;
+mod operations;
 mod patches;
+mod ports;
 mod reconcile;
 mod tunnels;
 
@@ -11,15 +17,17 @@ use ovsdb::typed::Table;
 use ovsdb::{RowChange, Uuid};
 use replica::Tables;
 use rustc_hash::FxHashSet;
-use smallvec::SmallVec;
 
-use crate::network::{LocalInterface, LocalPorts, Tunnel};
-use crate::settings::{BadSetting, Settings, TunnelKind};
-use crate::vswitch::{self, Bridge, Interface, OpenVSwitch, Port, Ssl};
+use crate::network::{LocalPorts, PortChanges};
+use crate::settings::{BadSetting, Settings};
+use crate::vswitch::{self, Bridge, Interface, OpenVSwitch, Ssl};
 
 pub use patches::WantedPatch;
 pub use reconcile::Wanted;
 pub use tunnels::RemoteEncap;
+
+use ports::Ports;
+use reconcile::Pending;
 
 /// The database, and what was read from it.
 #[derive(Debug)]
@@ -27,13 +35,20 @@ pub struct Local {
     tables: Tables,
     hostname: String,
     /// The settings, once there is a name.
-    pub settings: Option<Settings>,
+    pub settings: Option<Arc<Settings>>,
+    /// The integration bridge's row, once it is there.
+    integration: Option<Uuid>,
+    index: Ports,
     /// The integration bridge's ports.
     pub ports: LocalPorts,
     /// The `iface-id`s of the integration bridge, whether or not the switch has made their interfaces yet.
     pub iface_ids: FxHashSet<Arc<str>>,
-    /// Counts the times that anything was read anew.
-    pub version: u64,
+    /// Counts the changes of the settings, of the integration bridge's identity, and of the keys for TLS.
+    pub settings_version: u64,
+    /// Counts the changes of `iface_ids`.
+    pub names_version: u64,
+    /// What may not be as it should be.
+    pending: Pending,
     /// What was already complained of.
     complaints: Vec<BadSetting>,
 }
@@ -42,56 +57,82 @@ impl Local {
     /// Before anything was read.
     pub fn new(hostname: String) -> Self {
         Local {
-            tables: Tables::new(vswitch::schema()),
+            tables: Tables::without_indexes(vswitch::schema().clone()),
             hostname,
             settings: None,
+            integration: None,
+            index: Ports::default(),
             ports: LocalPorts::default(),
             iface_ids: FxHashSet::default(),
-            version: 0,
+            settings_version: 0,
+            names_version: 0,
+            pending: Pending::default(),
             complaints: Vec::new(),
         }
     }
 
-    /// Rows changed.
-    pub fn apply(&mut self, changes: &[RowChange]) {
+    /// Rows changed. Returns which of the integration bridge's ports did, by name.
+    pub fn apply(&mut self, changes: &[RowChange]) -> PortChanges {
         changes.iter().for_each(|change| self.tables.apply(change));
+        self.index.apply(&self.tables, changes);
+        for change in changes {
+            match change.table {
+                OpenVSwitch::INDEX | Ssl::INDEX => self.settings_changed(),
+                Bridge::INDEX => {
+                    if bridge::is_changed(change) {
+                        self.settings_changed();
+                    }
+                    self.pending.zones = true;
+                }
+                _ => {}
+            }
+        }
+        let changed = self.index.refresh(
+            &self.tables,
+            self.integration,
+            &mut self.ports,
+            &mut self.iface_ids,
+        );
+        if !changed.interfaces.is_empty() {
+            self.names_version += 1;
+        }
+        self.pending.tunnels.extend(changed.tunnels.iter().cloned());
+        self.pending.patches |= !changed.patches.is_empty();
+        changed
     }
 
-    /// Reads settings and ports anew. To be called after changes; returns the ports as they were before.
-    pub fn refresh(&mut self) -> LocalPorts {
-        self.version += 1;
-        self.refresh_settings();
-        self.iface_ids = self.read_iface_ids();
-        let ports = self.read_ports();
-        std::mem::replace(&mut self.ports, ports)
+    /// The settings, the integration bridge or the keys may have changed.
+    fn settings_changed(&mut self) {
+        self.settings_version += 1;
+        let old = self.settings.take();
+        self.read_settings();
+        let integration = self
+            .settings
+            .as_ref()
+            .and_then(|settings| self.index.bridge(&settings.bridge));
+        if integration != self.integration {
+            self.index.everything_again();
+            // Its tunnels belong to the new one now.
+            self.pending.left_bridge = self.integration.or(self.pending.left_bridge);
+            self.integration = integration;
+        }
+        if old != self.settings {
+            self.pending.all_tunnels = true;
+        }
+        self.pending.bridge = true;
+        self.pending.patches = true;
     }
 
-    /// The keys for TLS, if the database has them: key, certificate, authority.
-    pub fn ssl(&self) -> Option<Ssl> {
-        self.tables.iter_as::<Ssl>().next()
-    }
-
-    /// The integration bridge, once it is there.
-    pub fn bridge(&self) -> Option<Bridge> {
-        self.bridge_named(&self.settings.as_ref()?.bridge)
-    }
-
-    fn bridge_named(&self, name: &str) -> Option<Bridge> {
-        self.tables
-            .iter_as::<Bridge>()
-            .find(|bridge| &*bridge.name == name)
-    }
-
-    fn refresh_settings(&mut self) {
+    fn read_settings(&mut self) {
         let Some(row) = self.tables.iter_as::<OpenVSwitch>().next() else {
-            self.settings = None;
             return;
         };
         // The bridge's name is itself a setting, so its datapath takes a second reading.
         let (first, _) = Settings::read(&row, &self.hostname, "");
-        let datapath = first
-            .and_then(|s| self.bridge_named(&s.bridge))
-            .map_or_else(Arc::default, |b| b.datapath_type);
+        let bridge = first.and_then(|settings| self.index.bridge(&settings.bridge));
+        let datapath = bridge
+            .and_then(|uuid| self.tables.get(Bridge::INDEX, uuid))
+            .map_or_else(Arc::default, |row| Bridge::COLUMN.datapath_type.get(row));
         let (settings, bad) = Settings::read(&row, &self.hostname, &datapath);
         for problem in bad
             .iter()
@@ -100,75 +141,22 @@ impl Local {
             tracing::warn!("{problem}");
         }
         self.complaints = bad;
-        self.settings = settings;
+        self.settings = settings.map(Arc::new);
     }
 
-    /// The bridge's ports, each with its interfaces.
-    fn bridge_ports(&self, bridge: &Bridge) -> impl Iterator<Item = (Port, Interface)> + '_ {
-        let ports = bridge
-            .ports
-            .clone()
-            .into_iter()
-            .filter_map(|uuid| self.tables.get_as::<Port>(uuid));
-        ports.flat_map(|port| {
-            let interfaces = port.interfaces.clone();
-            interfaces
-                .into_iter()
-                .filter_map(|uuid| self.tables.get_as::<Interface>(uuid))
-                .map(move |interface| (port.clone(), interface))
-        })
+    /// The keys for TLS, if the database has them: key, certificate, authority.
+    pub fn ssl(&self) -> Option<Ssl> {
+        self.tables.iter_as::<Ssl>().next()
     }
 
-    fn read_ports(&self) -> LocalPorts {
-        let mut ports = LocalPorts::default();
-        let Some(bridge) = self.bridge() else {
-            return ports;
-        };
-        for (port, interface) in self.bridge_ports(&bridge) {
-            let Some(ofport) = interface
-                .ofport
-                .and_then(|n| u32::try_from(n).ok())
-                .filter(|n| *n > 0)
-            else {
-                continue;
-            };
-            if let Some((chassis, kind)) = tunnels::owner(&port, &interface) {
-                let tunnels: &mut SmallVec<[Tunnel; 1]> =
-                    ports.tunnels.entry(chassis.into()).or_default();
-                tunnels.push(Tunnel { ofport, kind });
-            } else if &*interface.r#type == "patch"
-                && port.external_ids.contains_key(patches::OWNER_KEY)
-            {
-                ports.patches.insert(interface.name.clone(), ofport);
-            } else if let Some(id) = interface.external_ids.get("iface-id") {
-                let found = LocalInterface {
-                    uuid: interface.uuid,
-                    ofport,
-                };
-                // Two interfaces with one name: the one that was there first, going by its number.
-                let known = ports
-                    .interfaces
-                    .entry(id.clone())
-                    .or_insert_with(|| found.clone());
-                if found.ofport < known.ofport {
-                    *known = found;
-                }
-            }
-        }
-        ports
-            .tunnels
-            .values_mut()
-            .for_each(|tunnels| tunnels.sort_by_key(|t| (t.kind, t.ofport)));
-        ports
+    /// The integration bridge, once it is there. All of it is read: not for every event.
+    pub fn bridge(&self) -> Option<Bridge> {
+        self.tables.get_as(self.integration?)
     }
 
-    fn read_iface_ids(&self) -> FxHashSet<Arc<str>> {
-        let Some(bridge) = self.bridge() else {
-            return FxHashSet::default();
-        };
-        self.bridge_ports(&bridge)
-            .filter_map(|(_, i)| i.external_ids.get("iface-id").cloned())
-            .collect()
+    /// Whether the integration bridge is there.
+    pub fn has_bridge(&self) -> bool {
+        self.integration.is_some()
     }
 
     /// The local tunnel end by which an interface wants its port to be reached, if it says so.
@@ -177,14 +165,4 @@ impl Local {
         let ids = row.get(Interface::COLUMN.external_ids.index);
         ids.get_str("encap-ip")?.parse().ok()
     }
-
-    /// An interface's row.
-    pub fn interface(&self, uuid: Uuid) -> Option<Interface> {
-        self.tables.get_as(uuid)
-    }
-}
-
-/// The kind of tunnel that an interface is.
-fn tunnel_kind(interface: &Interface) -> Option<TunnelKind> {
-    TunnelKind::named(&interface.r#type)
 }

@@ -18,6 +18,7 @@ mod zones;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use incr::{Index, Store};
@@ -32,7 +33,7 @@ use crate::desired::Desired;
 use crate::settings::TunnelKind;
 
 pub use binding::{Attachment, Binding, PortKind, patch_name};
-pub use input::LocalPorts;
+pub use input::{LocalPorts, PortChanges};
 pub(crate) use locality::router_zones;
 pub use program::{Changes, Engine, Fact, Key, Reads};
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
@@ -159,6 +160,10 @@ pub struct Tunnel {
     pub ofport: u32,
     /// Its kind.
     pub kind: TunnelKind,
+    /// The address at the other end; `None` if a flow says it.
+    pub remote: Option<IpAddr>,
+    /// The address at this end; `None` if a flow or the route says it.
+    pub local: Option<IpAddr>,
 }
 
 /// An interface of the integration bridge that names a logical port.

@@ -45,8 +45,16 @@ pub struct Settings {
     pub remote: Option<Arc<str>>,
     /// The local ends of tunnels, in the order of preference.
     pub encaps: Vec<(TunnelKind, IpAddr)>,
+    /// The address among them that others use unless a port says otherwise, if it is said.
+    pub encap_default: Option<IpAddr>,
     /// Whether the outer UDP checksum is set.
     pub encap_csum: bool,
+    /// The outer header's ToS, if it is said: a number, or `inherit`.
+    pub encap_tos: Option<Arc<str>>,
+    /// Whether the outer header's DF bit is set, if it is said.
+    pub encap_df_default: Option<Arc<str>>,
+    /// One tunnel port for all chassis, whose flows say where a packet goes.
+    pub flow_based_tunnels: bool,
     /// The integration bridge.
     pub bridge: Arc<str>,
     /// The integration bridge's datapath, if it is said.
@@ -55,6 +63,8 @@ pub struct Settings {
     pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
     /// Take the whole southbound, not what is local.
     pub monitor_all: bool,
+    /// This chassis connects availability zones: it has tunnels to chassis of others.
+    pub is_interconn: bool,
     /// Do nothing while northd has another version.
     pub match_northd_version: bool,
     /// Silence after which the switch is probed.
@@ -118,7 +128,15 @@ impl Settings {
             system_id: &system_id,
         };
         let bridge_mappings = keys.mappings(&mut bad);
+        let encap_default = keys.encap_default(&mut bad);
         let settings = Settings {
+            encap_default,
+            encap_tos: keys
+                .get("ovn-encap-tos")
+                .filter(|tos| &***tos != "none")
+                .cloned(),
+            encap_df_default: keys.get("ovn-encap-df_default").cloned(),
+            flow_based_tunnels: keys.flag("ovn-enable-flow-based-tunnels", false),
             remote: keys.get("ovn-remote").cloned(),
             encaps: keys.encaps(&mut bad),
             encap_csum: keys.flag("ovn-encap-csum", true),
@@ -129,6 +147,7 @@ impl Settings {
             datapath_type: keys.get("ovn-bridge-datapath-type").cloned(),
             bridge_mappings,
             monitor_all: keys.flag("ovn-monitor-all", false),
+            is_interconn: keys.flag("ovn-is-interconn", false),
             match_northd_version: keys.flag("ovn-match-northd-version", false),
             openflow_probe: keys.seconds("ovn-openflow-probe-interval", &mut bad),
             shown: Shown {
@@ -215,6 +234,24 @@ impl Keys<'_> {
             .into_iter()
             .flat_map(|kind| ips.iter().map(move |ip| (kind, *ip)))
             .collect()
+    }
+
+    fn encap_default(&self, bad: &mut Vec<BadSetting>) -> Option<IpAddr> {
+        const KEY: &str = "ovn-encap-ip-default";
+        let value = self.get(KEY)?;
+        let is_listed = |ip: &str| {
+            self.get("ovn-encap-ip")
+                .is_some_and(|ips| words(ips).any(|word| word == ip))
+        };
+        let ip = value.parse().ok().filter(|_| is_listed(value));
+        if ip.is_none() {
+            bad.push(BadSetting {
+                key: KEY,
+                value: value.to_string(),
+                why: "one of the addresses in ovn-encap-ip is expected".to_owned(),
+            });
+        }
+        ip
     }
 
     fn mappings(&self, bad: &mut Vec<BadSetting>) -> BTreeMap<Arc<str>, Arc<str>> {
@@ -304,6 +341,10 @@ mod tests {
                 ("ovn-encap-ip-c1", "10.0.0.3"),
                 ("ovn-bridge-mappings", "phys:br-ex,other:br-o"),
                 ("ovn-encap-csum", "false"),
+                ("ovn-encap-ip-default", "10.0.0.3"),
+                ("ovn-encap-tos", "none"),
+                ("ovn-encap-df_default", "true"),
+                ("ovn-enable-flow-based-tunnels-c1", "true"),
                 ("ovn-openflow-probe-interval", "7"),
             ]),
             "host",
@@ -316,6 +357,10 @@ mod tests {
             settings.encaps,
             [(TunnelKind::Geneve, ip), (TunnelKind::Vxlan, ip)]
         );
+        assert_eq!(settings.encap_default, Some(ip));
+        assert_eq!(settings.encap_tos, None);
+        assert_eq!(settings.encap_df_default.as_deref(), Some("true"));
+        assert!(settings.flow_based_tunnels);
         assert_eq!(settings.bridge_mappings["phys"], "br-ex".into());
         assert_eq!((settings.encap_csum, settings.monitor_all), (false, false));
         assert_eq!(settings.openflow_probe, Some(Duration::from_secs(7)));
@@ -336,6 +381,7 @@ mod tests {
                 ("system-id", "c1"),
                 ("ovn-encap-type", "stt,geneve"),
                 ("ovn-encap-ip", "here,10.0.0.2"),
+                ("ovn-encap-ip-default", "10.0.0.3"),
                 ("ovn-bridge-mappings", "phys,a:b"),
                 ("ovn-openflow-probe-interval", "often"),
             ]),
@@ -352,6 +398,7 @@ mod tests {
             said,
             [
                 "Open_vSwitch external_ids:ovn-bridge-mappings=phys: NETWORK:BRIDGE is expected",
+                "Open_vSwitch external_ids:ovn-encap-ip-default=10.0.0.3: one of the addresses in ovn-encap-ip is expected",
                 "Open_vSwitch external_ids:ovn-encap-type=stt: known are geneve and vxlan",
                 "Open_vSwitch external_ids:ovn-encap-ip=here: an IP address is expected",
                 "Open_vSwitch external_ids:ovn-openflow-probe-interval=often: a number of seconds is expected",

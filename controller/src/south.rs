@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ovsdb::typed::Table;
 use ovsdb::{RowChange, Uuid};
 use replica::Tables;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{Chassis, ChassisPrivate, Encap, PortBinding, SbGlobal};
 
 use crate::local::RemoteEncap;
@@ -28,6 +28,8 @@ pub struct South {
     encaps: FxHashMap<Uuid, Encap>,
     private: FxHashMap<Uuid, ChassisPrivate>,
     global: Option<SbGlobal>,
+    /// Names of chassis that changed, or whose tunnel ends did.
+    changed_chassis: FxHashSet<Arc<str>>,
     /// Counts the changes of chassis, their private rows and their tunnel ends.
     pub version: u64,
 }
@@ -42,6 +44,7 @@ impl Default for South {
             encaps: FxHashMap::default(),
             private: FxHashMap::default(),
             global: None,
+            changed_chassis: FxHashSet::default(),
         }
     }
 }
@@ -54,16 +57,26 @@ impl South {
             Chassis::INDEX => {
                 self.version += 1;
                 if let Some(old) = self.chassis.get(&change.uuid) {
-                    self.chassis_by_name.remove(&old.name);
+                    self.changed_chassis.insert(old.name.clone());
+                    if self.chassis_by_name.get(&old.name) == Some(&change.uuid) {
+                        self.chassis_by_name.remove(&old.name);
+                    }
                 }
                 follow(&mut self.chassis, change);
                 if let Some(new) = self.chassis.get(&change.uuid) {
+                    self.changed_chassis.insert(new.name.clone());
                     self.chassis_by_name.insert(new.name.clone(), change.uuid);
                 }
             }
             Encap::INDEX => {
                 self.version += 1;
+                let owner = |encaps: &FxHashMap<Uuid, Encap>| {
+                    let encap = encaps.get(&change.uuid);
+                    encap.map(|encap| encap.chassis_name.clone())
+                };
+                self.changed_chassis.extend(owner(&self.encaps));
                 follow(&mut self.encaps, change);
+                self.changed_chassis.extend(owner(&self.encaps));
             }
             ChassisPrivate::INDEX => {
                 self.version += 1;
@@ -132,36 +145,36 @@ impl South {
         self.global.as_ref().map_or(0, |global| global.nb_cfg)
     }
 
-    /// The ends of tunnels at chassis that share a transport zone with this one, or the lack of any.
-    pub fn remote_encaps(&self, settings: &Settings) -> Vec<RemoteEncap> {
-        let zones = &settings.shown.transport_zones;
-        let reachable = |chassis: &&Chassis| {
-            let theirs = &chassis.transport_zones;
-            chassis.name != settings.system_id
-                && ((zones.is_empty() && theirs.is_empty())
-                    || zones.iter().any(|zone| theirs.contains(zone)))
+    /// The names of all chassis.
+    pub fn chassis_names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.chassis_by_name.keys()
+    }
+
+    /// The names of the chassis that changed, or whose tunnel ends did, since this was last asked.
+    pub fn take_changed_chassis(&mut self) -> FxHashSet<Arc<str>> {
+        std::mem::take(&mut self.changed_chassis)
+    }
+
+    /// The ends of tunnels at another chassis. None if there is to be no tunnel: it shares no transport zone with this one (both
+    /// may lack any), or it is of another availability zone and this one does not connect those.
+    pub fn remote_encaps(&self, settings: &Settings, chassis: &str) -> Vec<RemoteEncap> {
+        let Some(chassis) = self.chassis_named(chassis) else {
+            return Vec::new();
         };
-        let mut found = Vec::new();
-        for chassis in self.chassis.values().filter(reachable) {
-            for encap in chassis
-                .encaps
-                .iter()
-                .filter_map(|uuid| self.encaps.get(uuid))
-            {
-                if let (Some(kind), Ok(ip)) = (TunnelKind::named(&encap.r#type), encap.ip.parse()) {
-                    let csum = encap
-                        .options
-                        .get("csum")
-                        .is_none_or(|value| &**value == "true");
-                    found.push(RemoteEncap {
-                        chassis: chassis.name.clone(),
-                        kind,
-                        ip,
-                        csum,
-                    });
-                }
-            }
+        let (ours, theirs) = (&settings.shown.transport_zones, &chassis.transport_zones);
+        let in_zone =
+            (ours.is_empty() && theirs.is_empty()) || ours.iter().any(|zone| theirs.contains(zone));
+        let is_remote = chassis
+            .other_config
+            .get("is-remote")
+            .is_some_and(|value| &**value == "true");
+        let is_reached = in_zone && (!is_remote || settings.is_interconn);
+        if chassis.name == settings.system_id || !is_reached {
+            return Vec::new();
         }
+        let encaps = chassis.encaps.iter();
+        let encaps = encaps.filter_map(|uuid| self.encaps.get(uuid));
+        let mut found: Vec<RemoteEncap> = encaps.filter_map(remote_encap).collect();
         found.sort();
         found
     }
@@ -170,6 +183,17 @@ impl South {
     pub fn chassis_name(&self, uuid: Uuid) -> Option<&Arc<str>> {
         self.chassis.get(&uuid).map(|chassis| &chassis.name)
     }
+}
+
+/// A row of `Encap`; `None` if it makes no sense here.
+fn remote_encap(row: &Encap) -> Option<RemoteEncap> {
+    let option = |key| row.options.get(key);
+    Some(RemoteEncap {
+        kind: TunnelKind::named(&row.r#type)?,
+        ip: row.ip.parse().ok()?,
+        csum: option("csum").and_then(|value| value.parse().ok()),
+        dst_port: option("dst_port").cloned(),
+    })
 }
 
 fn follow<T: Table>(rows: &mut FxHashMap<Uuid, T>, change: &RowChange) {

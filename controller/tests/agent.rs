@@ -228,6 +228,8 @@ struct Stage {
     exited: bool,
     /// The southbound takes no more transactions.
     south_refuses: bool,
+    /// How many operations the local database was asked for.
+    local_operations: usize,
 }
 
 impl Stage {
@@ -261,6 +263,7 @@ impl Stage {
             conditions: 0,
             exited: false,
             south_refuses: false,
+            local_operations: 0,
         }
     }
 
@@ -306,6 +309,7 @@ impl Stage {
             self.event(Event::South(replica::Event::ConditionsInEffect(number)));
         }
         for (id, operations) in effects.local {
+            self.local_operations += operations.len();
             let changes = self.local.transact(&operations);
             self.event(Event::Local(replica::Event::Changes(changes)));
             self.event(Event::Local(replied(id)));
@@ -390,17 +394,24 @@ impl Stage {
             .uuid
     }
 
-    /// The tunnels: whose they are.
-    fn tunnels(&self) -> Vec<String> {
+    /// The tunnels of a bridge: whose they are.
+    fn tunnels_on(&self, bridge: &str) -> Vec<String> {
         let ports = self.local.all::<Port>();
-        let bridge = self.local.all::<Bridge>().remove(0);
+        let bridges = self.local.all::<Bridge>();
+        let bridge = bridges.iter().find(|b| &*b.name == bridge).expect("there");
         let on_bridge = ports
             .iter()
             .filter(|port| bridge.ports.contains(&port.uuid));
-        on_bridge
+        let mut owners: Vec<String> = on_bridge
             .filter_map(|port| port.external_ids.get("ovn-chassis-id"))
             .map(ToString::to_string)
-            .collect()
+            .collect();
+        owners.sort();
+        owners
+    }
+
+    fn tunnels(&self) -> Vec<String> {
+        self.tunnels_on("br-int")
     }
 
     fn change_south(&mut self, change: RowChange) {
@@ -797,4 +808,114 @@ fn the_first_requested_chassis_is_the_main_one() {
         port.options = [("requested-chassis".into(), "c2".into())].into();
     });
     assert_eq!(stage.port().chassis, None);
+}
+
+#[test]
+fn there_is_a_tunnel_for_each_pair_of_addresses() {
+    let mut stage = Stage::new();
+    stage.change_settings("ovn-encap-ip", "10.0.0.1,10.0.1.1");
+    stage.change_settings("ovn-encap-ip-default", "10.0.1.1");
+    stage.start();
+    let defaults: Vec<(String, bool)> = stage
+        .south
+        .all::<Encap>()
+        .iter()
+        .map(|e| (e.ip.to_string(), e.options.contains_key("is_default")))
+        .collect();
+    assert!(
+        defaults.contains(&("10.0.0.1".to_owned(), false)),
+        "{defaults:?}"
+    );
+    assert!(
+        defaults.contains(&("10.0.1.1".to_owned(), true)),
+        "{defaults:?}"
+    );
+    stage.add_chassis(2);
+    assert_eq!(
+        stage.tunnels(),
+        ["c2@10.0.0.2%10.0.0.1", "c2@10.0.0.2%10.0.1.1"]
+    );
+    stage.change_settings("ovn-encap-ip", "10.0.1.1");
+    assert_eq!(stage.tunnels(), ["c2@10.0.0.2%10.0.1.1"]);
+    stage.change_settings("ovn-enable-flow-based-tunnels", "true");
+    assert_eq!(stage.tunnels(), ["flow"]);
+    stage.add_chassis(3);
+    assert_eq!(stage.tunnels(), ["flow"]);
+    stage.change_settings("ovn-enable-flow-based-tunnels", "false");
+    assert_eq!(stage.tunnels().len(), 2);
+}
+
+#[test]
+fn a_tunnel_of_an_older_controller_is_taken_over() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_chassis(2);
+    let mut port = stage.local.all::<Port>();
+    port.retain(|port| port.external_ids.contains_key("ovn-chassis-id"));
+    let mut port = port.remove(0);
+    let interface = port.interfaces.clone();
+    let ids = [("ovn-chassis-id".into(), "c2@10.0.0.2".into())];
+    port.external_ids = ids.into();
+    let change = stage.local.put(&port, port.uuid);
+    let operations = stage.local_operations;
+    stage.event(Event::Local(replica::Event::Changes(vec![change])));
+    assert_eq!(stage.local_operations - operations, 1);
+    assert_eq!(stage.tunnels(), ["c2@10.0.0.2%10.0.0.1"]);
+    let ports = stage.local.all::<Port>();
+    assert!(ports.iter().any(|port| port.interfaces == interface));
+}
+
+#[test]
+fn a_chassis_that_comes_or_goes_is_one_tunnels_work() {
+    let mut stage = Stage::new();
+    stage.start();
+    for n in 2..30 {
+        stage.add_chassis(n);
+    }
+    assert_eq!(stage.tunnels().len(), 28);
+    let before = stage.local_operations;
+    let new = stage.add_chassis(30);
+    // Interface, port, and the bridge's list.
+    assert_eq!(stage.local_operations - before, 3);
+    let change = stage.south.set(Chassis::INDEX, new, None);
+    stage.change_south(change);
+    assert_eq!(stage.local_operations - before, 4);
+    assert_eq!(stage.tunnels().len(), 28);
+}
+
+#[test]
+fn another_integration_bridge_gets_the_tunnels() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_chassis(2);
+    stage.change_settings("ovn-bridge", "br-other");
+    assert_eq!(stage.tunnels_on("br-other"), ["c2@10.0.0.2%10.0.0.1"]);
+    assert_eq!(stage.tunnels_on("br-int"), [] as [String; 0]);
+}
+
+#[test]
+fn a_port_says_by_which_address_it_is_reached() {
+    let mut stage = Stage::new();
+    stage.change_settings("ovn-encap-ip", "10.0.0.1,10.0.1.1");
+    stage.change_settings("ovn-encap-type", "vxlan,geneve");
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    assert_eq!(stage.port().encap, None);
+    for (ip, found) in [("10.0.1.1", true), ("10.0.9.9", false), ("10.0.0.1", true)] {
+        let mut interface = stage.local.all::<Interface>();
+        interface.retain(|interface| interface.uuid == INTERFACE);
+        let mut interface = interface.remove(0);
+        interface.external_ids.insert("encap-ip".into(), ip.into());
+        let change = stage.local.put(&interface, INTERFACE);
+        stage.event(Event::Local(replica::Event::Changes(vec![change])));
+        let encaps = stage.south.all::<Encap>();
+        let geneve = encaps
+            .iter()
+            .find(|e| &*e.ip == ip && &*e.r#type == "geneve");
+        assert_eq!(
+            (stage.port().encap, geneve.is_some()),
+            (geneve.map(|e| e.uuid), found)
+        );
+    }
 }

@@ -335,6 +335,8 @@ impl World {
                         let tunnel = Tunnel {
                             ofport: 100 + *n as u32,
                             kind: *kind,
+                            remote: None,
+                            local: None,
                         };
                         self.ports
                             .tunnels

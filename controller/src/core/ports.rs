@@ -63,6 +63,12 @@ impl PortProgress {
         }
     }
 
+    /// What an interface says of its ports may be something else.
+    pub(super) fn look_again(&mut self, interface: Uuid) {
+        let theirs = self.interfaces.iter().filter(|(_, at)| **at == interface);
+        self.untold.extend(theirs.map(|(port, _)| *port));
+    }
+
     /// The southbound may not have heard the last of any port.
     pub(super) fn all_again(&mut self, network: &Network) {
         self.untold

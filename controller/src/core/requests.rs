@@ -90,7 +90,8 @@ impl Core {
         );
         let total = now.len();
         let mut old = std::mem::replace(&mut self.network, fresh);
-        (self.subscribed_to, self.local_settled) = (None, None);
+        self.subscribed_to = None;
+        self.local_told = (0, None);
         self.network.desired.adopt_installed(&mut old.desired);
         self.network.rebound.extend(old.rebound);
         self.engine = engine;
@@ -106,7 +107,7 @@ impl Core {
     /// What the overview is made of.
     fn facts(&self) -> status::Facts<'_> {
         status::Facts {
-            settings: self.local.settings.as_ref(),
+            settings: self.local.settings.as_deref(),
             network: &self.network,
             south_connected: self.south_connected,
             south_synced: self.south_synced,

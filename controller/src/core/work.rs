@@ -1,14 +1,63 @@
 //! What follows from what is known: done after every event.
 
-use super::{Core, Effects, LocalInputs, Now, SouthTarget};
-use crate::local::{Wanted, WantedPatch};
-use crate::network::ZoneChange;
-use crate::pinctrl;
-use crate::south::{Conditions, table_specs};
+use std::sync::Arc;
+
 use openflow::Message;
+
+use super::{Core, Effects, Now, SouthTarget};
+use crate::local::{RemoteEncap, Wanted, WantedPatch};
+use crate::network::{Network, ZoneChange, Zones};
+use crate::pinctrl;
+use crate::settings::Settings;
+use crate::south::{Conditions, South, table_specs};
 
 /// What northd calls its own version in `SB_Global.options:northd_internal_version`: it and this are of one workspace.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What there should be in the local database, going by what is known.
+struct WantedHere<'a> {
+    south: &'a South,
+    network: &'a Network,
+    is_known: bool,
+    is_ready: bool,
+}
+
+impl Wanted for WantedHere<'_> {
+    fn chassis(&self) -> Vec<Arc<str>> {
+        self.south.chassis_names().cloned().collect()
+    }
+
+    fn encaps(&self, settings: &Settings, chassis: &str) -> Vec<RemoteEncap> {
+        self.south.remote_encaps(settings, chassis)
+    }
+
+    fn patches(&self) -> Vec<WantedPatch> {
+        let mappings = self.network.own_now().bridge_mappings;
+        let mut patches = Vec::new();
+        for (datapath, ()) in self.network.local.iter() {
+            for uuid in self.network.localnets_of.peek(datapath) {
+                let Some(port) = self.network.ports.peek(*uuid) else {
+                    continue;
+                };
+                let network = port.options.get("network_name");
+                let bridge = network.and_then(|name| mappings.get(name));
+                patches.extend(bridge.map(|bridge| WantedPatch {
+                    localnet: port.logical_port.clone(),
+                    bridge: bridge.clone(),
+                }));
+            }
+        }
+        patches
+    }
+
+    fn zones(&self) -> Option<&Zones> {
+        self.is_ready.then_some(&self.network.zones)
+    }
+
+    fn is_known(&self) -> bool {
+        self.is_known
+    }
+}
 
 impl Core {
     pub(super) fn work(&mut self, now: Now, effects: &mut Effects) {
@@ -32,6 +81,11 @@ impl Core {
 
     /// Whom to be connected to.
     fn connect(&mut self, effects: &mut Effects) {
+        let version = self.local.settings_version;
+        if self.connected_for == Some(version) {
+            return;
+        }
+        self.connected_for = Some(version);
         let Some(settings) = &self.local.settings else {
             return;
         };
@@ -55,7 +109,7 @@ impl Core {
             }
         }
         // The switch makes the socket with the bridge.
-        if self.local.bridge().is_some() {
+        if self.local.has_bridge() {
             let path = daemon::place::switch_run_dir().join(format!("{}.mgmt", settings.bridge));
             if self.switch_path.as_ref() != Some(&path) {
                 effects.connect_switch = Some(path.clone());
@@ -113,7 +167,8 @@ impl Core {
             return;
         }
         let inputs = (
-            self.local.version,
+            self.local.settings_version,
+            self.local.names_version,
             self.network.topology_version,
             self.own_chassis(),
         );
@@ -249,69 +304,31 @@ impl Core {
     }
 
     fn write_local(&mut self, effects: &mut Effects) {
-        if !self.local_transactions.may_send() || self.local.settings.is_none() {
+        let zones = self.ready.then(|| self.network.zones.version());
+        let told = (self.network.topology_version, zones);
+        if self.local_told.0 != told.0 {
+            self.local.patches_changed();
+        }
+        if self.local_told.1 != told.1 {
+            self.local.zones_changed();
+        }
+        self.local_told = told;
+        if !self.local_transactions.may_send() {
             return;
         }
-        let known = self.is_settled();
-        let inputs = LocalInputs {
-            local: self.local.version,
-            south: self.south.version,
-            topology: self.network.topology_version,
-            zones: self.network.zones.version(),
-            known,
-            ready: self.ready,
+        let wanted = WantedHere {
+            south: &self.south,
+            network: &self.network,
+            is_known: self.is_settled(),
+            is_ready: self.ready,
         };
-        if self.ports.marks.is_empty() && self.local_settled == Some(inputs) {
-            return;
-        }
-        let encaps = known
-            .then(|| {
-                self.local
-                    .settings
-                    .as_ref()
-                    .map(|s| self.south.remote_encaps(s))
-            })
-            .flatten();
-        let patches = known.then(|| self.wanted_patches());
-        let operations = self.local.reconcile(&Wanted {
-            encaps: encaps.as_deref(),
-            patches: patches.as_deref(),
-            zones: self.ready.then_some(&self.network.zones),
-            installed: &self.ports.marks,
-        });
+        let operations = self.local.reconcile(&wanted, &mut self.ports.marks);
         if operations.is_empty() {
-            // All marks are as they should be.
-            self.ports.marks.clear();
-            self.local_settled = Some(inputs);
             return;
         }
         let id = self.new_transaction();
         self.local_transactions.sent(id);
         effects.local.push((id, operations));
-    }
-
-    fn wanted_patches(&self) -> Vec<WantedPatch> {
-        let Some(settings) = &self.local.settings else {
-            return Vec::new();
-        };
-        let mut patches = Vec::new();
-        for (datapath, ()) in self.network.local.iter() {
-            for uuid in self.network.localnets_of.peek(datapath) {
-                let Some(port) = self.network.ports.peek(*uuid) else {
-                    continue;
-                };
-                let bridge = port
-                    .options
-                    .get("network_name")
-                    .and_then(|name| settings.bridge_mappings.get(name));
-                patches.extend(bridge.map(|bridge| WantedPatch {
-                    localnet: port.logical_port.clone(),
-                    bridge: bridge.clone(),
-                }));
-            }
-        }
-        patches.sort();
-        patches
     }
 
     fn write_south(&mut self, now: Now, effects: &mut Effects) {
@@ -321,7 +338,7 @@ impl Core {
         let Some(settings) = self.local.settings.clone() else {
             return;
         };
-        let inputs = (self.local.version, self.south.version);
+        let inputs = (self.local.settings_version, self.south.version);
         let mut operations = Vec::new();
         if self.registered != Some(inputs) {
             operations = self.south.registration(&settings);

@@ -1,367 +1,301 @@
 //! What has to be done to the local database so that it is as it should be: the integration bridge, tunnels, patches, what is
 //! remembered of zones, and which interfaces have their flows.
 //!
+//! Each thing that may not be as it should is pending until it was looked at and nothing had to be done: so whatever is asked
+//! of the database is checked when it has answered.
+//!
 //! Nothing of anybody else's is touched: only ports that carry the mark of this controller or OVN's are changed or removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ovsdb::mutation::{Mutation, Mutator};
 use ovsdb::operation::Operation;
-use ovsdb::typed::{ColumnValue, Table, TableDefinition};
-use ovsdb::{Atom, Datum, Uuid};
-use rustc_hash::FxHashMap;
+use ovsdb::typed::Table;
+use ovsdb::{Row, Uuid};
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::Local;
+use super::operations::{add_port, drop_keys, remove_port, set_key};
 use super::patches::{self, WantedPatch};
-use super::tunnels::{self, RemoteEncap};
+use super::tunnels::{self, RemoteEncap, WantedTunnel};
+use super::{Local, bridge};
 use crate::network::Zones;
+use crate::settings::Settings;
 use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port};
 
 /// What there should be, beside what the settings say.
-#[derive(Debug)]
-pub struct Wanted<'a> {
-    /// The other chassis' ends of tunnels; `None` while they are not known.
-    pub encaps: Option<&'a [RemoteEncap]>,
-    /// The patches; `None` while they are not known.
-    pub patches: Option<&'a [WantedPatch]>,
+pub trait Wanted {
+    /// All other chassis to which there may be tunnels.
+    fn chassis(&self) -> Vec<Arc<str>>;
+    /// The ends of tunnels at a chassis; none if there is to be no tunnel.
+    fn encaps(&self, settings: &Settings, chassis: &str) -> Vec<RemoteEncap>;
+    /// The patches.
+    fn patches(&self) -> Vec<WantedPatch>;
     /// The zones; `None` while they are not known.
-    pub zones: Option<&'a Zones>,
-    /// Which interfaces have their flows, and which have not any more.
-    pub installed: &'a FxHashMap<Uuid, bool>,
+    fn zones(&self) -> Option<&Zones>;
+    /// Whether chassis and patches are known.
+    fn is_known(&self) -> bool;
 }
 
-type Strings = BTreeMap<Arc<str>, Arc<str>>;
+/// What may not be as it should be.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// The integration bridge itself.
+    pub(super) bridge: bool,
+    /// The tunnels to these chassis.
+    pub(super) tunnels: FxHashSet<Arc<str>>,
+    /// Those to all.
+    pub(super) all_tunnels: bool,
+    /// The patches.
+    pub(super) patches: bool,
+    /// What is remembered of zones.
+    pub(super) zones: bool,
+    /// This was the integration bridge before.
+    pub(super) left_bridge: Option<Uuid>,
+}
 
 /// Says in `Interface.external_ids` that the port's flows are in place.
 const INSTALLED_KEY: &str = "ovn-installed";
 
 impl Local {
-    /// The operations of one transaction; none when all is well.
-    pub fn reconcile(&self, wanted: &Wanted<'_>) -> Vec<Operation> {
+    /// A chassis, or the ends of tunnels there, changed.
+    pub fn chassis_changed(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.pending.tunnels.extend(names);
+    }
+
+    /// Other patches may be wanted.
+    pub fn patches_changed(&mut self) {
+        self.pending.patches = true;
+    }
+
+    /// The zones are others, or known now.
+    pub fn zones_changed(&mut self) {
+        self.pending.zones = true;
+    }
+
+    /// The operations of one transaction; none when all is well, as far as it is known. Of `marks`, which say which interfaces
+    /// have their flows and which have not any more, those that are right are removed.
+    pub fn reconcile(
+        &mut self,
+        wanted: &impl Wanted,
+        marks: &mut FxHashMap<Uuid, bool>,
+    ) -> Vec<Operation> {
         let mut operations = Vec::new();
-        let Some(bridge) = self.bridge() else {
-            self.create_bridge(&mut operations);
+        let Some(settings) = self.settings.clone() else {
             return operations;
         };
-        self.correct_bridge(&bridge, &mut operations);
-        if let Some(encaps) = wanted.encaps {
-            self.reconcile_tunnels(&bridge, encaps, &mut operations);
+        let Some((uuid, row)) = self.integration_row() else {
+            if let Some(switch) = self.tables.iter_as::<OpenVSwitch>().next() {
+                bridge::create(&settings, switch.uuid, &mut operations);
+            }
+            return operations;
+        };
+        if self.pending.bridge {
+            bridge::correct(&settings, uuid, &row, &mut operations);
+            self.pending.bridge = !operations.is_empty();
         }
-        if let Some(patches) = wanted.patches {
-            self.reconcile_patches(&bridge, patches, &mut operations);
+        if let Some(left) = self.pending.left_bridge {
+            let tunnels = self.tunnels_on(left);
+            if tunnels.is_empty() {
+                self.pending.left_bridge = None;
+            }
+            operations.extend(tunnels);
         }
-        if let Some(zones) = wanted.zones {
-            reconcile_zones(&bridge, zones, &mut operations);
+        if wanted.is_known() {
+            self.reconcile_all_tunnels(uuid, &settings, wanted, &mut operations);
+            if self.pending.patches {
+                let before = operations.len();
+                self.reconcile_patches(uuid, &wanted.patches(), &mut operations);
+                self.pending.patches = operations.len() > before;
+            }
         }
-        for (&uuid, &installed) in wanted.installed {
-            operations.extend(self.mark_installed(uuid, installed));
+        if let Some(zones) = wanted.zones().filter(|_| self.pending.zones) {
+            let before = operations.len();
+            reconcile_zones(uuid, &row, zones, &mut operations);
+            self.pending.zones = operations.len() > before;
         }
+        marks.retain(|interface, installed| {
+            let mark = self.mark_installed(*interface, *installed);
+            let wrong = mark.is_some();
+            operations.extend(mark);
+            wrong
+        });
         operations
     }
 
     /// The operations that take away the tunnels, when the chassis takes leave. Nothing when there are none.
     pub fn farewell(&self) -> Vec<Operation> {
-        let Some(bridge) = self.bridge() else {
+        let Some(bridge) = self.integration else {
             return Vec::new();
         };
-        let tunnels = self
-            .bridge_ports(&bridge)
-            .filter(|(port, _)| port.external_ids.contains_key(tunnels::OWNER_KEY));
+        let tunnels = self.index.tunnels().flat_map(|(_, tunnels)| tunnels);
         tunnels
-            .map(|(port, _)| remove_port(bridge.uuid, port.uuid))
+            .map(|tunnel| remove_port(bridge, tunnel.port))
             .collect()
     }
 
-    fn create_bridge(&self, operations: &mut Vec<Operation>) {
-        let (Some(settings), Some(switch)) =
-            (&self.settings, self.tables.iter_as::<OpenVSwitch>().next())
-        else {
-            return;
-        };
-        let interface = insert(
-            operations,
-            &Interface {
-                name: settings.bridge.clone(),
-                r#type: "internal".into(),
-                ..Interface::default()
-            },
-        );
-        let port = insert(
-            operations,
-            &Port {
-                name: settings.bridge.clone(),
-                interfaces: vec![interface],
-                ..Port::default()
-            },
-        );
-        let bridge = Bridge {
-            name: settings.bridge.clone(),
-            ports: vec![port],
-            datapath_type: settings.datapath_type.clone().unwrap_or_default(),
-            fail_mode: Some("secure".into()),
-            other_config: [in_band_off()].into(),
-            ..Bridge::default()
-        };
-        let bridge = insert(operations, &bridge);
-        let add = Mutation::new(
-            OpenVSwitch::COLUMN.bridges.index,
-            Mutator::Insert,
-            Datum::One(Atom::Uuid(bridge)),
-        );
-        operations.push(Operation::mutate_row(
-            OpenVSwitch::INDEX,
-            switch.uuid,
-            vec![add],
-        ));
+    fn integration_row(&self) -> Option<(Uuid, Arc<Row>)> {
+        let uuid = self.integration?;
+        Some((uuid, self.tables.get(Bridge::INDEX, uuid)?.clone()))
     }
 
-    fn correct_bridge(&self, bridge: &Bridge, operations: &mut Vec<Operation>) {
-        let mut row = Vec::new();
-        if bridge.fail_mode.as_deref() != Some("secure") {
-            row.push(Bridge::COLUMN.fail_mode.to(&Some("secure".into())));
+    /// Takes the tunnels off a bridge that is not the integration bridge any more.
+    fn tunnels_on(&self, bridge: Uuid) -> Vec<Operation> {
+        let Some(row) = self.tables.get(Bridge::INDEX, bridge) else {
+            return Vec::new();
+        };
+        let ids = Port::COLUMN.external_ids.index;
+        let is_tunnel = |port: &Uuid| {
+            let row = self.tables.get(Port::INDEX, *port);
+            row.is_some_and(|row| row.get(ids).get_str(tunnels::OWNER_KEY).is_some())
+        };
+        let ports = Bridge::COLUMN.ports.get(row).into_iter();
+        ports
+            .filter(is_tunnel)
+            .map(|port| remove_port(bridge, port))
+            .collect()
+    }
+
+    fn reconcile_all_tunnels(
+        &mut self,
+        bridge: Uuid,
+        settings: &Settings,
+        wanted: &impl Wanted,
+        operations: &mut Vec<Operation>,
+    ) {
+        if std::mem::take(&mut self.pending.all_tunnels) {
+            self.pending.tunnels.extend(wanted.chassis());
+            self.pending.tunnels.insert(tunnels::FLOW_BASED.into());
+            let present = self.index.tunnels().map(|(chassis, _)| chassis.clone());
+            self.pending.tunnels.extend(present);
         }
-        let datapath_type = self
-            .settings
-            .as_ref()
-            .and_then(|settings| settings.datapath_type.as_ref());
-        if let Some(wanted) = datapath_type.filter(|wanted| **wanted != bridge.datapath_type) {
-            row.push(Bridge::COLUMN.datapath_type.to(wanted));
-        }
-        let (key, value) = in_band_off();
-        if bridge.other_config.get(&key) != Some(&value) {
-            let mut config = bridge.other_config.clone();
-            config.insert(key, value);
-            row.push(Bridge::COLUMN.other_config.to(&config));
-        }
-        if !row.is_empty() {
-            operations.push(Operation::update_row(Bridge::INDEX, bridge.uuid, row));
-        }
+        let mut pending = std::mem::take(&mut self.pending.tunnels);
+        // Names that are given to ports within this transaction.
+        let mut given = FxHashSet::default();
+        pending.retain(|chassis| {
+            let mut tunnels = Vec::new();
+            if !settings.flow_based_tunnels {
+                tunnels = tunnels::wanted(settings, chassis, &wanted.encaps(settings, chassis));
+            } else if **chassis == *tunnels::FLOW_BASED {
+                tunnels = tunnels::flow_based(settings);
+            }
+            let before = operations.len();
+            self.reconcile_tunnels(bridge, chassis, tunnels, &mut given, operations);
+            operations.len() > before
+        });
+        self.pending.tunnels = pending;
     }
 
     fn reconcile_tunnels(
         &self,
-        bridge: &Bridge,
-        encaps: &[RemoteEncap],
+        bridge: Uuid,
+        chassis: &str,
+        mut missing: Vec<WantedTunnel>,
+        given: &mut FxHashSet<String>,
         operations: &mut Vec<Operation>,
     ) {
-        let Some(settings) = &self.settings else {
-            return;
-        };
-        let wanted = tunnels::wanted(settings, encaps);
-        let mut taken: BTreeSet<Arc<str>> = self
-            .tables
-            .iter_as::<Port>()
-            .map(|port| port.name)
-            .collect();
-        let mut missing: Vec<_> = wanted.iter().collect();
-        for (port, interface) in self.bridge_ports(bridge) {
-            let Some(owner) = port.external_ids.get(tunnels::OWNER_KEY) else {
+        for present in self.index.tunnels_to(chassis) {
+            let Some(found) = missing.iter().position(|tunnel| tunnel.is(present)) else {
+                operations.push(remove_port(bridge, present.port));
                 continue;
             };
-            let kind = super::tunnel_kind(&interface);
-            // OVN's newer controllers add the local end to the name; the tunnel is the same.
-            let owner = owner.split_once('%').map_or(&**owner, |(remote, _)| remote);
-            match missing
-                .iter()
-                .position(|t| t.owner == owner && Some(t.kind) == kind)
-            {
-                Some(found) => {
-                    let tunnel = missing.swap_remove(found);
-                    let differs = tunnel
-                        .options
-                        .iter()
-                        .any(|(k, v)| interface.options.get(k) != Some(v));
-                    if differs {
-                        let options = Interface::COLUMN.options.to(&tunnel.options);
-                        operations.push(Operation::update_row(
-                            Interface::INDEX,
-                            interface.uuid,
-                            vec![options],
-                        ));
-                    }
-                }
-                None => operations.push(remove_port(bridge.uuid, port.uuid)),
+            let tunnel = missing.swap_remove(found);
+            if *present.owner != *tunnel.owner {
+                let ids = Port::COLUMN.external_ids.index;
+                let set = set_key(ids, tunnels::OWNER_KEY, &tunnel.owner);
+                operations.push(Operation::mutate_row(Port::INDEX, present.port, set));
+            }
+            let options = Interface::COLUMN.options;
+            let row = self.tables.get(Interface::INDEX, present.interface);
+            if row.is_some_and(|row| options.get(row) != tunnel.options) {
+                let update = vec![options.to(&tunnel.options)];
+                let interface = present.interface;
+                operations.push(Operation::update_row(Interface::INDEX, interface, update));
             }
         }
         for tunnel in missing {
-            let name = tunnels::port_name(&tunnel.chassis, &taken);
-            taken.insert(name.as_str().into());
+            let name = tunnel.name.clone().unwrap_or_else(|| {
+                let taken = self.index.names();
+                tunnels::port_name(chassis, |name| taken.contains(name) || given.contains(name))
+            });
             let interface = Interface {
                 name: name.as_str().into(),
                 r#type: tunnel.kind.name().into(),
                 options: tunnel.options.clone(),
                 ..Interface::default()
             };
-            let ids = [(tunnels::OWNER_KEY.into(), tunnel.owner.as_str().into())].into();
-            add_port(bridge.uuid, &interface, &ids, operations);
+            given.insert(name);
+            add_port(bridge, &interface, tunnel.ids(), operations);
         }
     }
 
     fn reconcile_patches(
         &self,
-        integration: &Bridge,
+        integration: Uuid,
         wanted: &[WantedPatch],
         operations: &mut Vec<Operation>,
     ) {
-        let mut present: BTreeSet<Arc<str>> = BTreeSet::new();
-        let mine: BTreeMap<String, &WantedPatch> = wanted
-            .iter()
-            .flat_map(|patch| patch.names().map(|name| (name, patch)))
-            .collect();
-        for bridge in self.tables.iter_as::<Bridge>() {
-            for (port, _) in self.bridge_ports(&bridge) {
-                if !port.external_ids.contains_key(patches::OWNER_KEY) {
-                    continue;
-                }
-                let belongs = mine.get(&*port.name).is_some_and(|patch| {
-                    let [here, _] = patch.names();
-                    let home = if *port.name == *here {
-                        &integration.name
-                    } else {
-                        &patch.bridge
-                    };
-                    *home == bridge.name
-                });
-                if belongs {
-                    present.insert(port.name.clone());
-                } else {
-                    operations.push(remove_port(bridge.uuid, port.uuid));
-                }
-            }
-        }
+        // By bridge and name: whose end it is, and the name of the other.
+        let mut missing = BTreeMap::<(Uuid, Arc<str>), (&WantedPatch, Arc<str>)>::new();
         for patch in wanted {
             // Without the other bridge there is nothing to patch to; it may come.
-            let Some(other) = self.bridge_named(&patch.bridge) else {
+            let Some(other) = self.index.bridge(&patch.bridge) else {
                 continue;
             };
-            let [here, there] = patch.names();
-            for (bridge, name, peer) in [
-                (integration.uuid, &here, &there),
-                (other.uuid, &there, &here),
-            ] {
-                if present.contains(name.as_str()) {
-                    continue;
-                }
-                let interface = Interface {
-                    name: name.as_str().into(),
-                    r#type: "patch".into(),
-                    options: [("peer".into(), peer.as_str().into())].into(),
-                    ..Interface::default()
-                };
-                let ids = [(patches::OWNER_KEY.into(), patch.localnet.clone())].into();
-                add_port(bridge, &interface, &ids, operations);
+            let [here, there] = patch.names().map(Arc::<str>::from);
+            missing.insert((integration, here.clone()), (patch, there.clone()));
+            missing.insert((other, there), (patch, here));
+        }
+        for (name, end) in self.index.patches() {
+            if missing.remove(&(end.bridge, name.clone())).is_none() {
+                operations.push(remove_port(end.bridge, end.port));
             }
+        }
+        for ((bridge, name), (patch, peer)) in missing {
+            let interface = Interface {
+                name,
+                r#type: "patch".into(),
+                options: [("peer".into(), peer)].into(),
+                ..Interface::default()
+            };
+            let ids = [(patches::OWNER_KEY.into(), patch.localnet.clone())].into();
+            add_port(bridge, &interface, ids, operations);
         }
     }
 
     fn mark_installed(&self, uuid: Uuid, installed: bool) -> Option<Operation> {
-        let interface = self.interface(uuid)?;
-        let mutation = match (
-            interface.external_ids.get(INSTALLED_KEY).map(|v| &**v),
-            installed,
-        ) {
+        let row = self.tables.get(Interface::INDEX, uuid)?;
+        let column = Interface::COLUMN.external_ids.index;
+        let mutation = match (row.get(column).get_str(INSTALLED_KEY), installed) {
             (Some("true"), true) | (None, false) => return None,
-            (_, true) => set_key(Interface::COLUMN.external_ids.index, INSTALLED_KEY, "true"),
-            (Some(_), false) => vec![drop_keys(
-                Interface::COLUMN.external_ids.index,
-                [INSTALLED_KEY],
-            )],
+            (_, true) => set_key(column, INSTALLED_KEY, "true"),
+            (Some(_), false) => vec![drop_keys(column, [INSTALLED_KEY])],
         };
         Some(Operation::mutate_row(Interface::INDEX, uuid, mutation))
     }
 }
 
-fn reconcile_zones(bridge: &Bridge, zones: &Zones, operations: &mut Vec<Operation>) {
+/// Makes the bridge remember the zones that there are.
+fn reconcile_zones(bridge: Uuid, row: &Row, zones: &Zones, operations: &mut Vec<Operation>) {
     let column = Bridge::COLUMN.external_ids.index;
+    let remembered = row.get(column);
     let wanted: BTreeMap<String, String> = zones.external_ids().collect();
-    let gone = bridge
-        .external_ids
-        .keys()
-        .filter(|key| Zones::is_key(key) && !wanted.contains_key(&***key));
     let mut mutations = Vec::new();
-    let gone: Vec<&str> = gone.map(|key| &**key).collect();
+    let keys = remembered
+        .pairs()
+        .iter()
+        .filter_map(|(key, _)| key.as_str());
+    let gone: Vec<&str> = keys
+        .filter(|key| Zones::is_key(key) && !wanted.contains_key(*key))
+        .collect();
     if !gone.is_empty() {
         mutations.push(drop_keys(column, gone));
     }
     for (key, value) in &wanted {
-        if bridge.external_ids.get(key.as_str()).map(|v| &**v) != Some(value.as_str()) {
+        if remembered.get_str(key) != Some(value.as_str()) {
             mutations.extend(set_key(column, key, value));
         }
     }
     if !mutations.is_empty() {
-        operations.push(Operation::mutate_row(Bridge::INDEX, bridge.uuid, mutations));
+        operations.push(Operation::mutate_row(Bridge::INDEX, bridge, mutations));
     }
-}
-
-fn in_band_off() -> (Arc<str>, Arc<str>) {
-    ("disable-in-band".into(), "true".into())
-}
-
-/// Inserts a row; returns its identity.
-fn insert<T: Table + TableDefinition>(operations: &mut Vec<Operation>, row: &T) -> Uuid {
-    let uuid = Uuid::new_v4();
-    let columns = row
-        .to_row()
-        .columns()
-        .iter()
-        .cloned()
-        .enumerate()
-        .filter(|(_, datum)| !datum.is_empty())
-        .collect();
-    operations.push(Operation::Insert {
-        table: T::INDEX,
-        uuid,
-        row: columns,
-    });
-    uuid
-}
-
-fn add_port(
-    bridge: Uuid,
-    interface: &Interface,
-    external_ids: &Strings,
-    operations: &mut Vec<Operation>,
-) {
-    let name = interface.name.clone();
-    let interface = insert(operations, interface);
-    let port = insert(
-        operations,
-        &Port {
-            name,
-            interfaces: vec![interface],
-            external_ids: external_ids.clone(),
-            ..Port::default()
-        },
-    );
-    let add = Mutation::new(
-        Bridge::COLUMN.ports.index,
-        Mutator::Insert,
-        Datum::One(Atom::Uuid(port)),
-    );
-    operations.push(Operation::mutate_row(Bridge::INDEX, bridge, vec![add]));
-}
-
-/// Takes a port out of its bridge; port and interface go with the last reference to them.
-fn remove_port(bridge: Uuid, port: Uuid) -> Operation {
-    let remove = Mutation::new(
-        Bridge::COLUMN.ports.index,
-        Mutator::Delete,
-        Datum::One(Atom::Uuid(port)),
-    );
-    Operation::mutate_row(Bridge::INDEX, bridge, vec![remove])
-}
-
-/// Sets a key of a map. An insertion leaves a present key alone, so the key is removed first.
-fn set_key(column: usize, key: &str, value: &str) -> Vec<Mutation> {
-    let pair: Strings = [(key.into(), value.into())].into();
-    vec![
-        drop_keys(column, [key]),
-        Mutation::new(column, Mutator::Insert, pair.to_datum()),
-    ]
-}
-
-fn drop_keys<'a>(column: usize, keys: impl IntoIterator<Item = &'a str>) -> Mutation {
-    let keys = Datum::set(keys.into_iter().map(|key| Atom::String(key.into())));
-    Mutation::new(column, Mutator::Delete, keys)
 }

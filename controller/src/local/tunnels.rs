@@ -1,83 +1,152 @@
-//! One port of the integration bridge for each end of a tunnel at another chassis.
+//! The tunnels that there should be to another chassis: one port of the integration bridge for each pair of an address here and
+//! an address there.
 //!
-//! The port says whose it is in `external_ids:ovn-chassis-id`, as `CHASSIS@ADDRESS`, like those of OVN's controller, so that
-//! either takes over the other's tunnels as they are.
+//! The port says whose it is in `external_ids:ovn-chassis-id`, as `CHASSIS@REMOTE%LOCAL`, like those of OVN's controller, so
+//! that either takes over the other's tunnels as they are; controllers before OVN 24.03 leave the local address out.
+//!
+//! With `ovn-enable-flow-based-tunnels` there is instead one port for each kind, and the flows say where a packet goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::ports::TunnelPort;
 use crate::settings::{Settings, TunnelKind};
-use crate::vswitch::{Interface, Port};
 
 pub(super) const OWNER_KEY: &str = "ovn-chassis-id";
+/// What [`OWNER_KEY`] says of a flow-based tunnel.
+pub(super) const FLOW_BASED: &str = "flow";
+/// On a flow-based tunnel: its kind.
+const KIND_KEY: &str = "ovn-tunnel-type";
 
 /// One end of tunnels at another chassis: a row of `Encap`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RemoteEncap {
-    /// The chassis.
-    pub chassis: Arc<str>,
     /// The kind of tunnel.
     pub kind: TunnelKind,
     /// The address.
     pub ip: IpAddr,
-    /// Whether it wants the outer UDP checksum.
-    pub csum: bool,
+    /// Whether it wants the outer UDP checksum, if it says so.
+    pub csum: Option<bool>,
+    /// The UDP port, if it is another than usual.
+    pub dst_port: Option<Arc<str>>,
 }
 
 /// A tunnel port as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WantedTunnel {
     pub(super) owner: String,
-    pub(super) chassis: Arc<str>,
+    /// The same as controllers before OVN 24.03 write it.
+    legacy_owner: String,
     pub(super) kind: TunnelKind,
+    /// The port's name, where it is not free.
+    pub(super) name: Option<String>,
     pub(super) options: BTreeMap<Arc<str>, Arc<str>>,
 }
 
-/// Whose tunnel a port is: the chassis' name, and the kind.
-pub(super) fn owner(port: &Port, interface: &Interface) -> Option<(String, TunnelKind)> {
-    let id = port.external_ids.get(OWNER_KEY)?;
-    // An address has no `@`; a chassis' name may.
-    let (chassis, _) = id.rsplit_once('@').unwrap_or((id, ""));
-    Some((chassis.to_owned(), super::tunnel_kind(interface)?))
+impl WantedTunnel {
+    /// Whether a port is this tunnel, perhaps under its older name.
+    pub(super) fn is(&self, port: &TunnelPort) -> bool {
+        port.kind == Some(self.kind)
+            && (*port.owner == *self.owner || *port.owner == *self.legacy_owner)
+    }
+
+    /// The port's `external_ids`.
+    pub(super) fn ids(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        let mut ids: BTreeMap<Arc<str>, Arc<str>> =
+            [(OWNER_KEY.into(), self.owner.as_str().into())].into();
+        if self.owner == FLOW_BASED {
+            ids.insert(KIND_KEY.into(), self.kind.name().into());
+        }
+        ids
+    }
 }
 
-/// The tunnels that there should be. To each chassis go those of the best kind that both sides have.
-pub(super) fn wanted(settings: &Settings, encaps: &[RemoteEncap]) -> Vec<WantedTunnel> {
-    let own_kinds: BTreeSet<TunnelKind> = settings.encaps.iter().map(|(kind, _)| *kind).collect();
-    let mut best: BTreeMap<&str, TunnelKind> = BTreeMap::new();
-    for encap in encaps
+/// Whose tunnel a port is, by what [`OWNER_KEY`] says.
+pub(super) fn chassis_of(owner: &str) -> &str {
+    // An address has no `@`; a chassis' name may.
+    owner.rsplit_once('@').map_or(owner, |(chassis, _)| chassis)
+}
+
+/// The tunnels that there should be to a chassis with these ends: those of the best kind that both sides have.
+pub(super) fn wanted(
+    settings: &Settings,
+    chassis: &str,
+    encaps: &[RemoteEncap],
+) -> Vec<WantedTunnel> {
+    let has = |kind: TunnelKind| settings.encaps.iter().any(|(own, _)| *own == kind);
+    let best = encaps
         .iter()
-        .filter(|encap| own_kinds.contains(&encap.kind))
-    {
-        let kind = best.entry(&encap.chassis).or_insert(encap.kind);
-        *kind = encap.kind.min(*kind);
-    }
-    let chosen = encaps
-        .iter()
-        .filter(|encap| best.get(&*encap.chassis) == Some(&encap.kind));
-    let mut tunnels: Vec<WantedTunnel> = chosen
-        .map(|encap| WantedTunnel {
-            owner: format!("{}@{}", encap.chassis, encap.ip),
-            chassis: encap.chassis.clone(),
-            kind: encap.kind,
-            options: [
-                ("remote_ip", encap.ip.to_string()),
-                ("key", "flow".to_owned()),
-                ("csum", encap.csum.to_string()),
-            ]
-            .into_iter()
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect(),
-        })
+        .map(|encap| encap.kind)
+        .filter(|kind| has(*kind));
+    let Some(best) = best.min() else {
+        return Vec::new();
+    };
+    let theirs = encaps.iter().filter(|encap| encap.kind == best);
+    let ours = || settings.encaps.iter().filter(|(kind, _)| *kind == best);
+    let mut tunnels: Vec<WantedTunnel> = theirs
+        .flat_map(|encap| ours().map(move |(_, local)| between(settings, chassis, encap, *local)))
         .collect();
     tunnels.sort();
     tunnels.dedup();
     tunnels
 }
 
+fn between(settings: &Settings, chassis: &str, encap: &RemoteEncap, local: IpAddr) -> WantedTunnel {
+    let legacy_owner = format!("{chassis}@{}", encap.ip);
+    let mut options = common_options(settings);
+    options.insert("remote_ip".into(), encap.ip.to_string().into());
+    options.insert("local_ip".into(), local.to_string().into());
+    if let Some(csum) = encap.csum {
+        options.insert("csum".into(), csum.to_string().into());
+    }
+    if let Some(port) = &encap.dst_port {
+        options.insert("dst_port".into(), port.clone());
+    }
+    WantedTunnel {
+        owner: format!("{legacy_owner}%{local}"),
+        legacy_owner,
+        kind: encap.kind,
+        name: None,
+        options,
+    }
+}
+
+/// One tunnel for each kind that this chassis has.
+pub(super) fn flow_based(settings: &Settings) -> Vec<WantedTunnel> {
+    let mut kinds: Vec<TunnelKind> = settings.encaps.iter().map(|(kind, _)| *kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let tunnel = |kind: TunnelKind| {
+        let mut options = common_options(settings);
+        options.insert("remote_ip".into(), "flow".into());
+        options.insert("local_ip".into(), "flow".into());
+        WantedTunnel {
+            owner: FLOW_BASED.to_owned(),
+            legacy_owner: FLOW_BASED.to_owned(),
+            kind,
+            name: Some(format!("ovn-{}", kind.name())),
+            options,
+        }
+    };
+    kinds.into_iter().map(tunnel).collect()
+}
+
+fn common_options(settings: &Settings) -> BTreeMap<Arc<str>, Arc<str>> {
+    let mut options: BTreeMap<Arc<str>, Arc<str>> = [("key".into(), "flow".into())].into();
+    for (key, value) in [
+        ("tos", &settings.encap_tos),
+        ("df_default", &settings.encap_df_default),
+    ] {
+        if let Some(value) = value {
+            options.insert(key.into(), value.clone());
+        }
+    }
+    options
+}
+
 /// A name for a tunnel port that nothing else has: at most 15 bytes, as for any network device.
-pub(super) fn port_name(chassis: &str, taken: &BTreeSet<Arc<str>>) -> String {
+pub(super) fn port_name(chassis: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let short: String = chassis
         .chars()
         .filter(char::is_ascii_alphanumeric)
@@ -85,20 +154,23 @@ pub(super) fn port_name(chassis: &str, taken: &BTreeSet<Arc<str>>) -> String {
         .collect();
     let mut names = (0u32..).map(|n| format!("ovn-{short}-{n:x}"));
     names
-        .find(|name| !taken.contains(name.as_str()))
+        .find(|name| !is_taken(name))
         .expect("there are more names than ports")
 }
 
 #[cfg(test)]
 mod tests {
+    use rustc_hash::FxHashSet;
+
     use super::*;
     use crate::vswitch::OpenVSwitch;
 
-    fn settings(kinds: &str) -> Settings {
+    fn settings(kinds: &str, ips: &str) -> Settings {
         let ids = [
             ("system-id", "me"),
             ("ovn-encap-type", kinds),
-            ("ovn-encap-ip", "10.0.0.1"),
+            ("ovn-encap-ip", ips),
+            ("ovn-encap-tos", "inherit"),
         ];
         let row = OpenVSwitch {
             external_ids: ids.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
@@ -107,62 +179,84 @@ mod tests {
         Settings::read(&row, "", "").0.expect("named")
     }
 
-    fn encap(chassis: &str, kind: TunnelKind, last: u8) -> RemoteEncap {
+    fn encap(kind: TunnelKind, last: u8) -> RemoteEncap {
         RemoteEncap {
-            chassis: chassis.into(),
             kind,
             ip: [10, 0, 0, last].into(),
-            csum: true,
+            csum: Some(true),
+            dst_port: None,
         }
     }
 
     #[test]
-    fn the_best_kind_that_both_have_is_used() {
+    fn the_best_kind_that_both_have_is_used_for_every_pair_of_addresses() {
         use TunnelKind::{Geneve, Vxlan};
-        let encaps = [
-            encap("a", Geneve, 2),
-            encap("a", Vxlan, 2),
-            encap("b", Vxlan, 3),
-            encap("b", Vxlan, 4),
-        ];
-        let owners = |kinds: &str| -> Vec<(String, TunnelKind)> {
-            wanted(&settings(kinds), &encaps)
-                .into_iter()
-                .map(|t| (t.owner, t.kind))
-                .collect()
+        let both = [encap(Geneve, 2), encap(Vxlan, 2)];
+        let two = [encap(Vxlan, 3), encap(Vxlan, 4)];
+        let owners =
+            |kinds: &str, ips: &str, encaps: &[RemoteEncap]| -> Vec<(String, TunnelKind)> {
+                let tunnels = wanted(&settings(kinds, ips), "a", encaps);
+                tunnels.into_iter().map(|t| (t.owner, t.kind)).collect()
+            };
+        let one = |kind| [("a@10.0.0.2%10.0.0.1".to_owned(), kind)];
+        assert_eq!(owners("geneve", "10.0.0.1", &both), one(Geneve));
+        assert_eq!(owners("geneve,vxlan", "10.0.0.1", &both), one(Geneve));
+        assert_eq!(owners("vxlan", "10.0.0.1", &both), one(Vxlan));
+        assert_eq!(owners("geneve", "10.0.0.1", &two), []);
+        let pairs: Vec<String> = owners("vxlan", "10.0.0.1,10.0.0.9", &two)
+            .into_iter()
+            .map(|(owner, _)| owner)
+            .collect();
+        assert_eq!(
+            pairs,
+            [
+                "a@10.0.0.3%10.0.0.1",
+                "a@10.0.0.3%10.0.0.9",
+                "a@10.0.0.4%10.0.0.1",
+                "a@10.0.0.4%10.0.0.9"
+            ]
+        );
+    }
+
+    #[test]
+    fn options_are_those_of_both_ends() {
+        let encap = RemoteEncap {
+            csum: Some(false),
+            dst_port: Some("6082".into()),
+            ..encap(TunnelKind::Geneve, 2)
         };
-        let b = [
-            ("b@10.0.0.3".to_owned(), Vxlan),
-            ("b@10.0.0.4".to_owned(), Vxlan),
-        ];
-        assert_eq!(owners("geneve"), [("a@10.0.0.2".to_owned(), Geneve)]);
-        assert_eq!(owners("geneve,vxlan")[0], ("a@10.0.0.2".to_owned(), Geneve));
-        assert_eq!(owners("geneve,vxlan")[1..], b);
-        assert_eq!(owners("vxlan").len(), 3);
+        let tunnels = wanted(&settings("geneve", "10.0.0.1"), "a", &[encap]);
+        let text: Vec<String> = tunnels[0]
+            .options
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        assert_eq!(
+            text.join(" "),
+            "csum=false dst_port=6082 key=flow local_ip=10.0.0.1 remote_ip=10.0.0.2 tos=inherit"
+        );
+        let flow = flow_based(&settings("geneve,vxlan", "10.0.0.1,10.0.0.9"));
+        let names: Vec<_> = flow.iter().filter_map(|t| t.name.as_deref()).collect();
+        assert_eq!(names, ["ovn-geneve", "ovn-vxlan"]);
+        assert_eq!(flow[0].options["remote_ip"], "flow".into());
     }
 
     #[test]
     fn names_are_short_and_free() {
-        let taken: BTreeSet<Arc<str>> = ["ovn-ubuntu-0".into()].into();
-        assert_eq!(port_name("ubuntu-22", &taken), "ovn-ubuntu-1");
-        assert_eq!(port_name("ubuntu-22", &BTreeSet::new()), "ovn-ubuntu-0");
+        let taken: FxHashSet<&str> = ["ovn-ubuntu-0"].into_iter().collect();
+        assert_eq!(
+            port_name("ubuntu-22", |name| taken.contains(name)),
+            "ovn-ubuntu-1"
+        );
+        assert_eq!(port_name("ubuntu-22", |_| false), "ovn-ubuntu-0");
         let long = "x".repeat(100);
-        assert!(port_name(&long, &taken).len() <= 15);
+        assert!(port_name(&long, |_| false).len() <= 15);
     }
 
     #[test]
     fn an_owner_may_have_an_at_sign_in_its_name() {
-        let port = Port {
-            external_ids: [(OWNER_KEY.into(), "a@b@fd00::1".into())].into(),
-            ..Port::default()
-        };
-        let interface = Interface {
-            r#type: "geneve".into(),
-            ..Interface::default()
-        };
-        assert_eq!(
-            owner(&port, &interface),
-            Some(("a@b".to_owned(), TunnelKind::Geneve))
-        );
+        assert_eq!(chassis_of("a@b@fd00::1%fd00::2"), "a@b");
+        assert_eq!(chassis_of("a@10.0.0.1"), "a");
+        assert_eq!(chassis_of("flow"), "flow");
     }
 }

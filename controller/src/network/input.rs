@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{RowChange, Uuid};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     AddressSet, Chassis, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb, LogicalDpGroup,
     LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup,
@@ -26,6 +26,17 @@ pub struct LocalPorts {
     pub patches: FxHashMap<Arc<str>, u32>,
 }
 
+/// Which of the bridge's ports changed, by name: each is to be looked up in [`LocalPorts`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortChanges {
+    /// `iface-id`s.
+    pub interfaces: FxHashSet<Arc<str>>,
+    /// Chassis at the other end of tunnels.
+    pub tunnels: FxHashSet<Arc<str>>,
+    /// Patch ports.
+    pub patches: FxHashSet<Arc<str>>,
+}
+
 impl Network {
     /// What this chassis is.
     pub fn set_own(&mut self, changes: &mut Changes, own: Own) {
@@ -42,35 +53,60 @@ impl Network {
 
     /// Replaces what is known of the bridge's ports.
     pub fn set_local_ports(&mut self, changes: &mut Changes, old: &LocalPorts, new: &LocalPorts) {
-        difference(
-            &old.interfaces,
-            &new.interfaces,
-            |name, value| match value {
-                Some(value) => drop(
-                    self.interfaces
-                        .set(changes, NameId::of(name), value.clone()),
-                ),
-                None => drop(self.interfaces.remove(changes, NameId::of(name))),
-            },
-        );
-        difference(&old.patches, &new.patches, |name, value| match value {
-            Some(value) => drop(self.patches.set(changes, NameId::of(name), *value)),
-            None => drop(self.patches.remove(changes, NameId::of(name))),
-        });
-        difference(&old.tunnels, &new.tunnels, |name, value| {
-            for tunnel in old.tunnels.get(name).into_iter().flatten() {
+        let changed = PortChanges {
+            interfaces: difference(&old.interfaces, &new.interfaces),
+            tunnels: difference(&old.tunnels, &new.tunnels),
+            patches: difference(&old.patches, &new.patches),
+        };
+        self.change_local_ports(changes, new, &changed);
+    }
+
+    /// Some of the bridge's ports changed: these, of all there are.
+    pub fn change_local_ports(
+        &mut self,
+        changes: &mut Changes,
+        ports: &LocalPorts,
+        changed: &PortChanges,
+    ) {
+        for name in &changed.interfaces {
+            let id = NameId::of(name);
+            match ports.interfaces.get(name) {
+                Some(value) => drop(self.interfaces.set(changes, id, value.clone())),
+                None => drop(self.interfaces.remove(changes, id)),
+            }
+        }
+        for name in &changed.patches {
+            let id = NameId::of(name);
+            match ports.patches.get(name) {
+                Some(value) => drop(self.patches.set(changes, id, *value)),
+                None => drop(self.patches.remove(changes, id)),
+            }
+        }
+        for name in &changed.tunnels {
+            self.change_tunnels(changes, NameId::of(name), ports.tunnels.get(name));
+        }
+    }
+
+    fn change_tunnels(
+        &mut self,
+        changes: &mut Changes,
+        chassis: NameId,
+        new: Option<&SmallVec<[Tunnel; 1]>>,
+    ) {
+        let old = self.tunnels.peek(chassis).cloned().unwrap_or_default();
+        for tunnel in &old {
+            // Its number may be another tunnel's by now.
+            if self.tunnel_ports.peek(tunnel.ofport) == Some(tunnel) {
                 self.tunnel_ports.remove(changes, tunnel.ofport);
             }
-            match value {
-                Some(value) => drop(self.tunnels.set(changes, NameId::of(name), value.clone())),
-                None => drop(self.tunnels.remove(changes, NameId::of(name))),
-            }
-        });
-        for tunnel in new.tunnels.values().flatten() {
+        }
+        for tunnel in new.into_iter().flatten() {
             self.tunnel_ports.set(changes, tunnel.ofport, *tunnel);
-            if !old.tunnels.values().flatten().any(|known| known == tunnel) {
-                changes.wake(Unit::Tunnel(tunnel.ofport));
-            }
+            changes.wake(Unit::Tunnel(tunnel.ofport));
+        }
+        match new {
+            Some(new) => drop(self.tunnels.set(changes, chassis, new.clone())),
+            None => drop(self.tunnels.remove(changes, chassis)),
         }
     }
 
@@ -314,18 +350,15 @@ fn row<T: Table + TableDefinition>(change: &RowChange) -> Option<T> {
     change.new.as_ref().map(|row| T::from_row(change.uuid, row))
 }
 
-/// Calls `visit` for each key whose value differs; `None` for one that is gone.
+/// The keys whose values differ.
 fn difference<V: PartialEq>(
     old: &FxHashMap<Arc<str>, V>,
     new: &FxHashMap<Arc<str>, V>,
-    mut visit: impl FnMut(&Arc<str>, Option<&V>),
-) {
-    for (key, value) in new {
-        if old.get(key) != Some(value) {
-            visit(key, Some(value));
-        }
-    }
-    for key in old.keys().filter(|key| !new.contains_key(*key)) {
-        visit(key, None);
-    }
+) -> FxHashSet<Arc<str>> {
+    let changed = new
+        .iter()
+        .filter(|(key, value)| old.get(*key) != Some(value));
+    let changed = changed.map(|(key, _)| key.clone());
+    let gone = old.keys().filter(|key| !new.contains_key(*key)).cloned();
+    changed.chain(gone).collect()
 }

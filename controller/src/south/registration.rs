@@ -1,6 +1,7 @@
 //! This chassis' own rows: `Chassis` with its `Encap`s, and `Chassis_Private`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ovsdb::Uuid;
@@ -9,7 +10,7 @@ use ovsdb::typed::{Table, TableDefinition};
 use sb_db::tables::{Chassis, ChassisPrivate, Encap};
 
 use super::South;
-use crate::settings::{Settings, Shown};
+use crate::settings::{Settings, Shown, TunnelKind};
 
 impl South {
     /// What has to be written so that others know this chassis; nothing when they do.
@@ -143,12 +144,18 @@ impl South {
 }
 
 fn encaps(settings: &Settings) -> Vec<Encap> {
-    let options: BTreeMap<Arc<str>, Arc<str>> =
-        [("csum".into(), settings.encap_csum.to_string().into())].into();
-    let encap = |(kind, ip): &(crate::settings::TunnelKind, std::net::IpAddr)| Encap {
+    let options = |ip: IpAddr| {
+        let mut options: BTreeMap<Arc<str>, Arc<str>> =
+            [("csum".into(), settings.encap_csum.to_string().into())].into();
+        if settings.encap_default == Some(ip) {
+            options.insert("is_default".into(), "true".into());
+        }
+        options
+    };
+    let encap = |(kind, ip): &(TunnelKind, IpAddr)| Encap {
         r#type: kind.name().into(),
         ip: ip.to_string().into(),
-        options: options.clone(),
+        options: options(*ip),
         chassis_name: settings.system_id.clone(),
         ..Encap::default()
     };

@@ -1,0 +1,81 @@
+//! The integration bridge itself.
+
+use ovsdb::mutation::{Mutation, Mutator};
+use ovsdb::operation::Operation;
+use ovsdb::typed::{ColumnValue, Table};
+use ovsdb::{Atom, Datum, Row, RowChange, Uuid};
+
+use super::operations::{insert, set_key};
+use crate::settings::Settings;
+use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port};
+
+const IN_BAND_KEY: &str = "disable-in-band";
+
+/// Whether a change of a bridge is about more than its ports and what controllers remember.
+pub(super) fn is_changed(change: &RowChange) -> bool {
+    let column = Bridge::COLUMN;
+    let ours = [
+        column.name.index,
+        column.datapath_type.index,
+        column.fail_mode.index,
+        column.other_config.index,
+    ];
+    match (&change.old, &change.new) {
+        (Some(old), Some(new)) => ours.into_iter().any(|c| old.get(c) != new.get(c)),
+        _ => true,
+    }
+}
+
+/// Makes the bridge, as part of the switch with this row.
+pub(super) fn create(settings: &Settings, switch: Uuid, operations: &mut Vec<Operation>) {
+    let interface = Interface {
+        name: settings.bridge.clone(),
+        r#type: "internal".into(),
+        ..Interface::default()
+    };
+    let interface = insert(operations, &interface);
+    let port = Port {
+        name: settings.bridge.clone(),
+        interfaces: vec![interface],
+        ..Port::default()
+    };
+    let port = insert(operations, &port);
+    let bridge = Bridge {
+        name: settings.bridge.clone(),
+        ports: vec![port],
+        datapath_type: settings.datapath_type.clone().unwrap_or_default(),
+        fail_mode: Some("secure".into()),
+        other_config: [(IN_BAND_KEY.into(), "true".into())].into(),
+        ..Bridge::default()
+    };
+    let bridge = insert(operations, &bridge);
+    let add = Mutation::new(
+        OpenVSwitch::COLUMN.bridges.index,
+        Mutator::Insert,
+        Datum::One(Atom::Uuid(bridge)),
+    );
+    operations.push(Operation::mutate_row(OpenVSwitch::INDEX, switch, vec![add]));
+}
+
+/// Makes a bridge that is there what it should be.
+pub(super) fn correct(settings: &Settings, uuid: Uuid, row: &Row, operations: &mut Vec<Operation>) {
+    let column = Bridge::COLUMN;
+    let mut changed = Vec::new();
+    let secure = Some("secure".into());
+    if column.fail_mode.get(row) != secure {
+        changed.push(column.fail_mode.to(&secure));
+    }
+    if let Some(wanted) = &settings.datapath_type
+        && *row.get(column.datapath_type.index) != wanted.to_datum()
+    {
+        changed.push(column.datapath_type.to(wanted));
+    }
+    if !changed.is_empty() {
+        operations.push(Operation::update_row(Bridge::INDEX, uuid, changed));
+    }
+    let config = column.other_config.index;
+    if row.get(config).get_str(IN_BAND_KEY) != Some("true") {
+        let set = set_key(config, IN_BAND_KEY, "true");
+        operations.push(Operation::mutate_row(Bridge::INDEX, uuid, set));
+    }
+}

@@ -1,0 +1,81 @@
+//! Operations on the local database that several parts need.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ovsdb::mutation::{Mutation, Mutator};
+use ovsdb::operation::Operation;
+use ovsdb::typed::{ColumnValue, Table, TableDefinition};
+use ovsdb::{Atom, Datum, Uuid};
+
+use crate::vswitch::{Bridge, Interface, Port};
+
+pub(super) type Strings = BTreeMap<Arc<str>, Arc<str>>;
+
+/// Inserts a row; returns its identity.
+pub(super) fn insert<T: Table + TableDefinition>(operations: &mut Vec<Operation>, row: &T) -> Uuid {
+    let uuid = Uuid::new_v4();
+    let columns = row
+        .to_row()
+        .columns()
+        .iter()
+        .cloned()
+        .enumerate()
+        .filter(|(_, datum)| !datum.is_empty())
+        .collect();
+    operations.push(Operation::Insert {
+        table: T::INDEX,
+        uuid,
+        row: columns,
+    });
+    uuid
+}
+
+/// Adds a port with one interface, of the same name, to a bridge.
+pub(super) fn add_port(
+    bridge: Uuid,
+    interface: &Interface,
+    external_ids: Strings,
+    operations: &mut Vec<Operation>,
+) {
+    let name = interface.name.clone();
+    let interface = insert(operations, interface);
+    let port = Port {
+        name,
+        interfaces: vec![interface],
+        external_ids,
+        ..Port::default()
+    };
+    let port = insert(operations, &port);
+    let add = Mutation::new(
+        Bridge::COLUMN.ports.index,
+        Mutator::Insert,
+        Datum::One(Atom::Uuid(port)),
+    );
+    operations.push(Operation::mutate_row(Bridge::INDEX, bridge, vec![add]));
+}
+
+/// Takes a port out of its bridge; port and interface go with the last reference to them.
+pub(super) fn remove_port(bridge: Uuid, port: Uuid) -> Operation {
+    let remove = Mutation::new(
+        Bridge::COLUMN.ports.index,
+        Mutator::Delete,
+        Datum::One(Atom::Uuid(port)),
+    );
+    Operation::mutate_row(Bridge::INDEX, bridge, vec![remove])
+}
+
+/// Sets a key of a map. An insertion leaves a present key alone, so the key is removed first.
+pub(super) fn set_key(column: usize, key: &str, value: &str) -> Vec<Mutation> {
+    let pair: Strings = [(key.into(), value.into())].into();
+    vec![
+        drop_keys(column, [key]),
+        Mutation::new(column, Mutator::Insert, pair.to_datum()),
+    ]
+}
+
+/// Removes keys of a map.
+pub(super) fn drop_keys<'a>(column: usize, keys: impl IntoIterator<Item = &'a str>) -> Mutation {
+    let keys = Datum::set(keys.into_iter().map(|key| Atom::String(key.into())));
+    Mutation::new(column, Mutator::Delete, keys)
+}
