@@ -100,7 +100,7 @@ impl Cluster {
             let member = cluster.new_member(number, disk_bytes, &beginning)?;
             cluster.members.push(member);
         }
-        // The founders wait for each other.
+        // The initial members wait for each other.
         for member in &mut cluster.members {
             member.daemon.wait_ready()?;
         }

@@ -417,12 +417,12 @@ async fn certificates_of_open_vswitch_are_good_enough() {
             .await
             .contains("a private key, a certificate and a CA certificate are needed")
     );
-    let stranger = Tls {
+    let untrusted = Tls {
         ca: pki.join("switchca/cacert.pem"),
         ..tls.clone()
     };
     assert!(
-        reason(Some(stranger))
+        reason(Some(untrusted))
             .await
             .contains("invalid peer certificate: UnknownIssuer")
     );

@@ -15,7 +15,7 @@ use ovsdb::{
 };
 use replica::{Client, ClientError, Event, Spec, TableSpec, Tls, TransactError};
 use serde_json::json;
-use store::access::rule::Door;
+use store::access::rule::ListenerConfig;
 use store::server::{Server, ServerArgs};
 use tempfile::TempDir;
 
@@ -110,7 +110,7 @@ impl Store {
             private_key: file("server-privkey.pem"),
             certificate: file("server-cert.pem"),
             ca_cert: file("pki/switchca/cacert.pem"),
-            listen: listen.into_iter().map(Door::open).collect(),
+            listen: listen.into_iter().map(ListenerConfig::open).collect(),
             ..ServerArgs::default()
         };
         let unused = self.listen("punix", "unused.sock");

@@ -10,7 +10,7 @@ use ::daemon::{Process, place, vlog};
 use anyhow::anyhow;
 use ovsdb::Listen;
 use ovsdb::remote::Protocol;
-use store::access::rule::Door;
+use store::access::rule::ListenerConfig;
 use store::server::{Server, ServerArgs, Watcher, control};
 
 use crate::{Database, Flags};
@@ -44,8 +44,8 @@ async fn serve(database: &Database, args: &ServerArgs, process: &Process) -> any
     };
     let mut flags = args.clone();
     if flags.listen.is_empty() {
-        flags.listen.push(Door::open(listen.clone()));
-        flags.listen.push(Door::open(Listen::Unix {
+        flags.listen.push(ListenerConfig::open(listen.clone()));
+        flags.listen.push(ListenerConfig::open(Listen::Unix {
             protocol: Protocol::Grpc,
             path: place::run_dir().join(database.grpc_socket),
         }));

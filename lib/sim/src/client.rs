@@ -7,7 +7,8 @@
 use ovsdb::operation::outcome_to_json;
 use ovsdb::{ErrorKind, Uuid};
 use serde_json::{Value, json};
-use store::event::{Output, RequestId, SessionId};
+use store::event::Output;
+use store::session::{RequestId, SessionId};
 
 use crate::linearizable::Operation;
 use crate::random::Random;

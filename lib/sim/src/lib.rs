@@ -21,20 +21,14 @@
 
 pub mod check;
 pub mod client;
-mod compare;
 pub mod disk;
-mod faults;
-mod keeper;
 pub mod linearizable;
-mod machines;
 pub mod member;
 mod network;
 pub mod plan;
 pub mod random;
-mod reader;
 pub mod runs;
 pub mod script;
-mod sessions;
 mod watcher;
 pub mod world;
 

@@ -1,8 +1,9 @@
 //! Runs that a script drives: each step is written down, nothing else happens.
 
 use ovsdb::Uuid;
-use store::event::{Consistency, Event, Request, RequestId};
+use store::event::{Event, Request};
 use store::raft::MemberChange;
+use store::session::{Consistency, RequestId};
 
 use crate::client::{Kind, Wish};
 use crate::disk::Disk;

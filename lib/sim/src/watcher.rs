@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ovsdb::monitor::{MonitorSpec, MonitorVersion};
 use ovsdb::{Row, Uuid};
 use serde_json::json;
-use store::event::{Backlog, SessionId};
 use store::monitor::{Update, View};
+use store::session::{Backlog, SessionId};
 
 use crate::schema;
 

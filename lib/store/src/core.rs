@@ -15,7 +15,7 @@
 //! queue of what is pending, and monitors see the committed state ([`Committed`]). When leadership
 //! is lost, what is pending is taken back in reverse order. It may be committed all the same, by
 //! the next leader: those who wait go on waiting until its place in the log is filled, with it or
-//! with something else (`doubt`).
+//! with something else (`unresolved`).
 //!
 //! A member that does not lead forwards transactions (`forward`), but for those that only read;
 //! what changes nothing is answered only when it is known that the leader still led (`reads`).
@@ -27,7 +27,6 @@
 //! changes that it waits for, or when its time is up.
 
 mod describe;
-mod doubt;
 mod forward;
 mod gather;
 mod log;
@@ -36,6 +35,7 @@ mod pieces;
 mod reads;
 mod snapshot;
 mod transact;
+mod unresolved;
 mod watching;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -46,16 +46,17 @@ use ovsdb::{Condition, Error, ErrorKind, Uuid};
 use rustc_hash::FxHashMap;
 use table::Database;
 
-use crate::access::{Access, Caller};
+use crate::access::Access;
+use crate::caller::Caller;
 use crate::committed::Committed;
-use crate::core::doubt::Doubts;
 use crate::core::forward::Forwards;
 use crate::core::gather::{Gather, ROWS_PER_STEP};
 use crate::core::log::{MAX_LOG_BYTES, MAX_LOG_ENTRIES};
 use crate::core::pieces::{Pieces, SLICE_STEPS};
 use crate::core::reads::Reads;
 use crate::core::transact::{Attempt, Blocked, Origin, Pending};
-use crate::event::{Backlog, Effects, Event, Output, Request, RequestId, SessionId};
+use crate::core::unresolved::UnresolvedProposals;
+use crate::event::{Effects, Event, Output, Request};
 use crate::history::History;
 use crate::load::Loaded;
 use crate::locks::{self, Locks};
@@ -65,6 +66,7 @@ use crate::peer::Snapshot;
 use crate::raft::{Mark, Message, Node, NodeError};
 use crate::retries::Retries;
 use crate::server_database::{DatabaseRow, ServerDatabase};
+use crate::session::{Backlog, RequestId, SessionId};
 use crate::storage::{Identity, LogPosition, Membership};
 
 /// How long a tick of Raft's is, in milliseconds.
@@ -110,7 +112,7 @@ pub struct Core {
     /// So many values are compared in one slice of what is done in pieces.
     slice_steps: usize,
     reads: Reads,
-    doubts: Doubts,
+    unresolved: UnresolvedProposals,
     /// Changes of the members that were proposed, and who waits for each.
     changes: Vec<(Mark, (SessionId, RequestId))>,
     /// A snapshot that Raft may be about to take over.
@@ -164,7 +166,7 @@ impl Core {
             pieces: Pieces::default(),
             slice_steps: SLICE_STEPS,
             reads: Reads::default(),
-            doubts: Doubts::default(),
+            unresolved: UnresolvedProposals::default(),
             changes: Vec::new(),
             arrived: None,
             gather: None,

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(history.since(middle), Some(vec![]), "back to what it was");
         assert_eq!(history.since(history.name(10)), None, "the future");
         assert_eq!(history.since(history.name(4)), None, "too long ago");
-        assert_eq!(history.since(Uuid::from_u128(9)), None, "a stranger");
+        assert_eq!(history.since(Uuid::from_u128(9)), None, "another cluster");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod access;
+pub mod caller;
 pub mod codec;
 pub mod committed;
 pub mod core;
@@ -26,5 +27,6 @@ pub mod raft;
 pub mod retries;
 pub mod server;
 pub mod server_database;
+pub mod session;
 pub mod storage;
 pub mod writer;

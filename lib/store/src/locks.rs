@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::SessionId;
+use crate::session::SessionId;
 
 /// So many locks a session may queue for.
 const MAX_LOCKS_PER_SESSION: usize = 1024;

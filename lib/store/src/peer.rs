@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ovsdb::{Error, Row, Transaction, Uuid};
 
-use crate::access::Caller;
+use crate::caller::Caller;
 use crate::entry::NamedResult;
 use crate::raft::Message;
 use crate::storage::{LogPosition, Membership};

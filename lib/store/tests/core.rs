@@ -22,15 +22,13 @@ use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Condition, Row, Transaction, Uuid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use store::access::Caller;
+use store::caller::Caller;
 use store::codec::Names;
 use store::core::Core;
-use store::event::{
-    Backlog, Consistency, DatabaseId, Effects, Event, MonitorId, Output, Request, RequestId,
-    SessionId,
-};
+use store::event::{Effects, Event, Output, Request};
 use store::load;
 use store::monitor::{Update, View};
+use store::session::{Backlog, Consistency, DatabaseId, MonitorId, RequestId, SessionId};
 use store::storage::{MemoryStorage, Storage};
 use store::writer::{Job, Writer};
 use table::{Context, Database, Execution};

@@ -1,4 +1,4 @@
-//! Who belongs to a cluster: members that come and go, and strangers.
+//! Who belongs to a cluster: members that come and go, and those of other clusters.
 
 use rpc::v1;
 use rpc::v1::change_request::Change;
@@ -98,9 +98,9 @@ fn a_member_that_lost_its_disk_joins_anew_and_never_votes_as_before() {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let output = command(&place, &flags).output().unwrap();
     assert!(output.status.success());
-    let log = wait("the end of the founder", || {
+    let log = wait("the end of the initial member", || {
         let log = std::fs::read_to_string(place.join("weft-nb.log")).ok()?;
-        log.contains("cannot start as a founding member")
+        log.contains("cannot start as an initial member")
             .then_some(log)
     });
     assert!(log.contains("remove member 2 from the cluster"), "{log}");
@@ -117,7 +117,7 @@ fn a_member_that_lost_its_disk_joins_anew_and_never_votes_as_before() {
 }
 
 #[test]
-fn strangers_are_refused_and_told_why_once() {
+fn outsiders_are_refused_and_told_why_once() {
     let cluster = Cluster::start(1);
     cluster.leader();
     // Somebody who takes member 1 for one of its own cluster.
@@ -129,7 +129,7 @@ fn strangers_are_refused_and_told_why_once() {
     let output = command(directory.path(), &flags).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     cluster.members[&1].wait_for_log("refused somebody who speaks as member 2");
-    // Two founders with different lists wait for each other, and say so.
+    // Two initial members with different lists wait for each other, and say so.
     let (one, two) = (other.address(3), other.address(4));
     let longer = format!("--peers=3={one},4={two},5={}", other.address(5));
     other.add(
@@ -155,7 +155,7 @@ fn members_need_certificates_of_the_same_ca() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
     certificates(place, "ca", &["member"]);
-    certificates(place, "strangers", &["stranger"]);
+    certificates(place, "others", &["outsider"]);
     let file = |name: &str| place.join(name).display().to_string();
     let flags = |who: &str| {
         vec![
@@ -171,15 +171,15 @@ fn members_need_certificates_of_the_same_ca() {
     cluster.wait_for_switch(2, "in TLS");
 
     // Neither a certificate of another CA nor none at all opens the door.
-    let mut stranger = Cluster::new(&flags("stranger"));
-    let peers = format!("--peers=1={},7={}", cluster.address(1), stranger.address(7));
-    stranger.add(7, tempfile::tempdir().unwrap(), &[&peers]);
-    stranger.members[&7].wait_for_log("waiting for founding member 1");
+    let mut outsider = Cluster::new(&flags("outsider"));
+    let peers = format!("--peers=1={},7={}", cluster.address(1), outsider.address(7));
+    outsider.add(7, tempfile::tempdir().unwrap(), &[&peers]);
+    outsider.members[&7].wait_for_log("waiting for initial member 1");
     cluster.members[&1].wait_for_log("TLS handshake");
     let mut plain = Cluster::new(&["--plaintext".to_owned()]);
     let peers = format!("--peers=1={},8={}", cluster.address(1), plain.address(8));
     plain.add(8, tempfile::tempdir().unwrap(), &[&peers]);
-    plain.members[&8].wait_for_log("waiting for founding member 1");
+    plain.members[&8].wait_for_log("waiting for initial member 1");
 
     let said = fails(&Cluster::new(&[]), 1, &["--peers=1=127.0.0.1:1"]);
     assert!(

@@ -37,7 +37,7 @@ fn clients_with_a_certificate_of_the_ca_get_in_and_others_do_not() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().to_owned();
     certificates(&place, "ca", &["server", "client"]);
-    certificates(&place, "strangers", &["stranger"]);
+    certificates(&place, "others", &["outsider"]);
     let file = |name: &str| place.join(name).display().to_string();
     let server = Server::start_with(
         directory,
@@ -70,6 +70,6 @@ fn clients_with_a_certificate_of_the_ca_get_in_and_others_do_not() {
         "{}",
         text(&friend.stderr)
     );
-    assert!(!client("stranger").status.success());
+    assert!(!client("outsider").status.success());
     server.wait_for_log("TLS handshake");
 }

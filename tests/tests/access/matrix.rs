@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ovsdb::operation::Until;
 use ovsdb::schema::{BaseType, ColumnType, Constraint, DatabaseSchema};
 use ovsdb::{Atom, AtomicType, Clause, ColumnRef, Datum, Mutation, Mutator, Operation, Uuid};
-use store::access::rule::Door;
+use store::access::rule::ListenerConfig;
 use store::server::{Server, ServerArgs};
 
 use crate::doors::{Ask, Grpc, Ovsdb};
@@ -29,7 +29,7 @@ async fn no_wrong_answer(schema: &Arc<DatabaseSchema>) {
         ["punix", "pgrpc+unix"].map(|scheme| {
             let path = place(role, if scheme == "punix" { "ovsdb" } else { "grpc" });
             format!("role={role} {scheme}:{}", path.display())
-                .parse::<Door>()
+                .parse::<ListenerConfig>()
                 .unwrap()
         })
     };

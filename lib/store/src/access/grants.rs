@@ -3,18 +3,7 @@
 use ovsdb::schema::{DatabaseSchema, TableSchema};
 use ovsdb::{Datum, Operation};
 
-use super::roles::{Columns, List, Rights};
-
-/// Whether a table may be read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Read {
-    /// No.
-    No,
-    /// It may be monitored, and shows no rows: for clients that watch tables which they do not use.
-    Empty,
-    /// Yes.
-    Rows,
-}
+use super::roles::{Columns, List, Read, Rights};
 
 /// What a role may do.
 #[derive(Debug)]

@@ -3,8 +3,18 @@
 //! A table that a list does not name has the list's rights for others; for a chassis, and for a role that nobody
 //! knows, those are none.
 
-use super::Role;
-use super::grants::Read;
+use crate::caller::Role;
+
+/// Whether a table may be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Read {
+    /// No.
+    No,
+    /// It may be monitored, and shows no rows: for clients that watch tables which they do not use.
+    Empty,
+    /// Yes.
+    Rows,
+}
 
 /// What a role may do in a database.
 #[derive(Debug)]

@@ -94,14 +94,14 @@ impl Subject {
 
 /// A listener as a flag asks for it: `[role=ROLE ]REMOTE`, as `set-connection` of OVN's tools has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Door {
+pub struct ListenerConfig {
     /// Where.
     pub listen: Listen,
     /// Who its clients are.
     pub rule: Rule,
 }
 
-impl Door {
+impl ListenerConfig {
     /// A listener whose clients may do everything.
     pub fn open(listen: Listen) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Door {
     }
 }
 
-impl FromStr for Door {
+impl FromStr for ListenerConfig {
     type Err = RemoteError;
 
     fn from_str(text: &str) -> Result<Self, RemoteError> {
@@ -174,11 +174,11 @@ mod tests {
 
     #[test]
     fn listeners_are_written_as_ovn_writes_them() {
-        let door: Door = "role=ovn-controller pssl:6642".parse().unwrap();
-        assert_eq!(door.listen.to_string(), "pssl:6642");
-        assert_eq!(door.rule.role.as_deref(), Some("ovn-controller"));
-        let door: Door = "punix:/tmp/a b".parse().unwrap();
-        assert_eq!((door.listen.is_tls(), door.rule.role), (false, None));
-        assert!("role=reader".parse::<Door>().is_err());
+        let config: ListenerConfig = "role=ovn-controller pssl:6642".parse().unwrap();
+        assert_eq!(config.listen.to_string(), "pssl:6642");
+        assert_eq!(config.rule.role.as_deref(), Some("ovn-controller"));
+        let config: ListenerConfig = "punix:/tmp/a b".parse().unwrap();
+        assert_eq!((config.listen.is_tls(), config.rule.role), (false, None));
+        assert!("role=reader".parse::<ListenerConfig>().is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ovsdb::ErrorKind;
 use ovsdb::operation::Outcome;
 use serde_json::{Value, json};
 use table::{Context, Done, Execution};

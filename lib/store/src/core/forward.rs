@@ -22,8 +22,9 @@ use rustc_hash::FxHashMap;
 
 use super::Core;
 use super::transact::{Attempt, Blocked, Origin, Reply};
-use crate::event::{Consistency, DatabaseId, Effects, SessionId};
+use crate::event::Effects;
 use crate::peer::{Answer, Answered, Call, Forward, PeerMessage};
+use crate::session::{Consistency, DatabaseId, SessionId};
 
 /// So many transactions may wait for a leader.
 const MAX_FORWARDS: usize = 65_536;

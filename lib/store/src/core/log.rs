@@ -169,7 +169,7 @@ impl Core {
             }
         }
         self.node.applied(position, self.parts.settled(position));
-        self.resolve_doubts(position, entry.mark, effects);
+        self.resolve_proposals(position, entry.mark, effects);
         Ok(())
     }
 

@@ -7,9 +7,10 @@ use ovsdb::{Error, ErrorKind, Uuid};
 
 use super::Core;
 use super::transact::Origin;
-use crate::event::{Effects, Output, RequestId, SessionId};
+use crate::event::{Effects, Output};
 use crate::peer::PeerMessage;
 use crate::raft::{Mark, MemberChange, NodeError};
+use crate::session::{RequestId, SessionId};
 use crate::storage::Membership;
 
 /// So many members a cluster may have, learners included.
@@ -206,7 +207,7 @@ impl Core {
     }
 
     /// The leadership was lost: nobody knows what becomes of the proposed changes.
-    pub(super) fn doubt_changes(&mut self, effects: &mut Effects) {
+    pub(super) fn unknown_changes(&mut self, effects: &mut Effects) {
         for (_, (session, request)) in std::mem::take(&mut self.changes) {
             let details = "The leader changed meanwhile; look at the status whether it was done.";
             let error = Error::new(ErrorKind::IoError, details);

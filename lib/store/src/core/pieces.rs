@@ -14,7 +14,8 @@ use table::{Done, Permission, Reading};
 
 use super::Core;
 use super::transact::{Attempt, Origin, Reply, Waiter};
-use crate::event::{Effects, RequestId, SessionId};
+use crate::event::Effects;
+use crate::session::{RequestId, SessionId};
 
 /// So many values are compared in a slice, which takes about a fifth of a millisecond.
 pub(super) const SLICE_STEPS: usize = 2048;

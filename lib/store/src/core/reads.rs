@@ -22,7 +22,8 @@ use table::Reading;
 
 use super::Core;
 use super::transact::{Attempt, Origin, Reply, Waiter};
-use crate::event::{Consistency, Effects};
+use crate::event::Effects;
+use crate::session::Consistency;
 
 /// After so many ticks without a word, a round is started again: Raft drops what it cannot
 /// confirm.

@@ -64,7 +64,7 @@ impl Core {
             delta.len(),
         );
         job.snapshot = Some(content);
-        self.skip_doubts(position.index, effects);
+        self.skip_proposals(position.index, effects);
         Ok(())
     }
 

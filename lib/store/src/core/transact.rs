@@ -10,11 +10,12 @@ use ovsdb::{Error, ErrorKind, Operation, RowChange, Transaction, Uuid};
 use table::{Context, Done, Execution, Permission, Reading};
 
 use super::Core;
-use crate::access::Caller;
+use crate::caller::Caller;
 use crate::entry::{self, NamedResult};
-use crate::event::{Consistency, DatabaseId, Effects, Output, RequestId, SessionId};
+use crate::event::{Effects, Output};
 use crate::peer::{Answered, Call};
 use crate::raft::Mark;
+use crate::session::{Consistency, DatabaseId, RequestId, SessionId};
 use crate::storage::LogPosition;
 
 /// So many bytes the changes of one transaction may have at most.

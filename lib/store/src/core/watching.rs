@@ -8,8 +8,9 @@ use ovsdb::{Condition, Error, ErrorKind, Uuid};
 
 use super::Core;
 use crate::committed::Committed;
-use crate::event::{DatabaseId, Effects, Output, RequestId, SessionId};
+use crate::event::{Effects, Output};
 use crate::monitor::{Key, MAX_MONITORS_PER_SESSION, Monitors, Update, View};
+use crate::session::{DatabaseId, RequestId, SessionId};
 
 impl Core {
     pub(super) fn monitor(

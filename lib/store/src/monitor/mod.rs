@@ -28,7 +28,7 @@ pub use self::view::View;
 use self::route::{Route, ShapeId};
 use self::view::reports;
 use crate::committed::Committed;
-use crate::event::{Backlog, MonitorId, SessionId};
+use crate::session::{Backlog, MonitorId, SessionId};
 
 /// So many updates wait in a session's queue at most; what follows is merged.
 pub const MAX_QUEUED_UPDATES: usize = 256;

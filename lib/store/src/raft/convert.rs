@@ -1,6 +1,6 @@
 //! Between raft-rs's types and ours, or those that travel between members.
 //!
-//! raft-rs's own codec is not made for bytes from strangers, so messages travel as the protobuf
+//! raft-rs's own codec is not made for bytes of untrusted peers, so messages travel as the protobuf
 //! messages of `weft.db.v1`, converted field by field.
 
 use raft::eraftpb::{self as eraft, ConfState, Entry, EntryType, Message, MessageType};

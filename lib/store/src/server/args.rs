@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::tls::Files;
-use crate::access::rule::Door;
+use super::net::tls::Files;
+use crate::access::rule::ListenerConfig;
 
 /// The flags of `weft-nb` and `weft-sb`.
 #[derive(Args, Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct ServerArgs {
     /// pgrpcs:PORT[:IP] for gRPC clients; repeatable. "role=ROLE REMOTE" gives its clients a role: admin, writer,
     /// reader, northd, ovn-controller, or certificate for that of each client's certificate
     #[arg(long, value_name = "REMOTE")]
-    pub listen: Vec<Door>,
+    pub listen: Vec<ListenerConfig>,
 
     /// Tell metrics (/metrics) and health (/healthz, /readyz) over HTTP here, to everybody who asks
     #[arg(long, value_name = "HOST:PORT")]

@@ -54,7 +54,7 @@ pub type RowVisitor<'a> = dyn FnMut(RowKey, &[u8]) -> Result<(), String> + 'a;
 pub struct Identity {
     /// The name of the database, such as `OVN_Northbound`.
     pub database: String,
-    /// The cluster; members of another are strangers.
+    /// The cluster; members of another are refused.
     pub cluster: Uuid,
     /// This member, unique among all that ever were.
     pub server: Uuid,

@@ -17,17 +17,17 @@ use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::super::delivery::{Delivery, PART};
-use super::super::disk::{Disk, DiskError};
-use super::super::lane::Lane;
-use super::super::outputs::{Overflow, Speaker};
-use super::super::peers::Outgoing;
-use super::super::peers::pulse::Busy;
-use super::Message;
+use super::delivery::{Delivery, PART};
+use super::disk::{Disk, DiskError};
+use super::keepalive::Busy;
+use super::outputs::{OutputSender, Overflow};
+use super::{Message, Outgoing};
 use crate::core::{Core, TICK_MS};
-use crate::event::{Effects, Event, Output, Request, RequestId, SessionId};
+use crate::event::{Effects, Event, Output, Request};
 use crate::metrics::Metrics;
 use crate::peer::{PeerMessage, Snapshot};
+use crate::server::limits::workers::Workers;
+use crate::session::{RequestId, SessionId};
 use crate::storage::Membership;
 use crate::writer::Job;
 
@@ -52,7 +52,7 @@ enum Lost {
 
 /// A session, as the core's task sees it.
 struct Client {
-    speaker: Speaker,
+    sender: OutputSender,
     /// Its transactions without an answer, and when they came.
     asked: FxHashMap<RequestId, Instant>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Ends {
     pub(super) outbox: mpsc::Sender<Outgoing>,
     pub(super) failures: mpsc::Sender<String>,
     /// Where what is large is dropped.
-    pub(super) lane: Lane,
+    pub(super) workers: Workers,
     /// Is told once that the store serves.
     pub(super) serving: Option<oneshot::Sender<()>>,
 }
@@ -171,7 +171,7 @@ impl Runner {
                     Message::Event(event) => event,
                     Message::Open(session, backlog, caller, outputs) => {
                         let client = Client {
-                            speaker: outputs,
+                            sender: outputs,
                             asked: FxHashMap::default(),
                         };
                         self.sessions.insert(session, client);
@@ -328,13 +328,13 @@ impl Runner {
     fn deliver_all(&mut self, outputs: Vec<(SessionId, Output)>) {
         if outputs.len() < MANY {
             for (session, output) in outputs {
-                self.deliver(session, output, Speaker::say);
+                self.deliver(session, output, OutputSender::say);
             }
             return;
         }
         let mut lent = Vec::with_capacity(PART);
         for (session, output) in outputs {
-            lent.extend(self.deliver(session, output, Speaker::lend).flatten());
+            lent.extend(self.deliver(session, output, OutputSender::lend).flatten());
             if lent.len() == PART {
                 let part = std::mem::replace(&mut lent, Vec::with_capacity(PART));
                 self.delivery.take(part);
@@ -348,7 +348,7 @@ impl Runner {
         &mut self,
         session: SessionId,
         output: Output,
-        tell: impl Fn(&Speaker, Output) -> Result<T, Overflow>,
+        tell: impl Fn(&OutputSender, Output) -> Result<T, Overflow>,
     ) -> Option<T> {
         // A session that is just ending has nobody to tell.
         let client = self.sessions.get_mut(&session)?;
@@ -366,7 +366,7 @@ impl Runner {
             };
             self.ends.metrics.transacted(since.elapsed(), failed);
         }
-        let told = tell(&client.speaker, output);
+        let told = tell(&client.sender, output);
         if told.is_err() {
             self.cut_off.push(session);
         }
@@ -399,7 +399,7 @@ impl Runner {
         self.wake_at = wake_at;
         self.deliver_all(outputs);
         if !discarded.is_empty() {
-            self.ends.lane.discard(discarded);
+            self.ends.workers.discard(discarded);
         }
         self.ends.metrics.snapshots_sent(snapshots.len());
         let due = jobs.iter().filter_map(|job| job.flush);

@@ -14,7 +14,7 @@ use tonic::codegen::{Service, http};
 use tonic::{Request, Status};
 
 use super::Guest;
-use crate::server::budget::{Charge, Exhausted};
+use crate::server::limits::budget::{Charge, Exhausted};
 
 /// The path of the calls that are counted.
 const PATH: &str = "/weft.db.v1.Database/Transact";

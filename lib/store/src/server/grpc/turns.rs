@@ -1,14 +1,14 @@
 //! How many calls of one connection are at the core at a time.
 //!
-//! Each call is a session of its own, and one connection has hundreds; as with the [line](crate::server::line) of an
+//! Each call is a session of its own, and one connection has hundreds; as with the request queue of an
 //! OVSDB session, others should not wait behind all of them.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::event::Consistency;
-use crate::server::line::{Cost, MAX_READS, MAX_REST};
+use crate::server::limits::cost::{Cost, MAX_READS, MAX_REST};
+use crate::session::Consistency;
 
 /// The turns of a connection.
 #[derive(Clone, Debug)]

@@ -6,12 +6,12 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::Semaphore;
 
-use super::super::engine::hollow::Hollow;
-use super::super::lane::MAX_THREADS;
+use super::super::engine::fake::FakeCore;
+use super::super::limits::workers::MAX_THREADS;
 use super::*;
-use crate::access::Caller;
 use crate::access::rule::Subject;
-use crate::event::SessionId;
+use crate::caller::Caller;
+use crate::session::SessionId;
 
 /// So long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Pair {
     stream: DuplexStream,
     framer: Framer,
-    core: Hollow,
+    core: FakeCore,
     engine: Arc<Engine>,
 }
 
@@ -29,7 +29,7 @@ impl Pair {
         let schema = json!({"name": "T", "version": "1.0.0", "tables": {
             "A": {"columns": {"s": {"type": "string"}}, "isRoot": true}}});
         let schema = Arc::new(DatabaseSchema::from_json(&schema).unwrap());
-        let (engine, core) = Engine::hollow(&schema);
+        let (engine, core) = Engine::fake(&schema);
         let (stream, io) = tokio::io::duplex(1 << 20);
         let places = Arc::new(Semaphore::new(1));
         let connection = Connection {
@@ -226,7 +226,7 @@ async fn a_large_message_waits_for_its_lane_and_nothing_overtakes_it() {
         let (engine, held) = (engine.clone(), held.clone());
         tokio::spawn(async move {
             let busy = move || held.lock().unwrap().recv().is_err();
-            engine.lane.run(busy).await.unwrap()
+            engine.workers.run(busy).await.unwrap()
         })
     });
     tokio::task::yield_now().await;

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::{Transport, wire};
-use crate::access::Caller;
+use crate::caller::Caller;
 use crate::event::{Output, Request, Status};
 use crate::raft::MemberChange;
-use crate::server::engine::{Engine, Stopped};
+use crate::server::engine::Engine;
+use crate::server::limits::Stopped;
 use crate::storage::Membership;
 
 /// So long it is tried to have a change made.
@@ -121,22 +122,24 @@ impl Cluster {
     /// member learns then, and votes later.
     pub async fn change(&self, change: &Change) -> Result<(), ChangeError> {
         let end = Instant::now() + PATIENCE;
-        let mut doubt = None;
+        let mut unknown_outcome = None;
         loop {
             let error = match self.attempt(change).await {
                 Ok(()) => return Ok(()),
                 // It was made by an attempt whose answer was lost.
-                Err(ChangeError::Refused(_)) if doubt.is_some() && self.holds(change).await? => {
+                Err(ChangeError::Refused(_))
+                    if unknown_outcome.is_some() && self.holds(change).await? =>
+                {
                     return Ok(());
                 }
                 Err(error @ (ChangeError::Refused(_) | ChangeError::Stopped)) => return Err(error),
                 Err(error) => error,
             };
             if let ChangeError::Unknown(reason) = &error {
-                doubt = Some(reason.clone());
+                unknown_outcome = Some(reason.clone());
             }
             if Instant::now() >= end {
-                return Err(doubt.map_or(error, ChangeError::Unknown));
+                return Err(unknown_outcome.map_or(error, ChangeError::Unknown));
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -4,7 +4,7 @@ use ovsdb::Uuid;
 
 use super::address::{Address, AddressError};
 use crate::server::args::ServerArgs;
-use crate::server::tls::TlsError;
+use crate::server::net::tls::TlsError;
 use crate::storage::{State, StorageError};
 
 /// A member of a cluster that has, or may get, several.
@@ -28,7 +28,7 @@ pub enum Start {
     /// Nothing: it is a member, as this server.
     Member,
     /// Find the others of a new cluster.
-    Found,
+    Bootstrap,
     /// Ask to be added to a cluster.
     Join,
 }
@@ -76,8 +76,8 @@ pub enum ClusterError {
     #[error("cannot join the cluster: {0}")]
     Join(String),
     /// Other members know another server under its number.
-    #[error("cannot start as a founding member: {0}")]
-    Founding(String),
+    #[error("cannot start as an initial member: {0}")]
+    Bootstrap(String),
 }
 
 impl Config {
@@ -166,7 +166,7 @@ impl Config {
                      least) or --join"
                         .to_owned(),
                 )),
-                (false, _) => Ok(Start::Found),
+                (false, _) => Ok(Start::Bootstrap),
                 (true, false) => Ok(Start::Join),
             };
         };
@@ -182,7 +182,7 @@ impl Config {
         Ok(match members.voters.is_empty() {
             true => Start::Join,
             false if members.voters.iter().all(known) => Start::Member,
-            false => Start::Found,
+            false => Start::Bootstrap,
         })
     }
 
@@ -198,8 +198,8 @@ impl Config {
         })
     }
 
-    /// What founders of one cluster have in common, before they know each other.
-    pub fn founding_id(&self, database: &str) -> Uuid {
+    /// What initial members of one cluster have in common, before they know each other.
+    pub fn bootstrap_id(&self, database: &str) -> Uuid {
         /// What it is derived in.
         const NAMESPACE: Uuid = Uuid::from_u128(0x1f0e_6a52_7a3c_4c55_9a0e_5d1b_7c0f_e2d4);
         let peers = self.peers.iter();
@@ -275,11 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn founders_agree_whatever_the_order() {
+    fn initial_members_agree_whatever_the_order() {
         let listen = ("peer-listen", "a:1");
         let id = |peers| {
             let config = config(&[("id", "1"), listen, ("peers", peers)]);
-            config.unwrap().unwrap().founding_id("D")
+            config.unwrap().unwrap().bootstrap_id("D")
         };
         assert_eq!(id("1=a:1,2=b:1"), id("2=b:1,1=a:1"));
         assert_ne!(id("1=a:1,2=b:1"), id("1=a:1,2=b:2"));

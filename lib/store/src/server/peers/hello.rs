@@ -158,11 +158,11 @@ mod tests {
             Err(Refusal::OtherMember { own: 1, meant: 2 })
         );
 
-        let stranger = Identity {
+        let outsider = Identity {
             cluster: Uuid::from_u128(2),
             ..three.clone()
         };
-        let refused = admit(&two, &now, &hello(&stranger, &now, 2));
+        let refused = admit(&two, &now, &hello(&outsider, &now, 2));
         assert!(matches!(refused, Err(Refusal::OtherCluster { .. })));
 
         let wiped = Identity {

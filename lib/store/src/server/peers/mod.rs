@@ -11,19 +11,19 @@
 //! send again what matters. Snapshots have calls of their own, and so has what administrators want
 //! ([`Cluster`]).
 //!
-//! While the core is busy, `pulse` says again what keeps the others from taking this member for dead.
+//! While the core is busy, [`keepalive`](super::engine::keepalive) says again what keeps the others from taking this member for dead.
 //!
-//! A member's first start is told in `founding` (a new cluster) and `joining`; whom a member
+//! A member's first start is told in `bootstrap` (a new cluster) and `joining`; whom a member
 //! listens to at all, in `hello`.
 
 mod address;
+mod bootstrap;
 mod cluster;
 mod config;
-mod founding;
+mod describe;
 mod hello;
 mod joining;
 mod link;
-pub mod pulse;
 mod service;
 mod survey;
 mod transport;
@@ -37,18 +37,18 @@ use rpc::v1;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+pub use self::bootstrap::Bootstrap;
 pub use self::cluster::{Change, ChangeError, Cluster};
 pub use self::config::{ClusterError, Config, Start};
-pub use self::founding::Founding;
+pub use self::describe::describe;
 pub use self::joining::join;
 pub use self::service::{Service, serve};
 pub use self::transport::Transport;
 pub use self::wire::{Assembly, FrameError, from_frame, to_frame};
 
 use self::link::Link;
-use self::pulse::Pulse;
-use super::engine::Engine;
-use crate::peer::{PeerMessage, Snapshot};
+use super::engine::keepalive::{self, Keepalive};
+use super::engine::{Engine, Outgoing};
 use crate::storage::{Identity, Membership};
 
 /// So many messages wait for one peer at most, and so many bytes, but one message always; what
@@ -59,17 +59,6 @@ const MAX_QUEUED_BYTES: usize = 64 << 20;
 const MAX_FRAME_BYTES: usize = 192 << 20;
 /// So many callers' last complaints are remembered.
 const MAX_COMPLAINTS: usize = 256;
-
-/// What the core wants to be sent.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// A message, and to whom.
-    Message(u64, PeerMessage),
-    /// A snapshot.
-    Snapshot(Snapshot),
-    /// Who the members are from now on.
-    Members(Membership),
-}
 
 /// What links and the service have in common.
 #[derive(Debug)]
@@ -156,8 +145,8 @@ impl Complaints {
 pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::Receiver<Outgoing>) {
     let mut links: HashMap<u64, Link> = HashMap::new();
     update(&local, &mut links);
-    let mut pulse = Pulse::default();
-    let mut period = tokio::time::interval(pulse::PERIOD);
+    let mut keepalive = Keepalive::default();
+    let mut period = tokio::time::interval(keepalive::PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let outgoing = tokio::select! {
@@ -167,7 +156,7 @@ pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::Receiver<Outgoing>)
                 None => return,
             },
             _ = period.tick() => {
-                for (member, message) in pulse.again(Instant::now(), &local.engine.busy) {
+                for (member, message) in keepalive.again(Instant::now(), &local.engine.busy) {
                     if let Some(link) = links.get_mut(&member)
                         && !link.send(&message)
                     {
@@ -181,7 +170,7 @@ pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::Receiver<Outgoing>)
         };
         match outgoing {
             Outgoing::Message(member, message) => {
-                pulse.note(member, &message);
+                keepalive.note(member, &message);
                 if let Some(link) = links.get_mut(&member)
                     && !link.send(&message)
                 {

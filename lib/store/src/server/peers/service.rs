@@ -14,12 +14,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::cluster::{Change, ChangeError, Cluster};
+use super::describe::describe;
 use super::hello::{self, Refusal};
 use super::transport::{CONNECTION_WINDOW, SILENCE, STREAM_WINDOW};
-use super::{Complaints, Founding, Local, MAX_FRAME_BYTES, wire};
-use crate::server::cluster::describe;
-use crate::server::grpc::Wire;
-use crate::server::listen::{Connection, Listener};
+use super::{Bootstrap, Complaints, Local, MAX_FRAME_BYTES, wire};
+use crate::server::net::listen::{Connection, Listener};
+use crate::server::net::tonic_io::TonicIo;
 use crate::storage::Membership;
 
 /// So many connections of members, and of those who would like to be, are open at a time.
@@ -56,7 +56,7 @@ pub async fn serve(service: Service, listener: Listener) {
         .max_concurrent_streams(MAX_CALLS)
         .add_service(service)
         .serve_with_incoming(
-            incoming.map(|connection| Ok::<_, std::io::Error>(Wire::free(connection))),
+            incoming.map(|connection| Ok::<_, std::io::Error>(TonicIo::new(connection, ()))),
         )
         .await;
     if let Err(error) = served {
@@ -64,11 +64,11 @@ pub async fn serve(service: Service, listener: Listener) {
     }
 }
 
-/// The service: at first of a founder, if the cluster is new, and then of a member.
+/// The service: at first of an initial member, if the cluster is new, and then of a member.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
-    /// The founder, if this member was one.
-    pub founding: Option<Arc<Founding>>,
+    /// The bootstrap, if this member took part in one.
+    pub bootstrap: Option<Arc<Bootstrap>>,
     /// The member, as soon as it runs.
     pub running: Arc<OnceLock<(Arc<Local>, Arc<Cluster>)>>,
     /// Counts each member's streams: only the newest is listened to.
@@ -220,14 +220,14 @@ impl Raft for Service {
         request: Request<v1::GreetRequest>,
     ) -> Result<Response<v1::GreetResponse>, Status> {
         let hello = request.into_inner().hello.unwrap_or_default();
-        let server = match (self.running.get(), &self.founding) {
+        let server = match (self.running.get(), &self.bootstrap) {
             (Some((local, _)), _) => {
                 let identity = &local.identity;
                 greet_member(identity.member, &local.members(), &hello)
                     .map(|()| identity.server)
                     .map_err(|refusal| self.refused(hello.from, &refusal))?
             }
-            (None, Some(founding)) => founding.greeted(&hello)?,
+            (None, Some(bootstrap)) => bootstrap.greeted(&hello)?,
             (None, None) => return Err(Status::unavailable("this member is about to start")),
         };
         Ok(Response::new(v1::GreetResponse {
@@ -285,7 +285,7 @@ impl Raft for Service {
     }
 }
 
-/// A founder greets somebody who is a member already: it must be the one that the members know.
+/// An initial member greets somebody who is a member already: it must be the one that the members know.
 fn greet_member(own: u64, members: &Membership, hello: &v1::RaftHello) -> Result<(), Refusal> {
     let (from, server) = hello::sender(own, hello)?;
     match members.server(from) {

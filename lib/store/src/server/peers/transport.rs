@@ -17,10 +17,10 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::address::Address;
 use super::config::ClusterError;
-use crate::access::rule::Door;
+use crate::access::rule::ListenerConfig;
 use crate::server::args::ServerArgs;
-use crate::server::listen::{Io, ListenError, Listener};
-use crate::server::tls::Files;
+use crate::server::net::listen::{Io, ListenError, Listener};
+use crate::server::net::tls::Files;
 
 /// So long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -84,7 +84,8 @@ impl Transport {
             port: address.port(),
         };
         let files = self.files.clone().unwrap_or_default();
-        let listener = Listener::open(&Door::open(listen), self.files.is_none(), &files).await;
+        let listener =
+            Listener::open(&ListenerConfig::open(listen), self.files.is_none(), &files).await;
         listener.map_err(|error| match error {
             ListenError::Io { error, .. } => failed(error.to_string()),
             error => failed(error.to_string()),

@@ -9,7 +9,7 @@ use ovsdb::{Error, RowChange, Transaction, Uuid};
 use rpc::v1;
 use serde_json::Value;
 
-use crate::access::{Caller, Role};
+use crate::caller::{Caller, Role};
 use crate::entry::{self, EntryError, NamedResult, Turn};
 use crate::peer::{Answer, Answered, Call, Content, Forward, PeerMessage, Snapshot};
 use crate::raft::convert::{self, WireError};
