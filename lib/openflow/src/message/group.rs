@@ -98,6 +98,19 @@ const SELECTION_METHOD: u32 = 1;
 const METHOD_NAME_LEN: usize = 16;
 
 impl GroupMod {
+    /// Removes the group with this number, and the flows that use it.
+    pub fn delete(id: u32) -> Self {
+        GroupMod {
+            command: GroupCommand::Delete,
+            group: Group {
+                id,
+                kind: GroupKind::All,
+                buckets: Vec::new(),
+                selection: None,
+            },
+        }
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u16(match self.command {
             GroupCommand::Add => 0,

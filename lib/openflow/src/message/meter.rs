@@ -43,6 +43,19 @@ const BAND_DROP: u16 = 1;
 const BAND_LEN: u16 = 16;
 
 impl MeterMod {
+    /// Removes the meter with this number, and the flows that use it.
+    pub fn delete(id: u32) -> Self {
+        MeterMod {
+            command: MeterCommand::Delete,
+            meter: Meter {
+                id,
+                packets: false,
+                rate: 0,
+                burst: 0,
+            },
+        }
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u16(match self.command {
             MeterCommand::Add => 0,

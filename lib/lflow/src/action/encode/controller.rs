@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use openflow::action::{Controller, encode_actions};
+use openflow::message::Group;
 use openflow::{Action as OfAction, Subfield};
-use packet::dhcp4::option::OptionValue;
+use packet::dhcp4::option::{OptionType, OptionValue};
 use packet::userdata::{DhcpArguments, Opcode, ResultBit};
 
 use super::fields::subfield;
-use super::{Context, EncodeError, Outcome, call, encode};
+use super::{Context, EncodeError, Outcome, Resources, call, encode};
 use crate::action::{Actions, Log, Options, OptionsKind, Transform};
 use crate::constant::{Constant, Format, Int};
 use crate::symbols::Field;
@@ -64,10 +65,41 @@ pub(super) fn within(
         Transform::SctpAbort => Opcode::SctpAbort,
         Transform::Reject => Opcode::Reject,
     };
+    let inner = Context {
+        controller_meter: None,
+        resources: &Unnumbered(context.resources),
+        ..*context
+    };
     let mut nested = Vec::new();
-    encode_actions(&encode(actions, context)?, &mut nested);
+    encode_actions(&encode(actions, &inner)?, &mut nested);
     out.push(message(opcode, nested, false, context));
     Ok(())
+}
+
+/// The resources for actions that travel as bytes: what they say of groups and meters could not follow when those get other
+/// numbers.
+struct Unnumbered<'a>(&'a dyn Resources);
+
+impl Resources for Unnumbered<'_> {
+    fn port(&self, name: &str) -> Option<u32> {
+        self.0.port(name)
+    }
+
+    fn group(&self, _: &Group) -> Option<u32> {
+        None
+    }
+
+    fn rate_meter(&self, _: u32, _: Option<u32>) -> Option<u32> {
+        None
+    }
+
+    fn named_meter(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)> {
+        self.0.dhcp_option(name)
+    }
 }
 
 /// `bind_vport("vport", inport);`
