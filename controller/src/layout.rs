@@ -93,6 +93,10 @@ pub mod flag {
     pub const LOOKUP_MAC: u128 = 1 << 6;
     /// The answer of `lookup_fdb`.
     pub const LOOKUP_FDB: u128 = 1 << 8;
+    /// The packet comes from a localport, which every chassis has: it must not leave this one.
+    pub const LOCALPORT: u128 = 1 << 10;
     /// The answer of `check_in_port_sec` and `check_out_port_sec`: the packet is not allowed.
     pub const PORT_SEC_VIOLATED: u128 = 1 << 12;
+    /// The packet comes from a localnet port.
+    pub const LOCALNET: u128 = 1 << 15;
 }

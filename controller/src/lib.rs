@@ -36,4 +36,6 @@ pub mod settings;
 pub mod south;
 mod status;
 pub mod switch;
+#[cfg(test)]
+mod testing;
 pub mod vswitch;

@@ -106,3 +106,6 @@ pub(crate) fn clear_scratch(actions: &mut Vec<Action>) {
         actions.push(Action::set(register, 0u8));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,12 @@
 //! | --- | --- | --- | --- |
 //! | 71 | 100 | datapath, destination | output port |
 //! | 72 | 100 | datapath, input port, source | flag "known" |
-//! | 66 | 100 | datapath, output port, next hop | destination |
+//! | 72 | 100 | datapath, flag "localnet", source that a guest's port has | flag "known" |
+//! | 66 | 100 | datapath, output port, next hop | destination, flag "known" |
 //! | 67 | 100 | datapath, input port, address, source | flag "known" |
+//!
+//! An address behind a guest's port stays there when a physical network sends it back: frames that the network reflects must
+//! not move guests.
 
 use std::net::IpAddr;
 
@@ -15,7 +19,7 @@ use sb_db::tables::{Fdb, MacBinding};
 
 use super::{Flows, towards};
 use crate::layout::{self, flag};
-use crate::network::{Fact, Network, Reads};
+use crate::network::{Fact, Network, PortKind, Reads};
 
 /// The flows of an Ethernet address.
 pub fn fdb_flows(network: &Network, reads: &Reads, row: &Fdb, facts: &mut Vec<Fact>) {
@@ -32,6 +36,10 @@ pub fn fdb_flows(network: &Network, reads: &Reads, row: &Fdb, facts: &mut Vec<Fa
     if network.local.get(reads, *datapath).is_none() {
         return;
     }
+    let owner = network.port_keyed.get(reads, (*datapath, port));
+    let owner = owner.and_then(|uuid| network.ports.get(reads, *uuid));
+    let is_guest = owner
+        .is_some_and(|port| matches!(PortKind::of(port), PortKind::Guest | PortKind::Container));
     let mut out = Flows::of(facts, row.uuid);
     let of_datapath = || Match::new().with(layout::DATAPATH, key);
     let get = of_datapath().with(Field::EthDst, number(mac));
@@ -44,8 +52,18 @@ pub fn fdb_flows(network: &Network, reads: &Reads, row: &Fdb, facts: &mut Vec<Fa
     let lookup = of_datapath()
         .with(layout::IN_PORT, port)
         .with(Field::EthSrc, number(mac));
-    let known = Action::set_masked(layout::FLAGS, flag::LOOKUP_FDB, flag::LOOKUP_FDB);
-    out.add(layout::LOOKUP_FDB, 100, lookup, vec![known]);
+    let known = vec![Action::set_masked(
+        layout::FLAGS,
+        flag::LOOKUP_FDB,
+        flag::LOOKUP_FDB,
+    )];
+    out.add(layout::LOOKUP_FDB, 100, lookup, known.clone());
+    if is_guest {
+        let reflected = of_datapath()
+            .with_masked(layout::FLAGS, flag::LOCALNET, flag::LOCALNET)
+            .with(Field::EthSrc, number(mac));
+        out.add(layout::LOOKUP_FDB, 100, reflected, known);
+    }
 }
 
 /// The flows of a neighbour.
@@ -97,7 +115,7 @@ pub fn neighbour_flows(network: &Network, reads: &Reads, row: &MacBinding, facts
         layout::MAC_BINDING,
         100,
         get,
-        vec![Action::set(Field::EthDst, number(mac))],
+        [vec![Action::set(Field::EthDst, number(mac))], known.clone()].concat(),
     );
     out.add(
         layout::MAC_LOOKUP,

@@ -7,7 +7,8 @@
 //! | 44 | 100 | output port, remote | into the tunnel to its chassis |
 //! | 46 | 100 | output port, here | its zones, then 47 |
 //! | 46 | 100 | output port, remote, on a switch with a localnet port here | by the localnet port instead |
-//! | 47 | 160 | output port localnet, flag "local only" | nowhere |
+//! | 44 | 150 | input port a localport | never into a tunnel: on to 46 |
+//! | 47 | 160 | output port localnet, flag "local only" or "localport" | nowhere |
 //! | 47 | 100 | input port is output port, without the flag "loopback" | nowhere |
 //! | 64 | 100 | output port, with a flag that allows the way back | hides the input port around 65 |
 //! | 65 | 100 | output port | out, with its tag; or into the peer's ingress pipeline |
@@ -62,14 +63,22 @@ impl Builder<'_> {
         self.arrive();
         self.allow_way_back(kind);
         self.leave(at);
-        if kind == PortKind::Localnet {
-            let local_only = towards(self.datapath, self.key).with_masked(
-                layout::FLAGS,
-                flag::LOCAL_ONLY,
-                flag::LOCAL_ONLY,
-            );
-            self.out
-                .add(layout::CHECK_LOOPBACK, 160, local_only, Vec::new());
+        match kind {
+            PortKind::Localnet => {
+                for bit in [flag::LOCAL_ONLY, flag::LOCALPORT] {
+                    let stays =
+                        towards(self.datapath, self.key).with_masked(layout::FLAGS, bit, bit);
+                    self.out.add(layout::CHECK_LOOPBACK, 160, stays, Vec::new());
+                }
+            }
+            PortKind::Localport => {
+                let from = Match::new()
+                    .with(layout::DATAPATH, self.datapath)
+                    .with(layout::IN_PORT, self.key);
+                let on = vec![Action::resubmit(layout::LOCAL_OUTPUT)];
+                self.out.add(layout::REMOTE_OUTPUT, 150, from, on);
+            }
+            _ => {}
         }
     }
 
@@ -82,13 +91,12 @@ impl Builder<'_> {
             self.port.datapath,
             &mut enter,
         );
-        if kind == PortKind::Container {
-            enter.push(Action::set_masked(
-                layout::FLAGS,
-                flag::NESTED_CONTAINER,
-                flag::NESTED_CONTAINER,
-            ));
-        }
+        let mark = match kind {
+            PortKind::Container => Some(flag::NESTED_CONTAINER),
+            PortKind::Localport => Some(flag::LOCALPORT),
+            _ => None,
+        };
+        enter.extend(mark.map(|bit| Action::set_masked(layout::FLAGS, bit, bit)));
         enter.push(Action::set(layout::DATAPATH, self.datapath));
         enter.push(Action::set(layout::IN_PORT, self.key));
         enter.push(Action::resubmit(layout::INGRESS));
@@ -106,7 +114,7 @@ impl Builder<'_> {
                 from().with(Field::VlanVid, tagged(tag)),
                 strip_and_enter(),
             ),
-            (None, PortKind::Localnet) => {
+            (None, PortKind::Localnet) if !self.passes_tags() => {
                 // A tag with the number 0 carries a priority only; frames with any other belong to other networks.
                 self.out.add(
                     table,
@@ -123,6 +131,12 @@ impl Builder<'_> {
             }
             (None, _) => self.out.add(table, 100, from(), enter),
         }
+    }
+
+    /// Whether frames with any VLAN tag belong to the port's switch, tag and all (`other_config:vlan-passthru`).
+    fn passes_tags(&self) -> bool {
+        let option = self.port.options.get("vlan-passthru");
+        option.is_some_and(|value| &**value == "true")
     }
 
     /// The packet is for a port of this chassis: it has the port's zones from here on.
@@ -155,7 +169,8 @@ impl Builder<'_> {
         let hide = || {
             vec![
                 Action::Push(in_port),
-                Action::set(Field::InPort, 0u8),
+                // No port, not port 0: a packet is recirculated with it, by conntrack for one, and a port that there is not drops.
+                Action::set(Field::InPort, Port::ANY.0),
                 Action::resubmit(layout::LOGICAL_TO_PHYSICAL),
                 Action::Pop(in_port),
             ]

@@ -5,7 +5,8 @@
 //!
 //! | table | priority | match | the packet is |
 //! | --- | --- | --- | --- |
-//! | 73 | 95 | ARP, neighbour solicitation or advertisement from the port | judged in 74 |
+//! | 73 | 95 | ARP or neighbour solicitation from the port | judged in 74 |
+//! | 73 | 95 | neighbour advertisement from the port, allowed IPv6 source | judged in 74 |
 //! | 73 | 90 | from the port, allowed addresses | allowed |
 //! | 73 | 80 | from the port | refused |
 //! | 74 | 90 | allowed inner addresses | allowed |
@@ -14,6 +15,9 @@
 //! | 75 | 90 | to the port, an address with restrictions, IP | refused |
 //! | 75 | 85 | to the port, an allowed Ethernet address | allowed |
 //! | 75 | 80 | to the port | refused |
+//!
+//! An advertisement names two addresses, its own source and the one that it advertises. Both must be allowed, so the first is
+//! judged in table 73 and the second in 74. A solicitation's source is what is judged in 74.
 //!
 //! An entry that makes no sense allows nothing and is told as a problem: were it passed over, the port would be open.
 
@@ -80,20 +84,20 @@ struct Rules<'a> {
 
 impl Rules<'_> {
     fn refuse_by_default(&mut self) {
-        for (matches, judged) in [(self.sent(), false), (self.arp(), true)]
-            .into_iter()
-            .chain([SOLICITATION, ADVERTISEMENT].map(|kind| (self.neighbour(kind), true)))
-        {
-            if judged {
-                let judge = vec![Action::resubmit(layout::CHECK_IN_PORT_SEC_ND)];
-                self.out
-                    .add(layout::CHECK_IN_PORT_SEC, 95, matches.clone(), judge);
-                self.out
-                    .add(layout::CHECK_IN_PORT_SEC_ND, 80, matches, verdict(false));
-            } else {
-                self.out
-                    .add(layout::CHECK_IN_PORT_SEC, 80, matches, verdict(false));
-            }
+        let sent = self.sent();
+        self.out
+            .add(layout::CHECK_IN_PORT_SEC, 80, sent, verdict(false));
+        let solicitation = self.neighbour(SOLICITATION);
+        for matches in [self.arp(), solicitation] {
+            self.judge(matches);
+        }
+        for matches in [
+            self.arp(),
+            self.neighbour(SOLICITATION),
+            self.neighbour(ADVERTISEMENT),
+        ] {
+            self.out
+                .add(layout::CHECK_IN_PORT_SEC_ND, 80, matches, verdict(false));
         }
         self.out.add(
             layout::CHECK_OUT_PORT_SEC,
@@ -103,14 +107,21 @@ impl Rules<'_> {
         );
     }
 
+    /// What a packet says in its ARP or ND part decides.
+    fn judge(&mut self, matches: Match) {
+        let judge = vec![Action::resubmit(layout::CHECK_IN_PORT_SEC_ND)];
+        self.out.add(layout::CHECK_IN_PORT_SEC, 95, matches, judge);
+    }
+
     /// What the port may send.
     fn from(&mut self, entry: &MacAndIps) {
         let mac = number(entry.mac);
         let (v4, v6) = by_family(entry);
         let sent = || self.sent().with(Field::EthSrc, mac);
-        let (mut plain, mut inner) = (Vec::new(), Vec::new());
+        let (mut plain, mut inner, mut judged) = (Vec::new(), Vec::new(), Vec::new());
         if entry.ips.is_empty() {
             plain.push(sent());
+            judged.push(self.neighbour(ADVERTISEMENT).with(Field::EthSrc, mac));
             inner.push(self.arp().with(Field::EthSrc, mac).with(Field::ArpSha, mac));
             for (kind, field) in [(SOLICITATION, Field::NdSll), (ADVERTISEMENT, Field::NdTll)] {
                 let own = || self.neighbour(kind).with(Field::EthSrc, mac);
@@ -148,6 +159,8 @@ impl Rules<'_> {
                     Field::Ipv6Src,
                     ip,
                 ));
+                let advertise = self.neighbour(ADVERTISEMENT).with(Field::EthSrc, mac);
+                judged.push(with_ip(advertise, Field::Ipv6Src, ip));
                 for option in [0, mac] {
                     let solicit = self
                         .neighbour(SOLICITATION)
@@ -168,6 +181,9 @@ impl Rules<'_> {
                     .with(Field::NdSll, option);
                 inner.push(solicit.with(Field::Ipv6Src, 0u8));
             }
+        }
+        for matches in judged {
+            self.judge(matches);
         }
         for matches in plain {
             self.out
