@@ -13,23 +13,26 @@
 mod binding;
 mod input;
 mod locality;
+mod paths;
 mod program;
 mod zones;
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use incr::{Index, Store};
 use ovsdb::Uuid;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
-    AddressSet, Fdb, LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup,
+    AddressSet, Fdb, LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
+    PortGroup,
 };
 use smallvec::SmallVec;
 
 use crate::desired::Desired;
+use crate::flow::MeterSpec;
 use crate::settings::TunnelKind;
 
 pub use binding::{Attachment, Binding, PortKind, patch_name};
@@ -38,16 +41,18 @@ pub(crate) use locality::router_zones;
 pub use program::{Changes, Engine, Fact, Key, Reads};
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
 
-/// A name as a number: the engine's cells must be small. Names are compared where it matters.
+use paths::Paths;
+
+/// A name as a number: the engine's cells must be small. The hash has a key of its own in every process, so that nobody can
+/// craft two names with one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NameId(u64);
 
 impl NameId {
     /// The number of a name.
     pub fn of(name: &str) -> NameId {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        NameId(hasher.finish())
+        static KEY: OnceLock<RandomState> = OnceLock::new();
+        NameId(KEY.get_or_init(RandomState::new).hash_one(name))
     }
 }
 
@@ -66,6 +71,8 @@ pub enum Cell {
     Port(Uuid),
     /// Which row has this `logical_port`.
     PortNamed(NameId),
+    /// Which port of a datapath has this key.
+    PortKeyed(Uuid, u32),
     /// The `localnet` ports of a datapath.
     LocalnetsOf(Uuid),
     /// A row of `Multicast_Group`.
@@ -84,6 +91,10 @@ pub enum Cell {
     MacBinding(Uuid),
     /// Which datapath has this key.
     DatapathKeyed(u32),
+    /// The meter of this name.
+    Meter(NameId),
+    /// A row of `Meter_Band`.
+    MeterBand(Uuid),
     /// The codes of DHCP options, of both versions.
     DhcpOptions,
     /// The interface with this `iface-id`.
@@ -195,6 +206,7 @@ pub struct Network {
     pub(crate) datapath_keyed: Store<Cell, u32, Uuid>,
     pub(crate) ports: Store<Cell, Uuid, Arc<PortBinding>>,
     pub(crate) port_named: Store<Cell, NameId, Uuid>,
+    pub(crate) port_keyed: Store<Cell, (Uuid, u32), Uuid>,
     pub(crate) localnets_of: Index<Cell, Uuid, Uuid>,
     pub(crate) groups: Store<Cell, Uuid, Arc<MulticastGroup>>,
     pub(crate) group_named: Store<Cell, (Uuid, NameId), Uuid>,
@@ -203,6 +215,8 @@ pub struct Network {
     pub(crate) port_groups: Store<Cell, NameId, Arc<PortGroup>>,
     pub(crate) fdb: Store<Cell, Uuid, Arc<Fdb>>,
     pub(crate) mac_bindings: Store<Cell, Uuid, Arc<MacBinding>>,
+    pub(crate) meters: Store<Cell, NameId, Arc<Meter>>,
+    pub(crate) meter_bands: Store<Cell, Uuid, MeterBand>,
     pub(crate) dhcp: Store<Cell, (), Arc<DhcpCodes>>,
     pub(crate) interfaces: Store<Cell, NameId, LocalInterface>,
     pub(crate) tunnels: Store<Cell, NameId, SmallVec<[Tunnel; 1]>>,
@@ -213,8 +227,7 @@ pub struct Network {
     /// Members of each datapath group, and the groups of each datapath.
     group_members: FxHashMap<Uuid, Arc<[Uuid]>>,
     groups_of: FxHashMap<Uuid, FxHashSet<Uuid>>,
-    /// Patch ports of each datapath.
-    patches_of: FxHashMap<Uuid, FxHashSet<Uuid>>,
+    paths: Paths,
     // Conclusions.
     pub(crate) bindings: Store<Cell, Uuid, Binding>,
     pub(crate) local: Store<Cell, Uuid, ()>,
@@ -222,8 +235,9 @@ pub struct Network {
     pub(crate) zone_of: Store<Cell, NameId, u16>,
     /// How many ports of each datapath are attached and make it local.
     seeds: FxHashMap<Uuid, u32>,
-    topology_changed: bool,
-    /// Counts the changes of what is local, and of ports that may lead there.
+    /// Datapaths with a first attached port since locality was settled.
+    new_seeds: Vec<Uuid>,
+    /// Counts the changes of what is local, and of ports that may lead there or to a bridge.
     pub(crate) topology_version: u64,
     /// The names by which attached ports and local routers got their zones.
     zone_names: FxHashMap<Uuid, Arc<str>>,
@@ -248,6 +262,7 @@ impl Default for Network {
             datapath_keyed: Store::new(Cell::DatapathKeyed),
             ports: Store::new(Cell::Port),
             port_named: Store::new(Cell::PortNamed),
+            port_keyed: Store::new(|(datapath, key)| Cell::PortKeyed(datapath, key)),
             localnets_of: Index::new(Cell::LocalnetsOf),
             groups: Store::new(Cell::Group),
             group_named: Store::new(|(datapath, name)| Cell::GroupNamed(datapath, name)),
@@ -256,6 +271,8 @@ impl Default for Network {
             port_groups: Store::new(Cell::PortGroup),
             fdb: Store::new(Cell::Fdb),
             mac_bindings: Store::new(Cell::MacBinding),
+            meters: Store::new(Cell::Meter),
+            meter_bands: Store::new(Cell::MeterBand),
             dhcp: Store::new(|()| Cell::DhcpOptions),
             interfaces: Store::new(Cell::Interface),
             tunnels: Store::new(Cell::Tunnels),
@@ -264,13 +281,13 @@ impl Default for Network {
             dhcp_rows: FxHashMap::default(),
             group_members: FxHashMap::default(),
             groups_of: FxHashMap::default(),
-            patches_of: FxHashMap::default(),
+            paths: Paths::default(),
             bindings: Store::new(Cell::Binding),
             local: Store::new(Cell::Local),
             local_members: Store::new(Cell::LocalMembers),
             zone_of: Store::new(Cell::Zone),
             seeds: FxHashMap::default(),
-            topology_changed: false,
+            new_seeds: Vec::new(),
             topology_version: 0,
             zones: Zones::default(),
             rebound: FxHashSet::default(),
@@ -289,6 +306,22 @@ impl Network {
         self.ports
             .get(reads, uuid)
             .filter(|port| &*port.logical_port == name)
+    }
+
+    /// The meter with this name. All bands drop, so the lowest decides.
+    pub(crate) fn meter(&self, reads: &Reads, name: &str) -> Option<MeterSpec> {
+        let meter = self.meters.get(reads, NameId::of(name))?;
+        let bands = meter.bands.iter();
+        let band = bands
+            .filter_map(|uuid| self.meter_bands.get(reads, *uuid))
+            .min_by_key(|band| (band.rate, band.burst_size))?;
+        let limit = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+        Some(MeterSpec {
+            name: meter.name.clone(),
+            packets: &*meter.unit == "pktps",
+            rate: limit(band.rate),
+            burst: limit(band.burst_size),
+        })
     }
 
     /// What this chassis is, for code that is no unit.
@@ -334,3 +367,6 @@ impl Network {
         self.ports.get(reads, *attached)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use ovsdb::{RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     AddressSet, Chassis, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb, LogicalDpGroup,
-    LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup,
+    LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup,
 };
 use smallvec::SmallVec;
 
@@ -141,7 +141,15 @@ impl Network {
                     .as_ref()
                     .map(|old| AddressSet::COLUMN.name.get(old))
                 {
-                    self.address_sets.remove(changes, NameId::of(&old));
+                    let id = NameId::of(&old);
+                    // The name may be another's by now.
+                    if self
+                        .address_sets
+                        .peek(id)
+                        .is_some_and(|set| set.uuid == uuid)
+                    {
+                        self.address_sets.remove(changes, id);
+                    }
                 }
                 if let Some(set) = row::<AddressSet>(change) {
                     self.address_sets
@@ -154,7 +162,14 @@ impl Network {
                     .as_ref()
                     .map(|old| PortGroup::COLUMN.name.get(old))
                 {
-                    self.port_groups.remove(changes, NameId::of(&old));
+                    let id = NameId::of(&old);
+                    if self
+                        .port_groups
+                        .peek(id)
+                        .is_some_and(|group| group.uuid == uuid)
+                    {
+                        self.port_groups.remove(changes, id);
+                    }
                 }
                 if let Some(group) = row::<PortGroup>(change) {
                     self.port_groups
@@ -175,6 +190,22 @@ impl Network {
                 }
                 None => drop(self.mac_bindings.remove(changes, uuid)),
             },
+            Meter::INDEX => {
+                if let Some(old) = change.old.as_ref().map(|old| Meter::COLUMN.name.get(old)) {
+                    let id = NameId::of(&old);
+                    if self.meters.peek(id).is_some_and(|meter| meter.uuid == uuid) {
+                        self.meters.remove(changes, id);
+                    }
+                }
+                if let Some(meter) = row::<Meter>(change) {
+                    self.meters
+                        .set(changes, NameId::of(&meter.name), Arc::new(meter));
+                }
+            }
+            MeterBand::INDEX => match row::<MeterBand>(change) {
+                Some(band) => drop(self.meter_bands.set(changes, uuid, band)),
+                None => drop(self.meter_bands.remove(changes, uuid)),
+            },
             DhcpOptions::INDEX => {
                 let row = row::<DhcpOptions>(change).map(|o| (o.name, o.code, o.r#type, false));
                 self.apply_dhcp(changes, uuid, row);
@@ -188,20 +219,17 @@ impl Network {
     }
 
     fn apply_port(&mut self, changes: &mut Changes, uuid: Uuid, port: Option<PortBinding>) {
-        // A port is where a path to other datapaths or bridges goes on, or the peer of one that is.
-        let place = |port: &PortBinding| {
-            let option = |key| port.options.get(key).cloned();
-            let leads_to = [option("peer"), option("network_name")];
-            (
-                port.logical_port.clone(),
-                port.datapath,
-                port.r#type.clone(),
-                leads_to,
-            )
+        let old = self.ports.peek(uuid).cloned();
+        let to_bridge = |port: Option<&PortBinding>| {
+            let port = port.filter(|port| PortKind::of(port) == PortKind::Localnet)?;
+            let network = port.options.get("network_name").cloned();
+            Some((port.logical_port.clone(), port.datapath, network))
         };
-        self.topology_changed |=
-            self.ports.peek(uuid).map(|port| place(port)) != port.as_ref().map(place);
-        if let Some(old) = self.ports.peek(uuid).cloned() {
+        let is_path = self.paths.change(uuid, old.as_deref(), port.as_ref());
+        if is_path || to_bridge(old.as_deref()) != to_bridge(port.as_ref()) {
+            self.topology_version += 1;
+        }
+        if let Some(old) = old {
             let renamed = port
                 .as_ref()
                 .is_none_or(|new| new.logical_port != old.logical_port);
@@ -209,20 +237,18 @@ impl Network {
                 self.port_named
                     .remove(changes, NameId::of(&old.logical_port));
             }
-            let same_place = |kind| {
-                port.as_ref()
-                    .is_some_and(|new| new.datapath == old.datapath && PortKind::of(new) == kind)
-            };
-            match PortKind::of(&old) {
-                PortKind::Localnet if !same_place(PortKind::Localnet) => {
-                    self.localnets_of.remove(changes, old.datapath, uuid);
-                }
-                PortKind::Patch if !same_place(PortKind::Patch) => {
-                    if let Some(patches) = self.patches_of.get_mut(&old.datapath) {
-                        patches.remove(&uuid);
-                    }
-                }
-                _ => {}
+            let place = |port: &PortBinding| Some((port.datapath, number(port.tunnel_key)?));
+            if let Some(key) = place(&old)
+                && port.as_ref().and_then(place) != Some(key)
+                && self.port_keyed.peek(key) == Some(&uuid)
+            {
+                self.port_keyed.remove(changes, key);
+            }
+            let stays_localnet = port.as_ref().is_some_and(|new| {
+                new.datapath == old.datapath && PortKind::of(new) == PortKind::Localnet
+            });
+            if PortKind::of(&old) == PortKind::Localnet && !stays_localnet {
+                self.localnets_of.remove(changes, old.datapath, uuid);
             }
         }
         let Some(port) = port else {
@@ -231,15 +257,11 @@ impl Network {
         };
         self.port_named
             .set(changes, NameId::of(&port.logical_port), uuid);
-        match PortKind::of(&port) {
-            PortKind::Localnet => drop(self.localnets_of.insert(changes, port.datapath, uuid)),
-            PortKind::Patch => {
-                self.patches_of
-                    .entry(port.datapath)
-                    .or_default()
-                    .insert(uuid);
-            }
-            _ => {}
+        if let Some(key) = number(port.tunnel_key) {
+            self.port_keyed.set(changes, (port.datapath, key), uuid);
+        }
+        if PortKind::of(&port) == PortKind::Localnet {
+            self.localnets_of.insert(changes, port.datapath, uuid);
         }
         self.ports.set(changes, uuid, Arc::new(port));
         for unit in [
@@ -281,7 +303,9 @@ impl Network {
         {
             self.datapath_keyed.remove(changes, old.key);
         }
-        self.topology_changed = true;
+        // The name and the kind decide the zones, the key what is asked for.
+        self.settle_router_zones(uuid, changes);
+        self.topology_version += 1;
     }
 
     fn apply_datapath_group(
@@ -312,7 +336,10 @@ impl Network {
     fn apply_group(&mut self, changes: &mut Changes, uuid: Uuid, row: Option<MulticastGroup>) {
         if let Some(old) = self.groups.peek(uuid) {
             let key = (old.datapath, NameId::of(&old.name));
-            self.group_named.remove(changes, key);
+            // The name may be another's by now.
+            if self.group_named.peek(key) == Some(&uuid) {
+                self.group_named.remove(changes, key);
+            }
         }
         match row {
             Some(group) => {
@@ -344,6 +371,10 @@ impl Network {
         }
         self.dhcp.set(changes, (), Arc::new(codes));
     }
+}
+
+fn number(key: i64) -> Option<u32> {
+    u32::try_from(key).ok()
 }
 
 fn row<T: Table + TableDefinition>(change: &RowChange) -> Option<T> {

@@ -1,7 +1,7 @@
 //! Which datapaths are local: those with an attached port, and those that patch ports connect with them.
 //!
-//! Only these have flows here, and only about these does the controller ask the southbound. The set is computed anew when an
-//! attachment or a patch port changes; it costs the local part of the network, not the whole.
+//! Only these have flows here, and only about these does the controller ask the southbound. The set grows along what is new, and
+//! is found anew when a datapath's last attachment or a patch port goes; that costs the local part of the network, not the whole.
 
 use std::sync::Arc;
 
@@ -20,21 +20,23 @@ impl Network {
         if binding.kind.makes_local() {
             let count = self.seeds.entry(binding.datapath).or_default();
             *count += 1;
-            self.topology_changed |= *count == 1;
+            if *count == 1 {
+                self.new_seeds.push(binding.datapath);
+            }
         }
         if self.bindings.set(changes, uuid, binding) {
             self.rebound.insert(uuid);
         }
         let name = self.ports.peek(uuid).map(|port| port.logical_port.clone());
-        if let Some(name) = name.filter(|_| binding.kind.has_zone()) {
-            if let Some(old) = self
-                .zone_names
-                .insert(uuid, name.clone())
-                .filter(|old| *old != name)
-            {
-                self.release_zone(&old, changes);
-            }
-            self.assign_zone(&name, changes);
+        let name = name.filter(|_| binding.kind.has_zone());
+        if self.zone_names.get(&uuid) == name.as_ref() {
+            return;
+        }
+        if let Some(old) = self.zone_names.remove(&uuid) {
+            self.release_zone(&old, changes);
+        }
+        if let Some(name) = name.filter(|name| self.assign_zone(name, changes)) {
+            self.zone_names.insert(uuid, name);
         }
     }
 
@@ -57,55 +59,81 @@ impl Network {
             *count -= 1;
             if *count == 0 {
                 self.seeds.remove(&binding.datapath);
-                self.topology_changed = true;
+                self.paths.gone = true;
             }
         }
     }
 
-    fn assign_zone(&mut self, name: &str, changes: &mut Changes) {
-        if let Some(zone) = self.zones.assign(name) {
-            self.zone_of.set(changes, NameId::of(name), zone);
+    /// Gives a name one more holder, and a number if it had none. False when all numbers are taken.
+    fn assign_zone(&mut self, name: &str, changes: &mut Changes) -> bool {
+        let Some(zone) = self.zones.assign(name) else {
+            return false;
+        };
+        self.zone_of.set(changes, NameId::of(name), zone);
+        true
+    }
+
+    /// Takes a holder away from a name, and with the last the number.
+    fn release_zone(&mut self, name: &str, changes: &mut Changes) {
+        if self.zones.release(name) {
+            self.zone_of.remove(changes, NameId::of(name));
         }
     }
 
-    fn release_zone(&mut self, name: &str, changes: &mut Changes) {
-        self.zones.release(name);
-        self.zone_of.remove(changes, NameId::of(name));
-    }
-
-    /// Recomputes the local datapaths if something happened to them.
+    /// Brings the local datapaths up to date.
     pub(super) fn settle_locality(&mut self, changes: &mut Changes) {
-        if !std::mem::take(&mut self.topology_changed) {
+        let come = std::mem::take(&mut self.paths.come);
+        let seeds = std::mem::take(&mut self.new_seeds);
+        let mut changed = Vec::new();
+        if std::mem::take(&mut self.paths.gone) {
+            let now = self.reachable_from(self.seeds.keys().copied(), |_| false);
+            let gone: Vec<Uuid> = self
+                .local
+                .iter()
+                .map(|(uuid, ())| uuid)
+                .filter(|uuid| !now.contains(uuid))
+                .collect();
+            for uuid in gone {
+                self.local.remove(changes, uuid);
+                changed.push(uuid);
+            }
+            changed.extend(
+                now.into_iter()
+                    .filter(|uuid| self.local.set(changes, *uuid, ())),
+            );
+        } else {
+            let is_local = |uuid: Uuid| self.local.peek(uuid).is_some();
+            let led = come
+                .into_iter()
+                .filter(|patch| {
+                    let port = self.ports.peek(*patch);
+                    port.is_some_and(|port| is_local(port.datapath))
+                })
+                .filter_map(|patch| self.peer_datapath(patch));
+            let new = self.reachable_from(seeds.into_iter().chain(led), is_local);
+            for uuid in new {
+                self.local.set(changes, uuid, ());
+                changed.push(uuid);
+            }
+        }
+        if changed.is_empty() {
             return;
         }
         self.topology_version += 1;
-        let now = self.reachable();
-        let before: FxHashSet<Uuid> = self.local.iter().map(|(uuid, ())| uuid).collect();
-        for &gone in before.difference(&now) {
-            self.local.remove(changes, gone);
+        // In one order, whatever led here: zones are numbered in it.
+        changed.sort_unstable();
+        let mut groups = FxHashSet::default();
+        for uuid in changed {
+            self.settle_router_zones(uuid, changes);
+            groups.extend(self.groups_of.get(&uuid).into_iter().flatten().copied());
         }
-        for &new in now.difference(&before) {
-            self.local.set(changes, new, ());
-        }
-        for &datapath in before.union(&now) {
-            self.settle_router_zones(datapath, changes);
-        }
-        for changed in before.symmetric_difference(&now) {
-            let groups: Vec<Uuid> = self
-                .groups_of
-                .get(changed)
-                .into_iter()
-                .flatten()
-                .copied()
-                .collect();
-            for group in groups {
-                self.settle_group(group, changes);
-            }
+        for group in groups {
+            self.settle_group(group, changes);
         }
     }
 
     /// Gives a local router its zones, and takes them from what is none any more.
-    fn settle_router_zones(&mut self, uuid: Uuid, changes: &mut Changes) {
+    pub(super) fn settle_router_zones(&mut self, uuid: Uuid, changes: &mut Changes) {
         let router = self
             .datapaths
             .peek(uuid)
@@ -122,11 +150,17 @@ impl Network {
         {
             self.release_zone(&zone, changes);
         }
-        if let Some(name) = name {
-            for zone in router_zones(&name) {
-                self.assign_zone(&zone, changes);
-            }
+        let Some(name) = name else {
+            return;
+        };
+        let [dnat, snat] = router_zones(&name);
+        if !self.assign_zone(&dnat, changes) {
+            return;
+        }
+        if self.assign_zone(&snat, changes) {
             self.router_names.insert(uuid, name);
+        } else {
+            self.release_zone(&dnat, changes);
         }
     }
 
@@ -144,19 +178,41 @@ impl Network {
         self.local_members.set(changes, group, local);
     }
 
-    fn reachable(&self) -> FxHashSet<Uuid> {
-        let mut found: FxHashSet<Uuid> = self.seeds.keys().copied().collect();
+    /// The datapaths that are reached from some, these included, beside those that are `known` and those behind them.
+    fn reachable_from(
+        &self,
+        from: impl Iterator<Item = Uuid>,
+        known: impl Fn(Uuid) -> bool,
+    ) -> FxHashSet<Uuid> {
+        let mut found: FxHashSet<Uuid> = from.filter(|uuid| !known(*uuid)).collect();
         let mut waiting: Vec<Uuid> = found.iter().copied().collect();
         while let Some(datapath) = waiting.pop() {
-            for patch in self.patches_of.get(&datapath).into_iter().flatten() {
-                if let Some(peer) = self.peer_datapath(*patch)
-                    && found.insert(peer)
-                {
+            for peer in self
+                .paths
+                .of(datapath)
+                .filter_map(|patch| self.peer_datapath(patch))
+            {
+                if !known(peer) && found.insert(peer) {
                     waiting.push(peer);
                 }
             }
         }
         found
+    }
+
+    /// The peers of local patch ports that are not known yet, or not as local: where the network may go on.
+    pub(crate) fn unknown_peers(&self) -> FxHashSet<Arc<str>> {
+        let patches = self
+            .local
+            .iter()
+            .flat_map(|(datapath, ())| self.paths.of(datapath));
+        patches
+            .filter(|patch| {
+                let peer = self.peer_datapath(*patch);
+                peer.is_none_or(|peer| self.local.peek(peer).is_none())
+            })
+            .filter_map(|patch| self.ports.peek(patch)?.options.get("peer").cloned())
+            .collect()
     }
 
     fn peer_datapath(&self, patch: Uuid) -> Option<Uuid> {

@@ -2,6 +2,8 @@
 //!
 //! The numbers are remembered in the integration bridge's `external_ids` as `ct-zone-NAME=NUMBER`, so that a restart gives every
 //! port its old zone, and with it its old connections. A number that is given to a new name has its connections flushed.
+//!
+//! A name may have several holders, for two routers may have one name. It keeps its number until the last of them is gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,12 +18,20 @@ const PREFIX: &str = "ct-zone-";
 /// The zones by name.
 #[derive(Clone, Debug, Default)]
 pub struct Zones {
-    by_name: BTreeMap<Arc<str>, u16>,
+    by_name: BTreeMap<Arc<str>, Zone>,
     by_number: BTreeMap<u16, Arc<str>>,
     changes: Vec<ZoneChange>,
     version: u64,
     /// Below this every number is taken.
     free_from: u16,
+}
+
+/// The zone of a name.
+#[derive(Clone, Copy, Debug)]
+struct Zone {
+    number: u16,
+    /// How many have it; none while it is only remembered.
+    holders: u32,
 }
 
 /// Something that has to be done about a zone.
@@ -44,7 +54,8 @@ impl Zones {
             if (FIRST_ZONE..=LAST_ZONE).contains(&number) && !self.by_name.contains_key(name) {
                 self.by_number.entry(number).or_insert_with(|| {
                     let name: Arc<str> = name.into();
-                    self.by_name.insert(name.clone(), number);
+                    let zone = Zone { number, holders: 0 };
+                    self.by_name.insert(name.clone(), zone);
                     name
                 });
             }
@@ -53,35 +64,66 @@ impl Zones {
 
     /// The number of a name.
     pub fn get(&self, name: &str) -> Option<u16> {
-        self.by_name.get(name).copied()
+        self.by_name.get(name).map(|zone| zone.number)
     }
 
-    /// The number of a name, which gets one if it has none. `None` when all are taken.
+    /// The number of a name, which gets one if it has none, and one holder more. `None` when all are taken.
     pub fn assign(&mut self, name: &str) -> Option<u16> {
-        if let Some(number) = self.get(name) {
-            return Some(number);
+        if let Some(zone) = self.by_name.get_mut(name) {
+            zone.holders += 1;
+            return Some(zone.number);
         }
         let number = self.first_free()?;
         let name: Arc<str> = name.into();
-        self.by_name.insert(name.clone(), number);
+        self.by_name
+            .insert(name.clone(), Zone { number, holders: 1 });
         self.by_number.insert(number, name);
         self.changes.push(ZoneChange::Flush(number));
         self.version += 1;
         Some(number)
     }
 
-    /// Takes a name's number back.
-    pub fn release(&mut self, name: &str) {
-        if let Some(number) = self.by_name.remove(name) {
-            self.by_number.remove(&number);
+    /// A holder leaves. With the last the name's number is taken back; then the answer is true.
+    pub fn release(&mut self, name: &str) -> bool {
+        let Some(zone) = self.by_name.get_mut(name) else {
+            return false;
+        };
+        zone.holders = zone.holders.saturating_sub(1);
+        if zone.holders > 0 {
+            return false;
+        }
+        self.forget(name);
+        true
+    }
+
+    /// Takes back the numbers that were remembered and that nobody holds.
+    pub fn release_unheld(&mut self) {
+        let unheld = self.by_name.iter().filter(|(_, zone)| zone.holders == 0);
+        let unheld: Vec<Arc<str>> = unheld.map(|(name, _)| name.clone()).collect();
+        for name in unheld {
+            self.forget(&name);
+        }
+    }
+
+    /// The same names and numbers, remembered and held by nobody: for one who finds out anew who holds them.
+    #[must_use]
+    pub fn remembered(&self) -> Zones {
+        let mut zones = self.clone();
+        zones.by_name.values_mut().for_each(|zone| zone.holders = 0);
+        zones
+    }
+
+    fn forget(&mut self, name: &str) {
+        if let Some(zone) = self.by_name.remove(name) {
+            self.by_number.remove(&zone.number);
             self.version += 1;
-            self.free_from = self.free_from.min(number);
+            self.free_from = self.free_from.min(zone.number);
         }
     }
 
     /// Names and numbers, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u16)> {
-        self.by_name.iter().map(|(name, number)| (name, *number))
+        self.by_name.iter().map(|(name, zone)| (name, zone.number))
     }
 
     /// What the bridge's `external_ids` should say of zones: keys and values.
@@ -153,6 +195,24 @@ mod tests {
         zones.release("a");
         assert_eq!(zones.assign("e"), Some(1));
         assert_eq!(zones.take_changes(), [ZoneChange::Flush(1)]);
+    }
+
+    #[test]
+    fn a_name_keeps_its_number_until_its_last_holder_is_gone() {
+        let mut zones = Zones::default();
+        assert_eq!(zones.assign("router_dnat"), Some(1));
+        assert_eq!(zones.assign("router_dnat"), Some(1));
+        assert!(!zones.release("router_dnat"));
+        assert_eq!(zones.assign("other"), Some(2));
+        let mut remembered = zones.remembered();
+        remembered.assign("other");
+        remembered.release_unheld();
+        assert_eq!(
+            (remembered.get("router_dnat"), remembered.get("other")),
+            (None, Some(2))
+        );
+        assert!(zones.release("router_dnat"));
+        assert_eq!(zones.assign("third"), Some(1));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What of the southbound the controller wants to know: all that is small, and of the rest what is about local datapaths.
 //!
 //! Which datapaths are local is known only from the ports, and the ports of a datapath only once it is local; so the
-//! subscription grows in steps, from the ports that have interfaces here to their datapaths to those that patch ports lead to. It
+//! subscription grows in steps, from the ports that have interfaces here to their datapaths, to the peers of the patch ports there,
+//! and to the peers' datapaths. It
 //! is settled when the server has told everything of the last step and that leads nowhere new.
 
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use replica::TableSpec;
 use rustc_hash::FxHashSet;
 use sb_db::tables::{
     AddressSet, Chassis, ChassisPrivate, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb,
-    LogicalDpGroup, LogicalFlow, MacBinding, MulticastGroup, PortBinding, PortGroup, SbGlobal,
+    LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
+    PortGroup, SbGlobal,
 };
 
 /// The conditions of those tables that have one.
@@ -132,6 +134,8 @@ pub fn table_specs(own_name: &Arc<str>, conditions: &Conditions) -> Vec<TableSpe
         TableSpec::of::<MulticastGroup>(),
         TableSpec::of::<AddressSet>(),
         TableSpec::of::<PortGroup>(),
+        TableSpec::of::<Meter>(),
+        TableSpec::of::<MeterBand>(),
         TableSpec::of::<DhcpOptions>(),
         TableSpec::of::<Dhcpv6Options>(),
         TableSpec::of::<Fdb>(),
@@ -146,6 +150,7 @@ pub fn table_specs(own_name: &Arc<str>, conditions: &Conditions) -> Vec<TableSpe
             flows.actions.index,
             flows.tags.index,
             flows.controller_meter.index,
+            flows.external_ids.index,
         ]),
     ];
     for spec in &mut specs {
