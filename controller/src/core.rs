@@ -341,12 +341,12 @@ impl Core {
                     network.change_own(changes, |own| own.geneve_field = Some(field));
                 });
             }
-            Notice::Read(flows, unreadable) => {
+            Notice::Read(installed, unreadable) => {
                 if let Some(first) = unreadable.first() {
                     let count = unreadable.len();
                     tracing::warn!(target: "ofctrl", "{count} flows of the bridge are not understood and left alone; the first: {first}");
                 }
-                self.network.desired.set_installed(flows);
+                self.network.desired.set_installed(installed);
             }
             Notice::Refused(key, error) => {
                 let cookie = self.network.desired.refuse(&key).unwrap_or_default();
@@ -355,6 +355,14 @@ impl Core {
                     target: "ofctrl",
                     "the switch refused a flow of row {cookie:08x}..: {error}: table={table},priority={priority},{matches}"
                 );
+            }
+            Notice::GroupRefused(number, error) => {
+                self.network.desired.refuse_group(number);
+                tracing::warn!(target: "ofctrl", "the switch refused group {number}, and gets no flows that use it: {error}");
+            }
+            Notice::MeterRefused(number, error) => {
+                self.network.desired.refuse_meter(number);
+                tracing::warn!(target: "ofctrl", "the switch refused meter {number}, and gets no flows that use it: {error}");
             }
             Notice::BundleFailed(error) => {
                 tracing::warn!(target: "ofctrl", "the switch refused a bundle: {error}; reading its flows again");

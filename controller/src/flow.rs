@@ -1,9 +1,15 @@
 //! One flow of the switch, as content: equal flows are one flow, whoever wants them.
+//!
+//! Groups, meters and conjunctive matches have numbers in the switch, and flows refer to them by these. What a number stands
+//! for is content too: a flow says in [`Flow::needs`] what it refers to, under numbers of its own making, and whoever installs it
+//! puts the switch's numbers in their place.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, OnceLock};
 
-use openflow::{Action, Match};
+use openflow::message::Group;
+use openflow::{Action, Field, Match};
+use ovsdb::Uuid;
 
 /// What identifies a flow within a switch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,17 +31,63 @@ pub struct Flow {
     pub actions: Arc<[Action]>,
     /// For people: the start of the logical flow's or other row's identity.
     pub cookie: u64,
+    /// What the numbers in match and actions stand for.
+    pub needs: Arc<[Need]>,
     /// The digest of all of it.
     pub digest: Digest,
 }
 
+/// What a number in a flow stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Need {
+    /// The number in the flow: of a group, a meter, or as `conj_id`.
+    pub placeholder: u32,
+    /// What it stands for.
+    pub resource: Resource,
+}
+
+/// Something of the switch that flows refer to by number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// A group; its own number is not looked at.
+    Group(Arc<Group>),
+    /// A meter.
+    Meter(MeterSpec),
+    /// A conjunctive match.
+    Conjunction(Conjunctive),
+}
+
+/// A meter. Two with equal limits and different names are two: packets of one do not count for the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MeterSpec {
+    /// Whose it is.
+    pub name: Arc<str>,
+    /// The rate counts packets a second, not kilobits.
+    pub packets: bool,
+    /// The rate above which packets are dropped.
+    pub rate: u32,
+    /// How many kilobits or packets may come at once; 0 leaves it to the switch.
+    pub burst: u32,
+}
+
+/// What makes a conjunctive match different from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conjunctive {
+    /// The logical flow.
+    pub flow: Uuid,
+    /// Where it is translated: the value and mask of `metadata`.
+    pub place: (u64, u64),
+    /// Which of its alternatives.
+    pub alternative: u32,
+}
+
 /// A flow's content as a number. Two flows with equal digests are taken for equal; at 128 bits the chance of an error is less
-/// than that of one in memory.
+/// than that of one in memory. The hash has a key of its own in every process, so that nobody can craft two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub u128);
 
 impl Flow {
-    /// A flow.
+    /// A flow that needs nothing.
     pub fn new(
         table: u8,
         priority: u16,
@@ -43,23 +95,86 @@ impl Flow {
         actions: Vec<Action>,
         cookie: u64,
     ) -> Self {
+        Flow::with_needs(table, priority, matches, actions, cookie, Vec::new())
+    }
+
+    /// A flow with numbers that stand for something.
+    pub fn with_needs(
+        table: u8,
+        priority: u16,
+        matches: Match,
+        actions: Vec<Action>,
+        cookie: u64,
+        needs: Vec<Need>,
+    ) -> Self {
         let key = FlowKey {
             table,
             priority,
             matches,
         };
-        let digest = digest(&(&key, &actions, cookie));
+        let digest = digest(&(&key, &actions, cookie, &needs));
         Flow {
             key: Arc::new(key),
             actions: actions.into(),
             cookie,
+            needs: needs.into(),
             digest,
         }
     }
 
-    /// The digest of what can change while the key stays.
-    pub fn effect(&self) -> Digest {
-        effect(&self.actions, self.cookie)
+    /// The flow with other numbers: `number` gives that for a placeholder.
+    #[must_use]
+    pub(crate) fn numbered(&self, number: &dyn Fn(u32) -> u32) -> Flow {
+        let mut matches = self.key.matches.clone();
+        if let Some(term) = matches.get(Field::ConjId) {
+            let placeholder = u32::try_from(term.value).unwrap_or_default();
+            matches.set(Field::ConjId, number(placeholder).into());
+        }
+        let mut actions = self.actions.to_vec();
+        renumber(&mut actions, number);
+        Flow {
+            key: Arc::new(FlowKey {
+                matches,
+                ..(*self.key).clone()
+            }),
+            actions: actions.into(),
+            ..self.clone()
+        }
+    }
+}
+
+fn renumber(actions: &mut [Action], number: &dyn Fn(u32) -> u32) {
+    for action in actions {
+        match action {
+            Action::Group(n) | Action::Meter(n) | Action::Conjunction { id: n, .. } => {
+                *n = number(*n);
+            }
+            Action::Controller(controller) => {
+                controller.meter_id = controller.meter_id.map(number);
+            }
+            Action::Clone(inner) => renumber(inner, number),
+            _ => {}
+        }
+    }
+}
+
+/// Whether actions refer to a group or meter by this number.
+pub(crate) fn mentions(actions: &[Action], number: u32) -> bool {
+    actions.iter().any(|action| match action {
+        Action::Group(n) | Action::Meter(n) => *n == number,
+        Action::Controller(controller) => controller.meter_id == Some(number),
+        Action::Clone(inner) => mentions(inner, number),
+        _ => false,
+    })
+}
+
+impl Resource {
+    /// A number that the resource would have if nobody had it: the same in every run, so that a restart changes nothing.
+    pub(crate) fn preferred_number(&self) -> u32 {
+        // The keys of this hasher are fixed.
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish() as u32
     }
 }
 
@@ -68,13 +183,9 @@ pub fn effect(actions: &[Action], cookie: u64) -> Digest {
     digest(&(actions, cookie))
 }
 
-fn digest(content: &impl Hash) -> Digest {
-    let half = |seed: u8| {
-        // The keys of this hasher are fixed, so a digest means the same in every run.
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(seed);
-        content.hash(&mut hasher);
-        hasher.finish()
-    };
-    Digest(u128::from(half(0)) << 64 | u128::from(half(1)))
+/// The digest of anything.
+pub(crate) fn digest(content: &impl Hash) -> Digest {
+    static KEYS: OnceLock<[RandomState; 2]> = OnceLock::new();
+    let [high, low] = KEYS.get_or_init(|| [RandomState::new(), RandomState::new()]);
+    Digest(u128::from(high.hash_one(content)) << 64 | u128::from(low.hash_one(content)))
 }

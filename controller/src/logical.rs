@@ -11,26 +11,25 @@
 //! **Flows about a guest that is elsewhere are skipped.** A flow whose match, or `in_out_port` tag, demands a guest as input
 //! port of the ingress pipeline or output port of the egress pipeline applies only to packets that never come by here.
 //!
-//! **Conjunctive matches** get their ids from a hash of flow, datapath and place. Two that are told apart by nothing but the
-//! id, which takes the same table, priority and datapath, have the same one with a probability of 2⁻³².
+//! **Groups, meters and conjunctive matches** are named by what they are ([`Need`]); whoever installs the flows numbers them.
+//!
+//! **What goes to the controller is metered,** by the meter that the logical flow names, else by one that all others share
+//! ([`default_meter`]): guests can send no more than the controller can take.
 //!
 //! A flow that makes no sense is left out, with a [`Fact::Problem`] that says why; the rest is not affected.
 
 pub(crate) mod names;
 
-use std::hash::{Hash, Hasher};
-
-use lflow::action::{Context, DatapathKind, Tables, encode, prerequisites};
+use lflow::action::{Context, DatapathKind, Resources as _, Tables, encode, prerequisites};
 use lflow::expr::{normalise, resolve};
-use lflow::flows::{Clause, Role};
+use lflow::flows::{Clause, Role, conjunctions};
 use lflow::{Actions, Expr, Pipeline, Symbol};
-use openflow::Action;
+use openflow::{Action, Field};
 use ovsdb::Uuid;
-use rustc_hash::FxHasher;
 use sb_db::tables::LogicalFlow;
 
 use self::names::Names;
-use crate::flow::Flow;
+use crate::flow::{Conjunctive, Flow, MeterSpec, Need, Resource, mentions};
 use crate::layout;
 use crate::network::{Fact, Network, PortKind, Reads};
 
@@ -64,8 +63,8 @@ pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Ve
     }
     for datapath in datapaths {
         if let Err(problem) = parsed.translate(network, reads, row, datapath, facts) {
-            // What is wrong in one datapath mostly is in all; one report is enough.
-            return facts.push(Fact::Problem(row.uuid, problem));
+            // What is wrong in one datapath need not be in others. One report is enough: the first counts.
+            facts.push(Fact::Problem(row.uuid, problem));
         }
     }
 }
@@ -154,44 +153,87 @@ impl Parsed {
         if alternatives.is_empty() {
             return Ok(());
         }
-        let cookie = cookie(row.uuid);
+        let choices = u32::try_from(conjunctions(&alternatives)).unwrap_or(u32::MAX);
+        let names = names.for_actions_of(row.uuid, choices + 1);
+        let (actions, needs) = self.encode(row, known.is_router, names)?;
+        let table = self.table
+            + match self.pipeline {
+                Pipeline::Ingress => layout::INGRESS,
+                Pipeline::Egress => layout::EGRESS,
+            };
+        let choice = |id: u32| Need {
+            placeholder: id,
+            resource: Resource::Conjunction(Conjunctive {
+                flow: row.uuid,
+                place: (known.key.into(), u64::MAX),
+                alternative: id,
+            }),
+        };
+        for flow in lflow::flows::flows(&alternatives, 1) {
+            let chosen = flow.matches.get(Field::ConjId).map(|term| term.value);
+            let matches = flow.matches.with(layout::DATAPATH, known.key);
+            let (actions, cookie, needs) = match flow.role {
+                Role::Actions => {
+                    let chosen = chosen.and_then(|id| u32::try_from(id).ok());
+                    let needs = needs.iter().cloned().chain(chosen.map(choice));
+                    (actions.clone(), cookie(row.uuid).into(), needs.collect())
+                }
+                // Merged with those of other logical flows, so of none in particular.
+                Role::Clauses(clauses) => {
+                    let needs = clauses.iter().map(|clause| choice(clause.id)).collect();
+                    (clauses.into_iter().map(conjunction).collect(), 0, needs)
+                }
+            };
+            facts.push(Fact::Flow(Flow::with_needs(
+                table,
+                self.priority,
+                matches,
+                actions,
+                cookie,
+                needs,
+            )));
+        }
+        Ok(())
+    }
+
+    /// The actions, and what their numbers stand for.
+    fn encode(
+        &self,
+        row: &LogicalFlow,
+        is_router: bool,
+        names: Names<'_>,
+    ) -> Result<(Vec<Action>, Vec<Need>), String> {
+        let named = row.controller_meter.as_deref();
+        let meter = named.and_then(|name| names.named_meter(name));
         let tables = tables();
         let context = Context {
             pipeline: self.pipeline,
             table: self.table,
-            datapath: match known.is_router {
+            datapath: match is_router {
                 true => DatapathKind::Router,
                 false => DatapathKind::Switch,
             },
-            cookie,
-            controller_meter: None,
+            cookie: cookie(row.uuid),
+            controller_meter: Some(meter.unwrap_or_else(|| names.meter(default_meter()))),
             zero_snat: true,
             tables: &tables,
             resources: &names,
         };
         let actions = encode(&self.actions, &context)
             .map_err(|error| format!("{}: actions: {error}", place(row)))?;
-        let table = self.table
-            + match self.pipeline {
-                Pipeline::Ingress => layout::INGRESS,
-                Pipeline::Egress => layout::EGRESS,
-            };
-        for flow in lflow::flows::flows(&alternatives, conjunction_id(row.uuid, known.key)) {
-            let matches = flow.matches.with(layout::DATAPATH, known.key);
-            let (actions, cookie) = match flow.role {
-                Role::Actions => (actions.clone(), u64::from(cookie)),
-                // Merged with those of other logical flows, so of none in particular.
-                Role::Clauses(clauses) => (clauses.into_iter().map(conjunction).collect(), 0),
-            };
-            facts.push(Fact::Flow(Flow::new(
-                table,
-                self.priority,
-                matches,
-                actions,
-                cookie,
-            )));
-        }
-        Ok(())
+        let mut needs = names.into_needs();
+        needs.retain(|need| mentions(&actions, need.placeholder));
+        Ok((actions, needs))
+    }
+}
+
+/// The meter of all that is sent to the controller and has none of its own: 4,000 packets a second.
+fn default_meter() -> MeterSpec {
+    MeterSpec {
+        name: "".into(),
+        packets: true,
+        rate: 4_000,
+        burst: 4_000,
     }
 }
 
@@ -201,15 +243,6 @@ fn conjunction(clause: Clause) -> Action {
         clause: clause.k,
         n_clauses: clause.n,
     }
-}
-
-/// The first id for conjunctive matches of a logical flow in a datapath.
-fn conjunction_id(flow: Uuid, datapath: u32) -> u32 {
-    let mut hasher = FxHasher::default();
-    (flow, datapath).hash(&mut hasher);
-    let hash = hasher.finish();
-    // Zero is what `conj_id` is in a packet that has met no conjunctive match.
-    ((hash >> 32) as u32 ^ hash as u32).max(1)
 }
 
 /// The first 32 bits of a row's identity: by them people find the logical flow of a flow.

@@ -1,7 +1,7 @@
 //! The OpenFlow connection to the integration bridge.
 //!
 //! ```text
-//!  Greeting ──up──▶ Mapping ──Geneve's option has a field──▶ Reading ──all flows are read──▶ Ready
+//!  Greeting ──up──▶ Mapping ──Geneve's option has a field──▶ Reading ──flows, groups, meters are read──▶ Ready
 //! ```
 //!
 //! Nothing is changed before everything is read. After that, changes go in bundles, each with a barrier behind it, and
@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openflow::message::{
-    AsyncConfig, BundleAdd, BundleControl, BundleKind, BundleOp, FlowDesc, FlowMod, FlowRequest,
+    AsyncConfig, BundleAdd, BundleControl, BundleKind, BundleOp, FlowRequest, GroupMod,
     MultipartReply, MultipartRequest, PacketIn, SwitchConfig, TlvMap, TlvTableCommand,
 };
 use openflow::{DecodeError, ErrorMessage, Incoming, Match, Message, Session, SessionError};
 
+use crate::desired::{Changes, Installed};
 use crate::flow::FlowKey;
 use crate::physical::tunnel::GENEVE_OPTION;
 
@@ -28,8 +29,16 @@ enum Token {
     Map,
     /// The question for all flows.
     Flows,
+    /// The question for all groups.
+    Groups,
+    /// The question for all meters.
+    Meters,
     /// A flow in a bundle.
     Flow(Arc<FlowKey>),
+    /// A group in a bundle.
+    Group(u32),
+    /// A meter.
+    Meter(u32),
     /// Opening or committing a bundle.
     Bundle,
     /// The barrier with this number.
@@ -41,10 +50,14 @@ enum Token {
 pub enum Notice {
     /// Geneve's option is this `tun_metadata` field.
     GeneveField(u8),
-    /// These are all flows; and so many more are of others' making, with parts that are not known here.
-    Read(Vec<FlowDesc>, Vec<DecodeError>),
+    /// This is all that it has; and so many more flows are of others' making, with parts that are not known here.
+    Read(Installed, Vec<DecodeError>),
     /// It does not take this flow.
     Refused(Arc<FlowKey>, ErrorMessage),
+    /// It does not take the group with this number.
+    GroupRefused(u32, ErrorMessage),
+    /// It does not take the meter with this number.
+    MeterRefused(u32, ErrorMessage),
     /// It did not take a whole bundle. The flows are being read again.
     BundleFailed(ErrorMessage),
     /// It is through with all changes up to this number.
@@ -68,7 +81,9 @@ enum Phase {
 pub struct Switch {
     session: Session<Token>,
     phase: Phase,
-    read: Vec<FlowDesc>,
+    read: Installed,
+    /// How many of the questions for what there is have not been answered to the end.
+    unanswered: u32,
     unreadable: Vec<DecodeError>,
     next_bundle: u32,
     /// How many bundles failed since one succeeded.
@@ -90,7 +105,8 @@ impl Switch {
         Switch {
             session: Session::new(now, probe),
             phase: Phase::Greeting,
-            read: Vec::new(),
+            read: Installed::default(),
+            unanswered: 0,
             unreadable: Vec::new(),
             next_bundle: 1,
             failures: 0,
@@ -147,8 +163,21 @@ impl Switch {
     }
 
     /// Makes changes, all at once, and asks for a confirmation. Returns its number.
-    pub fn change(&mut self, mods: Vec<(Arc<FlowKey>, FlowMod)>) -> u64 {
-        if !mods.is_empty() {
+    ///
+    /// Meters cannot be part of a bundle; those that flows come to need are made before it, those that they needed go after it.
+    pub fn change(&mut self, changes: Changes) -> u64 {
+        for meter in changes.meters {
+            self.session
+                .request(&Message::MeterMod(meter), Token::Meter(meter.meter.id));
+        }
+        let group = |group: GroupMod| (Token::Group(group.group.id), Message::GroupMod(group));
+        let flow = |(key, flow)| (Token::Flow(key), Message::FlowMod(flow));
+        let bundled = changes.groups.into_iter().map(group);
+        let bundled = bundled.chain(changes.flows.into_iter().map(flow));
+        let mut bundled = bundled
+            .chain(changes.groups_gone.into_iter().map(group))
+            .peekable();
+        if bundled.peek().is_some() {
             let (id, kind) = (self.next_bundle, BundleKind::ATOMIC_ORDERED);
             self.next_bundle = self.next_bundle.wrapping_add(1);
             let control = |op| {
@@ -161,17 +190,20 @@ impl Switch {
             };
             self.session
                 .request(&control(BundleOp::Open), Token::Bundle);
-            for (key, flow_mod) in mods {
+            for (token, message) in bundled {
                 let add = BundleAdd {
                     id,
                     kind,
-                    message: Box::new(Message::FlowMod(flow_mod)),
+                    message: Box::new(message),
                 };
-                self.session
-                    .request(&Message::BundleAdd(add), Token::Flow(key));
+                self.session.request(&Message::BundleAdd(add), token);
             }
             self.session
                 .request(&control(BundleOp::Commit), Token::Bundle);
+        }
+        for meter in changes.meters_gone {
+            self.session
+                .request(&Message::MeterMod(meter), Token::Meter(meter.meter.id));
         }
         self.sent += 1;
         self.session
@@ -218,16 +250,36 @@ impl Switch {
 
     fn read(&mut self) {
         self.phase = Phase::Reading;
-        self.read.clear();
+        self.read = Installed::default();
         self.unreadable.clear();
         let request = FlowRequest {
             table: None,
             matches: Match::new(),
         };
-        self.session.request(
-            &Message::MultipartRequest(MultipartRequest::Flows(Box::new(request))),
-            Token::Flows,
-        );
+        let requests = [
+            (MultipartRequest::Flows(Box::new(request)), Token::Flows),
+            (MultipartRequest::Groups, Token::Groups),
+            (MultipartRequest::Meters, Token::Meters),
+        ];
+        self.unanswered = 0;
+        for (request, token) in requests {
+            self.unanswered += 1;
+            self.session
+                .request(&Message::MultipartRequest(request), token);
+        }
+    }
+
+    /// One of the questions for what there is has been answered.
+    fn answered(&mut self, notices: &mut Vec<Notice>) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.unanswered == 0 {
+            self.phase = Phase::Ready;
+            let (read, unreadable) = (
+                std::mem::take(&mut self.read),
+                std::mem::take(&mut self.unreadable),
+            );
+            notices.push(Notice::Read(read, unreadable));
+        }
     }
 
     fn answer(&mut self, token: Token, message: Message, last: bool, notices: &mut Vec<Notice>) {
@@ -265,18 +317,33 @@ impl Switch {
                     flows, unreadable, ..
                 }),
             ) => {
-                self.read.extend(flows);
+                self.read.flows.extend(flows);
                 self.unreadable.extend(unreadable);
                 if last {
-                    self.phase = Phase::Ready;
-                    let (read, unreadable) = (
-                        std::mem::take(&mut self.read),
-                        std::mem::take(&mut self.unreadable),
-                    );
-                    notices.push(Notice::Read(read, unreadable));
+                    self.answered(notices);
                 }
             }
+            (Token::Groups, Message::MultipartReply(MultipartReply::Groups { groups, .. })) => {
+                self.read.groups.extend(groups);
+                if last {
+                    self.answered(notices);
+                }
+            }
+            (Token::Meters, Message::MultipartReply(MultipartReply::Meters { meters, .. })) => {
+                self.read.meters.extend(meters);
+                if last {
+                    self.answered(notices);
+                }
+            }
+            // A switch that can have none has none.
+            (Token::Groups | Token::Meters, Message::Error(_)) => self.answered(notices),
             (Token::Flow(key), Message::Error(error)) => notices.push(Notice::Refused(key, error)),
+            (Token::Group(number), Message::Error(error)) => {
+                notices.push(Notice::GroupRefused(number, error));
+            }
+            (Token::Meter(number), Message::Error(error)) => {
+                notices.push(Notice::MeterRefused(number, error));
+            }
             (Token::Bundle, Message::Error(error)) => {
                 notices.push(Notice::BundleFailed(error));
                 self.failures += 1;

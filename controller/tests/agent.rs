@@ -8,7 +8,8 @@ use controller::core::{Core, Effects, Event, HOLD, Now, SwitchEvent, VERSION};
 use controller::vswitch::{self, Bridge, Interface, OpenVSwitch, Port};
 use daemon::unixctl::Request;
 use openflow::message::{
-    FlowCommand, FlowDesc, FlowFlags, FlowMod, MultipartReply, MultipartRequest, TlvMap, TlvTable,
+    FlowCommand, FlowDesc, FlowFlags, FlowMod, Group, GroupCommand, GroupMod, Meter, MeterCommand,
+    MultipartReply, MultipartRequest, TlvMap, TlvTable,
 };
 use openflow::{Message, Xid};
 use ovsdb::operation::{OpResult, Operation};
@@ -126,7 +127,11 @@ impl Database {
 struct Switch {
     flows: Vec<FlowDesc>,
     input: Vec<u8>,
-    bundle: Vec<FlowMod>,
+    bundle: Vec<Message>,
+    groups: BTreeMap<u32, Group>,
+    meters: BTreeMap<u32, Meter>,
+    /// How many changes of groups and meters there were.
+    others: usize,
     /// Flow changes since this was last taken.
     mods: Vec<FlowMod>,
     hold_barriers: bool,
@@ -169,18 +174,42 @@ impl Switch {
                     unreadable: vec![],
                 }))
             }
+            Message::MultipartRequest(MultipartRequest::Groups) => {
+                Some(Message::MultipartReply(MultipartReply::Groups {
+                    more: false,
+                    groups: self.groups.values().cloned().collect(),
+                }))
+            }
+            Message::MultipartRequest(MultipartRequest::Meters) => {
+                Some(Message::MultipartReply(MultipartReply::Meters {
+                    more: false,
+                    meters: self.meters.values().copied().collect(),
+                }))
+            }
             Message::BundleAdd(add) => {
-                let Message::FlowMod(flow_mod) = *add.message else {
-                    panic!("only flows are bundled")
-                };
-                self.bundle.push(flow_mod);
+                self.bundle.push(*add.message);
+                None
+            }
+            Message::MeterMod(meter) => {
+                self.others += 1;
+                match meter.command {
+                    MeterCommand::Delete => drop(self.meters.remove(&meter.meter.id)),
+                    _ => drop(self.meters.insert(meter.meter.id, meter.meter)),
+                }
                 None
             }
             Message::BundleControl(control) => {
                 if control.op == openflow::message::BundleOp::Commit {
-                    let mods = std::mem::take(&mut self.bundle);
-                    mods.iter().for_each(|m| self.change(m));
-                    self.mods.extend(mods);
+                    for message in std::mem::take(&mut self.bundle) {
+                        match message {
+                            Message::FlowMod(flow) => {
+                                self.change(&flow);
+                                self.mods.push(flow);
+                            }
+                            Message::GroupMod(group) => self.change_group(group),
+                            other => panic!("{other:?} cannot be bundled"),
+                        }
+                    }
                 }
                 Some(Message::BundleControl(openflow::message::BundleControl {
                     reply: true,
@@ -194,6 +223,14 @@ impl Switch {
             Message::BarrierRequest => Some(Message::BarrierReply),
             Message::FlowMod(_) => panic!("flows are changed in bundles"),
             _ => None,
+        }
+    }
+
+    fn change_group(&mut self, m: GroupMod) {
+        self.others += 1;
+        match m.command {
+            GroupCommand::Delete => drop(self.groups.remove(&m.group.id)),
+            _ => drop(self.groups.insert(m.group.id, m.group)),
         }
     }
 
@@ -586,12 +623,35 @@ fn a_restart_with_nothing_changed_changes_nothing() {
     let mut stage = Stage::new();
     stage.start();
     stage.add_port();
+    let choosing = LogicalFlow {
+        logical_datapath: Some(DATAPATH),
+        pipeline: "ingress".into(),
+        table_id: 1,
+        r#match: "ip4".into(),
+        actions: "reg8[0..15] = select(1=1, 2=1);".into(),
+        ..LogicalFlow::default()
+    };
+    let learning = LogicalFlow {
+        table_id: 2,
+        actions: "put_fdb(inport, eth.src);".into(),
+        ..choosing.clone()
+    };
+    for (n, flow) in (30..).zip([choosing, learning]) {
+        let change = stage.south.put(&flow, Uuid::from_u128(n));
+        stage.change_south(change);
+    }
     stage.plug();
     let flows = stage.switch.flows.len();
     assert!(flows > 8);
+    assert_eq!(
+        (stage.switch.groups.len(), stage.switch.meters.len()),
+        (1, 1)
+    );
     let mut stage = stage.restart();
+    stage.switch.others = 0;
     stage.start();
     assert_eq!(stage.switch.mods, []);
+    assert_eq!(stage.switch.others, 0);
     assert_eq!(stage.switch.flows.len(), flows);
     // And it is a living agent.
     stage.unplug();

@@ -112,7 +112,7 @@ fn port() -> impl Strategy<Value = Change> {
                 |(datapath, tunnel_key, kind, other, chassis, tag, secured)| PortBinding {
                     logical_port: port_name(n).into(),
                     datapath: uuid::<DatapathBinding>(datapath),
-                    tunnel_key,
+                    tunnel_key: tunnel_key + 10 * n as i64,
                     r#type: if kind == "container" {
                         "".into()
                     } else {
@@ -249,7 +249,7 @@ fn others() -> impl Strategy<Value = Change> {
             }),
         )
     });
-    let fdb = maybe((1..25i64, 1..6i64)).prop_map(|keys| {
+    let fdb = maybe((1..25i64, 1..90i64)).prop_map(|keys| {
         row(
             0,
             keys.map(|(dp_key, port_key)| Fdb {
@@ -374,7 +374,7 @@ impl World {
     /// A network that sees it all at once.
     fn anew(&self, zones_of: &Network) -> Network {
         let mut network = Network::default();
-        network.zones = zones_of.zones.clone();
+        network.zones = zones_of.zones.remembered();
         let mut engine = Engine::new();
         engine.input(&mut network, |network, changes| {
             network.set_own(changes, self.own.clone());
@@ -390,6 +390,7 @@ impl World {
             }
         });
         engine.step(&mut network, usize::MAX);
+        network.zones.release_unheld();
         network
     }
 }

@@ -66,7 +66,7 @@ impl Core {
     fn recompute(&mut self) -> String {
         let mut fresh = Network::default();
         let mut engine = Engine::new();
-        fresh.zones = self.network.zones.clone();
+        fresh.zones = self.network.zones.remembered();
         let own = self.network.own_now();
         let (south, ports) = (&self.south, &self.local.ports);
         engine.input(&mut fresh, |network, changes| {
@@ -89,6 +89,9 @@ impl Core {
             before.difference(&now).count(),
         );
         let total = now.len();
+        if self.ready {
+            fresh.zones.release_unheld();
+        }
         let mut old = std::mem::replace(&mut self.network, fresh);
         self.subscribed_to = None;
         self.local_told = (0, None);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use openflow::Message;
 
 use super::{Core, Effects, Now, SouthTarget};
+use crate::desired::Changes;
 use crate::local::{RemoteEncap, Wanted, WantedPatch};
 use crate::network::{Network, ZoneChange, Zones};
 use crate::pinctrl;
@@ -159,7 +160,9 @@ impl Core {
             .local
             .iter()
             .map(|(uuid, ())| (uuid, self.network.datapaths.peek(uuid).map(|d| d.key)));
-        Conditions::local(&self.local.iface_ids, self.own_chassis(), local)
+        let mut names = self.network.unknown_peers();
+        names.extend(self.local.iface_ids.iter().cloned());
+        Conditions::local(&names, self.own_chassis(), local)
     }
 
     fn subscribe(&mut self, effects: &mut Effects) {
@@ -201,34 +204,9 @@ impl Core {
             return;
         }
         self.ready = true;
-        self.release_zones();
+        // Those of ports and routers that are not here any more.
+        self.network.zones.release_unheld();
         tracing::info!("all databases and the switch are known; flows follow them from now on");
-    }
-
-    /// Takes back the zones of ports and routers that are not here any more.
-    fn release_zones(&mut self) {
-        let ports = self
-            .network
-            .bindings
-            .iter()
-            .filter_map(|(uuid, _)| self.network.ports.peek(uuid));
-        let mut used: rustc_hash::FxHashSet<String> =
-            ports.map(|port| port.logical_port.to_string()).collect();
-        for (uuid, ()) in self.network.local.iter() {
-            if let Some(datapath) = self.network.datapaths.peek(uuid).filter(|d| d.is_router) {
-                used.extend(crate::network::router_zones(&datapath.name));
-            }
-        }
-        let unused: Vec<_> = self
-            .network
-            .zones
-            .iter()
-            .map(|(name, _)| name.clone())
-            .filter(|name| !used.contains(&**name))
-            .collect();
-        for name in unused {
-            self.network.zones.release(&name);
-        }
     }
 
     /// Sends what differs, and asks for confirmation where somebody waits for it.
@@ -244,10 +222,10 @@ impl Core {
             let ZoneChange::Flush(zone) = change;
             switch.send(&Message::CtFlushZone(zone));
         }
-        let mods = if self.network.desired.is_dirty() {
+        let changes = if self.network.desired.is_dirty() {
             self.network.desired.changes()
         } else {
-            Vec::new()
+            Changes::default()
         };
         let nb_cfg = self.south.nb_cfg();
         let newest = self
@@ -257,13 +235,13 @@ impl Core {
             .or(self.nb_cfg_reached);
         let cfg_waits = settled && newest != Some(nb_cfg);
         let ports_wait = settled && self.ports.has_unsent();
-        if mods.is_empty() && !cfg_waits && !ports_wait {
+        if changes.is_empty() && !cfg_waits && !ports_wait {
             return;
         }
-        if !mods.is_empty() {
-            tracing::debug!(target: "ofctrl", "{} flow changes", mods.len());
+        if !changes.is_empty() {
+            tracing::debug!(target: "ofctrl", "{} changes of flows, groups and meters", changes.len());
         }
-        let barrier = switch.change(mods);
+        let barrier = switch.change(changes);
         if cfg_waits {
             self.nb_cfg_waiting.push_back((nb_cfg, barrier));
         }

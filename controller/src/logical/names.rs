@@ -1,5 +1,6 @@
 //! What names in a logical flow mean, in one datapath, here.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use lflow::Int;
@@ -9,6 +10,7 @@ use openflow::message::Group;
 use ovsdb::Uuid;
 use packet::dhcp4::option::OptionType;
 
+use crate::flow::{MeterSpec, Need, Resource};
 use crate::network::{NameId, Network, Reads};
 
 /// The names of a datapath. What is asked is noted as read.
@@ -17,6 +19,12 @@ pub(crate) struct Names<'a> {
     reads: &'a Reads,
     datapath: Uuid,
     key: u32,
+    /// Whose actions are encoded.
+    flow: Uuid,
+    /// What the actions' numbers stand for.
+    needs: RefCell<Vec<Need>>,
+    /// The first of these numbers.
+    first_number: u32,
 }
 
 impl<'a> Names<'a> {
@@ -27,7 +35,46 @@ impl<'a> Names<'a> {
             reads,
             datapath,
             key,
+            flow: Uuid::default(),
+            needs: RefCell::default(),
+            first_number: 1,
         }
+    }
+
+    /// The same for the actions of a logical flow, whose numbers for groups and meters begin with `first_number`.
+    #[must_use]
+    pub fn for_actions_of(self, flow: Uuid, first_number: u32) -> Self {
+        Names {
+            flow,
+            first_number,
+            ..self
+        }
+    }
+
+    /// The number of a meter.
+    pub fn meter(&self, meter: MeterSpec) -> u32 {
+        self.need(Resource::Meter(meter))
+    }
+
+    /// What the numbers stand for that were given out.
+    pub fn into_needs(self) -> Vec<Need> {
+        self.needs.into_inner()
+    }
+
+    /// A number for something, for as long as the actions of one flow are encoded.
+    fn need(&self, resource: Resource) -> u32 {
+        let mut needs = self.needs.borrow_mut();
+        if let Some(known) = needs.iter().find(|need| need.resource == resource) {
+            return known.placeholder;
+        }
+        let placeholder = (self.first_number..)
+            .nth(needs.len())
+            .expect("a flow needs fewer things than there are numbers");
+        needs.push(Need {
+            placeholder,
+            resource,
+        });
+        placeholder
     }
 
     /// The key of a port or multicast group of the datapath.
@@ -105,16 +152,23 @@ impl Resources for Names<'_> {
         }
     }
 
-    fn group(&self, _: &Group) -> Option<u32> {
-        None
+    fn group(&self, group: &Group) -> Option<u32> {
+        Some(self.need(Resource::Group(Arc::new(group.clone()))))
     }
 
-    fn rate_meter(&self, _: u32, _: Option<u32>) -> Option<u32> {
-        None
+    /// Each logical flow has a meter of its own: two limits that happen to be equal do not share it.
+    fn rate_meter(&self, rate: u32, burst: Option<u32>) -> Option<u32> {
+        Some(self.need(Resource::Meter(MeterSpec {
+            name: self.flow.to_string().into(),
+            packets: false,
+            rate,
+            burst: burst.unwrap_or_default(),
+        })))
     }
 
-    fn named_meter(&self, _: &str) -> Option<u32> {
-        None
+    fn named_meter(&self, name: &str) -> Option<u32> {
+        let meter = self.network.meter(self.reads, name)?;
+        Some(self.need(Resource::Meter(meter)))
     }
 
     fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)> {

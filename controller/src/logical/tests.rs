@@ -1,134 +1,9 @@
 //! Logical flows of a small southbound, as flows of the switch: what is installed, and what changes when rows change.
 
-use std::sync::Arc;
-
-use openflow::action::Actions;
-use openflow::message::FlowCommand;
-use ovsdb::typed::Table;
-use ovsdb::{RowChange, Uuid};
-use sb_db::tables::{
-    AddressSet, DatapathBinding, DhcpOptions, LogicalFlow, MulticastGroup, PortBinding, PortGroup,
-};
+use sb_db::tables::{AddressSet, LogicalFlow, Meter, MeterBand, PortGroup};
 
 use super::*;
-use crate::network::{Engine, LocalInterface, LocalPorts};
-
-/// A switch (key 5) with the guest `here` (1), attached, the guest `there` (2), elsewhere, and a group of both.
-struct World {
-    network: Network,
-    engine: Engine,
-}
-
-const SWITCH: Uuid = Uuid::from_u128(1);
-
-impl World {
-    fn new() -> World {
-        let mut world = World {
-            network: Network::default(),
-            engine: Engine::new(),
-        };
-        let datapath = DatapathBinding {
-            tunnel_key: 5,
-            ..DatapathBinding::default()
-        };
-        world.set(1, None, Some(&datapath));
-        for (key, name) in [(1, "here"), (2, "there")] {
-            let port = PortBinding {
-                logical_port: name.into(),
-                datapath: SWITCH,
-                tunnel_key: key,
-                ..PortBinding::default()
-            };
-            world.set(10 + u128::from(key.unsigned_abs()), None, Some(&port));
-        }
-        let group = MulticastGroup {
-            name: "_MC_flood".into(),
-            datapath: SWITCH,
-            tunnel_key: 32_768,
-            ports: vec![Uuid::from_u128(11), Uuid::from_u128(12)],
-            ..MulticastGroup::default()
-        };
-        world.set(20, None, Some(&group));
-        let option = DhcpOptions {
-            name: "router".into(),
-            code: 3,
-            r#type: "ipv4".into(),
-            ..DhcpOptions::default()
-        };
-        world.set(21, None, Some(&option));
-        let mut ports = LocalPorts::default();
-        ports.interfaces.insert(
-            "here".into(),
-            LocalInterface {
-                uuid: Uuid::from_u128(99),
-                ofport: 7,
-            },
-        );
-        world.engine.input(&mut world.network, |network, changes| {
-            network.set_local_ports(changes, &LocalPorts::default(), &ports);
-        });
-        world.changes();
-        world
-    }
-
-    fn set<T: Table>(&mut self, uuid: u128, old: Option<&T>, new: Option<&T>) {
-        let change = RowChange {
-            table: T::INDEX,
-            uuid: Uuid::from_u128(uuid),
-            old: old.map(|row| Arc::new(row.to_row())),
-            new: new.map(|row| Arc::new(row.to_row())),
-        };
-        self.engine.input(&mut self.network, |network, changes| {
-            network.apply(changes, &change);
-        });
-    }
-
-    /// What changes in the pipelines' tables, one flow a line, in order.
-    fn changes(&mut self) -> String {
-        let progress = self.engine.step(&mut self.network, 10_000);
-        assert!(progress.done);
-        let pipelines = |table: u8| {
-            (layout::INGRESS..layout::REMOTE_OUTPUT).contains(&table)
-                || (layout::EGRESS..layout::SAVE_IN_PORT).contains(&table)
-        };
-        let mut lines: Vec<_> = self
-            .network
-            .desired
-            .changes()
-            .into_iter()
-            .filter(|(key, _)| pipelines(key.table))
-            .map(|(key, flow)| {
-                let sign = if flow.command == FlowCommand::Add {
-                    '+'
-                } else {
-                    '-'
-                };
-                let actions = Actions(&flow.actions);
-                format!(
-                    "{sign} {} {} {} -> {actions}\n",
-                    key.table, key.priority, key.matches
-                )
-            })
-            .collect();
-        lines.sort();
-        lines.concat()
-    }
-
-    /// The flows of one logical flow, or the first line of what is wrong with it.
-    fn flows_of(&mut self, row: &LogicalFlow) -> String {
-        self.set(1000, None, Some(row));
-        let flows = self.changes();
-        let problem = self.network.problems.get(&Uuid::from_u128(1000)).cloned();
-        self.set(1000, Some(row), None);
-        self.changes();
-        problem.map_or(flows, |problem| {
-            problem
-                .split_once("): ")
-                .map_or("", |(_, what)| what)
-                .to_owned()
-        })
-    }
-}
+use crate::testing::{SWITCH, World};
 
 fn logical(pipeline: &str, table: i64, matches: &str, actions: &str) -> LogicalFlow {
     LogicalFlow {
@@ -189,7 +64,7 @@ fn flows_are_translated() {
                 "reg0[3] = put_dhcp_opts(offerip = 10.0.0.2, router = 10.0.0.1); next;",
             ),
             "+ 8 50 metadata=0x5 -> controller(reason=action,max_len=65535,id=0,userdata=\
-             00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause),resubmit(,9)\n",
+             00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause,meter_id=10444),resubmit(,9)\n",
         ),
         (
             logical("ingress", 0, "ip4.src == $nobody", "next;"),
@@ -316,4 +191,91 @@ fn products_become_conjunctions() {
             .all(|line| line.contains("metadata=0x5") && line.contains("tcp,")),
         "{flows}"
     );
+}
+
+#[test]
+fn what_is_wrong_in_one_datapath_is_left_out_of_that_one_alone() {
+    use crate::testing::{datapath, options, port};
+    use sb_db::tables::{DatapathBinding, LogicalDpGroup};
+    let mut world = World::new();
+    let mut switch = datapath(3);
+    switch.external_ids = options([("name", "second")]);
+    let members = vec![SWITCH, Uuid::from_u128(2)];
+    world.set::<DatapathBinding>(2, None, Some(&switch));
+    world.set(16, None, Some(&port("also-here", Uuid::from_u128(2), 1)));
+    world.plug("also-here", 9);
+    let group = LogicalDpGroup {
+        datapaths: members,
+        ..LogicalDpGroup::default()
+    };
+    world.set(60, None, Some(&group));
+    let set = PortGroup {
+        name: "3_pg".into(),
+        ports: vec!["also-here".into()],
+        ..PortGroup::default()
+    };
+    world.set(61, None, Some(&set));
+    world.changes();
+    let mut row = logical("ingress", 0, "inport == @pg", "next;");
+    row.logical_datapath = None;
+    row.logical_dp_group = Some(Uuid::from_u128(60));
+    world.set(1000, None, Some(&row));
+    let flows = world.changes();
+    assert_eq!(flows, "+ 8 50 metadata=0x3,reg14=0x1 -> resubmit(,9)\n");
+    assert!(world.network.problems.contains_key(&Uuid::from_u128(1000)));
+}
+
+#[test]
+fn what_goes_to_the_controller_is_metered() {
+    let mut world = World::new();
+    let band = MeterBand {
+        action: "drop".into(),
+        rate: 30,
+        burst_size: 5,
+        ..MeterBand::default()
+    };
+    let meter = Meter {
+        name: "arp".into(),
+        unit: "pktps".into(),
+        bands: vec![Uuid::from_u128(71)],
+        ..Meter::default()
+    };
+    world.set(70, None, Some(&meter));
+    world.set(71, None, Some(&band));
+    let mut row = logical("ingress", 0, "1", "put_fdb(inport, eth.src);");
+    row.controller_meter = Some("arp".into());
+    world.set(1000, None, Some(&row));
+    world.engine.step(&mut world.network, 10_000);
+    let changes = world.network.desired.changes();
+    let made = changes.meters[0].meter;
+    assert_eq!((made.packets, made.rate, made.burst), (true, 30, 5));
+    let slower = MeterBand {
+        rate: 10,
+        ..band.clone()
+    };
+    world.set(71, Some(&band), Some(&slower));
+    world.engine.step(&mut world.network, 10_000);
+    let changes = world.network.desired.changes();
+    assert_eq!(changes.meters[0].meter.rate, 10);
+    world.set(71, Some(&slower), None);
+    world.engine.step(&mut world.network, 10_000);
+    let changes = world.network.desired.changes();
+    assert_eq!(changes.meters[0].meter.rate, default_meter().rate);
+    assert_eq!(changes.meters_gone.len(), 1);
+}
+
+#[test]
+fn choices_are_groups() {
+    let mut world = World::new();
+    let row = logical("ingress", 0, "ip4", "reg8[16..31] = select(1=20, 2=30);");
+    world.set(1000, None, Some(&row));
+    world.engine.step(&mut world.network, 10_000);
+    let changes = world.network.desired.changes();
+    let [group] = &changes.groups[..] else {
+        panic!("{changes:?}")
+    };
+    let weights: Vec<_> = group.group.buckets.iter().map(|b| b.weight).collect();
+    assert_eq!(weights, [Some(20), Some(30)]);
+    let actions = &changes.flows[0].1.actions;
+    assert_eq!(actions[..], [Action::Group(group.group.id)]);
 }

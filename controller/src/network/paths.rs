@@ -48,8 +48,8 @@ impl Paths {
             self.gone |= self.naming.contains_key(&NameId::of(place.name));
             if let Some(peer) = place.peer {
                 self.gone = true;
-                remove(&mut self.of, place.datapath, uuid);
-                remove(&mut self.naming, NameId::of(peer), uuid);
+                remove(&mut self.of, &place.datapath, uuid);
+                remove(&mut self.naming, &NameId::of(peer), uuid);
             }
             matters |= self.gone;
         }
@@ -86,11 +86,11 @@ fn place(port: &PortBinding) -> Place<'_> {
     }
 }
 
-fn remove<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<Uuid>>, key: K, uuid: Uuid) {
-    if let Some(members) = map.get_mut(&key) {
+fn remove<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<Uuid>>, key: &K, uuid: Uuid) {
+    if let Some(members) = map.get_mut(key) {
         members.remove(&uuid);
         if members.is_empty() {
-            map.remove(&key);
+            map.remove(key);
         }
     }
 }

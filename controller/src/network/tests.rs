@@ -29,7 +29,7 @@ fn asked(world: &mut World) -> Vec<String> {
         .network
         .unknown_peers()
         .iter()
-        .map(|name| name.to_string())
+        .map(ToString::to_string)
         .collect();
     names.sort();
     names

@@ -42,6 +42,8 @@ fn routed() -> World {
         let tunnel = Tunnel {
             ofport: 100,
             kind: TunnelKind::Geneve,
+            remote: None,
+            local: None,
         };
         ports
             .tunnels
