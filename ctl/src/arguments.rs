@@ -6,38 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::command::{Command, OptionValue, split_option};
+use crate::command::{Command, Invocation, OptionValue, split_option};
 use crate::error::{Outcome, fail};
 use crate::tool::Tool;
 
 /// The most commands that a line may have.
 const MAX_COMMANDS: usize = 100_000;
-
-/// An option of the whole line.
-#[derive(Debug)]
-pub struct GlobalOption {
-    /// Its long name, with dashes; `""` if it has none.
-    pub long: &'static str,
-    /// Its letter, if it has one.
-    pub short: Option<char>,
-    /// Whether it has a value.
-    pub value: OptionValue,
-    /// What a value is called in the help text.
-    pub placeholder: &'static str,
-    /// What it does; `""` for those that the help text leaves out.
-    pub help: &'static str,
-}
-
-/// A command with its arguments.
-#[derive(Debug)]
-pub struct Invocation {
-    /// The command.
-    pub command: &'static Command,
-    /// Its options, by name with dashes.
-    pub options: BTreeMap<String, Option<String>>,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-}
 
 /// A line that has been read.
 #[derive(Debug, Default)]

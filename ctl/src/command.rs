@@ -3,10 +3,13 @@
 //! A [`Command`] is one place: name, arguments, options, what it is for, which tables it needs, and its function. Help
 //! texts, completion and the checks of a command line are made from it.
 
-use crate::arguments::Invocation;
-use crate::data::{Draft, Snapshot};
+use std::collections::BTreeMap;
+
+use northbound::{Draft, Snapshot};
+
 use crate::error::Outcome;
 use crate::output::Output;
+use crate::symbols::Symbols;
 
 /// A command of a tool.
 #[derive(Debug)]
@@ -44,11 +47,39 @@ pub struct Family {
     pub commands: &'static [Command],
 }
 
+/// A command with its arguments.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The command.
+    pub command: &'static Command,
+    /// Its options, by name with dashes.
+    pub options: BTreeMap<String, Option<String>>,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// An option of the whole line.
+#[derive(Debug)]
+pub struct GlobalOption {
+    /// Its long name, with dashes; `""` if it has none.
+    pub long: &'static str,
+    /// Its letter, if it has one.
+    pub short: Option<char>,
+    /// Whether it has a value.
+    pub value: OptionValue,
+    /// What a value is called in the help text.
+    pub placeholder: &'static str,
+    /// What it does; `""` for those that the help text leaves out.
+    pub help: &'static str,
+}
+
 /// What the function of a command works with.
 #[derive(Debug)]
 pub struct Context<'c, 's> {
     /// The database, and what becomes of it.
     pub draft: &'c mut Draft<'s>,
+    /// The rows that the line calls `@name`.
+    pub symbols: &'c mut Symbols,
     /// The command's arguments and options.
     pub invocation: &'c Invocation,
     /// What it prints.

@@ -1,5 +1,7 @@
 //! What a command fails with.
 
+use northbound::Refusal;
+
 /// Why a command did not do what it was asked to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -14,9 +16,10 @@ pub enum CommandError {
 /// The result of a command, or of a part of one.
 pub type Outcome<T = ()> = Result<T, CommandError>;
 
-impl From<String> for CommandError {
-    fn from(text: String) -> Self {
-        Self::Failed(text)
+/// What a verb refuses is said in its words. Where OVN's tool says something else, the command does.
+impl<E: Refusal> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Help texts, versions and shell completion, printed from the commands.
 
-use crate::arguments::GlobalOption;
-use crate::command::{Command, OptionValue, split_option};
+use crate::command::{Command, GlobalOption, OptionValue, split_option};
 use crate::error::{Outcome, fail};
 use crate::tool::{TOOLS, Tool};
 

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`arguments`] | the line becomes options and [`arguments::Invocation`]s of commands |
 //! | [`command`] | what a command is: its name, arguments, options, help and function, all in one place |
-//! | [`data`] | the [`data::Snapshot`] that a command reads, and the [`data::Draft`] that it writes |
+//! | [`text`], [`lookup`], [`symbols`] | values, and tables, columns and rows by what people call them |
 //! | [`generic`], [`nb`], [`sb`] | the commands, a family a file: functions of a [`command::Context`], without I/O |
 //! | [`run`] | connects, runs the commands, commits, retries, waits, prints |
 //! | [`pki`] | `weft pki`, which makes certificates and needs no database |
@@ -20,10 +20,10 @@
 pub mod arguments;
 pub mod cluster;
 pub mod command;
-pub mod data;
 pub mod error;
 pub mod generic;
 pub mod help;
+pub mod lookup;
 pub mod nb;
 pub mod output;
 pub mod pki;
@@ -31,6 +31,8 @@ pub mod progress;
 pub mod run;
 pub mod sb;
 pub mod server;
+pub mod symbols;
+pub mod text;
 pub mod tool;
 pub mod transfer;
 

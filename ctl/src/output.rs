@@ -6,7 +6,7 @@ use ovsdb::Datum;
 use ovsdb::schema::ColumnType;
 use serde_json::{Value, json};
 
-use crate::data::text::{bare_text, datum_text};
+use crate::text::{bare_text, datum_text};
 
 /// How tables are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +223,7 @@ fn escape_html(text: &str) -> String {
     let mut rest = text;
     while let Some(character) = rest.chars().next() {
         if let Some(start) = rest.get(..UUID_LENGTH)
-            && crate::data::lookup::parse_uuid(start).is_some()
+            && northbound::find::parse_uuid(start).is_some()
         {
             html.push_str(&format!("<a href=\"#{start}\">{}</a>", &start[..8]));
             rest = &rest[UUID_LENGTH..];

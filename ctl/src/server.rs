@@ -6,9 +6,9 @@ use ovsdb::schema::TableSchema;
 use ovsdb::{Datum, Row, Uuid};
 
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::text::quoted;
-use crate::data::{Draft, Snapshot};
 use crate::error::{Outcome, fail};
+use crate::text::quoted;
+use northbound::{Draft, Rows};
 
 const GLOBALS: [&str; 2] = ["NB_Global", "SB_Global"];
 const CONNECTION: Tables = Tables::Fixed(&["NB_Global", "SB_Global", "Connection"]);
@@ -79,7 +79,7 @@ pub static SSL_FAMILY: Family = Family {
 
 /// A table of the server's settings.
 struct Settings<'s> {
-    snapshot: &'s Snapshot,
+    rows: &'s dyn Rows,
     table: usize,
     schema: &'s TableSchema,
     /// The row that refers to the settings, and by which column.
@@ -98,10 +98,10 @@ impl<'s> Settings<'s> {
 
         let found = schema
             .table_index(table)
-            .filter(|_| draft.snapshot().has_table(table));
+            .filter(|table| draft.before().has_table(*table));
         match (found, owner) {
             (Some(table), Some(owner)) => Ok(Self {
-                snapshot: draft.snapshot(),
+                rows: draft.before(),
                 table,
                 schema: &schema.tables[table],
                 owner,
@@ -111,8 +111,8 @@ impl<'s> Settings<'s> {
     }
 
     fn column(&self, name: &str) -> Option<usize> {
-        let is_there = self.snapshot.has_column(&self.schema.name, name);
-        self.schema.column_index(name).filter(|_| is_there)
+        let index = self.schema.column_index(name)?;
+        self.rows.has_column(self.table, index).then_some(index)
     }
 
     fn text(&self, row: &Row, column: &str) -> String {

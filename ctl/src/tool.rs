@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use ovsdb::schema::DatabaseSchema;
 
-use crate::arguments::GlobalOption;
-use crate::command::{Command, Family, OptionValue};
+use crate::command::{Command, Family, GlobalOption, OptionValue};
 use crate::{generic, nb, sb, transfer};
 
 /// A tool: `weft nb`, `weft sb`.

@@ -104,7 +104,8 @@ async fn receive(
     }
     let schema = serde_json::from_str(&head.schema_json);
     let schema = schema.map_err(|error| damaged(&format!("no schema: {error}")))?;
-    let schema = DatabaseSchema::from_json(&schema).map_err(|error| error.to_string())?;
+    let schema = DatabaseSchema::from_json(&schema)
+        .map_err(|error| CommandError::Failed(error.to_string()))?;
     let file = File::create(path).map_err(|error| io(path, &error))?;
     let out = write_schema(&schema, BufWriter::new(file)).map_err(|error| io(path, &error))?;
     let mut recorder = Recorder::begin(out).map_err(|error| io(path, &error))?;

@@ -2,13 +2,14 @@
 
 use std::cmp::Ordering;
 
-use ovsdb::schema::{ColumnType, TableSchema};
+use northbound::Rows;
+use ovsdb::schema::ColumnType;
 use ovsdb::{Atom, Datum, Row};
 
 use super::place::Place;
-use crate::data::Draft;
-use crate::data::text::{parse_atom, parse_datum};
 use crate::error::{Outcome, fail};
+use crate::symbols::Symbols;
+use crate::text::{parse_atom, parse_datum};
 
 const OPERATORS: [&str; 14] = [
     "=", "!=", "<", ">", "<=", ">=", "{=}", "{!=}", "{<}", "{>}", "{<=}", "{>=}", "{in}",
@@ -25,10 +26,15 @@ pub struct RowCondition {
 }
 
 impl RowCondition {
-    /// Reads a condition on rows of `table`.
-    pub fn parse(draft: &mut Draft<'_>, table: &TableSchema, argument: &str) -> Outcome<Self> {
-        let place = Place::parse(draft.snapshot(), table, argument)?;
-        let symbol = &mut |name: &str| draft.symbol(name);
+    /// Reads a condition on rows of the table with this index.
+    pub fn parse(
+        rows: &dyn Rows,
+        symbols: &mut Symbols,
+        table: usize,
+        argument: &str,
+    ) -> Outcome<Self> {
+        let place = Place::parse(rows, table, argument)?;
+        let symbol = &mut |name: &str| symbols.uuid(name);
         let (operator, value) = place.operator(&OPERATORS)?;
         let ty = &place.column.ty;
         let (key, ty) = match &place.key {

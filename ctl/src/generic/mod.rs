@@ -10,10 +10,11 @@ mod wait;
 
 pub(crate) use modify::{parse_places, set_column};
 
-use crate::arguments::Invocation;
-use crate::command::{Command, Family, Tables};
-use crate::data::{Snapshot, lookup};
+use northbound::Snapshot;
+
+use crate::command::{Command, Family, Invocation, Tables};
 use crate::error::Outcome;
+use crate::lookup;
 
 /// The commands.
 pub static FAMILY: Family = Family {

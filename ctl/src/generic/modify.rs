@@ -1,41 +1,44 @@
 //! `set`, `add`, `remove`, `clear`.
 
+use northbound::{Draft, Rows};
 use ovsdb::schema::{ColumnSchema, ColumnType, TableSchema};
 use ovsdb::{Atom, Datum, Mutation, Mutator, Uuid};
 
 use super::place::Place;
 use crate::command::Context;
-use crate::data::text::{parse_atom, parse_datum};
-use crate::data::{Draft, Snapshot, lookup};
 use crate::error::{Outcome, fail};
+use crate::lookup;
+use crate::symbols::Symbols;
+use crate::text::{parse_atom, parse_datum};
 
 pub(super) fn set(context: &mut Context<'_, '_>) -> Outcome {
-    let (table, schema) = table(context)?;
-    let places = parse_places(context.draft.snapshot(), schema, context.args_from(2))?;
+    let (table, _) = table(context)?;
+    let places = parse_places(context.draft.before(), table, context.args_from(2))?;
     let Some(uuid) = record(context, table)? else {
         return Ok(());
     };
     for place in places {
-        set_column(context.draft, table, uuid, &place)?;
+        set_column(context.draft, context.symbols, table, uuid, &place)?;
     }
     Ok(())
 }
 
 /// The columns that `COLUMN[:KEY]=VALUE` arguments name.
 pub(crate) fn parse_places<'s>(
-    snapshot: &Snapshot,
-    schema: &'s TableSchema,
+    rows: &'s dyn Rows,
+    table: usize,
     arguments: &[String],
 ) -> Outcome<Vec<Place<'s>>> {
     arguments
         .iter()
-        .map(|argument| Place::parse(snapshot, schema, argument))
+        .map(|argument| Place::parse(rows, table, argument))
         .collect()
 }
 
 /// Does what a `COLUMN[:KEY]=VALUE` argument says.
 pub(crate) fn set_column(
     draft: &mut Draft<'_>,
+    symbols: &mut Symbols,
     table: usize,
     uuid: Uuid,
     place: &Place<'_>,
@@ -45,7 +48,7 @@ pub(crate) fn set_column(
     let ty = &column.ty;
     check_mutable(draft, table, uuid, column)?;
     let Some(key) = &place.key else {
-        let datum = parse_datum(ty, value, &mut |name| draft.symbol(name))?;
+        let datum = parse_datum(ty, value, &mut |name| symbols.uuid(name))?;
         draft.write(table, uuid, place.index, datum);
         return Ok(());
     };
@@ -55,8 +58,8 @@ pub(crate) fn set_column(
             column.name
         ));
     };
-    let key = parse_atom(&ty.key, key, &mut |name| draft.symbol(name))?;
-    let value = parse_atom(value_type, value, &mut |name| draft.symbol(name))?;
+    let key = parse_atom(&ty.key, key, &mut |name| symbols.uuid(name))?;
+    let value = parse_atom(value_type, value, &mut |name| symbols.uuid(name))?;
     put_pair(draft, table, uuid, place.index, key, value);
     Ok(())
 }
@@ -94,7 +97,7 @@ fn put_pair(
 
 pub(super) fn add(context: &mut Context<'_, '_>) -> Outcome {
     let (table, schema) = table(context)?;
-    let index = lookup::column(context.draft.snapshot(), schema, context.arg(2))?;
+    let index = lookup::column(context.draft.before(), table, context.arg(2))?;
     let Some(uuid) = record(context, table)? else {
         return Ok(());
     };
@@ -102,7 +105,7 @@ pub(super) fn add(context: &mut Context<'_, '_>) -> Outcome {
     check_mutable(context.draft, table, uuid, column)?;
     let some = some_of(&column.ty);
     for argument in &context.invocation.arguments[3..] {
-        let arg = parse_datum(&some, argument, &mut |name| context.draft.symbol(name))?;
+        let arg = parse_datum(&some, argument, &mut |name| context.symbols.uuid(name))?;
         if let Datum::Map(pairs) = &arg {
             for (key, value) in pairs.iter().cloned() {
                 put_pair(context.draft, table, uuid, index, key, value);
@@ -121,23 +124,23 @@ pub(super) fn add(context: &mut Context<'_, '_>) -> Outcome {
 
 pub(super) fn remove(context: &mut Context<'_, '_>) -> Outcome {
     let (table, schema) = table(context)?;
-    let index = lookup::column(context.draft.snapshot(), schema, context.arg(2))?;
+    let index = lookup::column(context.draft.before(), table, context.arg(2))?;
     let Some(uuid) = record(context, table)? else {
         return Ok(());
     };
     let column = &schema.columns[index];
     check_mutable(context.draft, table, uuid, column)?;
     for argument in &context.invocation.arguments[3..] {
-        let arg = parse_what_goes(context.draft, &column.ty, argument)?;
+        let arg = parse_what_goes(context.symbols, &column.ty, argument)?;
         remove_elements(context.draft, table, uuid, index, arg)?;
     }
     Ok(())
 }
 
 /// Elements, pairs, or keys of a map.
-fn parse_what_goes(draft: &mut Draft<'_>, ty: &ColumnType, argument: &str) -> Outcome<Datum> {
+fn parse_what_goes(symbols: &mut Symbols, ty: &ColumnType, argument: &str) -> Outcome<Datum> {
     let some = some_of(ty);
-    let mut symbol = |name: &str| draft.symbol(name);
+    let mut symbol = |name: &str| symbols.uuid(name);
     let parsed = parse_datum(&some, argument, &mut symbol);
     if parsed.is_err() && ty.is_map() {
         let keys = ColumnType {
@@ -212,7 +215,7 @@ pub(super) fn clear(context: &mut Context<'_, '_>) -> Outcome {
     let columns = context
         .args_from(2)
         .iter()
-        .map(|argument| lookup::column(context.draft.snapshot(), schema, argument))
+        .map(|argument| lookup::column(context.draft.before(), table, argument))
         .collect::<Outcome<Vec<_>>>()?;
     let Some(uuid) = record(context, table)? else {
         return Ok(());
@@ -233,7 +236,7 @@ pub(super) fn clear(context: &mut Context<'_, '_>) -> Outcome {
 }
 
 fn table<'s>(context: &Context<'_, 's>) -> Outcome<(usize, &'s TableSchema)> {
-    let table = lookup::table(context.draft.snapshot(), context.arg(0))?;
+    let table = lookup::table(context.draft.before(), context.arg(0))?;
     Ok((table, context.draft.table_schema(table)))
 }
 
@@ -248,7 +251,7 @@ fn record(context: &Context<'_, '_>, table: usize) -> Outcome<Option<Uuid>> {
 }
 
 fn check_mutable(draft: &Draft<'_>, table: usize, uuid: Uuid, column: &ColumnSchema) -> Outcome {
-    if column.mutable || !draft.snapshot().table(table).contains_key(&uuid) {
+    if column.mutable || draft.before().row(table, uuid).is_none() {
         return Ok(());
     }
     fail(format!(

@@ -1,9 +1,10 @@
 //! `COLUMN[:KEY][OPVALUE]`: which part of a row an argument means, and what it says of it.
 
-use ovsdb::schema::{ColumnSchema, TableSchema};
+use northbound::Rows;
+use ovsdb::schema::ColumnSchema;
 
-use crate::data::{Snapshot, lookup, text};
 use crate::error::{Outcome, fail};
+use crate::{lookup, text};
 
 /// An argument that has been taken apart.
 #[derive(Debug)]
@@ -19,13 +20,13 @@ pub struct Place<'s> {
 }
 
 impl<'s> Place<'s> {
-    /// Reads the column and the key.
-    pub fn parse(snapshot: &Snapshot, table: &'s TableSchema, argument: &str) -> Outcome<Self> {
+    /// Reads the column, of the table with this index, and the key.
+    pub fn parse(rows: &'s dyn Rows, table: usize, argument: &str) -> Outcome<Self> {
         let (name, rest) = text::token(argument)?;
         if name.is_empty() {
             return fail(format!("{argument}: missing column name"));
         }
-        let index = lookup::column(snapshot, table, &name)?;
+        let index = lookup::column(rows, table, &name)?;
         let (key, rest) = match rest.strip_prefix(':') {
             Some(rest) => {
                 let (key, rest) = text::token(rest)?;
@@ -35,7 +36,7 @@ impl<'s> Place<'s> {
         };
         Ok(Self {
             index,
-            column: &table.columns[index],
+            column: &rows.schema().tables[table].columns[index],
             key,
             rest: rest.to_owned(),
             argument: argument.to_owned(),

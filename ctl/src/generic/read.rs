@@ -1,24 +1,21 @@
 //! `list`, `find`, `get`.
 
-use ovsdb::schema::{BaseType, ColumnType, TableSchema};
+use northbound::Rows;
+use ovsdb::schema::{BaseType, ColumnType};
 use ovsdb::{Atom, AtomicType, ColumnRef, Datum, Uuid};
 
 use super::condition::RowCondition;
 use super::place::Place;
 use crate::command::Context;
-use crate::data::text::{atom_text, datum_text, parse_atom};
-use crate::data::{Snapshot, lookup};
 use crate::error::{Outcome, fail};
+use crate::lookup;
 use crate::output::TableOutput;
+use crate::text::{atom_text, datum_text, parse_atom};
 
 pub(super) fn list(context: &mut Context<'_, '_>) -> Outcome {
-    let table = lookup::table(context.draft.snapshot(), context.arg(0))?;
+    let table = lookup::table(context.draft.before(), context.arg(0))?;
     let schema = context.draft.table_schema(table);
-    let columns = columns_to_print(
-        context.draft.snapshot(),
-        schema,
-        context.option("--columns"),
-    )?;
+    let columns = columns_to_print(context.draft.before(), table, context.option("--columns"))?;
     let mut uuids = Vec::new();
     for record in context.args_from(1) {
         match lookup::row_if_any(context.draft, table, record)? {
@@ -35,16 +32,16 @@ pub(super) fn list(context: &mut Context<'_, '_>) -> Outcome {
 }
 
 pub(super) fn find(context: &mut Context<'_, '_>) -> Outcome {
-    let table = lookup::table(context.draft.snapshot(), context.arg(0))?;
-    let schema = context.draft.table_schema(table);
-    let columns = columns_to_print(
-        context.draft.snapshot(),
-        schema,
-        context.option("--columns"),
-    )?;
+    let table = lookup::table(context.draft.before(), context.arg(0))?;
+    let columns = columns_to_print(context.draft.before(), table, context.option("--columns"))?;
     let mut conditions = Vec::new();
     for argument in &context.invocation.arguments[1..] {
-        conditions.push(RowCondition::parse(context.draft, schema, argument)?);
+        conditions.push(RowCondition::parse(
+            context.draft.before(),
+            context.symbols,
+            table,
+            argument,
+        )?);
     }
     let meets = |row| conditions.iter().all(|condition| condition.holds(row));
     let rows = context.draft.rows(table).filter(|(_, row)| meets(row));
@@ -59,7 +56,7 @@ pub(super) fn get(context: &mut Context<'_, '_>) -> Outcome {
     if if_exists && id.is_some() {
         return fail("--if-exists and --id may not be specified together");
     }
-    let table = lookup::table(context.draft.snapshot(), context.arg(0))?;
+    let table = lookup::table(context.draft.before(), context.arg(0))?;
     let schema = context.draft.table_schema(table);
     let record = context.arg(1).to_owned();
     let mut places = Vec::new();
@@ -67,7 +64,7 @@ pub(super) fn get(context: &mut Context<'_, '_>) -> Outcome {
         let place = if argument.eq_ignore_ascii_case("_uuid") {
             None
         } else {
-            let place = Place::parse(context.draft.snapshot(), schema, argument)?;
+            let place = Place::parse(context.draft.before(), table, argument)?;
             place.end()?;
             Some(place)
         };
@@ -83,7 +80,7 @@ pub(super) fn get(context: &mut Context<'_, '_>) -> Outcome {
         if !name.starts_with('@') {
             return fail(format!("row id \"{name}\" does not begin with \"@\""));
         }
-        context.draft.name_row(&name, table, uuid)?;
+        context.symbols.name_row(&name, table, uuid)?;
     }
     for place in places {
         let line = match place {
@@ -118,7 +115,7 @@ fn value_at(
             place.column.name
         ));
     }
-    let atom = parse_atom(&ty.key, key, &mut |name| context.draft.symbol(name))?;
+    let atom = parse_atom(&ty.key, key, &mut |name| context.symbols.uuid(name))?;
     match datum.get(&atom) {
         Some(value) => Ok(atom_text(value)),
         None if if_exists => Ok(String::new()),
@@ -131,16 +128,11 @@ fn value_at(
 }
 
 /// The columns that `list` and `find` print.
-fn columns_to_print(
-    snapshot: &Snapshot,
-    schema: &TableSchema,
-    given: Option<&str>,
-) -> Outcome<Vec<ColumnRef>> {
+fn columns_to_print(rows: &dyn Rows, table: usize, given: Option<&str>) -> Outcome<Vec<ColumnRef>> {
     let Some(given) = given else {
-        let is_there =
-            |index: &usize| snapshot.has_column(&schema.name, &schema.columns[*index].name);
-        let columns = (0..schema.columns.len())
-            .filter(is_there)
+        let count = rows.schema().tables[table].columns.len();
+        let columns = (0..count)
+            .filter(|index| rows.has_column(table, *index))
             .map(ColumnRef::Column);
         return Ok(std::iter::once(ColumnRef::Uuid).chain(columns).collect());
     };
@@ -148,7 +140,7 @@ fn columns_to_print(
     let columns = names
         .map(|name| match name {
             name if name.eq_ignore_ascii_case("_uuid") => Ok(ColumnRef::Uuid),
-            name => lookup::column(snapshot, schema, name).map(ColumnRef::Column),
+            name => lookup::column(rows, table, name).map(ColumnRef::Column),
         })
         .collect::<Outcome<Vec<_>>>()?;
     if columns.is_empty() {

@@ -1,16 +1,17 @@
 //! `create`, `destroy`.
 
+use northbound::find::parse_uuid;
 use ovsdb::Uuid;
 
 use super::modify::{parse_places, set_column};
 use crate::command::Context;
-use crate::data::lookup;
 use crate::error::{Outcome, fail};
+use crate::lookup;
 
 pub(super) fn create(context: &mut Context<'_, '_>) -> Outcome {
-    let table = lookup::table(context.draft.snapshot(), context.arg(0))?;
+    let table = lookup::table(context.draft.before(), context.arg(0))?;
     let schema = context.draft.table_schema(table);
-    let places = parse_places(context.draft.snapshot(), schema, context.args_from(1))?;
+    let places = parse_places(context.draft.before(), table, context.args_from(1))?;
     let uuid = match context.option("--id").map(str::to_owned) {
         None => {
             if !schema.is_root {
@@ -21,22 +22,22 @@ pub(super) fn create(context: &mut Context<'_, '_>) -> Outcome {
             }
             Uuid::new_v4()
         }
-        Some(name) if name.starts_with('@') => context.draft.create_symbol(&name, table)?,
-        Some(name) => match lookup::parse_uuid(&name) {
+        Some(name) if name.starts_with('@') => context.symbols.create(&name, table)?,
+        Some(name) => match parse_uuid(&name) {
             Some(uuid) => uuid,
             None => return fail(format!("row id \"{name}\" does not begin with \"@\"")),
         },
     };
     context.draft.insert_row(table, uuid);
     for place in places {
-        set_column(context.draft, table, uuid, &place)?;
+        set_column(context.draft, context.symbols, table, uuid, &place)?;
     }
     context.print(uuid.to_string());
     Ok(())
 }
 
 pub(super) fn destroy(context: &mut Context<'_, '_>) -> Outcome {
-    let table = lookup::table(context.draft.snapshot(), context.arg(0))?;
+    let table = lookup::table(context.draft.before(), context.arg(0))?;
     let if_exists = context.has("--if-exists");
     let records = context.args_from(1);
     if context.has("--all") {

@@ -1,11 +1,10 @@
 //! DHCP options: `dhcp-options-*`.
 
 use nb_db::tables::DhcpOptions;
-use ovsdb::Uuid;
+use northbound::dhcp::{create_dhcp_options, find_dhcp_options, list_dhcp_options};
 
-use super::port_settings::{pairs, print_pairs};
+use super::arguments::{pairs, print_pairs};
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::{Draft, lookup};
 use crate::error::{Outcome, fail};
 
 const TABLES: Tables = Tables::Fixed(&["DHCP_Options"]);
@@ -57,56 +56,39 @@ pub static FAMILY: Family = Family {
     ],
 };
 
-/// The DHCP options that `text`, a UUID, names.
-pub(super) fn by_uuid(draft: &Draft<'_>, text: &str) -> Outcome<Uuid> {
-    let table = draft.table_of::<DhcpOptions>()?;
-    match lookup::parse_uuid(text) {
-        Some(uuid) if draft.row(table, uuid).is_some() => Ok(uuid),
-        _ => fail(format!("{text}: dhcp options UUID not found")),
-    }
-}
-
 fn create(context: &mut Context<'_, '_>) -> Outcome {
-    let cidr = context.arg(0);
-    if cidr.parse::<addr::Cidr>().is_err() {
-        return fail(format!("Invalid cidr format '{cidr}'"));
-    }
-    let cidr = cidr.into();
+    let Ok(subnet) = context.arg(0).parse() else {
+        return fail(format!("Invalid cidr format '{}'", context.arg(0)));
+    };
     let external_ids = pairs(context, 1);
-    let column = DhcpOptions::COLUMN;
-    let uuid = context.draft.insert::<DhcpOptions>()?;
-    context
-        .draft
-        .set::<DhcpOptions, _>(uuid, column.cidr, &cidr)?;
-    context
-        .draft
-        .set::<DhcpOptions, _>(uuid, column.external_ids, &external_ids)
+    create_dhcp_options(context.draft, &subnet, external_ids)?;
+    Ok(())
 }
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
-    let uuid = by_uuid(context.draft, context.arg(0))?;
-    context.draft.delete::<DhcpOptions>(uuid)
+    let uuid = find_dhcp_options(context.draft, context.arg(0))?;
+    context.draft.delete::<DhcpOptions>(uuid)?;
+    Ok(())
 }
 
 fn list(context: &mut Context<'_, '_>) -> Outcome {
-    let mut all = context.draft.all::<DhcpOptions>();
-    all.sort_by(|a, b| (&a.cidr, a.uuid).cmp(&(&b.cidr, b.uuid)));
-    for options in all {
+    for options in list_dhcp_options(context.draft) {
         context.print(options.uuid.to_string());
     }
     Ok(())
 }
 
 fn set_options(context: &mut Context<'_, '_>) -> Outcome {
-    let uuid = by_uuid(context.draft, context.arg(0))?;
+    let uuid = find_dhcp_options(context.draft, context.arg(0))?;
     let options = pairs(context, 1);
     context
         .draft
-        .set::<DhcpOptions, _>(uuid, DhcpOptions::COLUMN.options, &options)
+        .set::<DhcpOptions, _>(uuid, DhcpOptions::COLUMN.options, &options)?;
+    Ok(())
 }
 
 fn get_options(context: &mut Context<'_, '_>) -> Outcome {
-    let uuid = by_uuid(context.draft, context.arg(0))?;
+    let uuid = find_dhcp_options(context.draft, context.arg(0))?;
     let options = context
         .draft
         .get::<DhcpOptions, _>(uuid, DhcpOptions::COLUMN.options);

@@ -1,6 +1,9 @@
 //! `init`, `sync` and `show`.
 
-use super::{find, show};
+use nb_db::tables::{LogicalRouter, LogicalSwitch};
+use northbound::find::find_if_any;
+
+use super::show;
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::Outcome;
 
@@ -51,8 +54,8 @@ fn overview(context: &mut Context<'_, '_>) -> Outcome {
         None => show::everything(context.draft),
         Some(name) => {
             // A name that means several switches means none here, as in ovn-nbctl.
-            let switch = find::switch_if_any(context.draft, &name).unwrap_or_default();
-            let router = find::router_if_any(context.draft, &name).unwrap_or_default();
+            let switch = find_if_any::<LogicalSwitch>(context.draft, &name).unwrap_or_default();
+            let router = find_if_any::<LogicalRouter>(context.draft, &name).unwrap_or_default();
             match (switch, router) {
                 (Some(switch), _) => show::switch(context.draft, switch),
                 (None, Some(router)) => show::router(context.draft, router),

@@ -1,21 +1,17 @@
 //! Load balancers, and which switches and routers they act on: `lb-*`, `ls-lb-*`, `lr-lb-*`.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
-
 use nb_db::tables::{LoadBalancer, LogicalRouter, LogicalSwitch};
-use ovsdb::typed::TableDefinition;
-use ovsdb::{Column, Uuid};
+use northbound::Draft;
+use northbound::find::{find, find_if_any};
+use northbound::load_balancer::{
+    self as lb, AttachError, Balanced, LoadBalancerOptions, Vip, WithoutBackends, has_port,
+};
+use northbound::values::Existing;
 
-use super::find;
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::Draft;
 use crate::error::{Outcome, fail};
 
 const TABLES: Tables = Tables::Fixed(&["Load_Balancer", "Logical_Switch", "Logical_Router"]);
-
-const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -58,7 +54,7 @@ pub static FAMILY: Family = Family {
             options: &["--may-exist"],
             help: "let LB act on SWITCH",
             tables: TABLES,
-            run: |context| attach(context, &SWITCHES),
+            run: |context| attach(context, find_switch),
         },
         Command {
             name: "ls-lb-del",
@@ -66,7 +62,7 @@ pub static FAMILY: Family = Family {
             options: &["--if-exists"],
             help: "do not let LB, or any load balancer, act on SWITCH any more",
             tables: TABLES,
-            run: |context| detach(context, &SWITCHES),
+            run: |context| detach(context, find_switch),
         },
         Command {
             name: "ls-lb-list",
@@ -74,7 +70,7 @@ pub static FAMILY: Family = Family {
             options: &[],
             help: "print the load balancers that act on SWITCH",
             tables: TABLES,
-            run: |context| list_attached(context, &SWITCHES),
+            run: |context| list_attached(context, find_switch),
         },
         Command {
             name: "lr-lb-add",
@@ -82,7 +78,7 @@ pub static FAMILY: Family = Family {
             options: &["--may-exist"],
             help: "let LB act on ROUTER",
             tables: TABLES,
-            run: |context| attach(context, &ROUTERS),
+            run: |context| attach(context, find_router),
         },
         Command {
             name: "lr-lb-del",
@@ -90,7 +86,7 @@ pub static FAMILY: Family = Family {
             options: &["--if-exists"],
             help: "do not let LB, or any load balancer, act on ROUTER any more",
             tables: TABLES,
-            run: |context| detach(context, &ROUTERS),
+            run: |context| detach(context, find_router),
         },
         Command {
             name: "lr-lb-list",
@@ -98,176 +94,76 @@ pub static FAMILY: Family = Family {
             options: &[],
             help: "print the load balancers that act on ROUTER",
             tables: TABLES,
-            run: |context| list_attached(context, &ROUTERS),
+            run: |context| list_attached(context, find_router),
         },
     ],
 };
 
-/// `IP[:PORT]`, an IPv6 address in brackets if it has a port.
-fn parse_endpoint(text: &str) -> Option<(IpAddr, Option<u16>)> {
-    if let Ok(ip) = text.parse() {
-        return Some((ip, None));
-    }
-    if let Some(ip) = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'))
-    {
-        return Some((IpAddr::V6(ip.parse().ok()?), None));
-    }
-    let (ip, port) = text.rsplit_once(':')?;
-    let ip = match ip.strip_prefix('[') {
-        Some(ip) => IpAddr::V6(ip.strip_suffix(']')?.parse().ok()?),
-        None => IpAddr::V4(ip.parse().ok()?),
+fn add(context: &mut Context<'_, '_>) -> Outcome {
+    let options = parse_options(context)?;
+    let vip = parse_vip(context)?;
+    let name = &context.invocation.arguments[0];
+    lb::add_vip(context.draft, name, &vip, &options)?;
+    Ok(())
+}
+
+fn parse_options(context: &Context<'_, '_>) -> Outcome<LoadBalancerOptions> {
+    let without_backends = match (context.has("--reject"), context.has("--event")) {
+        (true, true) => return fail("--reject and --event can't specified at the same time"),
+        (true, false) => WithoutBackends::Reject,
+        (false, true) => WithoutBackends::Event,
+        (false, false) => WithoutBackends::Drop,
     };
-    Some((ip, Some(port.parse().ok().filter(|port| *port > 0)?)))
-}
-
-/// What the arguments of `lb-add` say.
-struct Wanted {
-    name: Arc<str>,
-    vip: Arc<str>,
-    backends: Arc<str>,
-    /// The protocol, if it was given.
-    protocol: Option<Arc<str>>,
-    options: BTreeMap<Arc<str>, Arc<str>>,
-}
-
-fn parse(context: &Context<'_, '_>) -> Outcome<Wanted> {
-    if context.has("--reject") && context.has("--event") {
-        return fail("--reject and --event can't specified at the same time");
-    }
-    let (vip, ips) = (context.arg(1), context.arg(2));
-    let protocol = context.arg_if_any(3);
-    if let Some(protocol) = protocol
-        && !PROTOCOLS.contains(&protocol)
-    {
-        return fail(format!(
-            "{protocol}: protocol must be one of \"tcp\", \"udp\",  or \"sctp\"."
-        ));
-    }
-    let is_template = context.has("--template");
-    let mut options = BTreeMap::new();
-    for (option, key) in [
-        ("--reject", "reject"),
-        ("--event", "event"),
-        ("--add-route", "add_route"),
-    ] {
-        if context.has(option) {
-            options.insert(Arc::from(key), Arc::from("true"));
-        }
-    }
-    let backends = if is_template {
-        let family = match context.arg_if_any(4) {
-            None => "ipv4",
-            Some(family @ ("ipv4" | "ipv6")) => family,
-            Some(other) => {
-                return fail(format!(
-                    "{other}: address family must be \"ipv4\" or \"ipv6\"."
-                ));
-            }
-        };
-        options.insert("template".into(), "true".into());
-        options.insert("address-family".into(), family.into());
-        ips.to_owned()
+    let existing = if context.has("--add-duplicate") {
+        Existing::Duplicate
+    } else if context.has("--may-exist") {
+        Existing::Accept
     } else {
-        let Some((vip_ip, port)) = parse_endpoint(vip) else {
-            return fail(format!(
-                "{vip}: should be an IP address (or an IP address and a port number with : as a separator)."
-            ));
-        };
-        if port.is_none() && protocol.is_some() {
-            return fail("Protocol is unnecessary when no port of vip is given.");
-        }
-        parse_backends(ips, vip, vip_ip, port.is_some())?
+        Existing::Refuse
     };
-    let protocol: Option<Arc<str>> = protocol.map(Arc::from);
-    Ok(Wanted {
-        name: context.arg(0).into(),
-        vip: vip.into(),
-        backends: backends.into(),
-        protocol,
-        options,
+    Ok(LoadBalancerOptions {
+        existing,
+        without_backends,
+        add_route: context.has("--add-route"),
     })
 }
 
-fn parse_backends(ips: &str, vip: &str, vip_ip: IpAddr, has_port: bool) -> Outcome<String> {
-    let mut backends = Vec::new();
-    for backend in ips.split(',').filter(|backend| !backend.is_empty()) {
-        let parsed = parse_endpoint(backend).filter(|(_, port)| port.is_some() == has_port);
-        let Some((ip, _)) = parsed else {
-            let with_port = if has_port {
-                " and a port number with : as a separator"
-            } else {
-                ""
-            };
-            return fail(format!("{backend}: should be an IP address{with_port}."));
-        };
-        if ip.is_ipv4() != vip_ip.is_ipv4() {
-            return fail(format!(
-                "{backend}: IP address family is different from VIP {vip}."
-            ));
-        }
-        backends.push(backend);
-    }
-    Ok(backends.join(","))
-}
-
-fn add(context: &mut Context<'_, '_>) -> Outcome {
-    let wanted = parse(context)?;
-    let may_exist = context.has("--may-exist");
-    let draft = &mut *context.draft;
-    let column = LoadBalancer::COLUMN;
-    if !context.invocation.options.contains_key("--add-duplicate") {
-        let existing = draft.find::<LoadBalancer, _>(column.name, &wanted.name);
-        for lb in existing.iter().copied() {
-            let mut vips = draft.get::<LoadBalancer, _>(lb, column.vips);
-            if vips.contains_key(&wanted.vip) && !may_exist {
+fn parse_vip(context: &Context<'_, '_>) -> Outcome<Vip> {
+    let (vip, backends) = (context.arg(1), context.arg(2));
+    let protocol = match context.arg_if_any(3) {
+        None => None,
+        Some(text) => match text.parse() {
+            Ok(protocol) => Some(protocol),
+            Err(_) => {
                 return fail(format!(
-                    "{}: a load balancer with this vip ({}) already exists",
-                    wanted.name, wanted.vip
+                    "{text}: protocol must be one of \"tcp\", \"udp\",  or \"sctp\"."
                 ));
             }
-            vips.insert(Arc::clone(&wanted.vip), Arc::clone(&wanted.backends));
-            draft.rely_on::<LoadBalancer, _>(lb, column.vips)?;
-            draft.set::<LoadBalancer, _>(lb, column.vips, &vips)?;
-            if wanted.protocol.is_some() {
-                draft.set::<LoadBalancer, _>(lb, column.protocol, &wanted.protocol)?;
-            }
-        }
-        if !existing.is_empty() {
-            return Ok(());
-        }
+        },
+    };
+    if !context.has("--template") {
+        return Ok(Vip::new(vip, backends, protocol)?);
     }
-    let lb = draft.insert::<LoadBalancer>()?;
-    let vips = BTreeMap::from([(wanted.vip, wanted.backends)]);
-    draft.set::<LoadBalancer, _>(lb, column.name, &wanted.name)?;
-    let protocol = wanted.protocol.or_else(|| Some("tcp".into()));
-    draft.set::<LoadBalancer, _>(lb, column.protocol, &protocol)?;
-    draft.set::<LoadBalancer, _>(lb, column.vips, &vips)?;
-    draft.set::<LoadBalancer, _>(lb, column.options, &wanted.options)
+    let family = context.arg_if_any(4).unwrap_or("ipv4");
+    match family.parse() {
+        Ok(family) => Ok(Vip::template(vip, backends, protocol, family)),
+        Err(_) => fail(format!(
+            "{family}: address family must be \"ipv4\" or \"ipv6\"."
+        )),
+    }
 }
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
     // As in ovn-nbctl it is no error if there is no such load balancer, whatever the options.
-    let Some(lb) = find::load_balancer_if_any(context.draft, context.arg(0))? else {
+    let Some(uuid) = find_if_any::<LoadBalancer>(context.draft, context.arg(0))? else {
         return Ok(());
     };
-    let column = LoadBalancer::COLUMN.vips;
-    let Some(vip) = context.arg_if_any(1) else {
-        return context.draft.delete::<LoadBalancer>(lb);
+    let Some(vip) = context.invocation.arguments.get(1) else {
+        return Ok(context.draft.delete::<LoadBalancer>(uuid)?);
     };
-    let mut vips = context.draft.get::<LoadBalancer, _>(lb, column);
-    if vips.remove(vip).is_none() {
-        if context.has("--if-exists") {
-            return Ok(());
-        }
-        return fail(format!("vip {vip} is not part of the load balancer."));
-    }
-    if vips.is_empty() {
-        return context.draft.delete::<LoadBalancer>(lb);
-    }
-    context.draft.rely_on::<LoadBalancer, _>(lb, column)?;
-    context.draft.set::<LoadBalancer, _>(lb, column, &vips)
+    let if_exists = context.has("--if-exists");
+    lb::delete_vip(context.draft, uuid, vip, if_exists)?;
+    Ok(())
 }
 
 fn list(context: &mut Context<'_, '_>) -> Outcome {
@@ -297,8 +193,7 @@ fn print_all(context: &mut Context<'_, '_>, mut all: Vec<LoadBalancer>) {
                 _ => (String::new(), ""),
             };
             // Without a port, every protocol is balanced.
-            let has_port = parse_endpoint(vip).is_none_or(|(_, port)| port.is_some());
-            let protocol = if has_port {
+            let protocol = if has_port(vip) {
                 lb.protocol.as_deref().unwrap_or("tcp")
             } else {
                 ""
@@ -308,114 +203,48 @@ fn print_all(context: &mut Context<'_, '_>, mut all: Vec<LoadBalancer>) {
     }
 }
 
-/// What load balancers act on.
-struct Kind {
-    name: &'static str,
-    find: fn(&Draft<'_>, &str) -> Outcome<Uuid>,
-    get: fn(&Draft<'_>, Uuid) -> Vec<Uuid>,
-    add: fn(&mut Draft<'_>, Uuid, Uuid) -> Outcome,
-    remove: fn(&mut Draft<'_>, Uuid, &Vec<Uuid>) -> Outcome,
+/// Finds what load balancers act on by what it is called.
+type FindBalanced = fn(&Draft<'_>, &str) -> Outcome<Balanced>;
+
+fn find_switch(draft: &Draft<'_>, text: &str) -> Outcome<Balanced> {
+    Ok(Balanced::Switch(find::<LogicalSwitch>(draft, text)?))
 }
 
-type Members = Column<Vec<Uuid>>;
-
-fn add_member<T: TableDefinition>(
-    draft: &mut Draft<'_>,
-    owner: Uuid,
-    column: Members,
-    lb: Uuid,
-) -> Outcome {
-    draft.add_to::<T, _>(owner, column, &vec![lb])
+fn find_router(draft: &Draft<'_>, text: &str) -> Outcome<Balanced> {
+    Ok(Balanced::Router(find::<LogicalRouter>(draft, text)?))
 }
 
-static SWITCHES: Kind = Kind {
-    name: "switch",
-    find: find::switch,
-    get: |draft, owner| draft.get::<LogicalSwitch, _>(owner, LogicalSwitch::COLUMN.load_balancer),
-    add: |draft, owner, lb| {
-        add_member::<LogicalSwitch>(draft, owner, LogicalSwitch::COLUMN.load_balancer, lb)
-    },
-    remove: |draft, owner, lbs| {
-        draft.remove_from::<LogicalSwitch, _>(owner, LogicalSwitch::COLUMN.load_balancer, lbs)
-    },
-};
-
-static ROUTERS: Kind = Kind {
-    name: "router",
-    find: find::router,
-    get: |draft, owner| draft.get::<LogicalRouter, _>(owner, LogicalRouter::COLUMN.load_balancer),
-    add: |draft, owner, lb| {
-        add_member::<LogicalRouter>(draft, owner, LogicalRouter::COLUMN.load_balancer, lb)
-    },
-    remove: |draft, owner, lbs| {
-        draft.remove_from::<LogicalRouter, _>(owner, LogicalRouter::COLUMN.load_balancer, lbs)
-    },
-};
-
-fn attach(context: &mut Context<'_, '_>, kind: &Kind) -> Outcome {
-    let owner = (kind.find)(context.draft, context.arg(0))?;
-    let lb = find::load_balancer(context.draft, context.arg(1))?;
-    if (kind.get)(context.draft, owner).contains(&lb) {
-        if context.has("--may-exist") {
-            return Ok(());
-        }
-        return fail(format!(
-            "{lb} : a load balancer with this UUID already exists"
-        ));
-    }
-    (kind.add)(context.draft, owner, lb)
-}
-
-fn detach(context: &mut Context<'_, '_>, kind: &Kind) -> Outcome {
-    let owner = (kind.find)(context.draft, context.arg(0))?;
-    let attached = (kind.get)(context.draft, owner);
-    let Some(name) = context.arg_if_any(1) else {
-        return (kind.remove)(context.draft, owner, &attached);
-    };
-    let lb = find::load_balancer(context.draft, name)?;
-    if attached.contains(&lb) {
-        return (kind.remove)(context.draft, owner, &vec![lb]);
-    }
-    if context.has("--if-exists") {
-        return Ok(());
-    }
-    fail(format!(
-        "load balancer {name} is not part of any logical {}.",
-        kind.name
-    ))
-}
-
-fn list_attached(context: &mut Context<'_, '_>, kind: &Kind) -> Outcome {
-    let owner = (kind.find)(context.draft, context.arg(0))?;
-    let attached = (kind.get)(context.draft, owner);
-    let all = attached
-        .into_iter()
-        .filter_map(|lb| context.draft.typed(lb))
-        .collect();
-    print_all(context, all);
+fn attach(context: &mut Context<'_, '_>, find_target: FindBalanced) -> Outcome {
+    let target = find_target(context.draft, context.arg(0))?;
+    let uuid = find::<LoadBalancer>(context.draft, context.arg(1))?;
+    let may_exist = context.has("--may-exist");
+    lb::attach(context.draft, target, uuid, may_exist)?;
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints() {
-        for (text, expected) in [
-            ("10.0.0.1", Some(("10.0.0.1", None))),
-            ("10.0.0.1:80", Some(("10.0.0.1", Some(80)))),
-            ("fd00::1", Some(("fd00::1", None))),
-            ("[fd00::1]", Some(("fd00::1", None))),
-            ("[fd00::1]:80", Some(("fd00::1", Some(80)))),
-            ("[fd00::1]:x", None),
-            ("10.0.0.1:0", None),
-            ("10.0.0.1:65536", None),
-            ("foo", None),
-            ("", None),
-        ] {
-            let expected = expected.map(|(ip, port)| (ip.parse().expect("an address"), port));
-            assert_eq!(parse_endpoint(text), expected, "{text}");
-        }
+fn detach(context: &mut Context<'_, '_>, find_target: FindBalanced) -> Outcome {
+    let target = find_target(context.draft, context.arg(0))?;
+    let name = context.arg_if_any(1);
+    let uuid = match name {
+        None => None,
+        Some(name) => Some(find::<LoadBalancer>(context.draft, name)?),
+    };
+    let if_exists = context.has("--if-exists");
+    match lb::detach(context.draft, target, uuid, if_exists) {
+        Err(AttachError::NotFound(_)) => fail(format!(
+            "load balancer {} is not part of any logical {}.",
+            context.arg_if_any(1).unwrap_or_default(),
+            target.what()
+        )),
+        done => Ok(done?),
     }
+}
+
+fn list_attached(context: &mut Context<'_, '_>, find_target: FindBalanced) -> Outcome {
+    let target = find_target(context.draft, context.arg(0))?;
+    let attached = target.load_balancers(context.draft).into_iter();
+    let all = attached.filter_map(|uuid| context.draft.typed(uuid));
+    let all = all.collect();
+    print_all(context, all);
+    Ok(())
 }

@@ -1,13 +1,12 @@
 //! The commands of `weft nb`, a family a file.
 
 mod acl;
+mod arguments;
 mod dhcp;
-mod find;
 mod general;
 mod load_balancer;
 mod nat;
 mod port;
-mod port_address;
 mod port_group;
 mod port_settings;
 mod route;

@@ -1,13 +1,13 @@
 //! Port groups: `pg-*`.
 
-use std::sync::Arc;
-
 use nb_db::tables::{LogicalSwitchPort, PortGroup};
+use northbound::Draft;
+use northbound::find::{FindError, find, with_names};
+use northbound::port_group;
 use ovsdb::Uuid;
 
-use super::find;
+use super::arguments::print_named;
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::Draft;
 use crate::error::Outcome;
 
 const TABLES: Tables = Tables::Fixed(&["Port_Group", "Logical_Switch_Port"]);
@@ -51,48 +51,38 @@ pub static FAMILY: Family = Family {
     ],
 };
 
-fn ports(draft: &Draft<'_>, names: &[String]) -> Outcome<Vec<Uuid>> {
-    names.iter().map(|name| find::port(draft, name)).collect()
+fn ports(draft: &Draft<'_>, names: &[String]) -> Result<Vec<Uuid>, FindError> {
+    let ports = names.iter();
+    ports
+        .map(|name| find::<LogicalSwitchPort>(draft, name))
+        .collect()
 }
 
 fn add(context: &mut Context<'_, '_>) -> Outcome {
     let ports = ports(context.draft, context.args_from(1))?;
-    let name = Arc::from(context.arg(0));
-    let group = context.draft.insert::<PortGroup>()?;
-    context
-        .draft
-        .set::<PortGroup, _>(group, PortGroup::COLUMN.name, &name)?;
-    context
-        .draft
-        .set::<PortGroup, _>(group, PortGroup::COLUMN.ports, &ports)
+    let name = &context.invocation.arguments[0];
+    port_group::add_port_group(context.draft, name, ports)?;
+    Ok(())
 }
 
 fn set_ports(context: &mut Context<'_, '_>) -> Outcome {
-    let group = find::port_group(context.draft, context.arg(0))?;
+    let group = find::<PortGroup>(context.draft, context.arg(0))?;
     let ports = ports(context.draft, context.args_from(1))?;
-    context
-        .draft
-        .set::<PortGroup, _>(group, PortGroup::COLUMN.ports, &ports)
+    port_group::set_group_ports(context.draft, group, &ports)?;
+    Ok(())
 }
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
-    let group = find::port_group(context.draft, context.arg(0))?;
-    context.draft.delete::<PortGroup>(group)
+    let group = find::<PortGroup>(context.draft, context.arg(0))?;
+    context.draft.delete::<PortGroup>(group)?;
+    Ok(())
 }
 
 fn get_ports(context: &mut Context<'_, '_>) -> Outcome {
-    let group = find::port_group(context.draft, context.arg(0))?;
-    let name = LogicalSwitchPort::COLUMN.name;
-    let ports = context
-        .draft
-        .get::<PortGroup, _>(group, PortGroup::COLUMN.ports);
-    let mut ports: Vec<(Arc<str>, Uuid)> = ports
-        .into_iter()
-        .map(|port| (context.draft.get::<LogicalSwitchPort, _>(port, name), port))
-        .collect();
-    ports.sort();
-    for (name, port) in ports {
-        context.print(format!("{port} ({name})"));
-    }
+    let group = find::<PortGroup>(context.draft, context.arg(0))?;
+    let column = PortGroup::COLUMN.ports;
+    let ports = context.draft.get::<PortGroup, _>(group, column);
+    let ports = with_names::<LogicalSwitchPort>(context.draft, ports);
+    print_named(context, ports);
     Ok(())
 }

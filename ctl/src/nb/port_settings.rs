@@ -1,33 +1,24 @@
 //! Settings of logical switch ports: `lsp-set-*` and `lsp-get-*`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nb_db::tables::{DhcpOptions, LogicalSwitchPort};
+use nb_db::tables::LogicalSwitchPort;
+use northbound::address::{self, PortAddress};
+use northbound::dhcp::find_dhcp_options;
+use northbound::find::find;
+use northbound::port_settings as settings;
+use northbound::port_settings::PortType;
+use northbound::values::Family as IpFamily;
 use ovsdb::typed::ColumnValue;
 use ovsdb::{Column, Uuid};
 
+use super::arguments::{enabled_text, pairs, parse_enabled, print_pairs, shared};
 use super::port::TABLES;
-use super::{dhcp, find, port_address};
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 
 const DHCP_TABLES: Tables =
     Tables::Fixed(&["Logical_Switch", "Logical_Switch_Port", "DHCP_Options"]);
-
-/// What a port can be; the empty string is a guest or container.
-const TYPES: [&str; 10] = [
-    "",
-    "router",
-    "switch",
-    "localnet",
-    "localport",
-    "l2gateway",
-    "vtep",
-    "external",
-    "virtual",
-    "remote",
-];
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -173,7 +164,7 @@ pub static FAMILY: Family = Family {
 };
 
 fn port(context: &Context<'_, '_>) -> Outcome<Uuid> {
-    find::port(context.draft, context.arg(0))
+    Ok(find::<LogicalSwitchPort>(context.draft, context.arg(0))?)
 }
 
 /// A column of the port that the first argument names.
@@ -187,7 +178,8 @@ fn set<V: ColumnValue>(context: &mut Context<'_, '_>, column: Column<V>, value: 
     let port = port(context)?;
     context
         .draft
-        .set::<LogicalSwitchPort, V>(port, column, value)
+        .set::<LogicalSwitchPort, V>(port, column, value)?;
+    Ok(())
 }
 
 fn get_parent(context: &mut Context<'_, '_>) -> Outcome {
@@ -206,16 +198,30 @@ fn get_tag(context: &mut Context<'_, '_>) -> Outcome {
 
 fn set_addresses(context: &mut Context<'_, '_>) -> Outcome {
     let port = port(context)?;
-    let switch = find::switch_of_port(context.draft, port)?;
-    for address in &context.invocation.arguments[1..] {
-        context.warnings.extend(port_address::check_form(address)?);
-        port_address::check_free(context.draft, switch, port, address)?;
+    let texts = context.args_from(1).iter();
+    let mut addresses: Vec<PortAddress> = Vec::new();
+    let mut unusable = None;
+    for text in texts {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(error) => {
+                unusable = Some(error);
+                break;
+            }
+        }
     }
-    let addresses = shared(context.args_from(1));
-    let column = LogicalSwitchPort::COLUMN.addresses;
-    context
-        .draft
-        .set::<LogicalSwitchPort, _>(port, column, &addresses)
+    // Whatever comes first on the line is refused first.
+    address::set_addresses(context.draft, port, &addresses)?;
+    if let Some(error) = unusable {
+        return Err(error.into());
+    }
+    for address in &addresses {
+        if let Some(problem) = address.problem() {
+            let warning = format!("{}: {problem}", address.text());
+            context.warnings.push(warning);
+        }
+    }
+    Ok(())
 }
 
 fn get_addresses(context: &mut Context<'_, '_>) -> Outcome {
@@ -239,58 +245,43 @@ fn get_port_security(context: &mut Context<'_, '_>) -> Outcome {
 }
 
 fn get_up(context: &mut Context<'_, '_>) -> Outcome {
-    let up = get(context, LogicalSwitchPort::COLUMN.up)?.unwrap_or_default();
+    let up = settings::is_port_up(context.draft, port(context)?);
     context.print(if up { "up" } else { "down" });
     Ok(())
 }
 
 fn set_enabled(context: &mut Context<'_, '_>) -> Outcome {
-    port(context)?;
+    let port = port(context)?;
     let enabled = parse_enabled(context.arg(1))?;
-    set(context, LogicalSwitchPort::COLUMN.enabled, &Some(enabled))
-}
-
-/// `enabled` or `disabled`.
-pub(super) fn parse_enabled(text: &str) -> Outcome<bool> {
-    match text {
-        _ if text.eq_ignore_ascii_case("enabled") => Ok(true),
-        _ if text.eq_ignore_ascii_case("disabled") => Ok(false),
-        _ => fail(format!("{text}: state must be \"enabled\" or \"disabled\"")),
-    }
+    settings::set_port_enabled(context.draft, port, enabled)?;
+    Ok(())
 }
 
 fn get_enabled(context: &mut Context<'_, '_>) -> Outcome {
-    let enabled = get(context, LogicalSwitchPort::COLUMN.enabled)?.unwrap_or(true);
-    context.print(if enabled { "enabled" } else { "disabled" });
+    let enabled = settings::is_port_enabled(context.draft, port(context)?);
+    context.print(enabled_text(enabled));
     Ok(())
 }
 
 fn set_type(context: &mut Context<'_, '_>) -> Outcome {
     let port = port(context)?;
-    let port_type = context.arg(1);
-    if !TYPES.contains(&port_type) {
+    let Ok(port_type) = context.arg(1).parse::<PortType>() else {
         return fail(format!(
-            "Logical switch port type '{port_type}' is unrecognized. Not setting type."
+            "Logical switch port type '{}' is unrecognized. Not setting type.",
+            context.arg(1)
         ));
-    }
+    };
     let peer = match context.arg_if_any(2) {
         None => None,
         Some(peer) => match peer.strip_prefix("peer=") {
-            Some(peer) if port_type == "switch" && !peer.is_empty() => Some(Arc::from(peer)),
+            Some(peer) if port_type == PortType::Switch && !peer.is_empty() => {
+                Some(peer.to_owned())
+            }
             Some(_) => return fail("peer=PORT goes with type switch only, and needs a port"),
             None => return fail(format!("{peer}: only peer=PORT can follow the type")),
         },
     };
-    let column = LogicalSwitchPort::COLUMN;
-    let port_type = Arc::from(port_type);
-    context
-        .draft
-        .set::<LogicalSwitchPort, _>(port, column.r#type, &port_type)?;
-    if peer.is_some() {
-        context
-            .draft
-            .set::<LogicalSwitchPort, _>(port, column.peer, &peer)?;
-    }
+    settings::set_port_type(context.draft, port, port_type, peer.as_deref())?;
     Ok(())
 }
 
@@ -312,48 +303,34 @@ fn get_options(context: &mut Context<'_, '_>) -> Outcome {
 }
 
 fn set_dhcpv4_options(context: &mut Context<'_, '_>) -> Outcome {
-    let profile = dhcp_profile(context, true)?;
-    set(context, LogicalSwitchPort::COLUMN.dhcpv4_options, &profile)
+    set_dhcp_options(context, IpFamily::Ipv4)
 }
 
 fn set_dhcpv6_options(context: &mut Context<'_, '_>) -> Outcome {
-    let profile = dhcp_profile(context, false)?;
-    set(context, LogicalSwitchPort::COLUMN.dhcpv6_options, &profile)
+    set_dhcp_options(context, IpFamily::Ipv6)
 }
 
-/// The DHCP options that the second argument names, which must be of this family.
-fn dhcp_profile(context: &Context<'_, '_>, is_ipv4: bool) -> Outcome<Option<Uuid>> {
-    port(context)?;
-    let Some(text) = context.arg_if_any(1) else {
-        return Ok(None);
+fn set_dhcp_options(context: &mut Context<'_, '_>, family: IpFamily) -> Outcome {
+    let port = port(context)?;
+    let options = match context.arg_if_any(1) {
+        None => None,
+        Some(text) => Some(find_dhcp_options(context.draft, text)?),
     };
-    let profile = dhcp::by_uuid(context.draft, text)?;
-    let cidr = context
-        .draft
-        .get::<DhcpOptions, _>(profile, DhcpOptions::COLUMN.cidr);
-    let actual = cidr.parse::<addr::Cidr>().map(addr::Cidr::is_ipv4);
-    if actual.is_ok_and(|actual| actual == is_ipv4) {
-        return Ok(Some(profile));
-    }
-    let family = if is_ipv4 { "IPv4" } else { "IPv6" };
-    fail(format!("DHCP options cidr '{cidr}' is not {family}"))
+    settings::set_dhcp_options(context.draft, port, family, options)?;
+    Ok(())
 }
 
 fn get_dhcpv4_options(context: &mut Context<'_, '_>) -> Outcome {
-    let profile = get(context, LogicalSwitchPort::COLUMN.dhcpv4_options)?;
-    print_profile(context, profile)
+    get_dhcp_options(context, IpFamily::Ipv4)
 }
 
 fn get_dhcpv6_options(context: &mut Context<'_, '_>) -> Outcome {
-    let profile = get(context, LogicalSwitchPort::COLUMN.dhcpv6_options)?;
-    print_profile(context, profile)
+    get_dhcp_options(context, IpFamily::Ipv6)
 }
 
-fn print_profile(context: &mut Context<'_, '_>, profile: Option<Uuid>) -> Outcome {
-    if let Some(uuid) = profile {
-        let cidr = context
-            .draft
-            .get::<DhcpOptions, _>(uuid, DhcpOptions::COLUMN.cidr);
+fn get_dhcp_options(context: &mut Context<'_, '_>, family: IpFamily) -> Outcome {
+    let options = settings::dhcp_options(context.draft, port(context)?, family);
+    if let Some((uuid, cidr)) = options {
         context.print(format!("{uuid} ({cidr})"));
     }
     Ok(())
@@ -364,35 +341,4 @@ fn print_lines(context: &mut Context<'_, '_>, lines: Vec<Arc<str>>) -> Outcome {
         context.print(line);
     }
     Ok(())
-}
-
-fn shared(texts: &[String]) -> Vec<Arc<str>> {
-    texts.iter().map(|text| Arc::from(text.as_str())).collect()
-}
-
-/// The `KEY=VALUE` arguments from index `from` on. Of several with one key the first counts; one without `=` is left
-/// out, with a warning.
-pub(super) fn pairs(context: &mut Context<'_, '_>, from: usize) -> BTreeMap<Arc<str>, Arc<str>> {
-    let mut pairs = BTreeMap::new();
-    for argument in context.invocation.arguments.get(from..).unwrap_or_default() {
-        match argument.split_once('=') {
-            Some((key, value)) => {
-                pairs
-                    .entry(Arc::from(key))
-                    .or_insert_with(|| Arc::from(value));
-            }
-            None => {
-                let warning = format!("{argument}: not of the form KEY=VALUE, left out");
-                context.warnings.push(warning);
-            }
-        }
-    }
-    pairs
-}
-
-/// A `KEY=VALUE` line a pair.
-pub(super) fn print_pairs(context: &mut Context<'_, '_>, pairs: &BTreeMap<Arc<str>, Arc<str>>) {
-    for (key, value) in pairs {
-        context.print(format!("{key}={value}"));
-    }
 }

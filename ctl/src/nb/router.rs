@@ -1,12 +1,12 @@
 //! Logical routers: `lr-add`, `lr-del`, `lr-list`.
 
-use std::sync::Arc;
-
 use nb_db::tables::LogicalRouter;
+use northbound::datapath;
+use northbound::find::{all_with_names, find, find_if_any};
 
-use super::find;
+use super::arguments::{existing, print_named};
 use crate::command::{Command, Context, Family, Tables};
-use crate::error::{Outcome, fail};
+use crate::error::Outcome;
 
 const TABLES: Tables = Tables::Fixed(&["Logical_Router"]);
 
@@ -42,55 +42,27 @@ pub static FAMILY: Family = Family {
 };
 
 fn add(context: &mut Context<'_, '_>) -> Outcome {
-    let (may_exist, add_duplicate) = (context.has("--may-exist"), context.has("--add-duplicate"));
-    if may_exist && add_duplicate {
-        return fail("--may-exist and --add-duplicate may not be used together");
-    }
-    let column = LogicalRouter::COLUMN.name;
-    match context.arg_if_any(0).map(Arc::<str>::from) {
-        None if may_exist => fail("--may-exist requires specifying a name"),
-        None if add_duplicate => fail("--add-duplicate requires specifying a name"),
-        None => context.draft.insert::<LogicalRouter>().map(|_| ()),
-        Some(name) => {
-            if !add_duplicate {
-                if !context
-                    .draft
-                    .find::<LogicalRouter, _>(column, &name)
-                    .is_empty()
-                {
-                    if may_exist {
-                        return Ok(());
-                    }
-                    return fail(format!("{name}: a router with this name already exists"));
-                }
-                context
-                    .draft
-                    .rely_on_value::<LogicalRouter, _>(column, &name)?;
-            }
-            let router = context.draft.insert::<LogicalRouter>()?;
-            context.draft.set::<LogicalRouter, _>(router, column, &name)
-        }
-    }
+    let existing = existing(context, context.arg_if_any(0).is_some())?;
+    let name = context.arg_if_any(0).map(str::to_owned);
+    datapath::add_router(context.draft, name.as_deref(), existing)?;
+    Ok(())
 }
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
     let name = context.arg(0);
     let router = if context.has("--if-exists") {
-        find::router_if_any(context.draft, name)?
+        find_if_any::<LogicalRouter>(context.draft, name)?
     } else {
-        Some(find::router(context.draft, name)?)
+        Some(find::<LogicalRouter>(context.draft, name)?)
     };
-    match router {
-        Some(router) => context.draft.delete::<LogicalRouter>(router),
-        None => Ok(()),
+    if let Some(router) = router {
+        datapath::delete_router(context.draft, router)?;
     }
+    Ok(())
 }
 
 fn list(context: &mut Context<'_, '_>) -> Outcome {
-    let mut routers = context.draft.all::<LogicalRouter>();
-    routers.sort_by(|a, b| (&a.name, a.uuid).cmp(&(&b.name, b.uuid)));
-    for router in routers {
-        context.print(format!("{} ({})", router.uuid, router.name));
-    }
+    let routers = all_with_names::<LogicalRouter>(context.draft);
+    print_named(context, routers);
     Ok(())
 }

@@ -1,22 +1,17 @@
 //! Logical router ports: `lrp-*`.
 
-use std::cmp::Reverse;
-use std::sync::Arc;
-
-use addr::Mac;
-use nb_db::tables::{GatewayChassis, LogicalRouter, LogicalRouterPort};
+use nb_db::tables::{LogicalRouter, LogicalRouterPort};
+use northbound::find::{find, find_if_any, with_names};
+use northbound::router_port::{self, NewRouterPort, RedirectType};
+use northbound::values::Priority;
 use ovsdb::Uuid;
 
-use super::find;
-use super::port_settings::{pairs, parse_enabled};
+use super::arguments::{enabled_text, pairs, parse_enabled, parse_priority, print_named, shared};
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::Draft;
 use crate::error::{Outcome, fail};
 use crate::generic::{parse_places, set_column};
 
 const TABLES: Tables = Tables::Fixed(&["Logical_Router", "Logical_Router_Port", "Gateway_Chassis"]);
-
-const MAX_PRIORITY: i64 = 32_767;
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -113,6 +108,10 @@ pub static FAMILY: Family = Family {
     ],
 };
 
+fn port(context: &Context<'_, '_>) -> Outcome<Uuid> {
+    Ok(find::<LogicalRouterPort>(context.draft, context.arg(0))?)
+}
+
 fn add(context: &mut Context<'_, '_>) -> Outcome {
     let arguments = &context.invocation.arguments;
     let (name, mac) = (arguments[1].as_str(), arguments[2].as_str());
@@ -120,235 +119,120 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
     let settings_from = split.map_or(arguments.len(), |position| position + 3);
     let (networks, settings) = (&arguments[3..settings_from], &arguments[settings_from..]);
     let table = context.draft.table_of::<LogicalRouterPort>()?;
-    let schema = context.draft.table_schema(table);
-    let places = parse_places(context.draft.snapshot(), schema, settings)?;
-    let router = find::router(context.draft, &arguments[0])?;
-    if mac.parse::<Mac>().is_err() {
+    let places = parse_places(context.draft.before(), table, settings)?;
+    let router = find::<LogicalRouter>(context.draft, &arguments[0])?;
+    let Ok(mac) = mac.parse() else {
         return fail(format!("{name}: invalid mac address {mac}"));
+    };
+    let mut settings = settings.iter();
+    let new = NewRouterPort {
+        name,
+        mac: &mac,
+        networks: shared(networks),
+        peer: settings.find_map(|setting| setting.strip_prefix("peer=")),
+    };
+    let may_exist = context.has("--may-exist");
+    let made = router_port::add_router_port(context.draft, router, &new, may_exist)?;
+    if !made.is_new {
+        return Ok(());
     }
-    let mut networks: Vec<Arc<str>> = networks
-        .iter()
-        .map(|network| Arc::from(network.as_str()))
-        .collect();
-    networks.sort_unstable();
-    networks.dedup();
-    if let Some(port) = find::router_port_if_any(context.draft, name)? {
-        if !context.has("--may-exist") {
-            return fail(format!("{name}: a port with this name already exists"));
-        }
-        let peer = settings
-            .iter()
-            .find_map(|setting| setting.strip_prefix("peer="));
-        return check_same(context.draft, router, port, (name, mac, &networks, peer));
-    }
-    for network in &networks {
+    for network in networks {
         if network.parse::<addr::Cidr>().is_err() {
             let warning = format!("{network}: not an address with a prefix length");
             context.warnings.push(warning);
         }
     }
-    let column = LogicalRouterPort::COLUMN;
-    let draft = &mut *context.draft;
-    let port = draft.insert::<LogicalRouterPort>()?;
-    draft.set::<LogicalRouterPort, _>(port, column.name, &Arc::from(name))?;
-    draft.set::<LogicalRouterPort, _>(port, column.mac, &Arc::from(mac))?;
-    draft.set::<LogicalRouterPort, _>(port, column.networks, &networks)?;
     for place in &places {
-        set_column(draft, table, port, place)?;
-    }
-    draft.add_to::<LogicalRouter, _>(router, LogicalRouter::COLUMN.ports, &vec![port])
-}
-
-/// That the port that is there is the one that was to be added: of this name, MAC, networks and peer.
-fn check_same(
-    draft: &Draft<'_>,
-    router: Uuid,
-    port: Uuid,
-    (name, mac, networks, peer): (&str, &str, &Vec<Arc<str>>, Option<&str>),
-) -> Outcome {
-    let Some(actual) = draft.typed::<LogicalRouterPort>(port) else {
-        return Ok(());
-    };
-    let exists = format!("{name}: port already exists");
-    let actual_router = find::router_of_port(draft, port)?;
-    if actual_router != router {
-        let actual = draft.get::<LogicalRouter, _>(actual_router, LogicalRouter::COLUMN.name);
-        return fail(format!("{exists} but in router {actual}"));
-    }
-    if actual.mac.parse::<Mac>().ok() != mac.parse().ok() {
-        return fail(format!("{exists} with mac {}", actual.mac));
-    }
-    if actual.networks != *networks {
-        return fail(format!("{exists} with different network"));
-    }
-    if actual.peer.as_deref() != peer {
-        return fail(format!("{exists} with mismatching peer"));
+        set_column(context.draft, context.symbols, table, made.uuid, place)?;
     }
     Ok(())
 }
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
-    let name = context.arg(0);
     let port = if context.has("--if-exists") {
-        find::router_port_if_any(context.draft, name)?
+        find_if_any::<LogicalRouterPort>(context.draft, context.arg(0))?
     } else {
-        Some(find::router_port(context.draft, name)?)
+        Some(port(context)?)
     };
-    let Some(port) = port else {
-        return Ok(());
-    };
-    let router = find::router_of_port(context.draft, port)?;
-    let ports = LogicalRouter::COLUMN.ports;
-    context
-        .draft
-        .remove_from::<LogicalRouter, _>(router, ports, &vec![port])?;
-    context.draft.delete::<LogicalRouterPort>(port)
+    if let Some(port) = port {
+        router_port::delete_router_port(context.draft, port)?;
+    }
+    Ok(())
 }
 
 fn list(context: &mut Context<'_, '_>) -> Outcome {
-    let router = find::router(context.draft, context.arg(0))?;
-    let ports = context
-        .draft
-        .get::<LogicalRouter, _>(router, LogicalRouter::COLUMN.ports);
-    let name = LogicalRouterPort::COLUMN.name;
-    let mut ports: Vec<(Arc<str>, Uuid)> = ports
-        .into_iter()
-        .map(|port| (context.draft.get::<LogicalRouterPort, _>(port, name), port))
-        .collect();
-    ports.sort();
-    for (name, port) in ports {
-        context.print(format!("{port} ({name})"));
-    }
+    let router = find::<LogicalRouter>(context.draft, context.arg(0))?;
+    let column = LogicalRouter::COLUMN.ports;
+    let ports = context.draft.get::<LogicalRouter, _>(router, column);
+    let ports = with_names::<LogicalRouterPort>(context.draft, ports);
+    print_named(context, ports);
     Ok(())
 }
 
 fn set_enabled(context: &mut Context<'_, '_>) -> Outcome {
-    let port = find::router_port(context.draft, context.arg(0))?;
-    let enabled = Some(parse_enabled(context.arg(1))?);
-    let column = LogicalRouterPort::COLUMN.enabled;
-    context
-        .draft
-        .set::<LogicalRouterPort, _>(port, column, &enabled)
-}
-
-fn get_enabled(context: &mut Context<'_, '_>) -> Outcome {
-    let port = find::router_port(context.draft, context.arg(0))?;
-    let column = LogicalRouterPort::COLUMN.enabled;
-    let enabled = context
-        .draft
-        .get::<LogicalRouterPort, _>(port, column)
-        .unwrap_or(true);
-    context.print(if enabled { "enabled" } else { "disabled" });
+    let port = port(context)?;
+    let enabled = parse_enabled(context.arg(1))?;
+    router_port::set_router_port_enabled(context.draft, port, enabled)?;
     Ok(())
 }
 
-/// A priority of a rule or a chassis.
-pub(super) fn parse_priority(text: &str) -> Outcome<i64> {
-    match text.parse() {
-        Ok(priority @ 0..=MAX_PRIORITY) => Ok(priority),
-        _ => fail(format!("{text}: priority must in range 0...{MAX_PRIORITY}")),
-    }
+fn get_enabled(context: &mut Context<'_, '_>) -> Outcome {
+    let enabled = router_port::is_router_port_enabled(context.draft, port(context)?);
+    context.print(enabled_text(enabled));
+    Ok(())
 }
 
 fn set_gateway_chassis(context: &mut Context<'_, '_>) -> Outcome {
-    let port = find::router_port(context.draft, context.arg(0))?;
-    let chassis: Arc<str> = context.arg(1).into();
-    let priority = context.arg_if_any(2).map_or(Ok(0), parse_priority)?;
-    let port_name = context
-        .draft
-        .get::<LogicalRouterPort, _>(port, LogicalRouterPort::COLUMN.name);
-    let name: Arc<str> = format!("{port_name}-{chassis}").into();
-    let column = GatewayChassis::COLUMN;
-    let draft = &mut *context.draft;
-    let gateway = match draft.find::<GatewayChassis, _>(column.name, &name).first() {
-        Some(gateway) => *gateway,
-        None => {
-            let gateway = draft.insert::<GatewayChassis>()?;
-            draft.set::<GatewayChassis, _>(gateway, column.name, &name)?;
-            draft.set::<GatewayChassis, _>(gateway, column.chassis_name, &chassis)?;
-            gateway
-        }
+    let port = port(context)?;
+    let chassis = &context.invocation.arguments[1];
+    let priority = match context.arg_if_any(2) {
+        None => Priority::default(),
+        Some(text) => parse_priority(text)?,
     };
-    draft.set::<GatewayChassis, _>(gateway, column.priority, &priority)?;
-    let gateways = LogicalRouterPort::COLUMN.gateway_chassis;
-    draft.add_to::<LogicalRouterPort, _>(port, gateways, &vec![gateway])
-}
-
-/// The chassis that may host a port, highest priority first.
-fn gateways(draft: &Draft<'_>, port: Uuid) -> Vec<GatewayChassis> {
-    let column = LogicalRouterPort::COLUMN.gateway_chassis;
-    let uuids = draft.get::<LogicalRouterPort, _>(port, column);
-    let mut gateways: Vec<GatewayChassis> = uuids
-        .into_iter()
-        .filter_map(|uuid| draft.typed(uuid))
-        .collect();
-    gateways.sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
-    gateways
+    router_port::set_gateway_chassis(context.draft, port, chassis, priority)?;
+    Ok(())
 }
 
 fn delete_gateway_chassis(context: &mut Context<'_, '_>) -> Outcome {
-    let port = find::router_port(context.draft, context.arg(0))?;
-    let chassis = context.arg(1);
-    let all = gateways(context.draft, port);
-    let Some(gateway) = all.iter().find(|gateway| *gateway.chassis_name == *chassis) else {
-        let name = context
-            .draft
-            .get::<LogicalRouterPort, _>(port, LogicalRouterPort::COLUMN.name);
-        return fail(format!(
-            "chassis {chassis} is not added to logical port {name}"
-        ));
-    };
-    let gateways = LogicalRouterPort::COLUMN.gateway_chassis;
-    context
-        .draft
-        .remove_from::<LogicalRouterPort, _>(port, gateways, &vec![gateway.uuid])?;
-    context.draft.delete::<GatewayChassis>(gateway.uuid)
+    let port = port(context)?;
+    let chassis = &context.invocation.arguments[1];
+    router_port::delete_gateway_chassis(context.draft, port, chassis)?;
+    Ok(())
 }
 
 fn get_gateway_chassis(context: &mut Context<'_, '_>) -> Outcome {
-    let port = find::router_port(context.draft, context.arg(0))?;
-    for gateway in gateways(context.draft, port) {
+    let port = port(context)?;
+    for gateway in router_port::list_gateway_chassis(context.draft, port) {
         context.print(format!("{} {:>5}", gateway.name, gateway.priority));
     }
     Ok(())
 }
 
 fn set_options(context: &mut Context<'_, '_>) -> Outcome {
-    let port = find::router_port(context.draft, context.arg(0))?;
+    let port = port(context)?;
     let options = pairs(context, 1);
     let column = LogicalRouterPort::COLUMN.options;
     context
         .draft
-        .set::<LogicalRouterPort, _>(port, column, &options)
+        .set::<LogicalRouterPort, _>(port, column, &options)?;
+    Ok(())
 }
 
 fn set_redirect_type(context: &mut Context<'_, '_>) -> Outcome {
-    let port = find::router_port(context.draft, context.arg(0))?;
-    let redirect_type = context.arg(1);
-    if !matches!(redirect_type, "overlay" | "bridged") {
-        return fail(format!("Invalid redirect type: {redirect_type}"));
-    }
-    let redirect_type = redirect_type.into();
-    let column = LogicalRouterPort::COLUMN.options;
-    let mut options = context.draft.get::<LogicalRouterPort, _>(port, column);
-    options.insert("redirect-type".into(), redirect_type);
-    context
-        .draft
-        .rely_on::<LogicalRouterPort, _>(port, column)?;
-    context
-        .draft
-        .set::<LogicalRouterPort, _>(port, column, &options)
+    let port = port(context)?;
+    let Ok(redirect_type) = context.arg(1).parse::<RedirectType>() else {
+        return fail(format!("Invalid redirect type: {}", context.arg(1)));
+    };
+    router_port::set_redirect_type(context.draft, port, redirect_type)?;
+    Ok(())
 }
 
 fn get_redirect_type(context: &mut Context<'_, '_>) -> Outcome {
-    let port = find::router_port(context.draft, context.arg(0))?;
+    let port = port(context)?;
     let options = context
         .draft
         .get::<LogicalRouterPort, _>(port, LogicalRouterPort::COLUMN.options);
-    context.print(
-        options
-            .get("redirect-type")
-            .map_or("overlay", |value| value),
-    );
+    let default = RedirectType::Overlay.as_str();
+    context.print(options.get("redirect-type").map_or(default, |value| value));
     Ok(())
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use nb_db::tables::{
     GatewayChassis, LogicalRouter, LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, Nat,
 };
+use northbound::Draft;
 use ovsdb::Uuid;
 
-use crate::data::Draft;
-use crate::data::text::quoted;
+use crate::text::quoted;
 
 /// All switches and routers.
 pub fn everything(draft: &Draft<'_>) -> String {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use northbound::Rows as _;
 use ovsdb::operation::OpResult;
 use ovsdb::{ErrorKind, Operation};
 
 use super::line::execute;
 use super::{Database, DatabaseError, RunOptions, Wait};
-use crate::arguments::Invocation;
+use crate::command::Invocation;
 use crate::error::CommandError;
 use crate::output::Output;
 use crate::tool::Tool;
@@ -156,8 +157,8 @@ mod tests {
 
     use super::*;
     use crate::arguments::{parse_commands, parse_options};
-    use crate::data::Snapshot;
     use crate::tool::NB;
+    use northbound::Snapshot;
 
     /// A database that does what the test has written down.
     struct Scripted {

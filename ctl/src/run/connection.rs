@@ -11,7 +11,7 @@ use replica::{Event, Spec, TableSpec, TransactError};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Database, DatabaseError, RunOptions};
-use crate::data::Snapshot;
+use northbound::Snapshot;
 
 /// How long a silent server is trusted. A person who waits has other means to give up.
 const PROBE_INTERVAL: Duration = Duration::from_secs(60);

@@ -3,11 +3,12 @@
 use ovsdb::{Operation, Uuid};
 
 use super::Wait;
-use crate::arguments::Invocation;
-use crate::command::{Context, Tables};
-use crate::data::{Draft, Snapshot};
+use northbound::{Draft, Rows as _, Snapshot};
+
+use crate::command::{Context, Invocation, Tables};
 use crate::error::{Outcome, fail};
 use crate::output::Output;
+use crate::symbols::Symbols;
 use crate::tool::Tool;
 
 /// What the commands of a line want.
@@ -48,12 +49,14 @@ pub fn execute(
     wait: Wait,
 ) -> Outcome<Executed> {
     let mut draft = Draft::new(snapshot);
+    let mut symbols = Symbols::default();
     let global = global_row(tool, &mut draft);
     let mut outputs = Vec::new();
     let mut warnings = Vec::new();
     for invocation in line {
         let mut context = Context {
             draft: &mut draft,
+            symbols: &mut symbols,
             invocation,
             output: Output::default(),
             warnings: Vec::new(),
@@ -62,12 +65,12 @@ pub fn execute(
         outputs.push(context.output);
         warnings.extend(context.warnings);
     }
-    if let Some(name) = draft.undefined_symbol() {
+    if let Some(name) = symbols.undefined() {
         return fail(format!(
             "row id \"{name}\" is referenced but never created (e.g. with \"-- --id={name} create ...\")"
         ));
     }
-    for (name, is_weak) in draft.unreferenced_symbols() {
+    for (name, is_weak) in symbols.unreferenced(&draft) {
         let what = if is_weak {
             "only a weak reference to it was"
         } else {

@@ -13,7 +13,7 @@ mod program;
 use ovsdb::Operation;
 use ovsdb::operation::Outcome;
 
-use crate::data::Snapshot;
+use northbound::Snapshot;
 
 pub use options::{RunOptions, Wait};
 pub use program::{Reporter, run_tool};

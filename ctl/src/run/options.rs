@@ -6,7 +6,7 @@ use std::time::Duration;
 use ovsdb::Remote;
 use replica::Tls;
 
-use crate::error::{Outcome, fail};
+use crate::error::{CommandError, Outcome, fail};
 use crate::output::{CellFormat, Format, Style};
 use crate::tool::Tool;
 
@@ -104,7 +104,7 @@ impl RunOptions {
         }
         read.tls = files.read()?;
         if read.instead.is_none() {
-            let wrong = |error: ovsdb::remote::RemoteError| error.to_string();
+            let wrong = |error: ovsdb::remote::RemoteError| CommandError::Failed(error.to_string());
             read.remotes = Remote::parse_list(&remote).map_err(wrong)?;
         }
         Ok(read)

@@ -10,13 +10,14 @@ use super::connection::Connection;
 use super::line::needed_tables;
 use super::options::Instead;
 use super::{DatabaseError, RunOptions};
-use crate::arguments::{Invocation, parse_commands, parse_options};
-use crate::data::Snapshot;
+use crate::arguments::{parse_commands, parse_options};
+use crate::command::Invocation;
 use crate::error::{CommandError, fail};
 use crate::help;
 use crate::output::render;
 use crate::tool::Tool;
 use crate::transfer;
+use northbound::Snapshot;
 
 /// How a program speaks to those who run it.
 #[derive(Clone, Debug)]

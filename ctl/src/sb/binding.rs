@@ -7,8 +7,8 @@ use sb_db::tables::{Chassis, PortBinding};
 
 use super::chassis;
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::Draft;
 use crate::error::{Outcome, fail};
+use northbound::Draft;
 
 const TABLES: Tables = Tables::Fixed(&["Chassis", "Port_Binding"]);
 
@@ -74,7 +74,8 @@ fn bind(context: &mut Context<'_, '_>) -> Outcome {
         .set::<PortBinding, _>(port, column.chassis, &Some(chassis))?;
     context
         .draft
-        .set::<PortBinding, _>(port, column.up, &Some(true))
+        .set::<PortBinding, _>(port, column.up, &Some(true))?;
+    Ok(())
 }
 
 fn unbind(context: &mut Context<'_, '_>) -> Outcome {

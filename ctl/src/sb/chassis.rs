@@ -6,8 +6,8 @@ use ovsdb::Uuid;
 use sb_db::tables::{Chassis, Encap};
 
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::Draft;
 use crate::error::{Outcome, fail};
+use northbound::Draft;
 
 const TABLES: Tables = Tables::Fixed(&["Chassis", "Encap"]);
 
@@ -77,7 +77,8 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
     }
     let chassis = draft.insert::<Chassis>()?;
     draft.set::<Chassis, _>(chassis, Chassis::COLUMN.name, &Arc::from(name.as_str()))?;
-    draft.set::<Chassis, _>(chassis, Chassis::COLUMN.encaps, &encaps)
+    draft.set::<Chassis, _>(chassis, Chassis::COLUMN.encaps, &encaps)?;
+    Ok(())
 }
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
@@ -86,5 +87,6 @@ fn delete(context: &mut Context<'_, '_>) -> Outcome {
         return Ok(());
     }
     let chassis = require(context.draft, name)?;
-    context.draft.delete::<Chassis>(chassis)
+    context.draft.delete::<Chassis>(chassis)?;
+    Ok(())
 }

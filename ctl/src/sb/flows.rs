@@ -8,9 +8,10 @@ use sb_db::tables::{
 };
 
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::text::quoted;
-use crate::data::{Draft, lookup};
 use crate::error::{Outcome, fail};
+use crate::lookup;
+use crate::text::quoted;
+use northbound::Draft;
 
 const TABLES: Tables = Tables::Fixed(&["Datapath_Binding", "Logical_DP_Group", "Logical_Flow"]);
 

@@ -7,9 +7,9 @@ use ovsdb::{Datum, Uuid};
 use sb_db::tables::{Chassis, Encap, PortBinding};
 
 use crate::command::{Command, Context, Family, Tables};
-use crate::data::Draft;
-use crate::data::text::{atom_text, datum_text};
 use crate::error::Outcome;
+use crate::text::{atom_text, datum_text};
+use northbound::Draft;
 
 /// The commands.
 pub static FAMILY: Family = Family {

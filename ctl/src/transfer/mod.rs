@@ -24,8 +24,7 @@ use ovsdb::schema::DatabaseSchema;
 
 pub use self::fit::fit;
 
-use crate::arguments::Invocation;
-use crate::command::{Command, Context, Family, Tables};
+use crate::command::{Command, Context, Family, Invocation, Tables};
 use crate::error::{CommandError, Outcome, fail};
 use crate::progress::Progress;
 use crate::run::RunOptions;

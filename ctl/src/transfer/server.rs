@@ -128,7 +128,9 @@ fn runtime() -> Outcome<Runtime> {
 fn schema(runtime: &Runtime, tool: &Tool, options: &RunOptions) -> Outcome<Arc<DatabaseSchema>> {
     let fetched = fetch_schema(&options.remotes, options.tls.as_ref(), tool.database);
     let schema = runtime.block_on(fetched);
-    Ok(Arc::new(schema.map_err(|error| error.to_string())?))
+    Ok(Arc::new(schema.map_err(|error| {
+        CommandError::Failed(error.to_string())
+    })?))
 }
 
 fn connect(

@@ -1,9 +1,8 @@
 //! Values as text.
 
+use northbound::find::parse_uuid;
 use ovsdb::schema::{BaseType, ColumnType};
 use ovsdb::{Atom, Datum};
-
-use crate::data::lookup::parse_uuid;
 
 /// The atom, a string in quotes if it needs them.
 pub fn atom_text(atom: &Atom) -> String {

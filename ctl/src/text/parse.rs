@@ -1,12 +1,12 @@
 //! Values from text.
 
+use northbound::find::parse_uuid;
 use ovsdb::schema::{BaseType, ColumnType, Constraint};
 use ovsdb::{Atom, AtomicType, Datum, Real, Uuid};
 
 use super::print::{atom_text, type_in_english};
 use super::token::{is_delimiter, token};
-use crate::data::lookup::parse_uuid;
-use crate::error::{Outcome, fail};
+use crate::error::{CommandError, Outcome, fail};
 
 /// The most integers that a range `a-b` may stand for.
 const LONGEST_RANGE: i64 = 65_536;
@@ -188,8 +188,9 @@ fn parse_string(word: &str) -> Outcome<String> {
     if word.len() < 2 || !word.ends_with('"') {
         return fail(format!("{word}: missing quote at end of quoted string"));
     }
-    let wrong = |error: serde_json::Error| format!("{word}: not a JSON string: {error}");
-    Ok(serde_json::from_str(word).map_err(wrong)?)
+    serde_json::from_str(word).map_err(|error: serde_json::Error| {
+        CommandError::Failed(format!("{word}: not a JSON string: {error}"))
+    })
 }
 
 /// Whether the type allows the atom; in the words of Open vSwitch.
@@ -274,7 +275,7 @@ fn outside<N: std::fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::text::datum_text;
+    use crate::text::datum_text;
 
     fn strings() -> ColumnType {
         ColumnType {

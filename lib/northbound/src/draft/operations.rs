@@ -7,8 +7,7 @@ use ovsdb::operation::Until;
 use ovsdb::schema::RefKind;
 use ovsdb::{Atom, Clause, ColumnRef, Datum, Mutation, Mutator, Operation, Uuid};
 
-use super::Draft;
-use super::draft::RowDraft;
+use super::changes::{Draft, RowDraft};
 
 impl Draft<'_> {
     /// The operations; none if nothing is to be done.
@@ -45,7 +44,7 @@ impl Draft<'_> {
 
     fn push_conditions(&self, operations: &mut Vec<Operation>) {
         for (&(table, uuid), draft) in &self.rows {
-            let Some(before) = self.snapshot().table(table).get(&uuid) else {
+            let Some(before) = self.before().row(table, uuid) else {
                 continue;
             };
             let verified = &draft.verified;
@@ -59,10 +58,8 @@ impl Draft<'_> {
             }
         }
         for (table, column, datum) in &self.unique {
-            let rows = self.snapshot().table(*table);
-            let known = rows.iter().filter(|(_, row)| row.get(*column) == datum);
             let condition = vec![Clause::equals(*column, datum.clone())];
-            let known = known.map(|(uuid, _)| *uuid).collect();
+            let known = self.rows_before_with(*table, *column, datum);
             operations.push(expect_rows(*table, condition, known));
         }
         for &table in &self.singles {
@@ -84,27 +81,8 @@ impl Draft<'_> {
         })
     }
 
-    /// Rows that were given a name and made in a table where rows live only while they are referenced, but to which
-    /// the draft refers nowhere, or only weakly: name, and whether weakly.
-    pub fn unreferenced_symbols(&self) -> Vec<(&str, bool)> {
-        let mut unreferenced = Vec::new();
-        for (name, symbol) in &self.symbols {
-            let Some(table) = symbol.table.filter(|_| symbol.created) else {
-                continue;
-            };
-            if self.table_schema(table).is_root {
-                continue;
-            }
-            match self.strongest_reference(symbol.uuid) {
-                Some(RefKind::Strong) => {}
-                Some(RefKind::Weak) => unreferenced.push((name.as_str(), true)),
-                None => unreferenced.push((name.as_str(), false)),
-            }
-        }
-        unreferenced
-    }
-
-    fn strongest_reference(&self, uuid: Uuid) -> Option<RefKind> {
+    /// How the draft's changed and new rows refer to the row: strongly, only weakly, or not at all.
+    pub fn strongest_reference(&self, uuid: Uuid) -> Option<RefKind> {
         let mut weak = None;
         for (&(table, _), draft) in &self.rows {
             let Some(row) = &draft.row else {

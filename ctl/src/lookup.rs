@@ -4,10 +4,10 @@
 //! row is called by its UUID, by the start of one (four hexadecimal digits or more), by a name, or, where the table
 //! has only one, by `.`.
 
-use ovsdb::schema::TableSchema;
+use northbound::find::parse_uuid;
+use northbound::{Draft, Rows};
 use ovsdb::{AtomicType, Datum, Uuid};
 
-use super::{Draft, Snapshot};
 use crate::error::{Outcome, fail};
 
 /// How many digits the start of a UUID must have.
@@ -82,11 +82,11 @@ fn best<'n>(
 }
 
 /// The index of the table that `text` means.
-pub fn table(snapshot: &Snapshot, text: &str) -> Outcome<usize> {
-    let names = snapshot.schema().tables.iter().map(|table| &*table.name);
+pub fn table(rows: &dyn Rows, text: &str) -> Outcome<usize> {
+    let names = rows.schema().tables.iter().map(|table| &*table.name);
     let names = names
         .enumerate()
-        .filter(|(_, name)| snapshot.has_table(name));
+        .filter(|(index, _)| rows.has_table(*index));
     match best(names, text) {
         Ok(index) => Ok(index),
         Err(names) if names.is_empty() => fail(format!("unknown table \"{text}\"")),
@@ -97,20 +97,21 @@ pub fn table(snapshot: &Snapshot, text: &str) -> Outcome<usize> {
     }
 }
 
-/// The index of the column of `table` that `text` means.
-pub fn column(snapshot: &Snapshot, table: &TableSchema, text: &str) -> Outcome<usize> {
-    let names = table.columns.iter().map(|column| &*column.name);
+/// The index of the column that `text` means, of the table with this index.
+pub fn column(rows: &dyn Rows, table: usize, text: &str) -> Outcome<usize> {
+    let schema = &rows.schema().tables[table];
+    let names = schema.columns.iter().map(|column| &*column.name);
     let names = names.enumerate();
-    let names = names.filter(|(_, name)| snapshot.has_column(&table.name, name));
+    let names = names.filter(|(index, _)| rows.has_column(table, *index));
     match best(names, text) {
         Ok(index) => Ok(index),
         Err(names) if names.is_empty() => fail(format!(
             "{} does not contain a column whose name matches \"{text}\"",
-            table.name
+            schema.name
         )),
         Err(_) => fail(format!(
             "{} contains more than one column whose name matches \"{text}\"",
-            table.name
+            schema.name
         )),
     }
 }
@@ -143,12 +144,6 @@ pub fn row(draft: &Draft<'_>, table: usize, text: &str) -> Outcome<Uuid> {
             draft.table_schema(table).name
         )),
     }
-}
-
-/// The UUID that `text` is; in its long form only.
-pub fn parse_uuid(text: &str) -> Option<Uuid> {
-    const LENGTH: usize = 36;
-    (text.len() == LENGTH).then(|| Uuid::try_parse(text).ok())?
 }
 
 fn by_name(draft: &Draft<'_>, table: usize, text: &str) -> Outcome<Option<Uuid>> {
