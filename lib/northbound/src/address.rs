@@ -187,9 +187,12 @@ pub fn list_addresses(draft: &Draft<'_>, port: Uuid) -> Vec<Arc<str>> {
     }
     let options = draft.get::<LogicalSwitchPort, _>(port, column.options);
     let names = LogicalRouterPort::COLUMN.name;
-    let peer = options
-        .get("router-port")
-        .and_then(|peer| draft.find::<LogicalRouterPort, _>(names, peer).first().copied());
+    let peer = options.get("router-port").and_then(|peer| {
+        draft
+            .find::<LogicalRouterPort, _>(names, peer)
+            .first()
+            .copied()
+    });
     match peer.and_then(|peer| draft.typed::<LogicalRouterPort>(peer)) {
         Some(peer) => {
             let words = std::iter::once(&peer.mac).chain(&peer.networks);
