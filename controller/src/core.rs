@@ -14,6 +14,7 @@
 mod claims;
 mod effects;
 mod leave;
+mod packets;
 mod ports;
 mod requests;
 mod transactions;
@@ -30,7 +31,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::local::Local;
 use crate::network::{Engine, NameId, Network, Own};
 use crate::pinctrl::PinControl;
-use crate::pinctrl::southbound::Southbound;
+use crate::pinctrl::service::Change;
 use crate::south::{Conditions, South};
 use crate::switch::{Notice, Switch};
 
@@ -39,7 +40,8 @@ use leave::{LOCAL, Leaving, SOUTH};
 use transactions::Transactions;
 
 pub use claims::HOLD;
-pub use effects::{Effects, Event, Now, SouthTarget, SwitchEvent};
+pub use daemon::Now;
+pub use effects::{Effects, Event, SouthTarget, SwitchEvent};
 pub use ports::PortProgress;
 pub use work::VERSION;
 
@@ -74,7 +76,6 @@ pub struct Core {
     nb_cfg_reached: Option<i64>,
     nb_cfg_waiting: VecDeque<(i64, u64)>,
     packets: PinControl,
-    packet_context: Southbound,
     local_transactions: Transactions,
     south_transactions: Transactions,
     next_transaction: u64,
@@ -123,7 +124,6 @@ impl Core {
             nb_cfg_reached: None,
             nb_cfg_waiting: VecDeque::new(),
             packets: PinControl::default(),
-            packet_context: Southbound::default(),
             local_transactions: Transactions::default(),
             south_transactions: Transactions::default(),
             next_transaction: 1,
@@ -149,8 +149,8 @@ impl Core {
         let mut effects = Effects::default();
         self.elapse(now);
         match event {
-            Event::Local(event) => self.local_event(now, event),
-            Event::South(event) => self.south_event(now, event),
+            Event::Local(event) => self.local_event(now, event, &mut effects),
+            Event::South(event) => self.south_event(now, event, &mut effects),
             Event::Switch(event) => self.switch_event(now, event, &mut effects),
             Event::Request(request) => self.request(request, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
@@ -158,8 +158,12 @@ impl Core {
         if let Some(mut leaving) = self.leaving.take() {
             self.leave(&mut leaving, &mut effects);
             self.leaving = Some(leaving);
-        } else if !self.paused {
-            self.work(now, &mut effects);
+        } else {
+            // Packets come first, and whatever else is paused or waits.
+            self.handle_packets(now, &mut effects);
+            if !self.paused {
+                self.work(now, &mut effects);
+            }
         }
         effects.to_switch = self
             .switch
@@ -167,7 +171,7 @@ impl Core {
             .map(Switch::take_output)
             .unwrap_or_default();
         effects.wake_at = self.deadline();
-        effects.again = self.packets.has_work();
+        effects.again |= self.serves_packets() && self.packets.has_work();
         effects
     }
 
@@ -178,9 +182,9 @@ impl Core {
         self.claims.elapse();
     }
 
-    fn local_event(&mut self, now: Now, event: replica::Event) {
+    fn local_event(&mut self, now: Now, event: replica::Event, effects: &mut Effects) {
         match event {
-            replica::Event::Changes(changes) => self.local_changed(&changes),
+            replica::Event::Changes(changes) => self.local_changed(now, &changes, effects),
             replica::Event::Synced => self.local_known = true,
             replica::Event::TransactReply { id, result } => {
                 let failure = result.err();
@@ -195,7 +199,8 @@ impl Core {
         }
     }
 
-    fn local_changed(&mut self, changes: &[RowChange]) {
+    fn local_changed(&mut self, now: Now, changes: &[RowChange], effects: &mut Effects) {
+        let version = self.local.settings_version;
         let changed = self.local.apply(changes);
         for name in &changed.interfaces {
             self.interface_changed(name);
@@ -211,6 +216,9 @@ impl Core {
             self.network.zones.restore(&bridge.external_ids);
         }
         self.tell_own();
+        if self.local.settings_version != version {
+            self.tell_services(now, [Change::Settings], effects);
+        }
     }
 
     /// An interface changed, perhaps in what decides by which tunnel end its ports are reached: a guest and its containers.
@@ -222,7 +230,7 @@ impl Core {
         }
     }
 
-    fn south_event(&mut self, now: Now, event: replica::Event) {
+    fn south_event(&mut self, now: Now, event: replica::Event, effects: &mut Effects) {
         match event {
             replica::Event::Connected { .. } => self.south_connected = true,
             replica::Event::Disconnected { .. } => {
@@ -230,7 +238,7 @@ impl Core {
                 self.south_synced = false;
                 self.ports.all_again(&self.network);
             }
-            replica::Event::Changes(changes) => self.south_changed(&changes),
+            replica::Event::Changes(changes) => self.south_changed(now, &changes, effects),
             replica::Event::Synced => (self.south_synced, self.south_known) = (true, true),
             replica::Event::ConditionsInEffect(number) => self.conditions_in_effect = number,
             replica::Event::TransactReply { id, result } => {
@@ -250,10 +258,9 @@ impl Core {
         }
     }
 
-    fn south_changed(&mut self, changes: &[RowChange]) {
+    fn south_changed(&mut self, now: Now, changes: &[RowChange], effects: &mut Effects) {
         for change in changes {
             self.south.apply(change);
-            self.packet_context.apply(change);
             self.ports.row_changed(change);
         }
         self.engine.input(&mut self.network, |network, told| {
@@ -270,6 +277,7 @@ impl Core {
         }
         self.local.chassis_changed(chassis);
         self.tell_own();
+        self.tell_services(now, changes.iter().map(Change::Row), effects);
     }
 
     /// Tells the network who we are, if that changed.
@@ -331,6 +339,8 @@ impl Core {
             self.network.desired.forget_installed();
             self.ports.barriers_lost();
             self.nb_cfg_waiting.clear();
+            // Who waits for an answer waits at another connection.
+            self.packets.forget_waiting();
         }
     }
 
@@ -433,7 +443,9 @@ impl Core {
     /// When time alone brings something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let switch = self.switch.as_ref().and_then(Switch::deadline);
+        let packets = self.serves_packets().then(|| self.packets.deadline());
         let own = [
+            packets.flatten(),
             self.claims.deadline(),
             self.local_transactions.deadline(),
             self.south_transactions.deadline(),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use controller::core::{Core, Effects, Event, Now, SouthTarget, SwitchEvent};
 use controller::error::RunError;
@@ -137,7 +137,7 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
                 () = tick => Event::Tick,
             },
         };
-        let effects = shell.core.step(now(), event);
+        let effects = shell.core.step(Now::read(), event);
         wake_at = effects.wake_at;
         again = effects.again;
         if effects.exit {
@@ -313,16 +313,6 @@ async fn converse(
     tokio::select! {
         reason = reading => reason,
         reason = writing => reason,
-    }
-}
-
-fn now() -> Now {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Now {
-        at: Instant::now(),
-        unix_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
     }
 }
 

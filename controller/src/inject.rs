@@ -18,6 +18,7 @@ use lflow::{Base, Constant, Expr, Name, Symbol};
 use openflow::message::PacketOut;
 use openflow::{Action, Field, Match, Port};
 use packet::frame::{ip_packet, transport_checksum};
+use sb_db::tables::PortBinding;
 
 use crate::layout;
 use crate::logical::names::Names;
@@ -54,8 +55,15 @@ pub fn packet_out(network: &Network, description: &str) -> Result<PacketOut, Str
     if !alternative.choices.is_empty() {
         return Err("the description leaves a choice open".to_owned());
     }
-    let headers = Headers(&alternative.cube);
-    let packet = headers.frame()?;
+    let packet = Headers(&alternative.cube).frame()?;
+    from_port(network, port, packet)
+        .ok_or_else(|| "the port's datapath is not known here".to_owned())
+}
+
+/// A packet as if it had come from a logical port: into the ingress pipeline of its datapath. `None` while that is not known.
+pub fn from_port(network: &Network, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
+    let reads = Reads::untracked();
+    let datapath = network.datapaths.get(&reads, port.datapath)?;
     let mut actions = vec![
         Action::set(layout::DATAPATH, datapath.key),
         Action::set(
@@ -72,7 +80,7 @@ pub fn packet_out(network: &Network, description: &str) -> Result<PacketOut, Str
     );
     actions.push(Action::resubmit(layout::INGRESS));
     let metadata = Match::new().with(Field::InPort, Port::CONTROLLER.0);
-    Ok(PacketOut {
+    Some(PacketOut {
         metadata,
         actions,
         packet,

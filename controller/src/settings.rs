@@ -67,6 +67,8 @@ pub struct Settings {
     pub is_interconn: bool,
     /// Do nothing while northd has another version.
     pub match_northd_version: bool,
+    /// Guests are announced for ever, and this is the longest pause; unset: a few times.
+    pub garp_max_timeout: Option<Duration>,
     /// Silence after which the switch is probed.
     pub openflow_probe: Option<Duration>,
     /// Name and options shown to others in `Chassis`.
@@ -149,6 +151,7 @@ impl Settings {
             monitor_all: keys.flag("ovn-monitor-all", false),
             is_interconn: keys.flag("ovn-is-interconn", false),
             match_northd_version: keys.flag("ovn-match-northd-version", false),
+            garp_max_timeout: keys.seconds("garp-max-timeout-sec", &mut bad),
             openflow_probe: keys.seconds("ovn-openflow-probe-interval", &mut bad),
             shown: Shown {
                 hostname: keys

@@ -8,15 +8,6 @@ use daemon::unixctl::Request;
 use ovsdb::{Condition, Operation};
 use replica::{TableSpec, Tls};
 
-/// The time, told with every event.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// For intervals.
-    pub at: Instant,
-    /// Milliseconds since the Unix epoch, for timestamps in databases.
-    pub unix_ms: i64,
-}
-
 /// Every cause of change.
 #[derive(Debug)]
 pub enum Event {

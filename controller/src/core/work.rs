@@ -8,7 +8,7 @@ use super::{Core, Effects, Now, SouthTarget};
 use crate::desired::Changes;
 use crate::local::{RemoteEncap, Wanted, WantedPatch};
 use crate::network::{Network, ZoneChange, Zones};
-use crate::pinctrl;
+use crate::pinctrl::service::Change;
 use crate::settings::Settings;
 use crate::south::{Conditions, South, table_specs};
 
@@ -22,6 +22,9 @@ struct WantedHere<'a> {
     is_known: bool,
     is_ready: bool,
 }
+
+/// How many units of the network run before packets and other events have their turn: a few milliseconds' work.
+const UNITS_AT_ONCE: usize = 1_000;
 
 impl Wanted for WantedHere<'_> {
     fn chassis(&self) -> Vec<Arc<str>> {
@@ -67,15 +70,17 @@ impl Core {
         }
         self.connect(effects);
         if self.holds_still() {
-            self.handle_packets(now, effects);
             return;
         }
-        self.engine.step(&mut self.network, usize::MAX);
-        self.note_rebound();
+        if !self.engine.step(&mut self.network, UNITS_AT_ONCE).done {
+            // Nothing is told or changed before all of it is known.
+            effects.again = true;
+            return;
+        }
+        self.note_rebound(now, effects);
         self.subscribe(effects);
         self.become_ready();
         self.change_switch();
-        self.handle_packets(now, effects);
         self.write_local(effects);
         self.write_south(now, effects);
     }
@@ -140,10 +145,13 @@ impl Core {
         true
     }
 
-    fn note_rebound(&mut self) {
-        for uuid in std::mem::take(&mut self.network.rebound) {
+    fn note_rebound(&mut self, now: Now, effects: &mut Effects) {
+        let rebound = std::mem::take(&mut self.network.rebound);
+        for &uuid in &rebound {
             self.ports.rebound(uuid, &self.network);
         }
+        let changes = rebound.into_iter().map(Change::Attachment);
+        self.tell_services(now, changes, effects);
     }
 
     fn wanted_conditions(&self) -> Conditions {
@@ -247,37 +255,6 @@ impl Core {
         }
         if ports_wait {
             self.ports.all_sent(barrier);
-        }
-    }
-
-    fn handle_packets(&mut self, now: Now, effects: &mut Effects) {
-        if !self.packets.has_work() {
-            return;
-        }
-        let time = pinctrl::Now {
-            unix_ms: now.unix_ms,
-        };
-        for effect in self.packets.run(time, &self.packet_context) {
-            match effect {
-                pinctrl::Effect::Resume(packet) => {
-                    if let Some(switch) = &mut self.switch {
-                        switch.send(&Message::Resume(packet));
-                    }
-                }
-                pinctrl::Effect::PacketOut(packet) => {
-                    if let Some(switch) = &mut self.switch {
-                        switch.send(&Message::PacketOut(packet));
-                    }
-                }
-                pinctrl::Effect::Write(operations) => {
-                    if self.south_synced {
-                        let id = self.new_transaction();
-                        self.learned.insert(id);
-                        effects.south.push((id, operations));
-                    }
-                }
-                pinctrl::Effect::Note(text) => tracing::debug!(target: "pinctrl", "{text}"),
-            }
         }
     }
 

@@ -16,6 +16,8 @@ pub struct Limits {
     pub per_key: usize,
     /// Items of all keys together.
     pub total: usize,
+    /// Bytes of all items together.
+    pub total_bytes: usize,
 }
 
 impl Default for Limits {
@@ -23,6 +25,7 @@ impl Default for Limits {
         Self {
             per_key: 16,
             total: 16_384,
+            total_bytes: 16 << 20,
         }
     }
 }
@@ -31,10 +34,12 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct FairQueue<K, T> {
     limits: Limits,
-    queues: FxHashMap<K, VecDeque<T>>,
+    /// Items with their sizes.
+    queues: FxHashMap<K, VecDeque<(T, usize)>>,
     /// The keys that have items, in the order of their turns.
     turns: VecDeque<K>,
     length: usize,
+    bytes: usize,
     dropped: u64,
 }
 
@@ -46,22 +51,26 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
             queues: FxHashMap::default(),
             turns: VecDeque::new(),
             length: 0,
+            bytes: 0,
             dropped: 0,
         }
     }
 
-    /// Adds an item, or drops it: then `false`.
-    pub fn push(&mut self, key: K, item: T) -> bool {
+    /// Adds an item of so many bytes, or drops it: then `false`.
+    pub fn push(&mut self, key: K, item: T, size: usize) -> bool {
         let waiting = self.queues.get(&key).map_or(0, VecDeque::len);
-        if waiting >= self.limits.per_key || self.length >= self.limits.total {
+        let is_full =
+            self.length >= self.limits.total || self.bytes + size > self.limits.total_bytes;
+        if waiting >= self.limits.per_key || is_full {
             self.dropped += 1;
             return false;
         }
         if waiting == 0 {
             self.turns.push_back(key);
         }
-        self.queues.entry(key).or_default().push_back(item);
+        self.queues.entry(key).or_default().push_back((item, size));
         self.length += 1;
+        self.bytes += size;
         true
     }
 
@@ -75,8 +84,10 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         } else {
             self.turns.push_back(key);
         }
-        self.length -= usize::from(item.is_some());
-        item
+        let (item, size) = item?;
+        self.length -= 1;
+        self.bytes -= size;
+        Some(item)
     }
 
     /// Whether nothing waits.
@@ -99,11 +110,12 @@ mod tests {
         let mut queue = FairQueue::new(Limits {
             per_key: 4,
             total: 8,
+            total_bytes: 1_000,
         });
         for item in 0..100 {
-            queue.push("flood", item);
+            queue.push("flood", item, 1);
         }
-        assert!(queue.push("quiet", 1000));
+        assert!(queue.push("quiet", 1000, 1));
         assert_eq!(queue.dropped(), 96);
         let order: Vec<i32> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(order, [0, 1000, 1, 2, 3]);
@@ -115,11 +127,28 @@ mod tests {
         let mut queue = FairQueue::new(Limits {
             per_key: 4,
             total: 8,
+            total_bytes: 1_000,
         });
         for key in 0..100 {
-            queue.push(key, key);
+            queue.push(key, key, 1);
         }
         assert_eq!(queue.dropped(), 92);
         assert_eq!(std::iter::from_fn(|| queue.pop()).count(), 8);
+    }
+
+    #[test]
+    fn large_items_are_limited_by_their_bytes() {
+        let limits = Limits {
+            per_key: 4,
+            total: 8,
+            total_bytes: 1_000,
+        };
+        let mut queue = FairQueue::new(limits);
+        assert!(queue.push(1, 1, 600));
+        assert!(!queue.push(2, 2, 600));
+        assert!(queue.push(3, 3, 400));
+        assert_eq!((queue.pop(), queue.pop()), (Some(1), Some(3)));
+        assert!(queue.push(2, 2, 600));
+        assert_eq!(queue.dropped(), 1);
     }
 }

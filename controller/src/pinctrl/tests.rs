@@ -1,33 +1,95 @@
-//! What the tests of all handlers share: a small southbound, and packet-ins.
+//! What the tests of all services share: a small world, and packet-ins; and the dispatcher with services that do nothing.
 
-use openflow::message::PacketIn;
-use packet::userdata::ResultBit;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openflow::message::PacketOut;
+use openflow::{Field, Match};
+use ovsdb::Uuid;
 use proptest::prelude::*;
+use sb_db::tables::PortBinding;
 
 use super::*;
+use crate::network::Datapath;
+use crate::settings::Settings;
 
 pub(super) const DATAPATH: Uuid = Uuid::from_u128(1);
-pub(super) const NOW: Now = Now { unix_ms: 1_000 };
+pub(super) const OWN: Uuid = Uuid::from_u128(9);
 
-/// One datapath with key 7 and ports 1 and 2, and what was learned in it.
-#[derive(Default)]
-pub(super) struct Southbound {
-    pub(super) fdb: Option<(Uuid, i64)>,
-    pub(super) mac_binding: Option<(Uuid, Arc<str>)>,
+/// One datapath with key 7 and ports 1 and 2.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) ports: Vec<Arc<PortBinding>>,
+    pub(super) has_localnet: bool,
+    pub(super) settings: Option<Settings>,
 }
 
-impl Context for Southbound {
-    fn port(&self, datapath: u32, port: u32) -> Option<(Arc<str>, Uuid)> {
-        (datapath == 7 && (1..=2).contains(&port)).then(|| (format!("p{port}").into(), DATAPATH))
+impl Default for World {
+    fn default() -> Self {
+        let port = |key: i64| PortBinding {
+            uuid: Uuid::from_u128(key as u128),
+            logical_port: format!("p{key}").into(),
+            datapath: DATAPATH,
+            tunnel_key: key,
+            ..PortBinding::default()
+        };
+        World {
+            ports: [1, 2].map(port).map(Arc::new).into(),
+            has_localnet: false,
+            settings: None,
+        }
+    }
+}
+
+impl View for World {
+    fn own(&self) -> Option<Uuid> {
+        Some(OWN)
     }
 
-    fn fdb(&self, _: u32, _: Mac) -> Option<(Uuid, i64)> {
-        self.fdb
+    fn settings(&self) -> Option<&Settings> {
+        self.settings.as_ref()
     }
 
-    fn mac_binding(&self, _: &str, _: IpAddr) -> Option<(Uuid, Arc<str>)> {
-        self.mac_binding.clone()
+    fn port(&self, uuid: Uuid) -> Option<&Arc<PortBinding>> {
+        self.ports.iter().find(|port| port.uuid == uuid)
     }
+
+    fn port_keyed(&self, datapath: u32, port: u32) -> Option<&Arc<PortBinding>> {
+        let mut ports = self.ports.iter();
+        ports.find(|known| datapath == 7 && known.tunnel_key == i64::from(port))
+    }
+
+    fn datapath(&self, _: Uuid) -> Option<&Datapath> {
+        None
+    }
+
+    fn has_localnet(&self, datapath: Uuid) -> bool {
+        self.has_localnet && datapath == DATAPATH
+    }
+
+    fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
+        Some(PacketOut {
+            metadata: Match::new().with(Field::Reg14, port.tunnel_key as u32),
+            actions: Vec::new(),
+            packet,
+        })
+    }
+}
+
+/// The time at which most tests happen.
+pub(super) fn now() -> Now {
+    Now {
+        at: Instant::now(),
+        unix_ms: 1_000,
+    }
+}
+
+/// What becomes of a packet.
+pub(super) fn handle(packet_in: PacketIn) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let world = World::default();
+    PinControl::default().handle(now(), packet_in, &world, &mut effects);
+    effects
 }
 
 /// A packet from port `port` of the datapath, with this userdata; paused.
@@ -50,12 +112,12 @@ pub(super) fn packet_in(port: u32, userdata: Vec<u8>, packet: Vec<u8>) -> Packet
 #[test]
 fn an_opcode_without_handler_holds_nothing_up() {
     let waiting = packet_in(1, Opcode::DnsLookup.header().to_vec(), vec![1]);
-    let effects = handle(NOW, waiting.clone(), &Southbound::default());
+    let effects = handle(waiting.clone());
     let note = Effect::Note("packet from flow 0xbeef: DnsLookup is not supported".to_owned());
     assert_eq!(effects, [note, Effect::Resume(waiting.clone())]);
     let mut passing = waiting;
     passing.continuation.clear();
-    let effects = handle(NOW, passing, &Southbound::default());
+    let effects = handle(passing);
     assert!(
         matches!(effects.as_slice(), [Effect::Note(_)]),
         "{effects:?}"
@@ -65,35 +127,12 @@ fn an_opcode_without_handler_holds_nothing_up() {
 #[test]
 fn nonsense_is_noted_and_holds_nothing_up() {
     let waiting = packet_in(1, vec![0, 0, 0, 99, 0, 0, 0, 0], vec![]);
-    let effects = handle(NOW, waiting.clone(), &Southbound::default());
+    let effects = handle(waiting.clone());
     let note = "packet from flow 0xbeef: userdata have the unknown opcode 99";
     assert_eq!(
         effects,
         [Effect::Note(note.to_owned()), Effect::Resume(waiting)]
     );
-}
-
-#[test]
-fn a_result_is_put_into_its_bit_and_no_other() {
-    let result = |oxm_header, bit| result_bit(ResultBit { oxm_header, bit });
-    // reg0: NXM class 1, field 0, four bytes; xreg0: OXM class 0x8001, field 0, eight bytes.
-    let bit = result(0x0001_0004, 3).expect("reg0");
-    let mut metadata = packet_in(1, vec![], vec![]).metadata;
-    set_result(&mut metadata, bit, true);
-    assert_eq!(value(&metadata, Field::Reg0), 0x0a00_0009);
-    set_result(&mut metadata, bit, false);
-    assert_eq!(value(&metadata, Field::Reg0), 0x0a00_0001);
-    let wide = result(0x8001_0008, 32).expect("xreg0");
-    set_result(&mut metadata, wide, false);
-    assert_eq!(value(&metadata, Field::Reg0), 0x0a00_0000);
-    assert!(matches!(
-        result(0x0001_0004, 32),
-        Err(HandleError::Result { .. })
-    ));
-    assert!(matches!(
-        result(0x7777_0004, 0),
-        Err(HandleError::Result { .. })
-    ));
 }
 
 #[test]
@@ -112,13 +151,70 @@ fn a_port_that_floods_does_not_keep_another_from_its_address() {
         vec![2],
     ));
     assert_eq!(pinctrl.dropped(), 984);
-    let effects = pinctrl.run(NOW, &Southbound::default());
+    let effects = pinctrl.run(now(), &World::default());
     let place = effects
         .iter()
         .filter(|effect| matches!(effect, Effect::Resume(_)))
         .position(|effect| matches!(effect, Effect::Resume(packet_in) if packet_in.packet == [2]));
     assert_eq!(place, Some(1));
     assert!(!pinctrl.has_work());
+}
+
+/// A service that wakes every second and does nothing else.
+#[derive(Debug)]
+struct Clock {
+    due: Instant,
+    ticks: Vec<Instant>,
+}
+
+impl Service for Clock {
+    fn opcodes(&self) -> &'static [Opcode] {
+        &[]
+    }
+
+    fn tick(&mut self, now: Now, _: &dyn View, effects: &mut Vec<Effect>) {
+        self.ticks.push(now.at);
+        self.due += Duration::from_secs(1);
+        effects.push(Effect::Note("tick".to_owned()));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.due)
+    }
+}
+
+#[test]
+fn what_is_due_is_done_once_and_the_first_deadline_counts() {
+    let start = now();
+    let clock = |seconds| -> Box<dyn Service> {
+        Box::new(Clock {
+            due: start.at + Duration::from_secs(seconds),
+            ticks: Vec::new(),
+        })
+    };
+    let mut pinctrl = PinControl::new(vec![clock(2), clock(1)]);
+    let world = World::default();
+    for (seconds, ticks, next) in [(0, 0, 1), (1, 1, 2), (2, 2, 3), (2, 0, 3)] {
+        let now = Now {
+            at: start.at + Duration::from_secs(seconds),
+            ..start
+        };
+        assert_eq!(pinctrl.run(now, &world).len(), ticks);
+        let due = start.at + Duration::from_secs(next);
+        assert_eq!(pinctrl.deadline(), Some(due));
+    }
+}
+
+#[test]
+fn no_two_services_take_one_opcode() {
+    let mut taken: Vec<Opcode> = Vec::new();
+    for service in services::all() {
+        taken.extend(service.opcodes());
+    }
+    let count = taken.len();
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), count);
 }
 
 proptest! {
@@ -135,7 +231,7 @@ proptest! {
         if !paused {
             packet_in.continuation.clear();
         }
-        let effects = handle(NOW, packet_in, &Southbound::default());
+        let effects = handle(packet_in);
         let resumed = effects.iter().filter(|effect| matches!(effect, Effect::Resume(_))).count();
         prop_assert!(resumed <= 1);
         prop_assert!(resumed == 1 || !paused);

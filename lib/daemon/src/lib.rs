@@ -11,6 +11,7 @@
 pub mod args;
 mod detach;
 pub mod http;
+mod now;
 mod pidfile;
 pub mod place;
 mod process;
@@ -19,4 +20,5 @@ pub mod unixctl;
 pub mod vlog;
 
 pub use args::CommonArgs;
+pub use now::Now;
 pub use process::{Process, StartError};

@@ -9,8 +9,10 @@
 //! | [`userdata`] | what a flow tells the agent beside the packet: an opcode and its arguments |
 //! | [`frame`] | an Ethernet frame taken apart, and put together again with checksums |
 //! | [`reply`] | ARP requests, neighbour advertisements, ICMP errors and TCP resets made of other packets |
+//! | [`announce`] | gratuitous ARP and reverse ARP |
 //! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
 
+pub mod announce;
 pub mod dhcp4;
 pub mod frame;
 pub mod reply;

@@ -2,10 +2,11 @@
 
 use etherparse::{NetSlice, PacketBuilder, TransportSlice};
 use openflow::action::encode_actions;
+use openflow::message::PacketIn;
 use openflow::{Action, Port};
 
-use super::super::tests::{NOW, Southbound, packet_in};
 use super::*;
+use crate::pinctrl::tests::{handle, packet_in};
 
 /// What becomes of a packet that is not held up.
 fn effects(userdata: Vec<u8>, packet: Vec<u8>) -> Vec<Effect> {
@@ -13,7 +14,7 @@ fn effects(userdata: Vec<u8>, packet: Vec<u8>) -> Vec<Effect> {
         continuation: Vec::new(),
         ..packet_in(1, userdata, packet)
     };
-    super::super::handle(NOW, passing, &Southbound::default())
+    handle(passing)
 }
 
 #[test]

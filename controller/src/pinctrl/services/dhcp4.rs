@@ -15,35 +15,51 @@
 
 use std::net::Ipv4Addr;
 
-use openflow::message::PacketIn;
+use daemon::Now;
 use packet::dhcp4::{Reply, ReplyKind, Request, RequestKind, code, pseudo};
 use packet::frame::{Frame, FrameError};
-use packet::userdata::DhcpArguments;
+use packet::userdata::{DhcpArguments, Opcode};
 
-use super::{Effect, HandleError, result_bit, set_result};
+use crate::pinctrl::fields::{result_bit, set_result};
+use crate::pinctrl::service::{Effect, HandleError, Packet, Service, View};
 
-/// Lets the packet go on: as a reply with the result bit set, or unchanged without it.
-pub(super) fn handle(packet_in: &PacketIn, arguments: &[u8]) -> Result<Vec<Effect>, HandleError> {
-    let arguments = DhcpArguments::decode(arguments)?;
-    let result = result_bit(arguments.result)?;
-    let mut resumed = packet_in.clone();
-    let mut effects = Vec::new();
-    let answered = match answered(&packet_in.packet, &arguments) {
-        Ok((packet, notes)) => {
-            effects.extend(notes.map(Effect::Note));
-            packet
-        }
-        Err(error) => {
-            effects.push(Effect::Note(format!("DHCP request not answered: {error}")));
-            None
-        }
-    };
-    set_result(&mut resumed.metadata, result, answered.is_some());
-    if let Some(packet) = answered {
-        resumed.packet = packet;
+/// The service. It has no state.
+#[derive(Debug)]
+pub struct Dhcp4;
+
+impl Service for Dhcp4 {
+    fn opcodes(&self) -> &'static [Opcode] {
+        &[Opcode::PutDhcpOptions]
     }
-    effects.push(Effect::Resume(resumed));
-    Ok(effects)
+
+    /// Lets the packet go on: as a reply with the result bit set, or unchanged without it.
+    fn packet(
+        &mut self,
+        _: Now,
+        packet: Packet<'_>,
+        _: &dyn View,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), HandleError> {
+        let arguments = DhcpArguments::decode(packet.arguments)?;
+        let result = result_bit(arguments.result)?;
+        let mut resumed = packet.packet_in.clone();
+        let answered = match answered(&resumed.packet, &arguments) {
+            Ok((packet, notes)) => {
+                effects.extend(notes.map(Effect::Note));
+                packet
+            }
+            Err(error) => {
+                effects.push(Effect::Note(format!("DHCP request not answered: {error}")));
+                None
+            }
+        };
+        set_result(&mut resumed.metadata, result, answered.is_some());
+        if let Some(packet) = answered {
+            resumed.packet = packet;
+        }
+        effects.push(Effect::Resume(resumed));
+        Ok(())
+    }
 }
 
 /// The frame with the reply, if there is one, and what is worth a note.

@@ -8,9 +8,9 @@ use etherparse::PacketBuilder;
 use openflow::Field;
 use packet::userdata::ResultBit;
 
-use super::super::tests::{NOW, Southbound, packet_in};
-use super::super::value as field;
 use super::*;
+use crate::pinctrl::fields::value as field;
+use crate::pinctrl::tests::{handle, packet_in};
 
 const OFFER: Ipv4Addr = Ipv4Addr::new(172, 16, 255, 130);
 const SERVER: Ipv4Addr = Ipv4Addr::new(172, 16, 255, 129);
@@ -78,7 +78,7 @@ fn arguments(more: Vec<(u8, Vec<u8>)>) -> DhcpArguments {
 fn answer(packet: Vec<u8>, more: Vec<(u8, Vec<u8>)>) -> (bool, Ipv4Addr, Message) {
     let userdata = arguments(more).encode().expect("short enough");
     let original = packet_in(1, userdata, packet);
-    let effects = super::super::handle(NOW, original.clone(), &Southbound::default());
+    let effects = handle(original.clone());
     let Some(Effect::Resume(resumed)) = effects.last() else {
         panic!("{effects:?}")
     };
@@ -245,7 +245,7 @@ fn malformed_requests_go_on_unanswered() {
         (vec![], false),
     ] {
         let original = packet_in(1, userdata(), packet);
-        let effects = super::super::handle(NOW, original.clone(), &Southbound::default());
+        let effects = handle(original.clone());
         let Some(Effect::Resume(resumed)) = effects.last() else {
             panic!("{effects:?}")
         };

@@ -4,46 +4,43 @@
 //! of them asks for the same row, and only the first needs to be written.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
+use daemon::Now;
 use ovsdb::{Operation, Uuid};
 use rustc_hash::FxHashSet;
 
-use super::{Effect, Now};
-
 /// For how long nobody asks twice. Longer than a row takes to come back, short enough to try again soon.
-const WHILE_MS: i64 = 1_000;
+const WHILE: Duration = Duration::from_secs(1);
 /// How many are remembered. Beyond that the oldest are asked for again, which costs a transaction and no more.
 const LIMIT: usize = 4_096;
 
 /// The rows, by identity.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    since: VecDeque<(i64, Uuid)>,
+    since: VecDeque<(Instant, Uuid)>,
     rows: FxHashSet<Uuid>,
 }
 
 impl Recent {
-    /// Whether the effect asks for a row that was asked for just now; if not, it has been now.
-    pub(super) fn repeats(&mut self, now: Now, effect: &Effect) -> bool {
-        let Effect::Write(operations) = effect else {
-            return false;
-        };
-        let [Operation::Insert { uuid, .. }] = operations.as_slice() else {
+    /// Whether this asks for a new row that was asked for just now; if not, it has been now.
+    pub(super) fn repeats(&mut self, now: Now, operation: &Operation) -> bool {
+        let Operation::Insert { uuid, .. } = operation else {
             return false;
         };
         self.forget(now);
         if !self.rows.insert(*uuid) {
             return true;
         }
-        self.since.push_back((now.unix_ms, *uuid));
+        self.since.push_back((now.at, *uuid));
         false
     }
 
-    /// Forgets what is old, or from a time that has not come: clocks are set back.
+    /// Forgets what is old.
     fn forget(&mut self, now: Now) {
         while let Some(&(since, uuid)) = self.since.front() {
-            let fresh = (0..WHILE_MS).contains(&(now.unix_ms - since));
-            if fresh && self.since.len() < LIMIT {
+            let is_fresh = now.at < since + WHILE;
+            if is_fresh && self.since.len() < LIMIT {
                 break;
             }
             self.since.pop_front();
@@ -56,27 +53,28 @@ impl Recent {
 mod tests {
     use super::*;
 
-    fn insert(n: u128) -> Effect {
-        Effect::Write(vec![Operation::Insert {
+    fn insert(n: u128) -> Operation {
+        Operation::Insert {
             table: 0,
             uuid: Uuid::from_u128(n),
             row: Vec::new(),
-        }])
+        }
     }
 
     #[test]
     fn a_row_is_asked_for_once_in_a_while() {
         let mut recent = Recent::default();
-        let at = |unix_ms| Now { unix_ms };
-        assert!(!recent.repeats(at(5_000), &insert(1)));
-        assert!(recent.repeats(at(5_999), &insert(1)));
-        assert!(!recent.repeats(at(5_999), &insert(2)));
-        assert!(!recent.repeats(at(6_000), &insert(1)));
-        assert!(
-            !recent.repeats(at(1_000), &insert(1)),
-            "the clock was set back"
-        );
-        assert!(!recent.repeats(at(1_000), &Effect::Note(String::new())));
+        let start = Instant::now();
+        let at = |millis| Now {
+            at: start + Duration::from_millis(millis),
+            unix_ms: 0,
+        };
+        assert!(!recent.repeats(at(0), &insert(1)));
+        assert!(recent.repeats(at(999), &insert(1)));
+        assert!(!recent.repeats(at(999), &insert(2)));
+        assert!(!recent.repeats(at(1_000), &insert(1)));
+        let deletion = Operation::delete_row(0, Uuid::from_u128(1));
+        assert!(!recent.repeats(at(1_000), &deletion));
         for n in 10..20_000 {
             assert!(!recent.repeats(at(1_000), &insert(n)));
         }

@@ -1,0 +1,123 @@
+//! The world as packet services see it, and what becomes of their effects.
+
+use std::sync::Arc;
+
+use openflow::Message;
+use openflow::message::PacketOut;
+use ovsdb::Uuid;
+use sb_db::tables::PortBinding;
+
+use super::{Core, Effects, Now};
+use crate::inject;
+use crate::network::{Datapath, Network, Reads};
+use crate::pinctrl::service::{Change, Effect, View};
+use crate::settings::Settings;
+use crate::switch::Switch;
+
+/// What services see.
+struct World<'a> {
+    own: Option<Uuid>,
+    settings: Option<&'a Settings>,
+    network: &'a Network,
+}
+
+impl View for World<'_> {
+    fn own(&self) -> Option<Uuid> {
+        self.own
+    }
+
+    fn settings(&self) -> Option<&Settings> {
+        self.settings
+    }
+
+    fn port(&self, uuid: Uuid) -> Option<&Arc<PortBinding>> {
+        self.network.ports.peek(uuid)
+    }
+
+    fn port_keyed(&self, datapath: u32, port: u32) -> Option<&Arc<PortBinding>> {
+        let datapath = *self.network.datapath_keyed.peek(datapath)?;
+        self.port(*self.network.port_keyed.peek((datapath, port))?)
+    }
+
+    fn datapath(&self, uuid: Uuid) -> Option<&Datapath> {
+        self.network.datapaths.peek(uuid)
+    }
+
+    fn has_localnet(&self, datapath: Uuid) -> bool {
+        let reads = Reads::untracked();
+        self.network.attached_localnet(&reads, datapath).is_some()
+    }
+
+    fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
+        inject::from_port(self.network, port, packet)
+    }
+}
+
+impl Core {
+    /// Tells the services of changes.
+    pub(super) fn tell_services<'c>(
+        &mut self,
+        now: Now,
+        changes: impl IntoIterator<Item = Change<'c>>,
+        effects: &mut Effects,
+    ) {
+        let world = World {
+            own: self.own_chassis(),
+            settings: self.local.settings.as_deref(),
+            network: &self.network,
+        };
+        let packets = &mut self.packets;
+        let wanted: Vec<Effect> = changes
+            .into_iter()
+            .flat_map(|change| packets.changed(now, change, &world))
+            .collect();
+        self.perform(wanted, effects);
+    }
+
+    /// Whether services do anything: without a switch there is nobody to send anything.
+    pub(super) fn serves_packets(&self) -> bool {
+        self.leaving.is_none() && self.switch.as_ref().is_some_and(Switch::is_ready)
+    }
+
+    /// Lets the services do some of what there is to do.
+    pub(super) fn handle_packets(&mut self, now: Now, effects: &mut Effects) {
+        if !self.serves_packets() {
+            return;
+        }
+        let is_due = self.packets.deadline().is_some_and(|due| due <= now.at);
+        if !is_due && !self.packets.has_work() {
+            return;
+        }
+        let world = World {
+            own: self.own_chassis(),
+            settings: self.local.settings.as_deref(),
+            network: &self.network,
+        };
+        let wanted = self.packets.run(now, &world);
+        self.perform(wanted, effects);
+    }
+
+    fn perform(&mut self, wanted: Vec<Effect>, effects: &mut Effects) {
+        for effect in wanted {
+            let message = match effect {
+                Effect::Resume(packet) => Message::Resume(packet),
+                Effect::PacketOut(packet) => Message::PacketOut(packet),
+                Effect::Write(operations) => {
+                    if self.south_synced {
+                        let id = self.new_transaction();
+                        self.learned.insert(id);
+                        effects.south.push((id, operations));
+                    }
+                    continue;
+                }
+                Effect::Note(text) => {
+                    tracing::debug!(target: "pinctrl", "{text}");
+                    continue;
+                }
+            };
+            if let Some(switch) = &mut self.switch {
+                switch.send(&message);
+            }
+        }
+    }
+}

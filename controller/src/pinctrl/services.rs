@@ -1,0 +1,25 @@
+//! All packet services.
+//!
+//! | opcodes | file | effect |
+//! | --- | --- | --- |
+//! | `put_dhcp_opts` | [`dhcp4`] | the request goes on as a reply, a register bit says whether |
+//! | `put_fdb`, `put_arp`, `put_nd` | [`learn`] | a row in the southbound |
+//! | `arp`, `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
+//! | none | [`announce`] | guests on switches with a physical network are announced there |
+
+pub mod announce;
+pub mod dhcp4;
+pub mod learn;
+pub mod transform;
+
+use super::service::Service;
+
+/// The list.
+pub fn all() -> Vec<Box<dyn Service>> {
+    vec![
+        Box::new(dhcp4::Dhcp4),
+        Box::new(learn::Learn::default()),
+        Box::new(transform::Transform),
+        Box::new(announce::Announce::default()),
+    ]
+}

@@ -1,0 +1,222 @@
+//! `put_fdb`, `put_arp`, `put_nd`: what a packet tells about its sender becomes a row of the southbound.
+//!
+//! Flows ask for this only when the look-up before found nothing, or something else; still several packets may come
+//! before the row does, and several chassis may see one. A row that says the same already is left alone, and a
+//! transaction that another chassis has overtaken fails on the table's index, which does no harm.
+
+mod recent;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use addr::Mac;
+use daemon::Now;
+use openflow::Field;
+use openflow::message::PacketIn;
+use ovsdb::typed::Table;
+use ovsdb::{Operation, Row, RowChange, Uuid};
+use packet::frame::Frame;
+use packet::userdata::Opcode;
+use rustc_hash::FxHashMap;
+use sb_db::tables::{Fdb, MacBinding, PortBinding};
+
+use crate::pinctrl::fields::{logical_port, value, value_of_registers};
+use crate::pinctrl::service::{Change, Effect, HandleError, Packet, Service, View};
+
+use recent::Recent;
+
+/// The service: where rows are found by what they are about, of keys only.
+#[derive(Debug, Default)]
+pub struct Learn {
+    /// Rows of `FDB` with the port key in them, by datapath key and address.
+    fdb: FxHashMap<(u32, Mac), (Uuid, i64)>,
+    /// Rows of `MAC_Binding` with the address in them, by port and IP address.
+    mac_bindings: FxHashMap<(Arc<str>, IpAddr), (Uuid, Arc<str>)>,
+    recent: Recent,
+}
+
+impl Service for Learn {
+    fn opcodes(&self) -> &'static [Opcode] {
+        &[Opcode::PutFdb, Opcode::PutArp, Opcode::PutNd]
+    }
+
+    fn tables(&self) -> &'static [usize] {
+        &[Fdb::INDEX, MacBinding::INDEX]
+    }
+
+    fn changed(&mut self, _: Now, change: Change<'_>, _: &dyn View, _: &mut Vec<Effect>) {
+        if let Change::Row(row) = change {
+            self.row_changed(row);
+        }
+    }
+
+    fn packet(
+        &mut self,
+        now: Now,
+        packet: Packet<'_>,
+        view: &dyn View,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), HandleError> {
+        let packet_in = packet.packet_in;
+        let (datapath, port) = logical_port(&packet_in.metadata);
+        let port = view
+            .port_keyed(datapath, port)
+            .ok_or(HandleError::Port { datapath, port })?;
+        let operation = match packet.opcode {
+            Opcode::PutFdb => self.fdb(now, packet_in, datapath, port)?,
+            opcode => self.neighbour(now, packet_in, opcode, port)?,
+        };
+        let wanted = operation.filter(|operation| !self.recent.repeats(now, operation));
+        effects.extend(wanted.map(|operation| Effect::Write(vec![operation])));
+        Ok(())
+    }
+}
+
+impl Learn {
+    fn row_changed(&mut self, change: &RowChange) {
+        let uuid = change.uuid;
+        let rows = [
+            (change.old.as_deref(), false),
+            (change.new.as_deref(), true),
+        ];
+        for (row, is_new) in rows.into_iter().filter_map(|(row, new)| Some((row?, new))) {
+            if change.table == Fdb::INDEX {
+                keep(&mut self.fdb, fdb_entry(uuid, row), is_new, |known| {
+                    known.0 == uuid
+                });
+            } else {
+                let entry = mac_binding_entry(uuid, row);
+                keep(&mut self.mac_bindings, entry, is_new, |known| {
+                    known.0 == uuid
+                });
+            }
+        }
+    }
+
+    /// An address is behind a port of a switch.
+    fn fdb(
+        &self,
+        now: Now,
+        packet_in: &PacketIn,
+        datapath: u32,
+        port: &PortBinding,
+    ) -> Result<Option<Operation>, HandleError> {
+        let mac = Frame::parse(&packet_in.packet)?.eth_src();
+        let known = self.fdb.get(&(datapath, mac)).copied();
+        if known.is_some_and(|(_, at)| at == port.tunnel_key) {
+            return Ok(None);
+        }
+        let row = Fdb {
+            uuid: identity(port.datapath, &mac.to_string()),
+            mac: text(mac),
+            dp_key: i64::from(datapath),
+            port_key: port.tunnel_key,
+            timestamp: now.unix_ms,
+        };
+        let changed = [
+            Fdb::COLUMN.port_key.to(&row.port_key),
+            Fdb::COLUMN.timestamp.to(&row.timestamp),
+        ];
+        let known = known.map(|(uuid, _)| uuid);
+        Ok(Some(write(&row, row.uuid, known, &changed)))
+    }
+
+    /// An address of a neighbour of a router.
+    fn neighbour(
+        &self,
+        now: Now,
+        packet_in: &PacketIn,
+        opcode: Opcode,
+        port: &PortBinding,
+    ) -> Result<Option<Operation>, HandleError> {
+        let metadata = &packet_in.metadata;
+        let mac = text(Frame::parse(&packet_in.packet)?.eth_src());
+        let ip: IpAddr = match opcode {
+            Opcode::PutArp => Ipv4Addr::from_bits(value(metadata, Field::Reg0) as u32).into(),
+            _ => Ipv6Addr::from_bits(value_of_registers(metadata, Field::Xxreg0)).into(),
+        };
+        let logical_port = port.logical_port.clone();
+        let known = self.mac_bindings.get(&(logical_port.clone(), ip));
+        if known.is_some_and(|(_, at)| *at == mac) {
+            return Ok(None);
+        }
+        let row = MacBinding {
+            uuid: identity(port.datapath, &format!("{logical_port} {ip}")),
+            logical_port,
+            ip: ip.to_string().into(),
+            mac,
+            timestamp: now.unix_ms,
+            datapath: port.datapath,
+        };
+        let changed = [
+            MacBinding::COLUMN.mac.to(&row.mac),
+            MacBinding::COLUMN.timestamp.to(&row.timestamp),
+        ];
+        let known = known.map(|(uuid, _)| *uuid);
+        Ok(Some(write(&row, row.uuid, known, &changed)))
+    }
+}
+
+/// Adds an entry, or takes it away unless another row has taken its place meanwhile.
+fn keep<K: std::hash::Hash + Eq, V>(
+    index: &mut FxHashMap<K, V>,
+    entry: Option<(K, V)>,
+    is_new: bool,
+    own: impl FnOnce(&V) -> bool,
+) {
+    let Some((key, value)) = entry else {
+        return;
+    };
+    if is_new {
+        index.insert(key, value);
+    } else if index.get(&key).is_some_and(own) {
+        index.remove(&key);
+    }
+}
+
+type FdbEntry = ((u32, Mac), (Uuid, i64));
+
+fn fdb_entry(uuid: Uuid, row: &Row) -> Option<FdbEntry> {
+    let columns = Fdb::COLUMN;
+    let datapath = u32::try_from(columns.dp_key.get(row)).ok()?;
+    let place = (datapath, columns.mac.get(row).parse().ok()?);
+    Some((place, (uuid, columns.port_key.get(row))))
+}
+
+type MacBindingEntry = ((Arc<str>, IpAddr), (Uuid, Arc<str>));
+
+fn mac_binding_entry(uuid: Uuid, row: &Row) -> Option<MacBindingEntry> {
+    let columns = MacBinding::COLUMN;
+    let ip = columns.ip.get(row).parse().ok()?;
+    let place = (columns.logical_port.get(row), ip);
+    Some((place, (uuid, columns.mac.get(row))))
+}
+
+fn text(mac: Mac) -> Arc<str> {
+    mac.to_string().into()
+}
+
+/// The identity of a new row: the same on every chassis, so that of several that see one packet one succeeds.
+fn identity(datapath: Uuid, what: &str) -> Uuid {
+    Uuid::new_v5(&datapath, what.as_bytes())
+}
+
+/// Changes the row that is there, or adds one.
+fn write<T: Table>(
+    row: &T,
+    uuid: Uuid,
+    known: Option<Uuid>,
+    changed: &[(usize, ovsdb::Datum)],
+) -> Operation {
+    match known {
+        Some(known) => Operation::update_row(T::INDEX, known, changed.to_vec()),
+        None => Operation::Insert {
+            table: T::INDEX,
+            uuid,
+            row: row.to_row().columns().iter().cloned().enumerate().collect(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! What packets teach: one row for a new address, none for a known one.
+
+use etherparse::PacketBuilder;
+use ovsdb::typed::TableDefinition;
+
+use super::*;
+use crate::pinctrl::tests::{DATAPATH, World, now, packet_in};
+
+fn from(opcode: Opcode, port: u32) -> PacketIn {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], [0xff; 6]).ipv4([0; 4], [255; 4], 1);
+    let mut packet = Vec::new();
+    builder.udp(1, 2).write(&mut packet, &[]).expect("writes");
+    packet_in(port, opcode.header().to_vec(), packet)
+}
+
+/// What a packet makes the service ask of the southbound.
+fn operations(learn: &mut Learn, opcode: Opcode, port: u32) -> Vec<Operation> {
+    let packet_in = from(opcode, port);
+    let packet = Packet {
+        opcode,
+        arguments: &[],
+        packet_in: &packet_in,
+    };
+    let mut effects = Vec::new();
+    // A port that is not there is an error, and nothing is asked for.
+    let _ = learn.packet(now(), packet, &World::default(), &mut effects);
+    let written = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Write(operations) => Some(operations),
+        _ => None,
+    });
+    written.flatten().collect()
+}
+
+fn tell<T: Table>(learn: &mut Learn, uuid: Uuid, old: Option<&T>, new: Option<&T>) {
+    let change = RowChange {
+        table: T::INDEX,
+        uuid,
+        old: old.map(|row| Arc::new(row.to_row())),
+        new: new.map(|row| Arc::new(row.to_row())),
+    };
+    let world = World::default();
+    learn.changed(now(), Change::Row(&change), &world, &mut Vec::new());
+}
+
+fn read<T: Table + TableDefinition>(operation: &Operation) -> T {
+    let Operation::Insert { table, uuid, row } = operation else {
+        panic!("{operation:?}")
+    };
+    assert_eq!(*table, T::INDEX);
+    let data: Vec<_> = row.iter().map(|(_, datum)| datum.clone()).collect();
+    T::from_row(*uuid, &Row::new(data))
+}
+
+#[test]
+fn an_address_is_learned_once_and_follows_its_port() {
+    let mut learn = Learn::default();
+    let first = operations(&mut learn, Opcode::PutFdb, 1);
+    let row: Fdb = read(&first[0]);
+    assert_eq!(&*row.mac, "02:00:00:00:00:09");
+    assert_eq!((row.dp_key, row.port_key, row.timestamp), (7, 1, 1_000));
+    assert!(
+        operations(&mut learn, Opcode::PutFdb, 1).is_empty(),
+        "it was asked for just now"
+    );
+    tell(&mut learn, row.uuid, None, Some(&row));
+    assert!(operations(&mut learn, Opcode::PutFdb, 1).is_empty());
+    let moved = operations(&mut learn, Opcode::PutFdb, 2);
+    let changed = vec![
+        Fdb::COLUMN.port_key.to(&2),
+        Fdb::COLUMN.timestamp.to(&1_000),
+    ];
+    assert_eq!(
+        moved,
+        [Operation::update_row(Fdb::INDEX, row.uuid, changed)]
+    );
+    assert!(
+        operations(&mut learn, Opcode::PutFdb, 3).is_empty(),
+        "no such port"
+    );
+}
+
+#[test]
+fn a_row_that_another_has_replaced_stays_known() {
+    let mut learn = Learn::default();
+    let first = operations(&mut learn, Opcode::PutFdb, 1);
+    let row: Fdb = read(&first[0]);
+    let another = Uuid::from_u128(6);
+    // Whichever change comes first.
+    tell(&mut learn, row.uuid, None, Some(&row));
+    tell(&mut learn, another, None, Some(&row));
+    tell(&mut learn, row.uuid, Some(&row), None);
+    assert!(operations(&mut learn, Opcode::PutFdb, 1).is_empty());
+    tell(&mut learn, another, Some(&row), None);
+    assert!(learn.fdb.is_empty());
+}
+
+#[test]
+fn a_neighbour_is_learned_in_both_families() {
+    for (opcode, ip) in [(Opcode::PutArp, "10.0.0.1"), (Opcode::PutNd, "a00:1::")] {
+        let mut learn = Learn::default();
+        let asked = operations(&mut learn, opcode, 1);
+        let row: MacBinding = read(&asked[0]);
+        assert_eq!((&*row.logical_port, &*row.ip), ("p1", ip));
+        assert_eq!((&*row.mac, row.datapath), ("02:00:00:00:00:09", DATAPATH));
+        tell(&mut learn, row.uuid, None, Some(&row));
+        assert!(operations(&mut learn, opcode, 1).is_empty());
+        let other = MacBinding {
+            mac: "02:00:00:00:00:08".into(),
+            ..row.clone()
+        };
+        tell(&mut learn, row.uuid, Some(&row), Some(&other));
+        assert!(matches!(
+            operations(&mut learn, opcode, 1).as_slice(),
+            [Operation::Update { .. }]
+        ));
+    }
+}
