@@ -17,6 +17,7 @@ mod leave;
 mod packets;
 mod ports;
 mod requests;
+mod sought;
 mod transactions;
 mod work;
 
@@ -37,6 +38,7 @@ use crate::switch::{Notice, Switch};
 
 use claims::Claims;
 use leave::{LOCAL, Leaving, SOUTH};
+use sought::Sought;
 use transactions::Transactions;
 
 pub use claims::HOLD;
@@ -70,6 +72,7 @@ pub struct Core {
     /// The switch may be changed.
     ready: bool,
     zones_restored: bool,
+    sought: Sought,
     ports: PortProgress,
     claims: Claims,
     /// Chassis-wide progress: the configuration that was reached, and the one that waits for a barrier.
@@ -92,8 +95,8 @@ pub struct Core {
     own_told: Option<(u64, Option<Uuid>)>,
     subscribed_to: Option<(u64, u64, u64, Option<Uuid>)>,
     registered: Option<(u64, u64)>,
-    /// The versions of what is local and of the zones of which the local database was told.
-    local_told: (u64, Option<u64>),
+    /// The version of what is local of which the local database was told, and whether it was told of zones.
+    local_told: (u64, bool),
     /// Complaints about failed transactions, so that each is made once.
     complaints: FxHashMap<&'static str, String>,
 }
@@ -119,6 +122,7 @@ impl Core {
             barriers: 0,
             ready: false,
             zones_restored: false,
+            sought: Sought::default(),
             ports: PortProgress::default(),
             claims: Claims::default(),
             nb_cfg_reached: None,
@@ -135,7 +139,7 @@ impl Core {
             own_told: None,
             subscribed_to: None,
             registered: None,
-            local_told: (0, None),
+            local_told: (0, false),
             complaints: FxHashMap::default(),
         };
         core.engine.input(&mut core.network, |network, changes| {
@@ -204,6 +208,7 @@ impl Core {
         let changed = self.local.apply(changes);
         for name in &changed.interfaces {
             self.interface_changed(name);
+            self.sought.look_at(name, &self.local, &self.network);
         }
         let ports = &self.local.ports;
         self.engine.input(&mut self.network, |network, changes| {
@@ -268,6 +273,9 @@ impl Core {
                 .iter()
                 .for_each(|change| network.apply(told, change));
         });
+        for change in changes {
+            self.sought.row_changed(change, &self.local, &self.network);
+        }
         let chassis = self.south.take_changed_chassis();
         if let Some(settings) = &self.local.settings
             && chassis.contains(&settings.system_id)

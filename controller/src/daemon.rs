@@ -93,6 +93,8 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
     let system = |what| move |error| RunError::System { what, error };
     let mut signals = Signals::new().map_err(system("cannot receive signals"))?;
     let (sender, mut events) = mpsc::channel(QUEUE_LIMIT);
+    // Packets do not wait behind what the databases say.
+    let (from_switch, mut switch_events) = mpsc::channel(QUEUE_LIMIT);
     let local = replica::spawn(
         Spec::new(vswitch::schema().clone(), local_remote),
         sender.clone(),
@@ -101,6 +103,7 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
     let mut shell = Shell {
         core: Core::new(hostname()),
         sender,
+        from_switch,
         local,
         south: None,
         link: None,
@@ -132,9 +135,15 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
                     }
                 },
                 request = control.next() => Event::Request(request),
-                Some(event) = events.recv() => event,
-                () = std::future::ready(()), if again => Event::Tick,
-                () = tick => Event::Tick,
+                // All others have their turn: none of them can keep the rest waiting.
+                event = async {
+                    tokio::select! {
+                        Some(event) = switch_events.recv() => event,
+                        Some(event) = events.recv() => event,
+                        () = std::future::ready(()), if again => Event::Tick,
+                        () = tick => Event::Tick,
+                    }
+                } => event,
             },
         };
         let effects = shell.core.step(Now::read(), event);
@@ -153,6 +162,7 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
 struct Shell {
     core: Core,
     sender: mpsc::Sender<Event>,
+    from_switch: mpsc::Sender<Event>,
     local: Handle,
     south: Option<Handle>,
     link: Option<Link>,
@@ -185,12 +195,12 @@ impl Shell {
             }
         }
         if let Some(path) = effects.connect_switch {
-            self.link = Some(Link::new(path, self.sender.clone()));
+            self.link = Some(Link::new(path, self.from_switch.clone()));
         } else if effects.reconnect_switch {
             self.link = self
                 .link
                 .take()
-                .map(|link| Link::new(link.path.clone(), self.sender.clone()));
+                .map(|link| Link::new(link.path.clone(), self.from_switch.clone()));
         }
         if let Some(link) = self.link.as_ref().filter(|_| !effects.to_switch.is_empty()) {
             // The writer has ended if nobody receives; then the end of the connection is being told.

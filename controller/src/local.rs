@@ -45,8 +45,6 @@ pub struct Local {
     pub iface_ids: FxHashSet<Arc<str>>,
     /// Counts the changes of the settings, of the integration bridge's identity, and of the keys for TLS.
     pub settings_version: u64,
-    /// Counts the changes of `iface_ids`.
-    pub names_version: u64,
     /// What may not be as it should be.
     pending: Pending,
     /// What was already complained of.
@@ -65,7 +63,6 @@ impl Local {
             ports: LocalPorts::default(),
             iface_ids: FxHashSet::default(),
             settings_version: 0,
-            names_version: 0,
             pending: Pending::default(),
             complaints: Vec::new(),
         }
@@ -78,12 +75,7 @@ impl Local {
         for change in changes {
             match change.table {
                 OpenVSwitch::INDEX | Ssl::INDEX => self.settings_changed(),
-                Bridge::INDEX => {
-                    if bridge::is_changed(change) {
-                        self.settings_changed();
-                    }
-                    self.pending.zones = true;
-                }
+                Bridge::INDEX if bridge::is_changed(change) => self.settings_changed(),
                 _ => {}
             }
         }
@@ -93,9 +85,6 @@ impl Local {
             &mut self.ports,
             &mut self.iface_ids,
         );
-        if !changed.interfaces.is_empty() {
-            self.names_version += 1;
-        }
         self.pending.tunnels.extend(changed.tunnels.iter().cloned());
         self.pending.patches |= !changed.patches.is_empty();
         changed
@@ -115,6 +104,7 @@ impl Local {
             // Its tunnels belong to the new one now.
             self.pending.left_bridge = self.integration.or(self.pending.left_bridge);
             self.integration = integration;
+            self.pending.all_zones = true;
         }
         if old != self.settings {
             self.pending.all_tunnels = true;

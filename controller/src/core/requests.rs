@@ -94,7 +94,7 @@ impl Core {
         }
         let mut old = std::mem::replace(&mut self.network, fresh);
         self.subscribed_to = None;
-        self.local_told = (0, None);
+        self.local_told = (0, false);
         self.network.desired.adopt_installed(&mut old.desired);
         self.network.rebound.extend(old.rebound);
         self.engine = engine;

@@ -92,7 +92,7 @@ impl Core {
             return;
         }
         self.connected_for = Some(version);
-        let Some(settings) = &self.local.settings else {
+        let Some(settings) = self.local.settings.clone() else {
             return;
         };
         let tls = self.local.ssl().map(|ssl| replica::Tls {
@@ -154,32 +154,29 @@ impl Core {
         self.tell_services(now, changes, effects);
     }
 
-    fn wanted_conditions(&self) -> Conditions {
-        if self
-            .local
-            .settings
-            .as_ref()
-            .is_some_and(|settings| settings.monitor_all)
-        {
+    fn wanted_conditions(&mut self) -> Conditions {
+        let settings = self.local.settings.as_ref();
+        if settings.is_some_and(|settings| settings.monitor_all) {
             return Conditions::everything();
         }
-        let local = self
-            .network
-            .local
-            .iter()
-            .map(|(uuid, ())| (uuid, self.network.datapaths.peek(uuid).map(|d| d.key)));
+        let own = self.own_chassis();
+        let local = self.network.local.iter();
+        let local =
+            local.map(|(uuid, ())| (uuid, self.network.datapaths.peek(uuid).map(|d| d.key)));
         let mut names = self.network.unknown_peers();
-        names.extend(self.local.iface_ids.iter().cloned());
-        Conditions::local(&names, self.own_chassis(), local)
+        let (_, sought) = self.sought.names(&self.local, &self.network);
+        names.extend(sought.iter().cloned());
+        Conditions::local(&names, own, local)
     }
 
     fn subscribe(&mut self, effects: &mut Effects) {
         if self.south_target.is_none() {
             return;
         }
+        let (sought, _) = self.sought.names(&self.local, &self.network);
         let inputs = (
             self.local.settings_version,
-            self.local.names_version,
+            sought,
             self.network.topology_version,
             self.own_chassis(),
         );
@@ -259,15 +256,16 @@ impl Core {
     }
 
     fn write_local(&mut self, effects: &mut Effects) {
-        let zones = self.ready.then(|| self.network.zones.version());
-        let told = (self.network.topology_version, zones);
+        let told = (self.network.topology_version, self.ready);
         if self.local_told.0 != told.0 {
             self.local.patches_changed();
         }
         if self.local_told.1 != told.1 {
-            self.local.zones_changed();
+            self.local.all_zones_changed();
         }
         self.local_told = told;
+        self.local
+            .zones_changed(self.network.zones.take_renumbered());
         if !self.local_transactions.may_send() {
             return;
         }

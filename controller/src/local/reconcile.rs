@@ -6,7 +6,7 @@
 //!
 //! Nothing of anybody else's is touched: only ports that carry the mark of this controller or OVN's are changed or removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ovsdb::operation::Operation;
@@ -47,8 +47,10 @@ pub(super) struct Pending {
     pub(super) all_tunnels: bool,
     /// The patches.
     pub(super) patches: bool,
-    /// What is remembered of zones.
-    pub(super) zones: bool,
+    /// What is remembered of the zones of these names.
+    pub(super) zones: BTreeSet<Arc<str>>,
+    /// What is remembered of all zones.
+    pub(super) all_zones: bool,
     /// This was the integration bridge before.
     pub(super) left_bridge: Option<Uuid>,
 }
@@ -67,9 +69,14 @@ impl Local {
         self.pending.patches = true;
     }
 
-    /// The zones are others, or known now.
-    pub fn zones_changed(&mut self) {
-        self.pending.zones = true;
+    /// These names got zones, or lost theirs.
+    pub fn zones_changed(&mut self, names: BTreeSet<Arc<str>>) {
+        self.pending.zones.extend(names);
+    }
+
+    /// All zones are known now, or no longer.
+    pub fn all_zones_changed(&mut self) {
+        self.pending.all_zones = true;
     }
 
     /// The operations of one transaction; none when all is well, as far as it is known. Of `marks`, which say which interfaces
@@ -108,10 +115,8 @@ impl Local {
                 self.pending.patches = operations.len() > before;
             }
         }
-        if let Some(zones) = wanted.zones().filter(|_| self.pending.zones) {
-            let before = operations.len();
-            reconcile_zones(uuid, &row, zones, &mut operations);
-            self.pending.zones = operations.len() > before;
+        if let Some(zones) = wanted.zones() {
+            operations.extend(self.reconcile_zones(uuid, &row, zones));
         }
         marks.retain(|interface, installed| {
             let mark = self.mark_installed(*interface, *installed);
@@ -194,7 +199,10 @@ impl Local {
         operations: &mut Vec<Operation>,
     ) {
         for present in self.index.tunnels_to(chassis) {
-            let Some(found) = missing.iter().position(|tunnel| tunnel.is(present)) else {
+            let Some(found) = missing
+                .iter()
+                .position(|tunnel| tunnel.is(&present.owner, present.kind))
+            else {
                 operations.push(remove_port(bridge, present.port));
                 continue;
             };
@@ -272,30 +280,38 @@ impl Local {
         };
         Some(Operation::mutate_row(Interface::INDEX, uuid, mutation))
     }
-}
 
-/// Makes the bridge remember the zones that there are.
-fn reconcile_zones(bridge: Uuid, row: &Row, zones: &Zones, operations: &mut Vec<Operation>) {
-    let column = Bridge::COLUMN.external_ids.index;
-    let remembered = row.get(column);
-    let wanted: BTreeMap<String, String> = zones.external_ids().collect();
-    let mut mutations = Vec::new();
-    let keys = remembered
-        .pairs()
-        .iter()
-        .filter_map(|(key, _)| key.as_str());
-    let gone: Vec<&str> = keys
-        .filter(|key| Zones::is_key(key) && !wanted.contains_key(*key))
-        .collect();
-    if !gone.is_empty() {
-        mutations.push(drop_keys(column, gone));
-    }
-    for (key, value) in &wanted {
-        if remembered.get_str(key) != Some(value.as_str()) {
-            mutations.extend(set_key(column, key, value));
+    /// Makes the bridge remember the zones that there are.
+    fn reconcile_zones(&mut self, bridge: Uuid, row: &Row, zones: &Zones) -> Option<Operation> {
+        let column = Bridge::COLUMN.external_ids.index;
+        let remembered = row.get(column);
+        if std::mem::take(&mut self.pending.all_zones) {
+            let keys = remembered
+                .pairs()
+                .iter()
+                .filter_map(|(key, _)| key.as_str());
+            let old = keys.filter_map(Zones::name_of).map(Arc::from);
+            self.pending.zones.extend(old);
+            let new = zones.iter().map(|(name, _)| name.clone());
+            self.pending.zones.extend(new);
         }
-    }
-    if !mutations.is_empty() {
-        operations.push(Operation::mutate_row(Bridge::INDEX, bridge, mutations));
+        let (mut gone, mut mutations) = (Vec::new(), Vec::new());
+        self.pending.zones.retain(|name| {
+            let key = Zones::key(name);
+            let number = zones.get(name).map(|number| number.to_string());
+            if remembered.get_str(&key) == number.as_deref() {
+                return false;
+            }
+            match number {
+                Some(number) => mutations.extend(set_key(column, &key, &number)),
+                None => gone.push(key),
+            }
+            true
+        });
+        if !gone.is_empty() {
+            let gone = gone.iter().map(String::as_str);
+            mutations.push(drop_keys(column, gone));
+        }
+        (!mutations.is_empty()).then(|| Operation::mutate_row(Bridge::INDEX, bridge, mutations))
     }
 }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::ports::TunnelPort;
 use crate::settings::{Settings, TunnelKind};
 
 pub(super) const OWNER_KEY: &str = "ovn-chassis-id";
@@ -45,10 +44,9 @@ pub(super) struct WantedTunnel {
 }
 
 impl WantedTunnel {
-    /// Whether a port is this tunnel, perhaps under its older name.
-    pub(super) fn is(&self, port: &TunnelPort) -> bool {
-        port.kind == Some(self.kind)
-            && (*port.owner == *self.owner || *port.owner == *self.legacy_owner)
+    /// Whether a port with this owner and of this kind is the tunnel, perhaps under its older name.
+    pub(super) fn is(&self, owner: &str, kind: Option<TunnelKind>) -> bool {
+        kind == Some(self.kind) && (owner == self.owner || owner == self.legacy_owner)
     }
 
     /// The port's `external_ids`.

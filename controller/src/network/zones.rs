@@ -5,7 +5,7 @@
 //!
 //! A name may have several holders, for two routers may have one name. It keeps its number until the last of them is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The first zone; 0 is everybody's.
@@ -21,7 +21,8 @@ pub struct Zones {
     by_name: BTreeMap<Arc<str>, Zone>,
     by_number: BTreeMap<u16, Arc<str>>,
     changes: Vec<ZoneChange>,
-    version: u64,
+    /// Names that got a number or lost theirs.
+    renumbered: BTreeSet<Arc<str>>,
     /// Below this every number is taken.
     free_from: u16,
 }
@@ -48,7 +49,7 @@ impl Zones {
         external_ids: impl IntoIterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
     ) {
         for (key, value) in external_ids {
-            let (Some(name), Ok(number)) = (key.strip_prefix(PREFIX), value.parse()) else {
+            let (Some(name), Ok(number)) = (Zones::name_of(key), value.parse()) else {
                 continue;
             };
             if (FIRST_ZONE..=LAST_ZONE).contains(&number) && !self.by_name.contains_key(name) {
@@ -77,9 +78,9 @@ impl Zones {
         let name: Arc<str> = name.into();
         self.by_name
             .insert(name.clone(), Zone { number, holders: 1 });
+        self.renumbered.insert(name.clone());
         self.by_number.insert(number, name);
         self.changes.push(ZoneChange::Flush(number));
-        self.version += 1;
         Some(number)
     }
 
@@ -114,9 +115,9 @@ impl Zones {
     }
 
     fn forget(&mut self, name: &str) {
-        if let Some(zone) = self.by_name.remove(name) {
+        if let Some((name, zone)) = self.by_name.remove_entry(name) {
             self.by_number.remove(&zone.number);
-            self.version += 1;
+            self.renumbered.insert(name);
             self.free_from = self.free_from.min(zone.number);
         }
     }
@@ -126,20 +127,19 @@ impl Zones {
         self.by_name.iter().map(|(name, zone)| (name, zone.number))
     }
 
-    /// What the bridge's `external_ids` should say of zones: keys and values.
-    pub fn external_ids(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.iter()
-            .map(|(name, number)| (format!("{PREFIX}{name}"), number.to_string()))
+    /// The key by which the bridge's `external_ids` remember the zone of a name.
+    pub fn key(name: &str) -> String {
+        format!("{PREFIX}{name}")
     }
 
-    /// Whether a key of the bridge's `external_ids` is about zones.
-    pub fn is_key(key: &str) -> bool {
-        key.starts_with(PREFIX)
+    /// The name that a key of the bridge's `external_ids` is about, if it is about a zone.
+    pub fn name_of(key: &str) -> Option<&str> {
+        key.strip_prefix(PREFIX)
     }
 
-    /// Counts the changes of names and numbers.
-    pub fn version(&self) -> u64 {
-        self.version
+    /// The names that got a number or lost theirs since this was last asked.
+    pub fn take_renumbered(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.renumbered)
     }
 
     /// What has to be done since this was last asked.

@@ -1,6 +1,7 @@
 //! The whole agent against databases and a switch that are lists in memory: what it does, when, and what it does not.
 
 mod claims;
+mod following;
 mod requests;
 mod stage;
 mod tunnels;
