@@ -309,6 +309,7 @@ impl Core {
                 own.name = settings.system_id.clone();
                 own.hostname = settings.shown.hostname.clone();
                 own.bridge_mappings = settings.bridge_mappings.clone();
+                own.shares_flows = settings.shares_flows;
             });
         });
     }
@@ -363,6 +364,12 @@ impl Core {
                 if let Some(first) = unreadable.first() {
                     let count = unreadable.len();
                     tracing::warn!(target: "ofctrl", "{count} flows of the bridge are not understood and left alone; the first: {first}");
+                }
+                if !self.ready {
+                    let bits = crate::physical::bits_of_flows(&installed.flows);
+                    self.engine.input(&mut self.network, |network, changes| {
+                        network.recall_bits(changes, bits);
+                    });
                 }
                 self.network.desired.set_installed(installed);
             }

@@ -65,7 +65,10 @@ pub fn from_port(network: &Network, port: &PortBinding, packet: Vec<u8>) -> Opti
     let reads = Reads::untracked();
     let datapath = network.datapaths.get(&reads, port.datapath)?;
     let mut actions = vec![
-        Action::set(layout::DATAPATH, datapath.key),
+        Action::set(
+            layout::DATAPATH,
+            crate::physical::metadata(network, &reads, port.datapath, datapath.key),
+        ),
         Action::set(
             layout::IN_PORT,
             u32::try_from(port.tunnel_key).unwrap_or_default(),

@@ -20,7 +20,7 @@
 //! A table without a default flow drops. Tables 42, 43 and 45 of OVN's layout are left out: nothing here needs them, and a
 //! packet is spared the look-ups.
 
-use openflow::{Field, Subfield};
+use openflow::{Action, Field, Match, Subfield};
 
 /// From physical to logical.
 pub const PHYSICAL_TO_LOGICAL: u8 = 0;
@@ -57,8 +57,14 @@ pub const CHECK_IN_PORT_SEC_ND: u8 = 74;
 /// `check_out_port_sec`.
 pub const CHECK_OUT_PORT_SEC: u8 = 75;
 
-/// The datapath's key.
+/// The datapath: its key in the lower 24 bits, above it a bit for each of the groups that it is in.
 pub const DATAPATH: Field = Field::Metadata;
+/// The bits of [`DATAPATH`] that are the key.
+pub const DATAPATH_KEY: u64 = (1 << FIRST_GROUP_BIT) - 1;
+/// The lowest bit of [`DATAPATH`] that is not of the key.
+pub const FIRST_GROUP_BIT: u8 = 24;
+/// How many bits there are for groups.
+pub const GROUP_BITS: u8 = 64 - FIRST_GROUP_BIT;
 /// Flags of the pipeline.
 pub const FLAGS: Field = Field::Reg10;
 /// A router's zone for destination NAT.
@@ -78,6 +84,16 @@ pub const PORT_ZONE_BITS: Subfield = Subfield {
     offset: 0,
     width: 16,
 };
+
+/// The match of packets of the datapath with this key.
+pub fn of_datapath(key: u32) -> Match {
+    Match::new().with_masked(DATAPATH, key, DATAPATH_KEY)
+}
+
+/// Loads the bits of a datapath's groups, for packets that have its key alone.
+pub fn load_bits(bits: u64) -> Option<Action> {
+    (bits != 0).then(|| Action::set_masked(DATAPATH, bits, !DATAPATH_KEY))
+}
 
 /// Bits of [`FLAGS`].
 pub mod flag {

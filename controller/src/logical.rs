@@ -4,6 +4,10 @@
 //! that is local here, its match is resolved (names become keys, address sets and port groups their members), normalised and
 //! made matches of OpenFlow, each with the datapath's key; its actions are encoded once for the datapath.
 //!
+//! **Flows of a datapath group are translated once** for all datapaths that share a bit of `metadata` ([`crate::network`],
+//! sharing), unless something in them means something else in each: a port, a port group, a multicast group with several keys.
+//! Then, and where a group has no bit, they are translated for each datapath.
+//!
 //! What a translation depends on is what it read: the flow's row, the ports, groups and sets that it names, DHCP's option
 //! codes, the chassis of ports asked for by `is_chassis_resident`. All of it is read through [`Names`], so the engine knows, and
 //! runs again just the flows that name what changed.
@@ -20,6 +24,8 @@
 
 pub(crate) mod names;
 
+use std::sync::Arc;
+
 use lflow::action::{Context, DatapathKind, Resources as _, Tables, encode, prerequisites};
 use lflow::expr::{normalise, resolve};
 use lflow::flows::{Clause, Role, conjunctions};
@@ -35,10 +41,10 @@ use crate::network::{Fact, Network, PortKind, Reads};
 
 /// The flows of a logical flow.
 pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Vec<Fact>) {
-    let datapaths = local_datapaths(network, reads, row);
+    let places = places(network, reads, row);
     let is_absent = |name: &str| is_absent_guest(network, reads, name);
     // The tag spares the parsing, where northd sets it.
-    if datapaths.is_empty()
+    if places.is_empty()
         || row
             .tags
             .get("in_out_port")
@@ -61,29 +67,116 @@ pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Ve
     {
         return;
     }
-    for datapath in datapaths {
-        if let Err(problem) = parsed.translate(network, reads, row, datapath, facts) {
+    let translate = |place: &Place, facts: &mut Vec<Fact>| match parsed
+        .translate(network, reads, row, place, facts)
+    {
+        Ok(said) => said,
+        Err(problem) => {
             // What is wrong in one datapath need not be in others. One report is enough: the first counts.
             facts.push(Fact::Problem(row.uuid, problem));
+            Said::All
+        }
+    };
+    for place in places {
+        if translate(&place, facts) == Said::DifferentThings
+            && let Place::Several { datapaths, .. } = place
+        {
+            for datapath in datapaths.iter() {
+                if let Some(place) = Place::one(network, reads, *datapath) {
+                    translate(&place, facts);
+                }
+            }
         }
     }
 }
 
-/// Those of the flow's datapaths that are local.
-fn local_datapaths(network: &Network, reads: &Reads, row: &LogicalFlow) -> Vec<Uuid> {
+/// Where a flow is translated.
+enum Place {
+    /// For one datapath.
+    One {
+        datapath: Uuid,
+        key: u32,
+        is_router: bool,
+    },
+    /// For several datapaths that share a bit.
+    Several {
+        datapaths: Arc<[Uuid]>,
+        bit: u8,
+        is_router: bool,
+    },
+}
+
+/// What a translation came to.
+#[derive(PartialEq)]
+enum Said {
+    /// All that there is to say.
+    All,
+    /// Nothing, for the flow means different things in the datapaths of its place.
+    DifferentThings,
+}
+
+impl Place {
+    fn one(network: &Network, reads: &Reads, datapath: Uuid) -> Option<Place> {
+        let known = network.datapaths.get(reads, datapath)?;
+        Some(Place::One {
+            datapath,
+            key: known.key,
+            is_router: known.is_router,
+        })
+    }
+
+    fn is_router(&self) -> bool {
+        match self {
+            Place::One { is_router, .. } | Place::Several { is_router, .. } => *is_router,
+        }
+    }
+
+    /// Value and mask of `metadata` for its packets.
+    fn metadata(&self) -> (u64, u64) {
+        match self {
+            Place::One { key, .. } => (u64::from(*key), layout::DATAPATH_KEY),
+            Place::Several { bit, .. } => (1 << bit, 1 << bit),
+        }
+    }
+
+    fn names<'a>(&self, network: &'a Network, reads: &'a Reads) -> Names<'a> {
+        match self {
+            Place::One { datapath, key, .. } => Names::new(network, reads, *datapath, *key),
+            Place::Several { datapaths, .. } => Names::common(network, reads, datapaths.clone()),
+        }
+    }
+}
+
+/// Where a flow is translated: for its datapaths that are local, several at once where they share a bit.
+fn places(network: &Network, reads: &Reads, row: &LogicalFlow) -> Vec<Place> {
     let one = row
         .logical_datapath
         .filter(|datapath| network.local.get(reads, *datapath).is_some());
-    let group = row
-        .logical_dp_group
-        .and_then(|group| network.local_members.get(reads, group));
-    one.into_iter()
-        .chain(
-            group
-                .into_iter()
-                .flat_map(|members| members.iter().copied()),
-        )
-        .collect()
+    let mut places: Vec<Place> = one
+        .and_then(|datapath| Place::one(network, reads, datapath))
+        .into_iter()
+        .collect();
+    let Some(group) = row.logical_dp_group else {
+        return places;
+    };
+    let shared = [false, true].map(|is_router| {
+        let (bit, datapaths) = network.group_bit.get(reads, (group, is_router))?.clone();
+        places.push(Place::Several {
+            datapaths,
+            bit,
+            is_router,
+        });
+        Some(())
+    });
+    let Some(members) = network.local_members.get(reads, group) else {
+        return places;
+    };
+    let singly = members
+        .iter()
+        .filter_map(|datapath| Place::one(network, reads, *datapath))
+        .filter(|place| shared[usize::from(place.is_router())].is_none());
+    places.extend(singly);
+    places
 }
 
 /// True when no packet here comes from or goes to the port: there is none of this name, or it is a guest elsewhere.
@@ -133,29 +226,31 @@ impl Parsed {
         })
     }
 
-    /// Says the flows for one datapath.
+    /// Says the flows for one place.
     fn translate(
         &self,
         network: &Network,
         reads: &Reads,
         row: &LogicalFlow,
-        datapath: Uuid,
+        at: &Place,
         facts: &mut Vec<Fact>,
-    ) -> Result<(), String> {
-        let Some(known) = network.datapaths.get(reads, datapath) else {
-            return Ok(());
-        };
-        let names = Names::new(network, reads, datapath, known.key);
-        let resolved = resolve(&self.matches, &names)
-            .map_err(|error| format!("{}: match: {error}", place(row)))?;
+    ) -> Result<Said, String> {
+        let names = at.names(network, reads);
+        let resolved = resolve(&self.matches, &names);
+        if names.is_specific() {
+            return Ok(Said::DifferentThings);
+        }
+        let resolved = resolved.map_err(|error| format!("{}: match: {error}", place(row)))?;
         let alternatives =
             normalise(&resolved).map_err(|error| format!("{}: match: {error}", place(row)))?;
         if alternatives.is_empty() {
-            return Ok(());
+            return Ok(Said::All);
         }
         let choices = u32::try_from(conjunctions(&alternatives)).unwrap_or(u32::MAX);
         let names = names.for_actions_of(row.uuid, choices + 1);
-        let (actions, needs) = self.encode(row, known.is_router, names)?;
+        let Some((actions, needs)) = self.encode(row, at.is_router(), names)? else {
+            return Ok(Said::DifferentThings);
+        };
         let table = self.table
             + match self.pipeline {
                 Pipeline::Ingress => layout::INGRESS,
@@ -165,13 +260,14 @@ impl Parsed {
             placeholder: id,
             resource: Resource::Conjunction(Conjunctive {
                 flow: row.uuid,
-                place: (known.key.into(), u64::MAX),
+                place: at.metadata(),
                 alternative: id,
             }),
         };
         for flow in lflow::flows::flows(&alternatives, 1) {
             let chosen = flow.matches.get(Field::ConjId).map(|term| term.value);
-            let matches = flow.matches.with(layout::DATAPATH, known.key);
+            let (value, mask) = at.metadata();
+            let matches = flow.matches.with_masked(layout::DATAPATH, value, mask);
             let (actions, cookie, needs) = match flow.role {
                 Role::Actions => {
                     let chosen = chosen.and_then(|id| u32::try_from(id).ok());
@@ -193,16 +289,16 @@ impl Parsed {
                 needs,
             )));
         }
-        Ok(())
+        Ok(Said::All)
     }
 
-    /// The actions, and what their numbers stand for.
+    /// The actions, and what their numbers stand for. Nothing when they mean something else in each datapath.
     fn encode(
         &self,
         row: &LogicalFlow,
         is_router: bool,
         names: Names<'_>,
-    ) -> Result<(Vec<Action>, Vec<Need>), String> {
+    ) -> Result<Option<(Vec<Action>, Vec<Need>)>, String> {
         let named = row.controller_meter.as_deref();
         let meter = named.and_then(|name| names.named_meter(name));
         let tables = tables();
@@ -219,11 +315,14 @@ impl Parsed {
             tables: &tables,
             resources: &names,
         };
-        let actions = encode(&self.actions, &context)
-            .map_err(|error| format!("{}: actions: {error}", place(row)))?;
+        let actions = encode(&self.actions, &context);
+        if names.is_specific() {
+            return Ok(None);
+        }
+        let actions = actions.map_err(|error| format!("{}: actions: {error}", place(row)))?;
         let mut needs = names.into_needs();
         needs.retain(|need| mentions(&actions, need.placeholder));
-        Ok((actions, needs))
+        Ok(Some((actions, needs)))
     }
 }
 

@@ -15,6 +15,7 @@ mod input;
 mod locality;
 mod paths;
 mod program;
+mod sharing;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -39,9 +40,11 @@ pub use binding::{Attachment, Binding, PortKind, patch_name};
 pub use input::{LocalPorts, PortChanges};
 pub(crate) use locality::router_zones;
 pub use program::{Changes, Engine, Fact, Key, Reads};
+pub use sharing::BitsByKeys;
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
 
 use paths::Paths;
+use sharing::Sharing;
 
 /// A name as a number: the engine's cells must be small. The hash has a key of its own in every process, so that nobody can
 /// craft two names with one number.
@@ -111,6 +114,10 @@ pub enum Cell {
     Local(Uuid),
     /// Which members of a datapath group are local.
     LocalMembers(Uuid),
+    /// Which bit the switches, or the routers, of a datapath group have.
+    GroupBit(Uuid, bool),
+    /// The bits of a datapath.
+    BitsOf(Uuid),
     /// The connection tracking zone of this name.
     Zone(NameId),
 }
@@ -151,6 +158,8 @@ pub struct Own {
     pub geneve_field: Option<u8>,
     /// The bridge of each physical network.
     pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
+    /// Flows of datapath groups are installed once for all datapaths where they can be.
+    pub shares_flows: bool,
 }
 
 /// A datapath.
@@ -232,6 +241,11 @@ pub struct Network {
     pub(crate) bindings: Store<Cell, Uuid, Binding>,
     pub(crate) local: Store<Cell, Uuid, ()>,
     pub(crate) local_members: Store<Cell, Uuid, Arc<[Uuid]>>,
+    /// The bit that the local switches (or routers: `true`) of a datapath group share, and who they are.
+    pub(crate) group_bit: Store<Cell, (Uuid, bool), (u8, Arc<[Uuid]>)>,
+    /// The bits of `metadata` that packets of a datapath carry beside its key; none is not there.
+    pub(crate) bits_of: Store<Cell, Uuid, u64>,
+    sharing: Sharing,
     pub(crate) zone_of: Store<Cell, NameId, u16>,
     /// How many ports of each datapath are attached and make it local.
     seeds: FxHashMap<Uuid, u32>,
@@ -285,6 +299,9 @@ impl Default for Network {
             bindings: Store::new(Cell::Binding),
             local: Store::new(Cell::Local),
             local_members: Store::new(Cell::LocalMembers),
+            group_bit: Store::new(|(group, is_router)| Cell::GroupBit(group, is_router)),
+            bits_of: Store::new(Cell::BitsOf),
+            sharing: Sharing::default(),
             zone_of: Store::new(Cell::Zone),
             seeds: FxHashMap::default(),
             new_seeds: Vec::new(),

@@ -15,12 +15,15 @@ pub mod port;
 pub mod port_security;
 pub mod tunnel;
 
+use std::collections::BTreeMap;
+
+use openflow::message::FlowDesc;
 use openflow::{Action, Field, Match, VLAN_PRESENT};
 use ovsdb::Uuid;
 
 use crate::flow::Flow;
 use crate::layout;
-use crate::network::{Fact, NameId, Network, Reads};
+use crate::network::{BitsByKeys, Fact, NameId, Network, Reads};
 
 /// Where flows of one row go.
 pub(crate) struct Flows<'a> {
@@ -61,14 +64,57 @@ pub(crate) fn cookie(uuid: Uuid) -> u64 {
 
 /// The match of packets on their way to a logical port.
 pub(crate) fn towards(datapath: u32, port: u32) -> Match {
-    Match::new()
-        .with(layout::DATAPATH, datapath)
-        .with(layout::OUT_PORT, port)
+    layout::of_datapath(datapath).with(layout::OUT_PORT, port)
 }
 
 /// The 802.1Q tag as `vlan_vid` has it.
 pub(crate) fn tagged(tag: u16) -> u128 {
     VLAN_PRESENT | u128::from(tag)
+}
+
+/// What `metadata` is for packets of a datapath: its key and the bits of its groups.
+pub(crate) fn metadata(network: &Network, reads: &Reads, uuid: Uuid, key: u32) -> u64 {
+    u64::from(key) | bits(network, reads, uuid)
+}
+
+/// The bits that flows of a switch load: for each, the keys of the datapaths that have it.
+pub(crate) fn bits_of_flows(flows: &[FlowDesc]) -> BitsByKeys {
+    let mut bits_of: BTreeMap<u32, u64> = BTreeMap::new();
+    for flow in flows
+        .iter()
+        .filter(|flow| flow.table == layout::LOCAL_OUTPUT)
+    {
+        let loaded = flow.actions.iter().find_map(|action| match action {
+            Action::SetField {
+                field: layout::DATAPATH,
+                value,
+                mask,
+            } if *mask == u128::from(!layout::DATAPATH_KEY) => u64::try_from(*value).ok(),
+            _ => None,
+        });
+        let key = flow.matches.get(layout::DATAPATH);
+        if let (Some(bits), Some(key)) = (loaded, key)
+            && let Ok(key) = u32::try_from(key.value)
+        {
+            bits_of.insert(key, bits);
+        }
+    }
+    let mut keys_of: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+    for (key, bits) in bits_of {
+        for bit in (layout::FIRST_GROUP_BIT..64).filter(|bit| bits >> bit & 1 == 1) {
+            keys_of.entry(bit).or_default().push(key);
+        }
+    }
+    keys_of.into_iter().map(|(bit, keys)| (keys, bit)).collect()
+}
+
+/// The bits of a datapath's groups.
+pub(crate) fn bits(network: &Network, reads: &Reads, uuid: Uuid) -> u64 {
+    network
+        .bits_of
+        .get(reads, uuid)
+        .copied()
+        .unwrap_or_default()
 }
 
 /// Loads a port's connection tracking zone, and on a router those of its translations.

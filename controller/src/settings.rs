@@ -61,6 +61,9 @@ pub struct Settings {
     pub datapath_type: Option<Arc<str>>,
     /// The bridge of each physical network.
     pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
+    /// Install a datapath group's flows once for all of its datapaths here where that can be (`weft-share-flows`, our own
+    /// key; true by default). Without, every datapath has them: to compare.
+    pub shares_flows: bool,
     /// Take the whole southbound, not what is local.
     pub monitor_all: bool,
     /// This chassis connects availability zones: it has tunnels to chassis of others.
@@ -148,6 +151,7 @@ impl Settings {
                 .unwrap_or_else(|| DEFAULT_BRIDGE.into()),
             datapath_type: keys.get("ovn-bridge-datapath-type").cloned(),
             bridge_mappings,
+            shares_flows: keys.flag("weft-share-flows", true),
             monitor_all: keys.flag("ovn-monitor-all", false),
             is_interconn: keys.flag("ovn-is-interconn", false),
             match_northd_version: keys.flag("ovn-match-northd-version", false),

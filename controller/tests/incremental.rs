@@ -34,6 +34,8 @@ enum Change {
     Patch(u128, bool),
     /// Geneve's option.
     Geneve(Option<u8>),
+    /// Whether flows of datapath groups are shared.
+    Sharing(bool),
     /// Let the engine run.
     Step,
 }
@@ -270,6 +272,7 @@ fn surroundings() -> impl Strategy<Value = Change> {
         2 => (1..3u128, maybe(prop::sample::select(kinds))).prop_map(|(n, kind)| Change::Tunnel(n, kind)),
         1 => (0..PORTS, any::<bool>()).prop_map(|(n, there)| Change::Patch(n, there)),
         1 => prop::option::of(0..3u8).prop_map(Change::Geneve),
+        1 => prop::bool::weighted(0.8).prop_map(Change::Sharing),
     ]
 }
 
@@ -352,8 +355,12 @@ impl World {
                     false => drop(self.ports.patches.remove(&name)),
                 }
             }
-            Change::Geneve(field) => {
-                self.own.geneve_field = *field;
+            Change::Geneve(_) | Change::Sharing(_) => {
+                match change {
+                    Change::Geneve(field) => self.own.geneve_field = *field,
+                    Change::Sharing(on) => self.own.shares_flows = *on,
+                    _ => {}
+                }
                 let own = self.own.clone();
                 engine.input(network, |network, changes| {
                     network.change_own(changes, |o| *o = own);
@@ -377,6 +384,7 @@ impl World {
         network.zones = zones_of.zones.remembered();
         let mut engine = Engine::new();
         engine.input(&mut network, |network, changes| {
+            network.recall_bits(changes, zones_of.bits_by_keys());
             network.set_own(changes, self.own.clone());
             network.set_local_ports(changes, &LocalPorts::default(), &self.ports);
             for ((table, uuid), row) in &self.rows {
@@ -417,7 +425,7 @@ proptest! {
     #[test]
     fn incremental_equals_from_scratch(changes in changes(), pauses in prop::collection::vec(any::<Index>(), 2)) {
         let (mut network, mut engine, mut world) = (Network::default(), Engine::new(), World::default());
-        world.own = Own { chassis: Some(uuid::<Chassis>(0)), name: "c0".into(), ..Own::default() };
+        world.own = Own { chassis: Some(uuid::<Chassis>(0)), name: "c0".into(), shares_flows: true, ..Own::default() };
         let own = world.own.clone();
         engine.input(&mut network, |network, changes| network.set_own(changes, own));
         let looks: BTreeSet<usize> = pauses.iter().map(|p| p.index(changes.len())).chain([changes.len() - 1]).collect();

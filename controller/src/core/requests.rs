@@ -67,9 +67,10 @@ impl Core {
         let mut fresh = Network::default();
         let mut engine = Engine::new();
         fresh.zones = self.network.zones.remembered();
-        let own = self.network.own_now();
+        let (own, bits) = (self.network.own_now(), self.network.bits_by_keys());
         let (south, ports) = (&self.south, &self.local.ports);
         engine.input(&mut fresh, |network, changes| {
+            network.recall_bits(changes, bits);
             network.set_own(changes, own);
             network.set_local_ports(changes, &LocalPorts::default(), ports);
             south

@@ -1,6 +1,6 @@
 //! What names in a logical flow mean, in one datapath, here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use lflow::Int;
@@ -13,12 +13,21 @@ use packet::dhcp4::option::OptionType;
 use crate::flow::{MeterSpec, Need, Resource};
 use crate::network::{NameId, Network, Reads};
 
-/// The names of a datapath. What is asked is noted as read.
+/// Where names have a meaning.
+enum Scope {
+    /// In a datapath, with its key.
+    One(Uuid, u32),
+    /// In several datapaths at once. What means something else in each has no meaning.
+    Several(Arc<[Uuid]>),
+}
+
+/// The names of a datapath, or of several. What is asked is noted as read.
 pub(crate) struct Names<'a> {
     network: &'a Network,
     reads: &'a Reads,
-    datapath: Uuid,
-    key: u32,
+    scope: Scope,
+    /// Something was asked that only one datapath can answer.
+    is_specific: Cell<bool>,
     /// Whose actions are encoded.
     flow: Uuid,
     /// What the actions' numbers stand for.
@@ -30,11 +39,25 @@ pub(crate) struct Names<'a> {
 impl<'a> Names<'a> {
     /// The names of the datapath with this row and key.
     pub fn new(network: &'a Network, reads: &'a Reads, datapath: Uuid, key: u32) -> Self {
+        Names::of(network, reads, Scope::One(datapath, key))
+    }
+
+    /// The names that mean the same in all of these datapaths.
+    pub fn common(network: &'a Network, reads: &'a Reads, datapaths: Arc<[Uuid]>) -> Self {
+        Names::of(network, reads, Scope::Several(datapaths))
+    }
+
+    /// Whether something was asked that has another answer in each datapath: then all answers are worth nothing.
+    pub fn is_specific(&self) -> bool {
+        self.is_specific.get()
+    }
+
+    fn of(network: &'a Network, reads: &'a Reads, scope: Scope) -> Self {
         Names {
             network,
             reads,
-            datapath,
-            key,
+            scope,
+            is_specific: Cell::new(false),
             flow: Uuid::default(),
             needs: RefCell::default(),
             first_number: 1,
@@ -77,21 +100,35 @@ impl<'a> Names<'a> {
         placeholder
     }
 
-    /// The key of a port or multicast group of the datapath.
+    /// The key of a port or multicast group.
     fn key_of(&self, name: &str) -> Option<u32> {
-        let of_port = || {
-            let port = self.network.port_by_name(self.reads, name)?;
-            (port.datapath == self.datapath).then_some(port.tunnel_key)
-        };
-        let of_group = || {
-            let group = *self
-                .network
-                .group_named
-                .get(self.reads, (self.datapath, NameId::of(name)))?;
-            let group = self.network.groups.get(self.reads, group)?;
-            (&*group.name == name).then_some(group.tunnel_key)
-        };
-        u32::try_from(of_port().or_else(of_group)?).ok()
+        let port = self.network.port_by_name(self.reads, name);
+        match &self.scope {
+            Scope::One(datapath, _) => port
+                .filter(|port| port.datapath == *datapath)
+                .and_then(|port| u32::try_from(port.tunnel_key).ok())
+                .or_else(|| self.group_key(*datapath, name)),
+            Scope::Several(datapaths) => {
+                // A port is one datapath's; a group mostly has the same key in all.
+                let mut keys = datapaths.iter().map(|uuid| self.group_key(*uuid, name));
+                let first = keys.next().flatten();
+                if port.is_some() || keys.any(|key| key != first) {
+                    self.is_specific.set(true);
+                    return None;
+                }
+                first
+            }
+        }
+    }
+
+    /// The key of a datapath's multicast group.
+    fn group_key(&self, datapath: Uuid, name: &str) -> Option<u32> {
+        let named = &self.network.group_named;
+        let uuid = *named.get(self.reads, (datapath, NameId::of(name)))?;
+        let group = self.network.groups.get(self.reads, uuid)?;
+        (&*group.name == name)
+            .then(|| u32::try_from(group.tunnel_key).ok())
+            .flatten()
     }
 }
 
@@ -123,7 +160,11 @@ impl Lookup for Names<'_> {
             let group = self.network.port_groups.get(self.reads, NameId::of(name));
             group.filter(|group| &*group.name == name)
         };
-        let group = get(&format!("{}_{name}", self.key)).or_else(|| get(name))?;
+        let Scope::One(_, key) = self.scope else {
+            self.is_specific.set(true);
+            return Some(Arc::default());
+        };
+        let group = get(&format!("{key}_{name}")).or_else(|| get(name))?;
         Some(
             group
                 .ports

@@ -28,7 +28,7 @@ fn flows_are_translated() {
                 "inport == \"here\" && eth.src == 02:00:00:00:00:01",
                 "next;",
             ),
-            "+ 8 50 metadata=0x5,reg14=0x1,dl_src=02:00:00:00:00:01 -> resubmit(,9)\n",
+            "+ 8 50 metadata=0x5/0xffffff,reg14=0x1,dl_src=02:00:00:00:00:01 -> resubmit(,9)\n",
         ),
         (
             logical(
@@ -37,11 +37,11 @@ fn flows_are_translated() {
                 "eth.mcast",
                 "outport = \"_MC_flood\"; output;",
             ),
-            "+ 30 50 metadata=0x5,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 -> set_field:0x8000->reg15,resubmit(,44)\n",
+            "+ 30 50 metadata=0x5/0xffffff,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 -> set_field:0x8000->reg15,resubmit(,44)\n",
         ),
         (
             logical("egress", 9, "1", "output;"),
-            "+ 57 50 metadata=0x5 -> resubmit(,64)\n",
+            "+ 57 50 metadata=0x5/0xffffff -> resubmit(,64)\n",
         ),
         (logical("ingress", 0, "inport == \"nowhere\"", "next;"), ""),
         (
@@ -50,11 +50,11 @@ fn flows_are_translated() {
         ),
         (
             logical("ingress", 0, "is_chassis_resident(\"here\")", "drop;"),
-            "+ 8 50 metadata=0x5 -> drop\n",
+            "+ 8 50 metadata=0x5/0xffffff -> drop\n",
         ),
         (
             logical("ingress", 0, "ip", "next;"),
-            "+ 8 50 ip,metadata=0x5 -> resubmit(,9)\n+ 8 50 ipv6,metadata=0x5 -> resubmit(,9)\n",
+            "+ 8 50 ip,metadata=0x5/0xffffff -> resubmit(,9)\n+ 8 50 ipv6,metadata=0x5/0xffffff -> resubmit(,9)\n",
         ),
         (
             logical(
@@ -63,7 +63,7 @@ fn flows_are_translated() {
                 "1",
                 "reg0[3] = put_dhcp_opts(offerip = 10.0.0.2, router = 10.0.0.1); next;",
             ),
-            "+ 8 50 metadata=0x5 -> controller(reason=action,max_len=65535,id=0,userdata=\
+            "+ 8 50 metadata=0x5/0xffffff -> controller(reason=action,max_len=65535,id=0,userdata=\
              00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause,meter_id=10444),resubmit(,9)\n",
         ),
         (
@@ -113,10 +113,13 @@ fn flows_about_absent_guests_are_skipped() {
     for (rows, expected) in [
         (
             ingress as fn(&str) -> LogicalFlow,
-            "+ 8 50 ip,metadata=0x5,reg14=0x1 -> resubmit(,9)\n",
+            "+ 8 50 ip,metadata=0x5/0xffffff,reg14=0x1 -> resubmit(,9)\n",
         ),
-        (egress, "+ 48 50 metadata=0x5,reg15=0x1 -> resubmit(,49)\n"),
-        (tagged, "+ 8 50 ip,metadata=0x5 -> resubmit(,9)\n"),
+        (
+            egress,
+            "+ 48 50 metadata=0x5/0xffffff,reg15=0x1 -> resubmit(,49)\n",
+        ),
+        (tagged, "+ 8 50 ip,metadata=0x5/0xffffff -> resubmit(,9)\n"),
     ] {
         assert_eq!(world.flows_of(&rows("there")), "");
         assert_eq!(world.flows_of(&rows("here")), expected);
@@ -125,7 +128,7 @@ fn flows_about_absent_guests_are_skipped() {
     let towards = logical("ingress", 0, "outport == \"there\"", "next;");
     assert_eq!(
         world.flows_of(&towards),
-        "+ 8 50 metadata=0x5,reg15=0x2 -> resubmit(,9)\n"
+        "+ 8 50 metadata=0x5/0xffffff,reg15=0x2 -> resubmit(,9)\n"
     );
 }
 
@@ -148,7 +151,7 @@ fn what_a_flow_names_changes_it() {
     let first = set(&["10.0.0.1"]);
     world.set(30, None, Some(&first));
     world.set(31, None, Some(&group("5_pg", &["here"])));
-    let line = |ip: &str| format!("8 50 ip,metadata=0x5,reg14=0x1,nw_src={ip} -> ");
+    let line = |ip: &str| format!("8 50 ip,metadata=0x5/0xffffff,reg14=0x1,nw_src={ip} -> ");
     assert_eq!(
         world.changes(),
         format!("+ {}resubmit(,9)\n", line("10.0.0.1"))
@@ -188,7 +191,7 @@ fn products_become_conjunctions() {
     assert!(
         lines
             .iter()
-            .all(|line| line.contains("metadata=0x5") && line.contains("tcp,")),
+            .all(|line| line.contains("metadata=0x5/0xffffff") && line.contains("tcp,")),
         "{flows}"
     );
 }
@@ -221,7 +224,10 @@ fn what_is_wrong_in_one_datapath_is_left_out_of_that_one_alone() {
     row.logical_dp_group = Some(Uuid::from_u128(60));
     world.set(1000, None, Some(&row));
     let flows = world.changes();
-    assert_eq!(flows, "+ 8 50 metadata=0x3,reg14=0x1 -> resubmit(,9)\n");
+    assert_eq!(
+        flows,
+        "+ 8 50 metadata=0x3/0xffffff,reg14=0x1 -> resubmit(,9)\n"
+    );
     assert!(world.network.problems.contains_key(&Uuid::from_u128(1000)));
 }
 

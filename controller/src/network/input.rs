@@ -40,6 +40,7 @@ pub struct PortChanges {
 impl Network {
     /// What this chassis is.
     pub fn set_own(&mut self, changes: &mut Changes, own: Own) {
+        self.sharing.switch(own.shares_flows);
         self.own.set(changes, (), own);
         changes.wake(Unit::Constant);
     }
@@ -48,6 +49,7 @@ impl Network {
     pub fn change_own(&mut self, changes: &mut Changes, change: impl FnOnce(&mut Own)) {
         let mut own = self.own.peek(()).cloned().unwrap_or_default();
         change(&mut own);
+        self.sharing.switch(own.shares_flows);
         self.own.set(changes, (), own);
     }
 
@@ -115,13 +117,7 @@ impl Network {
         let uuid = change.uuid;
         match change.table {
             PortBinding::INDEX => self.apply_port(changes, uuid, row(change)),
-            LogicalFlow::INDEX => match row::<LogicalFlow>(change) {
-                Some(flow) => {
-                    self.flows.set(changes, uuid, Arc::new(flow));
-                    changes.wake(Unit::Flow(uuid));
-                }
-                None => drop(self.flows.remove(changes, uuid)),
-            },
+            LogicalFlow::INDEX => self.apply_flow(changes, uuid, row(change)),
             DatapathBinding::INDEX => self.apply_datapath(changes, uuid, row(change)),
             LogicalDpGroup::INDEX => self.apply_datapath_group(changes, uuid, row(change)),
             MulticastGroup::INDEX => self.apply_group(changes, uuid, row(change)),
@@ -218,6 +214,26 @@ impl Network {
         }
     }
 
+    fn apply_flow(&mut self, changes: &mut Changes, uuid: Uuid, flow: Option<LogicalFlow>) {
+        let before = self.flows.peek(uuid).and_then(|flow| flow.logical_dp_group);
+        let now = flow.as_ref().and_then(|flow| flow.logical_dp_group);
+        if before != now {
+            if let Some(group) = before {
+                self.sharing.flow_removed(group);
+            }
+            if let Some(group) = now {
+                self.sharing.flow_added(group);
+            }
+        }
+        match flow {
+            Some(flow) => {
+                self.flows.set(changes, uuid, Arc::new(flow));
+                changes.wake(Unit::Flow(uuid));
+            }
+            None => drop(self.flows.remove(changes, uuid)),
+        }
+    }
+
     fn apply_port(&mut self, changes: &mut Changes, uuid: Uuid, port: Option<PortBinding>) {
         let old = self.ports.peek(uuid).cloned();
         let to_bridge = |port: Option<&PortBinding>| {
@@ -305,6 +321,9 @@ impl Network {
         }
         // The name and the kind decide the zones, the key what is asked for.
         self.settle_router_zones(uuid, changes);
+        for group in self.groups_of.get(&uuid).into_iter().flatten() {
+            self.sharing.members_changed(*group);
+        }
         self.topology_version += 1;
     }
 

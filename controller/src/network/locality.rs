@@ -166,6 +166,7 @@ impl Network {
 
     /// Recomputes which members of a datapath group are local.
     pub(super) fn settle_group(&mut self, group: Uuid, changes: &mut Changes) {
+        self.sharing.members_changed(group);
         let Some(members) = self.group_members.get(&group) else {
             self.local_members.remove(changes, group);
             return;

@@ -149,6 +149,7 @@ impl Program for Network {
     fn settle(&mut self, layer: usize, changes: &mut Changes) {
         if layer == 0 {
             self.settle_locality(changes);
+            self.settle_sharing(changes);
         }
     }
 }

@@ -102,3 +102,103 @@ fn a_name_that_passes_to_another_row_stays() {
     let id = super::NameId::of("set");
     assert!(world.network.address_sets.peek(id).is_some());
 }
+
+/// Switches with a guest each, all of them in one group that has two flows.
+fn shared(switches: u128) -> World {
+    use sb_db::tables::{LogicalDpGroup, LogicalFlow};
+    let mut world = World::new();
+    world.change_own(|own| own.shares_flows = true);
+    for n in 0..switches {
+        let key = i64::try_from(100 + n).expect("keys are small");
+        world.set(100 + n, None, Some(&datapath(key)));
+        let name = format!("guest{n}");
+        world.set(
+            200 + n,
+            None,
+            Some(&port(&name, Uuid::from_u128(100 + n), 1)),
+        );
+        world.plug(&name, 20 + u32::try_from(n).expect("few"));
+    }
+    let group = LogicalDpGroup {
+        datapaths: (0..switches).map(|n| Uuid::from_u128(100 + n)).collect(),
+        ..LogicalDpGroup::default()
+    };
+    world.set(300, None, Some(&group));
+    for (n, matches) in (400..).zip(["ip4", "eth.mcast"]) {
+        let flow = LogicalFlow {
+            logical_dp_group: Some(Uuid::from_u128(300)),
+            pipeline: "ingress".into(),
+            r#match: matches.into(),
+            actions: "next;".into(),
+            ..LogicalFlow::default()
+        };
+        world.set(n, None, Some(&flow));
+    }
+    world
+}
+
+#[test]
+fn a_groups_flows_are_installed_once() {
+    let mut world = shared(3);
+    let flows = world.changes();
+    assert_eq!(flows.lines().count(), 2, "{flows}");
+    assert!(
+        flows.contains("metadata=0x1000000/0x1000000"),
+        "the first bit above the key: {flows}"
+    );
+    world.change_own(|own| own.shares_flows = false);
+    let flows = world.changes();
+    let added = flows.lines().filter(|line| line.starts_with('+')).count();
+    assert_eq!(added, 6, "{flows}");
+}
+
+#[test]
+fn a_datapath_that_joins_costs_its_own_flows_and_not_the_groups() {
+    use sb_db::tables::LogicalDpGroup;
+    let mut world = shared(4);
+    let of = |members: std::ops::Range<u128>| LogicalDpGroup {
+        datapaths: members.map(Uuid::from_u128).collect(),
+        ..LogicalDpGroup::default()
+    };
+    world.set(300, Some(&of(100..104)), Some(&of(100..103)));
+    world.changes();
+    assert_eq!(
+        world.network.metadata(Uuid::from_u128(103)),
+        Some(103),
+        "it is no member"
+    );
+    world.set(300, Some(&of(100..103)), Some(&of(100..104)));
+    assert_eq!(world.changes(), "");
+    assert_eq!(
+        world.network.metadata(Uuid::from_u128(103)),
+        Some(103 | 1 << 24)
+    );
+}
+
+#[test]
+fn bits_are_those_that_the_switch_has() {
+    use openflow::message::{FlowDesc, FlowFlags};
+    let mut world = shared(3);
+    let read = super::BitsByKeys::from([(vec![100, 101, 102], 50)]);
+    world.engine.input(&mut world.network, |network, changes| {
+        network.recall_bits(changes, read.clone());
+    });
+    world.engine.step(&mut world.network, 10_000);
+    let wanted = world.network.desired.changes();
+    let flows: Vec<FlowDesc> = wanted
+        .flows
+        .into_iter()
+        .map(|(key, flow)| FlowDesc {
+            table: key.table,
+            priority: key.priority,
+            cookie: flow.cookie,
+            idle_timeout: 0,
+            hard_timeout: 0,
+            flags: FlowFlags::default(),
+            matches: key.matches.clone(),
+            actions: flow.actions,
+        })
+        .collect();
+    assert_eq!(crate::physical::bits_of_flows(&flows), read);
+    assert_eq!(world.network.bits_by_keys(), read);
+}

@@ -14,7 +14,7 @@
 use std::net::IpAddr;
 
 use addr::Mac;
-use openflow::{Action, Field, Match};
+use openflow::{Action, Field};
 use sb_db::tables::{Fdb, MacBinding};
 
 use super::{Flows, towards};
@@ -41,7 +41,7 @@ pub fn fdb_flows(network: &Network, reads: &Reads, row: &Fdb, facts: &mut Vec<Fa
     let is_guest = owner
         .is_some_and(|port| matches!(PortKind::of(port), PortKind::Guest | PortKind::Container));
     let mut out = Flows::of(facts, row.uuid);
-    let of_datapath = || Match::new().with(layout::DATAPATH, key);
+    let of_datapath = || layout::of_datapath(key);
     let get = of_datapath().with(Field::EthDst, number(mac));
     out.add(
         layout::GET_FDB,
@@ -85,11 +85,7 @@ pub fn neighbour_flows(network: &Network, reads: &Reads, row: &MacBinding, facts
         return;
     };
     let mut out = Flows::of(facts, row.uuid);
-    let from = || {
-        Match::new()
-            .with(layout::DATAPATH, datapath.key)
-            .with(layout::IN_PORT, key)
-    };
+    let from = || layout::of_datapath(datapath.key).with(layout::IN_PORT, key);
     let known = vec![Action::set_masked(
         layout::FLAGS,
         flag::LOOKUP_MAC,

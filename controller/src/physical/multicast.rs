@@ -69,6 +69,9 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
     let mut out = Flows::of(facts, group.uuid);
     let matches = towards(datapath.key, key);
     if !here.is_empty() {
+        // A packet from a tunnel has the datapath's key alone.
+        let bits = super::bits(network, reads, group.datapath);
+        here.splice(0..0, layout::load_bits(bits));
         out.add(layout::LOCAL_OUTPUT, 100, matches.clone(), here);
     }
     if !everywhere.is_empty() {

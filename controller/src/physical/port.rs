@@ -72,9 +72,7 @@ impl Builder<'_> {
                 }
             }
             PortKind::Localport => {
-                let from = Match::new()
-                    .with(layout::DATAPATH, self.datapath)
-                    .with(layout::IN_PORT, self.key);
+                let from = layout::of_datapath(self.datapath).with(layout::IN_PORT, self.key);
                 let on = vec![Action::resubmit(layout::LOCAL_OUTPUT)];
                 self.out.add(layout::REMOTE_OUTPUT, 150, from, on);
             }
@@ -97,7 +95,8 @@ impl Builder<'_> {
             _ => None,
         };
         enter.extend(mark.map(|bit| Action::set_masked(layout::FLAGS, bit, bit)));
-        enter.push(Action::set(layout::DATAPATH, self.datapath));
+        let metadata = super::metadata(self.network, self.reads, self.port.datapath, self.datapath);
+        enter.push(Action::set(layout::DATAPATH, metadata));
         enter.push(Action::set(layout::IN_PORT, self.key));
         enter.push(Action::resubmit(layout::INGRESS));
         let strip_and_enter = || {
@@ -149,6 +148,9 @@ impl Builder<'_> {
             self.port.datapath,
             &mut actions,
         );
+        // A packet from a tunnel has the key alone.
+        let bits = super::bits(self.network, self.reads, self.port.datapath);
+        actions.extend(layout::load_bits(bits));
         actions.push(Action::resubmit(layout::CHECK_LOOPBACK));
         self.out.add(
             layout::LOCAL_OUTPUT,
@@ -277,7 +279,10 @@ impl Builder<'_> {
         );
         clear_scratch(&mut actions);
         actions.extend([
-            Action::set(layout::DATAPATH, peer_datapath.key),
+            Action::set(
+                layout::DATAPATH,
+                super::metadata(self.network, self.reads, peer.datapath, peer_datapath.key),
+            ),
             Action::set(
                 layout::IN_PORT,
                 u32::try_from(peer.tunnel_key).unwrap_or_default(),

@@ -251,9 +251,7 @@ impl Rules<'_> {
     }
 
     fn sent(&self) -> Match {
-        Match::new()
-            .with(layout::DATAPATH, self.datapath)
-            .with(layout::IN_PORT, self.key)
+        layout::of_datapath(self.datapath).with(layout::IN_PORT, self.key)
     }
 
     fn received(&self) -> Match {

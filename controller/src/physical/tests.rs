@@ -118,10 +118,10 @@ fn a_localport_stays_on_its_chassis() {
     for (what, expected) in [
         ("it is marked", "in_port=8 -> "),
         ("with its mark", "set_field:0x400/0x400->reg10"),
-        ("no tunnel", "+ 44 150 metadata=0x5"),
+        ("no tunnel", "+ 44 150 metadata=0x5/0xffffff"),
         (
             "no localnet",
-            "+ 47 160 metadata=0x5,reg10=0x400/0x400,reg15=0x7 -> drop",
+            "+ 47 160 metadata=0x5/0xffffff,reg10=0x400/0x400,reg15=0x7 -> drop",
         ),
     ] {
         assert!(flows.contains(expected), "{what}:\n{flows}");

@@ -9,7 +9,7 @@ use super::service::HandleError;
 pub fn logical_port(metadata: &Match) -> (u32, u32) {
     (
         // The key is 24 bits wide; flows may use the others.
-        (value(metadata, Field::Metadata) & 0xff_ffff) as u32,
+        (value(metadata, Field::Metadata) & u128::from(crate::layout::DATAPATH_KEY)) as u32,
         value(metadata, Field::Reg14) as u32,
     )
 }
