@@ -310,6 +310,13 @@ impl Core {
                 own.hostname = settings.shown.hostname.clone();
                 own.bridge_mappings = settings.bridge_mappings.clone();
                 own.shares_flows = settings.shares_flows;
+                own.encap_default = settings.encap_default;
+                own.encap_ips.clear();
+                for (_, ip) in &settings.encaps {
+                    if !own.encap_ips.contains(ip) {
+                        own.encap_ips.push(*ip);
+                    }
+                }
             });
         });
     }

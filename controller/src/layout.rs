@@ -71,12 +71,19 @@ pub const FLAGS: Field = Field::Reg10;
 pub const DNAT_ZONE: Field = Field::Reg11;
 /// A router's zone for source NAT.
 pub const SNAT_ZONE: Field = Field::Reg12;
-/// The port's zone, in the lower half.
+/// The port's zone, in the lower half; in the upper, by which address packets of the input port leave.
 pub const PORT_ZONE: Field = Field::Reg13;
 /// The logical input port's key.
 pub const IN_PORT: Field = Field::Reg14;
 /// The logical output port's key.
 pub const OUT_PORT: Field = Field::Reg15;
+
+/// The upper half of [`PORT_ZONE`]: the number of the address by which packets of the input port leave the chassis.
+pub const ENCAP_BITS: Subfield = Subfield {
+    field: PORT_ZONE,
+    offset: 16,
+    width: 16,
+};
 
 /// The lower half of [`PORT_ZONE`].
 pub const PORT_ZONE_BITS: Subfield = Subfield {

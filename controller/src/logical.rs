@@ -106,6 +106,9 @@ enum Place {
     },
 }
 
+/// Actions, and what their numbers stand for.
+type Encoded = (Vec<Action>, Vec<Need>);
+
 /// What a translation came to.
 #[derive(PartialEq)]
 enum Said {
@@ -298,7 +301,7 @@ impl Parsed {
         row: &LogicalFlow,
         is_router: bool,
         names: Names<'_>,
-    ) -> Result<Option<(Vec<Action>, Vec<Need>)>, String> {
+    ) -> Result<Option<Encoded>, String> {
         let named = row.controller_meter.as_deref();
         let meter = named.and_then(|name| names.named_meter(name));
         let tables = tables();

@@ -16,19 +16,19 @@ mod locality;
 mod paths;
 mod program;
 mod sharing;
+mod tunnels;
 mod zones;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use incr::{Index, Store};
-use ovsdb::Uuid;
+use ovsdb::{Row, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
-    AddressSet, Fdb, LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
-    PortGroup,
+    AddressSet, Fdb, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup,
 };
 use smallvec::SmallVec;
 
@@ -41,6 +41,8 @@ pub use input::{LocalPorts, PortChanges};
 pub(crate) use locality::router_zones;
 pub use program::{Changes, Engine, Fact, Key, Reads};
 pub use sharing::BitsByKeys;
+pub(crate) use sharing::SharedBit;
+pub use tunnels::{EncapEnd, RemoteChassis, Way};
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
 
 use paths::Paths;
@@ -158,6 +160,10 @@ pub struct Own {
     pub geneve_field: Option<u8>,
     /// The bridge of each physical network.
     pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
+    /// The addresses of this chassis' ends of tunnels, in the order of the settings.
+    pub encap_ips: Vec<IpAddr>,
+    /// That of them by which packets leave where nothing else is said; the first, if that is not said either.
+    pub encap_default: Option<IpAddr>,
     /// Flows of datapath groups are installed once for all datapaths where they can be.
     pub shares_flows: bool,
 }
@@ -209,8 +215,8 @@ pub struct DhcpCodes {
 pub struct Network {
     // Inputs.
     pub(crate) own: Store<Cell, (), Own>,
-    pub(crate) chassis: Store<Cell, Uuid, Arc<str>>,
-    pub(crate) encaps: Store<Cell, Uuid, TunnelKind>,
+    pub(crate) chassis: Store<Cell, Uuid, RemoteChassis>,
+    pub(crate) encaps: Store<Cell, Uuid, EncapEnd>,
     pub(crate) datapaths: Store<Cell, Uuid, Datapath>,
     pub(crate) datapath_keyed: Store<Cell, u32, Uuid>,
     pub(crate) ports: Store<Cell, Uuid, Arc<PortBinding>>,
@@ -219,7 +225,8 @@ pub struct Network {
     pub(crate) localnets_of: Index<Cell, Uuid, Uuid>,
     pub(crate) groups: Store<Cell, Uuid, Arc<MulticastGroup>>,
     pub(crate) group_named: Store<Cell, (Uuid, NameId), Uuid>,
-    pub(crate) flows: Store<Cell, Uuid, Arc<LogicalFlow>>,
+    /// As the replica has them: there are many, and each is looked at when it is translated and not again.
+    pub(crate) flows: Store<Cell, Uuid, Arc<Row>>,
     pub(crate) address_sets: Store<Cell, NameId, Arc<AddressSet>>,
     pub(crate) port_groups: Store<Cell, NameId, Arc<PortGroup>>,
     pub(crate) fdb: Store<Cell, Uuid, Arc<Fdb>>,
@@ -242,7 +249,7 @@ pub struct Network {
     pub(crate) local: Store<Cell, Uuid, ()>,
     pub(crate) local_members: Store<Cell, Uuid, Arc<[Uuid]>>,
     /// The bit that the local switches (or routers: `true`) of a datapath group share, and who they are.
-    pub(crate) group_bit: Store<Cell, (Uuid, bool), (u8, Arc<[Uuid]>)>,
+    pub(crate) group_bit: Store<Cell, (Uuid, bool), SharedBit>,
     /// The bits of `metadata` that packets of a datapath carry beside its key; none is not there.
     pub(crate) bits_of: Store<Cell, Uuid, u64>,
     sharing: Sharing,
@@ -347,28 +354,9 @@ impl Network {
     }
 
     /// What this chassis is.
-    pub(crate) fn own(&self, reads: &Reads) -> Own {
-        self.own.get(reads, ()).cloned().unwrap_or_default()
-    }
-
-    /// The tunnel to the chassis with this row, of the kind of `encap` if that is given, else of the best kind.
-    pub(crate) fn tunnel_to(
-        &self,
-        reads: &Reads,
-        chassis: Uuid,
-        encap: Option<Uuid>,
-    ) -> Option<Tunnel> {
-        let name = self.chassis.get(reads, chassis)?;
-        let tunnels = self.tunnels.get(reads, NameId::of(name))?;
-        let kind = encap.and_then(|uuid| self.encaps.get(reads, uuid)).copied();
-        let wanted = tunnels.iter().find(|tunnel| Some(tunnel.kind) == kind);
-        wanted
-            .or_else(|| {
-                tunnels
-                    .iter()
-                    .min_by_key(|tunnel| (tunnel.kind, tunnel.ofport))
-            })
-            .copied()
+    pub(crate) fn own(&self, reads: &Reads) -> &Own {
+        static NOBODY: LazyLock<Own> = LazyLock::new(Own::default);
+        self.own.get(reads, ()).unwrap_or(&NOBODY)
     }
 
     /// Where a localnet port of the datapath is attached here, if there is one.

@@ -67,6 +67,12 @@ pub(crate) fn towards(datapath: u32, port: u32) -> Match {
     layout::of_datapath(datapath).with(layout::OUT_PORT, port)
 }
 
+/// The match of those packets among others that leave the chassis by one of its addresses.
+pub(crate) fn leaving_by(matches: Match, encap_number: u32) -> Match {
+    let bits = layout::ENCAP_BITS;
+    matches.with_masked(bits.field, encap_number << bits.offset, bits.mask())
+}
+
 /// The 802.1Q tag as `vlan_vid` has it.
 pub(crate) fn tagged(tag: u16) -> u128 {
     VLAN_PRESENT | u128::from(tag)

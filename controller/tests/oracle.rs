@@ -104,7 +104,7 @@ fn random_flows(choices: &mut Choices) -> Vec<Flow> {
         "reg0[0..3] == 3",
         "reg0[0] == 1 && ip",
         "eth.dst == 02:00:00:00:00:02",
-        "ip.ttl < 60",
+        "ip.ttl == 40",
         "flags.loopback == 1",
     ];
     let ingress = [
@@ -216,7 +216,7 @@ fn random_packet(choices: &mut Choices) -> (String, State) {
     let ttl = *choices.of(&[64_u8, 40]);
     write!(
         text,
-        ",{name},nw_src={},nw_dst={},nw_ttl={ttl},tp_src=9,tp_dst={port}",
+        ",{name},nw_src={},nw_dst={},nw_ttl={ttl},{name}_src=9,{name}_dst={port}",
         ip(from),
         ip(to)
     )

@@ -166,7 +166,8 @@ impl Core {
         let mut names = self.network.unknown_peers();
         let (_, sought) = self.sought.names(&self.local, &self.network);
         names.extend(sought.iter().cloned());
-        Conditions::local(&names, own, local)
+        let groups = self.network.local_groups();
+        Conditions::local(&names, own, local, groups)
     }
 
     fn subscribe(&mut self, effects: &mut Effects) {

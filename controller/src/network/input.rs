@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ovsdb::typed::{Table, TableDefinition};
-use ovsdb::{RowChange, Uuid};
+use ovsdb::{Row, RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     AddressSet, Chassis, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb, LogicalDpGroup,
@@ -12,7 +12,10 @@ use sb_db::tables::{
 use smallvec::SmallVec;
 
 use super::binding::PortKind;
-use super::{Changes, Datapath, DhcpCodes, LocalInterface, NameId, Network, Own, Tunnel, Unit};
+use super::{
+    Changes, Datapath, DhcpCodes, EncapEnd, LocalInterface, NameId, Network, Own, RemoteChassis,
+    Tunnel, Unit,
+};
 use crate::settings::TunnelKind;
 
 /// The ports of the integration bridge that mean something, collected from the local database.
@@ -117,17 +120,29 @@ impl Network {
         let uuid = change.uuid;
         match change.table {
             PortBinding::INDEX => self.apply_port(changes, uuid, row(change)),
-            LogicalFlow::INDEX => self.apply_flow(changes, uuid, row(change)),
+            LogicalFlow::INDEX => self.apply_flow(changes, uuid, change.new.clone()),
             DatapathBinding::INDEX => self.apply_datapath(changes, uuid, row(change)),
             LogicalDpGroup::INDEX => self.apply_datapath_group(changes, uuid, row(change)),
             MulticastGroup::INDEX => self.apply_group(changes, uuid, row(change)),
             Chassis::INDEX => match row::<Chassis>(change) {
-                Some(chassis) => drop(self.chassis.set(changes, uuid, chassis.name)),
+                Some(chassis) => {
+                    let remote = RemoteChassis {
+                        name: chassis.name,
+                        encaps: chassis.encaps.into(),
+                    };
+                    self.chassis.set(changes, uuid, remote);
+                }
                 None => drop(self.chassis.remove(changes, uuid)),
             },
             Encap::INDEX => {
-                match row::<Encap>(change).and_then(|encap| TunnelKind::named(&encap.r#type)) {
-                    Some(kind) => drop(self.encaps.set(changes, uuid, kind)),
+                let end = row::<Encap>(change).and_then(|encap| {
+                    Some(EncapEnd {
+                        kind: TunnelKind::named(&encap.r#type)?,
+                        ip: encap.ip.parse().ok()?,
+                    })
+                });
+                match end {
+                    Some(end) => drop(self.encaps.set(changes, uuid, end)),
                     None => drop(self.encaps.remove(changes, uuid)),
                 }
             }
@@ -214,9 +229,10 @@ impl Network {
         }
     }
 
-    fn apply_flow(&mut self, changes: &mut Changes, uuid: Uuid, flow: Option<LogicalFlow>) {
-        let before = self.flows.peek(uuid).and_then(|flow| flow.logical_dp_group);
-        let now = flow.as_ref().and_then(|flow| flow.logical_dp_group);
+    fn apply_flow(&mut self, changes: &mut Changes, uuid: Uuid, flow: Option<Arc<Row>>) {
+        let group = |row: &Arc<Row>| LogicalFlow::COLUMN.logical_dp_group.get(row);
+        let before = self.flows.peek(uuid).and_then(group);
+        let now = flow.as_ref().and_then(group);
         if before != now {
             if let Some(group) = before {
                 self.sharing.flow_removed(group);
@@ -227,7 +243,7 @@ impl Network {
         }
         match flow {
             Some(flow) => {
-                self.flows.set(changes, uuid, Arc::new(flow));
+                self.flows.set(changes, uuid, flow);
                 changes.wake(Unit::Flow(uuid));
             }
             None => drop(self.flows.remove(changes, uuid)),

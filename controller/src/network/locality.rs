@@ -167,16 +167,25 @@ impl Network {
     /// Recomputes which members of a datapath group are local.
     pub(super) fn settle_group(&mut self, group: Uuid, changes: &mut Changes) {
         self.sharing.members_changed(group);
-        let Some(members) = self.group_members.get(&group) else {
-            self.local_members.remove(changes, group);
-            return;
-        };
+        let members = self.group_members.get(&group).into_iter();
         let local: Arc<[Uuid]> = members
-            .iter()
-            .copied()
+            .flat_map(|members| members.iter().copied())
             .filter(|m| self.local.peek(*m).is_some())
             .collect();
-        self.local_members.set(changes, group, local);
+        let was_local = self.local_members.peek(group).is_some();
+        if was_local == local.is_empty() {
+            // Its flows are asked for from now on, or no more.
+            self.topology_version += 1;
+        }
+        match local.is_empty() {
+            true => drop(self.local_members.remove(changes, group)),
+            false => drop(self.local_members.set(changes, group, local)),
+        }
+    }
+
+    /// The datapath groups with local members.
+    pub(crate) fn local_groups(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.local_members.iter().map(|(group, _)| group)
     }
 
     /// The datapaths that are reached from some, these included, beside those that are `known` and those behind them.

@@ -2,6 +2,8 @@
 
 use incr::{Life, Program, UnitId};
 use ovsdb::Uuid;
+use ovsdb::typed::TableDefinition as _;
+use sb_db::tables::LogicalFlow;
 
 use super::binding::Binding;
 use super::{Cell, Network, Unit};
@@ -86,7 +88,7 @@ impl Program for Network {
             Unit::Flow(uuid) => self
                 .flows
                 .get(reads, uuid)
-                .map(|flow| logical::flows(self, reads, flow, facts)),
+                .map(|row| logical::flows(self, reads, &LogicalFlow::from_row(uuid, row), facts)),
             Unit::Fdb(uuid) => self
                 .fdb
                 .get(reads, uuid)

@@ -46,6 +46,9 @@ struct State {
 /// The keys of the datapaths that each bit stands for, ascending: what can be read from a switch.
 pub type BitsByKeys = BTreeMap<Vec<u32>, u8>;
 
+/// A bit, and the datapaths that it stands for.
+pub(crate) type SharedBit = (u8, Arc<[Uuid]>);
+
 /// The classes and their bits.
 #[derive(Debug)]
 pub(crate) struct Sharing {

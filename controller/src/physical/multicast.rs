@@ -10,7 +10,10 @@
 //! A group is sent through a tunnel once, as a group; the chassis at the other end finds its own members. Where the switch has
 //! a localnet port on this chassis, the other chassis are reached through that member.
 
+use std::net::IpAddr;
+
 use openflow::Action;
+use ovsdb::Uuid;
 use rustc_hash::FxHashSet;
 use sb_db::tables::MulticastGroup;
 
@@ -30,8 +33,8 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
     let key = u32::try_from(group.tunnel_key).unwrap_or_default();
     let by_localnet = network.attached_localnet(reads, group.datapath).is_some();
 
-    let (mut here, mut everywhere, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
-    let mut tunnels = FxHashSet::default();
+    let (mut here, mut everywhere) = (Vec::new(), Vec::new());
+    let mut remote: Vec<(Uuid, Option<Uuid>)> = Vec::new();
     for uuid in &group.ports {
         let Some(port) = network
             .ports
@@ -55,15 +58,8 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
         } else if let Some(chassis) = port
             .chassis
             .filter(|chassis| own.chassis != Some(*chassis) && !by_localnet)
-            && let Some(tunnel) = network.tunnel_to(reads, chassis, port.encap)
-            && tunnels.insert(tunnel.ofport)
         {
-            elsewhere.extend(tunnel::encapsulate(
-                tunnel,
-                own.geneve_field,
-                datapath.key,
-                key,
-            ));
+            remote.push((chassis, port.encap));
         }
     }
     let mut out = Flows::of(facts, group.uuid);
@@ -78,9 +74,42 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
         // The copies have written the output port.
         everywhere.push(Action::set(layout::OUT_PORT, key));
     }
-    elsewhere.extend(everywhere);
-    if !elsewhere.is_empty() {
-        elsewhere.push(Action::resubmit(layout::LOCAL_OUTPUT));
-        out.add(layout::REMOTE_OUTPUT, 100, matches, elsewhere);
+    // One copy to each chassis, whichever of its members comes first.
+    let copies = |from: Option<IpAddr>| {
+        let mut seen = FxHashSet::default();
+        let mut actions = Vec::new();
+        for (chassis, encap) in &remote {
+            if seen.insert(*chassis)
+                && let Some(way) = network.way_to(reads, *chassis, *encap, from)
+            {
+                let copy = tunnel::encapsulate(way, own.geneve_field, datapath.key, key);
+                actions.extend(copy);
+            }
+        }
+        actions
+    };
+    let by_default = copies(None);
+    for (number, ip) in own.encap_choices() {
+        let elsewhere = copies(Some(ip));
+        if elsewhere != by_default {
+            let actions = onward(elsewhere, &everywhere);
+            let matches = super::leaving_by(matches.clone(), number);
+            out.add(layout::REMOTE_OUTPUT, 101, matches, actions);
+        }
     }
+    if !by_default.is_empty() || !everywhere.is_empty() {
+        out.add(
+            layout::REMOTE_OUTPUT,
+            100,
+            matches,
+            onward(by_default, &everywhere),
+        );
+    }
+}
+
+/// Copies to other chassis, copies that every chassis makes for itself, then those for its other ports.
+fn onward(mut elsewhere: Vec<Action>, everywhere: &[Action]) -> Vec<Action> {
+    elsewhere.extend_from_slice(everywhere);
+    elsewhere.push(Action::resubmit(layout::LOCAL_OUTPUT));
+    elsewhere
 }

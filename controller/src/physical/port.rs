@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | 0 | 150 | input port and VLAN | a container or tagged localnet port: tag off, into the ingress pipeline |
 //! | 0 | 100 | input port | any other port: into the ingress pipeline |
+//! | 44 | 101 | output port, remote, and the address by which the input port's packets leave | into the tunnel from there |
 //! | 44 | 100 | output port, remote | into the tunnel to its chassis |
 //! | 46 | 100 | output port, here | its zones, then 47 |
 //! | 46 | 100 | output port, remote, on a switch with a localnet port here | by the localnet port instead |
@@ -89,6 +90,10 @@ impl Builder<'_> {
             self.port.datapath,
             &mut enter,
         );
+        let number = self.network.encap_number(self.reads, self.port.encap);
+        if number != 0 {
+            enter.push(Action::load(layout::ENCAP_BITS, number));
+        }
         let mark = match kind {
             PortKind::Container => Some(flag::NESTED_CONTAINER),
             PortKind::Localport => Some(flag::LOCALPORT),
@@ -240,17 +245,25 @@ impl Builder<'_> {
             );
             return;
         }
-        let Some(tunnel) = self.network.tunnel_to(self.reads, chassis, self.port.encap) else {
-            return;
+        let send = |from| {
+            let way = self
+                .network
+                .way_to(self.reads, chassis, self.port.encap, from);
+            way.map(|way| tunnel::encapsulate(way, own.geneve_field, self.datapath, self.key))
+                .unwrap_or_default()
         };
-        let actions = tunnel::encapsulate(tunnel, own.geneve_field, self.datapath, self.key);
-        if !actions.is_empty() {
-            self.out.add(
-                layout::REMOTE_OUTPUT,
-                100,
-                towards(self.datapath, self.key),
-                actions,
-            );
+        let by_default = send(None);
+        for (number, ip) in own.encap_choices() {
+            let actions = send(Some(ip));
+            if actions != by_default {
+                let matches = super::leaving_by(towards(self.datapath, self.key), number);
+                self.out.add(layout::REMOTE_OUTPUT, 101, matches, actions);
+            }
+        }
+        if !by_default.is_empty() {
+            let matches = towards(self.datapath, self.key);
+            self.out
+                .add(layout::REMOTE_OUTPUT, 100, matches, by_default);
         }
     }
 
@@ -267,9 +280,10 @@ impl Builder<'_> {
         };
         self.arrive();
         let mut actions = vec![Action::CtClear];
-        for register in [layout::DNAT_ZONE, layout::SNAT_ZONE, layout::PORT_ZONE] {
+        for register in [layout::DNAT_ZONE, layout::SNAT_ZONE] {
             actions.push(Action::set(register, 0u8));
         }
+        actions.push(Action::load(layout::PORT_ZONE_BITS, 0u8));
         load_zones(
             self.network,
             self.reads,

@@ -221,3 +221,110 @@ fn tags_pass_an_untagged_localnet_port_where_they_may() {
         );
     }
 }
+
+/// Rows for two ends of the other chassis, and what the controller knows of its own two.
+fn two_ends(world: &mut World) {
+    use sb_db::tables::Encap;
+    let encap = |ip: &str| Encap {
+        r#type: "geneve".into(),
+        ip: ip.into(),
+        chassis_name: "other".into(),
+        ..Encap::default()
+    };
+    world.set(31, None, Some(&encap("10.0.0.8")));
+    world.set(32, None, Some(&encap("10.0.0.9")));
+    let chassis = |encaps: &[u128]| Chassis {
+        name: "other".into(),
+        encaps: encaps.iter().map(|n| Uuid::from_u128(*n)).collect(),
+        ..Chassis::default()
+    };
+    world.set(30, Some(&chassis(&[])), Some(&chassis(&[31, 32])));
+    world.change_own(|own| {
+        own.encap_ips = ["10.0.0.1", "10.0.0.2"]
+            .map(|ip| ip.parse().expect("an address"))
+            .into();
+    });
+    let there = |encap: Option<u128>| PortBinding {
+        chassis: Some(Uuid::from_u128(30)),
+        encap: encap.map(Uuid::from_u128),
+        ..port("there", SWITCH, 2)
+    };
+    world.set(12, Some(&there(None)), Some(&there(Some(32))));
+    let own_end = Encap {
+        r#type: "geneve".into(),
+        ip: "10.0.0.2".into(),
+        ..Encap::default()
+    };
+    world.set(33, None, Some(&own_end));
+    let here = |encap: Option<u128>| PortBinding {
+        encap: encap.map(Uuid::from_u128),
+        ..port("here", SWITCH, 1)
+    };
+    world.set(11, Some(&here(None)), Some(&here(Some(33))));
+}
+
+#[test]
+fn ports_of_several_ends_go_their_own_ways() {
+    let mut world = routed();
+    two_ends(&mut world);
+    world.change_ports(|ports| {
+        let tunnel = |ofport, remote: &str, local: &str| Tunnel {
+            ofport,
+            kind: TunnelKind::Geneve,
+            remote: remote.parse().ok(),
+            local: local.parse().ok(),
+        };
+        let all = [
+            tunnel(101, "10.0.0.8", "10.0.0.1"),
+            tunnel(102, "10.0.0.8", "10.0.0.2"),
+            tunnel(103, "10.0.0.9", "10.0.0.1"),
+            tunnel(104, "10.0.0.9", "10.0.0.2"),
+        ];
+        ports
+            .tunnels
+            .insert("other".into(), all.into_iter().collect());
+    });
+    let flows = world
+        .changes_in(|table| [layout::PHYSICAL_TO_LOGICAL, layout::REMOTE_OUTPUT].contains(&table));
+    let line = |start: &str, mention: &str| {
+        let mut lines = flows.lines();
+        let found = lines.find(|line| line.starts_with(start) && line.contains(mention));
+        found.unwrap_or_else(|| panic!("{start} … {mention}:\n{flows}"))
+    };
+    assert!(line("+ 0 100 in_port=7 ", "").contains("set_field:0x20000/0xffff0000->reg13"));
+    assert!(line("+ 44 100 ", "reg15=0x2 ").ends_with("output:103"));
+    let own_way = line("+ 44 101 ", "reg15=0x2 ");
+    assert!(own_way.contains("reg13=0x20000/0xffff0000"), "{own_way}");
+    assert!(own_way.ends_with("output:104"), "{own_way}");
+    assert!(line("+ 44 101 ", "reg15=0x8000 ").contains("output:104"));
+}
+
+#[test]
+fn a_flow_based_tunnel_is_told_both_ends() {
+    let mut world = routed();
+    two_ends(&mut world);
+    world.change_ports(|ports| {
+        ports.tunnels.clear();
+        let tunnel = Tunnel {
+            ofport: 60,
+            kind: TunnelKind::Geneve,
+            remote: None,
+            local: None,
+        };
+        ports
+            .tunnels
+            .insert("flow".into(), [tunnel].into_iter().collect());
+    });
+    let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
+    let unicast = flows
+        .lines()
+        .find(|line| line.contains("reg15=0x2 ") && line.starts_with("+ 44 100 "))
+        .unwrap_or_else(|| panic!("{flows}"));
+    for part in [
+        "set_field:10.0.0.1->tun_src",
+        "set_field:10.0.0.9->tun_dst",
+        "output:60",
+    ] {
+        assert!(unicast.contains(part), "{unicast}");
+    }
+}

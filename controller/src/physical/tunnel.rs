@@ -7,12 +7,14 @@
 //!
 //! Over VXLAN, the keys of multicast groups, which have 16 bits and begin at 32768, become 2048 and up.
 
+use std::net::IpAddr;
+
 use openflow::message::TlvMap;
 use openflow::{Action, Field, Match, Port, Subfield};
 
 use super::Flows;
 use crate::layout;
-use crate::network::{Fact, Network, Reads, Tunnel};
+use crate::network::{Fact, Network, Reads, Tunnel, Way};
 use crate::settings::TunnelKind;
 
 /// OVN's Geneve option, but for the field that it is mapped to.
@@ -70,14 +72,10 @@ pub fn flows(network: &Network, reads: &Reads, tunnel: Tunnel, facts: &mut Vec<F
 }
 
 /// The actions that send a packet through a tunnel. Nothing while the switch has not said which field Geneve's option is.
-pub fn encapsulate(
-    tunnel: Tunnel,
-    geneve_field: Option<u8>,
-    datapath: u32,
-    port: u32,
-) -> Vec<Action> {
-    let output = Action::output(Port(tunnel.ofport));
-    match tunnel.kind {
+pub fn encapsulate(way: Way, geneve_field: Option<u8>, datapath: u32, port: u32) -> Vec<Action> {
+    let output = Action::output(Port(way.ofport));
+    let mut actions = addresses(way);
+    let kind = match way.kind {
         TunnelKind::Geneve => {
             let Some(option) = geneve_field.and_then(Field::tun_metadata) else {
                 return Vec::new();
@@ -99,6 +97,24 @@ pub fn encapsulate(
                 output,
             ]
         }
+    };
+    actions.extend(kind);
+    actions
+}
+
+/// Tells a flow-based tunnel its two ends.
+fn addresses(way: Way) -> Vec<Action> {
+    match way.addresses {
+        Some((IpAddr::V4(here), IpAddr::V4(there))) => vec![
+            Action::set(Field::TunSrc, here.to_bits()),
+            Action::set(Field::TunDst, there.to_bits()),
+        ],
+        Some((IpAddr::V6(here), IpAddr::V6(there))) => vec![
+            Action::set(Field::TunIpv6Src, here.to_bits()),
+            Action::set(Field::TunIpv6Dst, there.to_bits()),
+        ],
+        // There is no way between two families.
+        _ => Vec::new(),
     }
 }
 

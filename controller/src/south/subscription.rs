@@ -2,7 +2,7 @@
 //!
 //! Which datapaths are local is known only from the ports, and the ports of a datapath only once it is local; so the
 //! subscription grows in steps, from the ports that have interfaces here to their datapaths, to the peers of the patch ports there,
-//! and to the peers' datapaths. It
+//! and to the peers' datapaths; and from the datapaths to their groups, to the groups' flows. It
 //! is settled when the server has told everything of the last step and that leads nowhere new.
 
 use std::sync::Arc;
@@ -40,12 +40,16 @@ impl Conditions {
         )
     }
 
-    /// What is about ports with these names or of the chassis with this row, and about these datapaths, given with their keys.
+    /// What is about ports with these names or of the chassis with this row, about these datapaths, given with their keys, and
+    /// about these datapath groups.
     pub fn local(
         names: &FxHashSet<Arc<str>>,
         own: Option<Uuid>,
         datapaths: impl IntoIterator<Item = (Uuid, Option<u32>)>,
+        groups: impl IntoIterator<Item = Uuid>,
     ) -> Self {
+        let mut groups: Vec<Uuid> = groups.into_iter().collect();
+        groups.sort_unstable();
         let mut datapaths: Vec<(Uuid, Option<u32>)> = datapaths.into_iter().collect();
         datapaths.sort_unstable();
         let mut names: Vec<&Arc<str>> = names.iter().collect();
@@ -61,12 +65,10 @@ impl Conditions {
             .map(|name| Clause::equals(ports.logical_port.index, Atom::String(name.clone())));
         let owned = own.map(|uuid| Clause::equals(ports.chassis.index, Atom::Uuid(uuid)));
         let flows = LogicalFlow::COLUMN;
-        // A flow of several datapaths does not say of which; the groups do, and there are not many such flows.
-        let grouped = Clause::compare(
-            flows.logical_dp_group.index,
-            Function::NotEqual,
-            ovsdb::Datum::empty_set(),
-        );
+        // A flow of several datapaths does not say of which; the groups do, and are told first.
+        let grouped = groups
+            .into_iter()
+            .map(|group| Clause::equals(flows.logical_dp_group.index, Atom::Uuid(group)));
         let members = datapaths.iter().map(|(uuid, _)| {
             Clause::compare(
                 LogicalDpGroup::COLUMN.datapaths.index,
@@ -84,7 +86,7 @@ impl Conditions {
             ),
             (
                 LogicalFlow::INDEX,
-                Condition::any(of_datapaths(flows.logical_datapath.index).chain([grouped])),
+                Condition::any(of_datapaths(flows.logical_datapath.index).chain(grouped)),
             ),
             (LogicalDpGroup::INDEX, Condition::any(members)),
             (
