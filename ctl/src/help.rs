@@ -2,7 +2,8 @@
 
 use crate::command::{Command, GlobalOption, OptionValue, split_option};
 use crate::error::{Outcome, fail};
-use crate::tool::{TOOLS, Tool};
+use crate::tool::Tool;
+use crate::tools::TOOLS;
 
 /// Where explanations begin.
 const COLUMN: usize = 34;

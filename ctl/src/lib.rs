@@ -1,18 +1,21 @@
 //! The command line: `weft nb`, `weft sb` and their kin.
 //!
-//! A command line is one transaction. It goes through these rooms, in this order:
+//! A command line is one transaction. It goes through these modules; each uses only those above it:
 //!
-//! | room | what happens there |
+//! | module | what happens there |
 //! | --- | --- |
-//! | [`arguments`] | the line becomes options and [`arguments::Invocation`]s of commands |
-//! | [`command`] | what a command is: its name, arguments, options, help and function, all in one place |
 //! | [`text`], [`lookup`], [`symbols`] | values, and tables, columns and rows by what people call them |
-//! | [`generic`], [`nb`], [`sb`] | the commands, a family a file: functions of a [`command::Context`], without I/O |
-//! | [`run`] | connects, runs the commands, commits, retries, waits, prints |
-//! | [`pki`] | `weft pki`, which makes certificates and needs no database |
+//! | [`output`] | what commands print, in the formats that were asked for |
+//! | [`command`], [`tool`] | what a command is, and what a tool: names, arguments, options, help and functions |
+//! | [`arguments`], [`options`] | the line becomes options and [`command::Invocation`]s of commands |
+//! | [`generic`], [`nb`], [`sb`], [`server`] | the commands, a family a file: arguments to the verbs of `northbound`, and their results to text, without I/O |
 //! | [`transfer`] | `import` and `export`, which are not transactions: the whole database comes or goes |
-//! | [`cluster`] | `weft cluster`, which administers the servers, and is a program of its own |
+//! | [`tools`] | `weft nb` and `weft sb`: which commands they have |
+//! | [`run`] | connects, runs the commands, commits, retries, waits |
 //! | [`help`] | help texts and shell completion, printed from the commands |
+//! | [`program`] | a tool as a program: arguments in, output and exit status out |
+//! | [`pki`] | `weft pki`, which makes certificates and needs no database |
+//! | [`cluster`] | `weft cluster`, which administers the servers, and is a program of its own |
 //!
 //! Under the names `ovn-nbctl` and `ovn-sbctl` the program is that tool: the same commands, flags, output and errors.
 //! What a tool is made of says [`tool::Tool`].
@@ -25,8 +28,10 @@ pub mod generic;
 pub mod help;
 pub mod lookup;
 pub mod nb;
+pub mod options;
 pub mod output;
 pub mod pki;
+pub mod program;
 pub mod progress;
 pub mod run;
 pub mod sb;
@@ -34,6 +39,7 @@ pub mod server;
 pub mod symbols;
 pub mod text;
 pub mod tool;
+pub mod tools;
 pub mod transfer;
 
 pub use error::{CommandError, Outcome};

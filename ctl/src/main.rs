@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use ctl::run::{Reporter, run_tool};
-use ctl::tool::{TOOLS, Tool};
+use ctl::program::{Reporter, run_tool};
+use ctl::tool::Tool;
+use ctl::tools::TOOLS;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

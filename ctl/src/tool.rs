@@ -1,11 +1,10 @@
-//! What a tool is made of: its database and its commands.
+//! What a tool is made of: its database, its commands and its options.
 
 use std::sync::Arc;
 
 use ovsdb::schema::DatabaseSchema;
 
 use crate::command::{Command, Family, GlobalOption, OptionValue};
-use crate::{generic, nb, sb, transfer};
 
 /// A tool: `weft nb`, `weft sb`.
 #[derive(Debug)]
@@ -38,50 +37,9 @@ pub struct Tool {
     pub daemon_variable: &'static str,
     /// Whether one can wait for the southbound database and the chassis.
     pub can_wait: bool,
-    /// Its own commands.
-    pub families: &'static [&'static Family],
+    /// Its commands, its own first.
+    pub families: &'static [&'static [&'static Family]],
 }
-
-/// `weft nb`, alias `ovn-nbctl`.
-pub static NB: Tool = Tool {
-    name: "nb",
-    ovn_name: "ovn-nbctl",
-    about: "read and write the northbound database",
-    database: "OVN_Northbound",
-    schema: nb_db::schema,
-    additions: nb_db::ADDITIONS,
-    global_table: "NB_Global",
-    remote_variable: "OVN_NB_DB",
-    socket: "ovnnb_db.sock",
-    grpc_socket: "weft-nb-grpc.sock",
-    server: "weft-nb",
-    options_variable: "OVN_NBCTL_OPTIONS",
-    daemon_variable: "OVN_NB_DAEMON",
-    can_wait: true,
-    families: nb::FAMILIES,
-};
-
-/// `weft sb`, alias `ovn-sbctl`.
-pub static SB: Tool = Tool {
-    name: "sb",
-    ovn_name: "ovn-sbctl",
-    about: "read and write the southbound database",
-    database: "OVN_Southbound",
-    schema: sb_db::schema,
-    additions: sb_db::ADDITIONS,
-    global_table: "SB_Global",
-    remote_variable: "OVN_SB_DB",
-    socket: "ovnsb_db.sock",
-    grpc_socket: "weft-sb-grpc.sock",
-    server: "weft-sb",
-    options_variable: "OVN_SBCTL_OPTIONS",
-    daemon_variable: "OVN_SB_DAEMON",
-    can_wait: false,
-    families: sb::FAMILIES,
-};
-
-/// The tools.
-pub static TOOLS: [&Tool; 2] = [&NB, &SB];
 
 impl Tool {
     /// All commands, the tool's own first.
@@ -93,8 +51,7 @@ impl Tool {
     pub fn all_families(&self) -> impl Iterator<Item = &'static Family> {
         self.families
             .iter()
-            .copied()
-            .chain([&transfer::FAMILY, &generic::FAMILY])
+            .flat_map(|families| families.iter().copied())
     }
 
     /// The options of a whole line.

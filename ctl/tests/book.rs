@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use ctl::help::reference_page;
-use ctl::tool::{NB, SB, Tool};
+use ctl::tool::Tool;
+use ctl::tools::{NB, SB};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference");
 

@@ -13,8 +13,8 @@ use rpc::v1::backup_response::Part;
 use store::offline::{self, NewMember};
 use tonic::Streaming;
 
+use super::common::{Connect, size, tool_for};
 use super::connection::{Member, describe};
-use super::{Connect, size, tool_for};
 use crate::error::{CommandError, Outcome, fail};
 use crate::progress::Progress;
 use crate::transfer::{fit, read_file};

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
-use super::{Connect, tool_for};
+use super::common::{Connect, tool_for};
 use crate::error::{CommandError, Outcome, fail};
 use crate::progress::Progress;
 

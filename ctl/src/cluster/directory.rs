@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use store::offline::{self, Findings, NewMember};
 
-use super::tool_for;
+use super::common::tool_for;
 use crate::error::{CommandError, Outcome, fail};
 use crate::progress::Progress;
 use crate::tool::Tool;

@@ -10,8 +10,8 @@ use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::other_status::Answer;
 use tonic::transport::Channel;
 
+use super::common::{Connect, size, tool_for};
 use super::connection::Member;
-use super::{Connect, size, tool_for};
 use crate::error::{Outcome, fail};
 use crate::progress::Progress;
 

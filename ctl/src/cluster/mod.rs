@@ -7,17 +7,17 @@
 //! | [`directory`] | `init`, `join`, `check`, `force-new`: data directories of servers that do not run |
 
 mod backup;
+mod common;
 mod connection;
 mod directory;
 mod members;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::error::{CommandError, Outcome};
-use crate::tool::{TOOLS, Tool};
+use self::common::Connect;
+use crate::error::Outcome;
 
 /// Administers the cluster of a database
 #[derive(Debug, Parser)]
@@ -27,60 +27,6 @@ struct Arguments {
     connect: Connect,
     #[command(subcommand)]
     command: Command,
-}
-
-/// How to reach a member.
-#[derive(Args, Clone, Debug)]
-struct Connect {
-    /// The members to ask, one after the other until one answers: nb or sb for the one on this machine, or its gRPC
-    /// remotes (grpc+unix:PATH, grpcs:HOST:PORT, grpc:HOST:PORT, comma-separated)
-    #[arg(
-        long,
-        global = true,
-        value_name = "nb|sb|REMOTE,...",
-        default_value = "nb"
-    )]
-    db: String,
-
-    /// PEM file with the key to identify with
-    #[arg(
-        short = 'p',
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "TLS"
-    )]
-    private_key: Option<PathBuf>,
-
-    /// PEM file with the certificate for it
-    #[arg(
-        short = 'c',
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "TLS"
-    )]
-    certificate: Option<PathBuf>,
-
-    /// PEM file with the CA that the member is checked against
-    #[arg(
-        short = 'C',
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "TLS"
-    )]
-    ca_cert: Option<PathBuf>,
-
-    /// Give up waiting after this time
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "SECONDS",
-        default_value_t = 300
-    )]
-    timeout: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -188,32 +134,6 @@ pub fn reference_page() -> String {
     lines.join("\n") + "\n"
 }
 
-/// The tool for a database.
-fn tool_for(database: &str) -> Outcome<&'static Tool> {
-    let mut tools = TOOLS.into_iter();
-    let found = tools.find(|tool| tool.database == database || tool.name == database);
-    found.ok_or_else(|| {
-        CommandError::Failed(format!(
-            "{database}: not a database of Weft's; there are nb and sb"
-        ))
-    })
-}
-
-/// A file size for people.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,13 +143,5 @@ mod tests {
         Arguments::command().debug_assert();
         assert!(words().contains(&"force-new".to_owned()));
         assert!(words().contains(&"--db".to_owned()));
-    }
-
-    #[test]
-    fn sizes_are_for_people() {
-        assert_eq!(
-            [size(7), size(1536), size(5 << 30)],
-            ["7 B", "1.5 KiB", "5.0 GiB"]
-        );
     }
 }

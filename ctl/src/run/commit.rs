@@ -6,10 +6,11 @@ use northbound::Rows as _;
 use ovsdb::operation::OpResult;
 use ovsdb::{ErrorKind, Operation};
 
+use super::database::{Database, DatabaseError};
 use super::line::execute;
-use super::{Database, DatabaseError, RunOptions, Wait};
 use crate::command::Invocation;
 use crate::error::CommandError;
+use crate::options::{RunOptions, Wait};
 use crate::output::Output;
 use crate::tool::Tool;
 
@@ -157,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::arguments::{parse_commands, parse_options};
-    use crate::tool::NB;
+    use crate::tools::NB;
     use northbound::Snapshot;
 
     /// A database that does what the test has written down.

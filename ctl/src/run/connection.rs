@@ -10,7 +10,8 @@ use replica::{Client, ClientError};
 use replica::{Event, Spec, TableSpec, TransactError};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Database, DatabaseError, RunOptions};
+use super::database::{Database, DatabaseError};
+use crate::options::RunOptions;
 use northbound::Snapshot;
 
 /// How long a silent server is trusted. A person who waits has other means to give up.

@@ -2,11 +2,11 @@
 
 use ovsdb::{Operation, Uuid};
 
-use super::Wait;
 use northbound::{Draft, Rows as _, Snapshot};
 
 use crate::command::{Context, Invocation, Tables};
 use crate::error::{Outcome, fail};
+use crate::options::Wait;
 use crate::output::Output;
 use crate::symbols::Symbols;
 use crate::tool::Tool;

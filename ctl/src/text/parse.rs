@@ -239,7 +239,7 @@ fn check(base: &BaseType, atom: &Atom) -> Outcome {
             relation.map(|(relation, limit)| {
                 format!(
                     "{} length {length} is {relation} allowed length {limit}",
-                    super::quoted(text)
+                    super::print::quoted(text)
                 )
             })
         }

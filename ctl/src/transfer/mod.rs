@@ -26,8 +26,8 @@ pub use self::fit::fit;
 
 use crate::command::{Command, Context, Family, Invocation, Tables};
 use crate::error::{CommandError, Outcome, fail};
+use crate::options::RunOptions;
 use crate::progress::Progress;
-use crate::run::RunOptions;
 use crate::tool::Tool;
 
 /// The commands.

@@ -12,8 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::fit::fit;
 use super::portions::{PORTION, RowId, WHOLE, portions};
 use crate::error::{CommandError, Outcome, fail};
+use crate::options::RunOptions;
 use crate::progress::Progress;
-use crate::run::RunOptions;
 use crate::tool::Tool;
 
 /// Tables besides the global one that `init`, `set-connection` and `set-ssl` have filled in a database that is empty
