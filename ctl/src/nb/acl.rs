@@ -1,6 +1,6 @@
 //! Access control lists of switches and port groups: `acl-*`.
 
-use nb_db::tables::{Acl, LogicalSwitch, PortGroup};
+use nb_db::tables::{Acl, LogicalSwitch, NetworkFunctionGroup, PortGroup};
 use northbound::acl::{self, AclFilter, AclOwner, AddAclError, FindOwnerError, NewAcl, Tier};
 use northbound::find::{find, parse_uuid};
 use ovsdb::Uuid;
@@ -10,7 +10,13 @@ use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 use crate::text::{atom_text, quoted};
 
-const TABLES: Tables = Tables::Fixed(&["Logical_Switch", "Port_Group", "ACL", "Sample"]);
+const TABLES: Tables = Tables::Fixed(&[
+    "Logical_Switch",
+    "Port_Group",
+    "ACL",
+    "Sample",
+    "Network_Function_Group",
+]);
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -18,7 +24,7 @@ pub static FAMILY: Family = Family {
     commands: &[
         Command {
             name: "acl-add",
-            arguments: "SWITCH|PG DIRECTION PRIORITY MATCH ACTION",
+            arguments: "SWITCH|PG DIRECTION PRIORITY MATCH ACTION [NFGROUP]",
             options: &[
                 "--log",
                 "--may-exist",
@@ -32,7 +38,7 @@ pub static FAMILY: Family = Family {
                 "--sample-new=",
                 "--sample-est=",
             ],
-            help: "add a rule to a switch or a port group",
+            help: "add a rule to a switch or a port group; packets that it allows are led through the network functions of NFGROUP",
             tables: TABLES,
             run: add,
         },
@@ -134,12 +140,16 @@ fn parse<'c>(context: &Context<'c, '_>) -> Outcome<NewAcl<'c>> {
             Err(_) => return fail(format!("{text}: label must in range 0...{}", u32::MAX)),
         },
     };
+    let network_function_group = match invocation.arguments.get(5) {
+        None => None,
+        Some(text) => Some(find::<NetworkFunctionGroup>(context.draft, text)?),
+    };
     Ok(NewAcl {
         direction,
         priority,
         matches: argument(3),
         action,
-        network_function_group: None,
+        network_function_group,
         log: context.has("--log"),
         severity,
         name: option("--name"),

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use addr::{Cidr, Mac};
-use nb_db::tables::{LogicalRouter, LogicalRouterPort, LogicalSwitchPort, Nat};
+use nb_db::tables::{AddressSet, LogicalRouter, LogicalRouterPort, LogicalSwitchPort, Nat};
 use northbound::find::{find, name_of};
 use northbound::nat::{
-    AddNatError, LogicalIp, NatFilter, NatType, NewNat, add_nat, delete_nats, list_nats,
+    AddNatError, LogicalIp, NatFilter, NatType, NewNat, Outside, RestrictNatError, add_nat,
+    delete_nats, list_nats, restrict_nat,
 };
 use northbound::values::Spelled;
 
@@ -20,6 +21,7 @@ const TABLES: Tables = Tables::Fixed(&[
     "Logical_Router_Port",
     "Logical_Switch_Port",
     "NAT",
+    "Address_Set",
 ]);
 
 /// The commands.
@@ -57,6 +59,14 @@ pub static FAMILY: Family = Family {
             help: "print the translations of ROUTER",
             tables: TABLES,
             run: list,
+        },
+        Command {
+            name: "lr-nat-update-ext-ip",
+            arguments: "ROUTER TYPE IP ADDRESSSET",
+            options: &["--is-exempted"],
+            help: "do a translation only for those outside in ADDRESSSET, or with --is-exempted for all others",
+            tables: TABLES,
+            run: restrict,
         },
     ],
 };
@@ -174,6 +184,28 @@ fn delete(context: &mut Context<'_, '_>) -> Outcome {
         return fail("no matching NAT with the given type, address and gateway port");
     }
     Ok(())
+}
+
+fn restrict(context: &mut Context<'_, '_>) -> Outcome {
+    let router = find::<LogicalRouter>(context.draft, context.arg(0))?;
+    let nat_type = parse_type(context.arg(1))?;
+    let text = context.arg(2);
+    let Ok(ip) = text.parse::<Cidr>() else {
+        return fail(format!("{text}: Invalid IP address or CIDR"));
+    };
+    let addresses = find::<AddressSet>(context.draft, context.arg(3))?;
+    let outside = if context.has("--is-exempted") {
+        Outside::Exempted
+    } else {
+        Outside::Allowed
+    };
+    match restrict_nat(context.draft, router, (nat_type, ip), outside, addresses) {
+        Err(RestrictNatError::NotFound { .. }) => fail(format!(
+            "{nat_type}: Could not locate nat rule for: {}.",
+            context.arg(2)
+        )),
+        done => Ok(done?),
+    }
 }
 
 fn list(context: &mut Context<'_, '_>) -> Outcome {

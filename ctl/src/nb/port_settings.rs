@@ -17,6 +17,9 @@ use super::port::TABLES;
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 
+/// A router's port has the addresses of the router's side.
+const ADDRESS_TABLES: Tables = Tables::Fixed(&["Logical_Switch_Port", "Logical_Router_Port"]);
+
 const DHCP_TABLES: Tables =
     Tables::Fixed(&["Logical_Switch", "Logical_Switch_Port", "DHCP_Options"]);
 
@@ -52,8 +55,8 @@ pub static FAMILY: Family = Family {
             name: "lsp-get-addresses",
             arguments: "PORT",
             options: &[],
-            help: "print the addresses of PORT",
-            tables: TABLES,
+            help: "print the addresses of PORT, for a router's port those of the router's side",
+            tables: ADDRESS_TABLES,
             run: get_addresses,
         },
         Command {
@@ -225,7 +228,7 @@ fn set_addresses(context: &mut Context<'_, '_>) -> Outcome {
 }
 
 fn get_addresses(context: &mut Context<'_, '_>) -> Outcome {
-    let addresses = get(context, LogicalSwitchPort::COLUMN.addresses)?;
+    let addresses = address::list_addresses(context.draft, port(context)?);
     print_lines(context, addresses)
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use nb_db::tables::{
-    Copp, HaChassisGroup, LoadBalancer, LogicalRouter, LogicalRouterPort, LogicalSwitch,
-    LogicalSwitchPort, Meter, Mirror, NetworkFunction, NetworkFunctionGroup, PortGroup,
+    AddressSet, Copp, HaChassisGroup, LoadBalancer, LogicalRouter, LogicalRouterPort,
+    LogicalSwitch, LogicalSwitchPort, Meter, Mirror, NetworkFunction, NetworkFunctionGroup,
+    PortGroup,
 };
 use ovsdb::typed::TableDefinition;
 use ovsdb::{Column, Uuid};
@@ -37,6 +38,7 @@ named! {
     LogicalRouter, "router", "logical routers";
     LogicalRouterPort, "port", "logical router ports";
     PortGroup, "port group", "port groups";
+    AddressSet, "Address Set", "address sets";
     LoadBalancer, "load balancer", "load balancers";
     // Spelled so by OVN.
     HaChassisGroup, "ha_chassi_group", "ha chassis groups";

@@ -13,7 +13,9 @@
 //! | [`values`] | values that several verbs take |
 //! | [`find`] | rows by what people call them |
 //! | [`datapath`], [`port`], [`address`], [`port_settings`], [`router_port`] | switches, routers and their ports |
-//! | [`port_group`], [`dhcp`], [`acl`], [`nat`], [`route`], [`load_balancer`] | a family of verbs each |
+//! | [`port_group`], [`dhcp`], [`acl`], [`qos`], [`meter`], [`mirror`], [`forwarding_group`], [`network_function`] | what switches and their ports have: a family of verbs each |
+//! | [`nat`], [`route`], [`policy`], [`load_balancer`], [`static_mac_binding`] | what routers have |
+//! | [`copp`], [`ha_chassis_group`], [`port_health_check`] | what is about chassis and health |
 //!
 //! ```
 //! use northbound::find::find;
@@ -33,20 +35,30 @@
 
 pub mod acl;
 pub mod address;
+pub mod copp;
 pub mod datapath;
 pub mod dhcp;
 pub mod draft;
 pub mod error;
 pub mod find;
+pub mod forwarding_group;
+pub mod ha_chassis_group;
 pub mod load_balancer;
+pub mod meter;
+pub mod mirror;
 pub mod nat;
+pub mod network_function;
+pub mod policy;
 pub mod port;
 pub mod port_group;
+pub mod port_health_check;
 pub mod port_settings;
+pub mod qos;
 pub mod route;
 pub mod router_port;
 pub mod rows;
 pub mod snapshot;
+pub mod static_mac_binding;
 pub mod values;
 pub mod words;
 

@@ -279,3 +279,64 @@ pub fn delete_nats(
     }
     Ok(uuids.len())
 }
+
+/// Which of those outside a translation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// For those in the address set, and no others.
+    Allowed,
+    /// For all but those in the address set.
+    Exempted,
+}
+
+/// Why a translation was not restricted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestrictNatError {
+    /// The server's schema lacks something.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// There is no such translation.
+    #[error("{nat_type}: Could not locate nat rule for: {ip}.")]
+    NotFound {
+        /// Its type.
+        nat_type: NatType,
+        /// Its address.
+        ip: Cidr,
+    },
+}
+
+impl Refusal for RestrictNatError {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Draft(error) => error.kind(),
+            Self::NotFound { .. } => RefusalKind::NotFound,
+        }
+    }
+}
+
+/// Restricts the translation of this type and address, the inside one of `snat`, else the outside one, to some of
+/// those outside.
+pub fn restrict_nat(
+    draft: &mut Draft<'_>,
+    router: Uuid,
+    (nat_type, ip): (NatType, Cidr),
+    outside: Outside,
+    addresses: Uuid,
+) -> Result<(), RestrictNatError> {
+    let filter = NatFilter {
+        nat_type: Some(nat_type),
+        ip: Some(ip),
+        ..NatFilter::default()
+    };
+    let mut nats = list_nats(draft, router).into_iter();
+    let Some(nat) = nats.find(|nat| filter.accepts(nat)) else {
+        let ip = ip.network();
+        return Err(RestrictNatError::NotFound { nat_type, ip });
+    };
+    let column = match outside {
+        Outside::Allowed => Nat::COLUMN.allowed_ext_ips,
+        Outside::Exempted => Nat::COLUMN.exempted_ext_ips,
+    };
+    draft.set::<Nat, _>(nat.uuid, column, &Some(addresses))?;
+    Ok(())
+}

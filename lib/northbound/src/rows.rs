@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Atom, Datum, Row, Uuid};
+use table::Database;
 
 /// A copy of a database at one moment: what a [`Draft`](crate::Draft) has under its changes.
 ///
@@ -36,5 +37,30 @@ pub trait Rows: fmt::Debug {
     /// Whether the server has this column of a table that it has.
     fn has_column(&self, _table: usize, _column: usize) -> bool {
         true
+    }
+}
+
+/// The engine of a server. It knows by index what is unique, by what it was often asked for, and what
+/// [`Database::add_lookup`] has been told; it has no indexes over elements.
+impl Rows for Database {
+    fn schema(&self) -> &Arc<DatabaseSchema> {
+        self.schema()
+    }
+
+    fn row(&self, table: usize, uuid: Uuid) -> Option<&Arc<Row>> {
+        self.row(table, uuid)
+    }
+
+    fn rows(&self, table: usize) -> Box<dyn Iterator<Item = (Uuid, &Arc<Row>)> + '_> {
+        Box::new(self.rows(table))
+    }
+
+    fn holding(&self, table: usize, column: usize, datum: &Datum) -> Option<Vec<Uuid>> {
+        let found = self.rows_with(table, column, datum).into_iter();
+        Some(found.map(|(uuid, _)| uuid).collect())
+    }
+
+    fn containing(&self, _table: usize, _column: usize, _atom: &Atom) -> Option<Vec<Uuid>> {
+        None
     }
 }
