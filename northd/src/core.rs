@@ -6,28 +6,27 @@
 //! ```
 //!
 //! A standby keeps no compiler. What it would hand out (keys, tags) the active one may hand out otherwise; so a compiler is
-//! made when its time has come, and starts from what the southbound database then says.
+//! made when its time has come, and starts from what the southbound database then says. An active northd that loses a
+//! connection keeps its compiler and goes on compiling: when the database is back, what is there meets what should be there,
+//! and the difference is written, unless another one has the lock by then.
 //!
 //! At most one transaction is under way for each database. Changes that come meanwhile are compiled at once and written
 //! together with the next. A transaction that is refused is tried again in smaller parts, until a single row is found that
-//! the database will not take; that row is set aside, with a warning, and the rest goes on.
+//! the database will not take; that row is set aside, with a problem, and the rest goes on.
+
+use std::sync::{Arc, OnceLock};
 
 use incr::Engine;
-use nb_db::tables::{LogicalSwitchPort, NbGlobal, WeftProblem};
 use ovsdb::RowChange;
 use ovsdb::operation::Operation;
-use ovsdb::typed::Table;
-use rustc_hash::FxHashSet;
-use sb_db::tables::{ChassisPrivate, SbGlobal};
-use uuid::Uuid;
 
-use crate::compiler::Compiler;
-pub use crate::database::{Columns, Side};
+pub use crate::compiler::feature::Side;
+use crate::compiler::plan::Plan;
+use crate::compiler::{Compiler, Missing};
+pub use crate::database::Columns;
 use crate::database::{Database, MAX_OPERATIONS, MAX_REPLACEMENT};
-use crate::output::northbound::{self, PortState, Progress, Reached};
-use crate::output::rows::OutTable;
-use crate::output::{dictionaries, identity, rbac};
-use crate::status::Report;
+use crate::features;
+use crate::status::{self, Report};
 
 /// Units that run before the event loop looks at other events.
 const STEP_UNITS: usize = 2000;
@@ -47,12 +46,31 @@ pub enum Event {
     Changes(Side, Vec<RowChange>),
     /// The rows told so far are all there are.
     Synced(Side),
-    /// The lock in the southbound is held, or not any more.
+    /// The lock in the southbound is held, or somebody else has it.
     Lock(bool),
     /// The transaction under way was committed, or refused for this reason.
     Answered(Side, Result<(), Refusal>),
+    /// Somebody asks something.
+    Request(Request),
     /// Time has passed, or there was more to do than one step may.
     Wake,
+}
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// To stop or to go on.
+    Pause(bool),
+    /// Whether it is paused.
+    IsPaused,
+    /// Where it stands.
+    Status,
+    /// To compile everything anew and compare.
+    Recompute,
+    /// The engine's counters, of one kind of units, of one counter.
+    Stats(Option<String>, Option<String>),
+    /// To set the engine's counters to zero.
+    ClearStats,
 }
 
 /// Why a transaction was not committed.
@@ -67,53 +85,80 @@ pub struct Refusal {
 
 /// What is to be done.
 #[derive(Debug, Default)]
+#[must_use = "operations that are not sent are waited for in vain"]
 pub struct Effects {
     /// Operations for the northbound, one transaction.
     pub north: Vec<Operation>,
     /// Operations for the southbound, one transaction.
     pub south: Vec<Operation>,
+    /// The answer to the request, if the event was one.
+    pub answer: Option<Result<String, String>>,
+    /// The southbound lock is to be asked for, or given up.
+    pub wants_lock: Option<bool>,
     /// There is more to do at once.
     pub more: bool,
     /// Wake again at this time.
     pub wake_at_ms: Option<i64>,
 }
 
+/// Who has the lock in the southbound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    /// This northd.
+    Held,
+    /// Somebody else.
+    Others,
+    /// Nobody has said so yet, since the database was reached.
+    Unknown,
+}
+
 /// What only the active northd has.
 struct Active {
     compiler: Compiler,
     engine: Engine<Compiler>,
-    /// Ports whose northbound rows may have to be written.
-    ports: FxHashSet<Uuid>,
     report: Report,
-    /// Whether the northbound's table of problems may be out of date.
-    tells_problems: bool,
-    /// Whether learned addresses of ports that are gone have yet to be looked for.
-    sweeps: bool,
 }
 
 /// northd.
 pub struct Core {
+    plan: &'static Plan,
     version: String,
     north: Database,
     south: Database,
-    has_lock: bool,
+    lock: Lock,
     is_paused: bool,
     active: Option<Box<Active>>,
-    progress: Progress,
 }
 
 impl Core {
     /// A northd that has reached nothing yet.
     pub fn new(version: &str, is_paused: bool) -> Self {
+        static PLAN: OnceLock<Plan> = OnceLock::new();
+        let plan = PLAN.get_or_init(|| {
+            Plan::new(features::ALL).expect("the features make a plan: a test says so")
+        });
+        Self::with(plan, version, is_paused)
+    }
+
+    /// The same with another plan.
+    pub fn with(plan: &'static Plan, version: &str, is_paused: bool) -> Self {
         Self {
+            plan,
             version: version.to_owned(),
-            north: Database::new(Side::North),
-            south: Database::new(Side::South),
-            has_lock: false,
+            north: Database::new(),
+            south: Database::new(),
+            lock: Lock::Unknown,
             is_paused,
             active: None,
-            progress: Progress::default(),
         }
+    }
+
+    /// Takes up an event and does what can be done now.
+    pub fn step(&mut self, now_ms: i64, event: Event) -> Effects {
+        let mut effects = Effects::default();
+        self.take(now_ms, event, &mut effects);
+        self.work(now_ms, &mut effects);
+        effects
     }
 
     /// Where this northd stands: `active`, `standby` or `paused`.
@@ -125,32 +170,9 @@ impl Core {
         }
     }
 
-    /// Whether it is paused.
-    pub fn is_paused(&self) -> bool {
-        self.is_paused
-    }
-
-    /// Stops or goes on. A paused northd has no compiler and writes nothing.
-    pub fn set_paused(&mut self, is_paused: bool) {
-        self.is_paused = is_paused;
-    }
-
-    /// The engine's counters, while active.
-    pub fn stats(&self) -> Option<&incr::Stats> {
-        self.active.as_ref().map(|active| active.engine.stats())
-    }
-
-    /// Sets the engine's counters to zero.
-    pub fn clear_stats(&mut self) {
-        if let Some(active) = &mut self.active {
-            active.engine.stats_mut().clear();
-        }
-    }
-
-    /// Takes up an event and does what can be done now.
-    pub fn step(&mut self, now_ms: i64, event: Event) -> Effects {
-        self.take(now_ms, event);
-        self.work(now_ms)
+    /// The plan that it works by.
+    pub fn plan(&self) -> &'static Plan {
+        self.plan
     }
 
     /// Compiles everything anew, compares, and takes the new result if it differs. Says what differed, in short.
@@ -161,11 +183,13 @@ impl Core {
         let Some(active) = &self.active else {
             return Err("not active: there is nothing to recompute");
         };
-        if active.engine.is_dirty() || self.south.is_busy || !active.compiler.output.is_settled() {
+        if active.engine.is_dirty() || self.south.is_busy || !active.compiler.south.is_settled() {
             return Err("changes are just being compiled or written: try again");
         }
-        let mut fresh = self.compile();
+        let now_ms = active.compiler.world.now_ms;
+        let mut fresh = self.compile(now_ms);
         while !fresh.engine.step(&mut fresh.compiler, STEP_UNITS).done {}
+        fresh.compiler.tell_problems();
         let differences = active.compiler.differences(&fresh.compiler);
         if !differences.is_empty() {
             // The new compiler has marked every row, and compares them when it writes.
@@ -174,14 +198,21 @@ impl Core {
         Ok(differences)
     }
 
-    fn take(&mut self, now_ms: i64, event: Event) {
+    fn take(&mut self, now_ms: i64, event: Event, effects: &mut Effects) {
         match event {
             Event::Forgotten(side) => {
-                *self.database(side) = Database::new(side);
-                self.has_lock &= side != Side::South;
-                self.active = None;
+                self.deactivate();
+                *self.database(side) = Database::new();
+                if side == Side::South {
+                    self.lock = Lock::Unknown;
+                }
             }
             Event::Connected(side, columns) => {
+                let is_other = self.database(side).columns != columns;
+                if is_other {
+                    // Another server, with another schema: what is written depends on it.
+                    self.deactivate();
+                }
                 let database = self.database(side);
                 database.is_connected = true;
                 database.columns = columns;
@@ -192,171 +223,108 @@ impl Core {
                 database.is_connected = false;
                 database.is_synced = false;
                 if side == Side::South {
-                    self.has_lock = false;
+                    self.lock = Lock::Unknown;
                 }
                 if was_busy {
                     self.write_again(side, false);
                 }
             }
-            Event::Changes(side, changes) => {
-                for change in &changes {
-                    self.change(now_ms, side, change);
-                }
-            }
+            Event::Changes(side, changes) => self.change(now_ms, side, &changes),
             Event::Synced(side) => self.database(side).is_synced = true,
-            Event::Lock(held) => self.has_lock = held,
+            Event::Lock(true) => self.lock = Lock::Held,
+            Event::Lock(false) => self.lock = Lock::Others,
             Event::Answered(side, outcome) => self.answered(now_ms, side, outcome),
+            Event::Request(request) => effects.answer = Some(self.answer(request, effects)),
             Event::Wake => {}
         }
     }
 
-    fn work(&mut self, now_ms: i64) -> Effects {
-        let mut effects = Effects::default();
+    fn work(&mut self, now_ms: i64, effects: &mut Effects) {
         if !self.may_be_active() {
             self.deactivate();
-            return effects;
+            return;
         }
         if self.active.is_none() {
-            self.activate();
+            self.activate(now_ms);
         }
         let Some(active) = &mut self.active else {
-            return effects;
+            return;
         };
+        for unit in active.compiler.due(now_ms) {
+            active.engine.wake_again(unit);
+        }
         let progress = active.engine.step(&mut active.compiler, STEP_UNITS);
         effects.more = !progress.done;
-        active.ports.extend(active.compiler.take_changed_ports());
         if progress.done {
-            active.tells_problems |= active.report.problems(&mut active.compiler);
+            active.compiler.rest();
+            active.report.problems(&mut active.compiler);
+            effects.wake_at_ms = active.compiler.next_deadline();
         }
-        effects.south = self.write_south(now_ms, progress.done);
+        effects.south = self.write(now_ms, Side::South, progress.done);
         if progress.done {
-            effects.north = self.write_north(now_ms);
+            effects.north = self.write(now_ms, Side::North, true);
         }
         for database in [&self.north, &self.south] {
             if database.retry_at_ms > now_ms {
-                let earliest = effects
-                    .wake_at_ms
-                    .unwrap_or(i64::MAX)
-                    .min(database.retry_at_ms);
-                effects.wake_at_ms = Some(earliest);
+                let earliest = effects.wake_at_ms.unwrap_or(i64::MAX);
+                effects.wake_at_ms = Some(earliest.min(database.retry_at_ms));
             }
         }
-        effects
     }
 
-    /// The next transaction for the southbound.
+    /// The next transaction for a database.
     ///
     /// What is only added goes in parts, the first ones before everything is compiled: the database works while the compiler
     /// does. What replaces or deletes something goes when all is compiled, and as one transaction, so that chassis never see
     /// half of it.
-    fn write_south(&mut self, now_ms: i64, is_compiled: bool) -> Vec<Operation> {
-        let Some(active) = &mut self.active else {
+    fn write(&mut self, now_ms: i64, side: Side, is_compiled: bool) -> Vec<Operation> {
+        let lock = self.lock;
+        let (Some(active), database) = (
+            &mut self.active,
+            match side {
+                Side::North => &mut self.north,
+                Side::South => &mut self.south,
+            },
+        ) else {
             return Vec::new();
         };
-        let database = &mut self.south;
-        let output = &mut active.compiler.output;
+        let output = active.compiler.output(side);
         let may_start =
             is_compiled || (!output.has_deletions() && output.marked() >= database.limit);
-        if !database.may_write(now_ms) || !may_start {
+        // Without the lock, another northd may be writing.
+        if lock != Lock::Held || !database.may_write(now_ms) || !may_start {
             return Vec::new();
         }
         let is_narrowed = database.limit < MAX_OPERATIONS;
-        let limit = if output.has_deletions() && !is_narrowed {
+        let limit = if side == Side::South && output.has_deletions() && !is_narrowed {
             MAX_REPLACEMENT
         } else {
             database.limit
         };
-        let mut operations = output.take(limit);
-        active.sweeps |= active.compiler.output.take_moves();
-        if is_compiled && operations.is_empty() && std::mem::take(&mut active.sweeps) {
-            operations.extend(active.compiler.output.stale_fdb());
-        }
-        if is_compiled && active.compiler.output.is_settled() {
-            operations.extend(global_operation(&self.north, database, &self.version));
-        }
+        let operations = active.compiler.take(side, limit, is_compiled);
         database.sends(operations.len());
         operations
     }
 
-    fn write_north(&mut self, now_ms: i64) -> Vec<Operation> {
+    fn change(&mut self, now_ms: i64, side: Side, changes: &[RowChange]) {
         let Some(active) = &mut self.active else {
-            return Vec::new();
+            let database = self.database(side);
+            changes.iter().for_each(|change| database.change(change));
+            return;
         };
-        let database = &mut self.north;
-        if !database.may_write(now_ms) {
-            return Vec::new();
-        }
-        let mut operations = Vec::new();
-        let limit = database.limit;
-        while operations.len() < limit
-            && let Some(port) = active.ports.iter().next().copied()
-        {
-            active.ports.remove(&port);
-            if let Some(row) = database.rows.get(&(LogicalSwitchPort::INDEX, port)) {
-                let tag = active
-                    .compiler
-                    .tag(port)
-                    .map(Some)
-                    .or_else(|| northbound::tag_of_untagged(row));
-                let state = PortState {
-                    up: active.compiler.is_up(port),
-                    tag,
-                };
-                operations.extend(northbound::port(port, row, state));
-            }
-        }
-        if active.tells_problems && database.columns.has(WeftProblem::INDEX, 0) {
-            let told = database.problems.iter().copied();
-            operations.extend(northbound::problems(active.compiler.problems(), told));
-        }
-        active.tells_problems = false;
-        if active.ports.is_empty() {
-            match database.global_row() {
-                Some((uuid, row)) => {
-                    operations.extend(northbound::progress(uuid, row, &self.progress));
-                }
-                None => operations.push(northbound::create_global()),
-            }
-        }
-        database.sends(operations.len());
-        operations
-    }
-
-    fn change(&mut self, now_ms: i64, side: Side, change: &RowChange) {
         let database = match side {
             Side::North => &mut self.north,
             Side::South => &mut self.south,
         };
-        let is_kept_by_compiler =
-            side == Side::South && self.active.is_some() && OutTable::is_written(change.table);
-        if !is_kept_by_compiler {
-            database.change(change);
-        }
-        match side {
-            Side::North => database.problem_change(change),
-            Side::South => database.chassis_change(change),
-        }
-        if let Some(active) = &mut self.active {
-            active
-                .engine
-                .input(&mut active.compiler, |compiler, changes| match side {
-                    Side::North => compiler.northbound(change, changes),
-                    Side::South => compiler.southbound(change, changes),
-                });
-            if side == Side::North
-                && change.table == LogicalSwitchPort::INDEX
-                && change.new.is_some()
-            {
-                active.ports.insert(change.uuid);
+        active.compiler.world.now_ms = now_ms;
+        active.engine.input(&mut active.compiler, |compiler, told| {
+            for change in changes {
+                if !compiler.world.rows(side).is_kept(change.table) {
+                    database.change(change);
+                }
+                compiler.change(side, change, told);
             }
-        }
-        let matters = match side {
-            Side::North => change.table == NbGlobal::INDEX,
-            Side::South => change.table == SbGlobal::INDEX || change.table == ChassisPrivate::INDEX,
-        };
-        if matters {
-            self.update_progress(now_ms);
-        }
+        });
     }
 
     fn answered(&mut self, now_ms: i64, side: Side, outcome: Result<(), Refusal>) {
@@ -365,8 +333,8 @@ impl Core {
         match outcome {
             Ok(()) => {
                 database.limit = (database.limit * 2).min(MAX_OPERATIONS);
-                if let (Side::South, Some(active)) = (side, &mut self.active) {
-                    active.compiler.output.committed();
+                if let Some(active) = &mut self.active {
+                    active.compiler.output(side).committed();
                 }
             }
             Err(refusal) => {
@@ -392,30 +360,62 @@ impl Core {
         let Some(active) = &mut self.active else {
             return;
         };
-        match side {
-            Side::South => active.compiler.output.refused(is_narrowed),
-            Side::North => {
-                let ports = self
-                    .north
-                    .rows
-                    .keys()
-                    .filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
-                active.ports.extend(ports.map(|(_, uuid)| *uuid));
-                active.tells_problems = true;
+        if let Some(id) = active.compiler.output(side).refused(is_narrowed) {
+            let units = active.compiler.output(side).sayers(id);
+            let rows = units
+                .into_iter()
+                .filter_map(|unit| active.engine.unit(unit)?.row());
+            let row = rows.min_by_key(|row| active.compiler.world.north.uuid(*row));
+            active.compiler.set_aside(id, row);
+        }
+    }
+
+    fn answer(&mut self, request: Request, effects: &mut Effects) -> Result<String, String> {
+        match request {
+            Request::Pause(is_paused) => {
+                if is_paused != self.is_paused {
+                    tracing::info!(target: "northd", "{}", if is_paused { "paused" } else { "resumed" });
+                    self.is_paused = is_paused;
+                    // Pausing gives the lock up, so that another northd can take over.
+                    effects.wants_lock = Some(!is_paused);
+                }
+            }
+            Request::IsPaused => return Ok(format!("{}\n", self.is_paused)),
+            Request::Status => return Ok(format!("Status: {}\n", self.status())),
+            Request::Recompute => {
+                let differences = self.recompute().map_err(str::to_owned)?;
+                return Ok(status::differences(&differences));
+            }
+            Request::Stats(node, counter) => {
+                let Some(active) = &self.active else {
+                    return Ok(String::new());
+                };
+                let stats = active.engine.stats();
+                return status::engine_stats(stats, node.as_deref(), counter.as_deref());
+            }
+            Request::ClearStats => {
+                if let Some(active) = &mut self.active {
+                    active.engine.stats_mut().clear();
+                }
             }
         }
+        Ok(String::new())
     }
 
     fn may_be_active(&self) -> bool {
         // A database that is away for a moment is no reason to compile everything again.
         let was_active = self.active.is_some();
         let is_known = |database: &Database| database.is_synced || was_active;
-        let holds = self.has_lock || (!self.south.is_connected && self.active.is_some());
+        let holds = match self.lock {
+            Lock::Held => true,
+            Lock::Others => false,
+            Lock::Unknown => was_active,
+        };
         holds && !self.is_paused && is_known(&self.north) && is_known(&self.south)
     }
 
-    fn activate(&mut self) {
-        let active = self.compile();
+    fn activate(&mut self, now_ms: i64) {
+        let active = self.compile(now_ms);
         tracing::info!(
             target: "northd",
             "active: {} northbound and {} southbound rows",
@@ -423,10 +423,14 @@ impl Core {
             self.south.rows.len()
         );
         // The compiler keeps the rows of its tables: once is enough.
-        self.south
-            .rows
-            .retain(|(table, _), _| !OutTable::is_written(*table));
-        self.south.rows.shrink_to_fit();
+        for (side, database) in [
+            (Side::North, &mut self.north),
+            (Side::South, &mut self.south),
+        ] {
+            let kept = active.compiler.world.rows(side);
+            database.rows.retain(|(table, _), _| !kept.is_kept(*table));
+            database.rows.shrink_to_fit();
+        }
         self.active = Some(Box::new(active));
     }
 
@@ -435,82 +439,43 @@ impl Core {
             return;
         };
         tracing::info!(target: "northd", "no longer active");
-        for change in active.compiler.output.actual_rows() {
-            self.south.change(&change);
+        for (side, database) in [
+            (Side::North, &mut self.north),
+            (Side::South, &mut self.south),
+        ] {
+            for change in active.compiler.rows(side) {
+                database.change(&change);
+            }
         }
     }
 
     /// A new compiler that has been told everything.
-    fn compile(&self) -> Active {
-        let has_column = |table: usize, column: usize| self.south.columns.has(table, column);
-        let mut compiler = Compiler::new(has_column);
+    fn compile(&self, now_ms: i64) -> Active {
+        let missing = [&self.north, &self.south].map(|database| -> Missing {
+            let columns = database.columns.clone();
+            Arc::new(move |what: &str| columns.lacks(what))
+        });
+        let mut compiler = Compiler::new(self.plan, &self.version, missing);
+        compiler.world.now_ms = now_ms;
         let mut engine = Engine::new();
         engine.input(&mut compiler, |compiler, changes| {
-            let kept = self
-                .active
-                .iter()
-                .flat_map(|active| active.compiler.output.actual_rows());
-            for change in self.south.all_rows().chain(kept) {
-                compiler.southbound(&change, changes);
+            // What is recorded southbound comes first: it says who had which number.
+            for (side, database) in [(Side::South, &self.south), (Side::North, &self.north)] {
+                let kept = self
+                    .active
+                    .iter()
+                    .flat_map(|active| active.compiler.rows(side));
+                for change in database.all_rows().chain(kept) {
+                    compiler.change(side, &change, changes);
+                }
             }
-            let schema = sb_db::schema();
-            rbac::install(&mut compiler.output, |table| {
-                schema
-                    .table_index(table)
-                    .is_some_and(|index| has_column(index, 0))
-            });
-            dictionaries::install(&mut compiler.output, |value| {
-                self.south.columns.has_value(value)
-            });
-            for change in self.north.all_rows() {
-                compiler.northbound(&change, changes);
-            }
+            compiler.begin(changes);
         });
-        let ports = self
-            .north
-            .rows
-            .keys()
-            .filter(|(table, _)| *table == LogicalSwitchPort::INDEX);
         Active {
             compiler,
             engine,
-            ports: ports.map(|(_, uuid)| *uuid).collect(),
             report: Report::default(),
-            tells_problems: true,
-            sweeps: true,
         }
-    }
-
-    fn update_progress(&mut self, now_ms: i64) {
-        let north = self.north.global_row().map(|(_, row)| row);
-        let south = self.south.global_row().map(|(_, row)| row);
-        let column = NbGlobal::COLUMN;
-        let progress = &mut self.progress;
-        if let Some(row) = north {
-            let seen = Reached {
-                cfg: column.nb_cfg.get(row),
-                at_ms: now_ms,
-            };
-            if progress.northbound.cfg != seen.cfg || progress.northbound.at_ms == 0 {
-                progress.northbound = seen;
-            }
-        }
-        if let Some(row) = south {
-            let committed = Reached {
-                cfg: SbGlobal::COLUMN.nb_cfg.get(row),
-                at_ms: now_ms,
-            };
-            if progress.southbound.cfg != committed.cfg || progress.southbound.at_ms == 0 {
-                progress.southbound = committed;
-            }
-        }
-        // The last of those who have come least far. Without a chassis there is nobody to wait for.
-        let slowest = self
-            .south
-            .chassis
-            .values()
-            .min_by_key(|reached| (reached.cfg, -reached.at_ms));
-        progress.chassis = slowest.copied().unwrap_or(progress.southbound);
     }
 
     fn database(&mut self, side: Side) -> &mut Database {
@@ -519,23 +484,4 @@ impl Core {
             Side::South => &mut self.south,
         }
     }
-}
-
-/// The operation that makes `SB_Global` say what `NB_Global` says; nothing if it does.
-fn global_operation(north: &Database, south: &Database, version: &str) -> Option<Operation> {
-    let (_, nb_global) = north.global_row()?;
-    let columns = northbound::southbound_global(nb_global, version);
-    let Some((uuid, row)) = south.global_row() else {
-        let uuid = identity::named("SB_Global", Uuid::nil(), "");
-        return Some(Operation::Insert {
-            table: SbGlobal::INDEX,
-            uuid,
-            row: columns,
-        });
-    };
-    let changed: Vec<_> = columns
-        .into_iter()
-        .filter(|(column, datum)| row.get(*column) != datum)
-        .collect();
-    (!changed.is_empty()).then(|| Operation::update_row(SbGlobal::INDEX, uuid, changed))
 }

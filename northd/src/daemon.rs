@@ -12,19 +12,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemon::Process;
 use daemon::signals::{Asked, Signals};
-use daemon::unixctl::{Command, Control, Request};
-use nb_db::tables as nb;
+use daemon::unixctl::{self, Command, Control};
 use ovsdb::adapt::Missing;
-use ovsdb::schema::DatabaseSchema;
 use ovsdb::{ErrorKind, Operation, Remote};
 use replica::{Handle, Spec, TableSpec, Tls, TransactError};
-use sb_db::tables as sb;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::core::{Columns, Core, Effects, Event, Refusal, Side};
+use crate::compiler::plan::Plan;
+use crate::core::{Columns, Core, Effects, Event, Refusal, Request, Side};
 use crate::error::Error;
-use crate::status;
 
 /// The southbound lock of the active northd: OVN's, so that both kinds can stand by for each other.
 const LOCK: &str = "ovn_northd";
@@ -77,7 +74,7 @@ pub const COMMANDS: &[Command] = &[
 /// Everything that wakes the loop.
 enum Input {
     Replica(Side, u64, replica::Event),
-    Control(Request),
+    Control(unixctl::Request),
     Signal(Asked),
     /// A transaction was not even sent.
     Refused(Side, TransactError),
@@ -111,9 +108,9 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
             }
             Input::Control(request) => shell.answer(request),
             Input::Refused(side, error) => {
-                shell.step(Event::Answered(side, Err(refusal(&error))));
+                drop(shell.step(Event::Answered(side, Err(refusal(&error)))));
             }
-            Input::Timer => shell.step(Event::Wake),
+            Input::Timer => drop(shell.step(Event::Wake)),
         }
     }
 }
@@ -138,11 +135,11 @@ impl Shell {
     fn new(config: Config) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
         let core = Core::new(env!("CARGO_PKG_VERSION"), config.is_paused);
-        let north = replica::spawn(north_spec(&config), sender.clone(), |event| {
+        let north = replica::spawn(north_spec(&config, core.plan()), sender.clone(), |event| {
             (Side::North, 0, event)
         });
         let south = replica::spawn(
-            south_spec(&config, !config.is_paused),
+            south_spec(&config, core.plan(), !config.is_paused),
             sender.clone(),
             |event| (Side::South, 0, event),
         );
@@ -193,15 +190,13 @@ impl Shell {
             replica::Event::Disconnected { .. } => Event::Disconnected(side),
             replica::Event::Changes(changes) => Event::Changes(side, changes),
             replica::Event::Synced => {
-                let status = self.handle(side).status();
-                let schema = schema(side);
                 let Missing {
                     tables,
                     columns,
                     values,
-                } = status.missing;
-                let columns = Columns::without(schema, &tables, &columns, &values);
-                self.core.step(now_ms(), Event::Connected(side, columns));
+                } = self.handle(side).status().missing;
+                let columns = Columns::without(&tables, &columns, &values);
+                self.step(Event::Connected(side, columns));
                 Event::Synced(side)
             }
             replica::Event::Lock(held) => {
@@ -215,28 +210,20 @@ impl Shell {
         self.step(event);
     }
 
-    fn step(&mut self, event: Event) {
+    /// Gives the core an event and does what it wants; returns its answer, if the event was a request.
+    fn step(&mut self, event: Event) -> Option<Result<String, String>> {
         let now_ms = now_ms();
         let Effects {
             north,
             south,
+            answer,
+            wants_lock,
             more,
             wake_at_ms,
         } = self.core.step(now_ms, event);
         for (side, operations) in [(Side::North, north), (Side::South, south)] {
             if !operations.is_empty() {
-                self.next_transaction += 1;
-                // Another northd may have the lock by the time this arrives.
-                let mut all = Vec::with_capacity(operations.len() + 1);
-                if side == Side::South {
-                    all.push(Operation::Assert {
-                        lock: Arc::from(LOCK),
-                    });
-                }
-                all.extend(operations);
-                if let Err(error) = self.handle(side).transact(self.next_transaction, all) {
-                    self.refused.push_back((side, error));
-                }
+                self.send(side, operations);
             }
         }
         self.has_more = more;
@@ -244,79 +231,76 @@ impl Shell {
             let wait = u64::try_from(at - now_ms).unwrap_or(0);
             Instant::now() + Duration::from_millis(wait)
         });
+        if let Some(with_lock) = wants_lock {
+            self.renew_south(with_lock);
+        }
+        answer
     }
 
-    fn answer(&mut self, request: Request) {
+    fn send(&mut self, side: Side, operations: Vec<Operation>) {
+        self.next_transaction += 1;
+        // Another northd may have the lock by the time this arrives.
+        let mut all = Vec::with_capacity(operations.len() + 1);
+        if side == Side::South {
+            all.push(Operation::Assert {
+                lock: Arc::from(LOCK),
+            });
+        }
+        all.extend(operations);
+        if let Err(error) = self.handle(side).transact(self.next_transaction, all) {
+            self.refused.push_back((side, error));
+        }
+    }
+
+    fn answer(&mut self, request: unixctl::Request) {
         match self.command(request.command, &request.args) {
             Ok(text) => request.succeed(text),
             Err(text) => request.fail(text),
         }
     }
 
+    /// What is about connections is answered here, the rest by the core.
     fn command(&mut self, command: &str, args: &[String]) -> Result<String, String> {
-        match command {
-            "pause" => self.set_paused(true),
-            "resume" => self.set_paused(false),
-            "is-paused" => return Ok(format!("{}\n", self.core.is_paused())),
-            "status" => return Ok(format!("Status: {}\n", self.core.status())),
+        let asked = match command {
             "connection-status" => return Ok(connection_status(&[&self.north, &self.south])),
             "nb-connection-status" => return Ok(connection_status(&[&self.north])),
             "sb-connection-status" => return Ok(connection_status(&[&self.south])),
-            "nb-cluster-state-reset" => self.north.force_reconnect(),
-            "sb-cluster-state-reset" => self.south.force_reconnect(),
-            "recompute" | "inc-engine/recompute" => return self.recompute(),
-            "inc-engine/show-stats" => {
-                let Some(stats) = self.core.stats() else {
-                    return Ok(String::new());
-                };
-                let arg = |index: usize| args.get(index).map(String::as_str);
-                return status::engine_stats(stats, arg(0), arg(1));
+            "nb-cluster-state-reset" => {
+                self.north.force_reconnect();
+                return Ok(String::new());
             }
-            "inc-engine/clear-stats" => self.core.clear_stats(),
+            "sb-cluster-state-reset" => {
+                self.south.force_reconnect();
+                return Ok(String::new());
+            }
             "get-n-threads" => return Ok("1\n".to_owned()),
             // Accepted for compatibility: compiling takes one thread, whatever is asked for.
             "set-n-threads" => {
                 let number = args.first().and_then(|text| text.parse::<u32>().ok());
-                if !number.is_some_and(|number| (1..=256).contains(&number)) {
-                    return Err("invalid n_threads: a number from 1 to 256 is expected".to_owned());
-                }
+                return if number.is_some_and(|number| (1..=256).contains(&number)) {
+                    Ok(String::new())
+                } else {
+                    Err("invalid n_threads: a number from 1 to 256 is expected".to_owned())
+                };
             }
+            "pause" => Request::Pause(true),
+            "resume" => Request::Pause(false),
+            "is-paused" => Request::IsPaused,
+            "status" => Request::Status,
+            "recompute" | "inc-engine/recompute" => Request::Recompute,
+            "inc-engine/show-stats" => Request::Stats(args.first().cloned(), args.get(1).cloned()),
+            "inc-engine/clear-stats" => Request::ClearStats,
             other => return Err(format!("{other} is not a command of northd's")),
-        }
-        Ok(String::new())
+        };
+        let answer = self.step(Event::Request(asked));
+        answer.unwrap_or_else(|| Ok(String::new()))
     }
 
-    fn recompute(&mut self) -> Result<String, String> {
-        let differences = self.core.recompute().map_err(str::to_owned)?;
-        if differences.is_empty() {
-            return Ok("compiled anew: no difference\n".to_owned());
-        }
-        for difference in differences.iter().take(MAX_DIFFERENCES) {
-            tracing::error!(target: "northd", "compiled anew, and found: {difference}");
-        }
-        self.step(Event::Wake);
-        let shown: Vec<String> = differences
-            .iter()
-            .take(MAX_DIFFERENCES)
-            .map(|text| format!("- {text}\n"))
-            .collect();
-        Ok(format!(
-            "compiled anew: {} differences, mended\n{}",
-            differences.len(),
-            shown.concat()
-        ))
-    }
-
-    /// Pausing gives the lock up, so that another northd can take over. A lock belongs to a session: there is a new one.
-    fn set_paused(&mut self, is_paused: bool) {
-        if is_paused == self.core.is_paused() {
-            return;
-        }
-        tracing::info!(target: "northd", "{}", if is_paused { "paused" } else { "resumed" });
-        self.core.set_paused(is_paused);
+    /// A lock belongs to a session: to give it up, or to ask for it, there is a new one.
+    fn renew_south(&mut self, with_lock: bool) {
         self.south_life += 1;
         let life = self.south_life;
-        let spec = south_spec(&self.config, !is_paused);
+        let spec = south_spec(&self.config, self.core.plan(), with_lock);
         self.south = replica::spawn(spec, self.sender.clone(), move |event| {
             (Side::South, life, event)
         });
@@ -330,9 +314,6 @@ impl Shell {
         }
     }
 }
-
-/// More differences than these are counted, not told.
-const MAX_DIFFERENCES: usize = 20;
 
 /// Rows are at fault when the server says that a constraint is broken, or that this end could not even say it.
 fn refusal(error: &TransactError) -> Refusal {
@@ -361,55 +342,31 @@ fn connection_status(handles: &[&Handle]) -> String {
     }
 }
 
-fn schema(side: Side) -> &'static Arc<DatabaseSchema> {
-    match side {
-        Side::North => nb_db::schema(),
-        Side::South => sb_db::schema(),
-    }
-}
-
-fn north_spec(config: &Config) -> Spec {
+fn north_spec(config: &Config, plan: &Plan) -> Spec {
+    let kept = plan.kept(Side::North);
+    let schema = nb_db::schema();
+    // Of tables that nobody reads, it is enough to know that they have rows.
+    let tables = (0..schema.tables.len()).map(|table| {
+        let spec = TableSpec::all(table);
+        if kept.contains_key(&table) {
+            spec
+        } else {
+            spec.columns([0])
+        }
+    });
     Spec {
-        tables: vec![
-            TableSpec::of::<nb::NbGlobal>(),
-            TableSpec::of::<nb::LogicalSwitch>(),
-            TableSpec::of::<nb::LogicalSwitchPort>(),
-            TableSpec::of::<nb::DhcpOptions>(),
-            TableSpec::of::<nb::AddressSet>(),
-            TableSpec::of::<nb::PortGroup>(),
-            TableSpec::of::<nb::WeftProblem>(),
-        ],
+        tables: tables.collect(),
         leader_only: true,
         tls: config.tls.clone(),
-        ..Spec::new(Arc::clone(nb_db::schema()), config.north.clone())
+        ..Spec::new(Arc::clone(schema), config.north.clone())
     }
 }
 
-fn south_spec(config: &Config, with_lock: bool) -> Spec {
-    let (chassis, private) = (sb::Chassis::COLUMN, sb::ChassisPrivate::COLUMN);
+fn south_spec(config: &Config, plan: &Plan, with_lock: bool) -> Spec {
+    let kept = plan.kept(Side::South);
+    let columns = |(table, columns)| TableSpec::all(table).columns(columns);
     Spec {
-        tables: vec![
-            TableSpec::of::<sb::SbGlobal>(),
-            TableSpec::of::<sb::Chassis>().columns([chassis.name.index, chassis.hostname.index]),
-            TableSpec::of::<sb::ChassisPrivate>().columns([
-                private.name.index,
-                private.nb_cfg.index,
-                private.nb_cfg_timestamp.index,
-            ]),
-            TableSpec::of::<sb::DatapathBinding>(),
-            TableSpec::of::<sb::PortBinding>(),
-            TableSpec::of::<sb::LogicalFlow>(),
-            TableSpec::of::<sb::LogicalDpGroup>(),
-            TableSpec::of::<sb::MulticastGroup>(),
-            TableSpec::of::<sb::AddressSet>(),
-            TableSpec::of::<sb::PortGroup>(),
-            TableSpec::of::<sb::Fdb>()
-                .columns([sb::Fdb::COLUMN.dp_key.index, sb::Fdb::COLUMN.port_key.index]),
-            TableSpec::of::<sb::DhcpOptions>(),
-            TableSpec::of::<sb::Dhcpv6Options>(),
-            TableSpec::of::<sb::RbacRole>(),
-            TableSpec::of::<sb::RbacPermission>(),
-        ],
+        tables: kept.into_iter().map(columns).collect(),
         lock: with_lock.then(|| Arc::from(LOCK)),
         leader_only: true,
         tls: config.tls.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use incr::Stats;
+use uuid::Uuid;
 
 use crate::compiler::Compiler;
 
@@ -13,18 +14,18 @@ const TOLD_AT_ONCE: usize = 100;
 /// The problems that have been told.
 #[derive(Debug, Default)]
 pub struct Report {
-    told: BTreeMap<u64, String>,
+    told: BTreeMap<Uuid, String>,
 }
 
 impl Report {
-    /// Tells problems that are new, each once, and those that are gone. Returns whether there were any.
-    pub fn problems(&mut self, compiler: &mut Compiler) -> bool {
+    /// Tells problems that are new, each once, and those that are gone.
+    pub fn problems(&mut self, compiler: &mut Compiler) {
         if !compiler.take_problem_changes() {
-            return false;
+            return;
         }
-        let now: BTreeMap<u64, String> = compiler
+        let now: BTreeMap<Uuid, String> = compiler
             .problems()
-            .map(|problem| (problem.digest(), problem.to_string()))
+            .map(|problem| (problem.uuid(), problem.to_string()))
             .collect();
         let new: Vec<&String> = now
             .iter()
@@ -47,7 +48,6 @@ impl Report {
             tracing::info!(target: "northd", "no longer a problem: {text}");
         }
         self.told = now;
-        true
     }
 }
 
@@ -92,4 +92,21 @@ pub fn engine_stats(
             node.unwrap_or_default()
         ))
     }
+}
+
+/// More differences than these are counted, not told.
+const MAX_DIFFERENCES: usize = 20;
+
+/// What a compilation anew has found, for who asked for it, and for the log. Nothing, if it has found nothing.
+pub fn differences(differences: &[String]) -> String {
+    if differences.is_empty() {
+        return String::new();
+    }
+    let shown = differences.iter().take(MAX_DIFFERENCES);
+    let mut text = format!("compiled anew: {} differences, mended\n", differences.len());
+    for difference in shown {
+        tracing::error!(target: "northd", "compiled anew, and found: {difference}");
+        writeln!(text, "- {difference}").expect("writing into a string does not fail");
+    }
+    text
 }

@@ -13,6 +13,11 @@ use crate::{Changes, Reads, Stats};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(u32);
 
+impl UnitId {
+    /// No unit's: the largest there could be, and a name for facts that the program itself says.
+    pub const MAX: Self = Self(u32::MAX);
+}
+
 /// Whether a unit goes on after a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
@@ -182,6 +187,13 @@ impl<P: Program> Engine<P> {
             .get(id.0 as usize)?
             .as_ref()
             .map(|state| state.unit)
+    }
+
+    /// Lets a unit run again although nothing that it read has changed: its time has come.
+    pub fn wake_again(&mut self, id: UnitId) {
+        if let Some(unit) = self.unit(id) {
+            self.wake(unit);
+        }
     }
 
     /// How many units live.

@@ -29,6 +29,18 @@ impl Handle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Key([u32; 5]);
 
+impl Key {
+    /// A key of these words, for types of one's own that are [`Small`].
+    pub const fn new(words: [u32; 5]) -> Self {
+        Self(words)
+    }
+
+    /// The words.
+    pub const fn words(self) -> [u32; 5] {
+        self.0
+    }
+}
+
 /// Something that a unit reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
@@ -91,6 +103,16 @@ impl Small for (Handle, u32) {
 
     fn unpack(Key([first, second, ..]): Key) -> Self {
         (Handle(first), second)
+    }
+}
+
+impl Small for (u32, Handle) {
+    fn pack(self) -> Key {
+        Key([self.0, self.1.0, 0, 0, 0])
+    }
+
+    fn unpack(Key([first, second, ..]): Key) -> Self {
+        (first, Handle(second))
     }
 }
 

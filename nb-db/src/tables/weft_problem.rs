@@ -8,6 +8,8 @@ ovsdb::table! {
     pub struct WeftProblem = "Weft_Problem" {
         root: true,
         columns {
+            /// How bad it is: `error`, something is left out; `warning`, it is done as written and may not have been meant.
+            rank: one_of("error", "warning"),
             /// The table with the problem.
             table: string,
             /// The row with the problem.

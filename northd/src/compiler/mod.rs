@@ -1,256 +1,546 @@
-//! The compiler: a program for the incremental engine.
+//! The compiler: a program for the incremental engine, made of what features declare. It knows no feature.
 //!
 //! ```text
-//!  0 model        row ──▶ Switch, Port, Dhcp4 (or Problems)
-//!  1 datapaths    ──▶ wants of switches, and of containers for tags; when all have spoken, they are given (alloc/)
-//!  2 bindings     ──▶ wants of ports that can be bound; likewise
-//!  3 claims       ──▶ who has which address in which datapath
-//!  4 switches     ──▶ Datapath_Binding, membership among all switches, the switch's flows
-//!  5 ports        ──▶ Port_Binding, memberships in multicast groups, the port's flows, whether it is up
-//!  6 shared       ──▶ the flows of a group of datapaths
+//! rows ──▶ units, layer by layer ──▶ relations, sets, numbers ──▶ … ──▶ rows and flows for both databases
 //! ```
 //!
-//! A unit reads through the accessors of [`Compiler`] that take [`Reads`], and through nothing else.
+//! The words are few. A *cell* is a relation and a key. A *unit* is a kind and a key: a pure function of the cells that it
+//! reads. What it says are *facts*: a value of a relation, a member of a bucket or of a set, a row for a side, a flow, a
+//! wish for a number, a deadline, a problem. [`Plan`] has what follows from the declarations, among it the layers.
 
-pub mod cell;
-mod inputs;
-mod port;
+pub mod alloc;
+pub mod book;
+pub mod fact;
+pub mod feature;
+pub mod flow;
+pub mod identity;
+mod known;
+mod numbers;
+pub mod options;
+pub mod output;
+pub mod plan;
+pub mod problem;
+pub mod register;
 mod sets;
-mod shared;
-mod switch;
+pub mod stage;
+pub mod unit;
+mod unread;
+pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use addr::Mac;
-use incr::{Changes, Counted, Index, Life, Program, Reads, Store, UnitId};
-use ovsdb::Row;
-use rustc_hash::{FxHashMap, FxHashSet};
+use incr::{Changes, Life, Program, Reads, UnitId};
+use ovsdb::{Datum, RowChange};
+use relations::{Cell, Changed, Handle, Key, Small};
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-pub use cell::digest;
-use cell::{Cell, Claim, Claimed, Fact, FactKey, Source, Unit};
+use alloc::Alloc;
+use fact::{Fact, FactKey, RowId};
+use feature::{Over, Side};
+use output::{Output, Table};
+use plan::{Part, Plan};
+use problem::{Problem, Rank};
+use sets::{Sets, Step};
+use unit::Unit;
+use unread::Unread;
+use world::World;
 
-use crate::alloc::{Alloc, Identity};
-use crate::model::{Chassis, Dhcp4, Port, Problem, Switch};
-use crate::output::rows::{OutTable, RowId};
-use crate::output::{GroupId, Output};
+/// What a server lacks of our schema.
+pub type Missing = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// A unit of compilation: a part of the plan, and a key.
+#[derive(Clone, Copy)]
+pub struct UnitName {
+    part: &'static Part,
+    key: Key,
+}
+
+impl PartialEq for UnitName {
+    fn eq(&self, other: &Self) -> bool {
+        self.part.id == other.part.id && self.key == other.key
+    }
+}
+
+impl Eq for UnitName {}
+
+impl Hash for UnitName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.part.id.hash(state);
+        self.key.hash(state);
+    }
+}
+
+impl std::fmt::Debug for UnitName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.part.name, self.key)
+    }
+}
+
+impl UnitName {
+    /// The kind's name.
+    pub fn kind(self) -> &'static str {
+        self.part.name
+    }
+
+    /// The northbound row that it is about, if it is about one.
+    pub fn row(self) -> Option<Handle> {
+        self.part.about_row.then(|| Handle::unpack(self.key))
+    }
+}
 
 /// Everything that the compiler knows: inputs, what has been derived of them, output.
 pub struct Compiler {
-    nb_rows: Store<Cell, (Source, Uuid), Arc<Row>>,
-    sb_rows: Store<Cell, Uuid, Arc<Row>>,
-    owners: Index<Cell, Uuid, Uuid>,
-    port_names: Index<Cell, u64, Uuid>,
-    set_names: Index<Cell, u64, Uuid>,
-    chassis_names: Index<Cell, u64, Uuid>,
-    switches: Store<Cell, Uuid, Switch>,
-    ports: Store<Cell, Uuid, Arc<Port>>,
-    dhcp4: Store<Cell, Uuid, Arc<Dhcp4>>,
+    plan: &'static Plan,
+    /// What units read.
+    pub world: World,
+    sets: Sets,
     alloc: Alloc,
-    mac_claims: Index<Cell, (u32, Mac), Claim>,
-    ip_claims: Index<Cell, (u32, IpAddr), Claim>,
-    /// Whether ports are up, as last said.
-    up: BTreeMap<Uuid, bool>,
-    changed_ups: FxHashSet<Uuid>,
-    problems: BTreeMap<(Uuid, u64), Problem>,
-    has_new_problems: bool,
-    /// Rows that a second unit could say, too, and who said them last: the units take turns, in the order of layers.
-    row_owners: FxHashMap<RowId, UnitId>,
-    flows: Counted<RowId>,
-    members: Counted<(GroupId, Uuid)>,
+    /// The northbound side.
+    pub north: Output,
     /// The southbound side.
-    pub output: Output,
+    pub south: Output,
+    unread: Unread,
+    /// Problems, each with how many units say it.
+    problems: BTreeMap<Uuid, (Problem, usize)>,
+    has_new_problems: bool,
+    /// The problems that the northbound should tell.
+    told: BTreeSet<Uuid>,
+    /// Sets that have the members of columns: by set, and by row.
+    mirrors: FxHashMap<Cell, (Handle, usize, Option<Datum>)>,
+    mirrored: FxHashMap<Handle, Vec<Cell>>,
+    /// Rows that the southbound would not take, and for which northbound rows they are.
+    refused: BTreeMap<RowId, Option<Handle>>,
+    /// Units that want to run at a time.
+    deadlines: BTreeSet<(i64, UnitId)>,
 }
 
+/// More problems than these are not told northbound; the log says how many there are.
+const MAX_TOLD: usize = 1000;
+
 impl Compiler {
-    /// A compiler that knows nothing yet. `has_column` tells which southbound columns the server has.
-    pub fn new(has_column: impl Fn(usize, usize) -> bool) -> Self {
+    /// A compiler that knows no rows yet. `missing` says what each server lacks.
+    pub fn new(plan: &'static Plan, version: &str, missing: [Missing; 2]) -> Self {
+        let [north_missing, south_missing] = missing;
+        let mut tables = vec![None; sb_db::schema().tables.len()];
+        let mut columns = Vec::new();
+        for (_, table) in &plan.tables {
+            let place = (table.side, table.table, table.columns.first().copied());
+            if let (side, of, Some(first)) = place {
+                columns.push(((side, of, first), table.id));
+            }
+            if table.side == Side::South && tables[table.table].is_none() {
+                tables[table.table] = Some(table.id);
+            }
+        }
+        let mut world = World::new(version, tables, columns, Arc::clone(&south_missing));
+        for side in [Side::North, Side::South] {
+            for table in plan.kept(side).into_keys() {
+                world.rows_mut(side).keep(table);
+            }
+        }
+        for index in &plan.indexes {
+            world.declare(*index);
+        }
+        for relation in plan.features.iter().flat_map(|feature| feature.relations) {
+            world.values.declare(*relation);
+        }
+        let strong = plan
+            .strong()
+            .into_iter()
+            .map(|(table, column, target)| (table, world.south.index(table, column), target));
+        let strong = strong.collect();
+        let followers = plan
+            .features
+            .iter()
+            .flat_map(|feature| feature.followers.iter().copied());
+        let north = available(plan, Side::North, &north_missing);
+        let south = available(plan, Side::South, &south_missing);
         Self {
-            nb_rows: Store::new(|(source, row)| Cell::NbRow(source, row)),
-            sb_rows: Store::new(Cell::SbRow),
-            owners: Index::new(Cell::Owners),
-            port_names: Index::new(Cell::PortNamed),
-            set_names: Index::new(Cell::SetNamed),
-            chassis_names: Index::new(Cell::ChassisNamed),
-            switches: Store::new(Cell::Switch),
-            ports: Store::new(Cell::Port),
-            dhcp4: Store::new(Cell::Dhcp4),
-            alloc: Alloc::default(),
-            mac_claims: Index::new(|(datapath, mac)| Cell::MacClaims(datapath, mac)),
-            ip_claims: Index::new(|(datapath, ip)| Cell::IpClaims(datapath, ip)),
-            up: BTreeMap::new(),
-            changed_ups: FxHashSet::default(),
+            plan,
+            world,
+            sets: Sets::default(),
+            alloc: Alloc::new(plan.pools.iter().map(|(pool, layer)| (pool.id(), *layer))),
+            north: Output::new(Side::North, north, [], Vec::new()),
+            south: Output::new(Side::South, south, followers, strong),
+            unread: Unread::new(&plan.features),
             problems: BTreeMap::new(),
             has_new_problems: false,
-            row_owners: FxHashMap::default(),
-            flows: Counted::default(),
-            members: Counted::default(),
-            output: Output::new(has_column),
+            told: BTreeSet::new(),
+            mirrors: FxHashMap::default(),
+            mirrored: FxHashMap::default(),
+            refused: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+        }
+    }
+
+    /// Wakes what is there from the beginning.
+    pub fn begin(&mut self, changes: &mut Changes<Cell, UnitName>) {
+        self.wake(self.plan.once(), Key::default(), changes);
+    }
+
+    /// Takes up a change of a row.
+    pub fn change(
+        &mut self,
+        side: Side,
+        change: &RowChange,
+        changes: &mut Changes<Cell, UnitName>,
+    ) {
+        if side == Side::North {
+            self.unread.observe(change);
+        }
+        if let Some(applied) = self.world.rows_mut(side).apply(changes, change) {
+            if applied.came {
+                let parts = self.plan.over_rows(side, change.table);
+                self.wake(parts, applied.handle.pack(), changes);
+            }
+            if side == Side::North {
+                self.follow_mirrors(applied.handle, changes);
+            }
+        }
+        let output = match side {
+            Side::North => &mut self.north,
+            Side::South => &mut self.south,
+        };
+        output.observe(change, &self.world, &mut self.sets);
+    }
+
+    /// Units whose time has come.
+    pub fn due(&mut self, now_ms: i64) -> Vec<UnitId> {
+        self.world.now_ms = now_ms;
+        let later = self.deadlines.split_off(&(now_ms, UnitId::MAX));
+        let due = std::mem::replace(&mut self.deadlines, later);
+        due.into_iter().map(|(_, unit)| unit).collect()
+    }
+
+    /// When the next unit's time comes.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.deadlines.first().map(|(at_ms, _)| *at_ms)
+    }
+
+    /// The next operations for a side.
+    pub fn take(
+        &mut self,
+        side: Side,
+        limit: usize,
+        is_compiled: bool,
+    ) -> Vec<ovsdb::operation::Operation> {
+        let output = match side {
+            Side::North => &mut self.north,
+            Side::South => &mut self.south,
+        };
+        output.take(limit, is_compiled, &self.world, &mut self.sets)
+    }
+
+    /// The output of a side.
+    pub fn output(&mut self, side: Side) -> &mut Output {
+        match side {
+            Side::North => &mut self.north,
+            Side::South => &mut self.south,
         }
     }
 
     /// All problems that there are.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.problems.values().chain(self.alloc.problems())
+    pub fn problems(&self) -> impl Iterator<Item = Problem> + '_ {
+        let of_units = self.problems.values().map(|(problem, _)| problem.clone());
+        let of_alloc = self.alloc.problems().cloned();
+        let of_rows = self
+            .south
+            .set_aside()
+            .filter_map(|(table, id)| self.refused(table, id));
+        of_units
+            .chain(of_alloc)
+            .chain(self.unread.problems())
+            .chain(of_rows)
     }
 
-    /// Whether problems came or went since the last call.
+    /// Whether problems came or went since the last call. If so, the northbound is to tell the present ones.
     pub fn take_problem_changes(&mut self) -> bool {
-        std::mem::take(&mut self.has_new_problems) | self.alloc.take_problem_changes()
+        let has_changed = std::mem::take(&mut self.has_new_problems)
+            | self.alloc.take_problem_changes()
+            | self.unread.take_changes();
+        if has_changed {
+            self.tell_problems();
+        }
+        has_changed
     }
 
-    /// Whether a port is up, as far as is known.
-    pub fn is_up(&self, port: Uuid) -> Option<bool> {
-        self.up.get(&port).copied()
+    /// The database would not take a row, which is for this northbound row: that is a problem, too.
+    pub fn set_aside(&mut self, id: RowId, row: Option<Handle>) {
+        self.refused.insert(id, row);
+        self.has_new_problems = true;
     }
 
-    /// The tag of a container.
-    pub fn tag(&self, port: Uuid) -> Option<u16> {
-        self.alloc.peek_tag(port)
-    }
-
-    /// The ports whose state or tag may have to be told northbound, since the last call.
-    pub fn take_changed_ports(&mut self) -> FxHashSet<Uuid> {
-        let mut changed = std::mem::take(&mut self.changed_ups);
-        changed.extend(self.alloc.take_changed_tags());
-        changed
+    /// The rows of a side's tables that are kept here, as news.
+    pub fn rows(&self, side: Side) -> impl Iterator<Item = RowChange> + '_ {
+        let rows = self.world.rows(side);
+        let tables = match side {
+            Side::North => nb_db::schema().tables.len(),
+            Side::South => sb_db::schema().tables.len(),
+        };
+        let tables = (0..tables).filter(|table| rows.is_kept(*table));
+        tables.flat_map(move |table| {
+            rows.rows(table).map(move |(handle, row)| RowChange {
+                table,
+                uuid: rows.uuid(handle),
+                old: None,
+                new: Some(Arc::clone(row)),
+            })
+        })
     }
 
     /// What another compiler with the same inputs says otherwise. Empty, if the engine keeps its promise.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        let mut found = self.output.differences(&other.output);
+        let mut found = self
+            .south
+            .differences(&self.sets, &other.south, &other.sets);
+        found.extend(
+            self.north
+                .differences(&self.sets, &other.north, &other.sets),
+        );
         let problems = |compiler: &Self| {
-            compiler
-                .problems()
-                .map(ToString::to_string)
-                .collect::<BTreeSet<_>>()
+            let problems = compiler.problems().map(|problem| problem.to_string());
+            problems.collect::<BTreeSet<_>>()
         };
         let (mine, others) = (problems(self), problems(other));
-        found.extend(
-            mine.difference(&others)
-                .map(|text| format!("stale problem: {text}")),
-        );
-        found.extend(
-            others
-                .difference(&mine)
-                .map(|text| format!("missing problem: {text}")),
-        );
-        if self.up != other.up {
-            found.push("states of ports".to_owned());
-        }
-        if self.alloc != other.alloc {
-            found.push("identities or tags".to_owned());
-        }
+        let stale = mine
+            .difference(&others)
+            .map(|text| format!("stale problem: {text}"));
+        let missing = others
+            .difference(&mine)
+            .map(|text| format!("missing problem: {text}"));
+        found.extend(stale.chain(missing));
         found
     }
 
-    /// The units that say this flow, or a row that is no flow: none.
-    pub fn producers(&self, id: RowId) -> &[UnitId] {
-        self.flows.producers(id)
+    /// The engine is at rest: what is gone is forgotten.
+    pub fn rest(&mut self) {
+        self.world.north.recycle();
+        self.world.south.recycle();
     }
 
-    fn nb_row(&self, reads: &Reads<Cell>, source: Source, row: Uuid) -> Option<&Arc<Row>> {
-        self.nb_rows.get(reads, (source, row))
+    fn wake(&self, parts: &[u16], key: Key, changes: &mut Changes<Cell, UnitName>) {
+        for part in parts {
+            let part: &'static Part = &self.plan.parts[usize::from(*part)];
+            changes.wake(UnitName { part, key });
+        }
     }
 
-    /// The switch that a port belongs to. Of several that name it, the first has it.
-    fn owner(&self, reads: &Reads<Cell>, port: Uuid) -> Option<Uuid> {
-        self.owners.get(reads, port).first().copied()
+    fn changed(&self, cell: Cell, changed: Changed, changes: &mut Changes<Cell, UnitName>) {
+        if changed == Changed::Came {
+            self.wake(self.plan.over_keys(cell.relation), cell.key, changes);
+        }
     }
 
-    fn port(&self, reads: &Reads<Cell>, port: Uuid) -> Option<&Arc<Port>> {
-        self.ports.get(reads, port)
+    fn set_changed(&mut self, cell: Cell, step: Step, changes: &mut Changes<Cell, UnitName>) {
+        if step == Step::None {
+            return;
+        }
+        if step == Step::Existence {
+            changes.cell(cell);
+            if self.sets.exists(cell) {
+                self.wake(self.plan.over_keys(cell.relation), cell.key, changes);
+            }
+        }
+        if let Some(set) = self.sets.get(cell) {
+            set.rows.iter().for_each(|row| self.south.touch(*row));
+        }
     }
 
-    /// The port called `name`, if there is one that makes sense.
-    fn port_named(&self, reads: &Reads<Cell>, name: &str) -> Option<&Arc<Port>> {
-        let candidates = self.port_names.get(reads, digest(name));
-        candidates
-            .iter()
-            .filter_map(|port| self.port(reads, *port))
-            .find(|port| &*port.name == name)
+    /// The members of sets that mirror a column of this row are what the column has now.
+    fn follow_mirrors(&mut self, row: Handle, changes: &mut Changes<Cell, UnitName>) {
+        let Some(cells) = self.mirrored.get(&row).cloned() else {
+            return;
+        };
+        for cell in cells {
+            self.mirror(cell, changes);
+        }
     }
 
-    /// The chassis with this name, else one with this host name.
-    fn chassis_named(&self, reads: &Reads<Cell>, name: &str) -> Option<Uuid> {
-        let candidates = self.chassis_names.get(reads, digest(name)).iter();
-        let known: Vec<Chassis> = candidates
-            .filter_map(|row| Some(Chassis::parse(*row, self.sb_rows.get(reads, *row)?)))
+    fn mirror(&mut self, cell: Cell, changes: &mut Changes<Cell, UnitName>) {
+        let Some((row, column, before)) = self.mirrors.get_mut(&cell) else {
+            return;
+        };
+        let now = self
+            .world
+            .north
+            .peek(*row)
+            .map(|row| row.get(*column).clone());
+        let before = std::mem::replace(before, now.clone());
+        self.members_changed(cell, before.as_ref(), now.as_ref(), changes);
+    }
+
+    fn members_changed(
+        &mut self,
+        cell: Cell,
+        before: Option<&Datum>,
+        now: Option<&Datum>,
+        changes: &mut Changes<Cell, UnitName>,
+    ) {
+        let mut steps = Vec::new();
+        relations::difference(before, now, |atom, comes| {
+            let key = fact::member_key(atom);
+            steps.push(if comes {
+                self.sets.join(cell, key, atom.clone())
+            } else {
+                self.sets.leave(cell, key)
+            });
+        });
+        for step in [Step::Members, Step::Existence] {
+            if steps.contains(&step) {
+                self.set_changed(cell, step, changes);
+            }
+        }
+    }
+
+    /// The problem of a southbound row that the database would not take: of the northbound row that it is for, else of the
+    /// whole.
+    fn refused(&self, table: &str, id: RowId) -> Option<Problem> {
+        let row = self.refused.get(&id).copied().flatten();
+        let global = <nb_db::tables::NbGlobal as ovsdb::typed::Table>::INDEX;
+        let north = &self.world.north;
+        let row = row
+            .filter(|row| north.peek(*row).is_some())
+            .or_else(|| north.rows(global).next().map(|(row, _)| row))?;
+        Some(Problem {
+            rank: Rank::Error,
+            table: &nb_db::schema().tables[north.table(row)].name,
+            row: north.uuid(row),
+            name: Arc::from(""),
+            column: "_uuid",
+            place: None,
+            why: format!("the southbound database refuses row {} of {table}", id.uuid),
+            remedy: "it is set aside until something about it changes; northd's log has the reason"
+                .to_owned(),
+        })
+    }
+
+    /// Makes the first problems, in the order of their UUIDs, rows of the northbound.
+    pub fn tell_problems(&mut self) {
+        let all: BTreeMap<Uuid, Problem> = self
+            .problems()
+            .map(|problem| (problem.uuid(), problem))
             .collect();
-        let by_name = known.iter().find(|chassis| &*chassis.name == name);
-        by_name
-            .or_else(|| known.iter().find(|chassis| &*chassis.hostname == name))
-            .map(|chassis| chassis.uuid)
+        let now: BTreeMap<Uuid, Problem> = all.into_iter().take(MAX_TOLD).collect();
+        let table = plan::PROBLEMS;
+        for uuid in self.told.iter().filter(|uuid| !now.contains_key(uuid)) {
+            let id = RowId { table, uuid: *uuid };
+            self.north.unsay(UnitId::MAX, id, &mut self.sets);
+        }
+        for (uuid, problem) in now.iter().filter(|(uuid, _)| !self.told.contains(uuid)) {
+            let id = RowId { table, uuid: *uuid };
+            let row = self
+                .world
+                .row(Side::North, problem::TABLE, problem.columns());
+            let sets = Box::default();
+            self.north
+                .say(UnitId::MAX, id, fact::Wanted { row, sets }, &mut self.sets);
+        }
+        self.told = now.into_keys().collect();
     }
 
-    /// A port's datapath and binding, when it has both.
-    fn place(&self, reads: &Reads<Cell>, port: Uuid) -> Option<(Identity, Identity)> {
-        let switch = self.owner(reads, port)?;
-        Some((
-            self.alloc.datapath(reads, switch)?,
-            self.alloc.binding(reads, port)?,
-        ))
+    fn is_there(&self, unit: UnitName, reads: &Reads<Cell>) -> bool {
+        match unit.part.over {
+            Over::North(_) => self
+                .world
+                .north
+                .get(reads, Handle::unpack(unit.key))
+                .is_some(),
+            Over::South(_) => self
+                .world
+                .south
+                .get(reads, Handle::unpack(unit.key))
+                .is_some(),
+            Over::Keys(relation) | Over::Shared(relation) => {
+                let cell = Cell {
+                    relation: relation.id(),
+                    key: unit.key,
+                };
+                reads.note(cell);
+                self.world.values.holds(cell) || self.sets.exists(cell)
+            }
+            Over::Once => true,
+        }
     }
 
-    fn parse(&self, source: Source, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(columns) = self.nb_row(reads, source, row) else {
-            return Life::Gone;
+    /// The problem of a unit that broke down: a mistake of northd's, and no reason to stop.
+    fn broken(&self, unit: UnitName) -> Problem {
+        let row = unit.row();
+        let (table, uuid) = match row {
+            Some(row) => (
+                &*nb_db::schema().tables[self.world.north.table(row)].name,
+                self.world.north.uuid(row),
+            ),
+            None => ("NB_Global", Uuid::nil()),
         };
-        let problems = match source {
-            Source::Switch => {
-                let (switch, problems) = Switch::parse(row, columns);
-                facts.push(Fact::Switch(row, switch));
-                problems
-            }
-            Source::Port => {
-                let (port, problems) = Port::parse(row, columns);
-                facts.extend(port.map(|port| Fact::Port(row, Arc::new(port))));
-                problems
-            }
-            Source::Dhcp => {
-                let (dhcp, problems) = Dhcp4::parse(row, columns);
-                facts.extend(dhcp.map(|dhcp| Fact::Dhcp4(row, Arc::new(dhcp))));
-                problems
-            }
-            // Copied by units of their own.
-            Source::AddressSet | Source::PortGroup => Vec::new(),
-        };
-        facts.extend(problems.into_iter().map(Fact::Problem));
-        Life::Alive
+        Problem {
+            rank: Rank::Error,
+            table,
+            row: uuid,
+            name: Arc::from(""),
+            column: "_uuid",
+            place: None,
+            why: format!(
+                "northd fails at it ({}): a mistake of northd's",
+                unit.part.name
+            ),
+            remedy: "the row is left out; please report it with the row's contents".to_owned(),
+        }
     }
+}
+
+/// The tables of a side that the server has, with the columns that it has.
+fn available(plan: &Plan, side: Side, missing: &Missing) -> Vec<Table> {
+    let tables = plan.tables.iter().filter(|(_, table)| table.side == side);
+    let schema = match side {
+        Side::North => nb_db::schema(),
+        Side::South => sb_db::schema(),
+    };
+    let tables = tables.filter(|(_, table)| !missing(table.name));
+    tables
+        .map(|(_, table)| {
+            let mut table = table.clone();
+            let columns = &schema.tables[table.table].columns;
+            table
+                .columns
+                .retain(|column| !missing(&format!("{}.{}", table.name, columns[*column].name)));
+            table
+        })
+        .collect()
 }
 
 impl Program for Compiler {
     type Cell = Cell;
-    type Unit = Unit;
+    type Unit = UnitName;
     type Fact = Fact;
     type Key = FactKey;
-    const LAYERS: usize = Unit::LAYERS;
+    const LAYERS: usize = plan::MAX_LAYERS;
 
-    fn layer(unit: Unit) -> usize {
-        unit.layer()
+    fn layer(unit: UnitName) -> usize {
+        unit.part.layer
     }
 
-    fn kind(unit: Unit) -> &'static str {
-        unit.kind()
+    fn kind(unit: UnitName) -> &'static str {
+        unit.part.name
     }
 
-    fn run(&self, unit: Unit, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        match unit {
-            Unit::Parse(source, row) => self.parse(source, row, reads, facts),
-            Unit::SwitchIdentity(row) => self.switch_identity(row, reads, facts),
-            Unit::Tag(row) => self.tag_wanted(row, reads, facts),
-            Unit::PortIdentity(row) => self.port_identity(row, reads, facts),
-            Unit::Claims(row) => self.claims(row, reads, facts),
-            Unit::Switch(row) => self.switch_output(row, reads, facts),
-            Unit::Port(row) => self.port_output(row, reads, facts),
-            Unit::PortUp(row) => self.port_up(row, reads, facts),
-            Unit::AddressSet(row) => self.address_set(row, reads, facts),
-            Unit::PortGroup(row) => self.port_group(row, reads, facts),
-            Unit::Shared(group) => self.shared(group, reads, facts),
+    fn run(&self, name: UnitName, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
+        if !self.is_there(name, reads) {
+            return Life::Gone;
         }
+        for (kind, access) in &name.part.kinds {
+            let before = facts.len();
+            let mut unit = Unit::new(&self.world, access, reads, facts);
+            let outcome = catch_unwind(AssertUnwindSafe(|| (kind.run)(&mut unit, name.key)));
+            if outcome.is_err() {
+                facts.truncate(before);
+                facts.push(Fact::Problem(self.broken(name)));
+            }
+        }
+        Life::Alive
     }
 
     fn key(fact: &Fact) -> FactKey {
@@ -261,119 +551,118 @@ impl Program for Compiler {
         key.is_whole()
     }
 
-    fn assert(&mut self, unit: UnitId, fact: Fact, changes: &mut Changes<Cell, Unit>) {
+    fn assert(&mut self, unit: UnitId, fact: Fact, changes: &mut Changes<Cell, UnitName>) {
         match fact {
-            Fact::Switch(row, switch) => {
-                self.switches.set(changes, row, switch);
-                changes.wake(Unit::SwitchIdentity(row));
-                changes.wake(Unit::Switch(row));
+            Fact::Value(cell, value) => {
+                let changed = self.world.values.set(changes, cell, value);
+                self.changed(cell, changed, changes);
             }
-            Fact::Port(row, port) => {
-                let is_new = self.ports.peek(row).is_none();
-                if port.nested().is_some() {
-                    changes.wake(Unit::Tag(row));
-                }
-                self.ports.set(changes, row, port);
-                if is_new {
-                    for unit in [Unit::PortIdentity, Unit::Claims, Unit::Port, Unit::PortUp] {
-                        changes.wake(unit(row));
-                    }
-                }
+            Fact::Join(cell, member) => {
+                let changed = self.world.values.join(changes, cell, member);
+                self.changed(cell, changed, changes);
             }
-            Fact::Dhcp4(row, dhcp) => {
-                self.dhcp4.set(changes, row, dhcp);
+            Fact::Member(cell, atom) => {
+                let step = self.sets.join(cell, fact::member_key(&atom), atom);
+                self.set_changed(cell, step, changes);
+            }
+            Fact::Mirror(cell, row, column) => {
+                self.unmirror(cell, changes);
+                self.mirrors.insert(cell, (row, column, None));
+                self.mirrored.entry(row).or_default().push(cell);
+                self.mirror(cell, changes);
+            }
+            Fact::Row(id, wanted) => {
+                let output = if is_north(id) {
+                    &mut self.north
+                } else {
+                    &mut self.south
+                };
+                output.say(unit, id, wanted, &mut self.sets);
+            }
+            Fact::Flow(id, cell, row) => {
+                let world = &self.world;
+                let group = || world.row(Side::South, flow::GROUP_TABLE, []);
+                self.south
+                    .say_flow(unit, id, cell, row, group, &mut self.sets);
+            }
+            Fact::Want(want) => self.alloc.want(want, &mut self.world.values, changes),
+            Fact::Deadline(at_ms) => {
+                self.deadlines.insert((at_ms, unit));
             }
             Fact::Problem(problem) => {
-                self.problems
-                    .insert((problem.row, problem.digest()), problem);
-                self.has_new_problems = true;
+                let (_, count) = self.problems.entry(problem.uuid()).or_insert((problem, 0));
+                *count += 1;
+                self.has_new_problems |= *count == 1;
             }
-            Fact::Want(want) => self.alloc.want(want, changes),
-            Fact::Claim(Claimed::Mac(datapath, mac), claim) => {
-                self.mac_claims.insert(changes, (datapath, mac), claim);
+        }
+    }
+
+    fn retract(&mut self, unit: UnitId, key: FactKey, changes: &mut Changes<Cell, UnitName>) {
+        match key {
+            FactKey::Value(cell) => {
+                self.world.values.remove(changes, cell);
             }
-            Fact::Claim(Claimed::Ip(datapath, ip), claim) => {
-                self.ip_claims.insert(changes, (datapath, ip), claim);
+            FactKey::Join(cell, member) => {
+                self.world.values.leave(changes, cell, member);
             }
-            Fact::Row(id, row) => {
-                if id.table == OutTable::AddressSet {
-                    self.row_owners.insert(id, unit);
-                }
-                self.output.set(id, row);
+            FactKey::Member(cell, member) => {
+                let step = self.sets.leave(cell, member);
+                self.set_changed(cell, step, changes);
             }
-            Fact::Flow(id, row) => {
-                if self.flows.acquire(id, unit) {
-                    self.output.set(id, row);
-                }
+            FactKey::Mirror(cell) => self.unmirror(cell, changes),
+            FactKey::Row(id) => {
+                let output = if is_north(id) {
+                    &mut self.north
+                } else {
+                    &mut self.south
+                };
+                output.unsay(unit, id, &mut self.sets);
             }
-            Fact::Member(group, member) => {
-                if self.members.acquire((group, member), unit) && self.output.join(group, member) {
-                    changes.cell(Cell::Group(group));
-                    if matches!(group, GroupId::Datapaths(_)) {
-                        changes.wake(Unit::Shared(group));
+            FactKey::Flow(id) => self.south.unsay_flow(unit, id, &mut self.sets),
+            FactKey::Want(pool, owner) => {
+                self.alloc
+                    .unwant(pool, owner, &mut self.world.values, changes);
+            }
+            FactKey::Deadline(at_ms) => {
+                self.deadlines.remove(&(at_ms, unit));
+            }
+            FactKey::Problem(uuid) => {
+                if let Some((_, count)) = self.problems.get_mut(&uuid) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.problems.remove(&uuid);
+                        self.has_new_problems = true;
                     }
                 }
             }
-            Fact::Up(port, is_up) => {
-                if self.up.insert(port, is_up) != Some(is_up) {
-                    self.changed_ups.insert(port);
-                }
-            }
         }
     }
 
-    fn retract(&mut self, unit: UnitId, key: FactKey, changes: &mut Changes<Cell, Unit>) {
-        match key {
-            FactKey::Switch(row) => {
-                self.switches.remove(changes, row);
-            }
-            FactKey::Port(row) => {
-                self.ports.remove(changes, row);
-            }
-            FactKey::Dhcp4(row) => {
-                self.dhcp4.remove(changes, row);
-            }
-            FactKey::Problem(row, digest) => {
-                self.problems.remove(&(row, digest));
-                self.has_new_problems = true;
-            }
-            FactKey::Want(want) => self.alloc.unwant(want, changes),
-            FactKey::Claim(Claimed::Mac(datapath, mac), claim) => {
-                self.mac_claims.remove(changes, (datapath, mac), claim);
-            }
-            FactKey::Claim(Claimed::Ip(datapath, ip), claim) => {
-                self.ip_claims.remove(changes, (datapath, ip), claim);
-            }
-            FactKey::Row(id) => {
-                let is_others = self.row_owners.get(&id).is_some_and(|owner| *owner != unit);
-                if !is_others {
-                    self.row_owners.remove(&id);
-                    self.output.unset(id);
-                }
-            }
-            FactKey::Flow(id) => {
-                if self.flows.release(id, unit) {
-                    self.output.unset(id);
-                }
-            }
-            FactKey::Member(group, member) => {
-                if self.members.release((group, member), unit) && self.output.leave(group, member) {
-                    changes.cell(Cell::Group(group));
-                }
-            }
-            FactKey::Up(port) => {
-                self.up.remove(&port);
+    fn settle(&mut self, layer: usize, changes: &mut Changes<Cell, UnitName>) {
+        if self.plan.pools.iter().any(|(_, of)| *of == layer) {
+            let given = self.alloc.settle(layer, &mut self.world.values, changes);
+            for (cell, changed) in given {
+                self.changed(cell, changed, changes);
             }
         }
     }
+}
 
-    fn settle(&mut self, layer: usize, changes: &mut Changes<Cell, Unit>) {
-        let wanting = [
-            Unit::SwitchIdentity(Uuid::nil()).layer(),
-            Unit::PortIdentity(Uuid::nil()).layer(),
-        ];
-        if wanting.contains(&layer) {
-            self.alloc.settle(&self.output, changes);
+impl Compiler {
+    fn unmirror(&mut self, cell: Cell, changes: &mut Changes<Cell, UnitName>) {
+        let Some((row, _, before)) = self.mirrors.remove(&cell) else {
+            return;
+        };
+        if let Some(cells) = self.mirrored.get_mut(&row) {
+            cells.retain(|known| *known != cell);
+            if cells.is_empty() {
+                self.mirrored.remove(&row);
+            }
         }
+        self.members_changed(cell, before.as_ref(), None, changes);
     }
+}
+
+fn is_north(id: RowId) -> bool {
+    (plan::PROBLEMS..plan::FIRST_LAST).contains(&id.table)
 }

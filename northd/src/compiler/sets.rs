@@ -1,121 +1,200 @@
-//! The units of address sets and port groups: copies for matches that name them.
+//! Sets whose members units say, one by one: ports of a group, datapaths that share flows, addresses.
+//!
+//! Nobody says or reads a whole set. A set exists while it has members; a row may have its members in a column, and then
+//! what is written is who came and who went.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use ovsdb::{Atom, Datum};
+use relations::{Cell, Key};
+use rustc_hash::FxHashMap;
 
-use incr::{Life, Reads};
-use nb_db::tables as nb;
-use ovsdb::typed::{ColumnValue, TableDefinition};
-use ovsdb::{Atom, Datum, Row};
-use sb_db::tables as sb;
-use uuid::Uuid;
+use super::fact::{RowId, member_key};
 
-use super::Compiler;
-use super::cell::{Cell, Fact, Source, digest};
-use crate::model::problem::Complaints;
-use crate::output::identity;
-use crate::output::rows::{NaturalKey, OutTable, RowId};
+/// All sets.
+#[derive(Default)]
+pub struct Sets {
+    sets: FxHashMap<Cell, Set>,
+}
 
-impl Compiler {
-    pub(super) fn address_set(
-        &self,
-        row: Uuid,
-        reads: &Reads<Cell>,
-        facts: &mut Vec<Fact>,
-    ) -> Life {
-        let Some(set) = self.nb_row(reads, Source::AddressSet, row) else {
-            return Life::Gone;
-        };
-        let column = nb::AddressSet::COLUMN;
-        let name: Arc<str> = column.name.get(set);
-        facts.push(self.address_set_row(&name, set.get(column.addresses.index).clone()));
-        Life::Alive
+/// A set.
+#[derive(Default)]
+pub struct Set {
+    /// The members, and how many units say each.
+    members: FxHashMap<Key, (Atom, u32)>,
+    /// Members that may be otherwise in the database than here.
+    changed: FxHashMap<Key, Atom>,
+    /// Whether all members may be.
+    pub is_stale: bool,
+    /// The rows that have the members in a column.
+    pub rows: Vec<RowId>,
+}
+
+impl Set {
+    /// Whether this is a member.
+    pub fn contains(&self, atom: &Atom) -> bool {
+        self.members.contains_key(&member_key(atom))
     }
 
-    /// A group is one row for each datapath that has members, called by the datapath's key, and two address sets.
-    pub(super) fn port_group(&self, row: Uuid, reads: &Reads<Cell>, facts: &mut Vec<Fact>) -> Life {
-        let Some(group) = self.nb_row(reads, Source::PortGroup, row) else {
-            return Life::Gone;
+    /// A row of the set has gained or lost this in the database.
+    pub fn observe(&mut self, atom: &Atom, is_there: bool) {
+        let key = member_key(atom);
+        if self.members.contains_key(&key) == is_there {
+            self.changed.remove(&key);
+        } else {
+            self.changed.insert(key, atom.clone());
+        }
+    }
+
+    /// The database is as it should be.
+    pub fn settle(&mut self) {
+        self.is_stale = false;
+        self.changed = FxHashMap::default();
+    }
+
+    /// The members, as a column has them.
+    pub fn datum(&self) -> Datum {
+        Datum::set(self.members.values().map(|(atom, _)| atom.clone()))
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody needs it.
+    fn is_unused(&self) -> bool {
+        self.members.is_empty() && self.rows.is_empty()
+    }
+
+    /// The members that `actual` lacks, and those of `actual` that are none. Costs what has changed, unless all may have.
+    pub fn difference(&self, actual: &Datum) -> (Vec<Atom>, Vec<Atom>) {
+        let (mut come, mut gone) = (Vec::new(), Vec::new());
+        if self.is_stale {
+            let members = self.members.values().map(|(atom, _)| atom);
+            come.extend(members.filter(|atom| !actual.contains(atom)).cloned());
+            gone.extend(
+                actual
+                    .atoms()
+                    .iter()
+                    .filter(|atom| !self.contains(atom))
+                    .cloned(),
+            );
+        } else {
+            for (key, atom) in &self.changed {
+                match (self.members.contains_key(key), actual.contains(atom)) {
+                    (true, false) => come.push(atom.clone()),
+                    (false, true) => gone.push(atom.clone()),
+                    _ => {}
+                }
+            }
+        }
+        come.sort_unstable();
+        gone.sort_unstable();
+        (come, gone)
+    }
+}
+
+/// What a change of a set's members came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: somebody else says the same.
+    None,
+    /// Its members are others.
+    Members,
+    /// It came to be, or is no more.
+    Existence,
+}
+
+impl Sets {
+    /// The set at a cell, if it has members or a row.
+    pub fn get(&self, cell: Cell) -> Option<&Set> {
+        self.sets.get(&cell)
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, cell: Cell) -> Option<&mut Set> {
+        self.sets.get_mut(&cell)
+    }
+
+    /// Whether a set has members.
+    pub fn exists(&self, cell: Cell) -> bool {
+        self.sets
+            .get(&cell)
+            .is_some_and(|set| !set.members.is_empty())
+    }
+
+    /// Somebody says that `atom`, whose key this is, is a member.
+    pub fn join(&mut self, cell: Cell, key: Key, atom: Atom) -> Step {
+        let set = self.sets.entry(cell).or_default();
+        let was_empty = set.members.is_empty();
+        let (atom, count) = set.members.entry(key).or_insert((atom, 0));
+        *count += 1;
+        if *count > 1 {
+            return Step::None;
+        }
+        if !set.rows.is_empty() {
+            set.changed.insert(key, atom.clone());
+        }
+        if was_empty {
+            Step::Existence
+        } else {
+            Step::Members
+        }
+    }
+
+    /// Somebody does not say any longer that what has this key is a member.
+    pub fn leave(&mut self, cell: Cell, key: Key) -> Step {
+        let Some(set) = self.sets.get_mut(&cell) else {
+            return Step::None;
         };
-        let column = nb::PortGroup::COLUMN;
-        let name: Arc<str> = column.name.get(group);
-        let mut by_datapath: BTreeMap<u32, Vec<Arc<str>>> = BTreeMap::new();
-        let (mut ip4, mut ip6) = (Vec::new(), Vec::new());
-        for member in group
-            .get(column.ports.index)
-            .atoms()
-            .iter()
-            .filter_map(Atom::as_uuid)
+        let Some((_, count)) = set.members.get_mut(&key) else {
+            return Step::None;
+        };
+        *count -= 1;
+        if *count > 0 {
+            return Step::None;
+        }
+        if let Some((atom, _)) = set.members.remove(&key)
+            && !set.rows.is_empty()
         {
-            let Some(port) = self.port(reads, member) else {
-                continue;
-            };
-            if let Some((datapath, _)) = self.place(reads, member) {
-                by_datapath
-                    .entry(datapath.key)
-                    .or_default()
-                    .push(Arc::clone(&port.name));
-            }
-            for (_, ip) in port.neighbours() {
-                let family = if ip.is_ipv4() { &mut ip4 } else { &mut ip6 };
-                family.push(Atom::from(ip.addr().to_string()));
-            }
+            set.changed.insert(key, atom);
         }
-        for (key, ports) in by_datapath {
-            facts.push(self.port_group_row(&format!("{key}_{name}"), &ports));
+        let is_empty = set.members.is_empty();
+        if set.is_unused() {
+            self.sets.remove(&cell);
         }
-        let mut complaints = Complaints::about(nb::PortGroup::NAME, row, Arc::clone(&name));
-        for (set, addresses) in [(format!("{name}_ip4"), ip4), (format!("{name}_ip6"), ip6)] {
-            if self.set_names.get(reads, digest(&set)).is_empty() {
-                facts.push(self.address_set_row(&set, Datum::set(addresses)));
-            } else {
-                let why = format!(
-                    "there is an address set {set:?}, which is also the name for the group's addresses"
-                );
-                complaints.column(
-                    column.name.name,
-                    why,
-                    "the address set is used: rename one of the two",
-                );
-            }
+        if is_empty {
+            Step::Existence
+        } else {
+            Step::Members
         }
-        facts.extend(complaints.into_problems().into_iter().map(Fact::Problem));
-        Life::Alive
     }
 
-    fn address_set_row(&self, name: &str, addresses: Datum) -> Fact {
-        let column = sb::AddressSet::COLUMN;
-        let columns = [
-            (column.name.index, Datum::from(name)),
-            (column.addresses.index, addresses),
-        ];
-        self.named_row(OutTable::AddressSet, sb::AddressSet::NAME, name, columns)
+    /// A row has the members of a set in a column.
+    pub fn attach(&mut self, cell: Cell, row: RowId) {
+        let set = self.sets.entry(cell).or_default();
+        set.is_stale = true;
+        if !set.rows.contains(&row) {
+            set.rows.push(row);
+        }
     }
 
-    fn port_group_row(&self, name: &str, ports: &Vec<Arc<str>>) -> Fact {
-        let column = sb::PortGroup::COLUMN;
-        let columns = [
-            (column.name.index, Datum::from(name)),
-            (column.ports.index, ports.to_datum()),
-        ];
-        self.named_row(OutTable::PortGroup, sb::PortGroup::NAME, name, columns)
+    /// A row has them no more.
+    pub fn detach(&mut self, cell: Cell, row: RowId) {
+        if let Some(set) = self.sets.get_mut(&cell) {
+            set.rows.retain(|known| *known != row);
+            if set.rows.is_empty() {
+                set.changed.clear();
+            }
+            if set.is_unused() {
+                self.sets.remove(&cell);
+            }
+        }
     }
 
-    fn named_row<const N: usize>(
-        &self,
-        table: OutTable,
-        table_name: &str,
-        name: &str,
-        columns: [(usize, Datum); N],
-    ) -> Fact {
-        // Which row has the name already is not tracked: the answer stays the same while the row is ours.
-        let known = self.output.known(NaturalKey {
-            table,
-            scope: Uuid::nil(),
-            name: digest(name),
-        });
-        let uuid = known.unwrap_or_else(|| identity::named(table_name, Uuid::nil(), name));
-        let row: Arc<Row> = self.output.templates().row(table, columns);
-        Fact::Row(RowId { table, uuid }, row)
+    /// The members of a set, as a column has them.
+    pub fn datum(&self, cell: Cell) -> Datum {
+        self.sets
+            .get(&cell)
+            .map_or_else(Datum::empty_set, Set::datum)
     }
 }

@@ -1,0 +1,399 @@
+//! Numbers and identities: tunnel keys, tags.
+//!
+//! Units *want*; when the whole layer has spoken, [`Alloc::settle`] gives, by the relation of the pool. What was given stays
+//! as long as its owner lives, also across restarts: a number that the southbound database already records for an owner is
+//! kept. The order of giving makes that independent of the order of asking:
+//!
+//! 1. who has a number keeps it;
+//! 2. who requests another one (`requested-tnl-key`, `tag_request`) gets that instead if it is free;
+//! 3. who has none gets a free one, in the order of names.
+//!
+//! A request for a number that somebody else holds waits: it is a [`Problem`], and the requester has a chosen number in the
+//! meantime. Of a pool that shares, it is granted all the same, and told with the rank of a warning.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use incr::Changes;
+use relations::{Cell, Changed, Handle, Key, Values};
+use rustc_hash::{FxHashMap, FxHashSet};
+use uuid::Uuid;
+
+use super::fact::{Identity, Want};
+use super::feature::Conflict;
+use super::numbers::Numbers;
+use super::problem::{Problem, Rank};
+
+/// Who wants something, and of which pool.
+type WantKey = (u16, Handle);
+
+/// Somebody who has spoken.
+struct Owner {
+    want: Want,
+    given: Option<Identity>,
+}
+
+/// All numbers.
+pub struct Alloc {
+    /// The layer after which each pool gives.
+    layers: FxHashMap<u16, usize>,
+    pools: FxHashMap<(u16, Key), Numbers>,
+    owners: FxHashMap<WantKey, Owner>,
+    /// Who is to be served when the layer settles.
+    pending: Vec<WantKey>,
+    /// Who wants a number that another holds.
+    waiting: BTreeMap<WantKey, Problem>,
+    /// Numbers whose holders have changed, of pools that share them.
+    touched: FxHashSet<(u16, Key, u32)>,
+    /// Owners by their rows.
+    rows: FxHashMap<(u16, Uuid), Handle>,
+    /// Pools of which somebody may be waiting for a number that has been given back.
+    released: FxHashSet<u16>,
+    /// What was given since the layer began to settle.
+    given: Vec<(Cell, Changed)>,
+    has_new_problems: bool,
+}
+
+impl Alloc {
+    /// Nothing given yet. `layers` has the layer of each pool.
+    pub fn new(layers: impl IntoIterator<Item = (u16, usize)>) -> Self {
+        Self {
+            layers: layers.into_iter().collect(),
+            pools: FxHashMap::default(),
+            owners: FxHashMap::default(),
+            pending: Vec::new(),
+            waiting: BTreeMap::new(),
+            touched: FxHashSet::default(),
+            rows: FxHashMap::default(),
+            released: FxHashSet::default(),
+            given: Vec::new(),
+            has_new_problems: false,
+        }
+    }
+
+    /// Whether problems came or went since the last call.
+    pub fn take_problem_changes(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_problems)
+    }
+
+    /// Requests that cannot be fulfilled now.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.waiting.values()
+    }
+
+    /// Takes up a want, which may differ from an earlier one of the same key.
+    pub fn want<U>(&mut self, want: Want, values: &mut Values, changes: &mut Changes<Cell, U>) {
+        let key = (want.pool.id(), want.owner);
+        match self.owners.get_mut(&key) {
+            Some(owner) if owner.want == want => return,
+            // A handle that is used again is another row.
+            Some(owner) if owner.want.among == want.among && owner.want.row == want.row => {
+                owner.want = want;
+            }
+            Some(owner) => {
+                let row = owner.want.row;
+                self.give_back(key, values, changes);
+                self.rows.remove(&(key.0, row));
+                self.owners.insert(key, Owner { want, given: None });
+            }
+            None => {
+                self.owners.insert(key, Owner { want, given: None });
+            }
+        }
+        let row = self.owners[&key].want.row;
+        self.rows.insert((key.0, row), key.1);
+        self.pending.push(key);
+    }
+
+    /// Takes back a want; what was given for it is free again.
+    pub fn unwant<U>(
+        &mut self,
+        pool: u16,
+        owner: Handle,
+        values: &mut Values,
+        changes: &mut Changes<Cell, U>,
+    ) {
+        self.give_back((pool, owner), values, changes);
+        if let Some(gone) = self.owners.remove(&(pool, owner)) {
+            self.rows.remove(&(pool, gone.want.row));
+        }
+        self.wait_no_more((pool, owner));
+    }
+
+    /// Serves everybody who has spoken since the last time, and those who still wait, as far as pools of this layer are
+    /// concerned. Returns the cells that have been given something.
+    pub fn settle<U>(
+        &mut self,
+        layer: usize,
+        values: &mut Values,
+        changes: &mut Changes<Cell, U>,
+    ) -> Vec<(Cell, Changed)> {
+        let layers = self.layers.clone();
+        let is_here = |pool: u16| layers.get(&pool) == Some(&layer);
+        // Ends: what is given back in a turn is given back for a number that was asked for, and that is kept.
+        loop {
+            let released: Vec<u16> = self
+                .released
+                .iter()
+                .copied()
+                .filter(|pool| is_here(*pool))
+                .collect();
+            for pool in released {
+                // Somebody may be waiting for just this number.
+                self.released.remove(&pool);
+                let waiting = self.waiting.keys().filter(|key| key.0 == pool);
+                self.pending.extend(waiting);
+            }
+            let (mut turn, later): (Vec<WantKey>, Vec<WantKey>) = std::mem::take(&mut self.pending)
+                .into_iter()
+                .partition(|key| is_here(key.0));
+            self.pending = later;
+            if turn.is_empty() {
+                break;
+            }
+            turn.retain(|key| self.owners.contains_key(key));
+            turn.sort_unstable();
+            turn.dedup();
+            self.serve(turn, values, changes);
+        }
+        let touched: Vec<_> = self
+            .touched
+            .iter()
+            .copied()
+            .filter(|of| is_here(of.0))
+            .collect();
+        for of in touched {
+            self.touched.remove(&of);
+            self.tell_sharing(of.0, of.1, of.2);
+        }
+        std::mem::take(&mut self.given)
+    }
+
+    /// Of those who share a number, all but the first, by name, have a problem.
+    fn tell_sharing(&mut self, pool: u16, among: Key, number: u32) {
+        let holders = self
+            .pools
+            .get(&(pool, among))
+            .map_or(&[][..], |numbers| numbers.holders(number));
+        let owners = holders
+            .iter()
+            .filter_map(|row| self.rows.get(&(pool, *row)));
+        let mut keys: Vec<WantKey> = owners.map(|owner| (pool, *owner)).collect();
+        keys.sort_by_cached_key(|key| rank(&self.owners[key]));
+        let first = keys.first().map(|key| self.owners[key].want.row);
+        for (place, key) in keys.into_iter().enumerate() {
+            let want = &self.owners[&key].want;
+            if want.pool.conflict != Conflict::Shared {
+                return;
+            }
+            match first.filter(|_| place > 0) {
+                Some(first) => {
+                    let problem = shared(want, number, first);
+                    self.wait(key, problem);
+                }
+                None => self.wait_no_more(key),
+            }
+        }
+    }
+
+    fn serve<U>(
+        &mut self,
+        mut turn: Vec<WantKey>,
+        values: &mut Values,
+        changes: &mut Changes<Cell, U>,
+    ) {
+        turn.sort_by_cached_key(|key| rank(&self.owners[key]));
+        for key in &turn {
+            let Owner { want, given } = &self.owners[key];
+            let had = given.map(|given| given.key).or(want.recorded);
+            // Of a pool that shares, one that is asked for is had at once.
+            let is_fixed = want.pool.conflict == Conflict::Shared && want.requested.is_some();
+            if let Some(had) = had.filter(|had| !is_fixed || want.requested == Some(*had)) {
+                // What somebody has is not taken away because another one insists on it.
+                self.give(*key, had, true, values, changes);
+            }
+        }
+        turn.retain(|key| {
+            let Owner { want, given } = &self.owners[key];
+            let (requested, has) = (want.requested, given.is_some());
+            let is_served = match requested {
+                Some(number) => self.give(*key, number, false, values, changes),
+                None => has,
+            };
+            !is_served
+        });
+        for key in turn {
+            self.give_any(key, values, changes);
+        }
+    }
+
+    /// Gives `number` if it is free, or to be shared.
+    fn give<U>(
+        &mut self,
+        key: WantKey,
+        number: u32,
+        had: bool,
+        values: &mut Values,
+        changes: &mut Changes<Cell, U>,
+    ) -> bool {
+        let Some(owner) = self.owners.get_mut(&key) else {
+            return true;
+        };
+        let want = &owner.want;
+        let (chosen, asked) = want.max;
+        let is_request = want.requested == Some(number);
+        // What somebody has stays, also when keys have become scarcer meanwhile.
+        let max = if had { u32::MAX } else { chosen.max(asked) };
+        let shares = want.pool.conflict == Conflict::Shared && (is_request || had);
+        let pool = self.pools.entry((key.0, want.among)).or_default();
+        if !pool.take(number, max, want.row, shares) {
+            return false;
+        }
+        if want.pool.conflict == Conflict::Shared {
+            self.touched.insert((key.0, want.among, number));
+        }
+        let before = owner.given.filter(|before| before.key != number);
+        if let Some(before) = before {
+            if pool.release(before.key, owner.want.row) {
+                self.released.insert(key.0);
+            }
+            if owner.want.pool.conflict == Conflict::Shared {
+                self.touched.insert((key.0, owner.want.among, before.key));
+            }
+        }
+        self.wait_no_more(key);
+        self.tell(key, number, values, changes);
+        true
+    }
+
+    /// Gives a free number, and says so if another one was requested.
+    fn give_any<U>(&mut self, key: WantKey, values: &mut Values, changes: &mut Changes<Cell, U>) {
+        let Some(owner) = self.owners.get(&key) else {
+            return;
+        };
+        let want = &owner.want;
+        let pool = self.pools.entry((key.0, want.among)).or_default();
+        let problem = want
+            .requested
+            .map(|requested| taken(want, requested, pool.holders(requested).first().copied()));
+        if owner.given.is_none() {
+            // What the northbound says of an earlier life is worth less than what others have now.
+            let preferred = want.preferred.filter(|_| problem.is_none());
+            let preferred =
+                preferred.filter(|number| pool.take(*number, want.max.0, want.row, false));
+            let number = preferred.or_else(|| pool.choose(want.max.0, want.row));
+            match number {
+                Some(number) => self.tell(key, number, values, changes),
+                None => {
+                    let problem = exhausted(want);
+                    self.wait(key, problem);
+                    return;
+                }
+            }
+        }
+        match problem {
+            Some(problem) => self.wait(key, problem),
+            None => self.wait_no_more(key),
+        }
+    }
+
+    fn tell<U>(
+        &mut self,
+        key: WantKey,
+        number: u32,
+        values: &mut Values,
+        changes: &mut Changes<Cell, U>,
+    ) {
+        let Some(owner) = self.owners.get_mut(&key) else {
+            return;
+        };
+        let identity = Identity {
+            uuid: owner.given.map_or(owner.want.identity, |given| given.uuid),
+            key: number,
+        };
+        owner.given = Some(identity);
+        let cell = owner.want.pool.given.cell(key.1);
+        let changed = values.set(changes, cell, Box::new(identity));
+        self.given.push((cell, changed));
+    }
+
+    fn give_back<U>(&mut self, key: WantKey, values: &mut Values, changes: &mut Changes<Cell, U>) {
+        let Some(owner) = self.owners.get_mut(&key) else {
+            return;
+        };
+        let among = (key.0, owner.want.among);
+        if let Some(given) = owner.given.take() {
+            if let Some(pool) = self.pools.get_mut(&among) {
+                if pool.release(given.key, owner.want.row) {
+                    self.released.insert(key.0);
+                }
+                if owner.want.pool.conflict == Conflict::Shared {
+                    self.touched.insert((key.0, owner.want.among, given.key));
+                }
+                if pool.is_unused() {
+                    self.pools.remove(&among);
+                }
+            }
+            values.remove(changes, owner.want.pool.given.cell(key.1));
+        }
+    }
+
+    fn wait(&mut self, key: WantKey, problem: Problem) {
+        if self.waiting.get(&key) != Some(&problem) {
+            self.waiting.insert(key, problem);
+            self.has_new_problems = true;
+        }
+    }
+
+    fn wait_no_more(&mut self, key: WantKey) {
+        self.has_new_problems |= self.waiting.remove(&key).is_some();
+    }
+}
+
+/// The order in which owners are served.
+fn rank(owner: &Owner) -> (Arc<str>, Uuid) {
+    (Arc::clone(&owner.want.name), owner.want.row)
+}
+
+fn shared(want: &Want, number: u32, other: Uuid) -> Problem {
+    let (_, _, what) = want.pool.place;
+    let why = format!("{what} {number} is asked for and row {other} has it, too");
+    let remedy = "it is given to both, as asked: ask for another one if that was not meant";
+    problem(want, Rank::Warning, why, remedy.to_owned())
+}
+
+fn taken(want: &Want, requested: u32, holder: Option<Uuid>) -> Problem {
+    let (_, _, what) = want.pool.place;
+    let why = match holder {
+        Some(holder) => {
+            format!("{what} {requested} is asked for and cannot be had: row {holder} does use it")
+        }
+        None => format!(
+            "{what} {requested} is asked for and cannot be had: the largest here is {}",
+            want.max.1
+        ),
+    };
+    let remedy = "ask for another one; it is given as soon as it can be";
+    problem(want, Rank::Error, why, remedy.to_owned())
+}
+
+fn exhausted(want: &Want) -> Problem {
+    let (_, _, what) = want.pool.place;
+    let why = format!("all {} of the {what}s are in use", want.max.0);
+    let remedy = "delete what is no longer needed; it is compiled as soon as one is free";
+    problem(want, Rank::Error, why, remedy.to_owned())
+}
+
+fn problem(want: &Want, rank: Rank, why: String, remedy: String) -> Problem {
+    let (table, column, _) = want.pool.place;
+    Problem {
+        rank,
+        table,
+        row: want.row,
+        name: Arc::clone(&want.name),
+        column,
+        place: None,
+        why,
+        remedy,
+    }
+}

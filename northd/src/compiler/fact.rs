@@ -1,0 +1,180 @@
+//! What units say. The words are generic and closed: a feature adds relations, tables and kinds of units, never a fact.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use ovsdb::{Atom, Row};
+use relations::{Cell, Handle, Key};
+use uuid::Uuid;
+
+use super::feature::Pool;
+use super::problem::Problem;
+
+/// A table that somebody owns, by its place in the order of writing.
+pub type TableId = u8;
+
+/// A row of an owned table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId {
+    /// The table.
+    pub table: TableId,
+    /// The row.
+    pub uuid: Uuid,
+}
+
+/// A row as somebody says that it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The columns that are said; the others are at their defaults.
+    pub row: Arc<Row>,
+    /// Columns whose members others say.
+    pub sets: Box<[(usize, Cell)]>,
+}
+
+/// What a unit says.
+pub enum Fact {
+    /// A relation has this value at a key.
+    Value(Cell, Box<dyn Any + Send>),
+    /// A bucket has this member at a key.
+    Join(Cell, Key),
+    /// A set has this member at a key. Several units may say the same.
+    Member(Cell, Atom),
+    /// A set has at a key the members of this column of a northbound row, as they come and go.
+    Mirror(Cell, Handle, usize),
+    /// A row should be there.
+    Row(RowId, Wanted),
+    /// A logical flow of one datapath, or of the datapaths in a set; its UUID says all of it.
+    Flow(RowId, Option<Cell>, Arc<Row>),
+    /// A number is wanted.
+    Want(Want),
+    /// The unit has to run again at this time (milliseconds since 1970).
+    Deadline(i64),
+    /// Something makes no sense.
+    Problem(Problem),
+}
+
+/// What identifies a fact among those of a unit, and says what is to be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FactKey {
+    /// By cell.
+    Value(Cell),
+    /// By cell and member.
+    Join(Cell, Key),
+    /// By cell and member: a UUID itself, or the hash of another atom.
+    Member(Cell, Key),
+    /// By cell.
+    Mirror(Cell),
+    /// By row.
+    Row(RowId),
+    /// By content.
+    Flow(RowId),
+    /// By pool and owner.
+    Want(u16, Handle),
+    /// By time.
+    Deadline(i64),
+    /// By content.
+    Problem(Uuid),
+}
+
+impl Fact {
+    /// What identifies this fact.
+    pub fn key(&self) -> FactKey {
+        match self {
+            Self::Value(cell, _) => FactKey::Value(*cell),
+            Self::Join(cell, member) => FactKey::Join(*cell, *member),
+            Self::Member(cell, atom) => FactKey::Member(*cell, member_key(atom)),
+            Self::Mirror(cell, ..) => FactKey::Mirror(*cell),
+            Self::Row(id, _) => FactKey::Row(*id),
+            Self::Flow(id, ..) => FactKey::Flow(*id),
+            Self::Want(want) => FactKey::Want(want.pool.id(), want.owner),
+            Self::Deadline(at_ms) => FactKey::Deadline(*at_ms),
+            Self::Problem(problem) => FactKey::Problem(problem.uuid()),
+        }
+    }
+}
+
+impl FactKey {
+    /// Whether facts of this key are all equal.
+    pub fn is_whole(self) -> bool {
+        matches!(
+            self,
+            Self::Join(..)
+                | Self::Member(..)
+                | Self::Flow(_)
+                | Self::Deadline(_)
+                | Self::Problem(_)
+        )
+    }
+}
+
+impl fmt::Debug for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.key())
+    }
+}
+
+/// The key of a member of a set. A text has one of 128 bits, keyed at random in every process: nobody can find two texts
+/// with the same.
+pub fn member_key(atom: &Atom) -> Key {
+    use relations::Small;
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::OnceLock;
+    static HASHERS: OnceLock<[RandomState; 2]> = OnceLock::new();
+    let uuid = atom.as_uuid().unwrap_or_else(|| {
+        let hashers = HASHERS.get_or_init(|| [RandomState::new(), RandomState::new()]);
+        let [high, low] = hashers.each_ref().map(|hasher| hasher.hash_one(atom));
+        Uuid::from_u64_pair(high, low)
+    });
+    uuid.pack()
+}
+
+/// A number that is wanted of a pool.
+#[derive(Clone)]
+pub struct Want {
+    /// Of which.
+    pub pool: &'static Pool,
+    /// By whom: a northbound row.
+    pub owner: Handle,
+    /// That row, for messages and for an order that does not depend on history.
+    pub row: Uuid,
+    /// That row's name.
+    pub name: Arc<str>,
+    /// Numbers exclude each other among those with the same key.
+    pub among: Key,
+    /// The row that gets the number, for pools of identities.
+    pub identity: Uuid,
+    /// The number that the southbound database records.
+    pub recorded: Option<u32>,
+    /// The number that it has to be.
+    pub requested: Option<u32>,
+    /// The number that it should be if nobody else has it.
+    pub preferred: Option<u32>,
+    /// The largest number that may be chosen, and the largest that may be requested.
+    pub max: (u32, u32),
+}
+
+impl PartialEq for Want {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |want: &Self| {
+            (
+                want.pool.id(),
+                want.row,
+                want.among,
+                want.requested,
+                want.preferred,
+                want.max,
+            )
+        };
+        of(self) == of(other) && self.name == other.name
+    }
+}
+
+/// What a pool gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The row that has it.
+    pub uuid: Uuid,
+    /// The number: a tunnel key, a tag.
+    pub key: u32,
+}

@@ -1,0 +1,190 @@
+//! From typed matches and actions to a row of `Logical_Flow`.
+
+use std::fmt::Write;
+use std::sync::{Arc, OnceLock};
+
+use lflow::Expr;
+use lflow::action::Action;
+use ovsdb::typed::Table;
+use ovsdb::{Atom, Datum};
+use relations::Cell;
+use sb_db::tables::{LogicalDpGroup, LogicalFlow};
+use uuid::Uuid;
+
+use super::fact::{Fact, RowId};
+use super::feature::Side;
+use super::identity;
+use super::stage::{Rule, Stage};
+use super::world::World;
+
+/// Where the table of flows stands in the order of writing: behind everything that flows refer to.
+pub const FLOWS: u8 = 200;
+/// The groups of datapaths.
+pub const GROUPS: u8 = 201;
+/// The flows of groups: a group and its flows keep each other alive and are written together.
+pub const SHARED_FLOWS: u8 = 202;
+
+/// Who has a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// One datapath: its row.
+    Datapath(Uuid),
+    /// All datapaths of a set, and the row of their group.
+    Set(Cell, Uuid),
+}
+
+impl Owner {
+    /// The datapaths of a set, which `name` identifies among all.
+    pub fn set(cell: Cell, name: &str) -> Self {
+        Self::Set(cell, identity::named("Logical_DP_Group", Uuid::nil(), name))
+    }
+}
+
+/// Where a unit puts its flows.
+pub struct Flows<'a> {
+    world: &'a World,
+    owner: Owner,
+    /// The northbound row that the flows are for, told in `external_ids:stage-hint`.
+    hint: Option<Uuid>,
+    facts: &'a mut Vec<Fact>,
+    text: String,
+}
+
+impl<'a> Flows<'a> {
+    /// Flows of `owner`.
+    pub fn new(
+        world: &'a World,
+        owner: Owner,
+        hint: Option<Uuid>,
+        facts: &'a mut Vec<Fact>,
+    ) -> Self {
+        Self {
+            world,
+            owner,
+            hint,
+            facts,
+            text: String::with_capacity(512),
+        }
+    }
+
+    /// Adds a flow that is for the row of the hint.
+    pub fn add(&mut self, rule: Rule, when: &Expr, then: impl Into<Vec<Action>>) {
+        self.push(rule, when, then.into(), self.hint);
+    }
+
+    /// Adds a flow that several rows have alike: it says of none that it is for it.
+    pub fn add_common(&mut self, rule: Rule, when: &Expr, then: impl Into<Vec<Action>>) {
+        self.push(rule, when, then.into(), None);
+    }
+
+    fn push(&mut self, rule: Rule, when: &Expr, then: Vec<Action>, hint: Option<Uuid>) {
+        self.text.clear();
+        write!(self.text, "{when}").expect("writing into a string does not fail");
+        let split = self.text.len();
+        lflow::Actions(then).print_to(&mut self.text);
+        let (when, then) = self.text.split_at(split);
+
+        let stage = rule.stage;
+        let (datapath, group, owner, cell) = match self.owner {
+            Owner::Datapath(uuid) => (Datum::One(Atom::Uuid(uuid)), Datum::empty_set(), uuid, None),
+            Owner::Set(cell, uuid) => (
+                Datum::empty_set(),
+                Datum::One(Atom::Uuid(uuid)),
+                uuid,
+                Some(cell),
+            ),
+        };
+        let uuid = identity::derive(&[
+            b"flow",
+            owner.as_bytes(),
+            stage.name().as_bytes(),
+            &[stage.table()],
+            &rule.priority.to_le_bytes(),
+            when.as_bytes(),
+            then.as_bytes(),
+            hint.as_ref().map_or(&[], |hint| hint.as_bytes()),
+        ]);
+        let column = LogicalFlow::COLUMN;
+        let row = self.world.row(
+            Side::South,
+            LogicalFlow::INDEX,
+            [
+                (column.logical_datapath.index, datapath),
+                (column.logical_dp_group.index, group),
+                (column.pipeline.index, pipeline(stage)),
+                (
+                    column.table_id.index,
+                    Datum::One(Atom::Integer(stage.table().into())),
+                ),
+                (
+                    column.priority.index,
+                    Datum::One(Atom::Integer(rule.priority.into())),
+                ),
+                (column.r#match.index, Datum::from(when)),
+                (column.actions.index, Datum::from(then)),
+                (column.external_ids.index, external_ids(stage, hint)),
+            ],
+        );
+        let table = if cell.is_some() { SHARED_FLOWS } else { FLOWS };
+        self.facts
+            .push(Fact::Flow(RowId { table, uuid }, cell, row));
+    }
+}
+
+/// The group of a flow, if it has one.
+pub fn group_of(row: &ovsdb::Row) -> Option<Uuid> {
+    LogicalFlow::COLUMN.logical_dp_group.get(row)
+}
+
+/// The table of groups.
+pub const GROUP_TABLE: usize = LogicalDpGroup::INDEX;
+
+/// Words that stand in every flow, made once.
+struct Words {
+    ingress: Datum,
+    egress: Datum,
+    hint_key: Atom,
+    name_key: Atom,
+    names: Vec<(Atom, Datum)>,
+}
+
+fn words() -> &'static Words {
+    static WORDS: OnceLock<Words> = OnceLock::new();
+    WORDS.get_or_init(|| {
+        let name_key = Atom::from("stage-name");
+        Words {
+            ingress: Datum::from("ingress"),
+            egress: Datum::from("egress"),
+            hint_key: Atom::from("stage-hint"),
+            names: Stage::all()
+                .map(|stage| {
+                    let name = Atom::from(stage.name());
+                    (name.clone(), Datum::map([(name_key.clone(), name)]))
+                })
+                .collect(),
+            name_key,
+        }
+    })
+}
+
+fn pipeline(stage: Stage) -> Datum {
+    match stage.pipeline() {
+        lflow::action::Pipeline::Ingress => words().ingress.clone(),
+        lflow::action::Pipeline::Egress => words().egress.clone(),
+    }
+}
+
+/// `stage-name`, and in `stage-hint` the first half of the northbound row's UUID that a flow is for.
+fn external_ids(stage: Stage, hint: Option<Uuid>) -> Datum {
+    let words = words();
+    let (name, alone) = &words.names[stage as usize];
+    let Some(hint) = hint else {
+        return alone.clone();
+    };
+    let mut buffer = Uuid::encode_buffer();
+    let hint: Arc<str> = Arc::from(&hint.simple().encode_lower(&mut buffer)[..8]);
+    Datum::map([
+        (words.hint_key.clone(), Atom::String(hint)),
+        (words.name_key.clone(), name.clone()),
+    ])
+}

@@ -1,0 +1,135 @@
+//! The keys that OVN gives a meaning in the northbound's key-value columns.
+//!
+//! A key that is in none of these lists and that no feature reads has no meaning: it is misspelt. One that is in a list and
+//! that no feature reads is not compiled by this version. A key that ends in `*` stands for all that begin with
+//! what is before it.
+
+use nb_db::tables::{LogicalSwitch, LogicalSwitchPort, NbGlobal};
+use ovsdb::typed::Table;
+
+/// Table, column, and the keys that have a meaning there.
+pub const KNOWN: &[(usize, usize, &[&str])] = &[
+    (
+        LogicalSwitch::INDEX,
+        LogicalSwitch::COLUMN.other_config.index,
+        SWITCH,
+    ),
+    (
+        LogicalSwitchPort::INDEX,
+        LogicalSwitchPort::COLUMN.options.index,
+        PORT,
+    ),
+    (NbGlobal::INDEX, NbGlobal::COLUMN.options.index, GLOBAL),
+];
+
+/// Keys of `Logical_Switch.other_config`.
+const SWITCH: &[&str] = &[
+    "broadcast-arps-to-all-routers",
+    "ct-zone-limit",
+    "dhcp_relay_port",
+    "dynamic-routing-advertise-ifname",
+    "dynamic-routing-arp-prefer-local",
+    "dynamic-routing-bridge-ifname",
+    "dynamic-routing-fdb-prefer-local",
+    "dynamic-routing-redistribute",
+    "dynamic-routing-vni",
+    "dynamic-routing-vxlan-ifname",
+    "enable-stateless-acl-with-lb",
+    "exclude_ips",
+    "fdb_age_threshold",
+    "ic-vxlan_mode",
+    "interconn-ts",
+    "ipv6_prefix",
+    "mac_only",
+    "mcast_eth_src",
+    "mcast_flood_unregistered",
+    "mcast_idle_timeout",
+    "mcast_ip4_src",
+    "mcast_ip6_src",
+    "mcast_querier",
+    "mcast_query_interval",
+    "mcast_query_max_response",
+    "mcast_snoop",
+    "mcast_table_size",
+    "requested-tnl-key",
+    "subnet",
+    "vlan-passthru",
+];
+
+/// Keys of `Logical_Switch_Port.options`.
+const PORT: &[&str] = &[
+    "activation-strategy",
+    "arp_proxy",
+    "ct-zone-limit",
+    "disable_arp_nd_rsp",
+    "disable_garp_rarp",
+    "enable_router_port_acl",
+    "ethtype",
+    "exclude-lb-vips-from-garp",
+    "exclude-router-ips-from-garp",
+    "force_fdb_lookup",
+    "hostname",
+    "iface-id-ver",
+    "is-nf",
+    "l2gateway-chassis",
+    "localnet_learn_fdb",
+    "lsp_learn_mac",
+    "mcast_flood",
+    "mcast_flood_reports",
+    "nat-addresses",
+    "network_name",
+    "nf-linked-port",
+    "pkt_clone_type",
+    "qos_burst",
+    "qos_max_rate",
+    "qos_min_rate",
+    "receive_multicast",
+    "requested-chassis",
+    "requested-tnl-key",
+    "router-port",
+    "vif-plug-mtu-request",
+    "vif-plug-type",
+    "vif-plug:*",
+    "virtual-ip",
+    "virtual-parents",
+    "vtep-logical-switch",
+    "vtep-physical-switch",
+];
+
+/// Keys of `NB_Global.options`.
+const GLOBAL: &[&str] = &[
+    "acl_ct_translation",
+    "always_tunnel",
+    "bfd-decay-min-rx",
+    "bfd-min-rx",
+    "bfd-min-tx",
+    "bfd-mult",
+    "controller_event",
+    "debug_drop_collector_set",
+    "debug_drop_domain_id",
+    "default_acl_drop",
+    "ecmp_nexthop_monitor_enable",
+    "enable_chassis_nb_cfg_update",
+    "fdb_removal_limit",
+    "ic-route-*",
+    "ic_probe_interval",
+    "ignore_chassis_features",
+    "ignore_lsp_down",
+    "install_ls_lb_from_router",
+    "ipsec_*",
+    "mac_binding_removal_limit",
+    "mac_prefix",
+    "max_tunid",
+    "name",
+    "nbctl_probe_interval",
+    "northd-backoff-interval-ms",
+    "northd_internal_version",
+    "northd_probe_interval",
+    "northd_trim_timeout",
+    "svc_monitor_*",
+    "use_common_zone",
+    "use_ct_inv_match",
+    "use_logical_dp_groups",
+    "use_parallel_build",
+    "vxlan_mode",
+];

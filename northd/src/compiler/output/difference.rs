@@ -1,0 +1,161 @@
+//! The operations that make an actual row the desired one.
+
+use std::sync::Arc;
+
+use ovsdb::mutation::{Mutation, Mutator};
+use ovsdb::operation::Operation;
+use ovsdb::{Atom, Datum, Row};
+use relations::Cell;
+use uuid::Uuid;
+
+use super::Table;
+use crate::compiler::sets::Sets;
+
+/// Sets with more elements than this are changed element by element.
+const WHOLE_SET_LIMIT: usize = 8;
+
+/// The operations that make `actual` (or no row at all) `desired` in the table's columns, and give it the members of sets;
+/// none if it is so.
+pub(super) fn operations(
+    table: &Table,
+    uuid: Uuid,
+    desired: &Arc<Row>,
+    sets: (&[(usize, Cell)], &Sets),
+    actual: Option<&Arc<Row>>,
+) -> Vec<Operation> {
+    let (set_columns, sets) = sets;
+    let Some(actual) = actual else {
+        return vec![insertion(table, uuid, desired, set_columns, sets)];
+    };
+    let mut operations = Vec::new();
+    if !Arc::ptr_eq(desired, actual) {
+        let is_set = |column: usize| set_columns.iter().any(|(set, _)| *set == column);
+        let changed = changed_columns(table, desired, actual, is_set);
+        let (large, small): (Vec<_>, Vec<_>) = changed
+            .into_iter()
+            .partition(|(_, datum)| datum.atoms().len() > WHOLE_SET_LIMIT);
+        if !small.is_empty() {
+            operations.push(Operation::update_row(table.table, uuid, small));
+        }
+        for (column, datum) in large {
+            let missing = |from: &Datum, other: &Datum| -> Vec<Atom> {
+                let atoms = from.atoms().iter();
+                atoms
+                    .filter(|atom| !other.contains(atom))
+                    .cloned()
+                    .collect()
+            };
+            let actual = actual.get(column);
+            let mutations = mutations(column, missing(&datum, actual), missing(actual, &datum));
+            operations.push(Operation::mutate_row(table.table, uuid, mutations));
+        }
+    }
+    let mut changes = Vec::new();
+    for (column, cell) in set_columns {
+        if !table.columns.contains(column) {
+            continue;
+        }
+        match sets.get(*cell) {
+            Some(set) => {
+                let (come, gone) = set.difference(actual.get(*column));
+                changes.extend(mutations(*column, come, gone));
+            }
+            // Nobody is a member, and the set has no row to be compared with yet.
+            None => {
+                let gone = actual.get(*column).atoms().to_vec();
+                changes.extend(mutations(*column, Vec::new(), gone));
+            }
+        }
+    }
+    if !changes.is_empty() {
+        operations.push(Operation::mutate_row(table.table, uuid, changes));
+    }
+    operations
+}
+
+/// Whether `desired` and `actual` are equal in the table's columns, but for those that have members of sets.
+pub(super) fn is_equal(
+    table: &Table,
+    desired: &Arc<Row>,
+    actual: &Arc<Row>,
+    set_columns: &[(usize, Cell)],
+) -> bool {
+    let is_set = |column: usize| set_columns.iter().any(|(set, _)| *set == column);
+    Arc::ptr_eq(desired, actual) || changed_columns(table, desired, actual, is_set).is_empty()
+}
+
+fn insertion(
+    table: &Table,
+    uuid: Uuid,
+    desired: &Row,
+    set_columns: &[(usize, Cell)],
+    sets: &Sets,
+) -> Operation {
+    let members = |column: usize| {
+        let known = set_columns.iter().find(|(set, _)| *set == column);
+        known.map(|(_, cell)| sets.datum(*cell))
+    };
+    let row = table
+        .columns
+        .iter()
+        .map(|column| {
+            let datum = members(*column).unwrap_or_else(|| desired.get(*column).clone());
+            (*column, datum)
+        })
+        // A set or map without elements is what a column has anyway. Scalars are written even when they are at their
+        // defaults: whether they are depends on the column.
+        .filter(|(_, datum)| !datum.is_empty())
+        .collect();
+    Operation::Insert {
+        table: table.table,
+        uuid,
+        row,
+    }
+}
+
+fn changed_columns(
+    table: &Table,
+    desired: &Row,
+    actual: &Row,
+    is_set: impl Fn(usize) -> bool,
+) -> Vec<(usize, Datum)> {
+    let mut changed = Vec::new();
+    for column in table.columns.iter().filter(|column| !is_set(**column)) {
+        let (wanted, is) = (desired.get(*column), actual.get(*column));
+        if wanted == is {
+            continue;
+        }
+        let foreign = table.foreign.iter().find(|(of, _)| of == column);
+        let wanted = with_foreign_keys(foreign.map_or(&[], |(_, keys)| keys), wanted, is);
+        if wanted != *is {
+            changed.push((*column, wanted));
+        }
+    }
+    changed
+}
+
+/// `desired`, with those pairs of `actual` that are others' business.
+fn with_foreign_keys(keys: &[&str], desired: &Datum, actual: &Datum) -> Datum {
+    let mut foreign = actual
+        .pairs()
+        .iter()
+        .filter(|(key, _)| {
+            key.as_str().is_some_and(|key| keys.contains(&key)) && desired.get(key).is_none()
+        })
+        .peekable();
+    if foreign.peek().is_none() {
+        return desired.clone();
+    }
+    Datum::map(desired.pairs().iter().chain(foreign).cloned())
+}
+
+fn mutations(column: usize, come: Vec<Atom>, gone: Vec<Atom>) -> Vec<Mutation> {
+    let mut mutations = Vec::new();
+    if !gone.is_empty() {
+        mutations.push(Mutation::new(column, Mutator::Delete, Datum::set(gone)));
+    }
+    if !come.is_empty() {
+        mutations.push(Mutation::new(column, Mutator::Insert, Datum::set(come)));
+    }
+    mutations
+}

@@ -1,0 +1,82 @@
+//! Rows of others that belong to rows of northd's without referring to them, as learned addresses belong to ports.
+//!
+//! Controllers write them, northd deletes those whose owner is gone: a stale one would speak for whoever gets the owner's
+//! keys next.
+
+use ovsdb::operation::Operation;
+use ovsdb::{Row, RowChange};
+use rustc_hash::{FxHashMap, FxHashSet};
+use uuid::Uuid;
+
+use crate::compiler::feature::Follower;
+
+/// Whom a row belongs to, in the row's own terms.
+pub(super) type Place = (i64, i64);
+
+/// The rows of one declaration, by place.
+pub(super) struct Followers {
+    pub(super) of: &'static Follower,
+    rows: FxHashMap<Place, FxHashSet<Uuid>>,
+    /// Whether rows may be without owner.
+    pub(super) may_be_stale: bool,
+}
+
+impl Followers {
+    pub(super) fn new(of: &'static Follower) -> Self {
+        Self {
+            of,
+            rows: FxHashMap::default(),
+            may_be_stale: true,
+        }
+    }
+
+    /// Takes up a change of any row.
+    pub(super) fn observe(&mut self, change: &RowChange) {
+        if let (Some(old), Some(new)) = (&change.old, &change.new) {
+            self.may_be_stale |= (self.of.moves)(change.table, old, new);
+        }
+        if change.table != self.of.table {
+            return;
+        }
+        if let Some(old) = &change.old {
+            let place = (self.of.place)(old);
+            if let Some(rows) = self.rows.get_mut(&place) {
+                rows.remove(&change.uuid);
+                if rows.is_empty() {
+                    self.rows.remove(&place);
+                }
+            }
+        }
+        if let Some(new) = &change.new {
+            let place = (self.of.place)(new);
+            self.rows.entry(place).or_default().insert(change.uuid);
+        }
+    }
+
+    /// Deletes what belongs to a place.
+    pub(super) fn at(&self, place: Place) -> impl Iterator<Item = Operation> + '_ {
+        let rows = self.rows.get(&place).into_iter().flatten();
+        rows.map(|row| Operation::delete_row(self.of.table, *row))
+    }
+
+    /// Deletes what belongs elsewhere.
+    pub(super) fn outside(&self, places: &FxHashSet<Place>) -> Vec<Operation> {
+        let elsewhere = self
+            .rows
+            .iter()
+            .filter(|(place, _)| !places.contains(*place));
+        elsewhere
+            .flat_map(|(_, rows)| rows)
+            .map(|row| Operation::delete_row(self.of.table, *row))
+            .collect()
+    }
+
+    /// Which place a row of the owned table is.
+    pub(super) fn place_of(
+        &self,
+        world: &crate::compiler::world::World,
+        row: &Row,
+    ) -> Option<Place> {
+        (self.of.place_of)(world, row)
+    }
+}

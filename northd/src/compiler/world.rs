@@ -1,0 +1,115 @@
+//! Everything that units may read.
+
+use std::sync::Arc;
+
+use ovsdb::schema::DatabaseSchema;
+use ovsdb::{Datum, Row};
+use relations::{IndexId, Rows, Values};
+
+use super::fact::TableId;
+use super::feature::{Index, Owned, Side};
+
+/// The inputs of the compiler, and what has been derived of them.
+pub struct World {
+    /// The northbound database.
+    pub north: Rows,
+    /// The southbound database, as far as northd writes it or reads it.
+    pub south: Rows,
+    /// What units have said.
+    pub values: Values,
+    /// Where each table that is owned as a whole stands in the order of writing, by its index in the southbound schema.
+    pub tables: Vec<Option<TableId>>,
+    /// The same for those whose columns are owned, by side, table and first column.
+    pub columns: Vec<((Side, usize, usize), TableId)>,
+    /// Rows with all defaults, by side and table.
+    templates: [Vec<Row>; 2],
+    indexes: Vec<(Index, IndexId)>,
+    /// The time of the present step, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// The version of this northd.
+    pub version: Arc<str>,
+    /// Tells which values of southbound enumerations the server does not know, as `TABLE.COLUMN=VALUE`, and which tables
+    /// and columns it lacks.
+    pub missing: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+impl World {
+    /// A world without rows.
+    pub fn new(
+        version: &str,
+        tables: Vec<Option<TableId>>,
+        columns: Vec<((Side, usize, usize), TableId)>,
+        missing: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    ) -> Self {
+        let (north, south) = (nb_db::schema(), sb_db::schema());
+        let templates = |schema: &DatabaseSchema| -> Vec<Row> {
+            schema.tables.iter().map(Row::default_for).collect()
+        };
+        Self {
+            templates: [templates(north), templates(south)],
+            north: Rows::new(north, 0),
+            south: Rows::new(south, 1),
+            values: Values::default(),
+            tables,
+            columns,
+            indexes: Vec::new(),
+            now_ms: 0,
+            version: Arc::from(version),
+            missing,
+        }
+    }
+
+    /// Where columns that a feature owns stand in the order of writing.
+    pub fn columns_table(&self, owned: &Owned) -> Option<TableId> {
+        let place = (owned.side, owned.table, *owned.columns.first()?);
+        let known = self.columns.iter().find(|(known, _)| *known == place);
+        known.map(|(_, table)| *table)
+    }
+
+    /// The rows of a database.
+    pub fn rows(&self, side: Side) -> &Rows {
+        match side {
+            Side::North => &self.north,
+            Side::South => &self.south,
+        }
+    }
+
+    /// The rows of a database, to be changed.
+    pub fn rows_mut(&mut self, side: Side) -> &mut Rows {
+        match side {
+            Side::North => &mut self.north,
+            Side::South => &mut self.south,
+        }
+    }
+
+    /// Makes an index.
+    pub fn declare(&mut self, index: Index) {
+        let id = self.rows_mut(index.side).index(index.table, index.column);
+        if !self.indexes.contains(&(index, id)) {
+            self.indexes.push((index, id));
+        }
+    }
+
+    /// The index that a feature has declared.
+    ///
+    /// # Panics
+    /// When none has.
+    pub fn index(&self, index: Index) -> IndexId {
+        let known = self.indexes.iter().find(|(known, _)| *known == index);
+        known.expect("features declare the indexes that they use").1
+    }
+
+    /// A row with these columns, the others at their defaults.
+    pub fn row(
+        &self,
+        side: Side,
+        table: usize,
+        columns: impl IntoIterator<Item = (usize, Datum)>,
+    ) -> Arc<Row> {
+        let mut row = self.templates[side as usize][table].clone();
+        for (column, datum) in columns {
+            row.set(column, datum);
+        }
+        Arc::new(row)
+    }
+}

@@ -1,0 +1,112 @@
+//! Admission: who may enter a switch.
+//!
+//! Arrives: every packet that a port sends. Guarantees to all later stages that the packet has no VLAN tag (unless the switch
+//! is transparent to tags), an individual source address, comes from an enabled port, and keeps to `port_security`.
+//!
+//! What `port_security` allows is not spelled out here: controllers know it from `Port_Binding.port_security` and answer
+//! `check_in_port_sec()`. That keeps the rules of a port on the chassis that has the port.
+
+use lflow::Symbol;
+use lflow::action::Bare;
+use lflow::{a, m};
+use relations::{Handle, Small};
+
+use super::ports::{self, Security};
+use super::switch::{DATAPATH, SWITCH, SWITCHES, SWITCHES_NAME};
+use crate::compiler::feature::{Feature, Kind, Over};
+use crate::compiler::register::Bits;
+use crate::compiler::stage::{Rule, Stage};
+
+const DROP: Bits = Bits::bit(
+    "port security forbids what was sent",
+    Symbol::Reg0,
+    15,
+    Stage::InCheckPortSec,
+    Stage::InApplyPortSec,
+);
+
+const CLOSED: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    120,
+    "a port that is disabled or has no readable security: drop",
+);
+const GROUP_SOURCE: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    110,
+    "a source that is a group address: drop",
+);
+const TAGGED_PASSES: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    105,
+    "on a transparent switch, a VLAN tag: as without",
+);
+const TAGGED: Rule = Rule::new(Stage::InCheckPortSec, 100, "a VLAN tag: drop");
+const CHECK: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    50,
+    "the rest: ask whether port security allows it",
+);
+const APPLY: Rule = Rule::new(Stage::InApplyPortSec, 50, "port security forbids it: drop");
+const PASS: Rule = Rule::new(Stage::InApplyPortSec, 0, "the rest: next");
+
+/// The feature.
+pub static FEATURE: Feature = Feature {
+    kinds: &[&SHARED, &OF_SWITCH, &OF_PORT],
+    rules: &[
+        CLOSED,
+        GROUP_SOURCE,
+        TAGGED_PASSES,
+        TAGGED,
+        CHECK,
+        APPLY,
+        PASS,
+    ],
+    bits: &[DROP],
+    ..Feature::new("admission")
+};
+
+static SHARED: Kind = Kind {
+    name: "switches",
+    over: Over::Shared(&SWITCHES),
+    reads: &[],
+    says: &[],
+    wants: &[],
+    run: |unit, _| {
+        let mut flows = unit.shared_flows(&SWITCHES, (), SWITCHES_NAME, None);
+        flows.add(GROUP_SOURCE, &m::bit(Symbol::EthSrc, 40), [a::drop()]);
+        flows.add(TAGGED, &m::vlan_present(), [a::drop()]);
+        flows.add(CHECK, &m::any(), check());
+        flows.add(APPLY, &DROP.is_set(), [a::drop()]);
+        flows.add(PASS, &m::any(), [a::next()]);
+    },
+};
+
+static OF_SWITCH: Kind = Kind {
+    name: "switch",
+    over: Over::Keys(&SWITCH),
+    reads: &[&DATAPATH],
+    says: &[],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        if let (Some(switch), Some(datapath)) = (unit.get(&SWITCH, row), unit.get(&DATAPATH, row))
+            && switch.is_vlan_transparent
+        {
+            let hint = unit.uuid(row);
+            let mut flows = unit.flows(datapath.uuid, Some(hint));
+            flows.add(TAGGED_PASSES, &m::vlan_present(), check());
+        }
+    },
+};
+
+static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
+    let port = view.port;
+    if !port.is_enabled || port.security == Security::Closed {
+        let mut flows = view.flows(unit);
+        flows.add(CLOSED, &m::inport(port.name.clone()), [a::drop()]);
+    }
+});
+
+fn check() -> [lflow::Action; 2] {
+    [a::ask(DROP.field(), Bare::CheckInPortSec), a::next()]
+}

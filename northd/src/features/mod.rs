@@ -1,0 +1,40 @@
+//! The features: one file or folder each, and the one list of all. `docs/adding-a-feature.md` walks through a new one.
+
+pub mod address_sets;
+pub mod admission;
+pub mod chassis;
+pub mod delivery;
+pub mod dhcp4;
+pub mod dictionaries;
+pub mod fdb;
+pub mod lookup;
+pub mod multicast;
+pub mod neighbours;
+pub mod port_groups;
+pub mod ports;
+pub mod progress;
+pub mod rbac;
+pub mod switch;
+pub mod unknown;
+
+use crate::compiler::feature::Feature;
+
+/// All features.
+pub static ALL: &[&Feature] = &[
+    &progress::FEATURE,
+    &rbac::FEATURE,
+    &dictionaries::FEATURE,
+    &chassis::FEATURE,
+    &switch::FEATURE,
+    &ports::FEATURE,
+    &multicast::FEATURE,
+    &address_sets::FEATURE,
+    &port_groups::FEATURE,
+    &admission::FEATURE,
+    &fdb::FEATURE,
+    &neighbours::FEATURE,
+    &dhcp4::FEATURE,
+    &lookup::FEATURE,
+    &unknown::FEATURE,
+    &delivery::FEATURE,
+];

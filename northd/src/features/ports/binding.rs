@@ -1,0 +1,206 @@
+//! The southbound row of a port.
+//!
+//! Only what will be written gets an identity: one that is not on record would be another after a restart. A container
+//! without a tag is not written; the pool has said why it has none.
+
+use std::sync::Arc;
+
+use addr::PortKey;
+use nb_db::tables::LogicalSwitchPort;
+use ovsdb::typed::{ColumnValue, TableDefinition};
+use ovsdb::{Atom, Datum, Row};
+use relations::{Handle, Key, Small};
+use sb_db::tables::PortBinding;
+use uuid::Uuid;
+
+use super::containers::TAG;
+use super::model::{Port, PortKind};
+use super::{BINDING, OWNERS, PORT, PortView, kind, owner};
+use crate::compiler::fact::Want;
+use crate::compiler::feature::{Conflict, Index, Kind, Over, Owned, Pool};
+use crate::compiler::identity;
+use crate::compiler::unit::Unit;
+use crate::features::chassis;
+use crate::features::switch::{DATAPATH, SWITCH};
+
+pub(super) static KEYS: Pool = Pool::new(
+    &BINDING,
+    (
+        LogicalSwitchPort::NAME,
+        LogicalSwitchPort::COLUMN.options.name,
+        "tunnel key",
+    ),
+    Conflict::Another,
+);
+
+pub(super) const BY_NAME: Index =
+    Index::south::<PortBinding>(PortBinding::COLUMN.logical_port.index);
+
+pub(super) static ROWS: Owned = Owned {
+    foreign: &[(
+        PortBinding::COLUMN.options.index,
+        &[
+            "additional-chassis-activated",
+            "vport-last-claim",
+            "vport-backoff",
+            "is-remote-nb-bound",
+        ],
+    )],
+    ..Owned::south::<PortBinding>(&[
+        PortBinding::COLUMN.logical_port.index,
+        PortBinding::COLUMN.r#type.index,
+        PortBinding::COLUMN.options.index,
+        PortBinding::COLUMN.datapath.index,
+        PortBinding::COLUMN.tunnel_key.index,
+        PortBinding::COLUMN.parent_port.index,
+        PortBinding::COLUMN.tag.index,
+        PortBinding::COLUMN.mac.index,
+        PortBinding::COLUMN.port_security.index,
+        PortBinding::COLUMN.external_ids.index,
+        PortBinding::COLUMN.requested_chassis.index,
+        PortBinding::COLUMN.requested_additional_chassis.index,
+    ])
+};
+
+pub(super) static WISH: Kind = Kind {
+    name: "alloc/port",
+    over: Over::Keys(&PORT),
+    reads: &[&TAG, &DATAPATH, &chassis::IS_VXLAN],
+    says: &[],
+    wants: &[&KEYS],
+    run: wish,
+};
+
+pub(super) static ROW: Kind = kind!([&TAG, &SWITCH], [], |unit, view| {
+    check_owners(unit, view);
+    let tag = match view.port.kind {
+        PortKind::Localnet { tag, .. } => tag.map(i64::from),
+        PortKind::Localport | PortKind::Vif { nested: None } => None,
+        PortKind::Vif { nested: Some(_) } => unit.get(&TAG, view.row).map(|tag| i64::from(tag.key)),
+    };
+    let columns = columns(unit, view, tag);
+    unit.row::<PortBinding>(view.binding.uuid, columns);
+});
+
+/// The binding that the southbound records for a name.
+pub(super) fn recorded<'a>(unit: &Unit<'a>, name: &Arc<str>) -> Option<(Uuid, &'a Row)> {
+    unit.recorded(BY_NAME, &Atom::String(Arc::clone(name)))
+        .next()
+}
+
+fn wish(unit: &mut Unit<'_>, key: Key) {
+    let row = Handle::unpack(key);
+    let (Some(port), Some(switch)) = (unit.get(&PORT, row), owner(unit, row)) else {
+        return;
+    };
+    let is_bindable = port.nested().is_none() || unit.get(&TAG, row).is_some();
+    let Some(datapath) = unit.get(&DATAPATH, switch).filter(|_| is_bindable) else {
+        return;
+    };
+    let column = PortBinding::COLUMN;
+    let recorded =
+        recorded(unit, &port.name).filter(|(_, row)| column.datapath.get(row) == datapath.uuid);
+    let max = match unit.get(&chassis::IS_VXLAN, ()) {
+        Some(()) => PortKey::MAX_VXLAN_PORT,
+        None => PortKey::MAX_PORT,
+    };
+    let uuid = unit.uuid(row);
+    unit.want(Want {
+        pool: &KEYS,
+        owner: row,
+        row: uuid,
+        name: Arc::clone(&port.name),
+        among: switch.pack(),
+        identity: recorded.map_or_else(
+            || identity::binding(datapath.uuid, uuid),
+            |(known, _)| known,
+        ),
+        recorded: recorded.and_then(|(_, row)| u32::try_from(column.tunnel_key.get(row)).ok()),
+        requested: port.requested_key.map(u32::from),
+        preferred: None,
+        max: (max.into(), max.into()),
+    });
+}
+
+fn check_owners(unit: &mut Unit<'_>, view: &PortView<'_>) {
+    if let [first, second, ..] = unit.referrers(OWNERS, view.row) {
+        let (first, second) = (unit.uuid(*first), unit.uuid(*second));
+        let why = format!("the port is in two switches, {first} and {second}");
+        let remedy = "it is taken to be in the first: remove it from the other";
+        let name = Arc::clone(&view.port.name);
+        let mut complaints = unit.complaints::<LogicalSwitchPort>(view.row, name);
+        complaints.column("_uuid", why, remedy);
+        unit.problems(complaints.into_problems());
+    }
+}
+
+fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize, Datum)> {
+    let column = PortBinding::COLUMN;
+    let port: &Port = view.port;
+    let kind = match port.kind {
+        PortKind::Vif { .. } => "",
+        PortKind::Localnet { .. } => "localnet",
+        PortKind::Localport => "localport",
+    };
+    let verbatim = &port.verbatim;
+    let mut columns = vec![
+        (
+            column.logical_port.index,
+            Datum::One(Atom::String(Arc::clone(&port.name))),
+        ),
+        (column.r#type.index, Datum::from(kind)),
+        (column.options.index, options(unit, view)),
+        (
+            column.datapath.index,
+            Datum::One(Atom::Uuid(view.datapath.uuid)),
+        ),
+        column.tunnel_key.to(&i64::from(view.binding.key)),
+        (column.tag.index, tag.to_datum()),
+        (column.mac.index, verbatim.mac.clone()),
+        (column.port_security.index, verbatim.port_security.clone()),
+        (
+            column.external_ids.index,
+            external_ids(&verbatim.external_ids),
+        ),
+    ];
+    if let Some(nested) = port.nested() {
+        let parent = Atom::String(Arc::clone(&nested.parent));
+        columns.push((column.parent_port.index, Datum::One(parent)));
+    }
+    let mut requested = port
+        .requested_chassis
+        .iter()
+        .map(|name| chassis::named(unit, name));
+    if let Some(main) = requested.next() {
+        columns.push((column.requested_chassis.index, main.to_datum()));
+        let others: Vec<Uuid> = requested.flatten().collect();
+        columns.push((column.requested_additional_chassis.index, others.to_datum()));
+    }
+    columns
+}
+
+/// The northbound's; and of a door to a physical network, whether frames with VLAN tags pass there.
+fn options(unit: &Unit<'_>, view: &PortView<'_>) -> Datum {
+    let options = view.port.verbatim.options.clone();
+    let switch = unit.get(&SWITCH, view.switch);
+    let is_door = matches!(view.port.kind, PortKind::Localnet { .. });
+    if !is_door || !switch.is_some_and(|switch| switch.is_vlan_transparent) {
+        return options;
+    }
+    let passes = (Atom::from("vlan-passthru"), Atom::from("true"));
+    Datum::map(options.pairs().iter().cloned().chain([passes]))
+}
+
+/// The northbound's, with the name for people under the key at which tools look for it.
+fn external_ids(northbound: &Datum) -> Datum {
+    let Some(name) = northbound.get_str("neutron:port_name") else {
+        return northbound.clone();
+    };
+    let named = (Atom::from("name"), Atom::from(name));
+    let others = northbound
+        .pairs()
+        .iter()
+        .filter(|(key, _)| key.as_str() != Some("name"))
+        .cloned();
+    Datum::map(others.chain([named]))
+}

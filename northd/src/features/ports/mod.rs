@@ -1,0 +1,229 @@
+//! Logical switch ports: guests, containers, doors to physical networks.
+//!
+//! Guarantees that every port that makes sense has a `Port_Binding` with a tunnel key that it keeps while it is in its
+//! switch, that containers have a VLAN in their guest (`containers.rs`), and that `up` says northbound whether a chassis has
+//! the port and its flows in place (`up.rs`). Other features add their part of a port by [`kind`].
+
+mod addresses;
+mod binding;
+mod containers;
+mod model;
+mod up;
+
+use std::sync::Arc;
+
+use nb_db::tables::{LogicalSwitch, LogicalSwitchPort};
+use ovsdb::typed::Table;
+use relations::{Handle, Key, Relation, Small};
+use sb_db::tables::PortBinding;
+
+use crate::compiler::fact::Identity;
+use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
+use crate::compiler::flow::Flows;
+use crate::compiler::unit::Unit;
+use crate::features::switch::DATAPATH;
+#[cfg(test)]
+use crate::testing::{Change, random};
+
+pub use addresses::{IPS, MACS, is_first};
+pub use model::{Port, PortKind, Security};
+
+/// Ports that make sense.
+pub static PORT: Relation<Handle, Arc<Port>> = Relation::new("port");
+/// The binding of each port.
+pub static BINDING: Relation<Handle, Identity> = Relation::new("binding");
+
+/// The switches that name a port.
+pub const OWNERS: Index = Index::north::<LogicalSwitch>(LogicalSwitch::COLUMN.ports.index);
+
+/// The keys that this feature reads, or that go southbound for controllers to read.
+const OPTIONS: &[&str] = &[
+    "activation-strategy",
+    "ct-zone-limit",
+    "disable_arp_nd_rsp",
+    "disable_garp_rarp",
+    "hostname",
+    "iface-id-ver",
+    "localnet_learn_fdb",
+    "network_name",
+    "qos_burst",
+    "qos_max_rate",
+    "qos_min_rate",
+    "receive_multicast",
+    "requested-chassis",
+    "requested-tnl-key",
+    "vif-plug-mtu-request",
+    "vif-plug-type",
+    "vif-plug:*",
+];
+
+/// The feature.
+pub static FEATURE: Feature = Feature {
+    reads: &[
+        Source::north::<LogicalSwitchPort>(&[
+            LogicalSwitchPort::COLUMN.name.index,
+            LogicalSwitchPort::COLUMN.r#type.index,
+            LogicalSwitchPort::COLUMN.addresses.index,
+            LogicalSwitchPort::COLUMN.port_security.index,
+            LogicalSwitchPort::COLUMN.parent_name.index,
+            LogicalSwitchPort::COLUMN.tag_request.index,
+            LogicalSwitchPort::COLUMN.tag.index,
+            LogicalSwitchPort::COLUMN.enabled.index,
+            LogicalSwitchPort::COLUMN.up.index,
+            LogicalSwitchPort::COLUMN.dhcpv4_options.index,
+            LogicalSwitchPort::COLUMN.external_ids.index,
+            LogicalSwitchPort::COLUMN.dynamic_addresses.index,
+        ])
+        .keys(&[(LogicalSwitchPort::COLUMN.options.index, OPTIONS)]),
+        Source::north::<LogicalSwitch>(&[LogicalSwitch::COLUMN.ports.index]),
+        Source::south::<sb_db::tables::Chassis>(&[sb_db::tables::Chassis::COLUMN.name.index]),
+        Source::south::<PortBinding>(&[
+            PortBinding::COLUMN.chassis.index,
+            PortBinding::COLUMN.up.index,
+        ]),
+    ],
+    indexes: &[OWNERS, binding::BY_NAME, containers::BY_NAME],
+    owns: &[&binding::ROWS, &up::COLUMNS, &containers::COLUMNS],
+    relations: &[
+        &PORT,
+        &BINDING,
+        &containers::CONTAINER,
+        &containers::TAG,
+        &MACS,
+        &IPS,
+    ],
+    pools: &[&binding::KEYS, &containers::TAGS],
+    kinds: &[
+        &MODEL,
+        &containers::WISH,
+        &containers::TELL,
+        &binding::WISH,
+        &binding::ROW,
+        &addresses::CLAIMS,
+        &up::UP,
+    ],
+    #[cfg(test)]
+    operator: &[
+        Change {
+            weight: 26,
+            run: random::add_port,
+        },
+        Change {
+            weight: 8,
+            run: random::del_port,
+        },
+        Change {
+            weight: 26,
+            run: random::change_port,
+        },
+        Change {
+            weight: 4,
+            run: random::move_port,
+        },
+        Change {
+            weight: 4,
+            run: random::replace,
+        },
+        Change {
+            weight: 3,
+            run: random::bind,
+        },
+        Change {
+            weight: 2,
+            run: random::vandal,
+        },
+    ],
+    ..Feature::new("ports")
+};
+
+static MODEL: Kind = Kind {
+    name: "model/port",
+    over: Over::North(LogicalSwitchPort::INDEX),
+    reads: &[],
+    says: &[&PORT, &containers::CONTAINER],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(columns) = unit.north(row) else {
+            return;
+        };
+        let (port, problems) = Port::parse(unit.uuid(row), columns);
+        if let Some(port) = port {
+            let port = Arc::new(port);
+            if port.nested().is_some() {
+                unit.say(&containers::CONTAINER, row, Arc::clone(&port));
+            }
+            unit.say(&PORT, row, port);
+        }
+        unit.problems(problems);
+    },
+};
+
+/// A port with its place, as features see it.
+pub struct PortView<'a> {
+    /// The northbound row.
+    pub row: Handle,
+    /// The port.
+    pub port: &'a Arc<Port>,
+    /// The northbound row of its switch.
+    pub switch: Handle,
+    /// The switch's datapath.
+    pub datapath: Identity,
+    /// The port's binding.
+    pub binding: Identity,
+}
+
+impl PortView<'_> {
+    /// Where the port's flows go.
+    pub fn flows<'u>(&self, unit: &'u mut Unit<'_>) -> Flows<'u> {
+        let hint = unit.uuid(self.row);
+        unit.flows(self.datapath.uuid, Some(hint))
+    }
+}
+
+/// The switch that a port belongs to. Of several that name it, the first has it.
+pub fn owner(unit: &Unit<'_>, port: Handle) -> Option<Handle> {
+    unit.referrers(OWNERS, port).first().copied()
+}
+
+/// The port of a unit that is about one, when it has a place.
+pub fn view<'a>(unit: &Unit<'a>, key: Key) -> Option<PortView<'a>> {
+    let row = Handle::unpack(key);
+    let port = unit.get(&PORT, row)?;
+    let switch = owner(unit, row)?;
+    Some(PortView {
+        row,
+        port,
+        switch,
+        datapath: *unit.get(&DATAPATH, switch)?,
+        binding: *unit.get(&BINDING, row)?,
+    })
+}
+
+/// A feature's part of a port: a kind of units that runs for every port that has a place, together with all the others'.
+/// What it reads beside the port and its place, what it says, and what it does.
+macro_rules! kind {
+    ([$($read:expr),*], [$($said:expr),*], $run:expr) => {
+        $crate::compiler::feature::Kind {
+            name: "port",
+            over: $crate::compiler::feature::Over::Keys(&$crate::features::ports::PORT),
+            reads: &[
+                &$crate::features::ports::BINDING,
+                &$crate::features::switch::DATAPATH,
+                $($read),*
+            ],
+            says: &[$($said),*],
+            wants: &[],
+            run: |unit, key| {
+                let run: fn(
+                    &mut $crate::compiler::unit::Unit<'_>,
+                    &$crate::features::ports::PortView<'_>,
+                ) = $run;
+                if let Some(view) = $crate::features::ports::view(unit, key) {
+                    run(unit, &view);
+                }
+            },
+        }
+    };
+}
+pub(crate) use kind;

@@ -1,0 +1,475 @@
+//! `Logical_Switch_Port`: a guest, a container, or a door to a physical network.
+//!
+//! A bad entry of a list (`addresses`, `port_security`) costs that entry alone. Two exceptions keep a mistake from opening
+//! a door: when entries of `port_security` were written and none can be read, the port may send nothing; and a container
+//! without a usable tag is no port at all.
+
+use std::sync::Arc;
+
+use addr::{Cidr, LspAddress, Mac, MacAndIps, PortKey, PortSecurity};
+use nb_db::tables::LogicalSwitchPort;
+use ovsdb::typed::TableDefinition;
+use ovsdb::{Datum, Row};
+use uuid::Uuid;
+
+use crate::compiler::options::Options;
+use crate::compiler::problem::{Complaints, Problem};
+
+/// More entries than this in a list of addresses are refused.
+const MAX_ENTRIES: usize = 4096;
+
+/// A logical switch port that makes sense by itself. Whether its parent exists, and which tag it gets, is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// `name`: the interface's `iface-id`.
+    pub name: Arc<str>,
+    /// What kind of port it is, with what only that kind has.
+    pub kind: PortKind,
+    /// Whether it takes part at all (`enabled`).
+    pub is_enabled: bool,
+    /// The MACs behind it, each with its IP addresses.
+    pub addresses: Vec<MacAndIps>,
+    /// Whether it also takes frames for addresses that nobody has (`unknown`).
+    pub is_unknown: bool,
+    /// What it may send.
+    pub security: Security,
+    /// `dhcpv4_options`.
+    pub dhcp4: Option<Uuid>,
+    /// `options:hostname`, told to DHCP clients.
+    pub hostname: Option<Arc<str>>,
+    /// `options:requested-tnl-key`.
+    pub requested_key: Option<u16>,
+    /// `options:requested-chassis`: names or host names; the first is the main one.
+    pub requested_chassis: Vec<Arc<str>>,
+    /// Whether others' ARP and ND requests for its addresses are answered on its behalf.
+    pub is_answered_for: bool,
+    /// Whether it gets copies of what is sent to groups.
+    pub takes_multicast: bool,
+    /// Columns that go southbound as they are.
+    pub verbatim: Verbatim,
+}
+
+/// The type of a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortKind {
+    /// A guest with an interface of its own, or a container.
+    Vif {
+        /// For a container: where it lives.
+        nested: Option<Nested>,
+    },
+    /// A door to the physical network that each chassis' bridge mappings know by this name.
+    Localnet {
+        /// `options:network_name`.
+        network: Arc<str>,
+        /// The VLAN on that network.
+        tag: Option<u16>,
+        /// Whether addresses seen there are learned.
+        learns: bool,
+    },
+    /// A port that exists on every chassis and never crosses between them.
+    Localport,
+}
+
+/// A container's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nested {
+    /// `parent_name`.
+    pub parent: Arc<str>,
+    /// The VLAN that it must have; nothing lets northd choose.
+    pub tag: Option<u16>,
+    /// The VLAN that northd chose before, kept if it is still free.
+    pub previous_tag: Option<u16>,
+}
+
+/// What a port may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// Anything.
+    Open,
+    /// What `port_security` says.
+    Restricted,
+    /// Nothing: what `port_security` says cannot be understood.
+    Closed,
+}
+
+/// Columns that are copied to the southbound database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verbatim {
+    /// The readable entries of `addresses`.
+    pub mac: Datum,
+    /// The readable entries of `port_security`.
+    pub port_security: Datum,
+    /// `options`.
+    pub options: Datum,
+    /// `external_ids`.
+    pub external_ids: Datum,
+}
+
+impl Port {
+    /// Reads a row. Nothing comes of a row that cannot be a port at all; the problems say why.
+    pub fn parse(uuid: Uuid, row: &Row) -> (Option<Self>, Vec<Problem>) {
+        let name: Arc<str> = LogicalSwitchPort::COLUMN.name.get(row);
+        let mut complaints = Complaints::about(LogicalSwitchPort::NAME, uuid, Arc::clone(&name));
+        let port = Self::parse_with(name, row, &mut complaints);
+        (port, complaints.into_problems())
+    }
+
+    /// The container's place, if it is one.
+    pub fn nested(&self) -> Option<&Nested> {
+        match &self.kind {
+            PortKind::Vif { nested } => nested.as_ref(),
+            PortKind::Localnet { .. } | PortKind::Localport => None,
+        }
+    }
+
+    /// All its IP addresses, each with its MAC.
+    pub fn neighbours(&self) -> impl Iterator<Item = (Mac, Cidr)> + '_ {
+        self.addresses
+            .iter()
+            .flat_map(|entry| entry.ips.iter().map(|ip| (entry.mac, *ip)))
+    }
+
+    fn parse_with(name: Arc<str>, row: &Row, complaints: &mut Complaints) -> Option<Self> {
+        let column = LogicalSwitchPort::COLUMN;
+        let options_datum = row.get(column.options.index);
+        let options = Options::read(column.options.name, options_datum);
+        if name.is_empty() {
+            complaints.column(
+                column.name.name,
+                "the name is empty",
+                "give the port a name",
+            );
+            return None;
+        }
+        let kind = parse_kind(row, &options, complaints)?;
+        let Addresses {
+            fixed,
+            is_unknown,
+            mac,
+        } = parse_addresses(row, complaints);
+        let (security, port_security) = parse_security(row, complaints);
+        let requested = options.text("requested-chassis").unwrap_or_default();
+        let requested_chassis = requested
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(Arc::from)
+            .collect();
+        Some(Self {
+            name,
+            kind,
+            is_enabled: column.enabled.get(row).unwrap_or(true),
+            addresses: fixed,
+            is_unknown,
+            security,
+            dhcp4: column.dhcpv4_options.get(row),
+            hostname: options.text("hostname").map(Arc::from),
+            requested_key: options.number("requested-tnl-key", 1..=PortKey::MAX_PORT, complaints),
+            requested_chassis,
+            is_answered_for: !options.truth("disable_arp_nd_rsp", false, complaints),
+            takes_multicast: options.truth("receive_multicast", true, complaints),
+            verbatim: Verbatim {
+                mac,
+                port_security,
+                options: options_datum.clone(),
+                external_ids: row.get(column.external_ids.index).clone(),
+            },
+        })
+    }
+}
+
+fn parse_kind(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> Option<PortKind> {
+    let column = LogicalSwitchPort::COLUMN;
+    let kind: Arc<str> = column.r#type.get(row);
+    match &*kind {
+        "" => Some(PortKind::Vif {
+            nested: parse_nested(row, complaints)?,
+        }),
+        "localnet" => {
+            let Some(network) = options.text("network_name").filter(|name| !name.is_empty()) else {
+                let remedy = "set options:network_name to a name of the chassis' bridge mappings";
+                complaints.column(
+                    column.options.name,
+                    "a localnet port has no network_name",
+                    remedy,
+                );
+                return None;
+            };
+            Some(PortKind::Localnet {
+                network: Arc::from(network),
+                tag: fixed_tag(row),
+                learns: options.truth("localnet_learn_fdb", false, complaints),
+            })
+        }
+        "localport" => Some(PortKind::Localport),
+        "router" | "switch" | "l2gateway" | "vtep" | "external" | "virtual" | "remote" => {
+            let why = format!("ports of type {kind} are not compiled by this version");
+            complaints.text(
+                column.r#type.name,
+                &kind,
+                0,
+                why,
+                "the port is left out until they are",
+            );
+            None
+        }
+        other => {
+            let why = "there is no such type of port";
+            let remedy = "leave it empty for a guest, or write localnet or localport";
+            complaints.text(column.r#type.name, other, 0, why, remedy);
+            None
+        }
+    }
+}
+
+/// The outer `None` is a container that cannot be one.
+#[expect(
+    clippy::option_option,
+    reason = "no port, a port that is no container, and a container are three answers"
+)]
+fn parse_nested(row: &Row, complaints: &mut Complaints) -> Option<Option<Nested>> {
+    let column = LogicalSwitchPort::COLUMN;
+    let Some(parent) = column
+        .parent_name
+        .get(row)
+        .filter(|parent| !parent.is_empty())
+    else {
+        return Some(None);
+    };
+    let previous_tag = column.tag.get(row).and_then(vlan);
+    let tag = match column.tag_request.get(row) {
+        Some(0) => None,
+        Some(requested) => vlan(requested),
+        None if previous_tag.is_some() => previous_tag,
+        None => {
+            let remedy = "set tag_request to a VLAN, or to 0 to have one chosen";
+            complaints.column(
+                column.tag_request.name,
+                "a container has neither tag_request nor tag",
+                remedy,
+            );
+            return None;
+        }
+    };
+    Some(Some(Nested {
+        parent,
+        tag,
+        previous_tag,
+    }))
+}
+
+/// The VLAN of a localnet port: what is requested, else what is written.
+fn fixed_tag(row: &Row) -> Option<u16> {
+    let column = LogicalSwitchPort::COLUMN;
+    let requested = column.tag_request.get(row).and_then(vlan);
+    requested.or_else(|| column.tag.get(row).and_then(vlan))
+}
+
+fn vlan(tag: i64) -> Option<u16> {
+    u16::try_from(tag)
+        .ok()
+        .filter(|tag| (1..=4095).contains(tag))
+}
+
+struct Addresses {
+    fixed: Vec<MacAndIps>,
+    is_unknown: bool,
+    mac: Datum,
+}
+
+fn parse_addresses(row: &Row, complaints: &mut Complaints) -> Addresses {
+    let column = LogicalSwitchPort::COLUMN.addresses;
+    let datum = row.get(column.index);
+    let mut fixed = Vec::new();
+    let mut is_unknown = false;
+    let mut good = Vec::with_capacity(datum.len());
+    if datum.len() > MAX_ENTRIES {
+        let why = format!("{} entries are more than {MAX_ENTRIES}", datum.len());
+        complaints.column(column.name, why, "those beyond are ignored: split the port");
+    }
+    for atom in datum.atoms().iter().take(MAX_ENTRIES) {
+        let text = atom.as_str().unwrap_or_default();
+        match text.parse::<LspAddress>() {
+            Ok(LspAddress::Fixed(entry)) if entry.mac.is_multicast() || entry.mac.is_zero() => {
+                let why = format!("{} cannot be the address of one port", entry.mac);
+                complaints.text(column.name, text, 0, why, "write a unicast MAC");
+                continue;
+            }
+            Ok(LspAddress::Fixed(entry)) => fixed.push(entry),
+            Ok(LspAddress::Unknown) => is_unknown = true,
+            Ok(LspAddress::Router) => {
+                let why = "only a port of type router takes its router's addresses";
+                complaints.text(column.name, text, 0, why, "write MAC [IP..]");
+                continue;
+            }
+            Ok(LspAddress::Dynamic { .. }) => {
+                let why = "addresses are not assigned by this version";
+                complaints.text(column.name, text, 0, why, "write MAC [IP..]");
+                continue;
+            }
+            Err(error) => {
+                complaints.address(column.name, text, &error);
+                continue;
+            }
+        }
+        good.push(atom.clone());
+    }
+    let mac = if good.len() == datum.len() {
+        datum.clone()
+    } else {
+        Datum::set(good)
+    };
+    Addresses {
+        fixed,
+        is_unknown,
+        mac,
+    }
+}
+
+fn parse_security(row: &Row, complaints: &mut Complaints) -> (Security, Datum) {
+    let column = LogicalSwitchPort::COLUMN.port_security;
+    let datum = row.get(column.index);
+    let mut good = Vec::with_capacity(datum.len());
+    for atom in datum.atoms().iter().take(MAX_ENTRIES) {
+        let text = atom.as_str().unwrap_or_default();
+        match text.parse::<PortSecurity>() {
+            Ok(_) => good.push(atom.clone()),
+            Err(error) => complaints.address(column.name, text, &error),
+        }
+    }
+    let security = match (datum.len(), good.len()) {
+        (0, _) => Security::Open,
+        (_, 0) => {
+            let remedy =
+                "the port may send nothing until one is; an empty column lets it send everything";
+            complaints.column(column.name, "no entry can be read", remedy);
+            Security::Closed
+        }
+        _ => Security::Restricted,
+    };
+    let datum = if good.len() == datum.len() {
+        datum.clone()
+    } else {
+        Datum::set(good)
+    };
+    (security, datum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(change: impl FnOnce(&mut LogicalSwitchPort)) -> (Option<Port>, Vec<String>) {
+        let mut row = LogicalSwitchPort {
+            name: "p".into(),
+            ..Default::default()
+        };
+        change(&mut row);
+        let (port, problems) = Port::parse(Uuid::nil(), &row.to_row());
+        let texts = problems.iter().map(|problem| {
+            let place = problem
+                .place
+                .as_ref()
+                .map_or(String::new(), |(text, offset)| {
+                    format!(" {text:?}@{offset}")
+                });
+            format!("{}{place}: {}", problem.column, problem.why)
+        });
+        (port, texts.collect())
+    }
+
+    #[test]
+    fn a_bad_entry_costs_itself_alone() {
+        let (port, problems) = parse(|row| {
+            row.addresses = vec![
+                "02:00:00:00:00:01 10.0.0.1".into(),
+                "02:00:00:00:00:02 10.0.0.256".into(),
+            ];
+        });
+        let port = port.unwrap();
+        assert_eq!(port.addresses.len(), 1);
+        assert_eq!(port.verbatim.mac.atoms().len(), 1);
+        assert_eq!(
+            problems,
+            [r#"addresses "02:00:00:00:00:02 10.0.0.256"@18: "10.0.0.256" is not an IP address"#]
+        );
+    }
+
+    #[test]
+    fn security_that_cannot_be_read_opens_no_door() {
+        for (entries, security) in [
+            (vec![], Security::Open),
+            (vec!["02:00:00:00:00:01"], Security::Restricted),
+            (vec!["02:00:00:00:00:01", "nonsense"], Security::Restricted),
+            (vec!["nonsense"], Security::Closed),
+        ] {
+            let entries: Vec<Arc<str>> = entries.into_iter().map(Arc::from).collect();
+            let (port, _) = parse(|row| row.port_security = entries);
+            assert_eq!(port.unwrap().security, security);
+        }
+    }
+
+    #[test]
+    fn containers_have_a_tag_or_ask_for_one() {
+        for (request, tag, expected) in [
+            (Some(51), None, Some((Some(51), None))),
+            (Some(0), Some(7), Some((None, Some(7)))),
+            (None, Some(7), Some((Some(7), Some(7)))),
+            (None, None, None),
+        ] {
+            let (port, problems) = parse(|row| {
+                row.parent_name = Some("vm".into());
+                row.tag_request = request;
+                row.tag = tag;
+            });
+            let nested = port.as_ref().and_then(Port::nested);
+            assert_eq!(
+                nested.map(|nested| (nested.tag, nested.previous_tag)),
+                expected
+            );
+            assert_eq!(problems.is_empty(), expected.is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_no_port_says_why() {
+        for (kind, problem) in [
+            (
+                "lokalnet",
+                r#"type "lokalnet"@0: there is no such type of port"#,
+            ),
+            (
+                "router",
+                r#"type "router"@0: ports of type router are not compiled by this version"#,
+            ),
+            ("localnet", "options: a localnet port has no network_name"),
+        ] {
+            let (port, problems) = parse(|row| row.r#type = kind.into());
+            assert_eq!((port, problems), (None, vec![problem.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn options_are_read_or_complained_about() {
+        let (port, problems) = parse(|row| {
+            for (key, value) in [
+                ("requested-tnl-key", "99999"),
+                ("requested-chassis", "hv1, hv2"),
+                ("receive_multicast", "no"),
+                ("vif-plug:representor:pf-mac", "x"),
+            ] {
+                row.options.insert(key.into(), value.into());
+            }
+        });
+        let port = port.unwrap();
+        assert_eq!(port.requested_chassis, [Arc::from("hv1"), Arc::from("hv2")]);
+        assert!(port.takes_multicast && port.requested_key.is_none());
+        assert_eq!(
+            problems,
+            [
+                r#"options "99999"@0: requested-tnl-key is not a number from 1 to 32767"#,
+                r#"options "no"@0: receive_multicast is neither true nor false"#,
+            ]
+        );
+    }
+}

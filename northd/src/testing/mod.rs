@@ -1,0 +1,230 @@
+//! Two databases in memory with every constraint checked, and a northd between them: no sockets, no clock.
+
+mod book;
+mod chassis;
+mod flows;
+mod naive;
+mod packet;
+mod properties;
+pub mod random;
+mod refusal;
+mod restart;
+mod rooms;
+
+use std::sync::Arc;
+
+use crate::core::{Columns, Core, Effects, Event, Refusal, Side};
+use ovsdb::operation::{Operation, Transaction};
+use ovsdb::typed::Table;
+use ovsdb::{Row, RowChange, Uuid};
+use table::{Context, Database, Execution};
+
+/// What a careless operator may do with a feature: how often, against the others, and how. It says what it did.
+pub struct Change {
+    pub weight: usize,
+    pub run: fn(&mut World, &mut random::Rng) -> String,
+}
+
+/// The world of one northd.
+pub struct World {
+    pub north: Database,
+    pub south: Database,
+    pub core: Core,
+    pub now_ms: i64,
+    /// How many transactions northd has made in each database.
+    pub written: (usize, usize),
+    /// Whether northd's transactions may be refused; else it is a failure of the test.
+    pub allows_refusals: bool,
+    /// Rows that the southbound database will have nothing done to.
+    pub refuses: Vec<Uuid>,
+}
+
+impl World {
+    /// Empty databases with an active northd.
+    pub fn new() -> Self {
+        let north = Database::new(Arc::clone(nb_db::schema()));
+        let south = Database::new(Arc::clone(sb_db::schema()));
+        let mut world = Self {
+            north,
+            south,
+            core: Core::new("test", false),
+            now_ms: 1_000_000,
+            written: (0, 0),
+            allows_refusals: false,
+            refuses: Vec::new(),
+        };
+        world.connect();
+        world.settle();
+        world
+    }
+
+    /// A new northd takes the place of the present one, and reads both databases.
+    pub fn restart(&mut self) {
+        self.core = Core::new("test", false);
+        self.connect();
+        self.settle();
+    }
+
+    fn connect(&mut self) {
+        for side in [Side::North, Side::South] {
+            let database = if side == Side::North {
+                &self.north
+            } else {
+                &self.south
+            };
+            let changes = all_rows(database);
+            self.feed(Event::Connected(side, Columns::all()));
+            self.feed(Event::Changes(side, changes));
+            self.feed(Event::Synced(side));
+        }
+        self.feed(Event::Lock(true));
+    }
+
+    /// Executes operations of a client in the northbound; northd hears of it and does what it will.
+    pub fn north(&mut self, operations: Vec<Operation>) {
+        let delta =
+            execute(&mut self.north, operations).expect("a client's transaction is well-made");
+        self.feed(Event::Changes(Side::North, delta));
+        self.settle();
+    }
+
+    /// The same in the southbound.
+    pub fn south(&mut self, operations: Vec<Operation>) {
+        let delta =
+            execute(&mut self.south, operations).expect("a client's transaction is well-made");
+        self.feed(Event::Changes(Side::South, delta));
+        self.settle();
+    }
+
+    /// Executes operations of a client in the northbound while northd is away: it finds them after [`World::restart`].
+    pub fn north_quietly(&mut self, operations: Vec<Operation>) {
+        execute(&mut self.north, operations).expect("a client's transaction is well-made");
+    }
+
+    /// The same in the southbound.
+    pub fn south_quietly(&mut self, operations: Vec<Operation>) {
+        execute(&mut self.south, operations).expect("a client's transaction is well-made");
+    }
+
+    /// Lets northd work until it has nothing more to do.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.now_ms += 1;
+            let effects = self.core.step(self.now_ms, Event::Wake);
+            if !effects.more && effects.north.is_empty() && effects.south.is_empty() {
+                match effects.wake_at_ms {
+                    Some(at) => self.now_ms = at,
+                    None => return,
+                }
+            }
+            self.perform(effects);
+        }
+        panic!("northd does not come to rest");
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.now_ms += 1;
+        let effects = self.core.step(self.now_ms, event);
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Effects) {
+        for (side, operations) in [(Side::South, effects.south), (Side::North, effects.north)] {
+            if operations.is_empty() {
+                continue;
+            }
+            let database = match side {
+                Side::North => &mut self.north,
+                Side::South => &mut self.south,
+            };
+            let text = format!("{operations:?}");
+            let refused = self
+                .refuses
+                .iter()
+                .find(|row| text.contains(&row.to_string()));
+            let outcome = match refused {
+                Some(row) if side == Side::South => Err(format!("row {row} is untouchable")),
+                _ => execute(database, operations),
+            };
+            let (delta, answer) = match outcome {
+                Ok(delta) => (delta, Ok(())),
+                Err(reason) if self.allows_refusals => {
+                    let is_about_rows = true;
+                    (
+                        Vec::new(),
+                        Err(Refusal {
+                            reason,
+                            is_about_rows,
+                        }),
+                    )
+                }
+                Err(reason) => panic!("{side:?}: northd's transaction is refused: {reason}"),
+            };
+            match side {
+                Side::North => self.written.0 += 1,
+                Side::South => self.written.1 += 1,
+            }
+            self.feed(Event::Changes(side, delta));
+            self.feed(Event::Answered(side, answer));
+        }
+    }
+
+    /// The typed rows of a northbound table.
+    pub fn nb<T: Table>(&self) -> Vec<(Uuid, T)> {
+        self.north
+            .rows(T::INDEX)
+            .map(|(uuid, row)| (uuid, T::from_row(uuid, row)))
+            .collect()
+    }
+
+    /// The typed rows of a southbound table.
+    pub fn sb<T: Table>(&self) -> Vec<(Uuid, T)> {
+        self.south
+            .rows(T::INDEX)
+            .map(|(uuid, row)| (uuid, T::from_row(uuid, row)))
+            .collect()
+    }
+}
+
+/// Every row of a database, as news.
+pub fn all_rows(database: &Database) -> Vec<RowChange> {
+    let tables = database.schema().tables.len();
+    let rows = (0..tables).flat_map(|table| {
+        database
+            .rows(table)
+            .map(move |(uuid, row)| (table, uuid, row))
+    });
+    rows.map(|(table, uuid, row)| RowChange {
+        table,
+        uuid,
+        old: None,
+        new: Some(Arc::clone(row)),
+    })
+    .collect()
+}
+
+/// An insertion of a row.
+pub fn insert<T: Table>(uuid: Uuid, row: &T) -> Operation {
+    let row: Row = row.to_row();
+    let columns = row.columns().iter().cloned().enumerate().collect();
+    Operation::Insert {
+        table: T::INDEX,
+        uuid,
+        row: columns,
+    }
+}
+
+fn execute(database: &mut Database, operations: Vec<Operation>) -> Result<Vec<RowChange>, String> {
+    let transaction = Transaction {
+        asked: operations.len(),
+        operations,
+        error: None,
+    };
+    match database.execute(&transaction, &Context::default()) {
+        Execution::Done(done) => match done.outcome {
+            Ok(_) => Ok(done.delta),
+            Err(failure) => Err(failure.error.to_string()),
+        },
+        Execution::Blocked { .. } => Err("a wait was not fulfilled".to_owned()),
+    }
+}

@@ -1,0 +1,317 @@
+//! Who should hear whom: a model of a switch, from northbound rows alone, without stages, flows or increments.
+//!
+//! Of the southbound it takes only what northd is free to choose: tunnel keys, which say who had an address first, and
+//! whether a container could be given its tag.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use addr::{LspAddress, Mac, MacAndIps, PortSecurity};
+use lflow::Base;
+use lflow::interp::State;
+use nb_db::tables as nb;
+use ovsdb::Uuid;
+use sb_db::tables as sb;
+
+use super::World;
+use super::packet::{Content, Packet, allows};
+
+/// A switch that works.
+pub struct Switch {
+    pub datapath: u32,
+    passes_tags: bool,
+    pub ports: Vec<Port>,
+}
+
+/// A port that works.
+#[derive(Debug)]
+pub struct Port {
+    pub name: Arc<str>,
+    key: i64,
+    is_localnet: bool,
+    is_enabled: bool,
+    is_unknown: bool,
+    is_closed: bool,
+    is_learning: bool,
+    hears_groups: bool,
+    is_answered_for: bool,
+    entries: Vec<MacAndIps>,
+    security: Vec<Arc<str>>,
+    dhcp: Option<(IpAddr, Mac)>,
+}
+
+/// What should happen to a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// These ports get it as it is; it may be nobody.
+    Heard(BTreeSet<Arc<str>>),
+    /// The sender gets an answer from this MAC.
+    Answered(Mac),
+}
+
+/// All switches.
+pub fn switches(world: &World) -> Vec<Switch> {
+    let rows: BTreeMap<Uuid, nb::LogicalSwitchPort> = world.nb().into_iter().collect();
+    let bindings: BTreeMap<Arc<str>, sb::PortBinding> = world
+        .sb::<sb::PortBinding>()
+        .into_iter()
+        .map(|(_, row)| (Arc::clone(&row.logical_port), row))
+        .collect();
+    let datapaths: BTreeMap<Uuid, (u32, Arc<str>)> = world
+        .sb::<sb::DatapathBinding>()
+        .into_iter()
+        .map(|(uuid, row)| {
+            (
+                uuid,
+                (
+                    u32::try_from(row.tunnel_key).expect("small"),
+                    row.external_ids["logical-switch"].clone(),
+                ),
+            )
+        })
+        .collect();
+    let dhcp: BTreeMap<Uuid, nb::DhcpOptions> = world.nb().into_iter().collect();
+    let mut found = Vec::new();
+    for (uuid, row) in world.nb::<nb::LogicalSwitch>() {
+        let (datapath_row, (datapath, _)) = datapaths
+            .iter()
+            .find(|(_, (_, switch))| **switch == *uuid.to_string())
+            .expect("every switch has a datapath");
+        let ports = row
+            .ports
+            .iter()
+            .filter_map(|port| rows.get(port))
+            .filter_map(|row| {
+                let binding = bindings
+                    .get(&row.name)
+                    .filter(|binding| binding.datapath == *datapath_row)?;
+                Some(port(row, binding, &dhcp))
+            });
+        found.push(Switch {
+            datapath: *datapath,
+            passes_tags: row
+                .other_config
+                .get("vlan-passthru")
+                .is_some_and(|value| &**value == "true"),
+            ports: ports.collect(),
+        });
+    }
+    found
+}
+
+fn port(
+    row: &nb::LogicalSwitchPort,
+    binding: &sb::PortBinding,
+    dhcp: &BTreeMap<Uuid, nb::DhcpOptions>,
+) -> Port {
+    let option = |key: &str, value: &str| row.options.get(key).is_some_and(|text| &**text == value);
+    let entries: Vec<MacAndIps> = row
+        .addresses
+        .iter()
+        .filter_map(|text| match text.parse() {
+            Ok(LspAddress::Fixed(entry)) if entry.mac.0[0] & 1 == 0 => Some(entry),
+            _ => None,
+        })
+        .collect();
+    let is_unknown = row.addresses.iter().any(|text| &**text == "unknown");
+    let readable = row
+        .port_security
+        .iter()
+        .filter(|text| text.parse::<PortSecurity>().is_ok())
+        .count();
+    let is_localnet = &*row.r#type == "localnet";
+    let may_learn = match &*row.r#type {
+        "localnet" => option("localnet_learn_fdb", "true"),
+        "localport" => false,
+        _ => true,
+    };
+    let is_enabled = row.enabled != Some(false);
+    Port {
+        name: Arc::clone(&row.name),
+        key: binding.tunnel_key,
+        is_localnet,
+        is_enabled,
+        is_unknown,
+        is_closed: !row.port_security.is_empty() && readable == 0,
+        is_learning: may_learn && is_enabled && is_unknown && row.port_security.is_empty(),
+        hears_groups: !option("receive_multicast", "false"),
+        is_answered_for: !option("disable_arp_nd_rsp", "true"),
+        entries,
+        security: row.port_security.clone(),
+        dhcp: row
+            .dhcpv4_options
+            .and_then(|options| dhcp.get(&options))
+            .and_then(server),
+    }
+}
+
+/// Who answers DHCP requests, for these options: the network's address and the server's MAC.
+fn server(options: &nb::DhcpOptions) -> Option<(IpAddr, Mac)> {
+    options
+        .cidr
+        .parse::<addr::Cidr>()
+        .ok()
+        .filter(|cidr| cidr.is_ipv4())?;
+    let get = |key: &str| options.options.get(key);
+    get("lease_time")?;
+    get("server_id")?;
+    Some((
+        get("server_id")?.parse().ok()?,
+        get("server_mac")?.parse().ok()?,
+    ))
+}
+
+impl Switch {
+    /// What should happen to a packet that the port sends. `learned` tells where an undeclared address was last seen.
+    pub fn fate(
+        &self,
+        sender: &Port,
+        packet: &Packet,
+        learned: &dyn Fn(Mac) -> Option<Arc<str>>,
+        world: &World,
+    ) -> Fate {
+        let state = packet.state();
+        let nobody = Fate::Heard(BTreeSet::new());
+        let is_admitted = sender.is_enabled
+            && !sender.is_closed
+            && packet.src.0[0] & 1 == 0
+            && (!packet.is_tagged || self.passes_tags)
+            && allows(&sender.security, &state, true);
+        if !is_admitted {
+            return nobody;
+        }
+        let is_answered = !sender.is_localnet && !self.passes_tags && packet.dst.is_multicast();
+        if is_answered
+            && let Content::Arp(_, target) = packet.content
+            && let Some(mac) = self.answer(sender, target.into())
+        {
+            return Fate::Answered(mac);
+        }
+        if is_answered
+            && let Content::Solicitation(_, target) = packet.content
+            && let Some(mac) = self.answer(sender, target.into())
+        {
+            return Fate::Answered(mac);
+        }
+        if let Some(mac) = self.dhcp(sender, packet, world) {
+            return Fate::Answered(mac);
+        }
+        Fate::Heard(self.receivers(sender, packet, &state, learned))
+    }
+
+    fn answer(&self, sender: &Port, target: IpAddr) -> Option<Mac> {
+        let has = |port: &Port| {
+            port.entries
+                .iter()
+                .any(|entry| entry.ips.iter().any(|ip| ip.addr() == target))
+        };
+        let owner = self
+            .ports
+            .iter()
+            .filter(|port| has(port))
+            .min_by_key(|port| port.key)?;
+        let is_answered =
+            owner.is_enabled && !owner.is_unknown && owner.is_answered_for && !owner.is_localnet;
+        if !is_answered || owner.name == sender.name {
+            return None;
+        }
+        let entry = owner
+            .entries
+            .iter()
+            .find(|entry| entry.ips.iter().any(|ip| ip.addr() == target))?;
+        Some(entry.mac)
+    }
+
+    fn dhcp(&self, sender: &Port, packet: &Packet, world: &World) -> Option<Mac> {
+        if !matches!(packet.content, Content::Dhcp) || sender.is_localnet {
+            return None;
+        }
+        let (_, mac) = sender.dhcp?;
+        let row = world
+            .nb::<nb::LogicalSwitchPort>()
+            .into_iter()
+            .find(|(_, row)| row.name == sender.name)?
+            .1;
+        let options = world
+            .nb::<nb::DhcpOptions>()
+            .into_iter()
+            .find(|(uuid, _)| Some(*uuid) == row.dhcpv4_options)?
+            .1;
+        let network: addr::Cidr = options.cidr.parse().ok()?;
+        let entries = sender
+            .entries
+            .iter()
+            .filter(|entry| entry.mac == packet.src);
+        entries
+            .flat_map(|entry| &entry.ips)
+            .any(|ip| network.network().contains(ip.addr()))
+            .then_some(mac)
+    }
+
+    fn receivers(
+        &self,
+        sender: &Port,
+        packet: &Packet,
+        state: &State,
+        learned: &dyn Fn(Mac) -> Option<Arc<str>>,
+    ) -> BTreeSet<Arc<str>> {
+        let is_group = packet.dst.0[0] & 1 == 1;
+        let owner = self
+            .ports
+            .iter()
+            .filter(|port| port.entries.iter().any(|entry| entry.mac == packet.dst))
+            .min_by_key(|port| port.key);
+        let known = match owner {
+            Some(owner) => Some(Arc::clone(&owner.name)),
+            None => learned(packet.dst),
+        };
+        let hears = |port: &&Port| {
+            let is_meant = match &known {
+                _ if is_group => port.hears_groups,
+                Some(known) => port.name == *known,
+                None => port.is_unknown,
+            };
+            is_meant
+                && port.is_enabled
+                && port.name != sender.name
+                && (is_group || allows(&readable(&port.security), state, false))
+        };
+        self.ports
+            .iter()
+            .filter(hears)
+            .map(|port| Arc::clone(&port.name))
+            .collect()
+    }
+}
+
+impl Port {
+    /// Whether the switch learns what the port sends.
+    pub fn is_learning(&self) -> bool {
+        self.is_learning
+    }
+}
+
+fn readable(security: &[Arc<str>]) -> Vec<Arc<str>> {
+    security
+        .iter()
+        .filter(|text| text.parse::<PortSecurity>().is_ok())
+        .cloned()
+        .collect()
+}
+
+/// What the interpreter says, in the same terms: one packet to the sender with another source is an answer.
+pub fn observed(sender: &Port, packet: &Packet, heard: Vec<(Arc<str>, State)>) -> Fate {
+    if let [(name, state)] = heard.as_slice()
+        && *name == sender.name
+    {
+        let mac = u64::try_from(state.get(Base::EthSrc)).expect("48 bits");
+        assert_eq!(
+            state.get(Base::EthDst),
+            u128::from(packet.src.to_u64()),
+            "answers go to who asked"
+        );
+        return Fate::Answered(Mac::from_u64(mac));
+    }
+    Fate::Heard(heard.into_iter().map(|(name, _)| name).collect())
+}

@@ -1,0 +1,90 @@
+//! A northd that takes over a network which is larger than what it compiles in one go.
+
+use super::{World, insert};
+use nb_db::tables as nb;
+use ovsdb::Uuid;
+use ovsdb::operation::Operation;
+use ovsdb::typed::Table;
+use sb_db::tables as sb;
+
+const SWITCHES: u128 = 25;
+const PORTS: u128 = 40;
+
+fn large() -> World {
+    let mut world = World::new();
+    for switch in 1..=SWITCHES {
+        let ports: Vec<nb::LogicalSwitchPort> = (1..=PORTS)
+            .map(|port| nb::LogicalSwitchPort {
+                uuid: Uuid::from_u128(switch << 32 | port),
+                name: format!("s{switch}p{port}").into(),
+                addresses: vec![
+                    format!("02:00:00:00:{switch:02x}:{port:02x} 10.0.{switch}.{port}").into(),
+                ],
+                ..Default::default()
+            })
+            .collect();
+        let row = nb::LogicalSwitch {
+            name: format!("s{switch}").into(),
+            ports: ports.iter().map(|port| port.uuid).collect(),
+            ..Default::default()
+        };
+        let mut operations: Vec<Operation> =
+            ports.iter().map(|port| insert(port.uuid, port)).collect();
+        operations.push(insert(Uuid::from_u128(switch << 64), &row));
+        world.north_quietly(operations);
+    }
+    world
+}
+
+#[test]
+fn a_restart_with_nothing_changed_writes_nothing() {
+    let mut world = large();
+    world.restart();
+    assert_eq!(
+        world.sb::<sb::PortBinding>().len() as u128,
+        SWITCHES * PORTS
+    );
+    let before = world.written;
+    world.restart();
+    assert_eq!(world.written, before);
+}
+
+#[test]
+fn what_changed_meanwhile_is_replaced_at_once() {
+    let mut world = large();
+    world.restart();
+    // Flows that are none of northd's, as another version would leave them, and ports that went while nobody compiled.
+    let datapath = world.sb::<sb::DatapathBinding>()[0].0;
+    let foreign = (0..5000u128).map(|number| {
+        let flow = sb::LogicalFlow {
+            logical_datapath: Some(datapath),
+            pipeline: "ingress".into(),
+            r#match: format!("reg0 == {number}").into(),
+            actions: "drop;".into(),
+            ..Default::default()
+        };
+        insert(Uuid::from_u128(1 << 100 | number), &flow)
+    });
+    world.south_quietly(foreign.collect());
+    world.north_quietly(vec![Operation::delete_row(
+        nb::LogicalSwitch::INDEX,
+        Uuid::from_u128(3 << 64),
+    )]);
+    let before = world.written.1;
+    world.restart();
+    assert_eq!(
+        world.written.1,
+        before + 1,
+        "one transaction, so that no chassis sees half of it"
+    );
+    assert_eq!(
+        world.sb::<sb::PortBinding>().len() as u128,
+        (SWITCHES - 1) * PORTS
+    );
+    assert!(
+        world
+            .sb::<sb::LogicalFlow>()
+            .iter()
+            .all(|(_, flow)| !flow.r#match.starts_with("reg0 =="))
+    );
+}
