@@ -48,6 +48,13 @@ impl<'a> Cursor<'a> {
         start..end.max(start)
     }
 
+    /// True if one of the tokens read since `start` is a sign for which `is` holds.
+    pub fn read_sign(&self, start: usize, is: impl Fn(&str) -> bool) -> bool {
+        let read = self.tokens[..self.next].iter().rev();
+        read.take_while(|token| token.span.start >= start)
+            .any(|token| matches!(token.token, Token::Sign(sign) if is(sign)))
+    }
+
     pub fn advance(&mut self) -> Token<'a> {
         let token = self.peek().clone();
         if self.next + 1 < self.tokens.len() {

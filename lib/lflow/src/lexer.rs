@@ -84,7 +84,7 @@ fn skip_blanks(text: &str, mut at: usize) -> Result<usize, ParseError> {
     let bytes = text.as_bytes();
     loop {
         match bytes.get(at) {
-            Some(b' ' | b'\t' | b'\n' | b'\r') => at += 1,
+            Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) => at += 1,
             Some(b'/') if bytes.get(at + 1) == Some(&b'/') => {
                 at += text[at..].find('\n').unwrap_or(text.len() - at);
             }
@@ -166,7 +166,8 @@ fn begins_integer(text: &str) -> bool {
     }
 }
 
-/// An integer and, directly behind it, perhaps a mask.
+/// An integer and, directly behind it, perhaps a mask. Bits that the mask does not have mean nothing, as in OVN, whose
+/// northd writes the address of a router port as `192.168.2.1/24` where it means the network.
 fn integer(text: &str, at: usize) -> Result<(Token<'_>, usize), ParseError> {
     let (value, format, end) = unmasked(text, at)?;
     let bytes = text.as_bytes();
@@ -191,12 +192,6 @@ fn integer(text: &str, at: usize) -> Result<(Token<'_>, usize), ParseError> {
             return Err(ParseError::new(text, at..end, message));
         }
     };
-    if value & !mask != 0 {
-        let right = Int::masked(value, mask, format);
-        let message =
-            format!("the value has bits that its mask does not have; perhaps {right} is meant");
-        return Err(ParseError::new(text, at..end, message));
-    }
     let full = match format {
         Format::Ip4 => u128::from(u32::MAX),
         Format::Mac => (1 << 48) - 1,
@@ -444,8 +439,17 @@ mod tests {
             "01:00:00:00:00:00/01:00:00:00:00:00 end",
         );
         check(
-            "10.0.0.1/24",
-            "1: the value has bits that its mask does not have; perhaps 10.0.0.0/24 is meant",
+            "10.0.0.1/24 10.0.0.9/255.0.0.255",
+            "10.0.0.0/24 10.0.0.9/255.0.0.255 end",
+        );
+        check(
+            "10.0.0.9/255.0.0.1 fd00::1/64",
+            "10.0.0.1/255.0.0.1 fd00::/64 end",
+        );
+        check("5/4 0xff/0x30", "4/0x4 0x30/0x30 end");
+        check(
+            "ff:00:00:00:00:01/01:00:00:00:00:00",
+            "01:00:00:00:00:00/01:00:00:00:00:00 end",
         );
         check(
             "10.0.0.0/33",

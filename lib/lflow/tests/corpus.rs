@@ -69,6 +69,34 @@ fn all_matches_are_read_printed_and_become_flows() {
     );
 }
 
+/// What the 23.03 corpus has no example of: northd 26.03 writes a router port's own address where it means its network.
+#[test]
+fn a_router_ports_address_may_stand_for_its_network() {
+    for (written, meant) in [
+        (
+            "flags.network_id == 2 && reg0 == 192.168.2.1/24 && outport == \"lr0-sw1\"",
+            "flags.network_id == 2 && reg0 == 192.168.2.0/24 && outport == \"lr0-sw1\"",
+        ),
+        (
+            "xxreg0 == fd02::1/64 && outport == \"lr0-sw1\"",
+            "xxreg0 == fd02::/64 && outport == \"lr0-sw1\"",
+        ),
+        (
+            "ip4.src == 192.168.1.9/28 && !ip.is_frag",
+            "ip4.src == 192.168.1.0/28 && !ip.is_frag",
+        ),
+    ] {
+        let [written, meant] = [written, meant].map(|text| {
+            let expr = Expr::parse(text).unwrap_or_else(|error| panic!("{error}"));
+            flows(
+                &normalise(&resolve(&expr, &Everything).unwrap()).unwrap(),
+                1,
+            )
+        });
+        assert_eq!(written, meant);
+    }
+}
+
 #[test]
 fn all_actions_are_read_and_printed() {
     for line in CORPUS.lines() {

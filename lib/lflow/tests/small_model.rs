@@ -165,7 +165,7 @@ fn constants() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => number(),
         2 => prop::collection::vec(number(), 1..5).prop_map(|set| format!("{{{}}}", set.join(", "))),
-        1 => (0u8..8, 0u8..8).prop_map(|(v, m)| format!("{}/{m}", v & m)),
+        1 => (0u8..8, 0u8..8).prop_map(|(v, m)| format!("{v}/{m}")),
         1 => Just("$low".to_owned()),
         1 => Just("{$high, 1}".to_owned()),
         1 => Just("$none".to_owned()),
@@ -210,6 +210,9 @@ fn ordinal() -> impl Strategy<Value = String> {
         "reg0[0..1] != 2",
         "xxreg0[96..97] == {1, 2}",
         "eth.mcast == 0",
+        "reg0 == 0.0.0.3/31",
+        "!tcp.dst",
+        "!reg0[0..1]",
         "1 <= tcp.dst <= 6",
         "2 < udp.dst < 6",
     ];

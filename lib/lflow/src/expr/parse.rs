@@ -9,6 +9,9 @@
 //! field    := name [ "[" bit [ ".." bit ] "]" ]
 //! ```
 //!
+//! A field alone means `!= 0`: it must have one bit, or stand under a `!`, which makes `== 0` of it. The bits of a constant
+//! that its mask does not have mean nothing, nor do the bits of a mask that the field does not have.
+//!
 //! A relation under `!` needs parentheses. Whether a nominal field may be tested in this place depends on how many `!`
 //! are around it, so the parser carries that with it.
 
@@ -121,9 +124,8 @@ impl Place {
         cursor.expect("!")?;
         let parenthesised = cursor.is_sign("(") || cursor.is_sign("!");
         let inner = self.deeper(cursor, true)?.unary(cursor)?;
-        let relation = matches!(&inner, Expr::Cmp(c) if c.to_string().contains(' '))
-            || matches!(inner, Expr::And(_));
-        if relation && !parenthesised {
+        let is_relation = |sign: &str| Relation::of_sign(sign).is_some();
+        if !parenthesised && cursor.read_sign(start, is_relation) {
             let span = cursor.since(start);
             return Err(cursor.error_at(span, "\"!\" before a relation needs parentheses: !(…)"));
         }
@@ -145,6 +147,10 @@ impl Place {
             None if field.width() == 1 && !field.is_string() => {
                 let one = SmallVec::from_iter([Constant::Int(Int::new(1))]);
                 self.comparison(cursor, (field, span.clone()), Relation::Eq, (one, span))
+            }
+            None if self.negated && !field.is_string() && !cursor.is_sign("=") => {
+                let zero = SmallVec::from_iter([Constant::Int(Int::new(0))]);
+                self.comparison(cursor, (field, span.clone()), Relation::Ne, (zero, span))
             }
             None => Err(cursor.error_at(
                 span,
@@ -188,8 +194,11 @@ impl Place {
         cursor: &Cursor<'_>,
         (field, field_span): (Field, Range<usize>),
         relation: Relation,
-        (constants, span): (Constants, Range<usize>),
+        (mut constants, span): (Constants, Range<usize>),
     ) -> Result<Expr, ParseError> {
+        constants
+            .iter_mut()
+            .for_each(|constant| narrow(field, constant));
         let wrong = |message: String| Err(cursor.error_at(span.clone(), message));
         for constant in &constants {
             if let Err(message) = fits(field, constant) {
@@ -244,6 +253,21 @@ impl Place {
             relation,
             constants,
         }))
+    }
+}
+
+/// Takes those bits from a constant's mask that the field does not have.
+fn narrow(field: Field, constant: &mut Constant) {
+    let all = field.full_mask();
+    if let Constant::Int(int) = constant
+        && !field.is_string()
+        && !int.is_exact()
+        && int.value <= all
+    {
+        *int = match int.mask & all {
+            mask if mask == all => Int::exact(int.value, int.format),
+            mask => Int::masked(int.value, mask, int.format),
+        };
     }
 }
 
@@ -322,15 +346,8 @@ pub(crate) fn field(cursor: &mut Cursor<'_>) -> Result<Field, ParseError> {
     if !cursor.is_sign("[") {
         return Ok(symbol.whole());
     }
-    let whole_only = symbol.level() != Level::Ordinal || matches!(symbol.kind(), Kind::MtuOfError);
-    if whole_only {
-        return Err(cursor.error_at(
-            span,
-            format!("{name} has no bits to choose from: it is known only as a whole"),
-        ));
-    }
     cursor.advance();
-    let top = u32::from(symbol.width()) - 1;
+    let top = u32::from(symbol.width()).saturating_sub(1);
     let wanted = format!("a bit of {name}");
     let lo = cursor.number(&wanted, top)?;
     let hi_span = cursor.span();
@@ -341,7 +358,18 @@ pub(crate) fn field(cursor: &mut Cursor<'_>) -> Result<Field, ParseError> {
     if hi < lo {
         return Err(cursor.error_at(hi_span, "the lower bit of a range comes first"));
     }
+    // All the bits of such a field may be named: that is the whole.
+    let whole_only = symbol.level() != Level::Ordinal || matches!(symbol.kind(), Kind::MtuOfError);
+    if whole_only && ((lo, hi) != (0, top) || symbol.whole().is_string()) {
+        return Err(cursor.error_at(
+            span,
+            format!("{name} has no bits to choose from: it is known only as a whole"),
+        ));
+    }
     cursor.expect("]")?;
+    if whole_only {
+        return Ok(symbol.whole());
+    }
     let bit = |n: u32| u8::try_from(n).expect("a bit number is below 128");
     Ok(symbol.bits(bit(lo), bit(hi)))
 }
@@ -434,6 +462,19 @@ mod tests {
             ("!(eth.type != 0x800)", "!(eth.type != 0x800)"),
             ("ip4 == 1 && eth.type == 0x800", "ip4 && eth.type == 0x800"),
             ("eth.bcast == 0", "eth.bcast == 0"),
+            ("reg0 == 192.168.2.1/24", "reg0 == 192.168.2.0/24"),
+            (
+                "ip4.src == {10.0.0.9/8, 10.1.1.1/32}",
+                "ip4.src == {10.0.0.0/8, 10.1.1.1}",
+            ),
+            ("ip6.dst == fd00::1/64", "ip6.dst == fd00::/64"),
+            ("reg0 == 192.168.2.1/0", "reg0 == 0.0.0.0/0"),
+            ("tcp.dst == 80/0xfffff0", "tcp.dst == 80/0xfff0"),
+            ("tcp.dst == 80/0xffffff", "tcp.dst == 80"),
+            ("!tcp.dst", "!(tcp.dst != 0)"),
+            ("!reg0[0..3]", "!(reg0[0..3] != 0)"),
+            ("!ip.proto", "!(ip.proto != 0)"),
+            ("eth.type[0..15] == 0x800", "eth.type == 0x800"),
         ] {
             check(text, printed);
         }
@@ -471,6 +512,18 @@ mod tests {
             (
                 "inport",
                 "1: inport needs a relation such as \"== 0\" or \"!= 0\"",
+            ),
+            (
+                "!(!tcp.dst)",
+                "4: tcp.dst needs a relation such as \"== 0\" or \"!= 0\"",
+            ),
+            (
+                "!inport",
+                "2: inport needs a relation such as \"== 0\" or \"!= 0\"",
+            ),
+            (
+                "tcp.dst == 0x1ffff/0x1ffff",
+                "12: a constant of 17 bits does not fit tcp.dst, which has 16",
             ),
             (
                 "tcp.dst == 65536",
