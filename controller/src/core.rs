@@ -102,6 +102,11 @@ pub struct Core {
 }
 
 impl Core {
+    /// The chassis goes by this name, whatever the switch's database says.
+    pub fn set_chassis_name(&mut self, name: String) {
+        self.local.set_chassis_name(name);
+    }
+
     /// An agent that knows nothing yet but its host's name.
     pub fn new(hostname: String) -> Self {
         let mut core = Core {

@@ -12,7 +12,7 @@ use daemon::signals::{Asked, Signals};
 use daemon::unixctl::Command;
 use daemon::{Process, place, vlog};
 use ovsdb::Remote;
-use replica::{Handle, Spec};
+use replica::{Handle, Spec, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -74,6 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode, RunError> {
             place::switch_run_dir().join("db.sock").display()
         ))?,
     };
+    let tls = args.tls.files()?;
     let process = match Process::start(&args.common, "weft-controller", MODULES)? {
         Ok(process) => process,
         Err(code) => return Ok(code),
@@ -85,10 +86,19 @@ pub fn run(args: &Args) -> Result<ExitCode, RunError> {
             what: "cannot start the runtime",
             error,
         })?;
-    runtime.block_on(serve(&process, local_remote))
+    let mut core = Core::new(hostname());
+    if let Some(name) = args.chassis.clone().or_else(chassis_of_file) {
+        core.set_chassis_name(name);
+    }
+    runtime.block_on(serve(&process, local_remote, core, tls))
 }
 
-async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode, RunError> {
+async fn serve(
+    process: &Process,
+    local_remote: Vec<Remote>,
+    core: Core,
+    tls: Option<Tls>,
+) -> Result<ExitCode, RunError> {
     let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
     let system = |what| move |error| RunError::System { what, error };
     let mut signals = Signals::new().map_err(system("cannot receive signals"))?;
@@ -101,7 +111,8 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
         Event::Local,
     );
     let mut shell = Shell {
-        core: Core::new(hostname()),
+        core,
+        tls,
         sender,
         from_switch,
         local,
@@ -161,6 +172,8 @@ async fn serve(process: &Process, local_remote: Vec<Remote>) -> Result<ExitCode,
 /// The core, and its arms.
 struct Shell {
     core: Core,
+    /// The files for TLS that the command line named.
+    tls: Option<Tls>,
     sender: mpsc::Sender<Event>,
     from_switch: mpsc::Sender<Event>,
     local: Handle,
@@ -225,7 +238,7 @@ impl Shell {
         };
         let spec = Spec {
             tables,
-            tls: target.tls.clone(),
+            tls: target.tls.clone().or_else(|| self.tls.clone()),
             ..Spec::new(sb_db::schema().clone(), remotes)
         };
         Some(replica::spawn(spec, self.sender.clone(), Event::South))
@@ -324,6 +337,13 @@ async fn converse(
         reason = reading => reason,
         reason = writing => reason,
     }
+}
+
+/// The chassis' name in a file beside OVN's configuration, which counts more than the switch's database.
+fn chassis_of_file() -> Option<String> {
+    let text = std::fs::read_to_string(place::config_dir().join("system-id-override")).ok()?;
+    let name = text.lines().next()?.trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn hostname() -> String {

@@ -34,6 +34,8 @@ use reconcile::Pending;
 pub struct Local {
     tables: Tables,
     hostname: String,
+    /// The chassis' name, where it does not come from the database.
+    chassis_name: Option<Arc<str>>,
     /// The settings, once there is a name.
     pub settings: Option<Arc<Settings>>,
     /// The integration bridge's row, once it is there.
@@ -57,6 +59,7 @@ impl Local {
         Local {
             tables: Tables::without_indexes(vswitch::schema().clone()),
             hostname,
+            chassis_name: None,
             settings: None,
             integration: None,
             index: Ports::default(),
@@ -66,6 +69,11 @@ impl Local {
             pending: Pending::default(),
             complaints: Vec::new(),
         }
+    }
+
+    /// The chassis goes by this name, whatever the database says.
+    pub fn set_chassis_name(&mut self, name: String) {
+        self.chassis_name = Some(name.into());
     }
 
     /// Rows changed. Returns which of the integration bridge's ports did, by name.
@@ -114,9 +122,12 @@ impl Local {
     }
 
     fn read_settings(&mut self) {
-        let Some(row) = self.tables.iter_as::<OpenVSwitch>().next() else {
+        let Some(mut row) = self.tables.iter_as::<OpenVSwitch>().next() else {
             return;
         };
+        if let Some(name) = &self.chassis_name {
+            row.external_ids.insert("system-id".into(), name.clone());
+        }
         // The bridge's name is itself a setting, so its datapath takes a second reading.
         let (first, _) = Settings::read(&row, &self.hostname, "");
         let bridge = first.and_then(|settings| self.index.bridge(&settings.bridge));

@@ -100,7 +100,10 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
         match shell.next(&mut control, &mut signals).await {
             Input::Replica(side, life, event) => shell.replica(side, life, event),
             Input::Signal(Asked::ReopenLog) => daemon::vlog::reopen(),
-            Input::Signal(Asked::Exit) => return Ok(()),
+            Input::Signal(Asked::Exit) => {
+                control.finish().await;
+                return Ok(());
+            }
             Input::Control(request) if request.command == "exit" => {
                 request.succeed("");
                 control.finish().await;

@@ -13,9 +13,9 @@ pub enum Error {
         /// What is wrong.
         error: RemoteError,
     },
-    /// Some of the files for TLS were given, not all.
-    #[error("TLS needs all of --private-key, --certificate and --ca-cert")]
-    Tls,
+    /// The files for TLS.
+    #[error(transparent)]
+    Tls(#[from] daemon::args::TlsArgsError),
     /// The daemon's surroundings.
     #[error(transparent)]
     Start(#[from] daemon::StartError),

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use daemon::args::{NO_EFFECT, TlsArgs};
 use daemon::{CommonArgs, Process};
 use northd::daemon::{Config, run};
 use northd::error::Error;
 use ovsdb::Remote;
-use replica::Tls;
 
 /// Compiles the northbound database into the southbound one.
 #[derive(Debug, Parser)]
@@ -15,6 +15,7 @@ use replica::Tls;
 struct Args {
     /// The northbound database: remotes, comma-separated
     #[arg(
+        short = 'D',
         long = "nb",
         alias = "ovnnb-db",
         env = "OVN_NB_DB",
@@ -25,6 +26,7 @@ struct Args {
 
     /// The southbound database: remotes, comma-separated
     #[arg(
+        short = 'd',
         long = "sb",
         alias = "ovnsb-db",
         env = "OVN_SB_DB",
@@ -37,21 +39,20 @@ struct Args {
     #[arg(long)]
     dry_run: bool,
 
-    /// The private key for TLS, PEM
-    #[arg(short = 'p', long, value_name = "FILE", help_heading = "TLS")]
-    private_key: Option<std::path::PathBuf>,
+    /// Print how changes pass through the compiler, as a graph in DOT, and end
+    #[arg(long, value_name = "NODE", num_args = 0..=1, require_equals = true)]
+    dump_inc_proc_graph: Option<Option<String>>,
 
-    /// The certificate for TLS, PEM
-    #[arg(short = 'c', long, value_name = "FILE", help_heading = "TLS")]
-    certificate: Option<std::path::PathBuf>,
-
-    /// The certificate of the authority that signs the databases', PEM
-    #[arg(short = 'C', long, value_name = "FILE", help_heading = "TLS")]
-    ca_cert: Option<std::path::PathBuf>,
-
-    /// Accepted for compatibility: compiling takes one thread
-    #[arg(long, value_name = "N", hide = true)]
+    /// Compiling takes one thread
+    #[arg(long, value_name = "N", help_heading = NO_EFFECT)]
     n_threads: Option<u32>,
+
+    /// OVN's compiler in Datalog recorded itself there; this one has nothing to record
+    #[arg(long, value_name = "FILE", help_heading = NO_EFFECT)]
+    ddlog_record: Option<std::path::PathBuf>,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
@@ -61,8 +62,30 @@ struct Args {
     common: CommonArgs,
 }
 
+/// How changes pass through the compiler. There are no nodes to choose from: units come and go with what they compile.
+const GRAPH: &str = "digraph \"Incremental-Processing-Engine\" {
+\trankdir=LR;
+\tnorthbound -> model;
+\tsouthbound -> model;
+\tmodel -> alloc;
+\talloc -> derive;
+\tderive -> pipeline;
+\tpipeline -> output;
+}
+";
+
+impl AsMut<CommonArgs> for Args {
+    fn as_mut(&mut self) -> &mut CommonArgs {
+        &mut self.common
+    }
+}
+
 fn main() -> ExitCode {
-    let args = Args::parse_from(daemon::args::arguments());
+    let args: Args = daemon::args::parse();
+    if args.dump_inc_proc_graph.is_some() {
+        print!("{GRAPH}");
+        return ExitCode::SUCCESS;
+    }
     match start(&args) {
         Ok(code) => code,
         Err(error) => {
@@ -74,7 +97,11 @@ fn main() -> ExitCode {
 
 fn start(args: &Args) -> Result<ExitCode, Error> {
     let config = config(args)?;
-    let process = match Process::start(&args.common, "weft-northd", &["northd", "replica"])? {
+    let process = match Process::start(
+        &args.common,
+        "weft-northd",
+        &["northd", "inc_engine", "replica"],
+    )? {
         Ok(process) => process,
         Err(code) => return Ok(code),
     };
@@ -93,19 +120,10 @@ fn config(args: &Args) -> Result<Config, Error> {
     let remotes = |flag: &'static str, text: &str| {
         Remote::parse_list(text).map_err(|error| Error::Remote { flag, error })
     };
-    let tls = match (&args.private_key, &args.certificate, &args.ca_cert) {
-        (None, None, None) => None,
-        (Some(private_key), Some(certificate), Some(ca)) => Some(Tls {
-            certificate: certificate.clone(),
-            private_key: private_key.clone(),
-            ca: ca.clone(),
-        }),
-        _ => return Err(Error::Tls),
-    };
     Ok(Config {
         north: remotes("--nb", &args.north)?,
         south: remotes("--sb", &args.south)?,
-        tls,
+        tls: args.tls.files()?,
         is_paused: args.dry_run,
     })
 }

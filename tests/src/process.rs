@@ -191,6 +191,16 @@ impl Daemon {
         Ok(status)
     }
 
+    /// Waits until it has ended by itself; an error unless it did in good order.
+    pub fn wait_end(&mut self) -> Result<()> {
+        let awaited = format!("{} to end", self.name);
+        let status = wait_for(&awaited, START_LIMIT, || self.ended())?;
+        match status.success() {
+            true => Ok(()),
+            false => bail!("{} failed ({status}): {}", self.name, self.last_words()),
+        }
+    }
+
     /// Fails if it has ended by itself, with its last words.
     pub fn check_alive(&mut self) -> Result<()> {
         match self.ended()? {

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use tests::implementation::{Implementation, Plan};
+use tests::folder::Folder;
+use tests::implementation::{Implementation, Plan, weft_binary};
 use tests::lab::{Lab, MEMBERS};
-use tests::process::{Daemon, log_file};
+use tests::process::{Daemon, control_socket, log_file};
+use tests::run::Run;
 use tests::story::story;
 
 /// What every daemon can be asked.
@@ -96,6 +98,115 @@ fn check_commands(daemon: &Daemon, own: &[&str]) -> Result<()> {
         "{name}: an odd version: {version}"
     );
     Ok(())
+}
+
+/// The options that OVN 26.03's daemons have in common, each with a value that makes sense; `DIR` is the folder.
+const OPTIONS: &[&str] = &[
+    "--pidfile=DIR/NAME.pid",
+    "--overwrite-pidfile",
+    "--no-chdir",
+    "--monitor",
+    "--no-self-confinement",
+    "--user=root",
+    "-v",
+    "-vjsonrpc",
+    "-vconsole:off",
+    "-vsyslog:err",
+    "-vfile:info",
+    "-vofproto_dpif:file:dbg",
+    "-vPATTERN:console:%c|%m",
+    "-vFACILITY:daemon",
+    "--verbose=reconnect:info",
+    "--log-file",
+    "--syslog-method=null",
+    "--syslog-target=127.0.0.1:514",
+    "--ssl-protocols=TLSv1.2",
+    "--ssl-ciphers=HIGH",
+    "--ssl-ciphersuites=TLS_AES_128_GCM_SHA256",
+    "--ssl-server-name=db",
+    "--peer-ca-cert=DIR/peer.pem",
+];
+/// What some of them have beyond that.
+const OPTIONS_OF_NORTHD: &[&str] = &[
+    "--ovnnb-db=unix:DIR/nb.sock",
+    "--ovnsb-db=unix:DIR/sb.sock",
+    "--dry-run",
+    "--n-threads=4",
+    "-u",
+    "DIR/NAME.ctl",
+];
+const OPTIONS_OF_CONTROLLER: &[&str] = &[
+    "unix:DIR/db.sock",
+    "-n",
+    "chassis-1",
+    "--enable-dummy-vif-plug",
+    "--unixctl=DIR/NAME.ctl",
+];
+const OPTIONS_OF_SERVERS: &[&str] = &[
+    "--data-dir=DIR/NAME",
+    "--disable-file-column-diff",
+    "--bootstrap-ca-cert=DIR/ca.pem",
+    "--unixctl=DIR/NAME.ctl",
+];
+
+#[test]
+fn options_of_ovn_are_taken_and_exit_is_answered() {
+    for (program, own) in [
+        ("weft-northd", OPTIONS_OF_NORTHD),
+        ("weft-controller", OPTIONS_OF_CONTROLLER),
+        ("weft-nb", OPTIONS_OF_SERVERS),
+        ("weft-sb", OPTIONS_OF_SERVERS),
+    ] {
+        if let Err(error) = check_options(program, own) {
+            panic!("{program}: {error:#}");
+        }
+    }
+}
+
+fn check_options(program: &str, own: &[&str]) -> Result<()> {
+    let folder = Folder::create()?;
+    let dir = folder.path();
+    let logs = dir.join("logs");
+    let at = dir.display().to_string();
+    let options = OPTIONS.iter().chain(own);
+    let options = options.map(|option| option.replace("DIR", &at).replace("NAME", program));
+    let run = Run::new(weft_binary(program)?)
+        .args(options)
+        .env("OVN_RUNDIR", dir)
+        // Without OVN_LOGDIR, this is where OVN's own daemons log.
+        .env("OVS_LOGDIR", &logs);
+    let control = control_socket(dir, program);
+    let mut daemon = Daemon::start(program, dir, run, control, None)?;
+    let log = std::fs::read_to_string(logs.join(format!("{program}.log")))?;
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("without effect"))
+        .collect();
+    ensure!(told.len() == 1, "told {} times: {log}", told.len());
+    for option in ["--monitor", "--ssl-ciphers", "--syslog-target", "PATTERN"] {
+        ensure!(
+            told[0].contains(option),
+            "{option} is not told of: {}",
+            told[0]
+        );
+    }
+    let answer = daemon.control(&["exit"])?;
+    ensure!(answer.is_empty(), "exit is answered with {answer:?}");
+    daemon.wait_end()
+}
+
+#[test]
+fn an_unknown_log_module_is_told_as_by_vlog() {
+    for program in ["weft-northd", "weft-controller", "weft-nb", "weft-sb"] {
+        let run = weft_binary(program).map(|path| Run::new(path).arg("-vnonsense"));
+        let complaint = run.and_then(|run| run.complaint()).unwrap_or_else(|error| {
+            panic!("{program}: {error:#}");
+        });
+        let expected = format!(
+            "{program}: processing \"nonsense\": no destination, level, or module \"nonsense\""
+        );
+        assert_eq!(complaint.trim(), expected);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod place;
 mod process;
 pub mod signals;
 pub mod unixctl;
+mod user;
 pub mod vlog;
 
 pub use args::CommonArgs;

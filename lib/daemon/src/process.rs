@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::args::CommonArgs;
+use crate::args::{CommonArgs, WithoutEffect};
 use crate::detach::{self, Role};
 use crate::pidfile::PidFile;
 use crate::unixctl::{self, Command, Control};
-use crate::{place, vlog};
+use crate::{place, user, vlog};
 
 /// A started daemon's hold on its surroundings. Dropping it removes the pid file and the control socket.
 #[derive(Debug)]
@@ -26,6 +26,15 @@ pub enum StartError {
     /// The second process could not be started.
     #[error("cannot run in the background: {0}")]
     Detach(#[source] io::Error),
+    /// The rights of another user could not be taken.
+    #[error("--user {user}: {error}")]
+    User {
+        /// Who was asked for.
+        user: String,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
     /// A log file or a level.
     #[error(transparent)]
     Log(#[from] vlog::VlogError),
@@ -50,7 +59,8 @@ pub enum StartError {
 }
 
 impl Process {
-    /// Starts a daemon: detaches if asked to, opens the log, takes the pid file.
+    /// Starts a daemon: detaches if asked to, becomes another user if asked to, opens the log, takes the pid file.
+    /// Says in the log which of the options have no effect.
     ///
     /// `Err(code)` inside the `Ok` means that this is the parent of a detached daemon, which is to exit with `code`.
     /// Call it before any thread is started. `program` is the name to use when the process has none, `modules` are
@@ -67,13 +77,20 @@ impl Process {
         {
             return Ok(Err(code));
         }
+        if let Some(spec) = &args.user {
+            user::become_user(spec).map_err(|error| StartError::User {
+                user: spec.clone(),
+                error,
+            })?;
+        }
         let log_file = args.log_file.as_ref().map(|given| {
             given.as_ref().map_or_else(
                 || place::log_dir().join(format!("{program}.log")),
                 |path| in_dir(path, &place::log_dir()),
             )
         });
-        vlog::init(&args.verbose, log_file, modules, args.detach)?;
+        let quiet = vlog::init(&args.verbose, log_file, modules, args.detach)?;
+        tell_without_effect(&args.without_effect, &quiet);
         let pidfile = args.pidfile.as_ref().map(|given| {
             let default = || place::run_dir().join(format!("{program}.pid"));
             let path = given
@@ -134,4 +151,18 @@ impl Drop for Process {
 fn in_dir(path: &Path, directory: &Path) -> PathBuf {
     // `join` with an absolute path is that path.
     directory.join(path)
+}
+
+/// One line for all options, and only where something was given.
+fn tell_without_effect(options: &[WithoutEffect], levels: &[(String, &'static str)]) {
+    let options = options
+        .iter()
+        .map(|given| format!("{} ({})", given.option, given.reason));
+    let levels = levels
+        .iter()
+        .map(|(option, reason)| format!("{option} ({reason})"));
+    let all: Vec<String> = options.chain(levels).collect();
+    if !all.is_empty() {
+        tracing::info!(target: "main", "given, and without effect: {}", all.join(", "));
+    }
 }

@@ -23,8 +23,8 @@ use crate::vlog;
 const REQUEST_LIMIT_BYTES: usize = 1 << 20;
 /// More clients wait until one of these is done.
 const CLIENT_LIMIT: usize = 32;
-/// How long a daemon that ends waits for its clients to read their answers.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long a daemon that ends waits for clients that are slow to take their answers.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Requests that wait for the event loop; a client beyond waits to be read.
 const QUEUE_LIMIT: usize = 32;
 
@@ -98,8 +98,8 @@ pub struct Control {
     requests: mpsc::Receiver<Request>,
     /// Keeps the channel open when there is no socket.
     _sender: Option<mpsc::Sender<Request>>,
-    /// What clients hold while they are served.
-    places: Arc<Semaphore>,
+    /// What a client holds from its request until its answer is written.
+    answers: Arc<Semaphore>,
 }
 
 impl Control {
@@ -112,12 +112,16 @@ impl Control {
         }
     }
 
-    /// Lets clients read their answers before the daemon ends: waits until they have gone, but not for long.
+    /// To be called before the daemon ends: returns when all answers are written, and the requests that wait are told
+    /// that nobody will carry them out. A client that does not read is not waited for.
     pub async fn finish(self) {
-        // One place is always held by the listener, for whoever comes next.
-        let all = u32::try_from(CLIENT_LIMIT - 1).expect("a small limit");
-        // Whoever stays after its answer is not waited for.
-        let _ = tokio::time::timeout(FAREWELL, self.places.acquire_many(all)).await;
+        let Self {
+            requests, answers, ..
+        } = self;
+        // Whoever waits for an answer learns that there will be none, and then that is its answer.
+        drop(requests);
+        let all = u32::try_from(CLIENT_LIMIT).expect("a small limit");
+        let _ = tokio::time::timeout(FAREWELL, answers.acquire_many(all)).await;
     }
 }
 
@@ -127,7 +131,7 @@ pub(crate) fn silent() -> Control {
     Control {
         requests,
         _sender: Some(sender),
-        places: Arc::new(Semaphore::new(CLIENT_LIMIT)),
+        answers: Arc::new(Semaphore::new(CLIENT_LIMIT)),
     }
 }
 
@@ -145,17 +149,18 @@ pub(crate) fn listen(
     }
     let listener = UnixListener::bind(path)?;
     let (sender, requests) = mpsc::channel(QUEUE_LIMIT);
+    let answers = Arc::new(Semaphore::new(CLIENT_LIMIT));
     let server = Server {
         version: version.into(),
         commands,
         requests: sender,
+        answers: Arc::clone(&answers),
     };
-    let places = Arc::new(Semaphore::new(CLIENT_LIMIT));
-    tokio::spawn(accept(listener, server, Arc::clone(&places)));
+    tokio::spawn(accept(listener, server));
     Ok(Control {
         requests,
         _sender: None,
-        places,
+        answers,
     })
 }
 
@@ -164,9 +169,11 @@ struct Server {
     version: Arc<str>,
     commands: &'static [Command],
     requests: mpsc::Sender<Request>,
+    answers: Arc<Semaphore>,
 }
 
-async fn accept(listener: UnixListener, server: Server, places: Arc<Semaphore>) {
+async fn accept(listener: UnixListener, server: Server) {
+    let places = Arc::new(Semaphore::new(CLIENT_LIMIT));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
@@ -196,6 +203,8 @@ async fn serve(mut stream: UnixStream, server: &Server) -> io::Result<()> {
         match requests.next() {
             Some(Ok(request)) => {
                 let taken = requests.byte_offset();
+                // There are as many as clients, so nobody waits here; and the semaphore is never closed.
+                let _answer = server.answers.acquire().await;
                 let reply = answer(&request, server).await;
                 buffer.drain(..taken);
                 stream.write_all(reply.to_string().as_bytes()).await?;
@@ -277,17 +286,14 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
         ));
     }
     let (reply, answer) = oneshot::channel();
-    let gone = |_| "the daemon is ending".to_owned();
-    server
-        .requests
-        .send(Request {
-            command: command.name,
-            args,
-            reply,
-        })
-        .await
-        .map_err(|_| gone(()))?;
-    answer.await.map_err(|_| gone(()))?
+    let request = Request {
+        command: command.name,
+        args,
+        reply,
+    };
+    let gone = || "the daemon is ending".to_owned();
+    server.requests.send(request).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())?
 }
 
 fn list(commands: &[Command]) -> String {
@@ -365,5 +371,34 @@ mod tests {
         );
         let half = ask(&path, br#"{"method":"#).await;
         assert_eq!(half, [] as [Value; 0]);
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_the_end_is_answered_before_it() {
+        const EXIT: &[Command] = &[Command::plain("exit"), Command::plain("wait")];
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.ctl");
+        let mut control = listen(&path, "x".to_owned(), EXIT).unwrap();
+        // One that waits for an answer, one that will ask nothing, and the one that asks for the end.
+        let mut waiting = UnixStream::connect(&path).await.unwrap();
+        let wait = br#"{"method":"wait","params":[],"id":1}"#;
+        waiting.write_all(wait).await.unwrap();
+        let waits = control.next().await;
+        let silent = UnixStream::connect(&path).await.unwrap();
+        let mut ending = UnixStream::connect(&path).await.unwrap();
+        let exit = br#"{"method":"exit","params":[],"id":2}"#;
+        ending.write_all(exit).await.unwrap();
+        control.next().await.succeed("");
+        drop(waits);
+        control.finish().await;
+        // Both answers are there though nothing runs any more: reading does not wait.
+        let read = |stream: UnixStream| {
+            let mut buffer = [0; 200];
+            let n = io::Read::read(&mut stream.into_std().unwrap(), &mut buffer).unwrap();
+            serde_json::from_slice::<Value>(&buffer[..n]).unwrap()
+        };
+        assert_eq!(read(ending), json!({"id": 2, "result": "", "error": null}));
+        assert_eq!(read(waiting)["error"], "the daemon is ending");
+        drop(silent);
     }
 }

@@ -88,6 +88,7 @@ async fn serve(database: &Database, args: &ServerArgs, process: &Process) -> any
         }
     };
     tracing::info!("shutting down");
+    control.finish().await;
     tokio::task::block_in_place(|| server.stop());
     result
 }

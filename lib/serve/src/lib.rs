@@ -2,10 +2,12 @@
 
 mod daemon;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use ::daemon::CommonArgs;
+use ::daemon::args::NO_EFFECT;
 use ovsdb::schema::DatabaseSchema;
 use store::server::ServerArgs;
 
@@ -30,6 +32,14 @@ pub struct Flags {
     /// The flags of all database servers
     #[command(flatten)]
     pub server: ServerArgs,
+
+    /// Rows are kept as they are, changes as what changed
+    #[arg(long, help_heading = NO_EFFECT)]
+    disable_file_column_diff: bool,
+
+    /// A certificate that any client could give is not taken over: give --ca-cert
+    #[arg(long, value_name = "FILE", help_heading = NO_EFFECT)]
+    bootstrap_ca_cert: Option<PathBuf>,
 
     /// The flags of all daemons
     #[command(flatten)]

@@ -14,7 +14,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::levels::{Facility, Level, Levels, Spec, SpecError};
-use super::{VlogError, open_for_append};
+use super::{VlogError, names, open_for_append};
 
 /// A message longer than this is cut: a log line is for reading.
 const MESSAGE_LIMIT_BYTES: usize = 8 << 10;
@@ -56,42 +56,53 @@ impl Vlog {
         }
     }
 
-    pub(super) fn set(&self, spec: &str) -> Result<(), SpecError> {
-        let Spec {
-            module,
-            facility,
-            level,
-        } = Spec::parse(spec)?;
+    /// Carries a specification out. What has no effect is said.
+    pub(super) fn set(&self, spec: &str) -> Result<Option<&'static str>, SpecError> {
+        let (module, facility, level) = match Spec::parse(spec)? {
+            Spec::Level {
+                module,
+                facility,
+                level,
+            } => (module, facility, level),
+            Spec::NoEffect(reason) => return Ok(Some(reason)),
+        };
         let mut state = self.lock();
         let apply = |levels: &mut Levels| match facility {
             Some(facility) => levels[facility as usize] = level,
             None => *levels = [level; 3],
+        };
+        let own = |state: &State, name: &str| {
+            let mut names = state.modules.keys();
+            names.find(|own| own.eq_ignore_ascii_case(name)).cloned()
         };
         match module {
             None => {
                 apply(&mut state.defaults);
                 state.modules.values_mut().for_each(apply);
             }
-            Some(name) => match state
-                .modules
-                .iter_mut()
-                .find(|(module, _)| module.eq_ignore_ascii_case(name))
-            {
-                Some((_, levels)) => apply(levels),
-                None => {
-                    let what = format!("no module is called {name:?}; vlog/list shows them");
-                    return Err(SpecError {
-                        spec: spec.to_owned(),
-                        what,
-                    });
+            Some(name) => {
+                let meant: Vec<String> = match own(&state, name) {
+                    Some(own) => vec![own],
+                    None => names::ours(name)
+                        .ok_or_else(|| SpecError {
+                            spec: spec.to_owned(),
+                            what: format!("no destination, level, or module {name:?}"),
+                        })?
+                        .iter()
+                        .filter_map(|ours| own(&state, ours))
+                        .collect(),
+                };
+                for module in &meant {
+                    state.modules.get_mut(module).into_iter().for_each(apply);
                 }
-            },
+            }
         }
         let levels = state.modules.values().flatten().chain(&state.defaults);
         let highest = levels.max().copied().unwrap_or(Level::Off);
         self.highest.store(highest as u8, Ordering::Relaxed);
+        drop(state);
         tracing::callsite::rebuild_interest_cache();
-        Ok(())
+        Ok(None)
     }
 
     pub(super) fn list(&self) -> String {
@@ -250,6 +261,34 @@ mod tests {
             "{}",
             vlog.list()
         );
-        assert!(vlog.set("nonsense:dbg").is_err());
+    }
+
+    #[test]
+    fn modules_of_theirs_are_taken_for_ours_or_for_none() {
+        let vlog = Vlog::new(&["binding", "ofctrl", "replica"], true);
+        let levels = |module: &str| {
+            let list = vlog.list();
+            let line = list.lines().find(|line| line.starts_with(module));
+            line.map(|line| line.split_whitespace().nth(3).unwrap().to_owned())
+        };
+        for (spec, module, file) in [
+            ("jsonrpc", "replica", "DBG"),
+            ("physical:file:warn", "ofctrl", "WARN"),
+            ("encaps:err", "binding", "ERR"),
+            ("Binding:off", "binding", "OFF"),
+        ] {
+            assert_eq!(vlog.set(spec), Ok(None), "{spec}");
+            assert_eq!(levels(module).as_deref(), Some(file), "{spec}");
+        }
+        let before = vlog.list();
+        for nothing in ["ofproto_dpif", "raft:dbg", "stopwatch:console:info"] {
+            assert_eq!(vlog.set(nothing), Ok(None), "{nothing}");
+        }
+        assert_eq!(vlog.list(), before);
+        let error = vlog.set("nonsense:dbg").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "processing \"nonsense:dbg\": no destination, level, or module \"nonsense\""
+        );
     }
 }

@@ -29,6 +29,13 @@ impl Level {
         ("dbg", Self::Dbg),
     ];
 
+    fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, level)| *level)
+    }
+
     /// The level of an event.
     pub(super) fn of(level: tracing::Level) -> Self {
         match level {
@@ -66,11 +73,18 @@ pub enum Facility {
 }
 
 impl Facility {
-    pub(super) const ALL: [(&'static str, Self); 3] = [
+    const ALL: [(&'static str, Self); 3] = [
         ("console", Self::Console),
         ("syslog", Self::Syslog),
         ("file", Self::File),
     ];
+
+    fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, facility)| *facility)
+    }
 }
 
 /// A module's level for each facility, indexed by `Facility as usize`.
@@ -78,49 +92,82 @@ pub(super) type Levels = [Level; 3];
 
 /// A specification, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Spec<'s> {
-    /// The module; `None` for all.
-    pub(super) module: Option<&'s str>,
-    /// The facility; `None` for all.
-    pub(super) facility: Option<Facility>,
-    /// The level: `dbg` unless given.
-    pub(super) level: Level,
+pub(super) enum Spec<'s> {
+    /// A level.
+    Level {
+        /// The module; `None` for all.
+        module: Option<&'s str>,
+        /// The facility; `None` for all.
+        facility: Option<Facility>,
+        /// The level: `dbg` unless given.
+        level: Level,
+    },
+    /// What has no effect, and why: `PATTERN:DESTINATION:PATTERN` and `FACILITY:FACILITY`.
+    NoEffect(&'static str),
 }
 
 /// What is wrong with a specification.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("log level {spec:?}: {what}")]
+#[error("processing {spec:?}: {what}")]
 pub struct SpecError {
     /// The specification.
     pub spec: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, in vlog's words.
     pub what: String,
 }
+
+/// The facilities of syslog(3) that may be named after `FACILITY:`.
+const SYSLOG_FACILITIES: &[&str] = &[
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "clock", "ftp",
+    "ntp", "audit", "alert", "clock2", "cron", "authpriv", "local0", "local1", "local2", "local3",
+    "local4", "local5", "local6", "local7",
+];
 
 impl<'s> Spec<'s> {
     /// Takes it apart; the words may be separated by colons, commas or spaces.
     pub(super) fn parse(text: &'s str) -> Result<Self, SpecError> {
-        let twice = |what: &str| SpecError {
+        let wrong = |what: String| SpecError {
             spec: text.to_owned(),
-            what: format!("{what} is given twice"),
+            what,
         };
+        let mut words = text.splitn(3, ':');
+        match words.next() {
+            Some(word) if word.eq_ignore_ascii_case("PATTERN") => {
+                let destination = words.next().filter(|word| !word.is_empty());
+                let destination = destination.ok_or_else(|| wrong("missing destination".into()))?;
+                let known = destination.eq_ignore_ascii_case("any")
+                    || Facility::named(destination).is_some();
+                return match (known, words.next()) {
+                    (false, _) => Err(wrong(format!("unknown destination {destination:?}"))),
+                    (true, None | Some("")) => Err(wrong("missing pattern".into())),
+                    (true, Some(_)) => Ok(Self::NoEffect("lines of the log have one form")),
+                };
+            }
+            Some(word) if word.eq_ignore_ascii_case("FACILITY") => {
+                let facility = words.next().unwrap_or_default();
+                return match SYSLOG_FACILITIES.contains(&facility) {
+                    true => Ok(Self::NoEffect("nothing is sent to syslog")),
+                    false => Err(wrong("invalid facility".into())),
+                };
+            }
+            _ => {}
+        }
         let (mut module, mut facility, mut level) = (None, None, None);
         for word in text.split([':', ',', ' ']).filter(|word| !word.is_empty()) {
-            let is = |name: &str| word.eq_ignore_ascii_case(name);
-            if is("any") {
-            } else if let Some((_, found)) = Level::ALL.iter().find(|(name, _)| is(name)) {
-                if level.replace(*found).is_some() {
-                    return Err(twice("the level"));
+            if word.eq_ignore_ascii_case("any") {
+            } else if let Some(found) = Level::named(word) {
+                if level.replace(found).is_some() {
+                    return Err(wrong("cannot specify multiple levels".into()));
                 }
-            } else if let Some((_, found)) = Facility::ALL.iter().find(|(name, _)| is(name)) {
-                if facility.replace(*found).is_some() {
-                    return Err(twice("the facility"));
+            } else if let Some(found) = Facility::named(word) {
+                if facility.replace(found).is_some() {
+                    return Err(wrong("cannot specify multiple destinations".into()));
                 }
             } else if module.replace(word).is_some() {
-                return Err(twice("the module"));
+                return Err(wrong("cannot specify multiple modules".into()));
             }
         }
-        Ok(Self {
+        Ok(Self::Level {
             module,
             facility,
             level: level.unwrap_or(Level::Dbg),
@@ -135,7 +182,7 @@ mod tests {
     #[test]
     fn specifications_are_taken_apart_in_any_order() {
         let spec = |module, facility, level| {
-            Ok(Spec {
+            Ok(Spec::Level {
                 module,
                 facility,
                 level,
@@ -154,9 +201,31 @@ mod tests {
             spec(Some("ofctrl"), None, Level::Warn)
         );
         assert_eq!(Spec::parse("raft"), spec(Some("raft"), None, Level::Dbg));
-        assert_eq!(
-            Spec::parse("a:b").unwrap_err().to_string(),
-            "log level \"a:b\": the module is given twice"
-        );
+        for quiet in [
+            "PATTERN:console:%c|%m",
+            "pattern:ANY:a:b",
+            "FACILITY:daemon",
+        ] {
+            assert!(
+                matches!(Spec::parse(quiet), Ok(Spec::NoEffect(_))),
+                "{quiet}"
+            );
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_in_the_words_of_vlog() {
+        for (text, what) in [
+            ("a:b", "cannot specify multiple modules"),
+            ("console:file:dbg", "cannot specify multiple destinations"),
+            ("dbg:err", "cannot specify multiple levels"),
+            ("PATTERN", "missing destination"),
+            ("PATTERN:foo:bar", "unknown destination \"foo\""),
+            ("PATTERN:file", "missing pattern"),
+            ("FACILITY:xx", "invalid facility"),
+        ] {
+            let error = Spec::parse(text).unwrap_err().to_string();
+            assert_eq!(error, format!("processing {text:?}: {what}"));
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod layer;
 mod levels;
+mod names;
 
 use std::fs::File;
 use std::io;
@@ -45,16 +46,18 @@ pub enum VlogError {
 static VLOG: OnceLock<&'static Vlog> = OnceLock::new();
 
 /// Starts logging, once for a process: `specs` are the `-v` arguments in order, `modules` the names that exist from
-/// the start. A detached daemon has no console.
+/// the start. A detached daemon has no console. Specifications without effect are given back, each with the reason.
 pub(crate) fn init(
     specs: &[String],
     file: Option<PathBuf>,
     modules: &[&str],
     detached: bool,
-) -> Result<(), VlogError> {
+) -> Result<Vec<(String, &'static str)>, VlogError> {
     let vlog: &'static Vlog = Box::leak(Box::new(Vlog::new(modules, detached)));
+    let mut without_effect = Vec::new();
     for spec in specs {
-        vlog.set(spec)?;
+        let reason = vlog.set(spec)?;
+        without_effect.extend(reason.map(|reason| (format!("--verbose={spec}"), reason)));
     }
     if let Some(path) = file {
         if let Some(directory) = path.parent() {
@@ -70,7 +73,7 @@ pub(crate) fn init(
         // Fails only where another subscriber stands already, as in a test program: then that one is right.
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
-    Ok(())
+    Ok(without_effect)
 }
 
 /// Opens the log file again, after it was moved away.
@@ -94,9 +97,9 @@ pub(crate) fn command(method: &str, args: &[String]) -> Option<Result<String, St
         "vlog/list" => Ok(vlog.list()),
         "vlog/set" => args
             .iter()
-            .try_for_each(|spec| vlog.set(spec))
+            .try_for_each(|spec| vlog.set(spec).map(|_| ()))
             .map(|()| String::new())
-            .map_err(|e| e.to_string()),
+            .map_err(|error| error.what),
         "vlog/reopen" => vlog
             .reopen()
             .map(|()| String::new())
