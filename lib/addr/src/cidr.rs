@@ -1,9 +1,10 @@
 //! [`Cidr`]: an address with the length of its network's prefix, host bits kept.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{AddrError, MaskedIp};
@@ -11,72 +12,69 @@ use crate::{AddrError, MaskedIp};
 /// An address with a prefix length, such as `10.0.0.7/24`: a host and the network it is in.
 ///
 /// A bare address is a host: length 32 or 128. Prints without the length in that case.
+///
+/// ```
+/// let cidr: addr::Cidr = "10.0.5.7/23".parse()?;
+/// assert_eq!(cidr.addr().to_string(), "10.0.5.7");
+/// assert_eq!(cidr.network().to_string(), "10.0.4.0/23");
+/// assert!(cidr.contains("10.0.4.1".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Cidr {
-    addr: IpAddr,
-    len: u8,
-}
+pub struct Cidr(IpNet);
 
 impl Cidr {
     /// `addr/len`, or nothing when `len` exceeds the family's width.
     pub fn new(addr: IpAddr, len: u8) -> Option<Self> {
-        (len <= width(addr)).then_some(Self { addr, len })
+        IpNet::new(addr, len).ok().map(Self)
     }
 
     /// The host itself: `/32` or `/128`.
     pub fn host(addr: IpAddr) -> Self {
-        Self {
-            addr,
-            len: width(addr),
-        }
+        Self(addr.into())
     }
 
     /// The address as written, host bits included.
     pub fn addr(self) -> IpAddr {
-        self.addr
+        self.0.addr()
     }
 
     /// The prefix length.
     pub fn prefix_len(self) -> u8 {
-        self.len
+        self.0.prefix_len()
     }
 
     /// True when the prefix covers the whole address.
     pub fn is_host(self) -> bool {
-        self.len == width(self.addr)
+        self.0.prefix_len() == self.0.max_prefix_len()
     }
 
     /// True for IPv4.
     pub fn is_ipv4(self) -> bool {
-        self.addr.is_ipv4()
+        self.addr().is_ipv4()
     }
 
     /// The mask of the prefix.
     pub fn mask(self) -> IpAddr {
-        prefix_mask(self.addr, self.len)
+        self.0.netmask()
     }
 
     /// The network: the address with its host bits cleared.
     pub fn network(self) -> Self {
-        Self {
-            addr: and(self.addr, self.mask()),
-            len: self.len,
-        }
+        Self(self.0.trunc())
     }
 
     /// The last address of an IPv4 network of at most 30 bits of prefix: its broadcast address.
     pub fn broadcast(self) -> Option<Ipv4Addr> {
-        let IpAddr::V4(addr) = self.addr else {
-            return None;
-        };
-        let host_bits = u32::MAX.checked_shr(u32::from(self.len)).unwrap_or(0);
-        (self.len <= 30).then(|| Ipv4Addr::from_bits(addr.to_bits() | host_bits))
+        match self.0 {
+            IpNet::V4(net) if net.prefix_len() <= 30 => Some(net.broadcast()),
+            _ => None,
+        }
     }
 
     /// True when `addr` is of this family and in this network.
     pub fn contains(self, addr: IpAddr) -> bool {
-        self.addr.is_ipv4() == addr.is_ipv4()
-            && and(addr, self.mask()) == and(self.addr, self.mask())
+        self.0.contains(&addr)
     }
 
     /// The network as an address and a mask.
@@ -85,36 +83,9 @@ impl Cidr {
     }
 }
 
-/// The bits of an address of this family: 32 or 128.
-pub(crate) fn width(addr: IpAddr) -> u8 {
-    if addr.is_ipv4() { 32 } else { 128 }
-}
-
-/// The mask of `len` leading ones in the family of `addr`.
-pub(crate) fn prefix_mask(addr: IpAddr, len: u8) -> IpAddr {
-    let len = u32::from(len);
-    match addr {
-        IpAddr::V4(_) => {
-            let bits = u32::MAX.checked_shl(32 - len.min(32)).unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from_bits(bits))
-        }
-        IpAddr::V6(_) => {
-            let bits = u128::MAX.checked_shl(128 - len.min(128)).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(bits))
-        }
-    }
-}
-
-/// Bitwise and; of two families, the first address.
-pub(crate) fn and(addr: IpAddr, mask: IpAddr) -> IpAddr {
-    match (addr, mask) {
-        (IpAddr::V4(a), IpAddr::V4(m)) => {
-            IpAddr::V4(Ipv4Addr::from_bits(a.to_bits() & m.to_bits()))
-        }
-        (IpAddr::V6(a), IpAddr::V6(m)) => {
-            IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() & m.to_bits()))
-        }
-        _ => addr,
+impl From<Cidr> for MaskedIp {
+    fn from(cidr: Cidr) -> Self {
+        Self::new(cidr.addr(), cidr.mask()).expect("both are of one family")
     }
 }
 
@@ -127,9 +98,9 @@ impl From<IpAddr> for Cidr {
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_host() {
-            write!(f, "{}", self.addr)
+            write!(f, "{}", self.addr())
         } else {
-            write!(f, "{}/{}", self.addr, self.len)
+            write!(f, "{}", self.0)
         }
     }
 }
@@ -149,11 +120,9 @@ impl FromStr for Cidr {
             word: text.to_owned(),
             ..e
         })?;
-        match masked.prefix_len() {
-            Some(len) => Ok(Self {
-                addr: masked.addr(),
-                len,
-            }),
+        let len = masked.prefix_len();
+        match len.and_then(|len| Self::new(masked.addr(), len)) {
+            Some(cidr) => Ok(cidr),
             None => Err(AddrError::new(
                 text,
                 "an address with a prefix length",

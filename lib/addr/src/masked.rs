@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::cidr::{and, prefix_mask, width};
-use crate::{AddrError, Cidr};
+use ipnet::IpNet;
+
+use crate::AddrError;
 
 /// An address and a mask of the same family, such as `10.0.0.1/255.0.0.255`.
 ///
@@ -49,23 +50,16 @@ impl MaskedIp {
             IpAddr::V6(mask) => mask.to_bits().leading_ones(),
         };
         let len = u8::try_from(ones).expect("an address has at most 128 bits");
-        (prefix_mask(self.mask, len) == self.mask).then_some(len)
-    }
-}
-
-impl From<Cidr> for MaskedIp {
-    fn from(cidr: Cidr) -> Self {
-        Self {
-            addr: cidr.addr(),
-            mask: cidr.mask(),
-        }
+        (prefix_mask(self.mask, len) == Some(self.mask)).then_some(len)
     }
 }
 
 impl fmt::Display for MaskedIp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.prefix_len() {
-            Some(len) if len == width(self.addr) => write!(f, "{}", self.addr),
+            Some(len) if len == IpNet::from(self.addr).max_prefix_len() => {
+                write!(f, "{}", self.addr)
+            }
             Some(len) => write!(f, "{}/{len}", self.addr),
             None => write!(f, "{}/{}", self.addr, self.mask),
         }
@@ -89,15 +83,14 @@ impl FromStr for MaskedIp {
         };
         let addr = parse_ip(addr_text)?;
         let Some(mask_text) = mask_text else {
-            return Ok(Cidr::host(addr).into());
+            let mask = IpNet::from(addr).netmask();
+            return Ok(Self { addr, mask });
         };
         let at = addr_text.len() + 1;
         if !mask_text.is_empty() && mask_text.bytes().all(|b| b.is_ascii_digit()) {
-            return match mask_text.parse::<u8>().ok().filter(|n| *n <= width(addr)) {
-                Some(len) => Ok(Self {
-                    addr,
-                    mask: prefix_mask(addr, len),
-                }),
+            let len = mask_text.parse::<u8>().ok();
+            return match len.and_then(|len| prefix_mask(addr, len)) {
+                Some(mask) => Ok(Self { addr, mask }),
                 None => Err(AddrError::new(
                     mask_text,
                     "a prefix length",
@@ -115,6 +108,24 @@ impl FromStr for MaskedIp {
             )
             .shifted(at)
         })
+    }
+}
+
+/// The mask of `len` leading ones in the family of `addr`, if that has so many.
+fn prefix_mask(addr: IpAddr, len: u8) -> Option<IpAddr> {
+    IpNet::new(addr, len).ok().map(|net| net.netmask())
+}
+
+/// Bitwise and; of two families, the first address.
+fn and(addr: IpAddr, mask: IpAddr) -> IpAddr {
+    match (addr, mask) {
+        (IpAddr::V4(a), IpAddr::V4(m)) => {
+            IpAddr::V4(Ipv4Addr::from_bits(a.to_bits() & m.to_bits()))
+        }
+        (IpAddr::V6(a), IpAddr::V6(m)) => {
+            IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() & m.to_bits()))
+        }
+        _ => addr,
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::atom::{Atom, AtomicType};
-use crate::schema::{BaseType, ColumnType, Constraint};
+use crate::types::{BaseType, ColumnType, Constraint};
 
 /// The contents of a column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -420,7 +420,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::ColumnType;
+    use crate::types::ColumnType;
 
     #[track_caller]
     fn check(ty: &Value, value: &Value, expected: Result<&Value, &str>) {

@@ -28,6 +28,7 @@ pub mod schema;
 pub mod server_db;
 pub mod table_macro;
 pub mod typed;
+mod types;
 pub mod update;
 
 pub use atom::{Atom, AtomicType, Real};

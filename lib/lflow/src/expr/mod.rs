@@ -20,6 +20,7 @@ mod parse;
 mod print;
 mod range;
 mod resolve;
+mod tree;
 
 use std::ops::{BitAnd, BitOr, Not};
 
@@ -29,11 +30,12 @@ use crate::constant::{Constant, Name};
 use crate::symbols::{Field, Symbol};
 
 pub use cube::{Cube, Term};
-pub use normalise::{Alternative, MAX_CUBES, normalise};
+pub use normalise::{MAX_CUBES, normalise};
 pub use parse::{MAX_DEPTH, parse_field};
 pub(crate) use parse::{constants, field, fits};
-pub use resolve::{Lookup, ResolveError, Resolved, resolve};
+pub use resolve::{Lookup, resolve};
 pub(crate) use resolve::{port_key, texts};
+pub use tree::{Alternative, ResolveError, Resolved};
 
 /// A relation between a field and constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

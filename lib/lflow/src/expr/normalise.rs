@@ -21,7 +21,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::cube::{Cube, Term};
-use super::resolve::{ResolveError, Resolved};
+use super::tree::{Alternative, ResolveError, Resolved};
 use crate::symbols::Base;
 
 /// The most cubes that a match may need on its way to normal form.
@@ -29,15 +29,6 @@ pub const MAX_CUBES: usize = 1 << 20;
 
 /// More kinds of masks than this in one choice, and members that others cover are no longer searched for.
 const MAX_SIGNATURES: usize = 130;
-
-/// A product: the cube, and one member of each choice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Alternative {
-    /// What must hold.
-    pub cube: Cube,
-    /// Of each of these, one must hold too; each has two members or more.
-    pub choices: Vec<Vec<Cube>>,
-}
 
 /// Brings a match into normal form. No alternatives: no packet matches.
 ///

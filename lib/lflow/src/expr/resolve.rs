@@ -9,11 +9,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use thiserror::Error;
-
 use super::cube::Term;
-use super::normalise::{Alternative, normalise};
+use super::normalise::normalise;
 use super::range::{masked_values, outside};
+use super::tree::{Alternative, ResolveError, Resolved};
 use super::{Comparison, Expr, Relation};
 use crate::constant::{Constant, Format, Int, Name};
 use crate::symbols::{Field, Kind, Symbol};
@@ -31,43 +30,6 @@ pub trait Lookup {
     fn port_group(&self, name: &str) -> Option<Arc<[u32]>>;
     /// Whether a port is bound to this chassis.
     fn is_resident(&self, port: &str) -> bool;
-}
-
-/// A match over storage bits, without negation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resolved {
-    /// Every packet or none.
-    Const(bool),
-    /// A masked comparison.
-    Term(Term),
-    /// All of these.
-    And(Vec<Resolved>),
-    /// Any of these.
-    Or(Vec<Resolved>),
-    /// What the text of a symbol says, in normal form already.
-    Known(&'static [Alternative]),
-}
-
-/// Why a match has no meaning here.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ResolveError {
-    /// There is no such address set.
-    #[error("there is no address set ${0}")]
-    AddressSet(Name),
-    /// There is no such port group.
-    #[error("there is no port group @{0}")]
-    PortGroup(Name),
-    /// A template variable was not replaced before parsing.
-    #[error("the template variable ^{0} has no value on this chassis")]
-    Template(Name),
-    /// A nominal field under an odd number of `!`, which the parser refuses.
-    #[error("{0} is known only as a whole and cannot be excluded")]
-    Nominal(Field),
-    /// The match has too many alternatives.
-    #[error(
-        "the match has more than {0} alternatives; write it with fewer sets, ranges or negations"
-    )]
-    TooComplex(usize),
 }
 
 /// Resolves the names of a match.

@@ -3,48 +3,13 @@
 use openflow::{Action as OfAction, Field as OfField, Subfield};
 use packet::userdata::Opcode;
 
+use super::arguments::{Args, INPORT};
 use super::fields::subfield;
 use super::{Context, EncodeError, FlagBit, Outcome, controller};
 use crate::action::{Bare, Function, Lookup};
 use crate::symbols::Field;
 
-const INPORT: OfField = OfField::Reg14;
 const OUTPORT: OfField = OfField::Reg15;
-
-/// Arguments, and the fields in which they are expected.
-pub(super) struct Args {
-    /// Those that do not stand there already.
-    moved: Vec<(Subfield, Subfield)>,
-}
-
-impl Args {
-    pub fn new(pairs: &[(Field, OfField)]) -> Result<Self, EncodeError> {
-        let mut moved = Vec::new();
-        for (from, to) in pairs {
-            let (from, to) = (subfield(*from)?, Subfield::from(*to));
-            if from != to {
-                moved.push((from, to));
-            }
-        }
-        Ok(Self { moved })
-    }
-
-    /// Puts `actions` between saving, filling and restoring the fields.
-    ///
-    /// All sources are read before the first field is written: one argument may stand in another's field.
-    pub fn around(&self, out: &mut Vec<OfAction>, actions: impl IntoIterator<Item = OfAction>) {
-        out.extend(self.moved.iter().map(|(_, to)| OfAction::Push(*to)));
-        out.extend(
-            self.moved
-                .iter()
-                .rev()
-                .map(|(from, _)| OfAction::Push(*from)),
-        );
-        out.extend(self.moved.iter().map(|(_, to)| OfAction::Pop(*to)));
-        out.extend(actions);
-        out.extend(self.moved.iter().rev().map(|(_, to)| OfAction::Pop(*to)));
-    }
-}
 
 /// `get_arp(…)`, `put_arp(…)`, …
 pub(super) fn function(
@@ -188,9 +153,4 @@ fn copy(from: Field, to: Field, out: &mut Vec<OfAction>) -> Outcome {
 
 fn paired(args: &[Field], targets: &[OfField]) -> Vec<(Field, OfField)> {
     args.iter().copied().zip(targets.iter().copied()).collect()
-}
-
-/// Arguments for `bind_vport`: the parent port where the controller expects it.
-pub(super) fn port_args(port: Field) -> Result<Args, EncodeError> {
-    Args::new(&[(port, INPORT)])
 }

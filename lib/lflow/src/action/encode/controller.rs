@@ -8,8 +8,9 @@ use openflow::{Action as OfAction, Subfield};
 use packet::dhcp4::option::{OptionType, OptionValue};
 use packet::userdata::{DhcpArguments, Opcode, ResultBit};
 
+use super::arguments::port_args;
 use super::fields::subfield;
-use super::{Context, EncodeError, Outcome, Resources, call, encode};
+use super::{Context, EncodeError, Outcome, Resources, encode};
 use crate::action::{Actions, Log, Options, OptionsKind, Transform};
 use crate::constant::{Constant, Format, Int};
 use crate::symbols::Field;
@@ -119,7 +120,7 @@ pub(super) fn bind_vport(
         false,
         context,
     );
-    call::port_args(parent)?.around(out, [message]);
+    port_args(parent)?.around(out, [message]);
     Ok(())
 }
 

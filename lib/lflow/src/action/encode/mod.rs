@@ -7,6 +7,7 @@
 //! `eth.src`, looks up, and reads a flag. [`call`] saves what stands in those fields before and restores it after. Others are
 //! a message to the controller, [`controller`]; those that make another packet carry the OpenFlow actions to be done with it.
 
+mod arguments;
 mod call;
 mod controller;
 mod ct;
