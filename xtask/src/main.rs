@@ -9,7 +9,7 @@
 //! | [`fuzz`] | runs the fuzz targets under libFuzzer |
 //! | [`docs`] | writes the generated pages of the book, or checks them |
 //! | [`mutants`] | shows that the tests of the store's museum fail on its mutants |
-//! | [`tidy`] | who may depend on whom, where async code may be, how long files may get |
+//! | [`tidy`] | who may depend on whom, circles between modules, unused dependencies, async code, long files |
 //! | [`ci`] | all of it in the order in which failures cost least |
 //! | [`workspace`] | where things are, and running cargo and privileged programs |
 
@@ -52,7 +52,7 @@ enum Task {
     Docs(docs::Options),
     /// Show that each test of the museum (lib/sim) fails on the mutants of the store made for it
     Mutants(mutants::Options),
-    /// Check dependency direction, async code outside shells, file sizes, missing module docs
+    /// Check dependency direction, module circles, unused dependencies, async code outside shells, file sizes, module docs
     Tidy,
     /// Everything that must pass before a change lands
     Ci,

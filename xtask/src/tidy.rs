@@ -1,5 +1,9 @@
-//! Keeps the house clean: who may depend on whom, where async code may be, how long files may get, and that every file
-//! says what it is. What it finds it prints, one line each; when it prints nothing, all is well.
+//! Keeps the house clean: who may depend on whom, where async code may be, how long files may get, that every file says
+//! what it is, that modules point one way, and that dependencies are used. What it finds it prints, one line each; when it prints nothing, all is well.
+
+mod circles;
+mod modules;
+mod unused;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,7 +60,10 @@ const MOST_LINES: usize = 1000;
 
 /// Checks everything; an error if something was found.
 pub fn run() -> Result<()> {
-    let mut findings = check_dependencies(&dependencies(&metadata()?)?);
+    let metadata = metadata()?;
+    let mut findings = check_dependencies(&dependencies(&metadata)?);
+    findings.extend(circles::check(root(), &metadata)?);
+    findings.extend(unused::check(&metadata)?);
     for file in source_files(root())? {
         let text = fs::read_to_string(root().join(&file))?;
         findings.extend(check_file(&file.to_string_lossy(), &text));

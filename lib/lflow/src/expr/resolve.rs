@@ -14,7 +14,7 @@ use super::normalise::normalise;
 use super::range::{masked_values, outside};
 use super::tree::{Alternative, ResolveError, Resolved};
 use super::{Comparison, Expr, Relation};
-use crate::constant::{Constant, Format, Int, Name};
+use crate::constant::{Constant, Format, Int};
 use crate::symbols::{Field, Kind, Symbol};
 
 /// What names in a match mean, on one chassis and in one datapath.
