@@ -42,6 +42,8 @@ stages! {
         InLookupFdb "ls_in_lookup_fdb";
         /// If not, it is learned.
         InPutFdb "ls_in_put_fdb";
+        /// Packets are marked as QoS rules say.
+        InQos "ls_in_qos";
         /// ARP and ND requests for known addresses are answered.
         InNeighbours "ls_in_arp_rsp";
         /// DHCP requests become replies.
@@ -54,6 +56,8 @@ stages! {
         InUnknown "ls_in_l2_unknown";
     }
     Switch Egress {
+        /// Packets are marked as QoS rules say.
+        OutQos "ls_out_qos";
         /// Whether the receiver may get it.
         OutCheckPortSec "ls_out_check_port_sec";
         /// If so, it is delivered.

@@ -13,6 +13,7 @@ pub mod neighbours;
 pub mod port_groups;
 pub mod ports;
 pub mod progress;
+pub mod qos;
 pub mod rbac;
 pub mod switch;
 pub mod unknown;
@@ -32,6 +33,7 @@ pub static ALL: &[&Feature] = &[
     &port_groups::FEATURE,
     &admission::FEATURE,
     &fdb::FEATURE,
+    &qos::FEATURE,
     &neighbours::FEATURE,
     &dhcp4::FEATURE,
     &lookup::FEATURE,
