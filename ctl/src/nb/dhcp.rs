@@ -1,7 +1,9 @@
 //! DHCP options: `dhcp-options-*`.
 
 use nb_db::tables::DhcpOptions;
-use northbound::dhcp::{create_dhcp_options, find_dhcp_options, list_dhcp_options};
+use northbound::dhcp::{
+    create_dhcp_options, delete_dhcp_options, find_dhcp_options, list_dhcp_options, set_contents,
+};
 
 use super::arguments::{pairs, print_pairs};
 use crate::command::{Command, Context, Family, Tables};
@@ -67,7 +69,7 @@ fn create(context: &mut Context<'_, '_>) -> Outcome {
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
     let uuid = find_dhcp_options(context.draft, context.arg(0))?;
-    context.draft.delete::<DhcpOptions>(uuid)?;
+    delete_dhcp_options(context.draft, uuid)?;
     Ok(())
 }
 
@@ -81,9 +83,7 @@ fn list(context: &mut Context<'_, '_>) -> Outcome {
 fn set_options(context: &mut Context<'_, '_>) -> Outcome {
     let uuid = find_dhcp_options(context.draft, context.arg(0))?;
     let options = pairs(context, 1);
-    context
-        .draft
-        .set::<DhcpOptions, _>(uuid, DhcpOptions::COLUMN.options, &options)?;
+    set_contents(context.draft, uuid, &options)?;
     Ok(())
 }
 

@@ -159,7 +159,7 @@ fn delete(context: &mut Context<'_, '_>) -> Outcome {
         return Ok(());
     };
     let Some(vip) = context.invocation.arguments.get(1) else {
-        return Ok(context.draft.delete::<LoadBalancer>(uuid)?);
+        return Ok(lb::delete_load_balancer(context.draft, uuid)?);
     };
     let if_exists = context.has("--if-exists");
     lb::delete_vip(context.draft, uuid, vip, if_exists)?;

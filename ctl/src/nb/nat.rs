@@ -10,6 +10,7 @@ use northbound::nat::{
     AddNatError, LogicalIp, NatFilter, NatType, NewNat, Outside, RestrictNatError, add_nat,
     delete_nats, list_nats, restrict_nat,
 };
+use northbound::route::Prefix;
 use northbound::values::Spelled;
 
 use super::arguments::parse_priority;
@@ -89,8 +90,23 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
     };
     let new = parse(context, nat_type, &external_ip)?;
     let may_exist = context.has("--may-exist");
-    add_nat(context.draft, router, &new, may_exist)?;
-    Ok(())
+    let gateway = context.invocation.options.get("--gateway-port");
+    let gateway = gateway.and_then(|text| text.as_deref()).unwrap_or_default();
+    match add_nat(context.draft, router, &new, may_exist) {
+        Err(AddNatError::OtherRouter) => fail(format!(
+            "{gateway} is not a router port of logical router: {}.",
+            context.arg(0)
+        )),
+        Err(AddNatError::NoGateway) => fail(format!(
+            "{gateway} is not a distributed gateway router port."
+        )),
+        Err(AddNatError::Undetermined) => fail(format!(
+            "logical router: {} has multiple distributed gateway ports and gateway_port can not be determined from \
+             external IP of NAT rule.",
+            context.arg(0)
+        )),
+        added => Ok(added.map(|_| ())?),
+    }
 }
 
 /// The rule that the arguments and options describe.
@@ -155,7 +171,8 @@ fn delete(context: &mut Context<'_, '_>) -> Outcome {
     let router = find::<LogicalRouter>(context.draft, context.arg(0))?;
     let nat_type = context.arg_if_any(1).map(parse_type).transpose()?;
     // The second of two may be left out, and then the first is what it looks like.
-    let (ip, port) = match context.args_from(2) {
+    let arguments = &context.invocation.arguments;
+    let (ip, port) = match arguments.get(2..).unwrap_or_default() {
         [] => (None, None),
         [only] if only.parse::<Cidr>().is_ok() => (Some(only.as_str()), None),
         [only] => (None, Some(only.as_str())),
@@ -180,10 +197,20 @@ fn delete(context: &mut Context<'_, '_>) -> Outcome {
         matches: matches.and_then(|text| text.as_deref()),
     };
     let count = delete_nats(context.draft, router, &filter)?;
-    if count == 0 && ip.is_some() && gateway_port.is_some() && !context.has("--if-exists") {
-        return fail("no matching NAT with the given type, address and gateway port");
+    match (nat_type, ip, port) {
+        (Some(nat_type), Some(ip), Some(port)) if count == 0 && !context.has("--if-exists") => {
+            let column = if nat_type == NatType::Snat {
+                "logical_ip"
+            } else {
+                "external_ip"
+            };
+            let ip = Prefix::from(ip);
+            fail(format!(
+                "no matching NAT with the type ({nat_type}), {column} ({ip}) and gateway_port ({port})"
+            ))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn restrict(context: &mut Context<'_, '_>) -> Outcome {

@@ -148,7 +148,7 @@ fn delete_group(context: &mut Context<'_, '_>) -> Outcome {
         Some(find::<NetworkFunctionGroup>(context.draft, context.arg(0))?)
     };
     if let Some(group) = group {
-        context.draft.delete::<NetworkFunctionGroup>(group)?;
+        functions::delete_function_group(context.draft, group)?;
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ fn set_ports(context: &mut Context<'_, '_>) -> Outcome {
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
     let group = find::<PortGroup>(context.draft, context.arg(0))?;
-    context.draft.delete::<PortGroup>(group)?;
+    port_group::delete_port_group(context.draft, group)?;
     Ok(())
 }
 

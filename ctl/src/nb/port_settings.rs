@@ -177,14 +177,6 @@ fn get<V: ColumnValue>(context: &Context<'_, '_>, column: Column<V>) -> Outcome<
         .get::<LogicalSwitchPort, V>(port(context)?, column))
 }
 
-fn set<V: ColumnValue>(context: &mut Context<'_, '_>, column: Column<V>, value: &V) -> Outcome {
-    let port = port(context)?;
-    context
-        .draft
-        .set::<LogicalSwitchPort, V>(port, column, value)?;
-    Ok(())
-}
-
 fn get_parent(context: &mut Context<'_, '_>) -> Outcome {
     if let Some(parent) = get(context, LogicalSwitchPort::COLUMN.parent_name)? {
         context.print(parent);
@@ -239,7 +231,9 @@ fn set_port_security(context: &mut Context<'_, '_>) -> Outcome {
             context.warnings.push(format!("{entry}: {problem}"));
         }
     }
-    set(context, LogicalSwitchPort::COLUMN.port_security, &entries)
+    let port = port(context)?;
+    settings::set_port_security(context.draft, port, &entries)?;
+    Ok(())
 }
 
 fn get_port_security(context: &mut Context<'_, '_>) -> Outcome {
@@ -296,7 +290,9 @@ fn get_type(context: &mut Context<'_, '_>) -> Outcome {
 
 fn set_options(context: &mut Context<'_, '_>) -> Outcome {
     let options = pairs(context, 1);
-    set(context, LogicalSwitchPort::COLUMN.options, &options)
+    let port = port(context)?;
+    settings::set_port_options(context.draft, port, &options)?;
+    Ok(())
 }
 
 fn get_options(context: &mut Context<'_, '_>) -> Outcome {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use addr::Cidr;
 use nb_db::tables::{LogicalRouter, LogicalRouterPort, LogicalRouterStaticRoute};
-use northbound::find::{find, name_of};
+use northbound::Draft;
+use northbound::find::{find, find_if_any, name_of};
 use northbound::route::{
     AddRouteError, NewRoute, NextHop, Prefix, RouteFilter, RoutePolicy, Watch, add_route,
-    delete_routes, find_session, list_routes, policy_of,
+    clear_routes, delete_routes, find_session, is_learned, list_routes, policy_of,
 };
 
 use crate::command::{Command, Context, Family, Tables};
@@ -18,6 +19,7 @@ const TABLES: Tables = Tables::Fixed(&[
     "Logical_Router",
     "Logical_Router_Port",
     "Logical_Router_Static_Route",
+    "Logical_Router_Policy",
     "BFD",
 ]);
 
@@ -76,13 +78,17 @@ fn parse_policy(context: &Context<'_, '_>) -> Outcome<Option<RoutePolicy>> {
     }
 }
 
-fn parse_next_hop(text: &str, prefix: Prefix) -> Outcome<NextHop> {
+/// An address, or the router port that a route leads straight out of.
+fn parse_next_hop(draft: &Draft<'_>, text: &str, prefix: Prefix) -> Outcome<NextHop> {
     if text == "discard" {
         return Ok(NextHop::Discard);
     }
-    match text.parse() {
-        Ok(ip) => Ok(NextHop::Ip(ip)),
-        Err(_) => Err(AddRouteError::Family {
+    if let Ok(ip) = text.parse() {
+        return Ok(NextHop::Ip(ip));
+    }
+    match find_if_any::<LogicalRouterPort>(draft, text)? {
+        Some(port) => Ok(NextHop::Port(name_of::<LogicalRouterPort>(draft, port))),
+        None => Err(AddRouteError::Family {
             family: prefix.family(),
             next_hop: text.into(),
         }
@@ -98,7 +104,7 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
     let mut new = NewRoute {
         prefix,
         policy,
-        next_hop: parse_next_hop(context.arg(2), prefix)?,
+        next_hop: parse_next_hop(context.draft, context.arg(2), prefix)?,
         output_port: context.arg_if_any(3).map(Arc::from),
         table: "",
         watch: None,
@@ -115,6 +121,7 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
     if context.has("--bfd") {
         new.watch = Some(match option("--bfd") {
             None => Watch::Any,
+            _ if new.next_hop == NextHop::Discard => Watch::Any,
             Some(text) => Watch::Session(find_session(context.draft, text)?),
         });
     }
@@ -134,22 +141,34 @@ fn delete(context: &mut Context<'_, '_>) -> Outcome {
     let policy = parse_policy(context)?;
     let prefix = context.arg_if_any(1).map(parse_prefix).transpose()?;
     let argument = |index: usize| invocation.arguments.get(index).map(String::as_str);
+    let next_hop = match argument(2) {
+        None => None,
+        Some("discard") => Some(NextHop::Discard),
+        Some(text) => match text.parse() {
+            Ok(ip) => Some(NextHop::Ip(ip)),
+            Err(_) => return fail(format!("bad nexthop argument: {text}")),
+        },
+    };
     let table = invocation.options.get("--route-table");
+    let table = table.and_then(|text| text.as_deref()).unwrap_or_default();
+    if policy.is_none() && prefix.is_none() {
+        // All routes of all tables are meant, whatever else is said.
+        return Ok(clear_routes(context.draft, router)?);
+    }
     let filter = RouteFilter {
         policy,
         prefix,
-        next_hop: argument(2),
+        next_hop: next_hop.as_ref(),
         output_port: argument(3),
-        table: table.and_then(|text| text.as_deref()),
+        table: Some(table),
     };
     let count = delete_routes(context.draft, router, &filter)?;
-    let is_selective = policy.is_some() || prefix.is_some();
-    if count == 0 && is_selective && !context.has("--if-exists") {
+    if count == 0 && !context.has("--if-exists") {
         return fail(format!(
             "no matching route: policy '{}', prefix '{}', nexthop '{}', output_port '{}'.",
             policy.map_or("any", RoutePolicy::as_str),
             prefix.map_or_else(|| "any".to_owned(), |prefix| prefix.to_string()),
-            filter.next_hop.unwrap_or("any"),
+            argument(2).unwrap_or("any"),
             filter.output_port.unwrap_or("any")
         ));
     }
@@ -218,7 +237,7 @@ fn line(route: &LogicalRouterStaticRoute, is_ecmp: bool) -> String {
     if let Some(port) = &route.output_port {
         line.push_str(&format!(" {port}"));
     }
-    if route.external_ids.contains_key("ic-learned-route") {
+    if is_learned(route) {
         line.push_str(" (learned)");
     }
     if is_ecmp {

@@ -1,12 +1,14 @@
 //! Logical router ports: `lrp-*`.
 
+use addr::Cidr;
 use nb_db::tables::{LogicalRouter, LogicalRouterPort};
+use northbound::Draft;
 use northbound::find::{find, find_if_any, with_names};
-use northbound::router_port::{self, NewRouterPort, RedirectType};
-use northbound::values::Priority;
+use northbound::router_port::{self, AddRouterPortError, NewRouterPort, RedirectType};
+use northbound::values::{Priority, Spelled};
 use ovsdb::Uuid;
 
-use super::arguments::{enabled_text, pairs, parse_enabled, parse_priority, print_named, shared};
+use super::arguments::{enabled_text, pairs, parse_enabled, parse_priority, print_named};
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 use crate::generic::{parse_places, set_column};
@@ -125,27 +127,46 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
         return fail(format!("{name}: invalid mac address {mac}"));
     };
     let mut settings = settings.iter();
+    let may_exist = context.has("--may-exist");
+    let networks = parse_networks(context.draft, name, networks, may_exist)?;
     let new = NewRouterPort {
         name,
         mac: &mac,
-        networks: shared(networks),
+        networks: &networks,
         peer: settings.find_map(|setting| setting.strip_prefix("peer=")),
     };
-    let may_exist = context.has("--may-exist");
     let made = router_port::add_router_port(context.draft, router, &new, may_exist)?;
     if !made.is_new {
         return Ok(());
-    }
-    for network in networks {
-        if network.parse::<addr::Cidr>().is_err() {
-            let warning = format!("{network}: not an address with a prefix length");
-            context.warnings.push(warning);
-        }
     }
     for place in &places {
         set_column(context.draft, context.symbols, table, made.uuid, place)?;
     }
     Ok(())
+}
+
+/// The networks of a port to be added. What is none is refused after a port that is there already, as in ovn-nbctl.
+fn parse_networks(
+    draft: &Draft<'_>,
+    name: &str,
+    texts: &[String],
+    may_exist: bool,
+) -> Outcome<Vec<Spelled<Cidr>>> {
+    let mut networks = Vec::new();
+    for text in texts {
+        match text.parse() {
+            Ok(network) => networks.push(network),
+            Err(_) => {
+                let exists = find_if_any::<LogicalRouterPort>(draft, name)?.is_some();
+                return match (exists, may_exist) {
+                    (true, false) => Err(AddRouterPortError::Exists(name.to_owned()).into()),
+                    (true, true) => fail(format!("{name}: Invalid networks configured")),
+                    (false, _) => fail(format!("{name}: invalid network address: {text}")),
+                };
+            }
+        }
+    }
+    Ok(networks)
 }
 
 fn delete(context: &mut Context<'_, '_>) -> Outcome {
@@ -211,16 +232,14 @@ fn get_gateway_chassis(context: &mut Context<'_, '_>) -> Outcome {
 fn set_options(context: &mut Context<'_, '_>) -> Outcome {
     let port = port(context)?;
     let options = pairs(context, 1);
-    let column = LogicalRouterPort::COLUMN.options;
-    context
-        .draft
-        .set::<LogicalRouterPort, _>(port, column, &options)?;
+    router_port::set_router_port_options(context.draft, port, &options)?;
     Ok(())
 }
 
 fn set_redirect_type(context: &mut Context<'_, '_>) -> Outcome {
     let port = port(context)?;
-    let Ok(redirect_type) = context.arg(1).parse::<RedirectType>() else {
+    let word = context.arg(1).to_ascii_lowercase();
+    let Ok(redirect_type) = word.parse::<RedirectType>() else {
         return fail(format!("Invalid redirect type: {}", context.arg(1)));
     };
     router_port::set_redirect_type(context.draft, port, redirect_type)?;

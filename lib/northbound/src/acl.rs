@@ -244,10 +244,9 @@ pub fn add_acl(
         (direction, acl.priority, matches, acl.tier)
     };
     let wanted = what(&acl);
-    if let Some(same) = list_acls(draft, owner)
-        .iter()
-        .find(|acl| what(acl) == wanted)
-    {
+    let known = owner.uuids(draft).into_iter();
+    let mut known = known.filter_map(|uuid| draft.typed::<Acl>(uuid));
+    if let Some(same) = known.find(|acl| what(acl) == wanted) {
         if may_exist {
             return Ok(Made {
                 uuid: same.uuid,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nb_db::tables::{LogicalRouter, LogicalSwitch, LogicalSwitchPort};
+use nb_db::tables::{LogicalRouter, LogicalRouterPort, LogicalSwitch, LogicalSwitchPort};
 use ovsdb::Uuid;
 
 use crate::draft::Draft;
@@ -93,7 +93,10 @@ pub fn delete_switch(draft: &mut Draft<'_>, switch: Uuid) -> Result<(), DraftErr
     draft.delete::<LogicalSwitch>(switch)
 }
 
-/// Deletes a router; its ports go with the last reference to them.
+/// Deletes a router and its ports.
 pub fn delete_router(draft: &mut Draft<'_>, router: Uuid) -> Result<(), DraftError> {
+    for port in draft.get::<LogicalRouter, _>(router, LogicalRouter::COLUMN.ports) {
+        draft.delete::<LogicalRouterPort>(port)?;
+    }
     draft.delete::<LogicalRouter>(router)
 }

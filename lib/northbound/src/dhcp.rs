@@ -60,3 +60,17 @@ pub fn list_dhcp_options(draft: &Draft<'_>) -> Vec<DhcpOptions> {
     all.sort_by(|a, b| (&a.cidr, a.uuid).cmp(&(&b.cidr, b.uuid)));
     all
 }
+
+/// Deletes DHCP options; ports that have them go without.
+pub fn delete_dhcp_options(draft: &mut Draft<'_>, options: Uuid) -> Result<(), DraftError> {
+    draft.delete::<DhcpOptions>(options)
+}
+
+/// Sets what clients are told, in place of what they were.
+pub fn set_contents(
+    draft: &mut Draft<'_>,
+    options: Uuid,
+    contents: &BTreeMap<Arc<str>, Arc<str>>,
+) -> Result<(), DraftError> {
+    draft.set::<DhcpOptions, _>(options, DhcpOptions::COLUMN.options, contents)
+}

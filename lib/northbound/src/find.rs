@@ -58,6 +58,8 @@ pub enum FindError {
     /// There is none.
     #[error("{text}: {what} {} not found", called_by(text))]
     NotFound {
+        /// The table in which it was looked for.
+        table: &'static str,
         /// What was looked for.
         what: &'static str,
         /// The UUID or name.
@@ -66,6 +68,8 @@ pub enum FindError {
     /// There are several of that name.
     #[error("Multiple {plural} named '{name}'.  Use a UUID.")]
     Ambiguous {
+        /// The table in which it was looked for.
+        table: &'static str,
         /// What was looked for.
         plural: &'static str,
         /// The name.
@@ -107,15 +111,19 @@ pub fn parse_uuid(text: &str) -> Option<Uuid> {
 
 /// The row of table `T` that `text`, its UUID or name, means, if there is one.
 pub fn find_if_any<T: Named>(draft: &Draft<'_>, text: &str) -> Result<Option<Uuid>, FindError> {
-    if let Some(uuid) = parse_uuid(text) {
-        let table = draft.table_of::<T>()?;
-        return Ok(draft.row(table, uuid).map(|_| uuid));
+    let table = draft.table_of::<T>()?;
+    if let Some(uuid) = parse_uuid(text)
+        && draft.row(table, uuid).is_some()
+    {
+        return Ok(Some(uuid));
     }
+    // Some call their rows by UUIDs of their own.
     let found = draft.find::<T, _>(T::NAMES, &Arc::from(text));
     match found.as_slice() {
         [] => Ok(None),
         [only] => Ok(Some(*only)),
         _ => Err(FindError::Ambiguous {
+            table: T::NAME,
             plural: T::PLURAL,
             name: text.to_owned(),
         }),
@@ -125,6 +133,7 @@ pub fn find_if_any<T: Named>(draft: &Draft<'_>, text: &str) -> Result<Option<Uui
 /// The row of table `T` that `text`, its UUID or name, means.
 pub fn find<T: Named>(draft: &Draft<'_>, text: &str) -> Result<Uuid, FindError> {
     find_if_any::<T>(draft, text)?.ok_or_else(|| FindError::NotFound {
+        table: T::NAME,
         what: T::SINGULAR,
         text: text.to_owned(),
     })

@@ -7,7 +7,7 @@
 //!
 //! | room | what is there |
 //! | --- | --- |
-//! | [`rows`], [`snapshot`] | the copy of the database that a draft reads, and one in memory |
+//! | [`rows`], [`snapshot`], [`indexes`] | the copy of the database that a draft reads, one in memory, and what it is searched by |
 //! | [`draft`] | a transaction in the making |
 //! | [`error`] | what the errors have in common |
 //! | [`values`] | values that several verbs take |
@@ -43,6 +43,7 @@ pub mod error;
 pub mod find;
 pub mod forwarding_group;
 pub mod ha_chassis_group;
+pub mod indexes;
 pub mod load_balancer;
 pub mod meter;
 pub mod mirror;

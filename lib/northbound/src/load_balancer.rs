@@ -318,6 +318,11 @@ pub fn delete_vip(
     Ok(())
 }
 
+/// Deletes a load balancer with all its virtual addresses.
+pub fn delete_load_balancer(draft: &mut Draft<'_>, load_balancer: Uuid) -> Result<(), DraftError> {
+    draft.delete::<LoadBalancer>(load_balancer)
+}
+
 /// Whether ports play a role for a virtual address as the database has it; one that cannot be read is taken to have
 /// one.
 pub fn has_port(vip: &str) -> bool {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use addr::{Cidr, Mac, PortRange};
-use nb_db::tables::{LogicalRouter, Nat};
+use nb_db::tables::{LogicalRouter, LogicalRouterPort, Nat};
 use ovsdb::Uuid;
 
 use crate::draft::Draft;
@@ -31,7 +31,8 @@ pub struct LogicalIp(Arc<str>);
 /// A text that is no such address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text}: Not a valid {} address{}.",
+    "{text}: {} {} address{}.",
+    if *or_network { "should be an" } else { "Not a valid" },
     family.name(),
     if *or_network { " or network" } else { "" }
 )]
@@ -106,6 +107,31 @@ pub enum AddNatError {
     /// Only a `dnat_and_snat` can do without connections.
     #[error("stateless is not applicable to dnat or snat types")]
     Stateless,
+    /// Nobody needs a route to the outside address of a `snat`.
+    #[error("routes cannot be added for snat types.")]
+    RouteOfSnat,
+    /// The gateway port is another router's.
+    #[error("the gateway port is not a router port of the logical router.")]
+    OtherRouter,
+    /// The gateway port is none.
+    #[error("the gateway port is not a distributed gateway router port.")]
+    NoGateway,
+    /// The router has several gateway ports, and the outside address is in no network of one.
+    #[error(
+        "the logical router has multiple distributed gateway ports and gateway_port can not be determined from \
+         external IP of NAT rule."
+    )]
+    Undetermined,
+    /// Another translation has the outside address, and one of the two is stateless.
+    #[error(
+        "{external_ip}, {logical_ip}: External ip cannot be shared across stateless and stateful NATs"
+    )]
+    Shared {
+        /// The outside address.
+        external_ip: IpAddr,
+        /// The inside address.
+        logical_ip: Arc<str>,
+    },
     /// There is one of this type with this address, but another address on its other side.
     #[error("a NAT with this type ({nat_type}), {column} ({ip}) already exists")]
     AddressTaken {
@@ -122,7 +148,7 @@ pub enum AddNatError {
     )]
     Exists {
         /// The outside address.
-        external_ip: Arc<str>,
+        external_ip: IpAddr,
         /// The inside address.
         logical_ip: Arc<str>,
     },
@@ -132,7 +158,10 @@ impl Refusal for AddNatError {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Draft(error) => error.kind(),
-            Self::Distributed | Self::Stateless => RefusalKind::Invalid,
+            Self::Distributed | Self::Stateless | Self::RouteOfSnat => RefusalKind::Invalid,
+            Self::OtherRouter | Self::NoGateway | Self::Undetermined | Self::Shared { .. } => {
+                RefusalKind::Conflict
+            }
             Self::AddressTaken { .. } | Self::Exists { .. } => RefusalKind::AlreadyExists,
         }
     }
@@ -147,6 +176,9 @@ impl NewNat<'_> {
         }
         if self.is_stateless && !is_both {
             return Err(AddNatError::Stateless);
+        }
+        if self.add_route && self.nat_type == NatType::Snat {
+            return Err(AddNatError::RouteOfSnat);
         }
         Ok(())
     }
@@ -193,6 +225,65 @@ fn key(nat: &Nat) -> (&'static str, &Arc<str>) {
     }
 }
 
+/// The gateway ports of a router: how many, and the one with which a translation is done.
+struct Gateways {
+    count: usize,
+    chosen: Option<LogicalRouterPort>,
+}
+
+impl Gateways {
+    /// With the port that was asked for, or else the one in whose networks the outside address is.
+    fn find(draft: &Draft<'_>, router: Uuid, new: &NewNat<'_>) -> Result<Self, AddNatError> {
+        let ports = draft.get::<LogicalRouter, _>(router, LogicalRouter::COLUMN.ports);
+        if new.gateway_port.is_some_and(|port| !ports.contains(&port)) {
+            return Err(AddNatError::OtherRouter);
+        }
+        let ports = ports.into_iter();
+        let mut gateways: Vec<LogicalRouterPort> =
+            ports.filter_map(|uuid| draft.typed(uuid)).collect();
+        gateways.retain(|port| port.ha_chassis_group.is_some() || !port.gateway_chassis.is_empty());
+        let count = gateways.len();
+        let external_ip = *new.external_ip.value();
+        let chosen = gateways.into_iter().rfind(|port| match new.gateway_port {
+            Some(asked) => port.uuid == asked,
+            None => has_in_networks(port, external_ip),
+        });
+        match (&chosen, new.gateway_port) {
+            (None, Some(_)) => Err(AddNatError::NoGateway),
+            (None, None) if count > 1 => Err(AddNatError::Undetermined),
+            _ => Ok(Self { count, chosen }),
+        }
+    }
+
+    /// Whether a translation that is there is done with the same port.
+    fn are_of(&self, other: &Nat) -> bool {
+        let Some(chosen) = self.chosen.as_ref().filter(|_| self.count > 1) else {
+            return true;
+        };
+        match other.gateway_port {
+            Some(port) => port == chosen.uuid,
+            None => {
+                let external_ip = other.external_ip.parse();
+                external_ip.is_ok_and(|ip| has_in_networks(chosen, ip))
+            }
+        }
+    }
+}
+
+fn has_in_networks(port: &LogicalRouterPort, ip: IpAddr) -> bool {
+    let mut networks = port.networks.iter();
+    networks.any(|network| {
+        network
+            .parse::<Cidr>()
+            .is_ok_and(|network| network.contains(ip))
+    })
+}
+
+fn is_stateless(nat: &Nat) -> bool {
+    let stateless = nat.options.get("stateless");
+    stateless.is_some_and(|value| &**value == "true")
+}
+
 /// Adds a translation to a router. If it is there and may be, it gets the port and the Ethernet address of the new one.
 pub fn add_nat(
     draft: &mut Draft<'_>,
@@ -201,41 +292,76 @@ pub fn add_nat(
     may_exist: bool,
 ) -> Result<Made, AddNatError> {
     new.check()?;
+    let gateways = Gateways::find(draft, router, new)?;
     let nat = new.row();
-    let column = Nat::COLUMN;
-    let like = |other: &Nat| {
-        (
-            &other.r#type,
-            other.gateway_port,
-            &other.r#match,
-            key(other),
-        ) == (&nat.r#type, nat.gateway_port, &nat.r#match, key(&nat))
-    };
-    if let Some(other) = list_nats(draft, router).into_iter().find(like) {
-        if (&other.external_ip, &other.logical_ip) != (&nat.external_ip, &nat.logical_ip) {
-            let (column, ip) = key(&nat);
-            return Err(AddNatError::AddressTaken {
-                nat_type: new.nat_type,
-                column,
-                ip: Arc::clone(ip),
-            });
+    for other in list_nats(draft, router) {
+        if let Some(outcome) = meet(draft, &gateways, new, (&nat, &other), may_exist)? {
+            return outcome;
         }
-        if !may_exist {
-            return Err(AddNatError::Exists {
-                external_ip: nat.external_ip,
-                logical_ip: nat.logical_ip,
-            });
-        }
-        draft.set::<Nat, _>(other.uuid, column.logical_port, &nat.logical_port)?;
-        draft.set::<Nat, _>(other.uuid, column.external_mac, &nat.external_mac)?;
-        return Ok(Made {
-            uuid: other.uuid,
-            is_new: false,
-        });
     }
     let uuid = draft.insert_as(&nat)?;
     draft.add_to::<LogicalRouter, _>(router, LogicalRouter::COLUMN.nat, &vec![uuid])?;
     Ok(Made { uuid, is_new: true })
+}
+
+/// What comes of a translation that is there when a new one comes; nothing, if both can be.
+fn meet(
+    draft: &mut Draft<'_>,
+    gateways: &Gateways,
+    new: &NewNat<'_>,
+    (nat, other): (&Nat, &Nat),
+    may_exist: bool,
+) -> Result<Option<Result<Made, AddNatError>>, DraftError> {
+    let normal = |text: &Arc<str>| text.parse::<Cidr>().map(Cidr::network).ok();
+    let same = |a: &Arc<str>, b: &Arc<str>| normal(a).is_some() && normal(a) == normal(b);
+    let same_outside = same(&other.external_ip, &nat.external_ip);
+    let same_inside = same(&other.logical_ip, &nat.logical_ip);
+    let is_snat = new.nat_type == NatType::Snat;
+    let same_key = if is_snat { same_inside } else { same_outside };
+    let is_alike = (&other.r#type, &other.r#match) == (&nat.r#type, &nat.r#match)
+        && gateways.are_of(other)
+        && same_key;
+    let (external_ip, logical_ip) = (*new.external_ip.value(), Arc::clone(&nat.logical_ip));
+    let found = Made {
+        uuid: other.uuid,
+        is_new: false,
+    };
+    let both = NatType::DnatAndSnat.as_str();
+    let is_both = &*nat.r#type == both || &*other.r#type == both;
+    if is_both && same_outside && (is_stateless(other) || new.is_stateless) && !may_exist {
+        return Ok(Some(Err(AddNatError::Shared {
+            external_ip,
+            logical_ip,
+        })));
+    }
+    if is_alike && !(same_outside && same_inside) {
+        let (column, ip) = if is_snat {
+            ("logical_ip", logical_ip)
+        } else {
+            ("external_ip", external_ip.to_string().into())
+        };
+        return Ok(Some(Err(AddNatError::AddressTaken {
+            nat_type: new.nat_type,
+            column,
+            ip,
+        })));
+    }
+    if is_alike && !may_exist {
+        return Ok(Some(Err(AddNatError::Exists {
+            external_ip,
+            logical_ip,
+        })));
+    }
+    if is_alike {
+        let column = Nat::COLUMN;
+        draft.rely_on::<Nat, _>(other.uuid, column.logical_port)?;
+        draft.rely_on::<Nat, _>(other.uuid, column.external_mac)?;
+        draft.set::<Nat, _>(other.uuid, column.logical_port, &nat.logical_port)?;
+        draft.set::<Nat, _>(other.uuid, column.external_mac, &nat.external_mac)?;
+        return Ok(Some(Ok(found)));
+    }
+    let is_shared = is_both && same_outside && (is_stateless(other) || new.is_stateless);
+    Ok(is_shared.then_some(Ok(found)))
 }
 
 /// Which translations.

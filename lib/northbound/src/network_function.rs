@@ -293,3 +293,8 @@ pub fn list_function_groups(draft: &Draft<'_>) -> Vec<NetworkFunctionGroup> {
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     groups
 }
+
+/// Deletes a group; its members stay.
+pub fn delete_function_group(draft: &mut Draft<'_>, group: Uuid) -> Result<(), DraftError> {
+    draft.delete::<NetworkFunctionGroup>(group)
+}

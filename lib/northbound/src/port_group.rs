@@ -27,3 +27,8 @@ pub fn set_group_ports(
 ) -> Result<(), DraftError> {
     draft.set::<PortGroup, _>(group, PortGroup::COLUMN.ports, ports)
 }
+
+/// Deletes a port group.
+pub fn delete_port_group(draft: &mut Draft<'_>, group: Uuid) -> Result<(), DraftError> {
+    draft.delete::<PortGroup>(group)
+}

@@ -1,5 +1,6 @@
 //! Settings of logical switch ports.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nb_db::tables::{DhcpOptions, LogicalSwitchPort};
@@ -153,4 +154,23 @@ fn dhcp_column(family: Family) -> ovsdb::Column<Option<Uuid>> {
         Family::Ipv4 => LogicalSwitchPort::COLUMN.dhcpv4_options,
         Family::Ipv6 => LogicalSwitchPort::COLUMN.dhcpv6_options,
     }
+}
+
+/// Gives a port these options in place of those that it has.
+pub fn set_port_options(
+    draft: &mut Draft<'_>,
+    port: Uuid,
+    options: &BTreeMap<Arc<str>, Arc<str>>,
+) -> Result<(), DraftError> {
+    draft.set::<LogicalSwitchPort, _>(port, LogicalSwitchPort::COLUMN.options, options)
+}
+
+/// Sets what a port may send from and receive for; nothing: anything. As in OVN's tools, an entry may be odd, which its
+/// parser says; northd then does not let it pass.
+pub fn set_port_security(
+    draft: &mut Draft<'_>,
+    port: Uuid,
+    entries: &Vec<Arc<str>>,
+) -> Result<(), DraftError> {
+    draft.set::<LogicalSwitchPort, _>(port, LogicalSwitchPort::COLUMN.port_security, entries)
 }

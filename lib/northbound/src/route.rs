@@ -6,13 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use addr::{AddrError, Cidr};
-use nb_db::tables::{Bfd, LogicalRouter, LogicalRouterStaticRoute};
+use nb_db::tables::{Bfd, LogicalRouter, LogicalRouterPolicy, LogicalRouterStaticRoute};
 use ovsdb::Uuid;
 
 use crate::draft::Draft;
 use crate::error::{DraftError, Refusal, RefusalKind};
 use crate::find::parse_uuid;
-use crate::values::{Family, Made, Spelled};
+use crate::values::{Family, Made};
 use crate::words::words;
 
 words! {
@@ -63,8 +63,10 @@ impl fmt::Display for Prefix {
 /// Where a route leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextHop {
-    /// To this address, or, if it is empty, straight out of the port.
-    Ip(Spelled<IpAddr>),
+    /// To this address.
+    Ip(IpAddr),
+    /// Straight out of the router port of this name.
+    Port(Arc<str>),
     /// Nowhere: packets are dropped.
     Discard,
 }
@@ -73,8 +75,18 @@ impl NextHop {
     /// As the column `nexthop` has it.
     pub fn text(&self) -> Arc<str> {
         match self {
-            Self::Ip(ip) => Arc::clone(ip.text()),
+            Self::Ip(ip) => ip.to_string().into(),
+            Self::Port(_) => "".into(),
             Self::Discard => "discard".into(),
+        }
+    }
+
+    /// Whether the column holds this, however it is spelled.
+    fn is(&self, column: &str) -> bool {
+        match self {
+            Self::Ip(ip) => column.parse() == Ok(*ip),
+            Self::Port(_) => column.is_empty(),
+            Self::Discard => column == "discard",
         }
     }
 }
@@ -118,6 +130,15 @@ pub enum AddRouteError {
     /// What is dropped leaves by no port.
     #[error("outport is not valid for discard routes.")]
     PortOfDiscard,
+    /// What is dropped goes nowhere, and so not several ways.
+    #[error("ecmp is not valid for discard routes.")]
+    EcmpOfDiscard,
+    /// Nobody watches nothing.
+    #[error("bfd dst_ip cannot be discard.")]
+    WatchOfDiscard,
+    /// There is a route for the prefix that drops packets.
+    #[error("discard nexthop for the same ECMP route exists.")]
+    Discarded,
     /// The next hop is not of the prefix's family.
     #[error("bad {} nexthop argument: {next_hop}", family.name())]
     Family {
@@ -146,9 +167,12 @@ impl Refusal for AddRouteError {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Draft(error) => error.kind(),
-            Self::PortOfDiscard | Self::Family { .. } | Self::WatchWithoutPort => {
-                RefusalKind::Invalid
-            }
+            Self::PortOfDiscard
+            | Self::EcmpOfDiscard
+            | Self::WatchOfDiscard
+            | Self::Family { .. }
+            | Self::WatchWithoutPort => RefusalKind::Invalid,
+            Self::Discarded => RefusalKind::Conflict,
             Self::Exists { .. } | Self::SameNextHop => RefusalKind::AlreadyExists,
         }
     }
@@ -161,7 +185,7 @@ pub enum FindSessionError {
     #[error(transparent)]
     Draft(#[from] DraftError),
     /// There is none of that UUID.
-    #[error("{0}: BFD session not found")]
+    #[error("no entry found in the BFD table")]
     NotFound(String),
 }
 
@@ -198,17 +222,31 @@ pub fn list_routes(draft: &Draft<'_>, router: Uuid) -> Vec<LogicalRouterStaticRo
 }
 
 impl NewRoute<'_> {
+    fn is_one_of_several(&self) -> bool {
+        self.is_ecmp || self.is_symmetric
+    }
+
+    /// The name of the port that it leads out of, if that is said.
+    fn port(&self) -> Option<Arc<str>> {
+        match (&self.output_port, &self.next_hop) {
+            (None, NextHop::Port(port)) => Some(Arc::clone(port)),
+            (port, _) => port.clone(),
+        }
+    }
+
     /// Checks that its parts go together.
     pub fn check(&self) -> Result<(), AddRouteError> {
         match &self.next_hop {
             NextHop::Discard if self.output_port.is_some() => Err(AddRouteError::PortOfDiscard),
-            NextHop::Ip(ip) if Family::of(*ip.value()) != self.prefix.family() => {
+            NextHop::Discard if self.is_one_of_several() => Err(AddRouteError::EcmpOfDiscard),
+            NextHop::Discard if self.watch.is_some() => Err(AddRouteError::WatchOfDiscard),
+            NextHop::Ip(ip) if Family::of(*ip) != self.prefix.family() => {
                 Err(AddRouteError::Family {
                     family: self.prefix.family(),
-                    next_hop: Arc::clone(ip.text()),
+                    next_hop: ip.to_string().into(),
                 })
             }
-            NextHop::Ip(_) | NextHop::Discard => Ok(()),
+            NextHop::Ip(_) | NextHop::Port(_) | NextHop::Discard => Ok(()),
         }
     }
 }
@@ -222,31 +260,43 @@ pub fn add_route(
 ) -> Result<Made, AddRouteError> {
     new.check()?;
     let policy = new.policy.unwrap_or(RoutePolicy::Destination);
-    let prefix: Arc<str> = new.prefix.to_string().into();
     let mut same = list_routes(draft, router);
     same.retain(|route| {
-        route.ip_prefix == prefix
+        // What was learned from other availability zones is in nobody's way.
+        !is_learned(route)
+            && route.ip_prefix.parse() == Ok(new.prefix)
             && policy_of(route) == policy.as_str()
             && *route.route_table == *new.table
     });
+    draft.rely_on::<LogicalRouter, _>(router, LogicalRouter::COLUMN.static_routes)?;
     let found = |uuid| Made {
         uuid,
         is_new: false,
     };
-    let is_one_of_several = new.is_ecmp || new.is_symmetric;
-    if let Some(existing) = same.first().filter(|_| !is_one_of_several) {
+    if let Some(existing) = same.first().filter(|_| !new.is_one_of_several()) {
         if !may_exist {
             return Err(AddRouteError::Exists {
                 prefix: new.prefix,
                 policy,
             });
         }
+        let column = LogicalRouterStaticRoute::COLUMN;
+        draft.rely_on::<LogicalRouterStaticRoute, _>(existing.uuid, column.ip_prefix)?;
+        draft.rely_on::<LogicalRouterStaticRoute, _>(existing.uuid, column.nexthop)?;
+        if let Some(policy) = new.policy {
+            let policy = Some(Arc::from(policy.as_str()));
+            draft.set::<LogicalRouterStaticRoute, _>(existing.uuid, column.policy, &policy)?;
+        }
         lead(draft, existing.uuid, new)?;
         return Ok(found(existing.uuid));
     }
-    let next_hop = new.next_hop.text();
-    let is_duplicate = |route: &&LogicalRouterStaticRoute| {
-        (&route.nexthop, &route.output_port) == (&next_hop, &new.output_port)
+    if same.iter().any(|route| NextHop::Discard.is(&route.nexthop)) {
+        return Err(AddRouteError::Discarded);
+    }
+    let port = new.port();
+    let is_duplicate = |route: &&LogicalRouterStaticRoute| match &new.next_hop {
+        NextHop::Port(_) => route.nexthop.is_empty() && route.output_port == port,
+        next_hop => next_hop.is(&route.nexthop),
     };
     if let Some(duplicate) = same.iter().find(is_duplicate) {
         if may_exist {
@@ -254,17 +304,17 @@ pub fn add_route(
         }
         return Err(AddRouteError::SameNextHop);
     }
-    insert(draft, router, new, prefix)
+    insert(draft, router, new)
 }
 
-fn insert(
-    draft: &mut Draft<'_>,
-    router: Uuid,
-    new: &NewRoute<'_>,
-    ip_prefix: Arc<str>,
-) -> Result<Made, AddRouteError> {
+/// Whether a route was learned from another availability zone.
+pub fn is_learned(route: &LogicalRouterStaticRoute) -> bool {
+    route.external_ids.contains_key("ic-learned-route")
+}
+
+fn insert(draft: &mut Draft<'_>, router: Uuid, new: &NewRoute<'_>) -> Result<Made, AddRouteError> {
     let mut row = LogicalRouterStaticRoute {
-        ip_prefix,
+        ip_prefix: new.prefix.to_string().into(),
         policy: new.policy.map(|policy| policy.as_str().into()),
         route_table: new.table.into(),
         ..LogicalRouterStaticRoute::default()
@@ -282,17 +332,18 @@ fn insert(
 /// Writes where a route leads, and the session that watches it.
 fn lead(draft: &mut Draft<'_>, route: Uuid, new: &NewRoute<'_>) -> Result<(), AddRouteError> {
     let column = LogicalRouterStaticRoute::COLUMN;
-    let next_hop = new.next_hop.text();
+    let (next_hop, port) = (new.next_hop.text(), new.port());
     let session = match new.watch {
         None => None,
         Some(Watch::Session(uuid)) => Some(uuid),
-        Some(Watch::Any) => Some(
-            session(draft, &next_hop, new.output_port.as_ref())?
-                .ok_or(AddRouteError::WatchWithoutPort)?,
-        ),
+        Some(Watch::Any) => {
+            Some(session(draft, &next_hop, port.as_ref())?.ok_or(AddRouteError::WatchWithoutPort)?)
+        }
     };
     draft.set::<LogicalRouterStaticRoute, _>(route, column.nexthop, &next_hop)?;
-    draft.set::<LogicalRouterStaticRoute, _>(route, column.output_port, &new.output_port)?;
+    if port.is_some() {
+        draft.set::<LogicalRouterStaticRoute, _>(route, column.output_port, &port)?;
+    }
     if session.is_some() {
         draft.set::<LogicalRouterStaticRoute, _>(route, column.bfd, &session)?;
     }
@@ -330,42 +381,67 @@ pub struct RouteFilter<'a> {
     pub policy: Option<RoutePolicy>,
     /// For this prefix.
     pub prefix: Option<Prefix>,
-    /// By way of this, as the column `nexthop` has it.
-    pub next_hop: Option<&'a str>,
+    /// By way of this.
+    pub next_hop: Option<&'a NextHop>,
     /// Out of the router port of this name.
     pub output_port: Option<&'a str>,
-    /// In this table.
+    /// In this table, of which `""` is the main one; unset: in any.
     pub table: Option<&'a str>,
 }
 
-/// Deletes the routes that the filter accepts, and says how many those were.
+impl RouteFilter<'_> {
+    fn accepts(&self, route: &LogicalRouterStaticRoute) -> bool {
+        self.policy
+            .is_none_or(|policy| policy.as_str() == policy_of(route))
+            && self
+                .prefix
+                .is_none_or(|prefix| route.ip_prefix.parse() == Ok(prefix))
+            && self.next_hop.is_none_or(|hop| hop.is(&route.nexthop))
+            && self
+                .output_port
+                .is_none_or(|port| route.output_port.as_deref() == Some(port))
+            && self.table.is_none_or(|table| *table == *route.route_table)
+    }
+}
+
+/// Deletes the routes that the filter accepts, and the sessions that watch for nobody else; says how many routes those
+/// were.
 pub fn delete_routes(
     draft: &mut Draft<'_>,
     router: Uuid,
     filter: &RouteFilter<'_>,
 ) -> Result<usize, DraftError> {
-    let prefix = filter.prefix.map(|prefix| prefix.to_string());
     let mut gone = list_routes(draft, router);
-    gone.retain(|route| {
-        filter
-            .policy
-            .is_none_or(|policy| policy.as_str() == policy_of(route))
-            && prefix
-                .as_deref()
-                .is_none_or(|prefix| *prefix == *route.ip_prefix)
-            && filter.next_hop.is_none_or(|hop| *hop == *route.nexthop)
-            && filter
-                .output_port
-                .is_none_or(|port| route.output_port.as_deref() == Some(port))
-            && filter
-                .table
-                .is_none_or(|table| *table == *route.route_table)
-    });
+    gone.retain(|route| filter.accepts(route));
     let uuids: Vec<Uuid> = gone.iter().map(|route| route.uuid).collect();
     let column = LogicalRouter::COLUMN.static_routes;
     draft.remove_from::<LogicalRouter, _>(router, column, &uuids)?;
-    for uuid in &uuids {
-        draft.delete::<LogicalRouterStaticRoute>(*uuid)?;
+    for route in gone {
+        draft.delete::<LogicalRouterStaticRoute>(route.uuid)?;
+        if let Some(session) = route.bfd.filter(|session| !is_watching(draft, *session)) {
+            draft.delete::<Bfd>(session)?;
+        }
     }
     Ok(uuids.len())
+}
+
+/// Deletes all routes of a router. As with OVN's tool, the sessions that watch their next hops stay: whoever clears a
+/// router may be about to fill it again.
+pub fn clear_routes(draft: &mut Draft<'_>, router: Uuid) -> Result<(), DraftError> {
+    let column = LogicalRouter::COLUMN.static_routes;
+    let routes = draft.get::<LogicalRouter, _>(router, column);
+    draft.remove_from::<LogicalRouter, _>(router, column, &routes)?;
+    for route in routes {
+        draft.delete::<LogicalRouterStaticRoute>(route)?;
+    }
+    Ok(())
+}
+
+/// Whether a route or a policy relies on a session.
+fn is_watching(draft: &Draft<'_>, session: Uuid) -> bool {
+    let bfd = LogicalRouterStaticRoute::COLUMN.bfd;
+    let routes = draft.find::<LogicalRouterStaticRoute, _>(bfd, &Some(session));
+    let sessions = LogicalRouterPolicy::COLUMN.bfd_sessions;
+    let policies = draft.find_containing::<LogicalRouterPolicy>(sessions, session);
+    !routes.is_empty() || !policies.is_empty()
 }

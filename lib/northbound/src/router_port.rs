@@ -1,10 +1,10 @@
 //! Logical router ports, and the chassis that may host them.
 
-use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use addr::Mac;
+use addr::{Cidr, Mac};
 use nb_db::tables::{GatewayChassis, LogicalRouter, LogicalRouterPort};
 use ovsdb::Uuid;
 
@@ -21,8 +21,8 @@ pub struct NewRouterPort<'a> {
     pub name: &'a str,
     /// Its Ethernet address.
     pub mac: &'a Spelled<Mac>,
-    /// Its addresses with their prefix lengths, as they are written; what is none is northd's to refuse.
-    pub networks: Vec<Arc<str>>,
+    /// Its addresses with their prefix lengths.
+    pub networks: &'a [Spelled<Cidr>],
     /// The name of the router port at its other end, if routers are linked without a switch.
     pub peer: Option<&'a str>,
 }
@@ -92,7 +92,8 @@ pub fn add_router_port(
     new: &NewRouterPort<'_>,
     may_exist: bool,
 ) -> Result<Made, AddRouterPortError> {
-    let mut networks = new.networks.clone();
+    let networks = new.networks.iter();
+    let mut networks: Vec<Arc<str>> = networks.map(|cidr| Arc::clone(cidr.text())).collect();
     networks.sort_unstable();
     networks.dedup();
     if let Some(uuid) = find_if_any::<LogicalRouterPort>(draft, new.name)? {
@@ -129,7 +130,7 @@ fn difference(
     router: Uuid,
     port: Uuid,
     new: &NewRouterPort<'_>,
-    networks: &Vec<Arc<str>>,
+    networks: &[Arc<str>],
 ) -> Result<Option<RouterPortDifference>, FindError> {
     let Some(actual) = draft.typed::<LogicalRouterPort>(port) else {
         return Ok(None);
@@ -140,13 +141,19 @@ fn difference(
         Some(RouterPortDifference::Router(name))
     } else if actual.mac.parse::<Mac>().ok() != Some(*new.mac.value()) {
         Some(RouterPortDifference::Mac(actual.mac))
-    } else if actual.networks != *networks {
+    } else if prefixes(&actual.networks) != prefixes(networks) {
         Some(RouterPortDifference::Networks(actual.networks))
     } else if actual.peer.as_deref() != new.peer {
         Some(RouterPortDifference::Peer(actual.peer))
     } else {
         None
     })
+}
+
+/// The networks in which a port is; what is none is left out.
+fn prefixes(networks: &[Arc<str>]) -> BTreeSet<Cidr> {
+    let networks = networks.iter().filter_map(|text| text.parse::<Cidr>().ok());
+    networks.map(Cidr::network).collect()
 }
 
 /// Deletes a port from its router.
@@ -195,12 +202,12 @@ pub fn set_gateway_chassis(
     draft.add_to::<LogicalRouterPort, _>(port, gateways, &vec![gateway])
 }
 
-/// The chassis that may host a port, highest priority first.
+/// The chassis that may host a port, highest priority first; of those, as OVN prints them, the last name first.
 pub fn list_gateway_chassis(draft: &Draft<'_>, port: Uuid) -> Vec<GatewayChassis> {
     let column = LogicalRouterPort::COLUMN.gateway_chassis;
     let uuids = draft.get::<LogicalRouterPort, _>(port, column).into_iter();
     let mut gateways: Vec<GatewayChassis> = uuids.filter_map(|uuid| draft.typed(uuid)).collect();
-    gateways.sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
+    gateways.sort_by(|a, b| (b.priority, &b.name).cmp(&(a.priority, &a.name)));
     gateways
 }
 
@@ -269,4 +276,13 @@ pub fn set_redirect_type(
     options.insert("redirect-type".into(), redirect_type.as_str().into());
     draft.rely_on::<LogicalRouterPort, _>(port, column)?;
     draft.set::<LogicalRouterPort, _>(port, column, &options)
+}
+
+/// Gives a port these options in place of those that it has.
+pub fn set_router_port_options(
+    draft: &mut Draft<'_>,
+    port: Uuid,
+    options: &BTreeMap<Arc<str>, Arc<str>>,
+) -> Result<(), DraftError> {
+    draft.set::<LogicalRouterPort, _>(port, LogicalRouterPort::COLUMN.options, options)
 }

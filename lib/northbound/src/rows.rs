@@ -10,7 +10,7 @@ use table::Database;
 /// A copy of a database at one moment: what a [`Draft`](crate::Draft) has under its changes.
 ///
 /// Tables and columns are numbered as in [`Rows::schema`]. Whoever keeps a copy for long has indexes over the columns
-/// by which rows are called and over those that say what belongs to what, and answers [`Rows::holding`] and
+/// by which rows are called and over those that say what belongs to what ([`indexes`](crate::indexes) lists both), and answers [`Rows::holding`] and
 /// [`Rows::containing`] by them. For a column without an index a draft makes its own, which costs a pass over the table
 /// for each draft.
 pub trait Rows: fmt::Debug {

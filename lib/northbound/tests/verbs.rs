@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use nb_db::tables::{LogicalRouter, LogicalSwitch, LogicalSwitchPort, Qos};
 use northbound::find::find;
+use northbound::indexes::indexed_snapshot;
 use northbound::port::{Nesting, TagRequest};
 use northbound::qos::{Dscp, NewQos, QosFilter};
-use northbound::route::{NewRoute, NextHop};
+use northbound::route::{NewRoute, NextHop, RouteFilter};
 use northbound::values::{Direction, Existing, Priority};
-use northbound::{Draft, Refusal, RefusalKind, address, datapath, port, qos, route, router_port};
-use ovsdb::{Table, Transaction, Uuid};
+use northbound::{
+    Draft, Refusal, RefusalKind, Rows, Snapshot, address, datapath, port, qos, route, router_port,
+};
+use ovsdb::schema::DatabaseSchema;
+use ovsdb::{Atom, Datum, Row, Table, Transaction, Uuid};
 use table::{Context, Database, Execution};
 
 type Verb = fn(&mut Draft<'_>) -> Result<(), Box<dyn Refusal>>;
@@ -26,28 +30,71 @@ macro_rules! verb {
     };
 }
 
-/// A server's database, to which verbs are done one after the other, each in a transaction of its own.
-struct Server(Database);
+/// A copy that has an index for whatever a verb looks for, or else it fails.
+#[derive(Debug)]
+struct Indexed(Snapshot);
+
+impl Rows for Indexed {
+    fn schema(&self) -> &Arc<DatabaseSchema> {
+        self.0.schema()
+    }
+
+    fn row(&self, table: usize, uuid: Uuid) -> Option<&Arc<Row>> {
+        self.0.row(table, uuid)
+    }
+
+    fn rows(&self, table: usize) -> Box<dyn Iterator<Item = (Uuid, &Arc<Row>)> + '_> {
+        self.0.rows(table)
+    }
+
+    fn holding(&self, table: usize, column: usize, datum: &Datum) -> Option<Vec<Uuid>> {
+        let found = self.0.holding(table, column, datum);
+        assert!(found.is_some(), "no index of contents: {table}, {column}");
+        found
+    }
+
+    fn containing(&self, table: usize, column: usize, atom: &Atom) -> Option<Vec<Uuid>> {
+        let found = self.0.containing(table, column, atom);
+        assert!(found.is_some(), "no index of elements: {table}, {column}");
+        found
+    }
+}
+
+/// A server's database and a copy of it, to which verbs are done one after the other, each in a transaction of its own.
+struct Server(Database, Indexed);
 
 impl Server {
     fn new() -> Self {
         let mut database = Database::new(Arc::clone(nb_db::schema()));
         let names = LogicalSwitch::COLUMN.name.index;
         database.add_lookup(LogicalSwitch::INDEX, &[names]);
-        Self(database)
+        Self(database, Indexed(indexed_snapshot()))
     }
 
+    /// Does the verb over the engine and over the copy; they must agree.
     fn run(&mut self, verb: Verb) -> Result<(), Box<dyn Refusal>> {
         let mut draft = Draft::new(&self.0);
-        verb(&mut draft)?;
+        let outcome = verb(&mut draft);
+        let mut over_copy = Draft::new(&self.1);
+        let kind = |outcome: &Result<(), Box<dyn Refusal>>| {
+            outcome.as_ref().err().map(|error| error.kind())
+        };
+        assert_eq!(kind(&outcome), kind(&verb(&mut over_copy)));
+        outcome?;
         let operations = draft.operations();
+        assert_eq!(operations.len(), over_copy.operations().len());
         let transaction = Transaction {
             asked: operations.len(),
             operations,
             error: None,
         };
         match self.0.execute(&transaction, &Context::default()) {
-            Execution::Done(done) => assert!(done.outcome.is_ok(), "{:?}", done.outcome),
+            Execution::Done(done) => {
+                assert!(done.outcome.is_ok(), "{:?}", done.outcome);
+                for change in done.delta {
+                    self.1.0.apply(change);
+                }
+            }
             Execution::Blocked { .. } => panic!("nothing waits"),
         }
         Ok(())
@@ -177,6 +224,28 @@ fn verbs_are_done_or_refused() {
             verb!(|draft| {
                 let router = find::<LogicalRouter>(draft, "r").unwrap();
                 route::add_route(draft, router, &a_route("10.0.0.1/8", "10.0.0.9"), false)
+            }),
+            None,
+        ),
+        (
+            "a route for the same prefix",
+            verb!(|draft| {
+                let router = find::<LogicalRouter>(draft, "r").unwrap();
+                route::add_route(draft, router, &a_route("10.9.0.0/8", "10.0.0.8"), false)
+            }),
+            Some(AlreadyExists),
+        ),
+        (
+            "routes of another table, none",
+            verb!(|draft| {
+                let router = find::<LogicalRouter>(draft, "r").unwrap();
+                let filter = RouteFilter {
+                    table: Some("other"),
+                    ..RouteFilter::default()
+                };
+                let count = route::delete_routes(draft, router, &filter);
+                assert_eq!(count, Ok(0));
+                count
             }),
             None,
         ),

@@ -112,14 +112,15 @@ impl<'s> Draft<'s> {
         let mut found = self.rows_before_with(table, column, wanted);
         let written = self.written.get(&(table, column));
         let since = written.and_then(|index| index.get(wanted));
-        // New rows hold defaults without anybody having written them.
-        let is_default =
-            *wanted == Datum::default_for(&self.table_schema(table).columns[column].ty);
-        let new = self.new_rows(table).filter(|_| is_default);
-        for uuid in since.into_iter().flatten().copied().chain(new) {
+        let mut add = |uuid: Uuid| {
             if !found.contains(&uuid) {
                 found.push(uuid);
             }
+        };
+        since.into_iter().flatten().copied().for_each(&mut add);
+        // New rows hold defaults without anybody having written them.
+        if *wanted == Datum::default_for(&self.table_schema(table).columns[column].ty) {
+            self.new_rows(table).for_each(&mut add);
         }
         let row = |uuid: &Uuid| self.row(table, *uuid);
         found.retain(|uuid| row(uuid).is_some_and(|row| row.get(column) == wanted));
