@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use controller::core::{Core, Effects, Event, Now, SouthTarget, SwitchEvent};
 use controller::error::RunError;
 use controller::vswitch;
+use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
 use daemon::unixctl::Command;
 use daemon::{Process, place, vlog};
@@ -58,6 +59,9 @@ const COMMANDS: &[Command] = &[
     Command::plain("inc-engine/clear-stats"),
 ];
 
+/// The databases, as metrics call them.
+const DATABASES: &[&str] = &["switch", "southbound"];
+
 /// Events that wait for the core; who sends more waits.
 const QUEUE_LIMIT: usize = 256;
 /// The most that is read from the switch at once.
@@ -90,7 +94,7 @@ pub fn run(args: &Args) -> Result<ExitCode, RunError> {
     if let Some(name) = args.chassis.clone().or_else(chassis_of_file) {
         core.set_chassis_name(name);
     }
-    runtime.block_on(serve(&process, local_remote, core, tls))
+    runtime.block_on(serve(&process, local_remote, core, tls, &args.metrics))
 }
 
 async fn serve(
@@ -98,6 +102,7 @@ async fn serve(
     local_remote: Vec<Remote>,
     core: Core,
     tls: Option<Tls>,
+    metrics_args: &MetricsArgs,
 ) -> Result<ExitCode, RunError> {
     let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
     let system = |what| move |error| RunError::System { what, error };
@@ -121,6 +126,8 @@ async fn serve(
         refused: VecDeque::new(),
     };
     tracing::info!("OVN internal version is : [{}]", controller::core::VERSION);
+    let metrics = Metrics::new(&process.program, env!("CARGO_PKG_VERSION"), DATABASES);
+    metrics.listen(metrics_args, DATABASES).await?;
     process
         .ready()
         .map_err(system("cannot tell that all is ready"))?;
@@ -157,7 +164,10 @@ async fn serve(
                 } => event,
             },
         };
+        count(&metrics, &event);
+        let began = Instant::now();
         let effects = shell.core.step(Now::read(), event);
+        metrics.stepped(began.elapsed());
         wake_at = effects.wake_at;
         again = effects.again;
         if effects.exit {
@@ -167,6 +177,23 @@ async fn serve(
     }
     control.finish().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What metrics tell of an event.
+fn count(metrics: &Metrics, event: &Event) {
+    let (database, event) = match event {
+        Event::Local(event) => (DATABASES[0], event),
+        Event::South(event) => (DATABASES[1], event),
+        _ => return,
+    };
+    match event {
+        replica::Event::Synced => metrics.connected(database, true),
+        replica::Event::Disconnected { .. } => metrics.connected(database, false),
+        replica::Event::TransactReply { result, .. } => {
+            metrics.transacted(database, result.is_err());
+        }
+        _ => {}
+    }
 }
 
 /// The core, and its arms.

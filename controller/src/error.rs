@@ -6,6 +6,9 @@ pub enum RunError {
     /// The local switch's database is not named in a way that can be understood.
     #[error("{0}")]
     Remote(#[from] ovsdb::remote::RemoteError),
+    /// The metrics cannot be told.
+    #[error(transparent)]
+    Metrics(#[from] daemon::metrics::ListenError),
     /// The files for TLS.
     #[error(transparent)]
     Tls(#[from] daemon::args::TlsArgsError),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use ::daemon::CommonArgs;
 use ::daemon::args::{NO_EFFECT, TlsArgs};
+use ::daemon::metrics::MetricsArgs;
 use clap::Parser;
 
 #[global_allocator]
@@ -34,6 +35,10 @@ struct Args {
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
+
+    /// Where metrics are told
+    #[command(flatten)]
+    metrics: MetricsArgs,
 
     /// The files for TLS, where the switch's database has none in its table SSL
     #[command(flatten)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemon::Process;
+use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
 use daemon::unixctl::{self, Command, Control};
 use ovsdb::adapt::Missing;
@@ -37,6 +38,8 @@ pub struct Config {
     pub south: Vec<Remote>,
     /// The files for TLS.
     pub tls: Option<Tls>,
+    /// Where metrics are told.
+    pub metrics: MetricsArgs,
     /// Whether to start paused.
     pub is_paused: bool,
 }
@@ -71,6 +74,9 @@ pub const COMMANDS: &[Command] = &[
     Command::plain("get-n-threads"),
 ];
 
+/// The databases, as metrics call them.
+const DATABASES: &[&str] = &["northbound", "southbound"];
+
 /// Everything that wakes the loop.
 enum Input {
     Replica(Side, u64, replica::Event),
@@ -91,11 +97,13 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
         error,
     })?;
     let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
+    let metrics = Metrics::new(&process.program, env!("CARGO_PKG_VERSION"), DATABASES);
+    metrics.listen(&config.metrics, DATABASES).await?;
     process.ready().map_err(|error| Error::System {
         what: "the word to the parent process",
         error,
     })?;
-    let mut shell = Shell::new(config);
+    let mut shell = Shell::new(config, metrics);
     loop {
         match shell.next(&mut control, &mut signals).await {
             Input::Replica(side, life, event) => shell.replica(side, life, event),
@@ -120,6 +128,7 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
 
 struct Shell {
     config: Config,
+    metrics: Metrics,
     core: Core,
     sender: mpsc::Sender<(Side, u64, replica::Event)>,
     events: mpsc::Receiver<(Side, u64, replica::Event)>,
@@ -135,7 +144,7 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(config: Config) -> Self {
+    fn new(config: Config, metrics: Metrics) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
         let core = Core::new(env!("CARGO_PKG_VERSION"), config.is_paused);
         let north = replica::spawn(north_spec(&config, core.plan()), sender.clone(), |event| {
@@ -148,6 +157,7 @@ impl Shell {
         );
         Self {
             config,
+            metrics,
             core,
             sender,
             events,
@@ -187,6 +197,14 @@ impl Shell {
         if side == Side::South && life != self.south_life {
             return;
         }
+        match &event {
+            replica::Event::Synced => self.metrics.connected(name(side), true),
+            replica::Event::Disconnected { .. } => self.metrics.connected(name(side), false),
+            replica::Event::TransactReply { result, .. } => {
+                self.metrics.transacted(name(side), result.is_err());
+            }
+            _ => {}
+        }
         let event = match event {
             // Which columns the server has is known when its rows have come.
             replica::Event::Connected { .. } | replica::Event::ConditionsInEffect(_) => return,
@@ -215,6 +233,7 @@ impl Shell {
 
     /// Gives the core an event and does what it wants; returns its answer, if the event was a request.
     fn step(&mut self, event: Event) -> Option<Result<String, String>> {
+        let began = Instant::now();
         let now_ms = now_ms();
         let Effects {
             north,
@@ -224,6 +243,7 @@ impl Shell {
             more,
             wake_at_ms,
         } = self.core.step(now_ms, event);
+        self.metrics.stepped(began.elapsed());
         for (side, operations) in [(Side::North, north), (Side::South, south)] {
             if !operations.is_empty() {
                 self.send(side, operations);
@@ -315,6 +335,14 @@ impl Shell {
             Side::North => &self.north,
             Side::South => &self.south,
         }
+    }
+}
+
+/// What metrics call a database.
+fn name(side: Side) -> &'static str {
+    match side {
+        Side::North => DATABASES[0],
+        Side::South => DATABASES[1],
     }
 }
 

@@ -16,6 +16,9 @@ pub enum Error {
     /// The files for TLS.
     #[error(transparent)]
     Tls(#[from] daemon::args::TlsArgsError),
+    /// The metrics cannot be told.
+    #[error(transparent)]
+    Metrics(#[from] daemon::metrics::ListenError),
     /// The daemon's surroundings.
     #[error(transparent)]
     Start(#[from] daemon::StartError),

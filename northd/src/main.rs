@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use daemon::args::{NO_EFFECT, TlsArgs};
+use daemon::metrics::MetricsArgs;
 use daemon::{CommonArgs, Process};
 use northd::daemon::{Config, run};
 use northd::error::Error;
@@ -50,6 +51,9 @@ struct Args {
     /// OVN's compiler in Datalog recorded itself there; this one has nothing to record
     #[arg(long, value_name = "FILE", help_heading = NO_EFFECT)]
     ddlog_record: Option<std::path::PathBuf>,
+
+    #[command(flatten)]
+    metrics: MetricsArgs,
 
     #[command(flatten)]
     tls: TlsArgs,
@@ -124,6 +128,7 @@ fn config(args: &Args) -> Result<Config, Error> {
         north: remotes("--nb", &args.north)?,
         south: remotes("--sb", &args.south)?,
         tls: args.tls.files()?,
+        metrics: args.metrics.clone(),
         is_paused: args.dry_run,
     })
 }

@@ -1,21 +1,19 @@
 //! What a daemon answers over HTTP: its metrics, and whether it is well. For those who watch over it: nothing can be
 //! changed here, and everybody who reaches the port may ask.
 //!
-//! Plain HTTP/1.1. There are few connections at a time, and none may dawdle.
+//! Pages are axum's; what is ours is the limits. There are few connections at a time, and none may dawdle.
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -30,34 +28,23 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 /// After a failure to accept, the listener rests so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// An answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The status code, such as 200.
-    pub status: u16,
-    /// The media type of the body.
-    pub content_type: &'static str,
-    /// The body.
-    pub body: String,
+/// An answer: a status code such as 200, and a body of the media type.
+pub fn answer(status: u16, content_type: &'static str, body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(CONTENT_TYPE, content_type)], body).into_response()
 }
 
-impl Answer {
-    /// A line of text.
-    pub fn text(status: u16, text: &str) -> Self {
-        Self {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            body: format!("{text}\n"),
-        }
-    }
+/// A line of text.
+pub fn text(status: u16, text: &str) -> Response {
+    answer(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
 
-    /// There is no such page; these there are.
-    pub fn not_found(pages: &[&str]) -> Self {
-        Self::text(
-            404,
-            &format!("no such page; there are {}", pages.join(", ")),
-        )
-    }
+/// The pages, and for all others the word that these there are.
+pub fn with_list(pages: Router, paths: &'static [&'static str]) -> Router {
+    pages.fallback(move || async move {
+        let there_are = paths.join(", ");
+        text(404, &format!("no such page; there are {there_are}"))
+    })
 }
 
 /// A listening socket.
@@ -78,12 +65,8 @@ impl HttpListener {
         self.listener.local_addr()
     }
 
-    /// Serves for ever: `answer` gets the path of each GET request.
-    pub async fn serve<A, F>(self, answer: A)
-    where
-        A: Fn(String) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Answer> + Send + 'static,
-    {
+    /// Serves the pages for ever.
+    pub async fn serve(self, pages: Router) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             // The semaphore is never closed.
@@ -98,13 +81,14 @@ impl HttpListener {
                     continue;
                 }
             };
-            let answer = answer.clone();
-            let service = service_fn(move |request| respond(request, answer.clone()));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
                 .max_buf_size(MAX_HEAD_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(
+                    TokioIo::new(stream),
+                    TowerToHyperService::new(pages.clone()),
+                );
             tokio::spawn(async move {
                 // Who breaks the connection off does not want an answer.
                 let _ = tokio::time::timeout(LIFETIME, connection).await;
@@ -114,36 +98,23 @@ impl HttpListener {
     }
 }
 
-async fn respond<A, F>(
-    request: Request<Incoming>,
-    answer: A,
-) -> Result<Response<Full<Bytes>>, Infallible>
-where
-    A: Fn(String) -> F,
-    F: Future<Output = Answer>,
-{
-    let is_read = [Method::GET, Method::HEAD].contains(request.method());
-    let answer = match is_read {
-        true => answer(request.uri().path().to_owned()).await,
-        false => Answer::text(405, "only GET is answered"),
-    };
-    let mut response = Response::new(Full::from(answer.body));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    if !is_read {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
-    Ok(response)
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
+
+    const HEAD: &str = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+    async fn served() -> SocketAddr {
+        let listener = HttpListener::open("127.0.0.1:0").await.unwrap();
+        let place = listener.place().unwrap();
+        let pages = Router::new().route("/a", get(|| async { text(200, "yes") }));
+        tokio::spawn(listener.serve(with_list(pages, &["/a"])));
+        place
+    }
 
     async fn ask(place: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(place).await.unwrap();
@@ -155,38 +126,46 @@ mod tests {
 
     #[tokio::test]
     async fn pages_are_served_and_nothing_else() {
-        let listener = HttpListener::open("127.0.0.1:0").await.unwrap();
-        let place = listener.place().unwrap();
-        tokio::spawn(listener.serve(|path| async move {
-            match path.as_str() {
-                "/a" => Answer::text(200, "yes"),
-                _ => Answer::not_found(&["/a"]),
-            }
-        }));
-        let head = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        let answer = ask(place, &format!("GET /a?x=1 {head}")).await;
+        let place = served().await;
+        let answer = ask(place, &format!("GET /a?x=1 {HEAD}")).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(
             answer.contains("content-type: text/plain") && answer.ends_with("\r\n\r\nyes\n"),
             "{answer}"
         );
-        let answer = ask(place, &format!("GET /b {head}")).await;
+        let answer = ask(place, &format!("GET /b {HEAD}")).await;
         assert!(
             answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("there are /a\n"),
             "{answer}"
         );
-        let answer = ask(place, &format!("POST /a {head}")).await;
+        let answer = ask(place, &format!("POST /a {HEAD}")).await;
         assert!(
-            answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD"),
+            answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET,HEAD"),
             "{answer}"
         );
-        let answer = ask(
-            place,
-            &format!("GET /{} {head}", "x".repeat(MAX_HEAD_BYTES)),
-        )
-        .await;
+        let large = "x".repeat(MAX_HEAD_BYTES);
+        let answer = ask(place, &format!("GET /{large} {HEAD}")).await;
         assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
         let answer = ask(place, "nonsense\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn who_comes_beyond_the_limit_waits_for_a_place() {
+        let place = served().await;
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            silent.push(TcpStream::connect(place).await.unwrap());
+        }
+        let mut late = TcpStream::connect(place).await.unwrap();
+        let request = format!("GET /a {HEAD}");
+        late.write_all(request.as_bytes()).await.unwrap();
+        let mut buffer = [0; 1];
+        // Nothing else runs that could make a place.
+        assert!(late.try_read(&mut buffer).is_err());
+        drop(silent.pop());
+        let mut answer = String::new();
+        late.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
 }

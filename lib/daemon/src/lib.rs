@@ -11,6 +11,7 @@
 pub mod args;
 mod detach;
 pub mod http;
+pub mod metrics;
 mod now;
 mod pidfile;
 pub mod place;

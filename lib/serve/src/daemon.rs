@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ::daemon::http::{Answer, HttpListener};
+use ::daemon::http::{self, HttpListener};
 use ::daemon::signals::{Asked, Signals};
 use ::daemon::unixctl::Command;
 use ::daemon::{Process, place, vlog};
 use anyhow::anyhow;
+use axum::Router;
+use axum::response::Response;
+use axum::routing::get;
 use ovsdb::Listen;
 use ovsdb::remote::Protocol;
 use store::access::rule::ListenerConfig;
@@ -62,7 +65,11 @@ async fn serve(database: &Database, args: &ServerArgs, process: &Process) -> any
             tracing::info!("metrics at http://{place}/metrics");
         }
         let watcher = server.watcher();
-        tokio::spawn(listener.serve(move |path| answer(watcher.clone(), path)));
+        let pages = Watcher::PAGES.iter().fold(Router::new(), |pages, page| {
+            let watcher = watcher.clone();
+            pages.route(page, get(move || answer(watcher, page)))
+        });
+        tokio::spawn(listener.serve(http::with_list(pages, &Watcher::PAGES)));
     }
     process
         .ready()
@@ -94,14 +101,10 @@ async fn serve(database: &Database, args: &ServerArgs, process: &Process) -> any
 }
 
 /// A page for those who watch over the server.
-async fn answer(watcher: Watcher, path: String) -> Answer {
-    match watcher.page(&path).await {
-        Some((status, content_type, body)) => Answer {
-            status,
-            content_type,
-            body,
-        },
-        None => Answer::not_found(&Watcher::PAGES),
+async fn answer(watcher: Watcher, page: &'static str) -> Response {
+    match watcher.page(page).await {
+        Some((status, content_type, body)) => http::answer(status, content_type, body),
+        None => http::text(404, "no such page"),
     }
 }
 

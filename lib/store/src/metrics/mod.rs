@@ -3,30 +3,59 @@
 //! Some are added to where things happen ([`Metrics`]); the rest is what the core says of itself ([`Status`]) when
 //! somebody asks. All of it is bounded: there are labels for tables and members, and for nothing that clients choose.
 
-pub mod histogram;
-pub mod text;
-
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use self::histogram::Histogram;
-use self::text::{Kind, Text};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
 use crate::event::Status;
+
+/// The media type of what [`Metrics::render`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The upper bounds of the buckets of durations, in seconds; there is one more without a bound.
+const BOUNDS_SECONDS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+    2.0, 10.0,
+];
+
+/// How long things took: counts by duration, cheap to add to from any thread.
+#[derive(Clone, Debug)]
+pub struct Durations(Histogram);
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self(Histogram::new(BOUNDS_SECONDS))
+    }
+}
+
+impl Durations {
+    /// Adds a duration.
+    pub fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
+    }
+}
 
 /// What is counted as it happens.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// From a client's transaction to its answer.
-    pub transaction: Histogram,
+    pub transaction: Durations,
     /// From a write's arrival in the disk's queue until it is on disk, for writes that somebody waits for.
-    pub flush: Histogram,
+    pub flush: Durations,
     /// One write to the disk with its flush.
-    pub disk_write: Histogram,
+    pub disk_write: Durations,
     /// One step of the core: so long everybody else waits.
-    pub step: Histogram,
-    failed: AtomicU64,
-    updates: AtomicU64,
-    snapshots: AtomicU64,
+    pub step: Durations,
+    failed: Counter,
+    updates: Counter,
+    snapshots: Counter,
 }
 
 /// What is looked up when somebody asks.
@@ -49,161 +78,226 @@ impl Metrics {
     pub fn transacted(&self, duration: Duration, failed: bool) {
         self.transaction.observe(duration);
         if failed {
-            self.failed.fetch_add(1, Ordering::Relaxed);
+            self.failed.inc();
         }
     }
 
     /// A monitor was told something.
     pub fn updated(&self) {
-        self.updates.fetch_add(1, Ordering::Relaxed);
+        self.updates.inc();
     }
 
     /// So many snapshots were sent to other members.
     pub fn snapshots_sent(&self, count: usize) {
-        self.snapshots.fetch_add(count as u64, Ordering::Relaxed);
+        self.snapshots.inc_by(count as u64);
     }
 
     /// All figures, as OpenMetrics text.
     pub fn render(&self, seen: &Seen<'_>) -> String {
-        let mut text = Text::default();
-        self.process(&mut text, seen);
-        self.work(&mut text);
-        queues(&mut text, seen);
-        cluster(&mut text, seen.status);
-        contents(&mut text, seen);
-        text.end()
+        let mut registry = Registry::default();
+        process(&mut registry, seen);
+        self.work(&mut registry);
+        queues(&mut registry, seen);
+        cluster(&mut registry, seen.status);
+        contents(&mut registry, seen);
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("a string takes everything");
+        text
     }
 
-    fn process(&self, text: &mut Text, seen: &Seen<'_>) {
-        let identity = &seen.status.identity;
-        text.family("weft_db", Kind::Info, "The server and its database.");
-        let labels = [
-            ("version", seen.version),
-            ("database", &identity.database),
-            ("cluster", &identity.cluster.to_string()),
-            ("server", &identity.server.to_string()),
-            ("member", &identity.member.to_string()),
-        ];
-        text.sample("weft_db_info", &labels, 1);
-        let uptime = seen.uptime.as_secs_f64();
-        text.gauge(
-            "weft_db_uptime_seconds",
-            "How long the server has run.",
-            uptime,
-        );
-    }
-
-    fn work(&self, text: &mut Text) {
-        text.histogram(
-            "weft_db_transaction_seconds",
-            "From a client's transaction to its answer, waiting for conditions included.",
-            &self.transaction,
-        );
-        text.histogram(
-            "weft_db_flush_seconds",
-            "From a write's arrival in the queue of the disk until it is on disk.",
-            &self.flush,
-        );
-        text.histogram(
-            "weft_db_disk_write_seconds",
-            "One write to the disk with its flush.",
-            &self.disk_write,
-        );
-        text.histogram(
-            "weft_db_step_seconds",
-            "One step of the core, in which nothing else is served.",
-            &self.step,
-        );
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let help = "Transactions that were answered with an error.";
-        text.counter("weft_db_transactions_failed", help, count(&self.failed));
-        let help = "Updates that were put into the queues of monitors.";
-        text.counter("weft_db_updates", help, count(&self.updates));
-        let help = "Snapshots that were sent to other members.";
-        text.counter("weft_db_snapshots_sent", help, count(&self.snapshots));
-    }
-}
-
-fn queues(text: &mut Text, seen: &Seen<'_>) {
-    let status = seen.status;
-    text.gauge(
-        "weft_db_events_waiting",
-        "Events that wait for the core.",
-        seen.events,
-    );
-    let help = "Transactions that wait for the log.";
-    text.gauge("weft_db_transactions_pending", help, status.pending);
-    let help = "Transactions that wait for a condition.";
-    text.gauge("weft_db_transactions_blocked", help, status.blocked);
-    text.gauge("weft_db_sessions", "Sessions of clients.", status.sessions);
-    text.gauge("weft_db_monitors", "Monitors of clients.", status.monitors);
-}
-
-fn cluster(text: &mut Text, status: &Status) {
-    let raft = &status.raft;
-    text.gauge("weft_db_term", "The term of the cluster.", raft.term);
-    let help = "The number of the member that leads, or 0 if nobody is known to.";
-    text.gauge("weft_db_leader", help, raft.leader);
-    let is_leader = u8::from(raft.leader == raft.member);
-    text.gauge("weft_db_is_leader", "1 if this member leads.", is_leader);
-    text.gauge(
-        "weft_db_log_first_index",
-        "The oldest entry of the log.",
-        raft.first,
-    );
-    text.gauge(
-        "weft_db_log_last_index",
-        "The newest entry of the log.",
-        raft.last,
-    );
-    text.gauge(
-        "weft_db_log_committed_index",
-        "The newest committed entry.",
-        raft.commit,
-    );
-    text.gauge(
-        "weft_db_log_applied_index",
-        "The newest applied entry.",
-        raft.applied,
-    );
-    let members = &raft.membership;
-    text.family(
-        "weft_db_member",
-        Kind::Gauge,
-        "The members: 1 votes, 0 learns.",
-    );
-    for (list, votes) in [(&members.voters, 1), (&members.learners, 0)] {
-        for member in list {
-            let labels = [("member", &*member.to_string())];
-            text.sample("weft_db_member", &labels, votes);
+    fn work(&self, registry: &mut Registry) {
+        for (name, help, durations) in [
+            (
+                "transaction",
+                "From a client's transaction to its answer, waiting for conditions included",
+                &self.transaction,
+            ),
+            (
+                "flush",
+                "From a write's arrival in the queue of the disk until it is on disk",
+                &self.flush,
+            ),
+            (
+                "disk_write",
+                "One write to the disk with its flush",
+                &self.disk_write,
+            ),
+            (
+                "step",
+                "One step of the core, in which nothing else is served",
+                &self.step,
+            ),
+        ] {
+            registry.register_with_unit(full(name), help, Unit::Seconds, durations.0.clone());
+        }
+        for (name, help, counter) in [
+            (
+                "transactions_failed",
+                "Transactions that were answered with an error",
+                &self.failed,
+            ),
+            (
+                "updates",
+                "Updates that were put into the queues of monitors",
+                &self.updates,
+            ),
+            (
+                "snapshots_sent",
+                "Snapshots that were sent to other members",
+                &self.snapshots,
+            ),
+        ] {
+            registry.register(full(name), help, counter.clone());
         }
     }
+}
+
+/// A gauge of unsigned numbers.
+type Count = Gauge<u64, AtomicU64>;
+/// A gauge for each value of one label.
+type Counts = Family<[(&'static str, String); 1], Count>;
+
+fn full(name: &str) -> String {
+    format!("weft_db_{name}")
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge = Count::default();
+    gauge.set(value);
+    registry.register(full(name), help, gauge);
+}
+
+fn gauges(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: impl IntoIterator<Item = (String, u64)>,
+) {
+    let family = Counts::default();
+    for (value, count) in values {
+        family.get_or_create(&[(label, value)]).set(count);
+    }
+    registry.register(full(name), help, family);
+}
+
+fn process(registry: &mut Registry, seen: &Seen<'_>) {
+    let identity = &seen.status.identity;
+    let who = Info::new([
+        ("version", seen.version.to_owned()),
+        ("database", identity.database.to_string()),
+        ("cluster", identity.cluster.to_string()),
+        ("server", identity.server.to_string()),
+        ("member", identity.member.to_string()),
+    ]);
+    registry.register("weft_db", "The server and its database", who);
+    let uptime = Gauge::<f64, AtomicU64>::default();
+    uptime.set(seen.uptime.as_secs_f64());
+    registry.register_with_unit(
+        "weft_db_uptime",
+        "How long the server has run",
+        Unit::Seconds,
+        uptime,
+    );
+}
+
+fn queues(registry: &mut Registry, seen: &Seen<'_>) {
+    let status = seen.status;
+    for (name, help, value) in [
+        (
+            "events_waiting",
+            "Events that wait for the core",
+            seen.events,
+        ),
+        (
+            "transactions_pending",
+            "Transactions that wait for the log",
+            status.pending,
+        ),
+        (
+            "transactions_blocked",
+            "Transactions that wait for a condition",
+            status.blocked,
+        ),
+        ("sessions", "Sessions of clients", status.sessions),
+        ("monitors", "Monitors of clients", status.monitors),
+    ] {
+        gauge(registry, name, help, value as u64);
+    }
+}
+
+fn cluster(registry: &mut Registry, status: &Status) {
+    let raft = &status.raft;
+    for (name, help, value) in [
+        ("term", "The term of the cluster", raft.term),
+        (
+            "leader",
+            "The number of the member that leads, or 0 if nobody is known to",
+            raft.leader,
+        ),
+        (
+            "is_leader",
+            "1 if this member leads",
+            u64::from(raft.leader == raft.member),
+        ),
+        ("log_first_index", "The oldest entry of the log", raft.first),
+        ("log_last_index", "The newest entry of the log", raft.last),
+        (
+            "log_committed_index",
+            "The newest committed entry",
+            raft.commit,
+        ),
+        (
+            "log_applied_index",
+            "The newest applied entry",
+            raft.applied,
+        ),
+    ] {
+        gauge(registry, name, help, value);
+    }
+    let members = &raft.membership;
+    let voters = members.voters.iter().map(|member| (member, 1));
+    let learners = members.learners.iter().map(|member| (member, 0));
+    let members = voters.chain(learners);
+    gauges(
+        registry,
+        "member",
+        "The members: 1 votes, 0 learns",
+        "member",
+        members.map(|(member, votes)| (member.to_string(), votes)),
+    );
     if raft.peers.is_empty() {
         return;
     }
-    let help =
-        "How many entries of the leader's log a member does not have yet. Told by the leader only.";
-    text.family("weft_db_member_lag_entries", Kind::Gauge, help);
-    for (member, matched, _) in &raft.peers {
-        let labels = [("member", &*member.to_string())];
-        let lag = raft.last.saturating_sub(*matched);
-        text.sample("weft_db_member_lag_entries", &labels, lag);
-    }
-    let help = "1 if the leader has heard of a member lately. Told by the leader only.";
-    text.family("weft_db_member_active", Kind::Gauge, help);
-    for (member, _, active) in &raft.peers {
-        let labels = [("member", &*member.to_string())];
-        text.sample("weft_db_member_active", &labels, u8::from(*active));
-    }
+    let lags = raft.peers.iter();
+    gauges(
+        registry,
+        "member_lag_entries",
+        "How many entries of the leader's log a member does not have yet, told by the leader only",
+        "member",
+        lags.map(|(member, matched, _)| (member.to_string(), raft.last.saturating_sub(*matched))),
+    );
+    let peers = raft.peers.iter();
+    gauges(
+        registry,
+        "member_active",
+        "1 if the leader has heard of a member lately, told by the leader only",
+        "member",
+        peers.map(|(member, _, active)| (member.to_string(), u64::from(*active))),
+    );
 }
 
-fn contents(text: &mut Text, seen: &Seen<'_>) {
-    text.family("weft_db_rows", Kind::Gauge, "The rows of each table.");
-    for (table, rows) in &seen.status.rows {
-        text.sample("weft_db_rows", &[("table", table)], rows);
-    }
+fn contents(registry: &mut Registry, seen: &Seen<'_>) {
+    let rows = seen.status.rows.iter();
+    gauges(
+        registry,
+        "rows",
+        "The rows of each table",
+        "table",
+        rows.map(|(table, rows)| (table.to_string(), *rows as u64)),
+    );
     if let Some(bytes) = seen.file_bytes {
-        let help = "The size of the database's file.";
-        text.gauge("weft_db_file_bytes", help, bytes);
+        let help = "The size of the database's file";
+        gauge(registry, "file_bytes", help, bytes);
     }
 }

@@ -200,7 +200,7 @@ impl Watcher {
         };
         match (path, running) {
             ("/metrics", Some(_)) => match asked.await {
-                Some(metrics) => Some((200, crate::metrics::text::CONTENT_TYPE, metrics)),
+                Some(metrics) => Some((200, crate::metrics::CONTENT_TYPE, metrics)),
                 None => text(503, "the server is shutting down"),
             },
             ("/healthz", Some(_)) => match tokio::time::timeout(PATIENCE, asked).await {
