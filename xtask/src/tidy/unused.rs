@@ -23,7 +23,14 @@ pub fn check(metadata: &Value) -> Result<Vec<String>> {
             .parent()
             .context("a manifest is in a folder")?;
         let name = package["name"].as_str().unwrap_or_default();
-        let sources = Sources::read(folder)?;
+        let mut sources = Sources::read(folder)?;
+        for target in package["targets"].as_array().into_iter().flatten() {
+            // What is not code of the crate may stand elsewhere, such as examples.
+            let path = fs::canonicalize(target["src_path"].as_str().unwrap_or_default())?;
+            if !path.starts_with(folder) {
+                sources.tests += &fs::read_to_string(path)?;
+            }
+        }
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let used = dependency["name"].as_str().unwrap_or_default();
             let called = dependency["rename"].as_str().unwrap_or(used);
