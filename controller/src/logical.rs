@@ -13,7 +13,8 @@
 //! runs again just the flows that name what changed.
 //!
 //! **Flows about a guest that is elsewhere are skipped.** A flow whose match, or `in_out_port` tag, demands a guest as input
-//! port of the ingress pipeline or output port of the egress pipeline applies only to packets that never come by here.
+//! port of the ingress pipeline or output port of the egress pipeline applies only to packets that never come by here. So it is
+//! with the members of a port group: only those have flows that are here.
 //!
 //! **Groups, meters and conjunctive matches** are named by what they are ([`Need`]); whoever installs the flows numbers them.
 //!
@@ -56,13 +57,9 @@ pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Ve
         Ok(parsed) => parsed,
         Err(problem) => return facts.push(Fact::Problem(row.uuid, problem)),
     };
-    let side = match parsed.pipeline {
-        Pipeline::Ingress => Symbol::Inport,
-        Pipeline::Egress => Symbol::Outport,
-    };
     if parsed
         .matches
-        .required_port(side)
+        .required_port(parsed.near_side())
         .is_some_and(|name| is_absent(name))
     {
         return;
@@ -229,6 +226,14 @@ impl Parsed {
         })
     }
 
+    /// The field in which packets of the pipeline have ports that are here.
+    fn near_side(&self) -> Symbol {
+        match self.pipeline {
+            Pipeline::Ingress => Symbol::Inport,
+            Pipeline::Egress => Symbol::Outport,
+        }
+    }
+
     /// Says the flows for one place.
     fn translate(
         &self,
@@ -238,7 +243,7 @@ impl Parsed {
         at: &Place,
         facts: &mut Vec<Fact>,
     ) -> Result<Said, String> {
-        let names = at.names(network, reads);
+        let names = at.names(network, reads).on_side(self.near_side());
         let resolved = resolve(&self.matches, &names);
         if names.is_specific() {
             return Ok(Said::DifferentThings);

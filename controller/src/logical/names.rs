@@ -3,15 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use lflow::Int;
 use lflow::action::Resources;
 use lflow::expr::Lookup;
+use lflow::{Int, Symbol};
 use openflow::message::Group;
 use ovsdb::Uuid;
 use packet::dhcp4::option::OptionType;
 
 use crate::flow::{MeterSpec, Need, Resource};
-use crate::network::{NameId, Network, Reads};
+use crate::network::{NameId, Network, PortKind, Reads};
 
 /// Where names have a meaning.
 enum Scope {
@@ -26,6 +26,8 @@ pub(crate) struct Names<'a> {
     network: &'a Network,
     reads: &'a Reads,
     scope: Scope,
+    /// The field in which packets here have only ports that are here: that of the pipeline's own side.
+    near_side: Option<Symbol>,
     /// Something was asked that only one datapath can answer.
     is_specific: Cell<bool>,
     /// Whose actions are encoded.
@@ -47,6 +49,15 @@ impl<'a> Names<'a> {
         Names::of(network, reads, Scope::Several(datapaths))
     }
 
+    /// The same for a match of the pipeline of whose side this field is: `inport` for ingress, `outport` for egress.
+    #[must_use]
+    pub fn on_side(self, near_side: Symbol) -> Self {
+        Names {
+            near_side: Some(near_side),
+            ..self
+        }
+    }
+
     /// Whether something was asked that has another answer in each datapath: then all answers are worth nothing.
     pub fn is_specific(&self) -> bool {
         self.is_specific.get()
@@ -57,6 +68,7 @@ impl<'a> Names<'a> {
             network,
             reads,
             scope,
+            near_side: None,
             is_specific: Cell::new(false),
             flow: Uuid::default(),
             needs: RefCell::default(),
@@ -156,6 +168,40 @@ impl Lookup for Names<'_> {
 
     /// northd splits port groups by datapath, and names the parts `KEY_NAME`; a group under its own name is taken too.
     fn port_group(&self, name: &str) -> Option<Arc<[u32]>> {
+        self.members(name, |_| true)
+    }
+
+    /// A guest elsewhere sends nothing through the ingress pipeline here, and gets nothing through the egress pipeline: of a group
+    /// of thousands, the few that are here have flows.
+    fn port_group_in(&self, name: &str, field: Symbol) -> Option<Arc<[u32]>> {
+        if self.near_side == Some(field) {
+            return self.members(name, |port| !self.is_elsewhere(port));
+        }
+        self.port_group(name)
+    }
+
+    fn is_resident(&self, port: &str) -> bool {
+        let Some(port) = self.network.port_by_name(self.reads, port) else {
+            return false;
+        };
+        let own = self.network.own(self.reads).chassis;
+        self.network.bindings.get(self.reads, port.uuid).is_some()
+            || own.is_some() && port.chassis == own
+    }
+}
+
+impl Names<'_> {
+    /// Whether a port is a guest on another chassis, or on none.
+    fn is_elsewhere(&self, name: &str) -> bool {
+        let port = self.network.port_by_name(self.reads, name);
+        port.is_none_or(|port| {
+            matches!(PortKind::of(port), PortKind::Guest | PortKind::Container)
+                && self.network.bindings.get(self.reads, port.uuid).is_none()
+        })
+    }
+
+    /// The keys of those members of a port group that are the datapath's and are `wanted`.
+    fn members(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Option<Arc<[u32]>> {
         let get = |name: &str| {
             let group = self.network.port_groups.get(self.reads, NameId::of(name));
             group.filter(|group| &*group.name == name)
@@ -169,18 +215,10 @@ impl Lookup for Names<'_> {
             group
                 .ports
                 .iter()
+                .filter(|port| wanted(port))
                 .filter_map(|port| self.key_of(port))
                 .collect(),
         )
-    }
-
-    fn is_resident(&self, port: &str) -> bool {
-        let Some(port) = self.network.port_by_name(self.reads, port) else {
-            return false;
-        };
-        let own = self.network.own(self.reads).chassis;
-        self.network.bindings.get(self.reads, port.uuid).is_some()
-            || own.is_some() && port.chassis == own
     }
 }
 

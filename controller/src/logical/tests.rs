@@ -285,3 +285,45 @@ fn choices_are_groups() {
     let actions = &changes.flows[0].1.actions;
     assert_eq!(actions[..], [Action::Group(group.group.id)]);
 }
+
+#[test]
+fn of_a_port_group_those_have_flows_that_are_here() {
+    let mut world = World::new();
+    let group = PortGroup {
+        name: "5_pg".into(),
+        ports: ["here", "nobody", "there"].map(Into::into).into(),
+        ..PortGroup::default()
+    };
+    world.set(31, None, Some(&group));
+    for (row, keys) in [
+        (
+            logical("ingress", 0, "inport == @pg", "next;"),
+            vec!["reg14=0x1"],
+        ),
+        (
+            logical("egress", 0, "outport == @pg", "next;"),
+            vec!["reg15=0x1"],
+        ),
+        (
+            logical("ingress", 0, "outport == @pg", "next;"),
+            vec!["reg15=0x1", "reg15=0x2"],
+        ),
+    ] {
+        let flows = world.flows_of(&row);
+        let found: Vec<&str> = flows
+            .lines()
+            .filter_map(|line| line.split([',', ' ']).find(|part| part.starts_with("reg1")))
+            .collect();
+        assert_eq!(found, keys, "{}: {flows}", row.r#match);
+    }
+    // A member that comes here has flows from then on.
+    let row = logical("ingress", 0, "inport == @pg", "next;");
+    world.set(1000, None, Some(&row));
+    world.changes();
+    world.plug("there", 9);
+    let flows = world.changes();
+    assert!(
+        flows.contains("+ 8 50 metadata=0x5/0xffffff,reg14=0x2"),
+        "{flows}"
+    );
+}

@@ -28,6 +28,11 @@ pub trait Lookup {
     fn address_set(&self, name: &str) -> Option<Arc<[Int]>>;
     /// The tunnel keys of those members of a port group that are ports of the datapath.
     fn port_group(&self, name: &str) -> Option<Arc<[u32]>>;
+    /// The same for a comparison with `field`. Ports that no packet here can have in that field may be left out.
+    fn port_group_in(&self, name: &str, field: Symbol) -> Option<Arc<[u32]>> {
+        let _ = field;
+        self.port_group(name)
+    }
     /// Whether a port is bound to this chassis.
     fn is_resident(&self, port: &str) -> bool;
 }
@@ -113,7 +118,7 @@ fn values(comparison: &Comparison, lookup: &dyn Lookup) -> Result<Vec<Int>, Reso
                 values.extend(set.iter().filter(|int| is_of_family(comparison.field, int)));
             }
             Constant::PortGroup(name) => {
-                let group = lookup.port_group(name);
+                let group = lookup.port_group_in(name, comparison.field.symbol());
                 let group = group.ok_or_else(|| ResolveError::PortGroup(name.clone()))?;
                 values.extend(group.iter().map(|key| Int::from(*key)));
             }
