@@ -13,6 +13,7 @@
 
 mod claims;
 mod effects;
+mod holds;
 mod leave;
 mod packets;
 mod ports;
@@ -62,6 +63,9 @@ pub struct Core {
     /// The number of the last change of conditions, and of the last that the server has carried out. The replica counts
     /// in the same way, from 1.
     conditions_asked: u64,
+    holds: holds::Holds,
+    /// The bits that the switch had when it was read, until the first change.
+    bits_read: Option<crate::network::BitsByKeys>,
     conditions_in_effect: u64,
     network: Network,
     engine: Engine,
@@ -119,6 +123,8 @@ impl Core {
             south_connected: false,
             conditions: Conditions::everything(),
             conditions_asked: 0,
+            holds: holds::Holds::default(),
+            bits_read: None,
             conditions_in_effect: 0,
             network: Network::default(),
             engine: Engine::new(),
@@ -379,6 +385,7 @@ impl Core {
                 }
                 if !self.ready {
                     let bits = crate::physical::bits_of_flows(&installed.flows);
+                    self.bits_read = Some(bits.clone());
                     self.engine.input(&mut self.network, |network, changes| {
                         network.recall_bits(changes, bits);
                     });
@@ -401,8 +408,12 @@ impl Core {
                 self.network.desired.refuse_meter(number);
                 tracing::warn!(target: "ofctrl", "the switch refused meter {number}, and gets no flows that use it: {error}");
             }
-            Notice::BundleFailed(error) => {
-                tracing::warn!(target: "ofctrl", "the switch refused a bundle: {error}; reading its flows again");
+            Notice::BundleFailed { error, again } => {
+                tracing::warn!(target: "ofctrl", "the switch refused a bundle: {error}; reading what it has");
+                // The barrier behind the bundle comes back all the same, and promises nothing.
+                self.ports.barriers_lost();
+                self.nb_cfg_waiting.clear();
+                self.holds.gave_up |= again;
             }
             Notice::Confirmed(number) => self.confirmed(number),
             Notice::Packet(packet) => self.packets.receive(*packet),
@@ -474,6 +485,7 @@ impl Core {
         let own = [
             packets.flatten(),
             self.claims.deadline(),
+            self.holds.deadline(),
             self.local_transactions.deadline(),
             self.south_transactions.deadline(),
         ];

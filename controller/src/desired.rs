@@ -26,12 +26,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use self::numbered::{Change, Numbered};
-use crate::flow::{Digest, Flow, FlowKey, Need, Resource, digest, effect};
+use crate::flow::{Digest, Flow, FlowKey, Resource, digest, effect, mentions};
 
 /// The greatest number of a group (OpenFlow 1.5.1, section 7.2.4.2, `OFPG_MAX`).
 const LAST_GROUP: u32 = 0xffff_ff00;
-/// The greatest number of a meter that is used here; the switch takes more, but numbers are read by people, too.
-const LAST_METER: u32 = 0xffff;
+/// The greatest number of a meter (OpenFlow 1.5.1, section 7.3.4.5, `OFPM_MAX`).
+const LAST_METER: u32 = 0xffff_0000;
 /// The greatest `conj_id`.
 const LAST_CONJUNCTION: u32 = u32::MAX;
 
@@ -256,43 +256,55 @@ impl Desired {
             .first()
             .and_then(|d| self.wanted.get(d))
             .map(|(flow, _)| flow.cookie);
-        self.installed.remove(key);
+        // If it has another flow there, that differs from whatever will be wanted.
+        if let Some(installed) = self.installed.get_mut(key) {
+            *installed = Digest(0);
+        }
         cookie
     }
 
     /// The switch refused a group. Flows that use it are not offered either.
     pub fn refuse_group(&mut self, number: u32) {
         self.groups.refuse(number);
-        self.refuse_dependents();
     }
 
-    /// The switch refused a meter. Flows that use it are not offered either.
+    /// The switch refused a meter. Flows whose meter it is are not offered either; what goes to the controller goes without.
     pub fn refuse_meter(&mut self, number: u32) {
         self.meters.refuse(number);
-        self.refuse_dependents();
+        let users = self
+            .wanted
+            .values()
+            .filter(|(flow, _)| !flow.needs.is_empty() && mentions(&flow.actions, number));
+        let keys: Vec<Arc<FlowKey>> = users.map(|(flow, _)| flow.key.clone()).collect();
+        self.dirty.extend(keys);
     }
 
-    fn refuse_dependents(&mut self) {
-        let lacks = |need: &Need| {
-            let content = digest(&need.resource);
-            match need.resource {
-                Resource::Group(_) => self
-                    .groups
-                    .number(content)
-                    .is_some_and(|n| self.groups.is_refused(n)),
-                Resource::Meter(_) => self
-                    .meters
-                    .number(content)
-                    .is_some_and(|n| self.meters.is_refused(n)),
-                Resource::Conjunction(_) => false,
-            }
+    /// Whether a flow does something that the switch refused.
+    fn is_impossible(&self, actions: &[Action]) -> bool {
+        actions.iter().any(|action| match action {
+            Action::Group(n) => self.groups.is_refused(*n),
+            Action::Meter(n) => self.meters.is_refused(*n),
+            Action::Clone(inner) => self.is_impossible(inner),
+            _ => false,
+        })
+    }
+
+    /// The actions without the meters that the switch refused.
+    fn possible(&self, actions: &Arc<[Action]>) -> Arc<[Action]> {
+        let refused = |action: &Action| match action {
+            Action::Controller(c) => c.meter_id.is_some_and(|n| self.meters.is_refused(n)),
+            _ => false,
         };
-        let dependents = self
-            .wanted
-            .iter()
-            .filter(|(_, (flow, _))| flow.needs.iter().any(lacks));
-        let dependents: Vec<Digest> = dependents.map(|(digest, _)| *digest).collect();
-        self.refused.extend(dependents);
+        if !actions.iter().any(refused) {
+            return actions.clone();
+        }
+        let mut actions = actions.to_vec();
+        for action in actions.iter_mut().filter(|action| refused(action)) {
+            if let Action::Controller(controller) = action {
+                controller.meter_id = None;
+            }
+        }
+        actions.into()
     }
 
     /// Whether something has to be changed in the switch.
@@ -396,6 +408,7 @@ impl Desired {
                 .filter(|d| !self.refused.contains(d))
                 .filter_map(|d| self.wanted.get(d))
                 .map(|(flow, _)| flow)
+                .filter(|flow| flow.needs.is_empty() || !self.is_impossible(&flow.actions))
         };
         let mut clauses: Vec<Action> = Vec::new();
         for flow in flows().filter(|flow| is_conjunctive(flow)) {
@@ -407,7 +420,10 @@ impl Desired {
             .min_by_key(|flow| flow.digest)
         {
             return Some(Winner {
-                actions: flow.actions.clone(),
+                actions: match flow.needs.is_empty() {
+                    true => flow.actions.clone(),
+                    false => self.possible(&flow.actions),
+                },
                 cookie: flow.cookie,
             });
         }
@@ -436,246 +452,4 @@ fn is_conjunctive(flow: &Flow) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use openflow::message::FlowFlags;
-    use openflow::{Field, Match};
-
-    use super::*;
-
-    fn flow(reg: u8, actions: Vec<Action>) -> Flow {
-        Flow::new(8, 100, Match::new().with(Field::Reg0, reg), actions, 7)
-    }
-
-    fn desc(flow: &Flow) -> FlowDesc {
-        FlowDesc {
-            table: flow.key.table,
-            priority: flow.key.priority,
-            cookie: flow.cookie,
-            idle_timeout: 0,
-            hard_timeout: 0,
-            flags: FlowFlags::default(),
-            matches: flow.key.matches.clone(),
-            actions: flow.actions.to_vec(),
-        }
-    }
-
-    fn installed(flows: impl IntoIterator<Item = FlowDesc>) -> Installed {
-        Installed {
-            flows: flows.into_iter().collect(),
-            ..Installed::default()
-        }
-    }
-
-    fn commands(desired: &mut Desired) -> Vec<(FlowCommand, Vec<Action>)> {
-        desired
-            .changes()
-            .flows
-            .into_iter()
-            .map(|(_, m)| (m.command, m.actions))
-            .collect()
-    }
-
-    #[test]
-    fn a_flow_stays_while_somebody_wants_it() {
-        let mut desired = Desired::default();
-        let f = flow(1, vec![Action::resubmit(9)]);
-        desired.add(f.clone());
-        desired.add(f.clone());
-        assert_eq!(
-            commands(&mut desired),
-            [(FlowCommand::Add, f.actions.to_vec())]
-        );
-        desired.remove(f.digest);
-        assert_eq!(commands(&mut desired), []);
-        desired.remove(f.digest);
-        assert_eq!(
-            commands(&mut desired),
-            [(FlowCommand::DeleteStrict, vec![])]
-        );
-        desired.add(f.clone());
-        desired.remove(f.digest);
-        assert_eq!(commands(&mut desired), []);
-    }
-
-    #[test]
-    fn a_restart_changes_what_differs_and_nothing_else() {
-        let (same, other, extra) = (
-            flow(1, vec![Action::resubmit(9)]),
-            flow(2, vec![Action::CtClear]),
-            flow(3, vec![]),
-        );
-        let mut desired = Desired::default();
-        desired.add(same.clone());
-        desired.add(other.clone());
-        let mut changed = desc(&other);
-        changed.actions = vec![];
-        desired.set_installed(installed([desc(&same), changed, desc(&extra)]));
-        assert_eq!(
-            commands(&mut desired),
-            [
-                (FlowCommand::Add, vec![Action::CtClear]),
-                (FlowCommand::DeleteStrict, vec![])
-            ]
-        );
-        desired.set_installed(installed([desc(&same), desc(&other)]));
-        assert_eq!(commands(&mut desired), []);
-    }
-
-    #[test]
-    fn clauses_are_merged_and_conflicts_decided_whatever_the_order() {
-        let clause = |id| {
-            flow(
-                1,
-                vec![Action::Conjunction {
-                    id,
-                    clause: 0,
-                    n_clauses: 2,
-                }],
-            )
-        };
-        let whole = [
-            flow(2, vec![Action::CtClear]),
-            flow(2, vec![Action::resubmit(9)]),
-        ];
-        let run = |order: [usize; 4]| {
-            let all = [clause(1), clause(2), whole[0].clone(), whole[1].clone()];
-            let mut desired = Desired::default();
-            order.iter().for_each(|&i| desired.add(all[i].clone()));
-            let mut result = commands(&mut desired);
-            result.sort_by_key(|(_, actions)| actions.len());
-            result
-        };
-        let first = run([0, 1, 2, 3]);
-        assert_eq!(first[1].1.len(), 2);
-        assert_eq!(first.len(), 2);
-        assert_eq!(first, run([3, 2, 1, 0]));
-    }
-
-    #[test]
-    fn a_refused_flow_is_not_offered_again_until_it_changes() {
-        let mut desired = Desired::default();
-        let f = flow(1, vec![Action::resubmit(9)]);
-        desired.add(f.clone());
-        assert_eq!(commands(&mut desired).len(), 1);
-        assert_eq!(desired.refuse(&f.key), Some(7));
-        desired.add(flow(2, vec![]));
-        assert_eq!(commands(&mut desired), [(FlowCommand::Add, vec![])]);
-        desired.remove(f.digest);
-        desired.add(f);
-        assert_eq!(commands(&mut desired).len(), 1);
-    }
-
-    fn meter(name: &str) -> Resource {
-        Resource::Meter(crate::flow::MeterSpec {
-            name: name.into(),
-            packets: true,
-            rate: 10,
-            burst: 5,
-        })
-    }
-
-    fn group(weight: u16) -> Resource {
-        Resource::Group(Arc::new(Group {
-            id: 0,
-            kind: openflow::message::GroupKind::Select,
-            buckets: vec![openflow::message::Bucket {
-                id: 0,
-                weight: Some(weight),
-                actions: vec![Action::resubmit(9)],
-            }],
-            selection: None,
-        }))
-    }
-
-    fn needy(reg: u8, resources: Vec<Resource>) -> Flow {
-        let mut actions = Vec::new();
-        let mut needs = Vec::new();
-        for (placeholder, resource) in (1..).zip(resources) {
-            actions.push(match resource {
-                Resource::Group(_) => Action::Group(placeholder),
-                _ => Action::Meter(placeholder),
-            });
-            needs.push(Need {
-                placeholder,
-                resource,
-            });
-        }
-        let matches = Match::new().with(Field::Reg0, reg);
-        Flow::with_needs(8, 100, matches, actions, 7, needs)
-    }
-
-    #[test]
-    fn groups_and_meters_come_before_their_flows_and_go_after_them() {
-        let mut desired = Desired::default();
-        let first = needy(1, vec![group(1), meter("a")]);
-        let second = needy(2, vec![group(1), meter("b")]);
-        desired.add(first.clone());
-        desired.add(second.clone());
-        let changes = desired.changes();
-        assert_eq!(
-            (
-                changes.meters.len(),
-                changes.groups.len(),
-                changes.flows.len()
-            ),
-            (2, 1, 2)
-        );
-        assert_ne!(changes.meters[0].meter.id, changes.meters[1].meter.id);
-        let number = changes.groups[0].group.id;
-        for (_, flow) in &changes.flows {
-            assert_eq!(flow.actions[0], Action::Group(number));
-        }
-        desired.remove(first.digest);
-        let changes = desired.changes();
-        assert_eq!(
-            (changes.groups_gone.len(), changes.meters_gone.len()),
-            (0, 1)
-        );
-        desired.remove(second.digest);
-        let changes = desired.changes();
-        assert_eq!(
-            (changes.groups_gone.len(), changes.meters_gone.len()),
-            (1, 1)
-        );
-    }
-
-    #[test]
-    fn what_was_read_back_is_what_was_made() {
-        let flow = needy(1, vec![group(1), meter("a")]);
-        let mut desired = Desired::default();
-        desired.add(flow.clone());
-        let made = desired.changes();
-        let mut again = Desired::default();
-        again.add(flow);
-        let (key, flow) = &made.flows[0];
-        again.set_installed(Installed {
-            flows: vec![FlowDesc {
-                table: key.table,
-                priority: key.priority,
-                cookie: flow.cookie,
-                idle_timeout: 0,
-                hard_timeout: 0,
-                flags: FlowFlags::default(),
-                matches: key.matches.clone(),
-                actions: flow.actions.clone(),
-            }],
-            groups: vec![made.groups[0].group.clone()],
-            meters: vec![made.meters[0].meter],
-        });
-        assert_eq!(again.changes(), Changes::default());
-    }
-
-    #[test]
-    fn a_refused_group_takes_its_flows_with_it() {
-        let mut desired = Desired::default();
-        desired.add(needy(1, vec![group(1)]));
-        let plain = flow(2, vec![]);
-        desired.add(plain);
-        let number = desired.changes().groups[0].group.id;
-        desired.refuse_group(number);
-        // It has taken nothing of the bundle, and is read again.
-        desired.set_installed(Installed::default());
-        let changes = desired.changes();
-        assert_eq!((changes.groups.len(), changes.flows.len()), (0, 1));
-    }
-}
+mod tests;

@@ -18,7 +18,7 @@
 //!
 //! **Groups, meters and conjunctive matches** are named by what they are ([`Need`]); whoever installs the flows numbers them.
 //!
-//! **What goes to the controller is metered,** by the meter that the logical flow names, else by one that all others share
+//! **What goes to the controller is metered,** by the meter that the logical flow names, else by one of its own
 //! ([`default_meter`]): guests can send no more than the controller can take.
 //!
 //! A flow that makes no sense is left out, with a [`Fact::Problem`] that says why; the rest is not affected.
@@ -318,7 +318,7 @@ impl Parsed {
                 false => DatapathKind::Switch,
             },
             cookie: cookie(row.uuid),
-            controller_meter: Some(meter.unwrap_or_else(|| names.meter(default_meter()))),
+            controller_meter: Some(meter.unwrap_or_else(|| names.meter(default_meter(row.uuid)))),
             zero_snat: true,
             tables: &tables,
             resources: &names,
@@ -334,13 +334,14 @@ impl Parsed {
     }
 }
 
-/// The meter of all that is sent to the controller and has none of its own: 4,000 packets a second.
-fn default_meter() -> MeterSpec {
+/// The meter of what a logical flow sends to the controller, where none is said: 1,000 packets a second. Each flow has its own, so
+/// that who makes packets for one keeps nobody from the others: DHCP has flows for each port.
+fn default_meter(flow: Uuid) -> MeterSpec {
     MeterSpec {
-        name: "".into(),
+        name: flow.to_string().into(),
         packets: true,
-        rate: 4_000,
-        burst: 4_000,
+        rate: 1_000,
+        burst: 1_000,
     }
 }
 

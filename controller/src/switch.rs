@@ -58,8 +58,13 @@ pub enum Notice {
     GroupRefused(u32, ErrorMessage),
     /// It does not take the meter with this number.
     MeterRefused(u32, ErrorMessage),
-    /// It did not take a whole bundle. The flows are being read again.
-    BundleFailed(ErrorMessage),
+    /// It did not take a whole bundle. What it has is being read again.
+    BundleFailed {
+        /// Why.
+        error: ErrorMessage,
+        /// It has refused bundles again and again, and not said what is wrong in them: it should be left alone for a while.
+        again: bool,
+    },
     /// It is through with all changes up to this number.
     Confirmed(u64),
     /// A packet for us.
@@ -86,15 +91,17 @@ pub struct Switch {
     unanswered: u32,
     unreadable: Vec<DecodeError>,
     next_bundle: u32,
-    /// How many bundles failed since one succeeded.
+    /// How many bundles failed, since one succeeded, without a word of what was wrong in them.
     failures: u32,
+    /// Something was refused since a bundle last failed: the next will be without it.
+    has_refused: bool,
     sent: u64,
     confirmed: u64,
 }
 
 /// `NXT_PACKET_IN2`, the format of packet-ins that has userdata.
 const PACKET_IN2: u32 = 2;
-/// After how many failed bundles in a row the flows are not read again.
+/// After how many failed bundles in a row, of which the switch said no more than that, it is left alone for a while.
 const MAX_FAILURES: u32 = 3;
 /// How many fields for tunnel options are used here.
 const OPTION_FIELDS: u16 = 8;
@@ -110,6 +117,7 @@ impl Switch {
             unreadable: Vec::new(),
             next_bundle: 1,
             failures: 0,
+            has_refused: false,
             sent,
             confirmed: sent,
         }
@@ -337,20 +345,27 @@ impl Switch {
             }
             // A switch that can have none has none.
             (Token::Groups | Token::Meters, Message::Error(_)) => self.answered(notices),
-            (Token::Flow(key), Message::Error(error)) => notices.push(Notice::Refused(key, error)),
+            (Token::Flow(key), Message::Error(error)) => {
+                self.has_refused = true;
+                notices.push(Notice::Refused(key, error));
+            }
             (Token::Group(number), Message::Error(error)) => {
+                self.has_refused = true;
                 notices.push(Notice::GroupRefused(number, error));
             }
             (Token::Meter(number), Message::Error(error)) => {
+                self.has_refused = true;
                 notices.push(Notice::MeterRefused(number, error));
             }
             (Token::Bundle, Message::Error(error)) => {
-                notices.push(Notice::BundleFailed(error));
-                self.failures += 1;
-                // A switch that refuses again and again what it has refused is left alone until something changes.
-                if self.failures <= MAX_FAILURES {
-                    self.read();
+                // It names the first thing that it refuses, and the next bundle is without that.
+                match std::mem::take(&mut self.has_refused) {
+                    true => self.failures = 0,
+                    false => self.failures += 1,
                 }
+                let again = self.failures > MAX_FAILURES;
+                notices.push(Notice::BundleFailed { error, again });
+                self.read();
             }
             (Token::Bundle, Message::BundleControl(done)) if done.op == BundleOp::Commit => {
                 self.failures = 0;

@@ -79,8 +79,13 @@ impl Core {
         }
         self.note_rebound(now, effects);
         self.subscribe(effects);
-        self.become_ready();
-        self.change_switch();
+        while self.become_ready() {
+            if !self.engine.step(&mut self.network, UNITS_AT_ONCE).done {
+                effects.again = true;
+                return;
+            }
+        }
+        self.change_switch(now);
         self.write_local(effects);
         self.write_south(now, effects);
     }
@@ -199,7 +204,8 @@ impl Core {
         self.south_synced && self.conditions_in_effect == self.conditions_asked
     }
 
-    fn become_ready(&mut self) {
+    /// From here on the switch follows the databases. True when something has to be computed before.
+    fn become_ready(&mut self) -> bool {
         if self.ready
             || !self.is_settled()
             || !self
@@ -207,20 +213,32 @@ impl Core {
                 .as_ref()
                 .is_some_and(crate::switch::Switch::is_ready)
         {
-            return;
+            return false;
+        }
+        if let Some(bits) = self.bits_read.take() {
+            // Only now is it known which datapaths are local, and so what each bit stood for.
+            self.engine.input(&mut self.network, |network, changes| {
+                network.recall_bits(changes, bits);
+            });
+            return true;
         }
         self.ready = true;
+        self.network.forget_recalled_bits();
         // Those of ports and routers that are not here any more.
         self.network.zones.release_unheld();
         tracing::info!("all databases and the switch are known; flows follow them from now on");
+        false
     }
 
     /// Sends what differs, and asks for confirmation where somebody waits for it.
-    fn change_switch(&mut self) {
+    fn change_switch(&mut self, now: Now) {
         if !self.ready {
             return;
         }
         let settled = self.is_settled();
+        if self.holds.hold(now.at, self.south_synced && !settled) {
+            return;
+        }
         let Some(switch) = self.switch.as_mut().filter(|switch| switch.is_ready()) else {
             return;
         };

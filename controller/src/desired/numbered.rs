@@ -90,11 +90,6 @@ impl<T: Clone + PartialEq> Numbered<T> {
         self.dirty.insert(number);
     }
 
-    /// The number of a thing that somebody holds.
-    pub(super) fn number(&self, content: Digest) -> Option<u32> {
-        self.by_content.get(&content).map(|held| held.number)
-    }
-
     /// What the switch has.
     pub(super) fn set_installed(&mut self, things: impl IntoIterator<Item = (u32, T)>) {
         self.installed.clear();
@@ -172,7 +167,6 @@ mod tests {
         assert_eq!(things.acquire(digest(1), 2, |_| "a"), 3);
         assert_eq!(things.acquire(digest(2), 2, |_| "b"), 1);
         assert_eq!(things.acquire(digest(1), 2, |_| "a"), 3);
-        assert_eq!(things.number(digest(2)), Some(1));
         assert_eq!(things.changes(), [Change::Add(1, "b"), Change::Add(3, "a")]);
         things.release(digest(1));
         assert_eq!(things.changes(), []);

@@ -64,7 +64,7 @@ fn flows_are_translated() {
                 "reg0[3] = put_dhcp_opts(offerip = 10.0.0.2, router = 10.0.0.1); next;",
             ),
             "+ 8 50 metadata=0x5/0xffffff -> controller(reason=action,max_len=65535,id=0,userdata=\
-             00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause,meter_id=10444),resubmit(,9)\n",
+             00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause,meter_id=1198939618),resubmit(,9)\n",
         ),
         (
             logical("ingress", 0, "ip4.src == $nobody", "next;"),
@@ -266,7 +266,10 @@ fn what_goes_to_the_controller_is_metered() {
     world.set(71, Some(&slower), None);
     world.engine.step(&mut world.network, 10_000);
     let changes = world.network.desired.changes();
-    assert_eq!(changes.meters[0].meter.rate, default_meter().rate);
+    assert_eq!(
+        changes.meters[0].meter.rate,
+        default_meter(Uuid::from_u128(1000)).rate
+    );
     assert_eq!(changes.meters_gone.len(), 1);
 }
 

@@ -163,6 +163,11 @@ impl Network {
             .extend(self.sharing.flows_of.keys().copied());
     }
 
+    /// What was read has been taken up, as far as it could be.
+    pub fn forget_recalled_bits(&mut self) {
+        self.sharing.remembered.clear();
+    }
+
     /// What [`Network::recall_bits`] makes the same again.
     pub fn bits_by_keys(&self) -> BitsByKeys {
         let classes = self.sharing.classes.iter();

@@ -63,7 +63,20 @@ impl Conditions {
         let named = names
             .into_iter()
             .map(|name| Clause::equals(ports.logical_port.index, Atom::String(name.clone())));
-        let owned = own.map(|uuid| Clause::equals(ports.chassis.index, Atom::Uuid(uuid)));
+        let owned = own.into_iter().flat_map(|uuid| {
+            let additional = ports.additional_chassis.index;
+            [
+                Clause::equals(ports.chassis.index, Atom::Uuid(uuid)),
+                Clause::compare(additional, Function::Includes, Atom::Uuid(uuid)),
+            ]
+        });
+        // A container may be on another switch than its parent, so that no datapath brings it along. All of them are asked for: by
+        // the names of parents, each guest that is plugged in would change what is asked for, and wait for the server.
+        let containers = Clause::compare(
+            ports.parent_port.index,
+            Function::NotEqual,
+            ovsdb::Datum::empty_set(),
+        );
         let flows = LogicalFlow::COLUMN;
         // A flow of several datapaths does not say of which; the groups do, and are told first.
         let grouped = groups
@@ -82,7 +95,12 @@ impl Conditions {
         Conditions(vec![
             (
                 PortBinding::INDEX,
-                Condition::any(named.chain(owned).chain(of_datapaths(ports.datapath.index))),
+                Condition::any(
+                    named
+                        .chain([containers])
+                        .chain(owned)
+                        .chain(of_datapaths(ports.datapath.index)),
+                ),
             ),
             (
                 LogicalFlow::INDEX,

@@ -15,9 +15,6 @@ use rustc_hash::FxHashMap;
 use crate::message::{HEADER_LEN, Message, MultipartReply, VERSION, Xid};
 use crate::{DecodeError, ErrorMessage};
 
-/// How many questions may be open.
-pub const MAX_PENDING: usize = 65_536;
-
 /// Why a session is over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
@@ -106,13 +103,11 @@ impl<T: Clone> Session<T> {
         xid
     }
 
-    /// Queues a message; its answers, errors too, come with the token. Past [`MAX_PENDING`] open requests the answers come
-    /// without one.
+    /// Queues a message; its answers, errors too, come with the token. What has no answer but an error keeps its token until a
+    /// barrier sent after it is answered: whoever sends much asks for one now and then.
     pub fn request(&mut self, message: &Message, token: T) -> Xid {
         let xid = self.send(message);
-        if self.pending.len() < MAX_PENDING {
-            self.pending.insert(xid, token);
-        }
+        self.pending.insert(xid, token);
         xid
     }
 
@@ -206,6 +201,10 @@ impl<T: Clone> Session<T> {
                 } else {
                     self.pending.get(&xid).cloned()
                 };
+                if matches!(message, Message::BarrierReply) {
+                    // The switch is through with all that was sent before: what had no answer has none (section 7.3.7).
+                    self.pending.retain(|pending, _| !is_before(*pending, xid));
+                }
                 Ok(Some(match token {
                     Some(token) => Incoming::Answer {
                         token,
@@ -217,6 +216,11 @@ impl<T: Clone> Session<T> {
             }
         }
     }
+}
+
+/// Whether one message was sent before another; numbers begin again after the last.
+fn is_before(one: Xid, other: Xid) -> bool {
+    other.wrapping_sub(one) < u32::MAX / 2
 }
 
 /// The length of the message at the start; `None` when not even its header is there. The field has 16 bits, so that no message
@@ -238,6 +242,41 @@ fn frame_len(bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_barrier_ends_the_wait_for_what_was_sent_before() {
+        let mut session: Session<&str> = Session::new(Instant::now(), None);
+        let answer = |session: &mut Session<&str>, xid: Xid, message: &Message| {
+            let mut bytes = Vec::new();
+            message.encode(xid, &mut bytes);
+            session
+                .receive(Instant::now(), &bytes)
+                .expect("a message")
+                .len()
+        };
+        for _ in 0..2 {
+            for _ in 0..70_000 {
+                session.request(&Message::BarrierRequest, "change");
+            }
+            let barrier = session.request(&Message::BarrierRequest, "barrier");
+            let later = session.request(&Message::BarrierRequest, "later");
+            let mut bytes = Vec::new();
+            Message::BarrierReply.encode(barrier, &mut bytes);
+            let incoming = session.receive(Instant::now(), &bytes).expect("a message");
+            assert!(
+                matches!(
+                    &incoming[..],
+                    [Incoming::Answer {
+                        token: "barrier",
+                        ..
+                    }]
+                ),
+                "{incoming:?}"
+            );
+            assert_eq!(session.pending.len(), 1);
+            assert_eq!(answer(&mut session, later, &Message::BarrierReply), 1);
+        }
+    }
     use crate::Match;
     use crate::message::{FlowRequest, MultipartRequest};
 

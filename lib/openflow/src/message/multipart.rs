@@ -194,13 +194,18 @@ fn take_header(r: &mut Reader<'_>) -> Result<(u16, bool), DecodeError> {
     Ok((kind, flags & FLAG_MORE != 0))
 }
 
+/// All of a kind. What has parts that Weft does not know is somebody else's and passed over.
 fn list<'a, T>(
     mut r: Reader<'a>,
     one: impl Fn(&mut Reader<'a>) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, DecodeError> {
     let mut all = Vec::new();
     while !r.is_empty() {
-        all.push(one(&mut r)?);
+        match one(&mut r) {
+            Ok(thing) => all.push(thing),
+            Err(DecodeError::Unknown { .. } | DecodeError::TooDeep { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(all)
 }
