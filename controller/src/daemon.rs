@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use controller::core::{Core, Effects, Event, Now, SouthTarget, SwitchEvent};
 use controller::error::RunError;
+use controller::record::{self, ReplayError};
 use controller::vswitch;
 use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
 use daemon::unixctl::Command;
-use daemon::{Process, place, vlog};
+use daemon::{Process, Recorder, Recording, place, vlog};
 use ovsdb::Remote;
 use replica::{Handle, Spec, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -83,6 +84,22 @@ pub fn run(args: &Args) -> Result<ExitCode, RunError> {
         Ok(process) => process,
         Err(code) => return Ok(code),
     };
+    if let Some(path) = &args.replay_events {
+        let recording = Recording::open(path).map_err(ReplayError::File)?;
+        let commands = COMMANDS.iter().map(|command| command.name);
+        print!("{}", record::replay(recording, commands)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chassis = args.chassis.clone().or_else(chassis_of_file);
+    let recorder = args.record_events.as_ref().map(|path| {
+        let about = record::about(&hostname(), chassis.as_deref());
+        let recorder = Recorder::create(path, &about);
+        recorder.map_err(|error| RunError::System {
+            what: "cannot record events",
+            error,
+        })
+    });
+    let recorder = recorder.transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -91,10 +108,17 @@ pub fn run(args: &Args) -> Result<ExitCode, RunError> {
             error,
         })?;
     let mut core = Core::new(hostname());
-    if let Some(name) = args.chassis.clone().or_else(chassis_of_file) {
+    if let Some(name) = chassis {
         core.set_chassis_name(name);
     }
-    runtime.block_on(serve(&process, local_remote, core, tls, &args.metrics))
+    runtime.block_on(serve(
+        &process,
+        local_remote,
+        core,
+        tls,
+        &args.metrics,
+        recorder,
+    ))
 }
 
 async fn serve(
@@ -103,6 +127,7 @@ async fn serve(
     core: Core,
     tls: Option<Tls>,
     metrics_args: &MetricsArgs,
+    mut recorder: Option<Recorder>,
 ) -> Result<ExitCode, RunError> {
     let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
     let system = |what| move |error| RunError::System { what, error };
@@ -165,8 +190,12 @@ async fn serve(
             },
         };
         count(&metrics, &event);
+        let now = Now::read();
+        if let Some(recorder) = &mut recorder {
+            recorder.add(now, &record::to_json(&event));
+        }
         let began = Instant::now();
-        let effects = shell.core.step(Now::read(), event);
+        let effects = shell.core.step(now, event);
         metrics.stepped(began.elapsed());
         wake_at = effects.wake_at;
         again = effects.again;

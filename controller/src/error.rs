@@ -15,6 +15,9 @@ pub enum RunError {
     /// It could not take its place among the daemons.
     #[error(transparent)]
     Start(#[from] daemon::StartError),
+    /// A recording cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] crate::record::ReplayError),
     /// The system refused something that every daemon needs.
     #[error("{what}: {error}")]
     System {

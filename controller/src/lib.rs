@@ -18,6 +18,7 @@
 //! | [`desired`] | the flows that should be there, against those that are |
 //! | [`switch`] | the OpenFlow connection |
 //! | [`pinctrl`] | packets that flows send to the agent |
+//! | [`record`] | what happened, as JSON, to be replayed |
 //! | [`inject`] | packets that somebody wants to see on their way |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod logical;
 pub mod network;
 pub mod physical;
 pub mod pinctrl;
+pub mod record;
 pub mod settings;
 pub mod south;
 mod status;

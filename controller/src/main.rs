@@ -2,6 +2,7 @@
 
 mod daemon;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::daemon::CommonArgs;
@@ -43,6 +44,14 @@ struct Args {
     /// The files for TLS, where the switch's database has none in its table SSL
     #[command(flatten)]
     tls: TlsArgs,
+
+    /// Record everything that happens in a new file, for --replay-events; at most 1 GiB
+    #[arg(long, value_name = "FILE", help_heading = "Debugging")]
+    record_events: Option<PathBuf>,
+
+    /// Let happen again what was recorded, without a switch or databases, say where that leads, and end
+    #[arg(long, value_name = "FILE", help_heading = "Debugging")]
+    replay_events: Option<PathBuf>,
 
     /// The flags of all daemons
     #[command(flatten)]

@@ -19,7 +19,7 @@ impl Core {
             } else {
                 "not connected"
             }),
-            "status" => request.succeed(status::overview(&self.facts())),
+            "status" => request.succeed(self.overview()),
             "ct-zone-list" => request.succeed(status::zones(&self.network)),
             "debug/pause" => {
                 self.paused = true;
@@ -106,6 +106,11 @@ impl Core {
             return String::new();
         }
         format!("{total} flows: {missing} were missing, {excess} were in excess")
+    }
+
+    /// Where the agent stands, for people.
+    pub fn overview(&self) -> String {
+        status::overview(&self.facts())
     }
 
     /// What the overview is made of.

@@ -2,6 +2,7 @@
 
 mod claims;
 mod following;
+mod replay;
 mod requests;
 mod stage;
 mod tunnels;

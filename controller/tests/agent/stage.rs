@@ -267,6 +267,8 @@ pub struct Stage {
     pub south_up: bool,
     pub conditions: u64,
     pub exited: bool,
+    /// All that has happened to the agent.
+    pub recorded: Vec<(Now, serde_json::Value)>,
     /// The southbound takes no more transactions.
     pub south_refuses: bool,
     /// How many operations the local database was asked for.
@@ -303,6 +305,7 @@ impl Stage {
             south_up: true,
             conditions: 0,
             exited: false,
+            recorded: Vec::new(),
             south_refuses: false,
             local_operations: 0,
         }
@@ -312,6 +315,7 @@ impl Stage {
     pub fn restart(mut self) -> Self {
         self.core = Core::new("host".to_owned());
         self.conditions = 0;
+        self.recorded.clear();
         self.switch.input.clear();
         self.switch.mods.clear();
         self
@@ -324,6 +328,8 @@ impl Stage {
     }
 
     pub fn event(&mut self, event: Event) {
+        let event_json = controller::record::to_json(&event);
+        self.recorded.push((self.now, event_json));
         let effects = self.core.step(self.now, event);
         self.perform(effects);
     }

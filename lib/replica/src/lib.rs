@@ -26,6 +26,7 @@ mod connection;
 mod core;
 mod error;
 mod event;
+pub mod record;
 mod spec;
 mod tables;
 
