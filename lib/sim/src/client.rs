@@ -123,10 +123,15 @@ impl Client {
     }
 }
 
+/// The name of the transaction of the wish with this number.
+pub fn name_of(wish: u64) -> Uuid {
+    Uuid::from_u64_pair(0xabcd, wish)
+}
+
 impl Wish {
     /// The name of its transaction.
     pub fn name(&self) -> Uuid {
-        Uuid::from_u64_pair(0xabcd, self.number)
+        name_of(self.number)
     }
 
     /// Its operations.

@@ -1,6 +1,8 @@
-//! The streams between members: ordered, until they break; then what was on its way is lost.
+//! The streams between members, two for each direction: ordered, until they break; then what was on its way is lost.
 
 use std::collections::BTreeMap;
+
+use store::peer::Purpose;
 
 use crate::random::Random;
 
@@ -10,7 +12,7 @@ pub type Direction = (u64, u64);
 /// All streams.
 #[derive(Debug, Default)]
 pub struct Network {
-    streams: BTreeMap<Direction, Stream>,
+    streams: BTreeMap<(Direction, Purpose), Stream>,
 }
 
 #[derive(Debug, Default)]
@@ -39,13 +41,24 @@ pub enum Fate {
 }
 
 impl Network {
-    fn stream(&mut self, direction: Direction) -> &mut Stream {
-        self.streams.entry(direction).or_default()
+    fn stream(&mut self, direction: Direction, purpose: Purpose) -> &mut Stream {
+        self.streams.entry((direction, purpose)).or_default()
     }
 
-    /// A message is sent.
-    pub fn send(&mut self, direction: Direction, now: u64, random: &mut Random) -> Fate {
-        let stream = self.stream(direction);
+    fn both(&mut self, direction: Direction, change: impl Fn(&mut Stream)) {
+        for purpose in Purpose::ALL {
+            change(self.stream(direction, purpose));
+        }
+    }
+
+    /// A message is sent, which takes so long to be written.
+    pub fn send(
+        &mut self,
+        (direction, purpose): (Direction, Purpose),
+        (now, takes): (u64, u64),
+        random: &mut Random,
+    ) -> Fate {
+        let stream = self.stream(direction, purpose);
         if now < stream.broken_until {
             return Fate::Dropped;
         }
@@ -56,24 +69,24 @@ impl Network {
             true => random.range(0..100),
             false => random.range(0..3),
         };
-        stream.last = stream.last.max(now + 1 + stream.delay + jitter);
+        stream.last = (stream.last + takes).max(now + takes + 1 + stream.delay + jitter);
         Fate::Arrives(stream.last, stream.epoch)
     }
 
     /// Whether what was sent at this epoch arrives now.
-    pub fn arrives(&mut self, direction: Direction, epoch: u64) -> bool {
-        let stream = self.stream(direction);
+    pub fn arrives(&mut self, direction: Direction, purpose: Purpose, epoch: u64) -> bool {
+        let stream = self.stream(direction, purpose);
         !stream.cut && stream.epoch == epoch
     }
 
     /// Whether anything gets through.
     pub fn is_open(&mut self, direction: Direction) -> bool {
-        !self.stream(direction).cut
+        !self.stream(direction, Purpose::Raft).cut
     }
 
     /// Breaks a stream, for a while.
-    pub fn break_stream(&mut self, direction: Direction, until: u64) {
-        let stream = self.stream(direction);
+    pub fn break_stream(&mut self, direction: Direction, purpose: Purpose, until: u64) {
+        let stream = self.stream(direction, purpose);
         stream.epoch += 1;
         stream.broken_until = until;
         stream.last = 0;
@@ -81,17 +94,18 @@ impl Network {
 
     /// Lets nothing through, or everything.
     pub fn cut(&mut self, direction: Direction, cut: bool) {
-        let stream = self.stream(direction);
-        if cut && !stream.cut {
-            stream.epoch += 1;
-            stream.last = 0;
-        }
-        stream.cut = cut;
+        self.both(direction, |stream| {
+            if cut && !stream.cut {
+                stream.epoch += 1;
+                stream.last = 0;
+            }
+            stream.cut = cut;
+        });
     }
 
     /// Makes a stream slow.
     pub fn delay(&mut self, direction: Direction, delay: u64) {
-        self.stream(direction).delay = delay;
+        self.both(direction, |stream| stream.delay = delay);
     }
 
     /// Mends everything.

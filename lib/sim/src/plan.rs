@@ -56,6 +56,18 @@ pub struct Plan {
     pub membership: bool,
     /// Whether disks are files in which writes can tear, which is slower.
     pub files: bool,
+    /// Whether disks fail once, and work again.
+    pub failing_disks: bool,
+    /// So many values may be compared for waits in one step.
+    pub wait_steps: usize,
+    /// Whether the number of a member that is gone is given to another server.
+    pub reuses_numbers: bool,
+    /// The most bytes of a frame between members; whoever gets a larger one ends the stream.
+    pub frame_bytes: usize,
+    /// The most bytes of an answer between members.
+    pub answer_bytes: usize,
+    /// So many bytes go through a stream in a millisecond.
+    pub bytes_per_ms: u64,
     /// So many snapshots are lost on their way before one arrives.
     pub snapshots_lost: u64,
     /// Who has sent a snapshot knows so many milliseconds after its arrival that it has arrived.
@@ -85,6 +97,12 @@ impl Plan {
             slice_steps: [1, 8, 2048][random.range(0..3) as usize],
             snapshots_lost: 0,
             report_ms: 0..[1, 10, 200][random.range(0..3) as usize],
+            failing_disks: random.percent(50),
+            reuses_numbers: random.percent(50),
+            wait_steps: [1, 20, 1000][random.range(0..3) as usize],
+            frame_bytes: 1 << 20,
+            answer_bytes: 1 << 19,
+            bytes_per_ms: 1 << 20,
             bug: None,
         }
     }

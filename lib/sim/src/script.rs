@@ -1,13 +1,12 @@
 //! Runs that a script drives: each step is written down, nothing else happens.
 
-use ovsdb::Uuid;
 use store::event::{Event, Request};
+use store::peer::Purpose;
 use store::raft::MemberChange;
 use store::session::{Consistency, RequestId};
 
 use crate::client::{Kind, Wish};
 use crate::disk::Disk;
-use crate::member::Member;
 use crate::plan::Plan;
 use crate::world::{Next, World};
 
@@ -125,6 +124,40 @@ impl Script {
         self.world.ask(2, member)
     }
 
+    /// A client with another identity asks a member to do something under the name of the last wish, or of the next
+    /// one, and does not wait.
+    pub fn imitate(&mut self, member: u64, next: bool) -> Result<(), String> {
+        self.world.wishes += u64::from(next);
+        let wish = self.world.wishes;
+        self.world.imitate(member, wish + u64::from(next))
+    }
+
+    /// Somebody asks a member to wait for what never comes, so many times.
+    pub fn wait_much(&mut self, member: u64, times: u64) -> Result<(), String> {
+        self.world.wait_much(member, times, None)
+    }
+
+    /// The same for so many milliseconds.
+    pub fn wait_for_a_while(&mut self, member: u64, times: u64, ms: u64) -> Result<(), String> {
+        self.world.wait_much(member, times, Some(ms))
+    }
+
+    /// Somebody asks a member to write, and to select everything so many times.
+    pub fn select_much(&mut self, member: u64, times: usize) -> Result<(), String> {
+        self.world.select_much(member, times)
+    }
+
+    /// How the error was called that he was told, once he is.
+    pub fn until_refused(&mut self) -> Result<String, String> {
+        self.until("told", |world| world.refused.is_some())?;
+        Ok(self.world.refused.clone().unwrap_or_default())
+    }
+
+    /// How many streams have broken.
+    pub fn streams_lost(&self) -> u64 {
+        self.world.report.streams_lost
+    }
+
     /// A watcher goes to a member.
     pub fn watch(&mut self, watcher: usize, member: u64) -> Result<(), String> {
         self.unwatch(watcher)?;
@@ -223,8 +256,12 @@ impl Script {
 
     /// A stream breaks, and is there again at once.
     pub fn break_stream(&mut self, from: u64, to: u64) -> Result<(), String> {
-        self.world.network.break_stream((from, to), 0);
-        self.world.step(from, Event::PeerLost { member: to })
+        for purpose in Purpose::ALL {
+            self.world.network.break_stream((from, to), purpose, 0);
+            let member = to;
+            self.world.step(from, Event::PeerLost { member, purpose })?;
+        }
+        Ok(())
     }
 
     /// A member passes its leadership on.
@@ -258,20 +295,33 @@ impl Script {
     pub fn add(&mut self) -> Result<u64, String> {
         let member = self.world.next_member;
         self.world.next_member += 1;
-        let files = self.world.plan.files;
-        self.world
-            .members
-            .insert(member, Member::new(member, &[], files));
-        self.world.start(member)?;
-        let address = format!("member{member}:6645");
+        self.add_as(member)?;
+        Ok(member)
+    }
+
+    /// A new server starts, and the operator adds it under this number, which another one may have had.
+    pub fn add_as(&mut self, member: u64) -> Result<(), String> {
+        let server = self.world.new_member(member)?;
         let change = MemberChange::Add {
             member,
-            address,
-            server: Some(Uuid::from_u128(u128::from(member))),
+            address: format!("member{member}:6645"),
+            server: Some(server),
         };
         let leader = self.leader();
-        self.world.ask_for(leader, change)?;
-        Ok(member)
+        self.world.ask_for(leader, change)
+    }
+
+    /// The operator removes a member, which ends when that is done.
+    pub fn remove(&mut self, member: u64) -> Result<(), String> {
+        let leader = self.leader();
+        self.world
+            .ask_for(leader, MemberChange::Remove { member })?;
+        self.until("removed", move |world| {
+            let leader = world.leader().and_then(|leader| world.process(leader));
+            leader.is_some_and(|process| !process.core.membership().contains(member))
+        })?;
+        self.world.leaves(member);
+        Ok(())
     }
 
     /// Waits until a member votes.

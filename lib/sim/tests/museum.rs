@@ -6,16 +6,22 @@
 //! of those around the core (disks, the server) are [`Bug`]s, found here at once.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use ovsdb::Uuid;
-use sim::member::Member;
+use ovsdb::{Transaction, Uuid};
+use sim::member::{Member, server_of};
 use sim::plan::{Bug, Plan};
 use sim::random::Random;
 use sim::runs::{run, run_all};
 use sim::script::Script;
-use store::event::Event;
+use store::caller::Caller;
+use store::core::{Core, Process};
+use store::event::{Event, Request};
+use store::load;
 use store::peer::PeerMessage;
 use store::raft::{Message, MessageType, Node};
+use store::sender::Sender;
+use store::session::{Consistency, DatabaseId, RequestId, SessionId};
 use store::storage::{HardState, Identity, LogPosition, Membership, State, Storage};
 
 /// A small cluster in a storm, with little log, and large transactions in many parts.
@@ -30,6 +36,7 @@ fn storm(seed: u64) -> Plan {
         rows_per_step: 2,
         membership: false,
         files: false,
+        failing_disks: false,
         ..Plan::of(seed)
     }
 }
@@ -276,6 +283,15 @@ fn forgotten_vote() {
     assert_eq!(vote(&mut voter, 1), Some(true), "it has voted for this one");
 }
 
+/// A member of the first ones.
+fn sender(member: u64) -> Sender {
+    Sender {
+        member,
+        server: server_of(member),
+        members_since: 0,
+    }
+}
+
 /// Asks a member for its vote in the fifth term; what it answers once its disk has it.
 fn vote(voter: &mut Member, candidate: u64) -> Option<bool> {
     let mut message = Message {
@@ -289,8 +305,8 @@ fn vote(voter: &mut Member, candidate: u64) -> Option<bool> {
     message.set_msg_type(MessageType::MsgRequestVote);
     let process = voter.process.as_mut()?;
     let message = PeerMessage::Raft(message);
-    let member = candidate;
-    let mut effects = process.core.step(0, Event::Peer { member, message });
+    let sender = sender(candidate);
+    let mut effects = process.core.step(0, Event::Peer { sender, message });
     let mut messages = std::mem::take(&mut effects.messages);
     effects
         .jobs
@@ -422,4 +438,183 @@ fn enospc() {
     };
     let found = (141..=160).any(|seed| run(ignores(seed)).is_err());
     assert!(found, "nobody would notice");
+}
+
+/// A large answer breaks the stream to who has asked, again and again.
+#[test]
+fn large_answers() {
+    holds(|| {
+        let mut script = Script::begin(Plan {
+            frame_bytes: 48 << 10,
+            answer_bytes: 32 << 10,
+            ..Plan::quiet(1, 3)
+        })?;
+        script.write(1)?;
+        script.pass(10_000)?;
+        let (term, lost) = (script.term(), script.streams_lost());
+        let (leader, follower) = (script.leader(), script.follower());
+        // Too much is refused by its name, once, and what fits is not.
+        script.select_much(follower, 400)?;
+        let told = script.until_refused()?;
+        assert!(told.contains("more bytes than the limit"), "{told:?}");
+        script.select_much(follower, 20)?;
+        assert_eq!(script.until_refused()?, "");
+        script.pass(5_000)?;
+        assert_eq!(script.streams_lost(), lost, "a stream broke");
+        assert_eq!(
+            (script.term(), script.leader()),
+            (term, leader),
+            "an election"
+        );
+        script.end()
+    });
+}
+
+/// All that waits is looked at with every commit, in one step.
+#[test]
+fn waits_multiply() {
+    holds(|| {
+        let mut script = Script::begin(Plan {
+            wait_steps: 100,
+            clients: 4,
+            ..Plan::quiet(1, 3)
+        })?;
+        script.write(1)?;
+        let (leader, follower) = (script.leader(), script.follower());
+        script.wait_much(leader, 400)?;
+        script.wait_much(follower, 400)?;
+        script.write(5)?;
+        // Those that end at once cost as much.
+        script.wait_for_a_while(leader, 400, 500)?;
+        script.pass(2_000)?;
+        // Nobody's wait is forgotten for all that.
+        script.begin_unnamed_wait(leader)?;
+        script.pass(100)?;
+        script.cancel()?;
+        script.until_unnamed_answered()?;
+        script.end()
+    });
+}
+
+/// What a member has said is taken for the word of the next one that has its number.
+#[test]
+fn reused_number() {
+    holds(|| {
+        let mut script = Script::begin(Plan::quiet(1, 3))?;
+        script.write(5)?;
+        let (leader, follower) = (script.leader(), script.follower());
+        script.delay(follower, leader, 2_000);
+        script.write(5)?;
+        script.remove(follower)?;
+        script.delay(follower, leader, 0);
+        script.add_as(follower)?;
+        script.until_voter(follower)?;
+        script.write(5)?;
+        script.end()
+    });
+}
+
+/// After a write that failed, later ones stand on what is not there.
+#[test]
+fn write_after_failure() {
+    hold(221..=232, |seed| Plan {
+        failing_disks: true,
+        files: seed % 4 == 0,
+        pause_ms: 10..100,
+        ..storm(seed)
+    });
+}
+
+/// A client has the transaction of another one answered without being executed, or is told its
+/// results: under its name, which it knows or has foretold.
+#[test]
+fn foretold_names() {
+    holds(|| {
+        let mut script = Script::begin(Plan::quiet(1, 3))?;
+        script.write(1)?;
+        let (leader, follower) = (script.leader(), script.follower());
+        for member in [leader, follower] {
+            script.imitate(member, true)?;
+            script.pass(50)?;
+            script.write(1)?;
+            script.imitate(member, false)?;
+            script.pass(50)?;
+        }
+        script.end()
+    });
+    let names: Vec<Uuid> = (1..4).map(chosen_name).collect();
+    let process = 7;
+    for (number, name) in names.iter().enumerate() {
+        assert_ne!(
+            *name,
+            Uuid::from_u64_pair(process, 1),
+            "the process and a counter"
+        );
+        assert!(
+            !names[..number].contains(name),
+            "the same whatever the secret"
+        );
+    }
+}
+
+/// The name under which a member forwards its first transaction, with this secret.
+fn chosen_name(secret: u128) -> Uuid {
+    let mut disk = store::storage::MemoryStorage::default();
+    let identity = Identity {
+        database: sim::schema().name.to_string(),
+        cluster: Uuid::from_u128(1),
+        server: Uuid::from_u128(3),
+        member: 3,
+    };
+    let membership = Membership {
+        voters: vec![1, 2, 3],
+        ..Membership::default()
+    };
+    disk.create(&identity, &membership).expect("there is room");
+    let unused = Uuid::nil();
+    let loaded = load::load(&mut disk, sim::schema(), unused, unused).expect("it was created");
+    let process = Process {
+        number: 7,
+        secret: Uuid::from_u128(secret),
+    };
+    let mut core = Core::new(loaded, process).expect("the state makes sense");
+    let mut heartbeat = Message {
+        from: 1,
+        to: 3,
+        term: 5,
+        ..Message::default()
+    };
+    heartbeat.set_msg_type(MessageType::MsgHeartbeat);
+    let message = PeerMessage::Raft(heartbeat);
+    let sender = sender(1);
+    core.step(0, Event::Peer { sender, message });
+    let session = SessionId(1);
+    let connected = Event::Connected {
+        session,
+        backlog: Arc::default(),
+        caller: Caller::unrestricted(),
+    };
+    core.step(0, connected);
+    let operations = [serde_json::json!({"op": "insert", "table": "Trace", "row": {}})];
+    let body = Request::Transact {
+        database: DatabaseId::Main,
+        transaction: Transaction::from_json(sim::schema(), &operations, &mut Uuid::nil),
+        name: None,
+        lock_holders: Vec::new(),
+        consistency: Consistency::default(),
+    };
+    let request = RequestId(1);
+    let event = Event::Request {
+        session,
+        request,
+        body,
+    };
+    let messages = core.step(0, event).messages;
+    let mut names = messages
+        .into_iter()
+        .filter_map(|(_, message)| match message {
+            PeerMessage::Forward(forward) => Some(forward.name),
+            _ => None,
+        });
+    names.next().expect("the leader is asked")
 }

@@ -23,8 +23,8 @@
 //! What only reads is executed in pieces if it takes long (`pieces`), and its answer waits for the
 //! word that the leader still leads (`reads`).
 //!
-//! A transaction whose `wait` is not fulfilled is kept aside, and executed again when a table
-//! changes that it waits for, or when its time is up.
+//! A transaction whose `wait` is not fulfilled is kept aside (`waits`), and executed again when a
+//! table changes that it waits for, or when its time is up.
 
 mod describe;
 mod forward;
@@ -36,9 +36,11 @@ mod reads;
 mod snapshot;
 mod transact;
 mod unresolved;
+mod waits;
 mod watching;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use ovsdb::schema::DatabaseSchema;
@@ -54,8 +56,9 @@ use crate::core::gather::{Gather, ROWS_PER_STEP};
 use crate::core::log::{MAX_LOG_BYTES, MAX_LOG_ENTRIES};
 use crate::core::pieces::{Pieces, SLICE_STEPS};
 use crate::core::reads::Reads;
-use crate::core::transact::{Attempt, Blocked, Origin, Pending};
+use crate::core::transact::{Attempt, Origin, Pending};
 use crate::core::unresolved::UnresolvedProposals;
+use crate::core::waits::{WAIT_STEPS, Waits};
 use crate::event::{Effects, Event, Output, Request};
 use crate::history::History;
 use crate::load::Loaded;
@@ -73,8 +76,25 @@ use crate::storage::{Identity, LogPosition, Membership};
 pub const TICK_MS: u64 = 100;
 /// After so many ticks, `_Server` shows the index anew.
 const TICKS_PER_INDEX: u64 = 10;
+/// So many bytes an answer may have that goes to another member, or is remembered by the name of its transaction.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// While so many bytes of answers wait for a session, it may ask for nothing more.
 const MAX_HELD_BYTES: usize = 64 << 20;
+
+/// What tells the process of a member from all others.
+#[derive(Clone, Copy)]
+pub struct Process {
+    /// Chosen at random. The other members know it.
+    pub number: u64,
+    /// Chosen at random. Nobody else ever knows it.
+    pub secret: Uuid,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Process({})", self.number)
+    }
+}
 
 /// The store.
 #[derive(Debug)]
@@ -85,7 +105,9 @@ pub struct Core {
     node: Node,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
-    blocked: Vec<Blocked>,
+    waits: Waits,
+    /// So many values may be compared for them in one step.
+    wait_steps: usize,
     /// Tables of the head that changed since the blocked transactions were last looked at.
     changed: BTreeSet<usize>,
     /// The beginning of a transaction that is committed in parts.
@@ -115,6 +137,8 @@ pub struct Core {
     unresolved: UnresolvedProposals,
     /// Changes of the members that were proposed, and who waits for each.
     changes: Vec<(Mark, (SessionId, RequestId))>,
+    /// The most bytes of an answer that goes to another member.
+    answer_bytes: usize,
     /// A snapshot that Raft may be about to take over.
     arrived: Option<Snapshot>,
     /// A snapshot for other members.
@@ -124,11 +148,11 @@ pub struct Core {
 }
 
 impl Core {
-    /// The store with what was found on disk. `process` is a random number.
-    pub fn new(loaded: Loaded, process: u64) -> Result<Self, NodeError> {
+    /// The store with what was found on disk.
+    pub fn new(loaded: Loaded, process: Process) -> Result<Self, NodeError> {
         let identity = loaded.state.identity.clone();
         let settled = loaded.parts.settled(loaded.state.applied);
-        let node = Node::new(&loaded.state, settled, process)?;
+        let node = Node::new(&loaded.state, settled, process.number)?;
         let schema = loaded.database.schema().clone();
         let row = DatabaseRow {
             name: schema.name.clone(),
@@ -153,7 +177,8 @@ impl Core {
             node,
             pending: VecDeque::new(),
             pending_bytes: 0,
-            blocked: Vec::new(),
+            waits: Waits::default(),
+            wait_steps: WAIT_STEPS,
             changed: BTreeSet::new(),
             after_flush: VecDeque::new(),
             sessions: FxHashMap::default(),
@@ -168,6 +193,7 @@ impl Core {
             reads: Reads::default(),
             unresolved: UnresolvedProposals::default(),
             changes: Vec::new(),
+            answer_bytes: MAX_ANSWER_BYTES,
             arrived: None,
             gather: None,
             rows_per_step: ROWS_PER_STEP,
@@ -188,6 +214,21 @@ impl Core {
     /// Gathers snapshots in smaller portions than usual, for tests.
     pub fn set_rows_per_step(&mut self, rows: usize) {
         self.rows_per_step = rows;
+    }
+
+    /// Gives waits another budget than usual, for tests.
+    pub fn set_wait_steps(&mut self, steps: usize) {
+        self.wait_steps = steps;
+    }
+
+    /// How many values were compared for waits in the last step.
+    pub fn wait_steps_spent(&self) -> usize {
+        self.waits.spent
+    }
+
+    /// Gives other members smaller answers than usual, for tests.
+    pub fn set_answer_bytes(&mut self, bytes: usize) {
+        self.answer_bytes = bytes;
     }
 
     /// Reads in smaller pieces than usual, for tests.
@@ -226,12 +267,15 @@ impl Core {
             Event::Disconnected { session } => self.disconnect(session, &mut effects),
             Event::Drained { session } => self.drained(session, &mut effects),
             Event::Persisted { flush } => self.persisted(flush, &mut effects),
-            Event::Peer { member, message } => {
-                self.hear(now_ms, member, message, &mut effects);
+            Event::Peer { sender, message } => {
+                self.hear(now_ms, sender, message, &mut effects);
             }
             Event::SnapshotArrived(snapshot) => self.snapshot_arrived(*snapshot),
             Event::SnapshotSent { member, arrived } => self.node.snapshot_sent(member, arrived),
-            Event::PeerLost { member } => self.peer_lost(member),
+            Event::PeerLost { member, purpose } => self.peer_lost(member, purpose),
+            Event::ForwardTooLarge { call, bytes, limit } => {
+                self.forward_too_large(call, (bytes, limit), &mut effects);
+            }
             Event::PeerGone { member } => self.node.peer_gone(member),
             Event::Retire => self.retire(),
             Event::Request {
@@ -248,9 +292,9 @@ impl Core {
         self.gather(&mut effects);
         self.spread_news(now_ms, &mut effects);
         let gathering = self.gather.as_ref().map(|_| now_ms + 1);
-        let deadlines = self.blocked.iter().filter_map(|b| b.deadline_ms);
+        let deadlines = self.waits.deadline().into_iter();
         effects.discarded = self.pieces.discarded();
-        let at_once = self.pieces.is_busy().then_some(now_ms);
+        let at_once = (self.pieces.is_busy() || self.waits.is_due()).then_some(now_ms);
         let times = deadlines.chain(gathering).chain(self.news_at);
         effects.wake_at = times.chain(at_once).min();
         effects
@@ -398,10 +442,9 @@ impl Core {
         self.sessions.remove(&session);
         self.monitors.disconnect(session);
         self.server.monitors.disconnect(session);
-        let of_session = |origin| matches!(origin, Origin::Client(client, _) if client == session);
-        self.blocked
-            .retain(|blocked| !of_session(blocked.attempt.origin));
+        self.waits.disconnect(session);
         self.pieces.disconnect(session);
+        self.reads.disconnect(session);
         let leader = self.node.leader().0;
         self.forwards.disconnect(session, leader, effects);
         let changes = self.locks.disconnect(session);

@@ -7,8 +7,9 @@ use ovsdb::{Condition, Error, Transaction, Uuid};
 
 use crate::caller::Caller;
 use crate::monitor::{Update, View};
-use crate::peer::{PeerMessage, Snapshot};
+use crate::peer::{Call, PeerMessage, Purpose, Snapshot};
 use crate::raft::{self, MemberChange};
+use crate::sender::Sender;
 use crate::session::{Backlog, Consistency, DatabaseId, MonitorId, RequestId, SessionId};
 use crate::storage::{Identity, Membership};
 use crate::writer::Job;
@@ -56,7 +57,7 @@ pub enum Event {
     /// Another member said something.
     Peer {
         /// Who.
-        member: u64,
+        sender: Sender,
         /// What.
         message: PeerMessage,
     },
@@ -69,10 +70,21 @@ pub enum Event {
         /// Whether it arrived.
         arrived: bool,
     },
-    /// The stream to another member broke; what was on its way may be lost.
+    /// A stream to another member broke; what was on its way may be lost.
     PeerLost {
         /// To whom.
         member: u64,
+        /// Which of the streams.
+        purpose: Purpose,
+    },
+    /// A transaction has so many bytes that it is not sent to another member.
+    ForwardTooLarge {
+        /// Which.
+        call: Call,
+        /// How many.
+        bytes: usize,
+        /// How many it may have.
+        limit: usize,
     },
     /// The stream from another member ended at its end: its process has ended, probably.
     PeerGone {

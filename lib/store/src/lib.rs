@@ -25,6 +25,7 @@ pub mod parts;
 pub mod peer;
 pub mod raft;
 pub mod retries;
+pub mod sender;
 pub mod server;
 pub mod server_database;
 pub mod session;

@@ -252,9 +252,7 @@ fn go_over(
             }
         }
         if let Some(named) = entry.named {
-            let forgotten = retries.insert(index, &named).into_iter();
-            job.names.extend(forgotten.map(|name| (name, None)));
-            job.names.push((named.name, Some((index, named.results))));
+            job.names.extend(retries.insert(index, &named));
         }
         job.applied.push((log.position, entry.changes.into()));
     }

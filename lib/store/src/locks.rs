@@ -5,7 +5,7 @@
 //! the sessions, and only the leader gives them out: on the other members, sessions queue up in
 //! vain, and when a member becomes the leader or ceases to be, its sessions are told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -14,11 +14,15 @@ use crate::session::SessionId;
 
 /// So many locks a session may queue for.
 const MAX_LOCKS_PER_SESSION: usize = 1024;
+/// So many bytes the name of a lock may have.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// All locks.
 #[derive(Debug, Default)]
 pub struct Locks {
     queues: FxHashMap<Arc<str>, VecDeque<SessionId>>,
+    /// For which each session queues.
+    of_session: FxHashMap<SessionId, BTreeSet<Arc<str>>>,
     /// Whether this member gives out locks; if not, nobody owns anything. A member that has just
     /// started does not.
     active: bool,
@@ -44,6 +48,9 @@ pub enum LockError {
     /// It asks for too many.
     #[error("more than {MAX_LOCKS_PER_SESSION} locks in one session")]
     TooMany,
+    /// Its name is too long.
+    #[error("a name of more than {MAX_NAME_BYTES} bytes")]
+    TooLong,
 }
 
 impl Locks {
@@ -54,14 +61,20 @@ impl Locks {
         name: &Arc<str>,
         steal: bool,
     ) -> Result<(bool, Option<Change>), LockError> {
-        let waiting = |queue: &&VecDeque<SessionId>| queue.contains(&session);
-        if self.queues.values().filter(waiting).count() >= MAX_LOCKS_PER_SESSION {
+        if name.len() > MAX_NAME_BYTES {
+            return Err(LockError::TooLong);
+        }
+        let names = self.of_session.get(&session);
+        if names.is_some_and(|names| names.contains(name)) {
+            return Err(LockError::Twice);
+        }
+        if names.is_some_and(|names| names.len() >= MAX_LOCKS_PER_SESSION) {
             return Err(LockError::TooMany);
         }
         let queue = self.queues.entry(name.clone()).or_default();
-        if queue.contains(&session) {
-            return Err(LockError::Twice);
-        }
+        // The same string as the queue's own, not another one of the client's.
+        let names = self.of_session.entry(session).or_default();
+        names.insert(name.clone());
         if !steal {
             queue.push_back(session);
             return Ok((queue.len() == 1 && self.active, None));
@@ -78,12 +91,18 @@ impl Locks {
 
     /// Whether the session owns the lock or queues for it.
     pub fn is_queued(&self, session: SessionId, name: &str) -> bool {
-        let queue = self.queues.get(name);
-        queue.is_some_and(|queue| queue.contains(&session))
+        let names = self.of_session.get(&session);
+        names.is_some_and(|names| names.contains(name))
     }
 
     /// Leaves the queue. Answers who owns the lock instead, if that changed.
     pub fn unlock(&mut self, session: SessionId, name: &Arc<str>) -> Option<Change> {
+        if let Some(names) = self.of_session.get_mut(&session) {
+            names.remove(name);
+            if names.is_empty() {
+                self.of_session.remove(&session);
+            }
+        }
         let queue = self.queues.get_mut(name)?;
         let owned = queue.front() == Some(&session);
         queue.retain(|waiting| *waiting != session);
@@ -100,12 +119,7 @@ impl Locks {
 
     /// Leaves all queues. Answers who owns locks instead.
     pub fn disconnect(&mut self, session: SessionId) -> Vec<Change> {
-        let names: Vec<Arc<str>> = self
-            .queues
-            .iter()
-            .filter(|(_, queue)| queue.contains(&session))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let names = self.of_session.remove(&session).unwrap_or_default();
         names
             .iter()
             .filter_map(|name| self.unlock(session, name))
@@ -195,6 +209,23 @@ mod tests {
         assert_eq!(locks.lock(B, &name, true), Ok((false, None)));
         assert_eq!(locks.set_active(true), [change(B, true)]);
         assert!(locks.owns(B, "northd"));
+    }
+
+    #[test]
+    fn what_a_session_keeps_is_bounded() {
+        let mut locks = Locks::default();
+        let name = |number: usize| Arc::from(format!("lock {number}"));
+        for number in 0..MAX_LOCKS_PER_SESSION {
+            locks.lock(A, &name(number), false).unwrap();
+        }
+        let one_more = name(MAX_LOCKS_PER_SESSION);
+        assert_eq!(locks.lock(A, &one_more, false), Err(LockError::TooMany));
+        assert_eq!(locks.lock(B, &one_more, false), Ok((false, None)));
+        let long = Arc::from("x".repeat(MAX_NAME_BYTES + 1));
+        assert_eq!(locks.lock(B, &long, true), Err(LockError::TooLong));
+        locks.disconnect(A);
+        locks.disconnect(B);
+        assert!(locks.queues.is_empty() && locks.of_session.is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! not lead forwards transactions to the leader, under a name that keeps the transaction from
 //! being applied twice however often it is sent.
 //!
+//! The two have streams of their own, so that neither a large transaction nor a large answer keeps a heartbeat waiting.
 //! A snapshot goes apart from both: Raft's message says where it stands, its rows are streamed.
 
 use std::sync::Arc;
@@ -27,6 +28,30 @@ pub enum PeerMessage {
     Cancel(Call),
     /// What became of a forwarded transaction.
     Answer(Answer),
+}
+
+/// What a stream between two members is for.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Purpose {
+    /// Raft's messages.
+    Raft,
+    /// Transactions that are forwarded, and their answers.
+    Forwards,
+}
+
+impl Purpose {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Raft, Self::Forwards];
+}
+
+impl PeerMessage {
+    /// The stream in which it goes.
+    pub fn purpose(&self) -> Purpose {
+        match self {
+            Self::Raft(_) => Purpose::Raft,
+            Self::Forward(_) | Self::Cancel(_) | Self::Answer(_) => Purpose::Forwards,
+        }
+    }
 }
 
 /// By what a member recognises a transaction that it forwarded.

@@ -25,9 +25,10 @@ use ovsdb::{Row, RowChange, Uuid};
 use rustc_hash::FxBuildHasher;
 
 use crate::codec::Names;
+use crate::entry;
 use crate::peer::Content;
+use crate::retries::{self, Stored};
 use crate::storage::{Batch, HardState, LogEntry, LogPosition, Membership, RowKey};
-use crate::{entry, retries};
 
 /// So many rows wait at most before they are written with the next flushes.
 const MAX_WAITING_ROWS: usize = 4096;
@@ -56,7 +57,7 @@ pub struct Job {
     /// Committed changes, and the entry that brought each.
     pub applied: Vec<(LogPosition, Arc<[RowChange]>)>,
     /// Names of transactions to remember, with the index and the answer of each, or to forget.
-    pub names: Vec<(Uuid, Option<(u64, Bytes)>)>,
+    pub names: Vec<Stored>,
     /// New members.
     pub membership: Option<Membership>,
     /// Forget the log up to here.

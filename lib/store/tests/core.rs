@@ -24,7 +24,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use store::caller::Caller;
 use store::codec::Names;
-use store::core::Core;
+use store::core::{Core, Process};
 use store::event::{Effects, Event, Output, Request};
 use store::load;
 use store::monitor::{Update, View};
@@ -317,7 +317,11 @@ fn open(disk: &MemoryStorage, schema: &Arc<DatabaseSchema>) -> (Core, Writer) {
     // Small portions, so that most crashes come in the middle of a round.
     let mut writer = Writer::with_portion(schema.clone(), names, PORTION);
     writer.push(std::mem::take(&mut loaded.job));
-    (Core::new(loaded, 1).unwrap(), writer)
+    let process = Process {
+        number: 1,
+        secret: Uuid::from_u128(1),
+    };
+    (Core::new(loaded, process).unwrap(), writer)
 }
 
 #[derive(Clone, Debug)]

@@ -27,6 +27,9 @@ pub struct Limits {
     pub operations: usize,
     /// Rows that the `select` operations of one transaction return together.
     pub selected_rows: usize,
+    /// Bytes of the rows that they return, about as many as they have when they are written down. Whoever asks may have
+    /// a lower limit, see [`Context`](crate::Context).
+    pub selected_bytes: usize,
     /// Steps of one transaction: a step compares a value of a row with one of a condition, or copies an element of a
     /// value that is changed. So nobody else waits for long, whatever somebody asks.
     pub steps: usize,
@@ -37,6 +40,7 @@ impl Default for Limits {
         Self {
             operations: ovsdb::operation::MAX_OPERATIONS,
             selected_rows: 10_000_000,
+            selected_bytes: 512 << 20,
             steps: 25_000_000,
         }
     }

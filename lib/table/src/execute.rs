@@ -46,6 +46,8 @@ pub struct Context<'a> {
     pub permission: Option<&'a dyn Permission>,
     /// Whether the session that asks owns this lock: for `assert`.
     pub owns_lock: &'a dyn Fn(&str) -> bool,
+    /// How many bytes the rows that it selects may have, if that is less than [`Limits`](crate::Limits) say.
+    pub selected_bytes: usize,
     /// For how long the transaction has been waiting already, if its `wait` was not fulfilled at once, in milliseconds.
     pub waited_ms: u64,
 }
@@ -56,6 +58,7 @@ impl Default for Context<'_> {
         Self {
             permission: None,
             owns_lock: &|_| false,
+            selected_bytes: usize::MAX,
             waited_ms: 0,
         }
     }
@@ -71,6 +74,8 @@ pub enum Execution {
     Blocked {
         /// How long it is still ready to wait; `None` for as long as it takes.
         remaining_ms: Option<u64>,
+        /// How many steps it took to find that out, see [`Limits::steps`](crate::Limits).
+        steps: usize,
     },
 }
 
@@ -85,6 +90,17 @@ pub struct Done {
     pub durable: bool,
     /// The remarks of `comment` operations, a line each.
     pub comment: Option<String>,
+    /// About how many values were compared or copied, and how many bytes the rows have that were selected.
+    pub cost: Cost,
+}
+
+/// What a transaction has cost.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Cost {
+    /// Steps, see [`Limits::steps`](crate::Limits).
+    pub steps: usize,
+    /// Bytes, see [`Limits::selected_bytes`](crate::Limits).
+    pub selected_bytes: usize,
 }
 
 /// Why an operation did not succeed.
@@ -108,6 +124,7 @@ impl Database {
     ) -> Execution {
         let mut executor = Executor {
             selected: 0,
+            selected_bytes: 0,
             steps_left: self.limits.steps,
             durable: false,
             comments: Vec::new(),
@@ -141,8 +158,9 @@ impl Database {
 struct Executor<'d, 'c> {
     transaction: Transaction<'d>,
     context: &'c Context<'c>,
-    /// How many rows have been selected so far.
+    /// How many rows have been selected so far, and about how many bytes they have.
     selected: usize,
+    selected_bytes: usize,
     /// How many steps are left of [`Limits::steps`](crate::Limits).
     steps_left: usize,
     durable: bool,
@@ -208,11 +226,19 @@ impl Executor<'_, '_> {
     }
 
     fn finish(self, done: Vec<OpResult>, stop: Option<Stop>) -> Execution {
+        let cost = Cost {
+            steps: self.transaction.database.limits.steps - self.steps_left,
+            selected_bytes: self.selected_bytes,
+        };
         let failed = |done, error| (Err(Failure { done, error }), Vec::new());
         let (outcome, delta) = match stop {
             Some(Stop::Blocked { remaining_ms }) => {
                 self.transaction.roll_back();
-                return Execution::Blocked { remaining_ms };
+                let steps = cost.steps;
+                return Execution::Blocked {
+                    remaining_ms,
+                    steps,
+                };
             }
             Some(Stop::Failed(error)) => {
                 self.transaction.roll_back();
@@ -228,6 +254,7 @@ impl Executor<'_, '_> {
             delta,
             durable: self.durable,
             comment: (!self.comments.is_empty()).then(|| self.comments.join("\n")),
+            cost,
         })
     }
 
@@ -281,7 +308,9 @@ impl Executor<'_, '_> {
         for uuid in matching {
             if let Some(row) = database.row(table, uuid) {
                 selection.add(uuid, row);
+                self.selected_bytes += selection.take_bytes();
             }
+            check_selected_bytes(database, self.selected_bytes, self.context.selected_bytes)?;
         }
         Ok(selection.finish())
     }
@@ -497,6 +526,25 @@ pub(crate) fn too_many_selected(database: &Database) -> Error {
             "The transaction selects more rows than the limit of {limit}. Ask for fewer at a time."
         ),
     )
+}
+
+/// Whether rows of so many bytes may be selected. `limit` is that of who asks.
+pub(crate) fn check_selected_bytes(
+    database: &Database,
+    bytes: usize,
+    limit: usize,
+) -> Result<(), Error> {
+    let limit = database.limits.selected_bytes.min(limit);
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::ResourcesExhausted,
+        format!(
+            "The transaction selects rows of more bytes than the limit of {limit}. Ask for fewer rows or columns at a \
+             time."
+        ),
+    ))
 }
 
 /// About how many elements an operation copies to change a row.

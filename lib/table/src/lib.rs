@@ -30,5 +30,5 @@ mod weak;
 
 pub use database::{Database, Limits};
 pub use delta::{ApplyError, reversed};
-pub use execute::{Context, Done, Execution, Permission};
+pub use execute::{Context, Cost, Done, Execution, Permission};
 pub use reading::Reading;

@@ -20,7 +20,9 @@ use ovsdb::operation::{Failure, OpResult, Operation};
 use ovsdb::{Clause, Row, RowChange, Transaction, Uuid};
 
 use crate::database::Database;
-use crate::execute::{Done, Permission, check_length, too_many_selected, too_many_steps};
+use crate::execute::{
+    Cost, Done, Permission, check_length, check_selected_bytes, too_many_selected, too_many_steps,
+};
 use crate::facts::RowId;
 use crate::query::Plan;
 use crate::selection::Selection;
@@ -37,8 +39,9 @@ pub struct Reading {
     results: Vec<OpResult>,
     comments: Vec<Arc<str>>,
     durable: bool,
-    /// How many rows were found so far.
+    /// How many rows were found so far, and about how many bytes they have.
     selected: usize,
+    selected_bytes: usize,
     /// How many steps are left of [`Limits::steps`](crate::Limits).
     steps_left: usize,
 }
@@ -75,6 +78,7 @@ impl Reading {
             comments: Vec::new(),
             durable: false,
             selected: 0,
+            selected_bytes: 0,
             steps_left: database.limits.steps,
         })
     }
@@ -123,6 +127,7 @@ impl Reading {
             delta: Vec::new(),
             durable: self.durable,
             comment: (!self.comments.is_empty()).then(|| self.comments.join("\n")),
+            cost: Cost::default(),
         }
     }
 
@@ -182,6 +187,8 @@ impl Reading {
         if self.selected > database.limits.selected_rows {
             return Err(too_many_selected(database));
         }
+        self.selected_bytes += query.selection.take_bytes();
+        check_selected_bytes(database, self.selected_bytes, usize::MAX)?;
         match query.rest {
             Rest::Nothing => self.results.push(query.selection.finish()),
             _ => self.query = Some(query),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ovsdb::operation::{OpResult, Selected};
 use ovsdb::schema::DatabaseSchema;
-use ovsdb::{ColumnRef, Datum, Row, Uuid};
+use ovsdb::{Atom, ColumnRef, Datum, Row, Uuid};
 
 /// Rows that are added one by one. Rows that are equal in the columns asked for are one row of the result (RFC 7047,
 /// section 5.2.2); with the identity among them, none are.
@@ -15,6 +15,25 @@ pub(crate) struct Selection {
     /// What was added, if it may come again and there is more than one row.
     seen: BTreeSet<Vec<Datum>>,
     distinct: bool,
+    /// About how many bytes the rows that were added have in an answer.
+    bytes: usize,
+}
+
+/// About what a row, and a value in it, takes in an answer besides their texts.
+const ROW_BYTES: usize = 8;
+const VALUE_BYTES: usize = 8;
+
+/// About how many bytes a value has in an answer.
+fn written_bytes(datum: &Datum) -> usize {
+    let atom = |atom: &Atom| match atom {
+        Atom::String(text) => 3 + text.len(),
+        Atom::Uuid(_) => 48,
+        Atom::Integer(_) | Atom::Real(_) | Atom::Boolean(_) => 12,
+    };
+    let atoms: usize = datum.atoms().iter().map(atom).sum();
+    let pairs = datum.pairs().iter();
+    let pairs: usize = pairs.map(|(key, value)| 4 + atom(key) + atom(value)).sum();
+    VALUE_BYTES + atoms + pairs
 }
 
 impl Selection {
@@ -33,7 +52,13 @@ impl Selection {
             },
             seen: BTreeSet::new(),
             distinct: columns.contains(&ColumnRef::Uuid),
+            bytes: 0,
         }
+    }
+
+    /// About how many bytes the rows that were added since the last time have in an answer.
+    pub(crate) fn take_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.bytes)
     }
 
     /// The index of the table.
@@ -53,6 +78,18 @@ impl Selection {
                 return;
             }
         }
+        let schema = &self.selected.schema.tables[self.selected.table];
+        let name = |column: &ColumnRef| column.name(schema).len();
+        let value = |column: &ColumnRef| match column {
+            ColumnRef::Column(index) => written_bytes(row.get(*index)),
+            ColumnRef::Uuid | ColumnRef::Version => VALUE_BYTES + 48,
+        };
+        let columns = self.selected.columns.iter();
+        self.bytes += ROW_BYTES
+            + columns
+                .map(|column| name(column) + value(column))
+                .sum::<usize>();
+        let rows = &mut self.selected.rows;
         if rows.is_empty() {
             // Most find one row, and there may be a million of them.
             rows.reserve_exact(1);

@@ -67,6 +67,11 @@ impl Cluster {
         format!("{}.{member}:{PEER_PORT}", self.network)
     }
 
+    /// Where clients reach a member by gRPC, in the clear.
+    pub fn grpc_address(&self, member: u64) -> String {
+        format!("http://{}.{member}:{DOOR}", self.network)
+    }
+
     /// The flags of a member.
     pub fn flags(&self, member: u64, more: &[&str]) -> Vec<String> {
         let mut flags = vec![

@@ -2,25 +2,31 @@
 
 use rpc::v1;
 use rpc::v1::change_request::Change;
+use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::raft_client::RaftClient;
 
 use crate::cluster::{Cluster, wait};
 use crate::rig::{DATABASE, command, text};
 use crate::tls::certificates;
 
-/// Asks a member for a change of the members.
+/// Asks a member for a change of the members, as an administrator.
 fn change(cluster: &Cluster, member: u64, change: Change) -> Result<(), tonic::Status> {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
-    let address = format!("http://{}", cluster.address(member));
-    let request = v1::ChangeRequest {
-        database: DATABASE.to_owned(),
-        change: Some(change),
-        ..v1::ChangeRequest::default()
-    };
     runtime.block_on(async {
-        let mut client = RaftClient::connect(address).await.unwrap();
-        client.change(request).await.map(drop)
+        let address = cluster.grpc_address(member);
+        let mut client = ClusterClient::connect(address).await.unwrap();
+        match change {
+            Change::Remove(member) => {
+                let request = v1::RemoveMemberRequest { member };
+                client.remove_member(request).await.map(drop)
+            }
+            Change::Transfer(member) => {
+                let request = v1::TransferLeadershipRequest { member };
+                client.transfer_leadership(request).await.map(drop)
+            }
+            other => panic!("no test wants {other:?}"),
+        }
     })
 }
 
@@ -151,11 +157,57 @@ fn outsiders_are_refused_and_told_why_once() {
 }
 
 #[test]
+fn who_asks_for_a_change_says_who_it_is() {
+    let cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let other = if leader == 3 { 2 } else { 3 };
+    let ask = |passed_on, hello: Option<v1::RaftHello>, change| {
+        let request = v1::ChangeRequest {
+            database: DATABASE.to_owned(),
+            passed_on,
+            hello,
+            change: Some(change),
+            ..v1::ChangeRequest::default()
+        };
+        let place = format!("http://{}", cluster.address(leader));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let asked = async {
+            let mut client = RaftClient::connect(place).await.unwrap();
+            client.change(request).await.map(drop)
+        };
+        runtime.block_on(asked).unwrap_err().message().to_owned()
+    };
+    let outsider = |from| v1::RaftHello {
+        from,
+        to: leader,
+        server_id: vec![7; 16],
+        ..v1::RaftHello::default()
+    };
+    for hello in [None, Some(outsider(other)), Some(outsider(9))] {
+        for passed_on in [false, true] {
+            for change in [Change::Remove(other), Change::Transfer(other)] {
+                let said = ask(passed_on, hello.clone(), change);
+                assert!(said.starts_with("refused: "), "{said}");
+            }
+        }
+    }
+    // Nobody can be added but who asks.
+    let add = Change::Add(v1::MemberAddress {
+        member: 8,
+        address: "127.0.0.1:1".to_owned(),
+        server_id: vec![8; 16],
+    });
+    let said = ask(false, Some(outsider(9)), add);
+    assert!(said.contains("to be added itself"), "{said}");
+    cluster.wait_for_voters(leader, 3);
+}
+
+#[test]
 fn members_need_certificates_of_the_same_ca() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
-    certificates(place, "ca", &["member"]);
-    certificates(place, "others", &["outsider"]);
+    certificates(place, "ca", &["member", "nameless"]);
+    certificates(place, "others", &["member-outside"]);
     let file = |name: &str| place.join(name).display().to_string();
     let flags = |who: &str| {
         vec![
@@ -171,7 +223,7 @@ fn members_need_certificates_of_the_same_ca() {
     cluster.wait_for_switch(2, "in TLS");
 
     // Neither a certificate of another CA nor none at all opens the door.
-    let mut outsider = Cluster::new(&flags("outsider"));
+    let mut outsider = Cluster::new(&flags("member-outside"));
     let peers = format!("--peers=1={},7={}", cluster.address(1), outsider.address(7));
     outsider.add(7, tempfile::tempdir().unwrap(), &[&peers]);
     outsider.members[&7].wait_for_log("waiting for initial member 1");
@@ -180,6 +232,17 @@ fn members_need_certificates_of_the_same_ca() {
     let peers = format!("--peers=1={},8={}", cluster.address(1), plain.address(8));
     plain.add(8, tempfile::tempdir().unwrap(), &[&peers]);
     plain.members[&8].wait_for_log("waiting for initial member 1");
+
+    // Nor does one of the same CA that does not say that it is a member's, wherever it is.
+    let mut client = Cluster::new(&flags("nameless"));
+    let peers = format!("--peers=1={},9={}", cluster.address(1), client.address(9));
+    client.add(9, tempfile::tempdir().unwrap(), &[&peers]);
+    client.members[&9].wait_for_log("waiting for initial member 1");
+    cluster.members[&1].wait_for_log("its certificate is none of a member");
+    let mut misled = Cluster::new(&flags("member"));
+    let peers = format!("--peers=9={},4={}", client.address(9), misled.address(4));
+    misled.add(4, tempfile::tempdir().unwrap(), &[&peers]);
+    misled.members[&4].wait_for_log("its certificate is none of a member");
 
     let said = fails(&Cluster::new(&[]), 1, &["--peers=1=127.0.0.1:1"]);
     assert!(

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use crate::rig::{Server, text};
 
-/// Writes a CA, and a key and a certificate for each of the names.
+/// Writes a CA, and a key and a certificate for each of the names; those that begin with "member" are for members.
 pub fn certificates(directory: &Path, ca: &str, names: &[&str]) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -17,7 +17,12 @@ pub fn certificates(directory: &Path, ca: &str, names: &[&str]) {
     std::fs::write(directory.join(format!("{ca}.pem")), issuer.pem()).unwrap();
     for name in names {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![(*name).to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![(*name).to_owned()]).unwrap();
+        let subject = &mut params.distinguished_name;
+        subject.push(rcgen::DnType::CommonName, *name);
+        if name.starts_with("member") {
+            subject.push(rcgen::DnType::OrganizationalUnitName, "member");
+        }
         let certificate = params.signed_by(&key, &issuer).unwrap();
         std::fs::write(
             directory.join(format!("{name}-cert.pem")),

@@ -4,10 +4,11 @@
 //! way at a time. Nothing keeps them from taking away the majority.
 
 use ovsdb::Uuid;
+use store::peer::Purpose;
 use store::raft::MemberChange;
 
 use super::{Next, World};
-use crate::member::{Member, Process};
+use crate::member::{Member, Process, server_of};
 
 /// The end of a fault.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub enum End {
     Room(u64),
     /// A stopped process goes on.
     Continues(u64),
-    /// A member that was removed is switched off.
-    Leaves(u64),
+    /// A member that was removed is switched off, if it is still this server.
+    Leaves(u64, Uuid),
 }
 
 impl World {
@@ -62,7 +63,24 @@ impl World {
                 "one direction lost"
             }
             (46..60, _, Some(other)) => {
-                self.lose(member, other);
+                let raft = self.random.percent(70);
+                let purpose = if raft {
+                    Purpose::Raft
+                } else {
+                    Purpose::Forwards
+                };
+                self.lose(member, other, purpose);
+                if self.random.percent(50) {
+                    self.lose(
+                        member,
+                        other,
+                        if raft {
+                            Purpose::Forwards
+                        } else {
+                            Purpose::Raft
+                        },
+                    );
+                }
                 // It may look as if the process had ended; to all, even.
                 match self.random.range(0..100) {
                     0..30 => self.peer_gone(other, member),
@@ -79,6 +97,10 @@ impl World {
                 self.change(member, |state| state.flush_ms = 400);
                 self.ends(End::Fast(member));
                 "slow disk"
+            }
+            (68..73, ..) if self.plan.failing_disks && self.random.percent(60) => {
+                self.change(member, |state| state.fails_once = true);
+                "a write that fails"
             }
             (68..73, ..) => {
                 self.fill(member, true);
@@ -179,7 +201,15 @@ impl World {
             End::Fast(member) => self.change(member, |state| state.flush_ms = 1),
             End::Room(member) => self.fill(member, false),
             End::Continues(member) => return self.go_on(member),
-            End::Leaves(member) => self.leaves(member),
+            End::Leaves(member, server) => {
+                if self
+                    .members
+                    .get(&member)
+                    .is_some_and(|member| member.server == server)
+                {
+                    self.leaves(member);
+                }
+            }
         }
         Ok(())
     }
@@ -203,6 +233,19 @@ impl World {
         Ok(())
     }
 
+    /// A new server starts that is about to be this member.
+    pub(crate) fn new_member(&mut self, member: u64) -> Result<Uuid, String> {
+        self.processes += 1;
+        let server = match self.members.contains_key(&member) {
+            true => Uuid::from_u64_pair(self.processes, member),
+            false => server_of(member),
+        };
+        let new = Member::of_server((member, server), &[], self.plan.files);
+        self.members.insert(member, new);
+        self.start(member)?;
+        Ok(server)
+    }
+
     /// The operator adds a member, or takes one away.
     pub(crate) fn change_membership(&mut self) -> Result<(), String> {
         if self.mended {
@@ -220,16 +263,18 @@ impl World {
         let size = membership.voters.len() + membership.learners.len();
         let grows = size <= self.plan.members as usize && self.random.percent(60);
         let change = if grows {
-            let member = self.next_member;
-            self.next_member += 1;
-            self.members
-                .insert(member, Member::new(member, &[], self.plan.files));
-            self.start(member)?;
+            let gone = self.members.iter();
+            let gone = gone.filter(|(member, state)| state.gone && !membership.contains(**member));
+            let gone: Vec<u64> = gone.map(|(member, _)| *member).collect();
+            let again = self.random.pick(&gone).filter(|_| self.plan.reuses_numbers);
+            let member = again.unwrap_or(self.next_member);
+            self.next_member = self.next_member.max(member + 1);
+            let server = self.new_member(member)?;
             *self.report.faults.entry("member comes").or_default() += 1;
             MemberChange::Add {
                 member,
                 address: format!("member{member}:6645"),
-                server: Some(Uuid::from_u128(u128::from(member))),
+                server: Some(server),
             }
         } else if size as u64 > self.plan.members.min(3) {
             let others = membership.voters.iter().chain(&membership.learners);

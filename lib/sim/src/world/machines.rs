@@ -1,12 +1,19 @@
 //! The machines that members run on: their starts and ends, their disks, and what goes out.
 
+use prost::Message as _;
 use store::event::{Effects, Event};
+use store::peer::Purpose;
+use store::sender::Sender;
+use store::server::peers;
 use store::session::SessionId;
-use store::storage::Storage;
 
 use super::{Next, Owner, World};
 use crate::network::Fate;
 use crate::plan::Bug;
+use crate::schema;
+
+/// So many values are compared for one wait at most.
+const ONE_WAIT: usize = 1000;
 
 impl World {
     pub(crate) fn lives(&self, member: u64, number: u64) -> bool {
@@ -88,7 +95,9 @@ impl World {
                     let pause = self.random.range(1..200);
                     self.later(pause, Next::Keeper(keeper, tries));
                 }
-                Some(Owner::Operator) | None => self.membership_session = None,
+                Some(Owner::Operator | Owner::Imitator | Owner::Glutton) | None => {
+                    self.membership_session = None;
+                }
             }
         }
     }
@@ -99,6 +108,7 @@ impl World {
             Owner::Watcher(watcher) => self.watchers[watcher].session,
             Owner::Reader(reader) => self.readers[reader].session,
             Owner::Keeper(keeper) => self.keepers[keeper].session,
+            Owner::Imitator | Owner::Glutton => None,
             Owner::Operator => {
                 let (session, member, _) = self.membership_session.as_ref()?;
                 Some((*session, *member))
@@ -138,7 +148,14 @@ impl World {
         if let Some(failure) = failure {
             return Err(format!("member {member} failed: {failure}"));
         }
+        let (server, membership) = (state.server, process.core.membership());
         self.report.steps += 1;
+        let spent = process.core.wait_steps_spent();
+        if spent > self.plan.wait_steps + ONE_WAIT {
+            return Err(format!(
+                "member {member} compares {spent} values for waits in one step"
+            ));
+        }
         for job in jobs {
             process.writer.push(job);
         }
@@ -152,12 +169,31 @@ impl World {
         }
         self.write(member, false);
         for (to, message) in messages {
-            match self.network.send((member, to), now, &mut self.random) {
+            let purpose = message.purpose();
+            // As it travels.
+            let frame = peers::to_frame(schema(), &message);
+            let bytes = frame.encoded_len();
+            if bytes > self.plan.frame_bytes {
+                // Who receives it ends the stream.
+                self.lose(member, to, purpose);
+                continue;
+            }
+            let takes = bytes as u64 / self.plan.bytes_per_ms;
+            let direction = ((member, to), purpose);
+            let sender = Sender {
+                member,
+                server,
+                members_since: membership.since,
+            };
+            let meant = (to, membership.server(to));
+            match self.network.send(direction, (now, takes), &mut self.random) {
                 Fate::Arrives(at, epoch) => {
+                    let message = peers::from_frame(schema(), frame);
+                    let message = message.map_err(|error| format!("{direction:?}: {error}"))?;
                     let message = Box::new(message);
-                    self.later(at - now, Next::Arrives(member, to, epoch, message));
+                    self.later(at - now, Next::Arrives(sender, meant, epoch, message));
                 }
-                Fate::Lost => self.lose(member, to),
+                Fate::Lost => self.lose(member, to, purpose),
                 Fate::Dropped => {}
             }
         }
@@ -183,12 +219,16 @@ impl World {
     }
 
     /// A stream breaks, and the sender hears of it.
-    pub(crate) fn lose(&mut self, from: u64, to: u64) {
+    pub(crate) fn lose(&mut self, from: u64, to: u64, purpose: Purpose) {
         self.report.streams_lost += 1;
         let pause = self.random.range(10..200);
-        self.network.break_stream((from, to), self.now + pause);
+        self.network
+            .break_stream((from, to), purpose, self.now + pause);
         if let Some(number) = self.process(from).map(|process| process.number) {
-            let event = Box::new(Event::PeerLost { member: to });
+            let event = Box::new(Event::PeerLost {
+                member: to,
+                purpose,
+            });
             self.later(1, Next::Hear(from, number, event));
         }
     }
@@ -229,7 +269,15 @@ impl World {
         let Some((batch, flush)) = process.writing.take() else {
             return Ok(());
         };
-        if let Err(error) = state.disk.write(&batch) {
+        let number = process.number;
+        if let Err(error) = state.write(&batch) {
+            if !state.full && self.plan.failing_disks {
+                // The server hears of it while the thread of the disk, and the core, go on.
+                let pause = self.random.range(1..100);
+                self.later(pause, Next::Ends(member, number));
+                self.write(member, true);
+                return Ok(());
+            }
             if !state.full {
                 return Err(error.to_string());
             }

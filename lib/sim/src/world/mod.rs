@@ -14,9 +14,11 @@ mod sessions;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use ovsdb::Uuid;
 use store::event::Event;
 use store::peer::{PeerMessage, Snapshot};
 use store::raft::MemberChange;
+use store::sender::Sender;
 use store::session::SessionId;
 
 use self::compare::rows_of;
@@ -74,8 +76,8 @@ pub(crate) enum Next {
     Timer(u64, u64),
     /// A member's disk has written.
     Written(u64, u64),
-    /// A message arrives: from whom, to whom, at which epoch of the stream.
-    Arrives(u64, u64, u64, Box<PeerMessage>),
+    /// A message arrives: from whom, to which member that is taken for which server, at which epoch of the stream.
+    Arrives(Sender, (u64, Option<Uuid>), u64, Box<PeerMessage>),
     /// A snapshot arrives: from which process of whom, to whom.
     Snapshot(u64, u64, u64, Box<Snapshot>),
     /// A member hears that a stream broke, or what became of a snapshot.
@@ -96,6 +98,8 @@ pub(crate) enum Next {
     Fault,
     /// A member starts again.
     Start(u64),
+    /// A process ends that has heard of its disk's failure, and is started again.
+    Ends(u64, u64),
     /// A fault ends.
     End(Box<faults::End>),
     /// Somebody wants the members to be others.
@@ -135,6 +139,10 @@ pub struct World {
     /// What processes that are stopped have not heard: which process of whom, and what.
     pub(crate) unheard: Vec<(u64, u64, Event)>,
     pub(crate) last_seen: i64,
+    /// The row that each imitator is to be told of.
+    pub(crate) imitated: BTreeMap<SessionId, Uuid>,
+    /// What somebody was told who wanted too much.
+    pub(crate) refused: Option<String>,
     pub(crate) membership_session: Option<(SessionId, u64, MemberChange)>,
 }
 
@@ -151,6 +159,10 @@ pub(crate) enum Owner {
     Keeper(usize),
     /// Of him who changes the members.
     Operator,
+    /// Of somebody who asks under the names of others.
+    Imitator,
+    /// Somebody who wants much at a time.
+    Glutton,
 }
 
 impl Report {
@@ -210,6 +222,8 @@ impl World {
             states_by_traces: BTreeMap::new(),
             unheard: Vec::new(),
             last_seen: 0,
+            refused: None,
+            imitated: BTreeMap::new(),
             membership_session: None,
             plan,
         }
@@ -414,13 +428,18 @@ impl World {
                     self.written(member)?;
                 }
             }
-            Next::Arrives(from, to, epoch, message) => {
-                if self.network.arrives((from, to), epoch) {
-                    let (member, message) = (from, *message);
-                    if self.process(to).is_none() {
-                        self.lose(from, to);
+            Next::Arrives(sender, (to, meant), epoch, message) => {
+                let from = sender.member;
+                let purpose = message.purpose();
+                if self.network.arrives((from, to), purpose, epoch) {
+                    let message = *message;
+                    let is_meant = self.members.get(&to).is_some_and(|member| {
+                        member.process.is_some() && meant.is_none_or(|meant| meant == member.server)
+                    });
+                    if !is_meant {
+                        self.lose(from, to, purpose);
                     } else {
-                        self.step(to, Event::Peer { member, message })?;
+                        self.step(to, Event::Peer { sender, message })?;
                     }
                 }
             }
@@ -456,6 +475,13 @@ impl World {
             }
             Next::Fault => self.fault()?,
             Next::Start(member) => self.start(member)?,
+            Next::Ends(member, process) => {
+                if self.lives(member, process) {
+                    self.crash(member);
+                    let pause = self.random.range(100..1000);
+                    self.later(pause, Next::Start(member));
+                }
+            }
             Next::End(end) => self.end(*end)?,
             Next::Membership => self.change_membership()?,
         }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use ovsdb::operation::OpResult;
 use ovsdb::{Transaction, Uuid};
-use store::caller::Caller;
+use serde_json::json;
+use store::caller::{Caller, Role};
 use store::event::{Event, Output, Request};
 use store::raft::MemberChange;
 use store::session::{Backlog, Consistency, DatabaseId, MonitorId, RequestId, SessionId};
@@ -11,7 +13,7 @@ use store::session::{Backlog, Consistency, DatabaseId, MonitorId, RequestId, Ses
 use super::compare::rows_of;
 use super::{Next, Owner, World};
 use crate::check;
-use crate::client::{Client, Kind, LOCK, Meaning, Record, Wish};
+use crate::client::{Client, Kind, LOCK, Meaning, Record, Wish, name_of};
 use crate::linearizable::Operation;
 use crate::plan::Bug;
 use crate::schema;
@@ -51,8 +53,148 @@ impl World {
             Some(Owner::Reader(reader)) => self.reader_hears(member, reader, &output),
             Some(Owner::Keeper(keeper)) => self.keeper_hears(keeper, &output),
             Some(Owner::Operator) => self.operator_hears(&output),
+            Some(Owner::Glutton) => {
+                self.glutton_hears(&output);
+                Ok(())
+            }
+            Some(Owner::Imitator) => self.imitator_hears(session, &output),
             None => Ok(()),
         }
+    }
+
+    /// Somebody waits, so many times, for a value that no register ever has.
+    pub(crate) fn wait_much(
+        &mut self,
+        member: u64,
+        times: u64,
+        timeout_ms: Option<u64>,
+    ) -> Result<(), String> {
+        let session = self.connect(member, Arc::default())?;
+        self.owners.insert(session, Owner::Glutton);
+        let mut wait = [
+            json!({"op": "wait", "table": "Register", "where": [["name", "!=", -1]],
+            "columns": ["value"], "until": "==", "rows": [{"value": -7}]}),
+        ];
+        if let Some(timeout_ms) = timeout_ms {
+            wait[0]["timeout"] = json!(timeout_ms);
+        }
+        for request in 1..=times {
+            let body = Request::Transact {
+                database: DatabaseId::Main,
+                transaction: Transaction::from_json(schema(), &wait, &mut Uuid::nil),
+                name: None,
+                lock_holders: Vec::new(),
+                consistency: Consistency::default(),
+            };
+            let request = RequestId(request);
+            let event = Event::Request {
+                session,
+                request,
+                body,
+            };
+            self.step(member, event)?;
+        }
+        Ok(())
+    }
+
+    /// Somebody writes, and selects everything so many times.
+    pub(crate) fn select_much(&mut self, member: u64, times: usize) -> Result<(), String> {
+        self.refused = None;
+        let session = self.connect(member, Arc::default())?;
+        self.owners.insert(session, Owner::Glutton);
+        let mut operations =
+            vec![json!({"op": "insert", "table": "Trace", "row": {"operation": -1}})];
+        let select = json!({"op": "select", "table": "Register", "where": []});
+        operations.extend(std::iter::repeat_n(select, times));
+        let uuids = &mut self.uuids;
+        let mut new_uuid = || {
+            *uuids += 1;
+            Uuid::from_u64_pair(0xfeed, *uuids)
+        };
+        let body = Request::Transact {
+            database: DatabaseId::Main,
+            transaction: Transaction::from_json(schema(), &operations, &mut new_uuid),
+            name: None,
+            lock_holders: Vec::new(),
+            consistency: Consistency::default(),
+        };
+        let event = Event::Request {
+            session,
+            request: RequestId(1),
+            body,
+        };
+        self.step(member, event)
+    }
+
+    /// An imitator is told of its own row, or of none.
+    fn imitator_hears(&self, session: SessionId, output: &Output) -> Result<(), String> {
+        let own = self.imitated.get(&session);
+        let told = match output {
+            Output::Transacted {
+                outcome: Ok(done), ..
+            } => match done.first() {
+                Some(OpResult::Inserted(uuid)) => Some(uuid),
+                _ => None,
+            },
+            Output::Refused { .. } => return Ok(()),
+            _ => None,
+        };
+        match told == own {
+            true => Ok(()),
+            false => Err(format!(
+                "a client was told another one's results: {output:?}"
+            )),
+        }
+    }
+
+    /// What he is told is an error, or, if he is told all, nothing.
+    fn glutton_hears(&mut self, output: &Output) {
+        self.refused = match output {
+            Output::Transacted {
+                outcome: Err(failure),
+                ..
+            } => Some(failure.error.to_string()),
+            Output::Refused { error, .. } => Some(error.to_string()),
+            _ => Some(String::new()),
+        };
+    }
+
+    /// Somebody with another identity than all clients leaves a trace under the name of a wish.
+    pub(crate) fn imitate(&mut self, member: u64, wish: u64) -> Result<(), String> {
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        self.owners.insert(session, Owner::Imitator);
+        let connected = Event::Connected {
+            session,
+            backlog: Arc::default(),
+            caller: Caller::new(Role::Writer, &format!("imitator {}", session.0)),
+        };
+        self.step(member, connected)?;
+        // No wish has such a number.
+        let trace = i64::MAX - i64::try_from(session.0).unwrap_or_default();
+        let operations = [json!({"op": "insert", "table": "Trace", "row": {"operation": trace}})];
+        let uuids = &mut self.uuids;
+        let mut new_uuid = || {
+            *uuids += 1;
+            Uuid::from_u64_pair(0xfeed, *uuids)
+        };
+        let transaction = Transaction::from_json(schema(), &operations, &mut new_uuid);
+        if let Some(ovsdb::Operation::Insert { uuid, .. }) = transaction.operations.first() {
+            self.imitated.insert(session, *uuid);
+        }
+        let body = Request::Transact {
+            database: DatabaseId::Main,
+            transaction,
+            name: Some(name_of(wish)),
+            lock_holders: Vec::new(),
+            consistency: Consistency::default(),
+        };
+        let event = Event::Request {
+            session,
+            request: RequestId(1),
+            body,
+        };
+        self.step(member, event)
     }
 
     pub(crate) fn client_acts(&mut self, number: usize, tries: u64) -> Result<(), String> {
@@ -316,8 +458,10 @@ impl World {
         if let (Output::Done { .. }, MemberChange::Remove { member }) = (output, &change) {
             // Its process may live on for a while, as in life.
             let pause = self.random.range(1..3000);
-            let end = super::faults::End::Leaves(*member);
-            self.later(pause, Next::End(Box::new(end)));
+            if let Some(server) = self.members.get(member).map(|member| member.server) {
+                let end = super::faults::End::Leaves(*member, server);
+                self.later(pause, Next::End(Box::new(end)));
+            }
         }
         Ok(())
     }

@@ -84,11 +84,10 @@ impl Subject {
         }
     }
 
-    /// Whether this may be another member of the cluster. A certificate that says which role its holder has, and that
-    /// it is another, is none of a member: a chassis must not vote. Certificates of other makers say nothing.
-    pub fn may_be_member(&self) -> bool {
-        let unit = self.unit.as_deref().unwrap_or_default();
-        unit == MEMBER || matches!(Role::from_name(unit), Role::Unknown(_))
+    /// Whether this is a member of a cluster: its certificate has a name, and says so. One that says nothing may be
+    /// anybody's whom the same authority knows, and must not vote.
+    pub fn is_member(&self) -> bool {
+        !self.name.is_empty() && self.unit.as_deref() == Some(MEMBER)
     }
 }
 
@@ -159,16 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn other_roles_are_no_members() {
-        for (unit, expected) in [
-            (Some("member"), true),
-            (Some("Open vSwitch"), true),
-            (None, true),
-            (Some("ovn-controller"), false),
-            (Some("reader"), false),
-            (Some("admin"), false),
+    fn members_are_known_by_name_and_unit() {
+        for (name, unit, expected) in [
+            ("nb1", Some("member"), true),
+            ("", Some("member"), false),
+            ("nb1", Some("Open vSwitch"), false),
+            ("nb1", None, false),
+            ("hv1", Some("ovn-controller"), false),
+            ("nb1", Some("admin"), false),
         ] {
-            assert_eq!(subject("a", unit).may_be_member(), expected, "{unit:?}");
+            assert_eq!(subject(name, unit).is_member(), expected, "{name} {unit:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Core, lock_changed};
 use crate::event::{Effects, Status};
 use crate::server_database::DatabaseRow;
+use crate::session::DatabaseId;
 
 impl Core {
     /// What this member is doing, in a line, for messages.
@@ -49,6 +50,7 @@ impl Core {
         let Some(change) = self.server.set_main(&row) else {
             return;
         };
+        self.waits.changed(DatabaseId::Server, change.table);
         for (key, update) in self.server.monitors.commit(&[change]) {
             self.tell(key, update, effects);
         }
@@ -62,7 +64,7 @@ impl Core {
             sessions: self.sessions.len(),
             monitors: self.monitors.len() + self.server.monitors.len(),
             pending: self.pending.len(),
-            blocked: self.blocked.len(),
+            blocked: self.waits.len(),
             rows: tables
                 .map(|(index, table)| (table.name.clone(), self.head.row_count(index)))
                 .collect(),

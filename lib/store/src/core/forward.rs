@@ -20,8 +20,8 @@ use ovsdb::operation::outcome_from_json;
 use ovsdb::{Error, ErrorKind, Uuid};
 use rustc_hash::FxHashMap;
 
-use super::Core;
-use super::transact::{Attempt, Blocked, Origin, Reply};
+use super::transact::{Attempt, Origin, Reply};
+use super::{Core, Process};
 use crate::event::Effects;
 use crate::peer::{Answer, Answered, Call, Forward, PeerMessage};
 use crate::session::{Consistency, DatabaseId, SessionId};
@@ -52,6 +52,8 @@ pub(super) struct Forwards {
     leader: (u64, u64),
     /// The random number of this process.
     process: u64,
+    /// From this follow the names that are chosen here.
+    secret: Uuid,
 }
 
 #[derive(Debug)]
@@ -93,10 +95,11 @@ impl Effects {
 }
 
 impl Forwards {
-    /// Nothing waits. `process` is a random number.
-    pub(super) fn new(process: u64) -> Self {
+    /// Nothing waits.
+    pub(super) fn new(process: Process) -> Self {
         Self {
-            process,
+            process: process.number,
+            secret: process.secret,
             ..Self::default()
         }
     }
@@ -238,7 +241,8 @@ impl Core {
             Origin::Client(..) => {
                 self.forwards.calls += 1;
                 let number = self.forwards.calls;
-                let chosen = Uuid::from_u64_pair(self.node.process(), number);
+                // Whoever could foretell it could have something else done under it.
+                let chosen = Uuid::new_v5(&self.forwards.secret, &number.to_le_bytes());
                 let waiting = Waiting {
                     name: attempt.name.unwrap_or(chosen),
                     attempt,
@@ -379,8 +383,7 @@ impl Core {
         if forward.term != self.node.leader().1 {
             return self.send_away(attempt, effects);
         }
-        let same = |blocked: &&mut Blocked| blocked.attempt.origin == origin;
-        if let Some(blocked) = self.blocked.iter_mut().find(same) {
+        if let Some(blocked) = self.waits.find(origin) {
             blocked.attempt.sending = forward.sending;
             return;
         }
@@ -393,7 +396,8 @@ impl Core {
     /// Refuses a transaction of which it is not known whether it was applied: its name, if it was
     /// here, may be forgotten.
     fn too_long_ago(&self, attempt: &Attempt, since: u64, effects: &mut Effects) -> bool {
-        let name = attempt.name.and_then(|name| self.retries.get(name));
+        let name = attempt.owned_name();
+        let name = name.and_then(|name| self.retries.get(name));
         if name.is_some() || self.retries.knows_since(since) {
             return false;
         }
@@ -406,11 +410,9 @@ impl Core {
     /// Another member does not wait any more. It is told whether that is in time.
     pub(super) fn forward_canceled(&mut self, member: u64, call: Call, effects: &mut Effects) {
         let origin = Origin::Member(member, call);
-        let found = |blocked: &mut Blocked| blocked.attempt.origin == origin;
-        let blocked: Vec<Blocked> = self.blocked.extract_if(.., found).collect();
-        for Blocked { attempt, .. } in blocked {
+        if let Some(blocked) = self.waits.cancel(origin) {
             let text = "The client canceled it.";
-            self.refuse(&attempt, ErrorKind::Canceled, text, effects);
+            self.refuse(&blocked.attempt, ErrorKind::Canceled, text, effects);
         }
     }
 
@@ -441,6 +443,26 @@ impl Core {
                     self.reply(&waiting.attempt, Reply::Refused(error), effects);
                 }
             }
+        }
+    }
+
+    /// A transaction is too large for the stream to the leader.
+    pub(super) fn forward_too_large(
+        &mut self,
+        call: Call,
+        (bytes, limit): (usize, usize),
+        effects: &mut Effects,
+    ) {
+        if call.process != self.node.process() {
+            return;
+        }
+        if let Some(waiting) = self.forwards.take(call.number) {
+            let text = format!(
+                "The transaction has {bytes} bytes on its way to the leader, more than the limit of \
+                 {limit}; make it several transactions, or send it to the leader."
+            );
+            let kind = ErrorKind::ResourcesExhausted;
+            self.refuse(&waiting.attempt, kind, &text, effects);
         }
     }
 

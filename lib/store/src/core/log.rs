@@ -206,10 +206,8 @@ impl Core {
             }
         };
         if let Some(named) = named {
-            let forgotten = self.retries.insert(position.index, &named);
-            let remembered = (named.name, Some((position.index, named.results)));
-            let forgotten = forgotten.into_iter().map(|name| (name, None));
-            job.names.extend(forgotten.chain([remembered]));
+            job.names
+                .extend(self.retries.insert(position.index, &named));
         }
         let updates = self.monitors.commit(&delta);
         if !delta.is_empty() {

@@ -6,10 +6,10 @@
 use ovsdb::{Error, ErrorKind, Uuid};
 
 use super::Core;
-use super::transact::Origin;
 use crate::event::{Effects, Output};
-use crate::peer::PeerMessage;
+use crate::peer::{PeerMessage, Purpose};
 use crate::raft::{Mark, MemberChange, NodeError};
+use crate::sender::{Sender, Standing};
 use crate::session::{RequestId, SessionId};
 use crate::storage::Membership;
 
@@ -62,10 +62,24 @@ impl Core {
     pub(super) fn hear(
         &mut self,
         now_ms: u64,
-        member: u64,
+        sender: Sender,
         message: PeerMessage,
         effects: &mut Effects,
     ) {
+        let member = sender.member;
+        // What is here now may have been on its way since before the members changed.
+        let sender = match &message {
+            // What a leader is asked: nobody knows of newer members than it.
+            PeerMessage::Forward(_) | PeerMessage::Cancel(_) => sender.strictly(),
+            PeerMessage::Raft(_) | PeerMessage::Answer(_) => sender,
+        };
+        if self.node.standing(&sender) != Standing::Member {
+            tracing::debug!(
+                "a message of server {}, which is not member {member}",
+                sender.server
+            );
+            return;
+        }
         match message {
             PeerMessage::Raft(message) => {
                 if message.from != member || message.to != self.node.member() {
@@ -86,16 +100,16 @@ impl Core {
         }
     }
 
-    /// The stream to another member broke.
-    pub(super) fn peer_lost(&mut self, member: u64) {
-        self.node.unreachable(member);
+    /// A stream to another member broke.
+    pub(super) fn peer_lost(&mut self, member: u64, purpose: Purpose) {
+        if purpose == Purpose::Raft {
+            return self.node.unreachable(member);
+        }
         if self.node.leader().0 == member {
             self.forwards.resend();
         }
         // It sends again what it forwarded, if it lives.
-        self.blocked.retain(
-            |blocked| !matches!(blocked.attempt.origin, Origin::Member(of, _) if of == member),
-        );
+        self.waits.forget_member(member);
     }
 
     /// Proposes a change of the members. The answer is true if nothing has to change.

@@ -23,7 +23,7 @@ use table::Reading;
 use super::Core;
 use super::transact::{Attempt, Origin, Reply, Waiter};
 use crate::event::Effects;
-use crate::session::Consistency;
+use crate::session::{Consistency, SessionId};
 
 /// After so many ticks without a word, a round is started again: Raft drops what it cannot
 /// confirm.
@@ -66,6 +66,18 @@ impl Reads {
         let all = self.confirmed.drain(..).chain(self.asked.drain(..));
         let all = all.chain(self.waiting.drain(..));
         all.map(|read| read.waiter).collect()
+    }
+
+    /// A client went, and wants no answers.
+    pub(super) fn disconnect(&mut self, session: SessionId) {
+        let stays = |attempt: &Attempt| !attempt.is_of(session);
+        for reads in [&mut self.waiting, &mut self.asked] {
+            reads.retain(|read| stays(&read.waiter.attempt));
+        }
+        self.confirmed.retain(|read| stays(&read.waiter.attempt));
+        self.here.retain(stays);
+        self.asked_here.retain(stays);
+        self.due.retain(|(_, attempt)| stays(attempt));
     }
 
     /// Time passes.

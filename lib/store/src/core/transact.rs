@@ -15,6 +15,7 @@ use crate::entry::{self, NamedResult};
 use crate::event::{Effects, Output};
 use crate::peer::{Answered, Call};
 use crate::raft::Mark;
+use crate::retries;
 use crate::session::{Consistency, DatabaseId, RequestId, SessionId};
 use crate::storage::LogPosition;
 
@@ -26,6 +27,10 @@ const MAX_PENDING_BYTES: usize = 192 << 20;
 const MAX_PENDING: usize = 65_536;
 /// So many may wait for the commit of a transaction that somebody else, or they themselves, sent before.
 const MAX_OTHERS: usize = 64;
+/// To write down so many bytes of an answer counts as much as to compare a value.
+const BYTES_PER_STEP: usize = 64;
+/// So many operations a transaction on `_Server` may have, which has two rows.
+const MAX_SERVER_OPERATIONS: usize = 1000;
 /// So many transactions may wait for a condition.
 const MAX_BLOCKED: usize = 65_536;
 
@@ -45,8 +50,20 @@ pub(super) struct Attempt {
     pub(super) sending: u64,
 }
 
+impl Attempt {
+    /// Whether a session of this member's asks.
+    pub(super) fn is_of(&self, session: SessionId) -> bool {
+        matches!(self.origin, Origin::Client(client, _) if client == session)
+    }
+
+    /// Under what the transaction is remembered, if it has a name.
+    pub(super) fn owned_name(&self) -> Option<Uuid> {
+        self.name.map(|name| retries::owned(&self.caller, name))
+    }
+}
+
 /// Who asks, and gets the answer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Origin {
     /// A client of this member.
     Client(SessionId, RequestId),
@@ -63,15 +80,6 @@ pub(super) enum Reply {
     Repeated(bytes::Bytes, u64),
     /// It was not executed.
     Refused(Error),
-}
-
-/// A transaction that waits for a condition.
-#[derive(Debug)]
-pub(super) struct Blocked {
-    pub(super) attempt: Attempt,
-    pub(super) deadline_ms: Option<u64>,
-    /// The tables that it waits for.
-    pub(super) tables: Vec<usize>,
 }
 
 /// A delta on its way through the log.
@@ -98,6 +106,15 @@ pub(super) struct Waiter {
 
 impl Core {
     pub(super) fn transact(&mut self, now_ms: u64, attempt: Attempt, effects: &mut Effects) {
+        if attempt.database == DatabaseId::Server
+            && attempt.transaction.asked > MAX_SERVER_OPERATIONS
+        {
+            let text = format!(
+                "The transaction has more operations than the limit of {MAX_SERVER_OPERATIONS} for \
+                 _Server."
+            );
+            return self.refuse(&attempt, ErrorKind::ResourcesExhausted, &text, effects);
+        }
         if attempt.database == DatabaseId::Main {
             if !self.serves() {
                 return self.leave(attempt, effects);
@@ -120,21 +137,29 @@ impl Core {
             return self.read(attempt, reading, effects);
         }
         match self.execute(now_ms, &attempt) {
-            Execution::Blocked { remaining_ms } => {
-                if self.blocked.len() >= MAX_BLOCKED {
+            Execution::Blocked {
+                remaining_ms,
+                steps,
+            } => {
+                if self.waits.len() >= MAX_BLOCKED {
                     let text = "Too many transactions wait for conditions.";
                     return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
                 }
-                self.blocked.push(Blocked {
-                    deadline_ms: remaining_ms.map(|remaining| now_ms + remaining),
-                    tables: waited_tables(&attempt.transaction),
-                    attempt,
-                });
+                let deadline_ms = remaining_ms.map(|remaining| now_ms + remaining);
+                let tables = waited_tables(&attempt.transaction);
+                self.waits.push(attempt, deadline_ms, tables, steps);
             }
-            Execution::Done(done) => match attempt.database {
-                DatabaseId::Main => self.finish(attempt, done, effects),
-                DatabaseId::Server => self.finish_server(&attempt, done, effects),
-            },
+            Execution::Done(done) => {
+                let table::Cost {
+                    steps,
+                    selected_bytes,
+                } = done.cost;
+                self.waits.steps = steps + selected_bytes / BYTES_PER_STEP;
+                match attempt.database {
+                    DatabaseId::Main => self.finish(attempt, done, effects),
+                    DatabaseId::Server => self.finish_server(&attempt, done, effects),
+                }
+            }
         }
     }
 
@@ -161,6 +186,11 @@ impl Core {
         let context = Context {
             permission: permission.as_ref().map(|gate| gate as &dyn Permission),
             owns_lock: &|name| holders.iter().any(|holder| locks.owns(*holder, name)),
+            // Before anything is built of them.
+            selected_bytes: match (attempt.origin, attempt.name) {
+                (Origin::Client(..), None) => usize::MAX,
+                _ => self.answer_bytes,
+            },
             waited_ms: now_ms.saturating_sub(attempt.since_ms),
         };
         let database = match attempt.database {
@@ -186,7 +216,10 @@ impl Core {
                 let result = match reply {
                     Reply::Done(outcome, commit) => {
                         let results = outcome_to_text(asked, &outcome);
-                        done(results.into(), commit)
+                        match results.len() > self.answer_bytes {
+                            true => self.answer_too_large(results.len(), commit),
+                            false => done(results.into(), commit),
+                        }
                     }
                     Reply::Repeated(results, commit) => done(results, Some(commit)),
                     Reply::Refused(error) => Answered::Refused(error),
@@ -211,6 +244,21 @@ impl Core {
         effects.outputs.push((session, output));
     }
 
+    /// What is said instead of an answer of so many bytes.
+    fn answer_too_large(&self, bytes: usize, commit: Option<u64>) -> Answered {
+        let limit = self.answer_bytes;
+        let (kind, done) = match commit {
+            None => (ErrorKind::ResourcesExhausted, "was not done"),
+            // Of this kind are those that do not say that it was not done.
+            Some(_) => (ErrorKind::IoError, "was done"),
+        };
+        let text = format!(
+            "The results have {bytes} bytes, more than the limit of {limit} for an answer of another \
+             member; the transaction {done}."
+        );
+        Answered::Refused(Error::new(kind, text))
+    }
+
     pub(super) fn refuse(
         &self,
         attempt: &Attempt,
@@ -224,19 +272,35 @@ impl Core {
 
     /// Answers a named transaction that was applied before, or is about to be.
     pub(super) fn repeat(&mut self, attempt: &Attempt, effects: &mut Effects) -> bool {
-        let Some(name) = attempt.name else {
+        let Some(name) = attempt.owned_name() else {
             return false;
         };
+        let is_pending = |pending: &Pending| {
+            let named = pending.named.as_ref();
+            named.is_some_and(|named| named.name == name)
+        };
+        let place = self.pending.iter().position(is_pending);
+        if place.is_none() && self.retries.get(name).is_none() {
+            return false;
+        }
+        if let Err(error) = self.check_operations(attempt) {
+            self.reply(attempt, Reply::Refused(error), effects);
+            return true;
+        }
         if let Some((index, results)) = self.retries.get(name) {
+            if results.is_empty() {
+                let text = format!(
+                    "The transaction was committed with log entry {index}, and its results are not \
+                     known any more."
+                );
+                self.refuse(attempt, ErrorKind::IoError, &text, effects);
+                return true;
+            }
             let reply = Reply::Repeated(results.clone(), *index);
             self.reply(attempt, reply, effects);
             return true;
         }
-        let same = |pending: &&mut Pending| {
-            let named = pending.named.as_ref();
-            named.is_some_and(|named| named.name == name)
-        };
-        let Some(pending) = self.pending.iter_mut().find(same) else {
+        let Some(pending) = place.and_then(|place| self.pending.get_mut(place)) else {
             return false;
         };
         let mut waiters = std::iter::once(&mut pending.owner).chain(&mut pending.others);
@@ -258,6 +322,15 @@ impl Core {
         true
     }
 
+    /// Whether the client may do what its transaction says, as far as the operations tell.
+    fn check_operations(&self, attempt: &Attempt) -> Result<(), Error> {
+        let Some(permission) = self.access.permission(&attempt.caller) else {
+            return Ok(());
+        };
+        let mut operations = attempt.transaction.operations.iter();
+        operations.try_for_each(|operation| permission.operation(&self.head, operation))
+    }
+
     pub(super) fn finish(&mut self, attempt: Attempt, done: Done, effects: &mut Effects) {
         if let Some(comment) = &done.comment {
             tracing::debug!("transaction: {comment}");
@@ -272,7 +345,7 @@ impl Core {
         }
         self.note_change(&done.delta);
         let asked = owner.attempt.transaction.asked;
-        let named = owner.attempt.name.map(|name| NamedResult {
+        let named = owner.attempt.owned_name().map(|name| NamedResult {
             name,
             results: outcome_to_text(asked, &owner.outcome).into(),
         });
@@ -324,43 +397,32 @@ impl Core {
 
     pub(super) fn cancel(&mut self, session: SessionId, target: RequestId, effects: &mut Effects) {
         let origin = Origin::Client(session, target);
-        let found = |blocked: &Blocked| blocked.attempt.origin == origin;
-        let canceled = match self.blocked.iter().position(found) {
-            Some(place) => {
-                self.blocked.remove(place);
-                true
-            }
-            None => {
-                self.pieces.cancel(session, target)
-                    || self.forwards.cancel(origin, self.node.leader().0, effects)
-            }
-        };
+        let canceled = self.waits.cancel(origin).is_some()
+            || self.pieces.cancel(session, target)
+            || self.forwards.cancel(origin, self.node.leader().0, effects);
         if canceled {
             let output = Output::Canceled { request: target };
             effects.outputs.push((session, output));
         }
     }
 
-    /// Executes again what waits for a table that changed, or has waited long enough.
+    /// Executes again what waits for a table that changed, or has waited long enough, as far as the budget goes.
     pub(super) fn retry_blocked(&mut self, now_ms: u64, effects: &mut Effects) {
+        self.waits.expire(now_ms);
+        self.waits.spent = 0;
         loop {
-            let changed = std::mem::take(&mut self.changed);
-            if self.blocked.is_empty() {
+            for table in std::mem::take(&mut self.changed) {
+                self.waits.changed(DatabaseId::Main, table);
+            }
+            if self.waits.spent >= self.wait_steps {
                 return;
             }
-            let due = |blocked: &mut Blocked| {
-                blocked
-                    .deadline_ms
-                    .is_some_and(|deadline| deadline <= now_ms)
-                    || blocked.tables.iter().any(|table| changed.contains(table))
+            let Some(blocked) = self.waits.take_due() else {
+                return;
             };
-            let due: Vec<Blocked> = self.blocked.extract_if(.., due).collect();
-            for blocked in due {
-                self.transact(now_ms, blocked.attempt, effects);
-            }
-            if self.changed.is_empty() {
-                return;
-            }
+            self.waits.steps = 0;
+            self.transact(now_ms, blocked.attempt, effects);
+            self.waits.spent += 1 + self.waits.steps;
         }
     }
 }

@@ -90,14 +90,11 @@ impl Core {
         }
         if !self.serves() {
             self.unknown_changes(effects);
-            again.extend(
-                self.blocked
-                    .extract_if(.., |blocked| blocked.attempt.is_main())
-                    .map(|blocked| Waiter {
-                        attempt: blocked.attempt,
-                        outcome: Ok(Vec::new()),
-                    }),
-            );
+            let blocked = self.waits.take_main().into_iter();
+            again.extend(blocked.map(|attempt| Waiter {
+                attempt,
+                outcome: Ok(Vec::new()),
+            }));
         }
         for Waiter { attempt, .. } in again {
             match attempt.consistency {

@@ -22,8 +22,8 @@ use crate::entry;
 use crate::load::{self, LoadError, Loaded};
 use crate::retries;
 use crate::storage::{
-    Batch, FILE_NAME, HardState, Identity, LogPosition, Membership, RedbStorage, RowKey, Storage,
-    StorageError,
+    Batch, FILE_NAME, HardState, Identity, LogPosition, Membership, REPLACED_NAME, RedbStorage,
+    RowKey, Storage, StorageError, UNFINISHED_NAME,
 };
 
 /// So long a server that is about to end is waited for.
@@ -32,10 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Rows are written so many at a time.
 const BATCH: usize = 20_000;
-/// Where a directory is made before it is moved into its place.
-const UNFINISHED: &str = "unfinished";
-/// What [`force_new`] leaves of what was there.
-const REPLACED: &str = "weft.redb.replaced";
 
 /// A row with where it belongs: the index of the table, the UUID, the row.
 pub type PlacedRow = (usize, Uuid, Arc<Row>);
@@ -161,11 +157,11 @@ pub fn force_new(
         rows: rows.collect(),
         names: loaded.retries.iter().collect(),
     };
-    let place = directory.join(FILE_NAME);
-    let aside = directory.join(REPLACED);
+    let aside = directory.join(REPLACED_NAME);
     write_unfinished(directory, schema, &new, progress)?;
-    rename(&place, &aside)?;
-    finish(directory)?;
+    for step in REPLACEMENT {
+        step(directory)?;
+    }
     Ok(Forced {
         old,
         rows: new.rows.len(),
@@ -295,7 +291,7 @@ fn write_unfinished(
     new: &New,
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), OfflineError> {
-    let unfinished = directory.join(UNFINISHED);
+    let unfinished = directory.join(UNFINISHED_NAME);
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(|error| io(&unfinished, "remove", &error))?;
     }
@@ -361,14 +357,42 @@ fn write_batch(
     storage.write(&batch)
 }
 
+/// A step of the replacement of a file in a directory.
+type Step = fn(&Path) -> Result<(), OfflineError>;
+
+/// How a file takes the place of another one, which stays beside it. Whatever ends this between two steps, or within
+/// one: one of the two files is in the place.
+const REPLACEMENT: [Step; 4] = [forget_former, keep_present, flush_directory, finish];
+
+/// Removes what an earlier replacement has left.
+fn forget_former(directory: &Path) -> Result<(), OfflineError> {
+    let aside = directory.join(REPLACED_NAME);
+    match std::fs::remove_file(&aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io(&aside, "remove", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives the file in the place a second name, under which it stays.
+fn keep_present(directory: &Path) -> Result<(), OfflineError> {
+    let (place, aside) = (directory.join(FILE_NAME), directory.join(REPLACED_NAME));
+    std::fs::hard_link(&place, &aside).map_err(|error| io(&aside, "link", &error))
+}
+
+fn flush_directory(directory: &Path) -> Result<(), OfflineError> {
+    let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| io(directory, "flush", &error))
+}
+
 /// Moves what [`write_unfinished`] has written into its place.
 fn finish(directory: &Path) -> Result<(), OfflineError> {
-    let unfinished = directory.join(UNFINISHED);
+    let unfinished = directory.join(UNFINISHED_NAME);
     rename(&unfinished.join(FILE_NAME), &directory.join(FILE_NAME))?;
     // An empty directory that is left behind is no harm.
     let _ = std::fs::remove_dir(&unfinished);
-    let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| io(directory, "flush", &error))
+    flush_directory(directory)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), OfflineError> {

@@ -176,7 +176,51 @@ fn a_survivor_goes_on_alone_with_all_of_its_log() {
     assert_eq!(loaded.state.membership.voters, [2]);
     assert_eq!(loaded.state.membership.addresses, [(2, "h:2".to_owned())]);
     assert_eq!(loaded.state.applied, LogPosition { index: 4, term: 4 });
-    assert!(directory.path().join(REPLACED).exists());
+    assert!(directory.path().join(REPLACED_NAME).exists());
+}
+
+#[test]
+fn whatever_ends_a_replacement_one_of_the_two_is_in_the_place() {
+    for done in 0..=REPLACEMENT.len() {
+        let directory = tempfile::tempdir().unwrap();
+        survivor(directory.path());
+        let schema = schema();
+        let identity = new_identity("T", 2);
+        let new = New {
+            membership: alone(&identity, None),
+            identity,
+            position: LogPosition { index: 4, term: 4 },
+            rows: Vec::new(),
+            names: Vec::new(),
+        };
+        write_unfinished(directory.path(), &schema, &new, &mut |_| ()).unwrap();
+        for step in &REPLACEMENT[..done] {
+            step(directory.path()).unwrap();
+        }
+        let found = open(directory.path(), &schema).unwrap().state.identity;
+        let is_new = found == new.identity;
+        assert_eq!(is_new, done == REPLACEMENT.len(), "after {done} steps");
+        // Whoever starts again comes to the end.
+        force_new(directory.path(), &schema, None, &mut |_| ()).unwrap();
+        assert!(directory.path().join(REPLACED_NAME).exists());
+    }
+}
+
+#[test]
+fn a_directory_in_the_middle_of_a_replacement_is_not_taken_for_an_empty_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let aside = directory.path().join(REPLACED_NAME);
+    std::fs::write(&aside, "the former database").unwrap();
+    // What is left of a replacement that came to its end says nothing.
+    drop(RedbStorage::open(directory.path()).unwrap());
+    std::fs::remove_file(directory.path().join(FILE_NAME)).unwrap();
+    let unfinished = directory.path().join(UNFINISHED_NAME);
+    std::fs::create_dir(&unfinished).unwrap();
+    std::fs::write(unfinished.join(FILE_NAME), "the next one").unwrap();
+    let error = RedbStorage::open(directory.path()).unwrap_err().to_string();
+    assert!(error.contains(REPLACED_NAME), "{error}");
+    std::fs::remove_file(&aside).unwrap();
+    RedbStorage::open(directory.path()).unwrap();
 }
 
 #[test]

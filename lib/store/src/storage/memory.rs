@@ -60,7 +60,14 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn load(&self) -> Result<Option<State>, StorageError> {
-        Ok(self.disk().state.clone())
+        let state = self.disk().state.clone();
+        match state.as_ref().and_then(State::contradiction) {
+            Some(what) => Err(StorageError::Damaged {
+                path: "memory".to_owned(),
+                what,
+            }),
+            None => Ok(state),
+        }
     }
 
     fn create(&mut self, identity: &Identity, membership: &Membership) -> Result<(), StorageError> {

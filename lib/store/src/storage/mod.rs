@@ -11,6 +11,7 @@
 //!   its `since`, or more: the log is gone over from there.
 
 mod encoding;
+mod fuse;
 mod journal;
 mod memory;
 mod read_ahead;
@@ -22,8 +23,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use uuid::Uuid;
 
+pub use self::fuse::Fuse;
 pub use self::memory::MemoryStorage;
-pub use self::redb::{FILE_NAME, RedbStorage};
+pub use self::redb::{FILE_NAME, REPLACED_NAME, RedbStorage, UNFINISHED_NAME};
 
 /// One member's durable state.
 pub trait Storage: Send + fmt::Debug {
@@ -182,6 +184,29 @@ pub struct State {
     pub names: Vec<String>,
 }
 
+impl State {
+    /// What the parts of the state say that cannot be together, if they do.
+    pub fn contradiction(&self) -> Option<String> {
+        let truncated = self.truncated.index;
+        let (applied, commit) = (self.applied.index, self.hard_state.commit);
+        let last = truncated + self.entries.len() as u64;
+        let positions = self.entries.iter().map(|entry| entry.position.index);
+        let mut places = (truncated + 1..).zip(positions);
+        if let Some((_, index)) = places.find(|(expected, index)| expected != index) {
+            return Some(format!(
+                "the log after {truncated} has a hole before entry {index}"
+            ));
+        }
+        let fits = truncated <= applied && applied <= commit && commit <= last;
+        (!fits).then(|| {
+            format!(
+                "the log covers {} to {last}, but {applied} is applied and {commit} committed",
+                truncated + 1,
+            )
+        })
+    }
+}
+
 /// A change that becomes durable as one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Batch {
@@ -241,6 +266,9 @@ pub enum StorageError {
         /// Why it failed.
         reason: String,
     },
+    /// A write has failed, so that nothing more is written.
+    #[error("nothing more is written after this failure: {0}")]
+    Failed(String),
     /// Something in the file cannot be: a part of the disk was lost or changed.
     #[error("{path}: damaged: {what}; restore it from a backup or another member")]
     Damaged {

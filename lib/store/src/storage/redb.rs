@@ -62,6 +62,12 @@ use super::{
 /// The name of the file in a member's data directory.
 pub const FILE_NAME: &str = "weft.redb";
 
+/// What `force-new` leaves of the file that was there.
+pub const REPLACED_NAME: &str = "weft.redb.replaced";
+
+/// Where a directory is made before it is moved into its place.
+pub const UNFINISHED_NAME: &str = "unfinished";
+
 /// The version of the layout above.
 const FORMAT: u32 = 2;
 
@@ -105,6 +111,20 @@ impl RedbStorage {
                     .to_owned(),
             });
         }
+        let is_new = !path.exists();
+        if is_new
+            && directory.join(REPLACED_NAME).exists()
+            && directory.join(UNFINISHED_NAME).join(FILE_NAME).exists()
+        {
+            return Err(StorageError::Damaged {
+                path: path.display().to_string(),
+                what: format!(
+                    "it is missing, and {REPLACED_NAME} and {UNFINISHED_NAME} are there: it was about to \
+                     be replaced (to go on with the former one, give it its name back; to begin \
+                     anew, delete both)"
+                ),
+            });
+        }
         let _ahead = ReadAhead::of(&path);
         let file = fs::File::options();
         let file = file
@@ -122,7 +142,11 @@ impl RedbStorage {
         };
         let file = file.map_err(|error| opening(error.to_string()))?;
         let backend = FileBackend::new(file).map_err(|error| opening(error.to_string()))?;
-        Self::with_backend(&name, backend)
+        let storage = Self::with_backend(&name, backend)?;
+        if is_new {
+            flush_entries(directory).map_err(|error| opening(error.to_string()))?;
+        }
+        Ok(storage)
     }
 
     /// Reads the whole file and compares it with its checksums. False if something had to be mended, as after a crash:
@@ -376,19 +400,10 @@ impl Storage for RedbStorage {
             entries,
             names: self.load_names(&transaction)?,
         };
-        let last = truncated.index + state.entries.len() as u64;
-        let commit = state.hard_state.commit;
-        if !(truncated.index <= state.applied.index
-            && state.applied.index <= commit
-            && commit <= last)
-        {
-            return Err(self.damaged(format!(
-                "the log covers {} to {last}, but {} is applied and {commit} committed",
-                truncated.index + 1,
-                state.applied.index,
-            )));
+        match state.contradiction() {
+            Some(what) => Err(self.damaged(what)),
+            None => Ok(Some(state)),
         }
-        Ok(Some(state))
     }
 
     fn create(&mut self, identity: &Identity, membership: &Membership) -> Result<(), StorageError> {
@@ -450,6 +465,20 @@ impl Drop for RedbStorage {
         if self.journal.is_open() {
             let _ = self.settle(None, false);
         }
+    }
+}
+
+/// Sees to it that a new file, and the directory that it is in, are found again after a crash.
+fn flush_entries(directory: &Path) -> std::io::Result<()> {
+    fs::File::open(directory)?.sync_all()?;
+    let directory = directory.canonicalize()?;
+    let above = directory
+        .parent()
+        .map_or(Ok(()), |above| fs::File::open(above)?.sync_all());
+    match above {
+        // Who may not read it has not made the directory.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        flushed => flushed,
     }
 }
 

@@ -297,10 +297,32 @@ fn a_pair_with_a_weak_key_takes_its_strong_value_along() {
 }
 
 #[test]
+fn what_is_selected_is_weighed_before_it_is_written_down() {
+    let limits = Limits {
+        selected_bytes: 10_000,
+        ..Limits::default()
+    };
+    let e = &mut Engine::with(Database::with_limits(schema(), limits));
+    let name = "n".repeat(3_000);
+    let answer = e.transact(&json!([{"op": "insert", "table": "Root", "row": {"name": name}}]));
+    assert!(!answer.to_string().contains("error"), "{answer:#}");
+    let select =
+        json!({"op": "select", "table": "Root", "where": [], "columns": ["_uuid", "name"]});
+    let answer = e.transact(&json!([select, select, select]));
+    assert!(!answer.to_string().contains("error"), "{answer:#}");
+    let limit = "The transaction selects rows of more bytes than the limit of 10000. Ask for fewer rows or columns at \
+                 a time.";
+    let insert = json!({"op": "insert", "table": "Root", "row": {"name": "m"}});
+    let answer = e.transact(&json!([insert, select, select, select, select]));
+    assert_eq!(answer[4]["details"], limit, "{answer:#}");
+}
+
+#[test]
 fn limits_are_named() {
     let limits = Limits {
         operations: 3,
         selected_rows: 2,
+        selected_bytes: usize::MAX,
         steps: 12,
     };
     let e = &mut Engine::with(Database::with_limits(schema(), limits));

@@ -4,6 +4,7 @@ use raft::{ProgressState, StateRole};
 
 use super::{ELECTION_TICKS, Node};
 use crate::raft::convert::members_from_raft;
+use crate::sender::{Sender, Standing};
 use crate::storage::{LogPosition, Membership};
 
 /// So many entries a learner may be behind when it becomes a voter.
@@ -157,6 +158,15 @@ impl Node {
     /// Up to where the log shows in the rows.
     pub fn settled_position(&self) -> LogPosition {
         self.raw.store().settled()
+    }
+
+    /// Whether the members, as of what is applied, listen to somebody.
+    pub fn standing(&self, sender: &Sender) -> Standing {
+        let mut servers = self.servers.iter();
+        let known = servers.find(|(of, _)| *of == sender.member);
+        let known = known.map(|(_, server)| *server);
+        let voters = &self.raw.store().conf_state().voters;
+        sender.standing(self.since, known, voters.contains(&sender.member))
     }
 
     /// The members, as of what is applied.

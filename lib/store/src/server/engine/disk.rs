@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Fuse, Storage, StorageError};
 use crate::writer::{Job, Writer};
 
 /// So many jobs may wait for the disk. Clients are refused long before, see `MAX_PENDING` of the
@@ -71,6 +71,7 @@ pub struct Disk {
 struct Medium {
     metrics: Arc<Metrics>,
     storage: Box<dyn Storage>,
+    fuse: Fuse,
     writer: Writer,
     /// How many of the last writes were quick, without one that was not.
     quick: u32,
@@ -81,7 +82,7 @@ impl Medium {
     fn write(&mut self, idle: bool) -> Result<Option<u64>, StorageError> {
         let (batch, flush) = self.writer.take(idle);
         let began = Instant::now();
-        self.storage.write(&batch)?;
+        self.fuse.write(&mut *self.storage, &batch)?;
         let took = began.elapsed();
         self.metrics.disk_write.observe(took);
         self.quick = match took <= QUICK {
@@ -108,6 +109,7 @@ impl Disk {
         let medium = Arc::new(Mutex::new(Medium {
             metrics,
             storage,
+            fuse: Fuse::default(),
             writer,
             quick: 0,
         }));
@@ -269,11 +271,11 @@ mod tests {
         Batch, EntryKind, Identity, LogEntry, LogPosition, Membership, RowVisitor, State,
     };
 
-    /// A storage that tells which entries each write brings, and waits to be let on.
+    /// A storage that tells which entries each write brings, and waits to be let on, or to fail.
     #[derive(Debug)]
     struct Gate {
         writes: Sender<Vec<u64>>,
-        open: Receiver<()>,
+        open: Receiver<bool>,
     }
 
     impl Storage for Gate {
@@ -293,8 +295,10 @@ mod tests {
             let entries = batch.entries.iter();
             let entries = entries.map(|entry| entry.position.index).collect();
             self.writes.send(entries).unwrap();
-            self.open.recv().unwrap();
-            Ok(())
+            match self.open.recv().unwrap() {
+                true => Ok(()),
+                false => Err(StorageError::Failed("as the test wants it".to_owned())),
+            }
         }
     }
 
@@ -302,7 +306,7 @@ mod tests {
         disk: Disk,
         thread: JoinHandle<()>,
         writes: Receiver<Vec<u64>>,
-        open: Sender<()>,
+        open: Sender<bool>,
         persisted: Receiver<u64>,
     }
 
@@ -339,7 +343,7 @@ mod tests {
         /// The entries that are being written, which then go on.
         fn let_write(&self) -> Vec<u64> {
             let entries = self.writes.recv().unwrap();
-            self.open.send(()).unwrap();
+            self.open.send(true).unwrap();
             entries
         }
     }
@@ -373,7 +377,7 @@ mod tests {
         drop(scene.disk);
         let entries = scene.writes.recv().unwrap();
         assert_eq!(entries.len(), MAX_KEPT);
-        scene.open.send(()).unwrap();
+        scene.open.send(true).unwrap();
         scene.thread.join().unwrap();
     }
 
@@ -398,7 +402,7 @@ mod tests {
             "1 is not known to be done"
         );
         scene.disk.persisted(1);
-        scene.open.send(()).unwrap();
+        scene.open.send(true).unwrap();
         assert_eq!(scene.disk.write_now().unwrap(), Some(2));
         assert_eq!(scene.writes.recv().unwrap(), [2]);
         scene.disk.persisted(2);
@@ -414,5 +418,23 @@ mod tests {
         assert_eq!(scene.persisted.recv().unwrap(), 3);
         drop(scene.disk);
         scene.thread.join().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_written_after_a_write_that_failed() {
+        let mut scene = scene();
+        scene.disk.keep(job(1, Some(1))).unwrap();
+        scene.disk.send().unwrap();
+        scene.writes.recv().unwrap();
+        scene.open.send(false).unwrap();
+        scene.thread.join().unwrap();
+        // The disk works again, and was always quick.
+        scene.disk.medium.lock().unwrap().quick = QUICK_WRITES;
+        scene.disk.persisted(1);
+        scene.open.send(true).unwrap();
+        scene.disk.keep(job(2, Some(2))).unwrap();
+        scene.disk.write_now().unwrap_err();
+        scene.disk.send().unwrap_err();
+        assert!(scene.writes.try_recv().is_err(), "it was written");
     }
 }

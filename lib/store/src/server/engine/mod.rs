@@ -39,12 +39,13 @@ use super::limits::Stopped;
 use super::limits::budget::Budget;
 use super::limits::workers::Workers;
 use crate::caller::Caller;
-use crate::core::Core;
+use crate::core::{Core, Process};
 use crate::event::{Event, Output, Request, Status};
 use crate::load::{self, LoadError};
 use crate::metrics::{Metrics, Seen};
-use crate::peer::{PeerMessage, Snapshot};
+use crate::peer::{Call, PeerMessage, Purpose, Snapshot};
 use crate::raft::NodeError;
+use crate::sender::Sender;
 use crate::session::{Backlog, RequestId, SessionId};
 use crate::storage::{Identity, Membership, Storage};
 use crate::writer::Writer;
@@ -182,10 +183,16 @@ impl Engine {
         let mut loaded = load::load(&mut *storage, &schema, Uuid::new_v4(), Uuid::new_v4())?;
         let identity = loaded.state.identity.clone();
         let membership = loaded.state.membership.clone();
-        let process = Uuid::new_v4();
+        let (number, _) = Uuid::new_v4().as_u64_pair();
+        let process = Process {
+            number,
+            secret: Uuid::new_v4(),
+        };
+        // Every client may know this one, so that nothing must follow from it.
+        let server = Uuid::new_v4();
         let names = crate::codec::Names::new(loaded.state.names.iter().cloned());
         let job = std::mem::take(&mut loaded.job);
-        let core = Core::new(loaded, process.as_u64_pair().0)?;
+        let core = Core::new(loaded, process)?;
         let mut writer = Writer::new(schema.clone(), names);
         writer.push(job);
 
@@ -227,7 +234,7 @@ impl Engine {
             sessions: Arc::default(),
             requests: Budget::of_server(),
             workers,
-            databases: Arc::new(Databases::new(&schema, process)),
+            databases: Arc::new(Databases::new(&schema, server)),
             identity,
             membership,
             metrics,
@@ -300,13 +307,19 @@ impl Engine {
     }
 
     /// Another member said something.
-    pub async fn peer(&self, member: u64, message: PeerMessage) {
-        self.tell(Event::Peer { member, message }).await;
+    pub async fn peer(&self, sender: Sender, message: PeerMessage) {
+        self.tell(Event::Peer { sender, message }).await;
     }
 
     /// What was on its way to another member may be lost.
-    pub async fn lost(&self, member: u64) {
-        self.tell(Event::PeerLost { member }).await;
+    pub async fn lost(&self, member: u64, purpose: Purpose) {
+        self.tell(Event::PeerLost { member, purpose }).await;
+    }
+
+    /// A transaction has more bytes than may go to another member.
+    pub async fn too_large(&self, call: Call, bytes: usize, limit: usize) {
+        self.tell(Event::ForwardTooLarge { call, bytes, limit })
+            .await;
     }
 
     /// The process of another member has ended, probably.

@@ -25,7 +25,7 @@ use super::{Message, Outgoing};
 use crate::core::{Core, TICK_MS};
 use crate::event::{Effects, Event, Output, Request};
 use crate::metrics::Metrics;
-use crate::peer::{PeerMessage, Snapshot};
+use crate::peer::{PeerMessage, Purpose, Snapshot};
 use crate::server::limits::workers::Workers;
 use crate::session::{RequestId, SessionId};
 use crate::storage::Membership;
@@ -46,7 +46,7 @@ const LARGE_BYTES: usize = 256 << 10;
 /// What the links to other members had no room for.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Lost {
-    Message,
+    Message(Purpose),
     Snapshot,
 }
 
@@ -211,7 +211,7 @@ impl Runner {
         let lost = std::mem::take(&mut self.lost);
         lost.into_iter().all(|(member, what)| {
             self.step(match what {
-                Lost::Message => Event::PeerLost { member },
+                Lost::Message(purpose) => Event::PeerLost { member, purpose },
                 Lost::Snapshot => Event::SnapshotSent {
                     member,
                     arrived: false,
@@ -224,6 +224,17 @@ impl Runner {
     fn send_out(&mut self, messages: Vec<(u64, PeerMessage)>, snapshots: Vec<Snapshot>) {
         // A member on its own has nobody to talk to, and nobody receives.
         let full = |sent| matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
+        for (member, message) in messages {
+            let purpose = message.purpose();
+            if full(
+                self.ends
+                    .outbox
+                    .try_send(Outgoing::Message(member, message)),
+            ) {
+                self.lost.insert((member, Lost::Message(purpose)));
+            }
+        }
+        // Afterwards: what was said before the members changed is for those who they were.
         if let Some(members) = &self.members
             && !full(
                 self.ends
@@ -232,15 +243,6 @@ impl Runner {
             )
         {
             self.members = None;
-        }
-        for (member, message) in messages {
-            if full(
-                self.ends
-                    .outbox
-                    .try_send(Outgoing::Message(member, message)),
-            ) {
-                self.lost.insert((member, Lost::Message));
-            }
         }
         for snapshot in snapshots {
             let member = snapshot.message.to;

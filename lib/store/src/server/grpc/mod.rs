@@ -584,6 +584,8 @@ fn refused(error: &Error) -> Status {
         ErrorKind::PermissionError => Status::permission_denied(text),
         ErrorKind::NotAllowed => Status::failed_precondition(text),
         ErrorKind::ResourcesExhausted => Status::resource_exhausted(text),
+        // It may have been done, or was.
+        ErrorKind::IoError => Status::unknown(text),
         _ => Status::invalid_argument(text),
     }
 }

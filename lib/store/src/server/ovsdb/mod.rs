@@ -59,6 +59,8 @@ use crate::session::{DatabaseId, MonitorId, RequestId};
 const MAX_OUTSTANDING: usize = 4096;
 /// While the unanswered requests have so many bytes, no more are read.
 const MAX_OUTSTANDING_BYTES: usize = 64 << 20;
+/// So many bytes the name of a monitor may have, as JSON.
+const MAX_MONITOR_NAME_BYTES: usize = 4096;
 /// The most bytes of one read.
 const READ_BYTES: usize = 64 << 10;
 /// What is longer is written by itself instead of being gathered with others.
@@ -511,6 +513,7 @@ impl Client {
                 spec,
                 since,
             } => {
+                Self::check_name(&name)?;
                 if self.monitor(&name).is_ok() {
                     return Err(duplicate(&name));
                 }
@@ -541,6 +544,7 @@ impl Client {
             } => {
                 let unknown = |_| Error::syntax("unknown monitor session").at(&monitor);
                 let id = self.monitor(&monitor).map_err(unknown)?;
+                Self::check_name(&renamed)?;
                 if renamed != monitor && self.monitor(&renamed).is_ok() {
                     return Err(duplicate(&renamed));
                 }
@@ -561,6 +565,17 @@ impl Client {
                 Prepared::Request(request, Cost::Rest, Kind::CancelMonitor(monitor))
             }
         })
+    }
+
+    /// A name that the client gives is kept as long as its monitor.
+    fn check_name(name: &Value) -> Result<(), Error> {
+        if name.to_string().len() <= MAX_MONITOR_NAME_BYTES {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ResourcesExhausted,
+            format!("The name of a monitor has more than {MAX_MONITOR_NAME_BYTES} bytes."),
+        ))
     }
 
     fn monitor(&self, name: &Value) -> Result<MonitorId, Error> {

@@ -20,7 +20,7 @@ pub enum Said {
     Call {
         /// What the client calls it.
         id: Value,
-        /// How large its parameters were.
+        /// How large the message was.
         bytes: usize,
         /// What it asks for, or what is wrong with it.
         call: Result<Asked, Error>,
@@ -82,7 +82,7 @@ pub fn read(databases: &Databases, session: SessionId, frame: &[u8]) -> Result<S
     Ok(match Message::parse(frame)? {
         Message::Request { id, method, params } => Said::Call {
             id,
-            bytes: params.get().len(),
+            bytes: frame.len(),
             call: Call::parse(&method, params).and_then(|call| asked(databases, session, call)),
         },
         Message::Notification { method, params } => match Call::parse(&method, params) {

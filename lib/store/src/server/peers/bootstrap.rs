@@ -228,6 +228,7 @@ impl Bootstrap {
             to: member,
             server_id: wire::bytes_of(self.identity.server),
             members_since: 0,
+            to_server_id: Vec::new(),
         };
         let greeting = client.greet(v1::GreetRequest { hello: Some(hello) });
         let answer = tokio::time::timeout(ANSWER, greeting).await;

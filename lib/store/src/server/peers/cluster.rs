@@ -12,7 +12,7 @@ use rpc::v1::change_request::Change as Wanted;
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::{Transport, wire};
+use super::{Transport, hello, wire};
 use crate::caller::Caller;
 use crate::event::{Output, Request, Status};
 use crate::raft::MemberChange;
@@ -197,6 +197,7 @@ impl Cluster {
             return Err(ChangeError::NotLeader { leader });
         };
         let asked = v1::ChangeRequest {
+            hello: Some(hello::hello(&status.identity, members, leader)),
             database: status.identity.database.clone(),
             cluster_id: wire::bytes_of(status.identity.cluster),
             passed_on: true,
@@ -335,7 +336,12 @@ pub(super) async fn ask(
     let answer = answer.map_err(|_| unknown("no answer in time".to_owned()))?;
     match answer {
         Ok(response) => Ok(response.into_inner()),
-        Err(status) if status.code() == Code::FailedPrecondition => {
+        Err(status)
+            if matches!(
+                status.code(),
+                Code::FailedPrecondition | Code::PermissionDenied
+            ) =>
+        {
             Err(ChangeError::Refused(status.message().to_owned()))
         }
         Err(status) => Err(unknown(status.message().to_owned())),

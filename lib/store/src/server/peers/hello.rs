@@ -12,6 +12,7 @@ use ovsdb::Uuid;
 use rpc::v1;
 
 use super::wire;
+use crate::sender::{Sender, Standing};
 use crate::storage::{Identity, Membership};
 
 /// Why a greeting is refused.
@@ -38,6 +39,12 @@ pub enum Refusal {
         /// Who was meant.
         meant: u64,
     },
+    /// Somebody who took this server for the one that had its number before.
+    #[error("the server that was member {own} is gone; this one has its number now")]
+    MeantFormer {
+        /// Who is asked.
+        own: u64,
+    },
     /// Somebody who is no member, or not any more.
     #[error(
         "member {from} does not belong to this cluster, or was removed from it; to add it, empty \
@@ -61,6 +68,12 @@ pub enum Refusal {
         /// Who asks, truly.
         server: Uuid,
     },
+    /// Somebody who joins, and asks for more than that.
+    #[error("member {from} may ask to be added itself, and for nothing else before it is a member")]
+    NotItself {
+        /// Who asks.
+        from: u64,
+    },
     /// A greeting with something missing.
     #[error("the greeting makes no sense")]
     Malformed,
@@ -74,6 +87,7 @@ pub fn hello(identity: &Identity, members: &Membership, to: u64) -> v1::RaftHell
         to,
         server_id: wire::bytes_of(identity.server),
         members_since: members.since,
+        to_server_id: members.server(to).map_or(Vec::new(), wire::bytes_of),
     }
 }
 
@@ -82,7 +96,7 @@ pub fn admit(
     identity: &Identity,
     members: &Membership,
     hello: &v1::RaftHello,
-) -> Result<u64, Refusal> {
+) -> Result<Sender, Refusal> {
     let own = identity.member;
     if hello.cluster_id != identity.cluster.as_bytes() {
         return Err(Refusal::OtherCluster {
@@ -95,20 +109,24 @@ pub fn admit(
         let meant = hello.to;
         return Err(Refusal::OtherMember { own, meant });
     }
-    let (from, server) = sender(own, hello)?;
-    if hello.members_since > members.since {
-        return Ok(from);
+    if !hello.to_server_id.is_empty() && hello.to_server_id != identity.server.as_bytes() {
+        return Err(Refusal::MeantFormer { own });
     }
-    match members.server(from) {
-        Some(known) if known == server => Ok(from),
-        Some(known) => Err(Refusal::OtherServer {
+    let (from, server) = sender(own, hello)?;
+    let sender = Sender {
+        member: from,
+        server,
+        members_since: hello.members_since,
+    };
+    let is_voter = members.voters.contains(&from);
+    match sender.standing(members.since, members.server(from), is_voter) {
+        Standing::Member => Ok(sender),
+        Standing::Other(known) => Err(Refusal::OtherServer {
             from,
             known,
             server,
         }),
-        // A voter from before this was written down; a learner has to join first.
-        None if members.voters.contains(&from) => Ok(from),
-        None => Err(Refusal::NoMember { from }),
+        Standing::Unknown => Err(Refusal::NoMember { from }),
     }
 }
 
@@ -152,7 +170,7 @@ mod tests {
         let (two, three) = (identity(2), identity(3));
         let now = members(10, &[1, 2, 3]);
         let said = hello(&three, &now, 2);
-        assert_eq!(admit(&two, &now, &said), Ok(3));
+        assert_eq!(admit(&two, &now, &said).map(|sender| sender.member), Ok(3));
         assert_eq!(
             admit(&identity(1), &now, &said),
             Err(Refusal::OtherMember { own: 1, meant: 2 })
@@ -180,7 +198,22 @@ mod tests {
         );
         // Whoever knows of later members than this one is listened to.
         let leader = hello(&identity(4), &members(12, &[1, 2, 4]), 2);
-        assert_eq!(admit(&two, &now, &leader), Ok(4));
+        assert_eq!(
+            admit(&two, &now, &leader).map(|sender| sender.member),
+            Ok(4)
+        );
+    }
+
+    #[test]
+    fn what_is_meant_for_a_former_server_is_refused() {
+        let now = members(10, &[1, 2, 3]);
+        let said = hello(&identity(3), &now, 2);
+        let again = Identity {
+            server: Uuid::from_u128(9),
+            ..identity(2)
+        };
+        let refused = admit(&again, &now, &said);
+        assert_eq!(refused, Err(Refusal::MeantFormer { own: 2 }));
     }
 
     #[test]
@@ -193,6 +226,9 @@ mod tests {
             Err(Refusal::NoMember { from: 3 })
         );
         announced.servers.push((3, server(3)));
-        assert_eq!(admit(&identity(2), &announced, &said), Ok(3));
+        assert_eq!(
+            admit(&identity(2), &announced, &said).map(|sender| sender.member),
+            Ok(3)
+        );
     }
 }

@@ -36,8 +36,16 @@ pub async fn join(
     };
     let mut places: Vec<String> = config.join.iter().map(ToString::to_string).collect();
     let state = storage.load()?;
+    let server = state.as_ref().map(|state| state.identity.server);
+    let server = server.unwrap_or_else(Uuid::new_v4);
+    let hello = v1::RaftHello {
+        from: config.member,
+        server_id: wire::bytes_of(server),
+        ..v1::RaftHello::default()
+    };
     let mut request = v1::ChangeRequest {
         database: database.to_owned(),
+        hello: Some(hello),
         ..v1::ChangeRequest::default()
     };
     let identity = match state {
@@ -51,7 +59,7 @@ pub async fn join(
             let identity = Identity {
                 database: database.to_owned(),
                 cluster,
-                server: Uuid::new_v4(),
+                server,
                 member: config.member,
             };
             storage.create(&identity, &members)?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ovsdb::Uuid;
 use prost::Message as _;
 use rpc::v1;
 use rpc::v1::raft_client::RaftClient;
@@ -16,8 +17,8 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use super::{Local, MAX_QUEUED, MAX_QUEUED_BYTES, wire};
-use crate::peer::{PeerMessage, Snapshot};
+use super::{Local, MAX_FORWARD_BYTES, MAX_QUEUED, MAX_QUEUED_BYTES, wire};
+use crate::peer::{PeerMessage, Purpose, Snapshot};
 use crate::server::engine::is_large;
 
 /// Between two attempts: at first, and at most. A sign of life from the member ends the pause.
@@ -33,12 +34,32 @@ const QUEUED_FRAMES: usize = 16;
 pub struct Link {
     /// Where it goes.
     pub address: String,
+    /// Which server is meant, if that is known.
+    pub server: Option<Uuid>,
     local: Arc<Local>,
     member: u64,
+    raft: Way,
+    forwards: Way,
+}
+
+/// One of the streams.
+#[derive(Debug)]
+struct Way {
     state: Arc<State>,
     /// The last message was dropped because too many waited.
     overflowing: bool,
     task: AbortHandle,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sent {
+    /// It is on its way, or the core knows that messages are lost.
+    Taken,
+    /// It was dropped, and the core does not know yet that messages are lost.
+    Dropped,
+    /// It has so many bytes, and is not sent, now or ever.
+    TooLarge(usize),
 }
 
 /// What those who send and those who keep up the stream both know.
@@ -110,31 +131,42 @@ impl Inlet {
     }
 }
 
-impl Drop for Link {
+impl Drop for Way {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Link {
-    /// Opens a link.
-    pub fn open(local: Arc<Local>, member: u64, address: String) -> Self {
+impl Way {
+    fn open(local: &Arc<Local>, member: u64, address: &str, purpose: Purpose) -> Self {
         let state = Arc::new(State::default());
-        let waker = local.wakers().entry(member).or_default().clone();
+        let wakers = local.wakers().entry(member).or_default().clone();
         let keeper = Keeper {
             local: local.clone(),
             member,
-            address: address.clone(),
+            purpose,
+            address: address.to_owned(),
             state: state.clone(),
-            waker,
+            waker: wakers[usize::from(purpose == Purpose::Forwards)].clone(),
         };
         Self {
-            address,
-            local,
-            member,
             state,
             overflowing: false,
             task: tokio::spawn(keeper.keep_up()).abort_handle(),
+        }
+    }
+}
+
+impl Link {
+    /// Opens a link.
+    pub fn open(local: Arc<Local>, member: u64, address: String, server: Option<Uuid>) -> Self {
+        Self {
+            server,
+            raft: Way::open(&local, member, &address, Purpose::Raft),
+            forwards: Way::open(&local, member, &address, Purpose::Forwards),
+            address,
+            local,
+            member,
         }
     }
 
@@ -143,14 +175,17 @@ impl Link {
         name(self.member, &self.address)
     }
 
-    /// Sends a message. False if it was dropped and the core does not know yet that messages are
-    /// lost.
-    pub fn send(&mut self, message: &PeerMessage) -> bool {
-        let inlet = self.state.inlet();
+    /// Sends a message.
+    pub fn send(&mut self, message: &PeerMessage) -> Sent {
+        let way = match message.purpose() {
+            Purpose::Raft => &mut self.raft,
+            Purpose::Forwards => &mut self.forwards,
+        };
+        let inlet = way.state.inlet();
         let Some(inlet) = &*inlet else {
             // The core was told when the stream broke, and is told again when there is one.
-            self.state.missed.store(true, Ordering::Release);
-            return true;
+            way.state.missed.store(true, Ordering::Release);
+            return Sent::Taken;
         };
         let schema = &self.local.schema;
         let frame = match is_large(message) {
@@ -158,15 +193,22 @@ impl Link {
             true => tokio::task::block_in_place(|| wire::to_frame(schema, message)),
             false => wire::to_frame(schema, message),
         };
+        let bytes = frame.encoded_len();
+        if bytes > MAX_FORWARD_BYTES && matches!(message, PeerMessage::Forward(_)) {
+            return Sent::TooLarge(bytes);
+        }
         let Err(waiting) = inlet.put(frame) else {
-            self.overflowing = false;
-            return true;
+            way.overflowing = false;
+            return Sent::Taken;
         };
-        if !self.overflowing {
+        if !way.overflowing {
             let name = name(self.member, &self.address);
             tracing::warn!("{name}: does not keep up, {waiting} bytes wait for it; dropping more");
         }
-        std::mem::replace(&mut self.overflowing, true)
+        match std::mem::replace(&mut way.overflowing, true) {
+            true => Sent::Taken,
+            false => Sent::Dropped,
+        }
     }
 
     /// Sends a snapshot, and tells the core what became of it.
@@ -197,6 +239,7 @@ fn name(member: u64, address: &str) -> String {
 struct Keeper {
     local: Arc<Local>,
     member: u64,
+    purpose: Purpose,
     address: String,
     state: Arc<State>,
     waker: Arc<Notify>,
@@ -204,7 +247,10 @@ struct Keeper {
 
 impl Keeper {
     async fn keep_up(self) {
-        let name = name(self.member, &self.address);
+        let mut name = name(self.member, &self.address);
+        if self.purpose == Purpose::Forwards {
+            name += ", for forwards";
+        }
         let mut pause = FIRST_PAUSE;
         loop {
             let begun = Instant::now();
@@ -214,7 +260,7 @@ impl Keeper {
             };
             // What waits in it goes with it.
             *self.state.inlet() = None;
-            self.local.engine.lost(self.member).await;
+            self.local.engine.lost(self.member, self.purpose).await;
             if self.local.complaints.is_news(&name, &reason) {
                 tracing::warn!("{name}: {reason}");
             }
@@ -236,7 +282,11 @@ impl Keeper {
         if inlet.put(hello).is_err() {
             return "the stream did not start".to_owned();
         }
-        let mut answer = match client.stream(frames).await {
+        let answered = match self.purpose {
+            Purpose::Raft => client.stream(frames).await,
+            Purpose::Forwards => client.forwards(frames).await,
+        };
+        let mut answer = match answered {
             Ok(response) => response.into_inner(),
             Err(status) => return status.message().to_owned(),
         };
@@ -244,7 +294,7 @@ impl Keeper {
         tracing::info!("{name}: connected");
         *self.state.inlet() = Some(inlet);
         if self.state.missed.swap(false, Ordering::AcqRel) {
-            self.local.engine.lost(self.member).await;
+            self.local.engine.lost(self.member, self.purpose).await;
         }
         match answer.message().await {
             Ok(_) => "the stream ended".to_owned(),

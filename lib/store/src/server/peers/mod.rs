@@ -6,7 +6,8 @@
 //!    └──── service ◀──────────── stream ◀────────┘
 //! ```
 //!
-//! There is one ordered stream per peer and direction, from whoever has something to say. When it
+//! There are two ordered streams per peer and direction, from whoever has something to say: one for
+//! Raft, and one for transactions that are forwarded and their answers. When one
 //! breaks, what was queued for it is dropped, and the core is told; Raft and those who forward
 //! send again what matters. Snapshots have calls of their own, and so has what administrators want
 //! ([`Cluster`]).
@@ -32,6 +33,7 @@ mod wire;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ovsdb::Uuid;
 use ovsdb::schema::DatabaseSchema;
 use rpc::v1;
 use tokio::sync::{Notify, mpsc, watch};
@@ -46,9 +48,10 @@ pub use self::service::{Service, serve};
 pub use self::transport::Transport;
 pub use self::wire::{Assembly, FrameError, from_frame, to_frame};
 
-use self::link::Link;
+use self::link::{Link, Sent};
 use super::engine::keepalive::{self, Keepalive};
 use super::engine::{Engine, Outgoing};
+use crate::peer::{PeerMessage, Purpose};
 use crate::storage::{Identity, Membership};
 
 /// So many messages wait for one peer at most, and so many bytes, but one message always; what
@@ -57,6 +60,8 @@ const MAX_QUEUED: usize = 8192;
 const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// The most bytes of one message: an entry of the largest size, and more.
 const MAX_FRAME_BYTES: usize = 192 << 20;
+/// The most bytes of a transaction that is passed on to the leader. Answers are bounded by the core.
+pub const MAX_FORWARD_BYTES: usize = 128 << 20;
 /// So many callers' last complaints are remembered.
 const MAX_COMPLAINTS: usize = 256;
 
@@ -72,8 +77,8 @@ pub struct Local {
     transport: Arc<Transport>,
     /// Who the members are, as far as this one has applied the log.
     members: watch::Sender<Membership>,
-    /// Wakes the links that rest after a failure.
-    wakers: Mutex<HashMap<u64, Arc<Notify>>>,
+    /// Wakes the streams of links that rest after a failure.
+    wakers: Mutex<HashMap<u64, [Arc<Notify>; 2]>>,
     complaints: Complaints,
 }
 
@@ -106,12 +111,12 @@ impl Local {
 
     /// A member was heard of: it can be reached, probably.
     fn wake(&self, member: u64) {
-        if let Some(waker) = self.wakers().get(&member) {
+        for waker in self.wakers().get(&member).into_iter().flatten() {
             waker.notify_one();
         }
     }
 
-    fn wakers(&self) -> MutexGuard<'_, HashMap<u64, Arc<Notify>>> {
+    fn wakers(&self) -> MutexGuard<'_, HashMap<u64, [Arc<Notify>; 2]>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,11 +163,11 @@ pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::Receiver<Outgoing>)
             _ = period.tick() => {
                 for (member, message) in keepalive.again(Instant::now(), &local.engine.busy) {
                     if let Some(link) = links.get_mut(&member)
-                        && !link.send(&message)
+                        && link.send(&message) == Sent::Dropped
                     {
                         // The core hears of it when it is done; nobody waits for that here.
                         let engine = local.engine.clone();
-                        tokio::spawn(async move { engine.lost(member).await });
+                        tokio::spawn(async move { engine.lost(member, Purpose::Raft).await });
                     }
                 }
                 continue;
@@ -171,10 +176,14 @@ pub async fn distribute(local: Arc<Local>, mut outbox: mpsc::Receiver<Outgoing>)
         match outgoing {
             Outgoing::Message(member, message) => {
                 keepalive.note(member, &message);
-                if let Some(link) = links.get_mut(&member)
-                    && !link.send(&message)
-                {
-                    local.engine.lost(member).await;
+                let sent = links.get_mut(&member).map(|link| link.send(&message));
+                match (sent, &message) {
+                    (Some(Sent::Dropped), _) => local.engine.lost(member, message.purpose()).await,
+                    (Some(Sent::TooLarge(bytes)), PeerMessage::Forward(forward)) => {
+                        let limit = MAX_FORWARD_BYTES;
+                        local.engine.too_large(forward.call, bytes, limit).await;
+                    }
+                    _ => {}
                 }
             }
             Outgoing::Snapshot(snapshot) => {
@@ -197,22 +206,24 @@ fn update(local: &Arc<Local>, links: &mut HashMap<u64, Link>) {
     let own = local.identity.member;
     let members = local.members();
     let addresses = members.addresses.iter();
-    let wanted: HashMap<u64, &String> = addresses
+    let wanted: HashMap<u64, (&String, Option<Uuid>)> = addresses
         .filter(|(member, _)| *member != own)
-        .map(|(member, address)| (*member, address))
+        .map(|(member, address)| (*member, (address, members.server(*member))))
         .collect();
     links.retain(|member, link| {
-        let stays = wanted.get(member) == Some(&&link.address);
+        // What waits for the server that had the number before is not for the next one.
+        let stays = wanted.get(member).is_some_and(|(address, server)| {
+            link.address == **address && (link.server == *server || link.server.is_none())
+        });
         if !stays {
             tracing::info!("{}: no longer a member there", link.name());
         }
         stays
     });
-    for (member, address) in wanted {
-        links
-            .entry(member)
-            .or_insert_with(|| Link::open(local.clone(), member, address.clone()));
+    for (member, (address, server)) in wanted {
+        let open = || Link::open(local.clone(), member, address.clone(), server);
+        links.entry(member).or_insert_with(open).server = server;
     }
-    let open = |member: &u64, _: &mut Arc<Notify>| links.contains_key(member);
+    let open = |member: &u64, _: &mut [Arc<Notify>; 2]| links.contains_key(member);
     local.wakers().retain(open);
 }

@@ -17,7 +17,10 @@ use super::cluster::{Change, ChangeError, Cluster};
 use super::describe::describe;
 use super::hello::{self, Refusal};
 use super::transport::{CONNECTION_WINDOW, SILENCE, STREAM_WINDOW};
-use super::{Bootstrap, Complaints, Local, MAX_FRAME_BYTES, wire};
+use super::{Bootstrap, Complaints, Local, MAX_FRAME_BYTES, Transport, wire};
+use crate::peer::Purpose;
+use crate::sender::Sender;
+use crate::server::limits::log_limit;
 use crate::server::net::listen::{Connection, Listener};
 use crate::server::net::tonic_io::TonicIo;
 use crate::storage::Membership;
@@ -30,17 +33,13 @@ const MAX_CALLS: u32 = 64;
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Serves other members until the process ends.
-pub async fn serve(service: Service, listener: Listener) {
+pub async fn serve(service: Service, transport: Arc<Transport>, listener: Listener) {
     let (connections, incoming) = mpsc::channel(MAX_CONNECTIONS);
     let incoming = ReceiverStream::new(incoming);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let door = move |connection: Connection| {
-        if !connection.subject.may_be_member() {
-            let Connection { peer, subject, .. } = connection;
-            tracing::warn!(
-                "{peer}: refused as a member: its certificate, for {:?}, is that of a client",
-                subject.name
-            );
+        if let Err(reason) = transport.check(&connection.subject) {
+            log_limit::warn(&connection.peer, &format!("refused as a member: {reason}"));
             return;
         }
         // Each has a place among so many; and nobody takes them any more when the process ends.
@@ -72,7 +71,7 @@ pub struct Service {
     /// The member, as soon as it runs.
     pub running: Arc<OnceLock<(Arc<Local>, Arc<Cluster>)>>,
     /// Counts each member's streams: only the newest is listened to.
-    streams: Arc<Mutex<HashMap<u64, u64>>>,
+    streams: Arc<Mutex<HashMap<(u64, Purpose), u64>>>,
     complaints: Arc<Complaints>,
 }
 
@@ -86,19 +85,19 @@ impl Service {
         self.running().map(|(local, _)| local)
     }
 
-    fn begin_stream(&self, member: u64) -> u64 {
+    fn begin_stream(&self, member: (u64, Purpose)) -> u64 {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = streams.entry(member).or_default();
         *newest += 1;
         *newest
     }
 
-    fn is_newest(&self, member: u64, number: u64) -> bool {
+    fn is_newest(&self, member: (u64, Purpose), number: u64) -> bool {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.get(&member) == Some(&number)
     }
 
-    fn admit(&self, local: &Local, hello: &v1::RaftHello) -> Result<u64, Status> {
+    fn admit(&self, local: &Local, hello: &v1::RaftHello) -> Result<Sender, Status> {
         let admitted = hello::admit(&local.identity, &local.members(), hello);
         admitted.map_err(|refusal| self.refused(hello.from, &refusal))
     }
@@ -116,12 +115,12 @@ impl Service {
     async fn read(
         &self,
         local: &Local,
-        hello: &v1::RaftHello,
+        (hello, sender, purpose): (&v1::RaftHello, Sender, Purpose),
         members: &mut watch::Receiver<Membership>,
         frames: &mut Streaming<v1::RaftFrame>,
     ) -> Result<(), Status> {
-        let member = hello.from;
-        let number = self.begin_stream(member);
+        let member = sender.member;
+        let number = self.begin_stream((member, purpose));
         loop {
             let frame = tokio::select! {
                 biased;
@@ -132,11 +131,13 @@ impl Service {
                 }
                 frame = frames.message() => frame,
             };
-            if !self.is_newest(member, number) {
+            if !self.is_newest((member, purpose), number) {
                 return Err(Status::aborted("a newer stream has taken its place"));
             }
             let Ok(Some(frame)) = frame else {
-                local.engine.gone(member).await;
+                if purpose == Purpose::Raft {
+                    local.engine.gone(member).await;
+                }
                 return frame.map(drop);
             };
             let message = match wire::is_large(&frame) {
@@ -148,19 +149,21 @@ impl Service {
                 tracing::warn!("member {member}: {error}");
                 Status::invalid_argument(error.to_string())
             })?;
-            local.engine.peer(member, message).await;
+            // Members of an earlier version have one stream for both.
+            if purpose == Purpose::Forwards && message.purpose() != purpose {
+                let text = "this stream is for forwards, and the message is not one";
+                return Err(Status::invalid_argument(text));
+            }
+            local.engine.peer(sender, message).await;
         }
     }
-}
 
-#[tonic::async_trait]
-impl Raft for Service {
-    type StreamStream = ReceiverStream<Result<v1::RaftStreamEnd, Status>>;
-
-    async fn stream(
+    /// Admits a stream, and lets it be read until it ends.
+    async fn begin(
         &self,
         request: Request<Streaming<v1::RaftFrame>>,
-    ) -> Result<Response<Self::StreamStream>, Status> {
+        purpose: Purpose,
+    ) -> Result<Response<StreamEnd>, Status> {
         let mut frames = request.into_inner();
         let local = self.local()?.clone();
         let first = frames.message().await?.and_then(|frame| frame.kind);
@@ -168,14 +171,14 @@ impl Raft for Service {
             return Err(Status::invalid_argument("a stream begins with a greeting"));
         };
         let mut members = local.members.subscribe();
-        let member = self.admit(&local, &hello)?;
-        self.complaints.settle(&member.to_string());
-        local.wake(member);
+        let sender = self.admit(&local, &hello)?;
+        self.complaints.settle(&sender.member.to_string());
+        local.wake(sender.member);
         let (end, answer) = mpsc::channel(1);
         let service = self.clone();
         tokio::spawn(async move {
             if let Err(status) = service
-                .read(&local, &hello, &mut members, &mut frames)
+                .read(&local, (&hello, sender, purpose), &mut members, &mut frames)
                 .await
             {
                 // The connection may be gone.
@@ -183,6 +186,30 @@ impl Raft for Service {
             }
         });
         Ok(Response::new(ReceiverStream::new(answer)))
+    }
+}
+
+/// The answer to a stream: nothing, and then why it ended.
+type StreamEnd = ReceiverStream<Result<v1::RaftStreamEnd, Status>>;
+
+#[tonic::async_trait]
+impl Raft for Service {
+    type StreamStream = StreamEnd;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::RaftFrame>>,
+    ) -> Result<Response<StreamEnd>, Status> {
+        self.begin(request, Purpose::Raft).await
+    }
+
+    type ForwardsStream = StreamEnd;
+
+    async fn forwards(
+        &self,
+        request: Request<Streaming<v1::RaftFrame>>,
+    ) -> Result<Response<StreamEnd>, Status> {
+        self.begin(request, Purpose::Forwards).await
     }
 
     async fn snapshot(
@@ -197,7 +224,7 @@ impl Raft for Service {
             return Err(Status::invalid_argument("a snapshot begins with its head"));
         };
         let hello = head.hello.clone().unwrap_or_default();
-        let member = self.admit(local, &hello)?;
+        let member = self.admit(local, &hello)?.member;
         let mut assembly = wire::Assembly::begin(head, member).map_err(wrong)?;
         tracing::info!("member {member} sends the whole database");
         let mut told = Instant::now();
@@ -252,6 +279,18 @@ impl Raft for Service {
         let request = request.into_inner();
         let (local, cluster) = self.running()?;
         let identity = &local.identity;
+        let hello = request.hello.clone().unwrap_or_default();
+        if request.passed_on {
+            // It is for a leader, and nobody knows of newer members than it.
+            let strictly = v1::RaftHello {
+                members_since: 0,
+                ..hello
+            };
+            self.admit(local, &strictly)?;
+        } else {
+            check_joining(&hello, request.change.as_ref())
+                .map_err(|refusal| self.refused(hello.from, &refusal))?;
+        }
         if request.database != identity.database {
             return Err(Status::failed_precondition(format!(
                 "this is a member for the database {}, not for {}",
@@ -296,6 +335,19 @@ fn greet_member(own: u64, members: &Membership, hello: &v1::RaftHello) -> Result
             server,
         }),
         None => Err(Refusal::NoMember { from }),
+    }
+}
+
+/// Somebody who is no member yet may ask who the members are, and to become one, as the server that it is.
+fn check_joining(hello: &v1::RaftHello, wanted: Option<&Wanted>) -> Result<(), Refusal> {
+    let from = hello.from;
+    if from == 0 || hello.server_id.len() != 16 {
+        return Err(Refusal::Malformed);
+    }
+    match wanted {
+        None => Ok(()),
+        Some(Wanted::Add(of)) if of.member == from && of.server_id == hello.server_id => Ok(()),
+        Some(_) => Err(Refusal::NotItself { from }),
     }
 }
 

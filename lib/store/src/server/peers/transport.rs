@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::address::Address;
 use super::config::ClusterError;
-use crate::access::rule::ListenerConfig;
+use crate::access::rule::{ListenerConfig, MEMBER, Subject};
 use crate::server::args::ServerArgs;
 use crate::server::net::listen::{Io, ListenError, Listener};
 use crate::server::net::tls::Files;
@@ -92,6 +92,22 @@ impl Transport {
         })
     }
 
+    /// Whether whoever is at the other end of a connection is a member, by its certificate; or says why not.
+    pub fn check(&self, subject: &Subject) -> Result<(), String> {
+        if self.files.is_none() || subject.is_member() {
+            return Ok(());
+        }
+        let unit = match &subject.unit {
+            Some(unit) => format!("organisational unit {unit:?}"),
+            None => "no organisational unit".to_owned(),
+        };
+        Err(format!(
+            "its certificate is none of a member: it is for {:?} and has {unit}, and that of a \
+             member has a name and the organisational unit {MEMBER:?}, as `weft pki member` makes it",
+            subject.name
+        ))
+    }
+
     /// Connects to the member at an address; or says why not.
     pub async fn connect(&self, address: &str) -> Result<RaftClient<Channel>, String> {
         let connecting = async {
@@ -135,6 +151,11 @@ impl Transport {
         let name = ServerName::try_from("member").expect("it is a name");
         let connected = TlsConnector::from(config).connect(name, stream).await;
         let stream = connected.map_err(|error| format!("TLS handshake: {error}"))?;
+        // Whoever listens there must be a member as well: a chassis could have taken its address.
+        let certificates = stream.get_ref().1.peer_certificates();
+        let first = certificates.and_then(<[_]>::first);
+        let subject = first.map(|certificate| Subject::read(certificate));
+        self.check(&subject.unwrap_or_default())?;
         Ok(Box::new(stream))
     }
 }

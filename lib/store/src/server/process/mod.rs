@@ -113,7 +113,11 @@ impl Server {
             let bootstrap = Arc::new(bootstrap);
             peers.service.bootstrap = Some(bootstrap.clone());
             server.bootstrap = Some(bootstrap.clone());
-            tokio::spawn(peers::serve(peers.service.clone(), listener));
+            tokio::spawn(peers::serve(
+                peers.service.clone(),
+                peers.transport.clone(),
+                listener,
+            ));
             let running = server.running.clone();
             tokio::spawn(async move {
                 if let Err(error) = starter.bootstrap(&bootstrap, peers, &running).await {
@@ -126,7 +130,11 @@ impl Server {
         if start == Start::Join {
             peers::join(&peers.config, &peers.transport, &mut storage, &schema.name).await?;
         }
-        tokio::spawn(peers::serve(peers.service.clone(), listener));
+        tokio::spawn(peers::serve(
+            peers.service.clone(),
+            peers.transport.clone(),
+            listener,
+        ));
         starter.start(storage, Some(peers), &server.running).await?;
         Ok(server)
     }
