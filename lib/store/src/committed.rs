@@ -12,6 +12,8 @@ use ovsdb::{Clause, ColumnRef, Datum, Row, RowChange, Uuid};
 use rustc_hash::FxHashMap;
 use table::Database;
 
+use crate::matcher::Matcher;
+
 /// The committed state.
 #[derive(Debug)]
 pub struct Committed<'a> {
@@ -38,15 +40,24 @@ impl<'a> Committed<'a> {
             let rows = self.head.rows(table);
             return rows.map(|(uuid, row)| (uuid, row.clone())).collect();
         }
+        let matcher = Matcher::new(clauses);
         let mut rows = BTreeMap::new();
-        for clause in clauses {
-            self.collect(table, clause, &mut rows);
+        if matcher.scans() {
+            let all = self
+                .head
+                .rows(table)
+                .filter(|(uuid, row)| matcher.holds(*uuid, row));
+            rows.extend(all.map(|(uuid, row)| (uuid, row.clone())));
+        } else {
+            for clause in clauses {
+                self.collect(table, clause, &mut rows);
+            }
         }
         let overlay = self.overlay.iter().filter(|((of, _), _)| *of == table);
         for ((_, uuid), row) in overlay {
             rows.remove(uuid);
             if let Some(row) = row
-                && clauses.iter().any(|clause| clause.holds(*uuid, row))
+                && matcher.holds(*uuid, row)
             {
                 rows.insert(*uuid, row.clone());
             }

@@ -375,6 +375,10 @@ impl Core {
                 if self.monitors.contains(key) {
                     self.access.narrow(&caller, &mut conditions);
                 }
+                if let Err(error) = self.check_conditions(key, &conditions) {
+                    effects.outputs.push((session, refused(error)));
+                    return;
+                }
                 match self.change_conditions(key, &conditions, request, effects) {
                     true => Output::Done { request },
                     false => refused(Error::new(ErrorKind::UnknownMonitor, "No such monitor.")),

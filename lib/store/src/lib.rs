@@ -18,6 +18,7 @@ pub mod event;
 pub mod history;
 pub mod load;
 pub mod locks;
+pub mod matcher;
 pub mod metrics;
 pub mod monitor;
 pub mod offline;

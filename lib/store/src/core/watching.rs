@@ -12,6 +12,9 @@ use crate::event::{Effects, Output};
 use crate::monitor::{Key, MAX_MONITORS_PER_SESSION, Monitors, Update, View};
 use crate::session::{DatabaseId, RequestId, SessionId};
 
+/// So many bytes the conditions of a session may have.
+const MAX_CONDITION_BYTES: usize = 16 << 20;
+
 impl Core {
     pub(super) fn monitor(
         &mut self,
@@ -33,6 +36,8 @@ impl Core {
                 format!("More than {MAX_MONITORS_PER_SESSION} monitors in one session."),
             ));
         };
+        view.check()?;
+        self.check_weight(key, view.weight())?;
         if database == DatabaseId::Server {
             let committed = Committed::new(&self.server.database, [].into_iter());
             let monitors = &mut self.server.monitors;
@@ -61,6 +66,48 @@ impl Core {
             state: self.history.state(),
             update: Arc::new(update),
         })
+    }
+
+    /// Whether the monitors of a session may have conditions of so many more bytes.
+    fn check_weight(&self, (session, _): Key, more: usize) -> Result<(), Error> {
+        let monitors = [&self.monitors, &self.server.monitors];
+        let weight: usize = monitors
+            .map(|monitors| monitors.weight_of(session))
+            .iter()
+            .sum();
+        if weight + more <= MAX_CONDITION_BYTES {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ResourcesExhausted,
+            format!(
+                "The conditions of this session's monitors have more than {MAX_CONDITION_BYTES} bytes."
+            ),
+        ))
+    }
+
+    /// Whether a monitor may have these conditions, with what they need to be evaluated.
+    pub(super) fn check_conditions(
+        &mut self,
+        key: Key,
+        conditions: &[(usize, Condition)],
+    ) -> Result<(), Error> {
+        let is_main = self.monitors.contains(key);
+        let monitors = match is_main {
+            true => &self.monitors,
+            false => &self.server.monitors,
+        };
+        let Some((view, weight)) = monitors.changed_view(key, conditions) else {
+            return Ok(());
+        };
+        view.check()?;
+        self.check_weight(key, view.weight().saturating_sub(weight))?;
+        if is_main {
+            for (table, column) in Monitors::indexable_columns(&view) {
+                self.head.add_lookup(table, &[column]);
+            }
+        }
+        Ok(())
     }
 
     /// False if there is no such monitor.

@@ -28,6 +28,7 @@ pub use self::view::View;
 use self::route::{Route, ShapeId};
 use self::view::reports;
 use crate::committed::Committed;
+use crate::matcher::Matcher;
 use crate::session::{Backlog, MonitorId, SessionId};
 
 /// So many updates wait in a session's queue at most; what follows is merged.
@@ -52,12 +53,16 @@ pub struct Monitors {
 #[derive(Debug)]
 struct Shape {
     view: View,
+    /// For each of its tables.
+    matchers: Vec<Matcher>,
     subscribers: Vec<Key>,
 }
 
 #[derive(Debug)]
 struct Monitor {
     shape: ShapeId,
+    /// About how many bytes its conditions have.
+    weight: usize,
     backlog: Arc<Backlog>,
     /// Changes that wait for the queue, as the view sees them: the table's place in the view, the
     /// row, and its change.
@@ -105,6 +110,24 @@ impl Monitors {
         self.keys(session).count()
     }
 
+    /// About how many bytes the conditions of a session's monitors have.
+    pub fn weight_of(&self, session: SessionId) -> usize {
+        self.keys(session)
+            .map(|key| self.monitors[&key].weight)
+            .sum()
+    }
+
+    /// What a monitor would show with these conditions, and about how many bytes its conditions have now.
+    pub fn changed_view(
+        &self,
+        key: Key,
+        conditions: &[(usize, Condition)],
+    ) -> Option<(View, usize)> {
+        let monitor = self.monitors.get(&key)?;
+        let view = self.shapes[&monitor.shape].view.with(conditions);
+        Some((view, monitor.weight))
+    }
+
     /// Whether there is such a monitor.
     pub fn contains(&self, key: Key) -> bool {
         self.monitors.contains_key(&key)
@@ -133,7 +156,9 @@ impl Monitors {
         missed: &[RowChange],
     ) -> Update {
         self.intern_columns(&mut view);
-        let changes = missed.iter().filter_map(|change| visible(&view, change));
+        let matchers = view.matchers();
+        let changes = missed.iter();
+        let changes = changes.filter_map(|change| visible(&view, &matchers, change));
         let update = assemble(&view, changes.collect());
         self.attach(key, view, backlog);
         update
@@ -152,14 +177,7 @@ impl Monitors {
         let backlog = monitor.backlog.clone();
         let waiting = monitor.merged.take();
         let old = self.shapes[&old_shape].view.clone();
-        let mut new = old.clone();
-        for (table, condition) in conditions {
-            for (view, current) in &mut new.tables {
-                if view.table == *table {
-                    current.clone_from(condition);
-                }
-            }
-        }
+        let new = old.with(conditions);
         let mut updates = Vec::new();
         updates.extend(waiting.map(|merged| flush(&old, merged)));
         updates.push(assemble(&new, moved(&old, &new, committed)));
@@ -189,8 +207,8 @@ impl Monitors {
         for (number, change) in delta.iter().enumerate() {
             self.routes[change.table].candidates(change, &mut found);
             for shape in &found {
-                let view = &self.shapes[shape].view;
-                let Some((place, sides)) = seen(view, change) else {
+                let Shape { view, matchers, .. } = &self.shapes[shape];
+                let Some((place, sides)) = seen(view, matchers, change) else {
                     continue;
                 };
                 let columns = &view.tables[place].0;
@@ -251,7 +269,9 @@ impl Monitors {
 
     /// Tells a shape's subscribers of what it sees; those who do not keep up later.
     fn deliver(&mut self, pieces: &[Piece], wholes: &mut SharedWhole, updates: &mut Updates) {
-        let Shape { view, subscribers } = &self.shapes[&pieces[0].0];
+        let Shape {
+            view, subscribers, ..
+        } = &self.shapes[&pieces[0].0];
         let mut update = None;
         for key in subscribers {
             let monitor = self.monitors.get_mut(key).expect("subscribers exist");
@@ -271,6 +291,7 @@ impl Monitors {
     }
 
     fn attach(&mut self, key: Key, view: View, backlog: Arc<Backlog>) {
+        let weight = view.weight();
         let shape = match self.by_view.get(&view) {
             Some(shape) => *shape,
             None => {
@@ -280,8 +301,12 @@ impl Monitors {
                     self.routes[table.table].add(shape, condition);
                 }
                 self.by_view.insert(view.clone(), shape);
-                let subscribers = Vec::new();
-                self.shapes.insert(shape, Shape { view, subscribers });
+                let new = Shape {
+                    matchers: view.matchers(),
+                    view,
+                    subscribers: Vec::new(),
+                };
+                self.shapes.insert(shape, new);
                 shape
             }
         };
@@ -292,6 +317,7 @@ impl Monitors {
             key,
             Monitor {
                 shape,
+                weight,
                 backlog,
                 merged,
             },
@@ -363,17 +389,17 @@ fn content(view: &View, committed: &Committed<'_>) -> Update {
 }
 
 /// What a view sees of a change, and in which of its tables; `None` if nothing that is worth a word.
-fn visible(view: &View, change: &RowChange) -> Option<(usize, RowChange)> {
-    let (place, sides) = seen(view, change)?;
+fn visible(view: &View, matchers: &[Matcher], change: &RowChange) -> Option<(usize, RowChange)> {
+    let (place, sides) = seen(view, matchers, change)?;
     let change = limited(change, sides);
     reports(&view.tables[place].0, &change).then_some((place, change))
 }
 
 /// In which of its tables a view sees a change, and whether the row as it was and as it is.
-fn seen(view: &View, change: &RowChange) -> Option<(usize, (bool, bool))> {
+fn seen(view: &View, matchers: &[Matcher], change: &RowChange) -> Option<(usize, (bool, bool))> {
     let mut tables = view.tables.iter();
     let place = tables.position(|(columns, _)| columns.table == change.table)?;
-    let condition = &view.tables[place].1;
+    let condition = &matchers[place];
     let sees = |row: &Option<Arc<ovsdb::Row>>| {
         let row = row.as_ref();
         row.is_some_and(|row| condition.holds(change.uuid, row))
@@ -410,20 +436,22 @@ fn moved(old: &View, new: &View, committed: &Committed<'_>) -> Vec<(usize, RowCh
     let tables = old.tables.iter().zip(&new.tables).enumerate();
     for (place, ((columns, before), (_, after))) in tables {
         let differing = |of: &Condition, other: &Condition| {
+            let known: FxHashSet<&Clause> = other.clauses().iter().collect();
             let clauses = of.clauses().iter();
             clauses
-                .filter(|clause| !other.clauses().contains(clause))
+                .filter(|clause| !known.contains(clause))
                 .cloned()
                 .collect::<Vec<_>>()
         };
+        let matchers = [before, after].map(|condition| Matcher::new(condition.clauses()));
         let clauses = [differing(before, after), differing(after, before)].concat();
         for (uuid, row) in committed.matching(columns.table, &clauses) {
-            let side = |condition: &Condition| condition.holds(uuid, &row).then(|| row.clone());
+            let side = |condition: &Matcher| condition.holds(uuid, &row).then(|| row.clone());
             let change = RowChange {
                 table: columns.table,
                 uuid,
-                old: side(before),
-                new: side(after),
+                old: side(&matchers[0]),
+                new: side(&matchers[1]),
             };
             if change.old.is_some() != change.new.is_some() && reports(columns, &change) {
                 changes.push((place, change));

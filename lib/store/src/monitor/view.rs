@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use ovsdb::monitor::{MonitorSpec, TableMonitor};
-use ovsdb::{ColumnRef, Condition, RowChange};
+use ovsdb::{Atom, Clause, ColumnRef, Condition, Error, ErrorKind, RowChange};
+
+use crate::matcher::{MAX_CLAUSES, Matcher};
 
 /// The columns and rows of some tables, each table once.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -14,6 +16,71 @@ pub struct View {
     /// The columns, under a condition that always holds, and the condition that counts.
     pub tables: Vec<(Arc<TableMonitor>, Condition)>,
 }
+
+impl View {
+    /// The same with other conditions for some tables.
+    pub fn with(&self, conditions: &[(usize, Condition)]) -> Self {
+        let mut view = self.clone();
+        for (table, condition) in conditions {
+            for (columns, current) in &mut view.tables {
+                if columns.table == *table {
+                    current.clone_from(condition);
+                }
+            }
+        }
+        view
+    }
+
+    /// The conditions, made ready to be asked.
+    pub fn matchers(&self) -> Vec<Matcher> {
+        let tables = self.tables.iter();
+        tables
+            .map(|(_, condition)| Matcher::new(condition.clauses()))
+            .collect()
+    }
+
+    /// About how many bytes the conditions have.
+    pub fn weight(&self) -> usize {
+        let atom = |atom: &Atom| match atom {
+            Atom::String(text) => CLAUSE_BYTES + text.len(),
+            _ => CLAUSE_BYTES,
+        };
+        let weight = |clause: &Clause| match clause {
+            Clause::Compare { arg, .. } => {
+                let pairs = arg
+                    .pairs()
+                    .iter()
+                    .map(|(key, value)| atom(key) + atom(value));
+                CLAUSE_BYTES + arg.atoms().iter().map(atom).sum::<usize>() + pairs.sum::<usize>()
+            }
+            Clause::Always(_) => CLAUSE_BYTES,
+        };
+        let tables = self.tables.iter();
+        let clauses = tables.flat_map(|(_, condition)| condition.clauses());
+        clauses.map(weight).sum()
+    }
+
+    /// Refuses conditions that would cost too much.
+    ///
+    /// # Errors
+    /// What is too much of them.
+    pub fn check(&self) -> Result<(), Error> {
+        let clauses = self
+            .tables
+            .iter()
+            .map(|(_, condition)| condition.clauses().len());
+        if clauses.sum::<usize>() > MAX_CLAUSES {
+            return Err(Error::new(
+                ErrorKind::ResourcesExhausted,
+                format!("The conditions of a monitor have more than {MAX_CLAUSES} clauses."),
+            ));
+        }
+        self.matchers().iter().try_for_each(Matcher::check)
+    }
+}
+
+/// About how many bytes a clause, or a value in one, takes besides its text.
+const CLAUSE_BYTES: usize = 64;
 
 impl From<MonitorSpec> for View {
     fn from(spec: MonitorSpec) -> Self {
