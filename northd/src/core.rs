@@ -170,6 +170,12 @@ impl Core {
         }
     }
 
+    /// How many units have run, while active.
+    pub fn units_run(&self) -> Option<u64> {
+        let stats = self.active.as_ref()?.engine.stats();
+        Some(stats.kinds().map(|(_, of)| of.runs).sum())
+    }
+
     /// The plan that it works by.
     pub fn plan(&self) -> &'static Plan {
         self.plan
@@ -216,6 +222,7 @@ impl Core {
                 let database = self.database(side);
                 database.is_connected = true;
                 database.columns = columns;
+                database.retry_at_ms = 0;
             }
             Event::Disconnected(side) => {
                 let database = self.database(side);
@@ -226,7 +233,7 @@ impl Core {
                     self.lock = Lock::Unknown;
                 }
                 if was_busy {
-                    self.write_again(side, false);
+                    self.write_again(now_ms, side, false);
                 }
             }
             Event::Changes(side, changes) => self.change(now_ms, side, &changes),
@@ -253,6 +260,9 @@ impl Core {
         for unit in active.compiler.due(now_ms) {
             active.engine.wake_again(unit);
         }
+        for side in [Side::North, Side::South] {
+            active.compiler.output(side).retry(now_ms);
+        }
         let progress = active.engine.step(&mut active.compiler, STEP_UNITS);
         effects.more = !progress.done;
         if progress.done {
@@ -264,12 +274,17 @@ impl Core {
         if progress.done {
             effects.north = self.write(now_ms, Side::North, true);
         }
-        for database in [&self.north, &self.south] {
-            if database.retry_at_ms > now_ms {
-                let earliest = effects.wake_at_ms.unwrap_or(i64::MAX);
-                effects.wake_at_ms = Some(earliest.min(database.retry_at_ms));
-            }
+        let retries = [&self.north, &self.south].map(|database| database.retry_at_ms);
+        let mut times: Vec<i64> = retries.into_iter().filter(|at| *at > now_ms).collect();
+        if let Some(active) = &self.active {
+            times.extend(
+                [&active.compiler.north, &active.compiler.south]
+                    .iter()
+                    .filter_map(|output| output.retry_at_ms()),
+            );
         }
+        times.extend(effects.wake_at_ms);
+        effects.wake_at_ms = times.into_iter().min();
     }
 
     /// The next transaction for a database.
@@ -344,29 +359,30 @@ impl Core {
                     database.sent,
                     refusal.reason
                 );
-                let is_narrowed = refusal.is_about_rows && database.sent == 1;
+                // Then a part is as small as it gets: whatever of it is refused, it is one row's fault.
+                let is_narrowed = refusal.is_about_rows && database.limit == 1;
                 if refusal.is_about_rows && database.limit > 1 {
                     database.limit = (database.sent.min(database.limit) / 8).max(1);
                 } else if !is_narrowed {
                     database.retry_at_ms = now_ms + RETRY_MS;
                 }
-                self.write_again(side, is_narrowed);
+                self.write_again(now_ms, side, is_narrowed);
             }
         }
     }
 
     /// What was being written may not have been.
-    fn write_again(&mut self, side: Side, is_narrowed: bool) {
+    fn write_again(&mut self, now_ms: i64, side: Side, is_narrowed: bool) {
         let Some(active) = &mut self.active else {
             return;
         };
-        if let Some(id) = active.compiler.output(side).refused(is_narrowed) {
+        if let Some(id) = active.compiler.output(side).refused(now_ms, is_narrowed) {
             let units = active.compiler.output(side).sayers(id);
             let rows = units
                 .into_iter()
                 .filter_map(|unit| active.engine.unit(unit)?.row());
             let row = rows.min_by_key(|row| active.compiler.world.north.uuid(*row));
-            active.compiler.set_aside(id, row);
+            active.compiler.set_aside(side, id, row);
         }
     }
 

@@ -9,8 +9,9 @@ use uuid::Uuid;
 /// Operations in one transaction, unless something has to stay together.
 pub const MAX_OPERATIONS: usize = 2000;
 
-/// Operations in one transaction that replaces something.
-pub const MAX_REPLACEMENT: usize = 200_000;
+/// Operations in one transaction that replaces something: as many as surely fit into one message (64 MiB), with a kilobyte
+/// for each.
+pub const MAX_REPLACEMENT: usize = 60_000;
 
 /// What a server has of our schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

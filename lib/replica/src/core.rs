@@ -51,7 +51,8 @@ pub(crate) struct Core {
     outstanding: Vec<(u64, Option<Again>)>,
     /// Those of an earlier connection that are to be sent again.
     again: Vec<(u64, Again)>,
-    has_lock: bool,
+    /// What the present session has said of the lock, if anything.
+    has_lock: Option<bool>,
     /// The number of the last change of conditions, and of the last that the owner was told is in effect.
     conditions: u64,
     conditions_told: u64,
@@ -93,7 +94,7 @@ impl Core {
             events: VecDeque::new(),
             outstanding: Vec::new(),
             again: Vec::new(),
-            has_lock: false,
+            has_lock: None,
             conditions: 0,
             conditions_told: 0,
             missing: Missing::default(),
@@ -207,9 +208,7 @@ impl Core {
                 None => self.lose(id),
             }
         }
-        if std::mem::take(&mut self.has_lock) {
-            self.events.push_back(Event::Lock(false));
-        }
+        self.has_lock = None;
         let remote = remote.clone();
         self.events
             .push_back(Event::Disconnected { remote, reason });
@@ -355,8 +354,8 @@ impl Core {
             }
             client::Event::Conditions => self.conditions_in_effect(),
             client::Event::Lock(owned) => {
-                if self.has_lock != owned {
-                    self.has_lock = owned;
+                if self.has_lock != Some(owned) {
+                    self.has_lock = Some(owned);
                     self.events.push_back(Event::Lock(owned));
                 }
             }

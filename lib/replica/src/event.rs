@@ -28,7 +28,7 @@ pub enum Event {
     /// The conditions are in effect that [`Handle::set_conditions`](crate::Handle::set_conditions) gave this number, and
     /// all before it, and what they brought has been told.
     ConditionsInEffect(u64),
-    /// Whether the lock is ours now. Without a connection it never is.
+    /// Whether the lock is ours now. Each session says so anew; [`Event::Disconnected`] takes it away without a word.
     Lock(bool),
     /// A transaction is done.
     TransactReply {

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::fact::{Identity, Want};
 use super::feature::Conflict;
+use super::identity;
 use super::numbers::Numbers;
 use super::problem::{Problem, Rank};
 
@@ -45,6 +46,8 @@ pub struct Alloc {
     waiting: BTreeMap<WantKey, Problem>,
     /// Numbers whose holders have changed, of pools that share them.
     touched: FxHashSet<(u16, Key, u32)>,
+    /// Who has which row: a row that somebody has is nobody else's.
+    identities: FxHashMap<(u16, Uuid), WantKey>,
     /// Owners by their rows.
     rows: FxHashMap<(u16, Uuid), Handle>,
     /// Pools of which somebody may be waiting for a number that has been given back.
@@ -64,6 +67,7 @@ impl Alloc {
             pending: Vec::new(),
             waiting: BTreeMap::new(),
             touched: FxHashSet::default(),
+            identities: FxHashMap::default(),
             rows: FxHashMap::default(),
             released: FxHashSet::default(),
             given: Vec::new(),
@@ -307,10 +311,29 @@ impl Alloc {
         let Some(owner) = self.owners.get_mut(&key) else {
             return;
         };
-        let identity = Identity {
-            uuid: owner.given.map_or(owner.want.identity, |given| given.uuid),
-            key: number,
+        let recorded = owner.want.identity;
+        let uuid = match owner.given {
+            Some(given) => given.uuid,
+            None => {
+                let is_others = |uuid: Uuid| {
+                    let holder = self.identities.get(&(key.0, uuid));
+                    holder.is_some_and(|other| *other != key)
+                };
+                // A port that was renamed has the row on which its former name still stands; and another one may have
+                // that which this one had in an earlier life.
+                let mut uuid = recorded;
+                let mut next = owner.want.derived;
+                while is_others(uuid) {
+                    uuid = next;
+                    next = identity::derive(&[b"next", next.as_bytes(), owner.want.row.as_bytes()]);
+                }
+                uuid
+            }
         };
+        if !uuid.is_nil() {
+            self.identities.insert((key.0, uuid), key);
+        }
+        let identity = Identity { uuid, key: number };
         owner.given = Some(identity);
         let cell = owner.want.pool.given.cell(key.1);
         let changed = values.set(changes, cell, Box::new(identity));
@@ -323,6 +346,9 @@ impl Alloc {
         };
         let among = (key.0, owner.want.among);
         if let Some(given) = owner.given.take() {
+            if self.identities.get(&(key.0, given.uuid)) == Some(&key) {
+                self.identities.remove(&(key.0, given.uuid));
+            }
             if let Some(pool) = self.pools.get_mut(&among) {
                 if pool.release(given.key, owner.want.row) {
                     self.released.insert(key.0);

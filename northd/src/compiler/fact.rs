@@ -142,8 +142,10 @@ pub struct Want {
     pub name: Arc<str>,
     /// Numbers exclude each other among those with the same key.
     pub among: Key,
-    /// The row that gets the number, for pools of identities.
+    /// The row that gets the number, for pools of identities: one that is recorded, or the next.
     pub identity: Uuid,
+    /// The row if that one is somebody else's.
+    pub derived: Uuid,
     /// The number that the southbound database records.
     pub recorded: Option<u32>,
     /// The number that it has to be.

@@ -113,10 +113,16 @@ pub struct Compiler {
     mirrors: FxHashMap<Cell, (Handle, usize, Option<Datum>)>,
     mirrored: FxHashMap<Handle, Vec<Cell>>,
     /// Rows that the southbound would not take, and for which northbound rows they are.
-    refused: BTreeMap<RowId, Option<Handle>>,
+    refused: BTreeMap<RowId, Option<(usize, Uuid)>>,
+    /// Who says a value of which there is one: of two rows of a table that should have one, the other's end is not this
+    /// one's.
+    singles: FxHashMap<Cell, UnitId>,
     /// Units that want to run at a time.
     deadlines: BTreeSet<(i64, UnitId)>,
 }
+
+/// Parts of a compilation that are only added have no more operations than these.
+pub const MAX_PART: usize = 2000;
 
 /// More problems than these are not told northbound; the log says how many there are.
 const MAX_TOLD: usize = 1000;
@@ -173,6 +179,7 @@ impl Compiler {
             mirrors: FxHashMap::default(),
             mirrored: FxHashMap::default(),
             refused: BTreeMap::new(),
+            singles: FxHashMap::default(),
             deadlines: BTreeSet::new(),
         }
     }
@@ -247,10 +254,8 @@ impl Compiler {
     pub fn problems(&self) -> impl Iterator<Item = Problem> + '_ {
         let of_units = self.problems.values().map(|(problem, _)| problem.clone());
         let of_alloc = self.alloc.problems().cloned();
-        let of_rows = self
-            .south
-            .set_aside()
-            .filter_map(|(table, id)| self.refused(table, id));
+        let set_aside = self.south.set_aside().chain(self.north.set_aside());
+        let of_rows = set_aside.filter_map(|(table, id)| self.refused(table, id));
         of_units
             .chain(of_alloc)
             .chain(self.unread.problems())
@@ -261,7 +266,9 @@ impl Compiler {
     pub fn take_problem_changes(&mut self) -> bool {
         let has_changed = std::mem::take(&mut self.has_new_problems)
             | self.alloc.take_problem_changes()
-            | self.unread.take_changes();
+            | self.unread.take_changes()
+            | self.south.take_news()
+            | self.north.take_news();
         if has_changed {
             self.tell_problems();
         }
@@ -269,9 +276,18 @@ impl Compiler {
     }
 
     /// The database would not take a row, which is for this northbound row: that is a problem, too.
-    pub fn set_aside(&mut self, id: RowId, row: Option<Handle>) {
+    pub fn set_aside(&mut self, side: Side, id: RowId, row: Option<Handle>) {
+        let north = &self.world.north;
+        let row = row.map(|row| (north.table(row), north.uuid(row)));
+        if self.refused.len() > MAX_TOLD {
+            let output = match side {
+                Side::North => &self.north,
+                Side::South => &self.south,
+            };
+            let known: BTreeSet<RowId> = output.set_aside().map(|(_, id)| id).collect();
+            self.refused.retain(|id, _| known.contains(id));
+        }
         self.refused.insert(id, row);
-        self.has_new_problems = true;
     }
 
     /// The rows of a side's tables that are kept here, as news.
@@ -402,9 +418,8 @@ impl Compiler {
         let row = self.refused.get(&id).copied().flatten();
         let global = <nb_db::tables::NbGlobal as ovsdb::typed::Table>::INDEX;
         let north = &self.world.north;
-        let row = row
-            .filter(|row| north.peek(*row).is_some())
-            .or_else(|| north.rows(global).next().map(|(row, _)| row))?;
+        let found = row.and_then(|(table, uuid)| north.peek_find(table, uuid));
+        let row = found.or_else(|| north.rows(global).next().map(|(row, _)| row))?;
         Some(Problem {
             rank: Rank::Error,
             table: &nb_db::schema().tables[north.table(row)].name,
@@ -412,9 +427,8 @@ impl Compiler {
             name: Arc::from(""),
             column: "_uuid",
             place: None,
-            why: format!("the southbound database refuses row {} of {table}", id.uuid),
-            remedy: "it is set aside until something about it changes; northd's log has the reason"
-                .to_owned(),
+            why: format!("the database refuses row {} of {table}", id.uuid),
+            remedy: "it is tried again from time to time; northd's log has the reason".to_owned(),
         })
     }
 
@@ -532,12 +546,13 @@ impl Program for Compiler {
             return Life::Gone;
         }
         for (kind, access) in &name.part.kinds {
-            let before = facts.len();
             let mut unit = Unit::new(&self.world, access, reads, facts);
             let outcome = catch_unwind(AssertUnwindSafe(|| (kind.run)(&mut unit, name.key)));
             if outcome.is_err() {
-                facts.truncate(before);
+                // Half of what a row means may open a door that the other half would have closed.
+                facts.clear();
                 facts.push(Fact::Problem(self.broken(name)));
+                break;
             }
         }
         Life::Alive
@@ -554,6 +569,9 @@ impl Program for Compiler {
     fn assert(&mut self, unit: UnitId, fact: Fact, changes: &mut Changes<Cell, UnitName>) {
         match fact {
             Fact::Value(cell, value) => {
+                if cell.key == Key::default() {
+                    self.singles.insert(cell, unit);
+                }
                 let changed = self.world.values.set(changes, cell, value);
                 self.changed(cell, changed, changes);
             }
@@ -600,7 +618,11 @@ impl Program for Compiler {
     fn retract(&mut self, unit: UnitId, key: FactKey, changes: &mut Changes<Cell, UnitName>) {
         match key {
             FactKey::Value(cell) => {
-                self.world.values.remove(changes, cell);
+                let is_others = self.singles.get(&cell).is_some_and(|sayer| *sayer != unit);
+                if !is_others {
+                    self.singles.remove(&cell);
+                    self.world.values.remove(changes, cell);
+                }
             }
             FactKey::Join(cell, member) => {
                 self.world.values.leave(changes, cell, member);

@@ -230,7 +230,9 @@ impl<'a> Unit<'a> {
         let Some(table) = self.world.columns_table(owned) else {
             return;
         };
-        let row = self.world.row(owned.side, T::INDEX, columns);
+        let row = self
+            .world
+            .shared_row(owned.side, (T::INDEX, table), columns);
         let sets = Box::default();
         self.facts
             .push(Fact::Row(RowId { table, uuid }, Wanted { row, sets }));

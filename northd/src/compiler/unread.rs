@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nb_db::tables::{Connection, Ssl, WeftProblem};
+use nb_db::tables::{Connection, NbGlobal, Ssl, WeftProblem};
 use ovsdb::typed::Table;
 use ovsdb::{Datum, Row, RowChange};
 use uuid::Uuid;
@@ -82,7 +82,7 @@ impl Unread {
                 }
             }
         }
-        for item in new {
+        for item in new.into_iter().filter(|item| !old.contains(item)) {
             let rows = self.set.entry(item).or_default();
             rows.insert(change.uuid);
             self.has_changed |= rows.first() == Some(&change.uuid);
@@ -112,8 +112,9 @@ impl Unread {
             .map(|(column, _)| Item::Column(table, *column))
             .collect();
         for (column, keys) in &reads.maps {
-            for (key, _) in row.get(*column).pairs() {
+            for (key, value) in row.get(*column).pairs() {
                 if let Some(key) = key.as_arc_str()
+                    && !is_default(key, value.as_str().unwrap_or_default())
                     && !keys.iter().any(|known| matches(known, key))
                 {
                     items.push(Item::Key(table, *column, Arc::clone(key)));
@@ -164,6 +165,25 @@ fn reads(table: usize, features: &[&'static Feature]) -> TableReads {
     reads
 }
 
+/// Truths that OVN assumes where nothing is said.
+const TRUE_BY_DEFAULT: &[&str] = &[
+    "broadcast-arps-to-all-routers",
+    "enable_chassis_nb_cfg_update",
+    "ignore_lsp_down",
+    "lsp_learn_mac",
+    "mcast_querier",
+    "use_ct_inv_match",
+];
+
+/// Whether a key is set to what it means anyway: managers write many keys so.
+fn is_default(key: &str, value: &str) -> bool {
+    if TRUE_BY_DEFAULT.contains(&key) {
+        value == "true"
+    } else {
+        value == "false"
+    }
+}
+
 /// Whether `known`, which may end in `*`, stands for `key`.
 fn matches(known: &str, key: &str) -> bool {
     match known.strip_suffix('*') {
@@ -210,8 +230,14 @@ fn problem(item: &Item, row: Uuid) -> Problem {
             (name(*column), place, why.to_owned(), remedy)
         }
     };
+    // Settings of the whole are about how it is done, not what: timers, probes, limits.
+    let is_setting = *table == <NbGlobal as Table>::INDEX && matches!(item, Item::Key(..));
     Problem {
-        rank: Rank::Error,
+        rank: if is_setting {
+            Rank::Warning
+        } else {
+            Rank::Error
+        },
         table: &of.name,
         row,
         name: Arc::from(""),

@@ -1,5 +1,6 @@
 //! Everything that units may read.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use ovsdb::schema::DatabaseSchema;
@@ -24,6 +25,8 @@ pub struct World {
     /// Rows with all defaults, by side and table.
     templates: [Vec<Row>; 2],
     indexes: Vec<(Index, IndexId)>,
+    /// The last row said of each table of columns: most say the same, such as that a port is down, and share it.
+    last: RefCell<Vec<(TableId, Arc<Row>)>>,
     /// The time of the present step, in milliseconds since 1970.
     pub now_ms: i64,
     /// The version of this northd.
@@ -53,6 +56,7 @@ impl World {
             tables,
             columns,
             indexes: Vec::new(),
+            last: RefCell::default(),
             now_ms: 0,
             version: Arc::from(version),
             missing,
@@ -97,6 +101,28 @@ impl World {
     pub fn index(&self, index: Index) -> IndexId {
         let known = self.indexes.iter().find(|(known, _)| *known == index);
         known.expect("features declare the indexes that they use").1
+    }
+
+    /// A row that has only columns of one owner: the last one if it is equal, so that equal rows cost memory once.
+    pub fn shared_row(
+        &self,
+        side: Side,
+        (table, id): (usize, TableId),
+        columns: impl IntoIterator<Item = (usize, Datum)>,
+    ) -> Arc<Row> {
+        let row = self.row(side, table, columns);
+        let mut last = self.last.borrow_mut();
+        match last.iter_mut().find(|(of, _)| *of == id) {
+            Some((_, known)) if *known == row => Arc::clone(known),
+            Some((_, known)) => {
+                *known = Arc::clone(&row);
+                row
+            }
+            None => {
+                last.push((id, Arc::clone(&row)));
+                row
+            }
+        }
     }
 
     /// A row with these columns, the others at their defaults.

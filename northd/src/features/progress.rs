@@ -81,9 +81,14 @@ const OPTIONS: &[&str] = &[
     "debug_drop_domain_id",
     "enable_chassis_nb_cfg_update",
     "ipsec_*",
+    // What OVN's northd writes there for itself.
+    "mac_prefix",
+    "max_tunid",
     "name",
     "nbctl_probe_interval",
     "northd_internal_version",
+    "svc_monitor_mac",
+    "svc_monitor_mac_dst",
     "use_logical_dp_groups",
     "use_parallel_build",
 ];
@@ -272,12 +277,13 @@ fn tell(unit: &mut Unit<'_>, _: Key) {
         return;
     };
     let confirmed = unit.members(&CONFIRMED, ()).first();
+    let column = NbGlobal::COLUMN;
+    // Chassis may confirm what a northbound that was restored has not asked for yet.
     let chassis = confirmed.map_or(*committed, |confirmed| Reached {
-        cfg: confirmed.cfg,
+        cfg: confirmed.cfg.min(column.nb_cfg.get(row)),
         at_ms: confirmed.at_ms.0,
     });
     let seen = unit.get(&SEEN, ()).copied().unwrap_or_default();
-    let column = NbGlobal::COLUMN;
     let is_told = column.sb_cfg.get(row) == committed.cfg && column.hv_cfg.get(row) == chassis.cfg;
     let columns: Vec<(usize, Datum)> = if is_told {
         let columns = NORTH_ROW.columns.iter();

@@ -157,6 +157,7 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
         row: uuid,
         name: Arc::clone(&switch.name),
         among: Key::default(),
+        derived: identity::datapath(uuid),
         identity: recorded.map_or_else(|| identity::datapath(uuid), |(known, _)| known),
         recorded: recorded.and_then(|(_, row)| u32::try_from(column.tunnel_key.get(row)).ok()),
         requested: switch.requested_key,

@@ -113,13 +113,23 @@ impl World {
             let effects = self.core.step(self.now_ms, Event::Wake);
             if !effects.more && effects.north.is_empty() && effects.south.is_empty() {
                 match effects.wake_at_ms {
-                    Some(at) => self.now_ms = at,
-                    None => return,
+                    // What is refused is tried again for ever, after longer and longer pauses.
+                    Some(at) if at - self.now_ms < 1500 => self.now_ms = at,
+                    _ => return,
                 }
             }
             self.perform(effects);
         }
         panic!("northd does not come to rest");
+    }
+
+    /// The southbound goes away and comes back; the lock is this northd's again, or not.
+    pub fn reconnect(&mut self, has_lock: bool) {
+        self.feed(Event::Disconnected(Side::South));
+        self.feed(Event::Connected(Side::South, Columns::all()));
+        self.feed(Event::Synced(Side::South));
+        self.feed(Event::Lock(has_lock));
+        self.settle();
     }
 
     fn feed(&mut self, event: Event) {

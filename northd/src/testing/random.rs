@@ -203,6 +203,44 @@ pub fn neighbour(world: &mut World, rng: &mut Rng) -> String {
     format!("neighbour in {datapath}")
 }
 
+/// A port gets another name, and sometimes a new one gets its former name, in one transaction.
+pub fn rename(world: &mut World, rng: &mut Rng) -> String {
+    let rows = world.nb::<nb::LogicalSwitchPort>();
+    let Some((port, row)) = rng.pick(&rows).cloned() else {
+        return "no port".to_owned();
+    };
+    let name = format!("p{}", rng.below(NAMES));
+    let column = nb::LogicalSwitchPort::COLUMN.name;
+    let mut operations = Vec::new();
+    let set = |row: Uuid, name: &str| {
+        let columns = vec![(column.index, Datum::from(name))];
+        Operation::update_row(nb::LogicalSwitchPort::INDEX, row, columns)
+    };
+    if let Some((other, _)) = rows.iter().find(|(_, other)| *other.name == *name) {
+        // They swap names.
+        operations.push(set(*other, &row.name));
+    } else if rng.once_in(2) && rows.len() < PORTS {
+        let switches = world.nb::<nb::LogicalSwitch>();
+        let (switch, mut of) = rng.pick(&switches).cloned().expect("there is one");
+        let uuid = rng.uuid();
+        let new = nb::LogicalSwitchPort {
+            name: row.name.clone(),
+            ..random_port(world, rng)
+        };
+        of.ports.push(uuid);
+        let columns = vec![nb::LogicalSwitch::COLUMN.ports.to(&of.ports)];
+        operations.push(insert(uuid, &new));
+        operations.push(Operation::update_row(
+            nb::LogicalSwitch::INDEX,
+            switch,
+            columns,
+        ));
+    }
+    operations.push(set(port, &name));
+    world.north(operations);
+    format!("port {port} renamed from {} to {name}", row.name)
+}
+
 /// A port, a switch or a group is deleted and made anew under its name, in one transaction.
 pub fn replace(world: &mut World, rng: &mut Rng) -> String {
     let Some(port) = rng.pick(&ports(world)).copied() else {

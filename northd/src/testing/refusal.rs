@@ -71,8 +71,9 @@ fn a_row_that_the_database_will_not_give_up_stops_nothing_else() {
     world.north(switch(400, &[5]));
     assert!(datapath(&world, "s400").is_some(), "northd goes on");
     world.refuses.clear();
+    world.now_ms += 120_000;
+    world.settle();
     world.allows_refusals = false;
-    world.restart();
     assert_eq!(
         datapath(&world, "s100"),
         None,

@@ -88,3 +88,36 @@ fn what_changed_meanwhile_is_replaced_at_once() {
             .all(|(_, flow)| !flow.r#match.starts_with("reg0 =="))
     );
 }
+
+#[test]
+fn a_southbound_that_is_away_costs_no_compilation() {
+    let mut world = large();
+    world.restart();
+    let (units, written) = (world.core.units_run(), world.written);
+    world.reconnect(true);
+    assert_eq!(world.core.units_run(), units, "the compiler is kept");
+    assert_eq!(world.written, written, "and has nothing to write");
+    world.reconnect(false);
+    assert_eq!(world.core.status(), "standby", "another one has the lock");
+    world.reconnect(true);
+    assert_eq!(world.core.status(), "active");
+    assert_eq!(world.written, written);
+}
+
+#[test]
+fn a_global_row_that_is_replaced_is_followed() {
+    let mut world = World::new();
+    let old = world.nb::<nb::NbGlobal>()[0].0;
+    let new = nb::NbGlobal {
+        nb_cfg: 7,
+        ..Default::default()
+    };
+    let delete = Operation::delete_row(nb::NbGlobal::INDEX, old);
+    world.north(vec![delete, insert(Uuid::from_u128(77), &new)]);
+    let old = world.sb::<sb::SbGlobal>()[0].0;
+    let delete = Operation::delete_row(sb::SbGlobal::INDEX, old);
+    let empty = sb::SbGlobal::default();
+    world.south(vec![delete, insert(Uuid::from_u128(78), &empty)]);
+    assert_eq!(world.sb::<sb::SbGlobal>()[0].1.nb_cfg, 7);
+    assert_eq!(world.nb::<nb::NbGlobal>()[0].1.sb_cfg, 7);
+}

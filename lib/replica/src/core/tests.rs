@@ -235,7 +235,6 @@ fn a_lost_connection_answers_what_was_asked_and_takes_the_lock() {
             },
             reply(2, TransactError::Disconnected),
             reply(3, TransactError::Disconnected),
-            Event::Lock(false),
             Event::Disconnected {
                 remote,
                 reason: "why".to_owned()

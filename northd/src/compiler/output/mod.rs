@@ -85,9 +85,16 @@ pub struct Output {
     to_delete: BTreeSet<RowId>,
     /// Rows in the transaction under way.
     taken: Vec<RowId>,
-    /// Rows that the database would not take, until something about them changes.
-    set_aside: FxHashSet<RowId>,
+    /// Rows that the database would not take. They are tried again, all together, after a growing pause.
+    set_aside: BTreeSet<RowId>,
+    retry_at_ms: Option<i64>,
+    pause_ms: i64,
+    /// Whether rows have been set aside, or taken after all.
+    has_news: bool,
 }
+
+/// The first and the longest pause before rows that were set aside are tried again.
+const PAUSES_MS: (i64, i64) = (1000, 60_000);
 
 /// A desired row as it is compared.
 struct Target<'a> {
@@ -114,7 +121,10 @@ impl Output {
             to_write: BTreeSet::new(),
             to_delete: BTreeSet::new(),
             taken: Vec::new(),
-            set_aside: FxHashSet::default(),
+            set_aside: BTreeSet::new(),
+            retry_at_ms: None,
+            pause_ms: PAUSES_MS.0,
+            has_news: false,
         }
     }
 
@@ -342,13 +352,24 @@ impl Output {
     ) -> Vec<Operation> {
         let mut operations = Vec::new();
         self.taken.clear();
+        // More than one transaction holds: new flows come before old ones go, so that no chassis is ever without. Their
+        // names are their contents, so they are in nobody's way.
+        let writes_first =
+            self.marked() > limit && limit > crate::compiler::MAX_PART && !self.to_write.is_empty();
         while operations.len() < limit
             && let Some(id) = self.to_delete.pop_last()
         {
+            if writes_first && id.table >= super::flow::FLOWS && id.table <= SHARED_FLOWS {
+                self.to_delete.insert(id);
+                break;
+            }
             self.delete(id, world, &mut operations);
+            if limit == 1 && !self.taken.is_empty() {
+                return operations;
+            }
         }
         while let Some(id) = self.to_write.first().copied()
-            && (operations.len() < limit || id.table == SHARED_FLOWS)
+            && (operations.len() < limit || (id.table == SHARED_FLOWS && limit > 1))
         {
             let Some(table) = self.tables.iter().find(|table| table.id == id.table) else {
                 self.to_write.remove(&id);
@@ -361,9 +382,22 @@ impl Output {
             let found = self.compare(id, table, world, sets);
             if found.is_empty() {
                 self.settle_sets(id, sets);
-            } else {
-                operations.extend(found);
-                self.taken.push(id);
+                self.accept(id);
+                continue;
+            }
+            operations.extend(found);
+            self.taken.push(id);
+            if limit == 1 {
+                // A group lives by its flows: one of them goes with it.
+                if id.table == GROUPS
+                    && let Some(flow) = self.flow_of(id.uuid)
+                    && let Some(table) = self.tables.iter().find(|table| table.id == flow.table)
+                {
+                    self.to_write.remove(&flow);
+                    operations.extend(self.compare(flow, table, world, sets));
+                    self.taken.push(flow);
+                }
+                return operations;
             }
         }
         if is_compiled && operations.is_empty() {
@@ -379,11 +413,16 @@ impl Output {
 
     /// The transaction under way was refused, or nobody knows: its rows are tried again. If it is known that the fault is
     /// a single row's, that one is set aside, and returned.
-    pub fn refused(&mut self, is_narrowed: bool) -> Option<RowId> {
+    pub fn refused(&mut self, now_ms: i64, is_narrowed: bool) -> Option<RowId> {
         let taken = std::mem::take(&mut self.taken);
-        if is_narrowed && let [id] = taken.as_slice() {
-            tracing::warn!(target: "northd", "row {} of table {} is set aside until something about it changes", id.uuid, self.name(*id));
-            self.set_aside.insert(*id);
+        if is_narrowed && let [others @ .., id] = taken.as_slice() {
+            others.iter().for_each(|other| self.mark(*other));
+            self.has_news |= self.set_aside.insert(*id);
+            let at_ms = now_ms + self.pause_ms;
+            if self.retry_at_ms.is_none() {
+                self.retry_at_ms = Some(at_ms);
+                tracing::warn!(target: "northd", "row {} of table {} is set aside, and tried again in {} s", id.uuid, self.name(*id), self.pause_ms / 1000);
+            }
             return Some(*id);
         }
         for id in taken {
@@ -393,6 +432,54 @@ impl Output {
             followers.may_be_stale = true;
         }
         None
+    }
+
+    /// Tries what was set aside again, if its time has come: what was in the way may be gone.
+    pub fn retry(&mut self, now_ms: i64) {
+        if self.retry_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
+            return;
+        }
+        self.retry_at_ms = None;
+        self.pause_ms = (self.pause_ms * 2).min(PAUSES_MS.1);
+        let ids: Vec<RowId> = self.set_aside.iter().copied().collect();
+        ids.into_iter().for_each(|id| self.mark(id));
+    }
+
+    /// When what was set aside is tried again.
+    pub fn retry_at_ms(&self) -> Option<i64> {
+        self.retry_at_ms
+    }
+
+    /// Whether rows have been set aside or taken after all since the last call.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// A row is as it should be: if it was set aside, it is not any longer.
+    fn accept(&mut self, id: RowId) {
+        if self.set_aside.remove(&id) {
+            self.has_news = true;
+            if self.set_aside.is_empty() {
+                self.retry_at_ms = None;
+                self.pause_ms = PAUSES_MS.0;
+            }
+        }
+    }
+
+    /// A marked flow of a group.
+    fn flow_of(&self, group: Uuid) -> Option<RowId> {
+        let from = RowId {
+            table: SHARED_FLOWS,
+            uuid: Uuid::nil(),
+        };
+        let marked = self.to_write.range(from..);
+        let mut flows = marked.take_while(|id| id.table == SHARED_FLOWS);
+        flows
+            .find(|id| {
+                let flow = self.flows.get(id);
+                flow.and_then(|flow| group_of(&flow.row)) == Some(group)
+            })
+            .copied()
     }
 
     /// The name of a row's table.
@@ -576,7 +663,6 @@ impl Output {
     }
 
     fn mark(&mut self, id: RowId) {
-        self.set_aside.remove(&id);
         if self.is_desired(id) {
             self.to_delete.remove(&id);
             self.to_write.insert(id);
@@ -594,15 +680,20 @@ impl Output {
         let rows = world.rows(self.side);
         let handle = rows.peek_find(table.table, id.uuid);
         let Some(actual) = handle.and_then(|handle| rows.peek(handle)) else {
+            if !self.is_desired(id) {
+                self.accept(id);
+            }
             return;
         };
         if !self.is_desired(id) || !self.compare(id, table, world, sets).is_empty() {
             return;
         }
+        let is_whole = table.whole;
         self.settle_sets(id, sets);
+        self.accept(id);
         self.to_write.remove(&id);
         // In northd's columns they are equal; the others are never looked at.
-        if !table.whole {
+        if !is_whole {
             return;
         }
         if let Some(flow) = self.flows.get_mut(&id) {

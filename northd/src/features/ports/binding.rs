@@ -111,6 +111,7 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
         row: uuid,
         name: Arc::clone(&port.name),
         among: switch.pack(),
+        derived: identity::binding(datapath.uuid, uuid),
         identity: recorded.map_or_else(
             || identity::binding(datapath.uuid, uuid),
             |(known, _)| known,

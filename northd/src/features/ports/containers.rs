@@ -115,6 +115,7 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
         name: Arc::clone(&port.name),
         among: identity::named("guest", Uuid::nil(), &nested.parent).pack(),
         identity: Uuid::nil(),
+        derived: Uuid::nil(),
         recorded: recorded.and_then(|tag| u32::try_from(tag).ok()),
         requested: nested.tag.map(u32::from),
         preferred: nested.previous_tag.map(u32::from),

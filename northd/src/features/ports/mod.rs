@@ -125,6 +125,10 @@ pub static FEATURE: Feature = Feature {
             run: random::replace,
         },
         Change {
+            weight: 5,
+            run: random::rename,
+        },
+        Change {
             weight: 3,
             run: random::bind,
         },
