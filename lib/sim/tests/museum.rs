@@ -514,10 +514,11 @@ fn reused_number() {
     });
 }
 
-/// After a write that failed, later ones stand on what is not there.
+/// After a write that failed, later ones stand on what is not there. Few storms have a member that
+/// ends between the two: four of these.
 #[test]
 fn write_after_failure() {
-    hold(221..=232, |seed| Plan {
+    hold(244..=331, |seed| Plan {
         failing_disks: true,
         files: seed % 4 == 0,
         pause_ms: 10..100,
