@@ -10,9 +10,6 @@ use northd::daemon::{Config, run};
 use northd::error::Error;
 use ovsdb::Remote;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Compiles the northbound database into the southbound one.
 #[derive(Debug, Parser)]
 #[command(name = "weft-northd", version, disable_version_flag = true)]
