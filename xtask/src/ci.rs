@@ -1,30 +1,48 @@
 //! Everything that must pass before a change lands, in the order in which failures cost least.
 
-use anyhow::Result;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
 
 use crate::workspace::{cargo, succeed};
 use crate::{docs, fuzz, mutants, test, tidy};
 
-/// Runs all checks and all tests.
-pub fn run() -> Result<()> {
-    step("format");
-    succeed(cargo("fmt").args(["--all", "--check"]))?;
-    step("tidy");
-    tidy::run()?;
-    step("lints");
-    succeed(cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    step("generated pages");
-    docs::check()?;
-    step("tests");
-    test::run_units()?;
-    step("mutants of the store");
-    mutants::run(&mutants::Options::default())?;
-    step("tests end to end");
-    test::run_end_to_end()?;
-    step("fuzz targets, a minute each");
-    fuzz::run(&fuzz::Options::default())
-}
+/// What is done, and its name.
+type Step = (&'static str, fn() -> Result<()>);
 
-fn step(name: &str) {
-    println!("\n== {name}");
+const STEPS: &[Step] = &[
+    ("format", || {
+        succeed(cargo("fmt").args(["--all", "--check"]))
+    }),
+    ("tidy", tidy::run),
+    ("lints", || {
+        succeed(cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]))
+    }),
+    ("generated pages", docs::check),
+    ("tests", test::run_units),
+    ("mutants of the store", || {
+        mutants::run(&mutants::Options::default())
+    }),
+    ("tests end to end", test::run_end_to_end),
+    ("fuzz targets, a minute each", || {
+        fuzz::run(&fuzz::Options::default())
+    }),
+];
+
+/// Runs all checks and all tests; the times that the steps took stand at the end, or where one failed.
+pub fn run() -> Result<()> {
+    let mut times = String::new();
+    for (name, step) in STEPS {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let outcome = step();
+        let seconds = start.elapsed().as_secs();
+        times += &format!("{seconds:>6} s  {name}\n");
+        if outcome.is_err() {
+            print!("\n== failed\n{times}");
+        }
+        outcome.with_context(|| format!("ci: {name}"))?;
+    }
+    print!("\n== all passed\n{times}");
+    Ok(())
 }

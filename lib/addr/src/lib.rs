@@ -13,6 +13,19 @@
 //! | [`lsp`] | [`LspAddress`] and [`PortSecurity`], the texts of `Logical_Switch_Port` |
 //! | [`port`] | [`PortRange`], a range of transport ports |
 //! | [`key`] | [`DatapathKey`] and [`PortKey`], the tunnel keys |
+//!
+//! ```
+//! use addr::{AddrError, Cidr, LspAddress, Mac};
+//!
+//! let mac: Mac = "02:00:00:00:00:01".parse()?;
+//! let network: Cidr = "10.0.0.1/24".parse()?;
+//! assert!(network.contains("10.0.0.77".parse().unwrap()));
+//! let port: LspAddress = "02:00:00:00:00:01 10.0.0.5 2001:db8::5".parse()?;
+//! assert!(matches!(port, LspAddress::Fixed(fixed) if fixed.mac == mac && fixed.ips.len() == 2));
+//! let wrong = "02:00:00:00:00:01 10.0.0.555".parse::<LspAddress>().unwrap_err();
+//! println!("{wrong}"); // the word, its place, and what would be right
+//! # Ok::<(), AddrError>(())
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod cidr;

@@ -11,6 +11,19 @@
 //!
 //! Nothing here panics or recurses without a limit, whatever the input: texts, nesting and the number of resulting flows
 //! are bounded, and past a bound there is an error that names it.
+//!
+//! ```
+//! use lflow::{Expr, m};
+//!
+//! let text = "tcp.dst == 80 && ip4.src == 10.0.0.0/8";
+//! let expr = Expr::parse(text)?;
+//! assert_eq!(Expr::parse(&expr.to_string())?, expr);
+//! assert_eq!(Expr::parse(r#"inport == "lsp1""#)?, m::inport("lsp1"));
+//! // What is wrong is told with the place where it stands.
+//! let error = Expr::parse("tcp.dst == 80 && ip4.source == 10.0.0.1").unwrap_err();
+//! println!("{error}");
+//! # Ok::<(), lflow::ParseError>(())
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod a;

@@ -9,6 +9,20 @@
 //! Only what a controller of Open vSwitch needs is here: OpenFlow 1.5 (wire version 6), no other version, and those messages and
 //! actions that Weft sends or can meet in answers. What it does not know is an error that names it, or, where a message can be
 //! passed over, [`Message::Other`].
+//!
+//! ```
+//! use openflow::{Field, Match};
+//!
+//! let tcp = Match::new()
+//!     .with(Field::EthType, 0x0800_u16)
+//!     .with(Field::IpProto, 6_u8)
+//!     .with_masked(Field::Metadata, 5_u64, 0xff_ffff_u64);
+//! let mut bytes = Vec::new();
+//! tcp.encode(&mut bytes);
+//! assert_eq!(bytes.len() % 8, 0);
+//! assert_eq!(Match::decode(&mut openflow::wire::Reader::new(&bytes))?, tcp);
+//! # Ok::<(), openflow::DecodeError>(())
+//! ```
 
 pub mod action;
 mod error;

@@ -5,6 +5,27 @@
 //! be, changed or went. Everything else in this crate turns those into JSON and back.
 //!
 //! Our own databases declare their tables with [`table!`], which gives each row a Rust struct too: see [`typed`].
+//!
+//! ```
+//! use ovsdb::schema::DatabaseSchema;
+//! use ovsdb::{Transaction, Uuid};
+//! use serde_json::json;
+//!
+//! let schema = DatabaseSchema::from_json(&json!({
+//!     "name": "Pets", "version": "1.0.0",
+//!     "tables": {"Pet": {"isRoot": true, "columns": {"name": {"type": "string"}}}},
+//! }))?;
+//! // What stands in the place of `params` of a "transact", without the database's name.
+//! let operations = [
+//!     json!({"op": "insert", "table": "Pet", "row": {"name": "Rex"}}),
+//!     json!({"op": "insert", "table": "Pet", "row": {"colour": "black"}}),
+//! ];
+//! let transaction = Transaction::from_json(&schema, &operations, &mut Uuid::new_v4);
+//! // It is read up to the first operation that is wrong, which says why.
+//! assert_eq!(transaction.operations.len(), 1);
+//! println!("{}", transaction.error.expect("a pet has no colour"));
+//! # Ok::<(), ovsdb::schema::SchemaError>(())
+//! ```
 
 pub mod adapt;
 pub mod atom;

@@ -11,6 +11,17 @@
 //! | [`reply`] | ARP requests, neighbour advertisements, ICMP errors and TCP resets made of other packets |
 //! | [`announce`] | gratuitous ARP and reverse ARP |
 //! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
+//!
+//! ```
+//! use packet::announce::gratuitous_arp;
+//! use packet::frame::Frame;
+//!
+//! let mac: addr::Mac = "02:00:00:00:00:01".parse()?;
+//! let bytes = gratuitous_arp(mac, "10.0.0.1".parse()?);
+//! assert_eq!(Frame::parse(&bytes)?.eth_src(), mac);
+//! Frame::parse(&bytes[..9]).expect_err("a frame that was cut is refused by name");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod announce;
 pub mod dhcp4;
