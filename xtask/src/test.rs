@@ -61,19 +61,19 @@ fn end_to_end(filter: &str) -> Result<()> {
     succeed(as_root(&mut test, &binaries)?.args(["--", "--test-threads=1", filter]))
 }
 
-/// Runs one file of end-to-end tests with the binaries of a folder. If it fails, what it printed.
+/// Runs one module of end-to-end tests with the binaries of a folder. If it fails, what it printed.
 pub fn failure_of(
     name: &str,
     binaries: &Path,
     variables: &[(&str, &str)],
 ) -> Result<Option<String>> {
     setup::run()?;
-    let package = ["--package", "tests", "--test", name];
+    let package = ["--package", "tests"];
     succeed(cargo("test").args(package).arg("--no-run"))?;
     let mut test = cargo("test");
     test.args(package).envs(variables.iter().copied());
     let told = as_root(&mut test, binaries)?
-        .args(["--", "--nocapture"])
+        .args(["--", "--nocapture", &format!("{name}::")])
         .output()?;
     let printed = [told.stdout, told.stderr].concat();
     let printed = String::from_utf8_lossy(&printed).into_owned();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sim::linearizable::{self, Operation, Span};
 
-use crate::workload::{REGISTERS, Record, Wish, register};
+use super::workload::{REGISTERS, Record, Wish, register};
 
 /// What the members have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

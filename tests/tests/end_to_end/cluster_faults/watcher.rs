@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use tests::cluster::Member;
 use tests::ovsdb::Client;
 
-use crate::check::Rows;
-use crate::workload::{EPOCH, Load};
+use super::check::Rows;
+use super::workload::{EPOCH, Load};
 
 /// How long there may be nothing to see before it looks whether to stop.
 const LOOK: Duration = Duration::from_millis(250);

@@ -39,10 +39,10 @@ use tests::ovsdb::Client;
 use tests::process::tail;
 use tests::wait::wait_until;
 
-use crate::check::Rows;
-use crate::injector::Injector;
-use crate::watcher::{Place, Watcher};
-use crate::workload::{Load, Worker};
+use self::check::Rows;
+use self::injector::Injector;
+use self::watcher::{Place, Watcher};
+use self::workload::{Load, Worker};
 
 /// Faults of a run that is not told how many: CI's share.
 const FAULTS: usize = 24;

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use sim::linearizable::Operation;
 use sim::random::Random;
 
-use crate::check::{Rows, value};
-use crate::door::{Answer, Door, Grpc, Ovsdb};
-use crate::watcher::Place;
+use super::check::{Rows, value};
+use super::door::{Answer, Door, Grpc, Ovsdb};
+use super::watcher::Place;
 
 /// How many registers there are.
 pub const REGISTERS: usize = 8;

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-const PAGE: &str = include_str!("../../docs/operations.md");
+const PAGE: &str = include_str!("../../../docs/operations.md");
 
 /// The blocks of the page that are marked as shell.
 fn examples() -> Vec<String> {

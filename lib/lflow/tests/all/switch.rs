@@ -18,7 +18,7 @@ use openflow::action::Actions as OfActions;
 use openflow::message::Group;
 use packet::dhcp4::option::OptionType;
 
-const CORPUS: &str = include_str!("corpus/ovn-23.03.tsv");
+const CORPUS: &str = include_str!("../corpus/ovn-23.03.tsv");
 
 struct Everything;
 

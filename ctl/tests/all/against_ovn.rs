@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const SCRIPT: &str = include_str!("script.txt");
+const SCRIPT: &str = include_str!("../script.txt");
 
 const SCHEMAS: &str = "/usr/share/ovn";
 

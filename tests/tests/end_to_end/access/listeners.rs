@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use tests::wait::wait_until;
 
-use crate::rig::{Database, PATIENCE, Pki};
+use super::rig::{Database, PATIENCE, Pki};
 
 #[test]
 fn listeners_come_change_and_go_with_their_rows() -> Result<()> {

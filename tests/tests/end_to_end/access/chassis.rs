@@ -10,7 +10,7 @@ use tests::process::{Daemon, control_socket, log_file};
 use tests::run::Run;
 use tests::wait::wait_until;
 
-use crate::rig::{Database, PATIENCE, Pki};
+use super::rig::{Database, PATIENCE, Pki};
 
 /// A port of a logical switch, as northd would make it.
 const NETWORK: &str = r#"["OVN_Southbound",

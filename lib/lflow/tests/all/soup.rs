@@ -8,7 +8,7 @@
 use lflow::{Actions, Expr};
 use proptest::prelude::*;
 
-const CORPUS: &str = include_str!("corpus/ovn-23.03.tsv");
+const CORPUS: &str = include_str!("../corpus/ovn-23.03.tsv");
 
 const WORDS: &[&str] = &[
     "ip4",

@@ -11,7 +11,7 @@ use lflow::expr::{Lookup, normalise, resolve};
 use lflow::flows::flows;
 use lflow::{Actions, Expr, Int};
 
-const CORPUS: &str = include_str!("corpus/ovn-23.03.tsv");
+const CORPUS: &str = include_str!("../corpus/ovn-23.03.tsv");
 
 /// A world in which every name means something.
 struct Everything;

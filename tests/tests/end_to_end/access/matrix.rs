@@ -9,8 +9,8 @@ use ovsdb::{Atom, AtomicType, Clause, ColumnRef, Datum, Mutation, Mutator, Opera
 use store::access::rule::ListenerConfig;
 use store::server::{Server, ServerArgs};
 
-use crate::doors::{Ask, Grpc, Ovsdb};
-use crate::oracle::{ROLES, beyond_tables, expected};
+use super::doors::{Ask, Grpc, Ovsdb};
+use super::oracle::{ROLES, beyond_tables, expected};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn northbound_roles_may_do_what_they_should_and_nothing_else() {

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-mod common;
-
-use common::{PATIENCE, Server, parsed, run, schema, text};
+use super::common::{PATIENCE, Server, parsed, run, schema, text};
 use ovsdb::operation::{OpResult, Operation};
 use ovsdb::{Clause, Condition, Datum, ErrorKind, Function, Mutation, Mutator, RowChange, Uuid};
 use replica::{Client, ClientError, Event, State, TableSpec, Tls, TransactError};
@@ -515,7 +513,7 @@ async fn a_clustered_database_resumes_from_the_last_transaction() {
 /// When the leader of a cluster dies, a client that wants the leader finds the next one, and what it saw stays.
 #[tokio::test]
 async fn the_next_leader_is_found() {
-    let mut members = common::cluster(&schema());
+    let mut members = super::common::cluster(&schema());
     let mut spec = members[0].spec(&schema());
     spec.remotes = members.iter().map(Server::remote).collect();
     spec.leader_only = true;

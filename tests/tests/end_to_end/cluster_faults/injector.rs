@@ -13,7 +13,7 @@ use sim::random::Random;
 use tests::cluster::Cluster;
 use tests::wait::wait_until;
 
-use crate::workload::Load;
+use super::workload::Load;
 
 /// How long a member may take to do what it is told.
 const LIMIT: Duration = Duration::from_secs(30);

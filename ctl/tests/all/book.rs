@@ -8,7 +8,8 @@ use ctl::tools::{NB, SB};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference");
 
-const NOTICE: &str = "<!-- Written by `BLESS=1 cargo test -p ctl --test book` from the code: change it there. -->\n\n";
+const NOTICE: &str =
+    "<!-- Written by `BLESS=1 cargo test -p ctl book::` from the code: change it there. -->\n\n";
 
 #[test]
 fn the_pages_of_commands_are_what_the_code_says() {

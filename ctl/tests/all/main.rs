@@ -1,0 +1,8 @@
+//! What the command line does, seen from outside, in one program.
+
+mod against_ovn;
+mod book;
+mod cluster;
+mod commands;
+mod operations;
+mod transfer;

@@ -1,0 +1,4 @@
+//! Drafts and verbs, in one program.
+
+mod draft;
+mod verbs;

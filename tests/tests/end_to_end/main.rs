@@ -1,0 +1,24 @@
+//! Every end-to-end test, in one program: a module is what one story needs, and its name is what
+//! `cargo xtask test --end-to-end FILTER` filters by.
+
+mod access;
+mod bad_input;
+mod cluster_clients;
+mod cluster_faults;
+mod container_host;
+mod disabled_ports;
+mod durability;
+mod examples;
+mod leases;
+mod localnet;
+mod manners;
+mod marks;
+mod mixed;
+mod ovsdbapp;
+mod ports_up;
+mod reachability;
+mod restart;
+mod rig;
+mod schema;
+mod spoofing;
+mod vxlan;
