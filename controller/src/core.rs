@@ -65,7 +65,7 @@ pub struct Core {
     conditions_asked: u64,
     holds: holds::Holds,
     /// The bits that the switch had when it was read, until the first change.
-    bits_read: Option<crate::network::BitsByKeys>,
+    bits_read: Option<crate::network::Bits>,
     conditions_in_effect: u64,
     network: Network,
     engine: Engine,

@@ -67,7 +67,7 @@ pub fn from_port(network: &Network, port: &PortBinding, packet: Vec<u8>) -> Opti
     let mut actions = vec![
         Action::set(
             layout::DATAPATH,
-            crate::physical::metadata(network, &reads, port.datapath, datapath.key),
+            crate::physical::metadata(network, &reads, port, datapath.key),
         ),
         Action::set(
             layout::IN_PORT,

@@ -16,6 +16,11 @@
 //! | 66, 67 | neighbours: look up, compare |
 //! | 71, 72 | learned Ethernet addresses: look up, compare |
 //! | 73, 74, 75 | port security: in, its ARP and ND, out |
+//! | 90 to 93 | which address sets have the source, or the destination: ingress, egress |
+//! | 94 | which port groups have the input port, where a flow has written it |
+//! | 95 | what bits stand for, for whoever reads the switch: no packet comes here |
+//! | 100 to 133 | the ingress stages that ask for address sets, whose tables above only lead here |
+//! | 134 to 149 | the same for egress |
 //!
 //! A table without a default flow drops. Tables 42, 43 and 45 of OVN's layout are left out: nothing here needs them, and a
 //! packet is spared the look-ups.
@@ -57,19 +62,42 @@ pub const CHECK_IN_PORT_SEC_ND: u8 = 74;
 /// `check_out_port_sec`.
 pub const CHECK_OUT_PORT_SEC: u8 = 75;
 
-/// The datapath: its key in the lower 24 bits, above it a bit for each of the groups that it is in.
+/// The first of the tables that tell which address sets have an address: ingress source and destination, egress source and
+/// destination.
+pub const ADDRESS_SETS: u8 = 90;
+/// Which port groups have the input port.
+pub const PORT_BITS: u8 = 94;
+/// What bits stand for.
+pub const BIT_NAMES: u8 = 95;
+/// The first of the ingress stages that ask for address sets.
+pub const INGRESS_ASKING: u8 = 100;
+/// The first of the egress stages that ask for address sets.
+pub const EGRESS_ASKING: u8 = 134;
+
+/// The datapath: its key in the lower 24 bits, above it a bit for each of the groups that it is in, and a bit for each port group
+/// that the port on the pipeline's own side is in.
 pub const DATAPATH: Field = Field::Metadata;
 /// The bits of [`DATAPATH`] that are the key.
 pub const DATAPATH_KEY: u64 = (1 << FIRST_GROUP_BIT) - 1;
 /// The lowest bit of [`DATAPATH`] that is not of the key.
 pub const FIRST_GROUP_BIT: u8 = 24;
-/// How many bits there are for groups.
-pub const GROUP_BITS: u8 = 64 - FIRST_GROUP_BIT;
+/// How many bits there are for datapath groups.
+pub const GROUP_BITS: u8 = FIRST_PORT_GROUP_BIT - FIRST_GROUP_BIT;
+/// The lowest bit of [`DATAPATH`] that tells of a port group.
+pub const FIRST_PORT_GROUP_BIT: u8 = 48;
+/// How many bits there are for port groups.
+pub const PORT_GROUP_BITS: u8 = 64 - FIRST_PORT_GROUP_BIT;
+/// The bits of [`DATAPATH`] that tell of port groups.
+pub const IN_PORT_GROUPS: u64 = !((1 << FIRST_PORT_GROUP_BIT) - 1);
+/// Whose upper halves tell of address sets.
+pub const ADDRESS_SET_REGISTERS: [Field; 2] = [DNAT_ZONE, SNAT_ZONE];
+/// How many bits there are for address sets, in each pipeline.
+pub const ADDRESS_SET_BITS: u8 = 32;
 /// Flags of the pipeline.
 pub const FLAGS: Field = Field::Reg10;
-/// A router's zone for destination NAT.
+/// A router's zone for destination NAT, in the lower half.
 pub const DNAT_ZONE: Field = Field::Reg11;
-/// A router's zone for source NAT.
+/// A router's zone for source NAT, in the lower half.
 pub const SNAT_ZONE: Field = Field::Reg12;
 /// The port's zone, in the lower half; in the upper, by which address packets of the input port leave.
 pub const PORT_ZONE: Field = Field::Reg13;
@@ -97,9 +125,17 @@ pub fn of_datapath(key: u32) -> Match {
     Match::new().with_masked(DATAPATH, key, DATAPATH_KEY)
 }
 
-/// Loads the bits of a datapath's groups, for packets that have its key alone.
-pub fn load_bits(bits: u64) -> Option<Action> {
-    (bits != 0).then(|| Action::set_masked(DATAPATH, bits, !DATAPATH_KEY))
+/// Loads the bits of a datapath's groups and of its port's, for packets that have other ones or none.
+pub fn load_bits(bits: u64) -> Action {
+    Action::set_masked(DATAPATH, bits, !DATAPATH_KEY)
+}
+
+/// The table of a stage, and that of its flows when it asks for address sets.
+pub fn stage(egress: bool, table: u8) -> (u8, u8) {
+    match egress {
+        false => (INGRESS + table, INGRESS_ASKING + table),
+        true => (EGRESS + table, EGRESS_ASKING + table),
+    }
 }
 
 /// Bits of [`FLAGS`].

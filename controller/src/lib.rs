@@ -15,6 +15,7 @@
 //! | [`network`] | what is known, and what follows from it, kept by the incremental engine |
 //! | [`physical`] | flows between logical ports and the switch's ports |
 //! | [`logical`] | flows of logical flows |
+//! | `program` | which units there are, what they run, and what becomes of what they say |
 //! | [`desired`] | the flows that should be there, against those that are |
 //! | [`switch`] | the OpenFlow connection |
 //! | [`pinctrl`] | packets that flows send to the agent |
@@ -33,6 +34,7 @@ pub mod logical;
 pub mod network;
 pub mod physical;
 pub mod pinctrl;
+mod program;
 pub mod record;
 pub mod settings;
 pub mod south;

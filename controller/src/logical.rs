@@ -24,6 +24,7 @@
 //! A flow that makes no sense is left out, with a [`Fact::Problem`] that says why; the rest is not affected.
 
 pub(crate) mod names;
+mod uses;
 
 use std::sync::Arc;
 
@@ -31,28 +32,23 @@ use lflow::action::{Context, DatapathKind, Resources as _, Tables, encode, prere
 use lflow::expr::{normalise, resolve};
 use lflow::flows::{Clause, Role, conjunctions};
 use lflow::{Actions, Expr, Pipeline, Symbol};
-use openflow::{Action, Field};
+use openflow::{Action, Field, Match};
 use ovsdb::Uuid;
 use sb_db::tables::LogicalFlow;
 
 use self::names::Names;
+pub use self::uses::uses;
 use crate::flow::{Conjunctive, Flow, MeterSpec, Need, Resource, mentions};
 use crate::layout;
 use crate::network::{Fact, Network, PortKind, Reads};
+use crate::physical::members;
 
 /// The flows of a logical flow.
 pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Vec<Fact>) {
-    let places = places(network, reads, row);
-    let is_absent = |name: &str| is_absent_guest(network, reads, name);
-    // The tag spares the parsing, where northd sets it.
-    if places.is_empty()
-        || row
-            .tags
-            .get("in_out_port")
-            .is_some_and(|name| is_absent(name))
-    {
+    let Some(places) = places_here(network, reads, row) else {
         return;
-    }
+    };
+    let is_absent = |name: &str| is_absent_guest(network, reads, name);
     let parsed = match Parsed::of(row) {
         Ok(parsed) => parsed,
         Err(problem) => return facts.push(Fact::Problem(row.uuid, problem)),
@@ -85,6 +81,15 @@ pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Ve
             }
         }
     }
+}
+
+/// Where a flow is translated; nothing when no packet that it is for comes by here, as far as that is told without parsing.
+fn places_here(network: &Network, reads: &Reads, row: &LogicalFlow) -> Option<Vec<Place>> {
+    let places = places(network, reads, row);
+    // The tag spares the parsing, where northd sets it.
+    let port = row.tags.get("in_out_port");
+    let is_absent = |name: &Arc<str>| is_absent_guest(network, reads, name);
+    (!places.is_empty() && !port.is_some_and(is_absent)).then_some(places)
 }
 
 /// Where a flow is translated.
@@ -254,16 +259,25 @@ impl Parsed {
         if alternatives.is_empty() {
             return Ok(Said::All);
         }
+        let asks = names.asks_for_addresses();
         let choices = u32::try_from(conjunctions(&alternatives)).unwrap_or(u32::MAX);
         let names = names.for_actions_of(row.uuid, choices + 1);
         let Some((actions, needs)) = self.encode(row, at.is_router(), names)? else {
             return Ok(Said::DifferentThings);
         };
-        let table = self.table
-            + match self.pipeline {
-                Pipeline::Ingress => layout::INGRESS,
-                Pipeline::Egress => layout::EGRESS,
-            };
+        let egress = self.pipeline == Pipeline::Egress;
+        let lookups = network.stage_lookups.get(reads, (egress, self.table));
+        let (usual, asking) = layout::stage(egress, self.table);
+        let table = match lookups {
+            Some(_) => asking,
+            None => usual,
+        };
+        if let Some(lookups) = lookups.filter(|_| asks) {
+            let matches =
+                Match::new().with_masked(layout::DATAPATH, at.metadata().0, at.metadata().1);
+            let actions = members::look_up(egress, self.table, *lookups);
+            facts.push(Fact::Flow(Flow::new(usual, 100, matches, actions, 0)));
+        }
         let choice = |id: u32| Need {
             placeholder: id,
             resource: Resource::Conjunction(Conjunctive {
@@ -309,7 +323,10 @@ impl Parsed {
     ) -> Result<Option<Encoded>, String> {
         let named = row.controller_meter.as_deref();
         let meter = named.and_then(|name| names.named_meter(name));
-        let tables = tables();
+        let tables = Tables {
+            port_bits: names.has_port_bits().then_some(layout::PORT_BITS),
+            ..tables()
+        };
         let context = Context {
             pipeline: self.pipeline,
             table: self.table,

@@ -1,20 +1,22 @@
 //! What the controller knows, as the incremental engine sees it: rows of the southbound, facts of the local switch, and what
 //! follows from both.
 //!
-//! Inputs and conclusions are stores whose reads are tracked. Two layers of units work on them:
+//! Inputs and conclusions are stores whose reads are tracked. Three layers of units work on them:
 //!
 //! | layer | units | say | and then |
 //! | --- | --- | --- | --- |
 //! | 0 | [`Unit::Binding`] | which logical ports have a port of this switch | [`settle`](Network::settle): which datapaths are local, which zones are needed |
-//! | 1 | all others | flows | the flows are in [`Desired`] |
+//! | 1 | [`Unit::Uses`] | which sets and groups packets are compared with | bits of those are given out |
+//! | 2 | all others | flows | the flows are in [`Desired`] |
 //!
-//! A unit of layer 1 reads whether its datapath is local, so that a datapath's flows come and go with its first and last port.
+//! A unit of the later layers reads whether its datapath is local, so that a datapath's flows come and go with its first and last port.
 
 mod binding;
+mod fact;
 mod input;
 mod locality;
+mod members;
 mod paths;
-mod program;
 mod sharing;
 mod tunnels;
 mod zones;
@@ -27,9 +29,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use incr::{Index, Store};
 use ovsdb::{Row, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
-use sb_db::tables::{
-    AddressSet, Fdb, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup,
-};
+use sb_db::tables::{Fdb, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding};
 use smallvec::SmallVec;
 
 use crate::desired::Desired;
@@ -37,16 +37,26 @@ use crate::flow::MeterSpec;
 use crate::settings::TunnelKind;
 
 pub use binding::{Attachment, Binding, PortKind, patch_name};
+pub use fact::{Fact, Key};
 pub use input::{LocalPorts, PortChanges};
 pub(crate) use locality::router_zones;
-pub use program::{Changes, Engine, Fact, Key, Reads};
-pub use sharing::BitsByKeys;
+pub use members::{BitsByNames, Membership, Use};
+pub(crate) use members::{Named, NamedBit, integers, named_bits};
 pub(crate) use sharing::SharedBit;
+pub use sharing::{Bits, BitsByKeys};
 pub use tunnels::{EncapEnd, RemoteChassis, Way};
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
 
+use members::Members;
 use paths::Paths;
 use sharing::Sharing;
+
+/// What a running unit reads.
+pub type Reads = incr::Reads<Cell>;
+/// What has changed.
+pub type Changes = incr::Changes<Cell, Unit>;
+/// The engine.
+pub type Engine = incr::Engine<Network>;
 
 /// A name as a number: the engine's cells must be small. The hash has a key of its own in every process, so that nobody can
 /// craft two names with one number.
@@ -90,6 +100,18 @@ pub enum Cell {
     AddressSet(NameId),
     /// The port group of this name.
     PortGroup(NameId),
+    /// Whether there is a port group of this name.
+    PortGroupThere(NameId),
+    /// Whether the port group of this name has the port of this name.
+    Member(NameId, NameId),
+    /// The bit of a set or group.
+    MemberBit(Membership, NameId),
+    /// The bits of all port groups.
+    GroupBits,
+    /// What a stage (of egress: `true`) looks up on the way in.
+    StageLookups(bool, u8),
+    /// The ports of a datapath that packets here come from or go to.
+    NearPorts(Uuid),
     /// A row of `FDB`.
     Fdb(Uuid),
     /// A row of `MAC_Binding`.
@@ -135,8 +157,14 @@ pub enum Unit {
     PortSecurity(Uuid),
     /// Flows of a multicast group.
     Group(Uuid),
+    /// Which sets and groups a logical flow compares packets with.
+    Uses(Uuid),
     /// Flows of a logical flow.
     Flow(Uuid),
+    /// The flow of a stage that asks for address sets, for packets of datapaths that do not.
+    Stage(bool, u8),
+    /// Flows that tell which port groups have a port, where a flow has written it.
+    PortBits,
     /// The flow of a learned Ethernet address.
     Fdb(Uuid),
     /// The flows of a learned neighbour.
@@ -227,8 +255,8 @@ pub struct Network {
     pub(crate) group_named: Store<Cell, (Uuid, NameId), Uuid>,
     /// As the replica has them: there are many, and each is looked at when it is translated and not again.
     pub(crate) flows: Store<Cell, Uuid, Arc<Row>>,
-    pub(crate) address_sets: Store<Cell, NameId, Arc<AddressSet>>,
-    pub(crate) port_groups: Store<Cell, NameId, Arc<PortGroup>>,
+    pub(crate) address_sets: Store<Cell, NameId, Named>,
+    pub(crate) port_groups: Store<Cell, NameId, Named>,
     pub(crate) fdb: Store<Cell, Uuid, Arc<Fdb>>,
     pub(crate) mac_bindings: Store<Cell, Uuid, Arc<MacBinding>>,
     pub(crate) meters: Store<Cell, NameId, Arc<Meter>>,
@@ -253,6 +281,16 @@ pub struct Network {
     /// The bits of `metadata` that packets of a datapath carry beside its key; none is not there.
     pub(crate) bits_of: Store<Cell, Uuid, u64>,
     sharing: Sharing,
+    /// Who has the bits of address sets and port groups, with the names of these.
+    pub(crate) member_bits: Store<Cell, (Membership, NameId), NamedBit>,
+    /// Those of port groups, ascending; not there while there are none.
+    pub(crate) group_bits: Store<Cell, (), Arc<[NamedBit]>>,
+    /// Which lookups are made on the way into a stage: 1 for the source, 2 for the destination.
+    pub(crate) stage_lookups: Store<Cell, (bool, u8), u8>,
+    pub(crate) members: Members,
+    /// By datapath: attached ports, and those that are no guests.
+    pub(crate) near_ports: Index<Cell, Uuid, Uuid>,
+    near_in: FxHashMap<Uuid, Uuid>,
     pub(crate) zone_of: Store<Cell, NameId, u16>,
     /// How many ports of each datapath are attached and make it local.
     seeds: FxHashMap<Uuid, u32>,
@@ -309,6 +347,12 @@ impl Default for Network {
             group_bit: Store::new(|(group, is_router)| Cell::GroupBit(group, is_router)),
             bits_of: Store::new(Cell::BitsOf),
             sharing: Sharing::default(),
+            member_bits: Store::new(|(of, name)| Cell::MemberBit(of, name)),
+            group_bits: Store::new(|()| Cell::GroupBits),
+            stage_lookups: Store::new(|(egress, table)| Cell::StageLookups(egress, table)),
+            members: Members::default(),
+            near_ports: Index::new(Cell::NearPorts),
+            near_in: FxHashMap::default(),
             zone_of: Store::new(Cell::Zone),
             seeds: FxHashMap::default(),
             new_seeds: Vec::new(),

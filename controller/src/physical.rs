@@ -10,6 +10,7 @@
 
 pub mod constant;
 pub mod learned;
+pub mod members;
 pub mod multicast;
 pub mod port;
 pub mod port_security;
@@ -20,10 +21,11 @@ use std::collections::BTreeMap;
 use openflow::message::FlowDesc;
 use openflow::{Action, Field, Match, VLAN_PRESENT};
 use ovsdb::Uuid;
+use sb_db::tables::PortBinding;
 
 use crate::flow::Flow;
 use crate::layout;
-use crate::network::{BitsByKeys, Fact, NameId, Network, Reads};
+use crate::network::{Bits, BitsByKeys, Fact, NameId, Network, Reads, named_bits};
 
 /// Where flows of one row go.
 pub(crate) struct Flows<'a> {
@@ -78,13 +80,23 @@ pub(crate) fn tagged(tag: u16) -> u128 {
     VLAN_PRESENT | u128::from(tag)
 }
 
-/// What `metadata` is for packets of a datapath: its key and the bits of its groups.
-pub(crate) fn metadata(network: &Network, reads: &Reads, uuid: Uuid, key: u32) -> u64 {
-    u64::from(key) | bits(network, reads, uuid)
+/// What `metadata` is for packets with a port on their pipeline's own side: the key of its datapath, the bits of that one's
+/// groups, and those of the port's.
+pub(crate) fn metadata(network: &Network, reads: &Reads, port: &PortBinding, key: u32) -> u64 {
+    let port_bits = network.port_bits(reads, key, &port.logical_port);
+    u64::from(key) | bits(network, reads, port.datapath) | port_bits.unwrap_or_default()
+}
+
+/// What the bits stand for that flows of a switch use.
+pub(crate) fn bits_of_flows(flows: &[FlowDesc]) -> Bits {
+    Bits {
+        datapaths: bits_of_datapaths(flows),
+        names: named_bits(flows),
+    }
 }
 
 /// The bits that flows of a switch load: for each, the keys of the datapaths that have it.
-pub(crate) fn bits_of_flows(flows: &[FlowDesc]) -> BitsByKeys {
+fn bits_of_datapaths(flows: &[FlowDesc]) -> BitsByKeys {
     let mut bits_of: BTreeMap<u32, u64> = BTreeMap::new();
     for flow in flows
         .iter()
@@ -107,7 +119,9 @@ pub(crate) fn bits_of_flows(flows: &[FlowDesc]) -> BitsByKeys {
     }
     let mut keys_of: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
     for (key, bits) in bits_of {
-        for bit in (layout::FIRST_GROUP_BIT..64).filter(|bit| bits >> bit & 1 == 1) {
+        for bit in (layout::FIRST_GROUP_BIT..layout::FIRST_PORT_GROUP_BIT)
+            .filter(|bit| bits >> bit & 1 == 1)
+        {
             keys_of.entry(bit).or_default().push(key);
         }
     }

@@ -162,6 +162,9 @@ fn flow() -> impl Strategy<Value = Change> {
         "inport == \"p1\"",
         "inport == \"p2\" && ip4.src == $set",
         "outport == @group && tcp.dst == {80, 443}",
+        "inport == @group && ip4.dst == $set",
+        "inport == {@group, \"p3\"} && ip4.src == {$set, $other, 10.0.0.9}",
+        "ip4.dst != $other && inport == @other",
         "is_chassis_resident(\"p3\")",
         "eth.dst == 02:00:00:00:00:01 && inport == {\"p4\", \"p5\"}",
         "this is wrong",
@@ -218,24 +221,34 @@ fn others() -> impl Strategy<Value = Change> {
                 }),
             )
         });
-    let set = maybe(prop::collection::btree_set(1..5u8, 0..3)).prop_map(|members| {
+    let addresses = vec![
+        "10.0.0.1",
+        "10.0.0.2",
+        "10.0.0.0/30",
+        "10.0.0.0/24",
+        "10.0.0.2/255.0.255.255",
+        "fd00::1",
+        "02:00:00:00:00:01",
+        "nonsense",
+    ];
+    let addresses = prop::sample::subsequence(addresses, 0..5);
+    let set = (0..3u128, maybe(addresses)).prop_map(|(n, members)| {
         row(
-            0,
+            n,
             members.map(|members| AddressSet {
-                name: "set".into(),
-                addresses: members
-                    .into_iter()
-                    .map(|n| format!("10.0.0.{n}").into())
-                    .collect(),
+                name: ["set", "other", "unused"][n as usize].into(),
+                addresses: members.into_iter().map(Into::into).collect(),
                 ..AddressSet::default()
             }),
         )
     });
-    let port_group = maybe(prop::collection::btree_set(0..PORTS, 0..4)).prop_map(|members| {
+    let port_group = (0..4u128, maybe(prop::collection::btree_set(0..PORTS, 0..4)));
+    let port_group = port_group.prop_map(|(n, members)| {
         row(
-            0,
+            n,
             members.map(|members| PortGroup {
-                name: "group".into(),
+                // The keys of datapaths are 1 or 2, and ten times their number.
+                name: ["group", "1_group", "12_group", "1_other"][n as usize].into(),
                 ports: members.into_iter().map(|n| port_name(n).into()).collect(),
                 ..PortGroup::default()
             }),
@@ -384,7 +397,7 @@ impl World {
         network.zones = zones_of.zones.remembered();
         let mut engine = Engine::new();
         engine.input(&mut network, |network, changes| {
-            network.recall_bits(changes, zones_of.bits_by_keys());
+            network.recall_bits(changes, zones_of.bits());
             network.set_own(changes, self.own.clone());
             network.set_local_ports(changes, &LocalPorts::default(), &self.ports);
             for ((table, uuid), row) in &self.rows {

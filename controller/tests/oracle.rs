@@ -29,9 +29,17 @@ const SWITCHES: u32 = 3;
 const PORTS: u32 = 3;
 const INGRESS_STAGES: u8 = 4;
 const EGRESS_STAGES: u8 = 3;
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 16;
 const PACKETS: usize = 25;
 const FLOOD: u32 = 32_768;
+/// Port groups, with their members' keys on each switch.
+const GROUPS: [(&str, [u32; 2]); 2] = [("group", [1, 3]), ("other", [2, 3])];
+/// Address sets. The last cannot be looked up by prefixes.
+const SETS: [(&str, &[&str]); 3] = [
+    ("set", &["10.0.0.9", "10.0.1.0/24", "fd00::/8"]),
+    ("nets", &["10.0.0.0/30", "10.0.0.2", "10.0.1.1", "nonsense"]),
+    ("odd", &["10.0.0.1/255.0.255.255"]),
+];
 
 /// A reproducible stream of choices (xorshift, Marsaglia 2003).
 struct Choices(u64);
@@ -96,6 +104,15 @@ fn random_flows(choices: &mut Choices) -> Vec<Flow> {
         "tcp.dst == {80, 443}",
         "udp && ip4.src == 10.0.0.0/24",
         "ip4.dst == $set",
+        "ip4.dst != $set && tcp",
+        "ip4.src == $nets && ip4.dst == $set",
+        "ip4.src == {$nets, $set} && tcp.dst == {80, 443}",
+        "ip4.src != $nets",
+        "ip4.dst == $odd",
+        "inport == @other && ip4.src == $nets",
+        "outport == @other",
+        "inport == {\"p11\", @group} && ip4",
+        "outport == {@other, \"p21\"} && ip4.dst != $set",
         "ip4.src == {10.0.0.1, 10.0.0.2, 10.0.1.1} && tcp.dst == {80, 443, 8080}",
         "inport == \"p11\"",
         "outport == \"p12\"",
@@ -117,6 +134,9 @@ fn random_flows(choices: &mut Choices) -> Vec<Flow> {
         "outport = \"_MC_flood\"; output;",
         "outport = \"_MC_flood\"; next;",
         "flags.loopback = 1; outport = inport; output;",
+        "flags.loopback = 1; inport = \"p12\"; next;",
+        "ip4.src = 10.0.1.1; next;",
+        "ip4.src <-> ip4.dst; next;",
         "eth.dst <-> eth.src; next;",
         "drop;",
     ];
@@ -305,19 +325,27 @@ fn translate(flows: &[Flow], shares_flows: bool) -> String {
             uuid::<MulticastGroup>(switch),
             flood.to_row(),
         );
-        let group = PortGroup {
-            name: format!("{switch}_group").into(),
-            ports: [1, 3].map(|port| port_name(switch, port).into()).into(),
-            ..PortGroup::default()
-        };
-        put(PortGroup::INDEX, uuid::<PortGroup>(switch), group.to_row());
+        for (n, (name, members)) in (0..).zip(GROUPS) {
+            let group = PortGroup {
+                name: format!("{switch}_{name}").into(),
+                ports: members.map(|port| port_name(switch, port).into()).into(),
+                ..PortGroup::default()
+            };
+            put(
+                PortGroup::INDEX,
+                uuid::<PortGroup>(switch * 10 + n),
+                group.to_row(),
+            );
+        }
     }
-    let set = AddressSet {
-        name: "set".into(),
-        addresses: vec!["10.0.0.9".into(), "10.0.1.0/24".into()],
-        ..AddressSet::default()
-    };
-    put(AddressSet::INDEX, uuid::<AddressSet>(1), set.to_row());
+    for (n, (name, addresses)) in (1..).zip(SETS) {
+        let set = AddressSet {
+            name: name.into(),
+            addresses: addresses.iter().map(|text| (*text).into()).collect(),
+            ..AddressSet::default()
+        };
+        put(AddressSet::INDEX, uuid::<AddressSet>(n), set.to_row());
+    }
     for (n, switches) in [(1, 1..=SWITCHES), (2, 1..=2)] {
         let group = LogicalDpGroup {
             datapaths: switches.map(uuid::<DatapathBinding>).collect(),
@@ -390,14 +418,17 @@ impl Lookup for Names {
         (1..=PORTS).find(|port| port_name(self.0, *port) == name)
     }
 
-    fn address_set(&self, _: &str) -> Option<Arc<[Int]>> {
-        let texts = ["10.0.0.9", "10.0.1.0/24"];
-        let all = texts.iter().map(|text| Int::parse_address(text).unwrap());
+    fn address_set(&self, name: &str) -> Option<Arc<[Int]>> {
+        let (_, texts) = SETS.iter().find(|(known, _)| *known == name)?;
+        let all = texts
+            .iter()
+            .filter_map(|text| Int::parse_address(text).ok());
         Some(all.collect())
     }
 
-    fn port_group(&self, _: &str) -> Option<Arc<[u32]>> {
-        Some(Arc::from([1, 3]))
+    fn port_group(&self, name: &str) -> Option<Arc<[u32]>> {
+        let (_, members) = GROUPS.iter().find(|(known, _)| *known == name)?;
+        Some(Arc::from(*members))
     }
 
     fn is_resident(&self, _: &str) -> bool {

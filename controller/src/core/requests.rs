@@ -67,7 +67,7 @@ impl Core {
         let mut fresh = Network::default();
         let mut engine = Engine::new();
         fresh.zones = self.network.zones.remembered();
-        let (own, bits) = (self.network.own_now(), self.network.bits_by_keys());
+        let (own, bits) = (self.network.own_now(), self.network.bits());
         let (south, ports) = (&self.south, &self.local.ports);
         engine.input(&mut fresh, |network, changes| {
             network.recall_bits(changes, bits);

@@ -4,14 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use lflow::action::Resources;
-use lflow::expr::Lookup;
-use lflow::{Int, Symbol};
+use lflow::expr::{Lookup, Term};
+use lflow::{Base, Constant, Field, Int, Symbol};
 use openflow::message::Group;
 use ovsdb::Uuid;
 use packet::dhcp4::option::OptionType;
+use sb_db::tables::PortGroup;
 
 use crate::flow::{MeterSpec, Need, Resource};
-use crate::network::{NameId, Network, PortKind, Reads};
+use crate::layout;
+use crate::network::{Membership, NameId, Network, Reads, integers};
 
 /// Where names have a meaning.
 enum Scope {
@@ -30,6 +32,8 @@ pub(crate) struct Names<'a> {
     near_side: Option<Symbol>,
     /// Something was asked that only one datapath can answer.
     is_specific: Cell<bool>,
+    /// Bits are wanted that tell of addresses.
+    asks_for_addresses: Cell<bool>,
     /// Whose actions are encoded.
     flow: Uuid,
     /// What the actions' numbers stand for.
@@ -63,6 +67,16 @@ impl<'a> Names<'a> {
         self.is_specific.get()
     }
 
+    /// Whether packets need bits that tell of their addresses.
+    pub fn asks_for_addresses(&self) -> bool {
+        self.asks_for_addresses.get()
+    }
+
+    /// Whether packets of the ingress pipeline have bits that tell of their input port.
+    pub fn has_port_bits(&self) -> bool {
+        self.network.group_bits.get(self.reads, ()).is_some()
+    }
+
     fn of(network: &'a Network, reads: &'a Reads, scope: Scope) -> Self {
         Names {
             network,
@@ -70,6 +84,7 @@ impl<'a> Names<'a> {
             scope,
             near_side: None,
             is_specific: Cell::new(false),
+            asks_for_addresses: Cell::new(false),
             flow: Uuid::default(),
             needs: RefCell::default(),
             first_number: 1,
@@ -149,35 +164,82 @@ impl Lookup for Names<'_> {
         self.key_of(name)
     }
 
-    /// Members that are no addresses are left out; northd has told of them.
     fn address_set(&self, name: &str) -> Option<Arc<[Int]>> {
-        let set = self
-            .network
-            .address_sets
-            .get(self.reads, NameId::of(name))?;
-        if &*set.name != name {
-            return None;
-        }
-        Some(
-            set.addresses
-                .iter()
-                .filter_map(|text| Int::parse_address(text).ok())
-                .collect(),
-        )
+        let sets = &self.network.address_sets;
+        let set = sets.get(self.reads, NameId::of(name))?;
+        (&*set.name == name).then(|| integers(&set.row))
     }
 
-    /// northd splits port groups by datapath, and names the parts `KEY_NAME`; a group under its own name is taken too.
     fn port_group(&self, name: &str) -> Option<Arc<[u32]>> {
-        self.members(name, |_| true)
+        let part = self.part(name)?;
+        let group = self
+            .network
+            .port_groups
+            .get(self.reads, NameId::of(&part))?;
+        let ports = PortGroup::COLUMN.ports.index;
+        let ports = group.row.get(ports).atoms().iter();
+        let keys = ports.filter_map(|port| self.key_of(port.as_str()?));
+        Some(keys.collect())
     }
 
     /// A guest elsewhere sends nothing through the ingress pipeline here, and gets nothing through the egress pipeline: of a group
-    /// of thousands, the few that are here have flows.
+    /// of thousands, the few that are here have flows, and the others are not looked at.
     fn port_group_in(&self, name: &str, field: Symbol) -> Option<Arc<[u32]>> {
-        if self.near_side == Some(field) {
-            return self.members(name, |port| !self.is_elsewhere(port));
+        let Scope::One(datapath, _) = self.scope else {
+            self.is_specific.set(true);
+            return Some(Arc::default());
+        };
+        if self.near_side != Some(field) {
+            return self.port_group(name);
         }
-        self.port_group(name)
+        let part = self.part(name)?;
+        let near = self.network.near_ports.get(self.reads, datapath).iter();
+        let near = near.filter_map(|uuid| self.network.ports.get(self.reads, *uuid));
+        let members = near.filter(|port| {
+            self.network
+                .is_in_port_group(self.reads, &part, &port.logical_port)
+        });
+        let keys = members.filter_map(|port| u32::try_from(port.tunnel_key).ok());
+        Some(keys.collect())
+    }
+
+    fn member_bit(&self, of: &Constant, field: Field) -> Option<Term> {
+        let near_side = self.near_side?;
+        match of {
+            Constant::PortGroup(name) => {
+                if field.symbol() != near_side {
+                    return None;
+                }
+                let bit = self
+                    .network
+                    .member_bit(self.reads, Membership::Group, name)?;
+                if let Scope::One(..) = self.scope {
+                    self.part(name)?;
+                }
+                let bit = 1 << (layout::FIRST_PORT_GROUP_BIT + bit);
+                Some(Term {
+                    base: Base::Metadata,
+                    mask: bit,
+                    value: bit,
+                })
+            }
+            Constant::AddressSet(name) => {
+                let of = addresses_in(near_side == Symbol::Outport, field)?;
+                let bit = self.network.member_bit(self.reads, of, name)?;
+                self.asks_for_addresses.set(true);
+                let base = match bit < 16 {
+                    true => Base::Reg11,
+                    false => Base::Reg12,
+                };
+                let bit = 1 << (16 + bit % 16);
+                Some(Term {
+                    base,
+                    mask: bit,
+                    value: bit,
+                })
+            }
+            _ => None,
+        }
     }
 
     fn is_resident(&self, port: &str) -> bool {
@@ -191,35 +253,26 @@ impl Lookup for Names<'_> {
 }
 
 impl Names<'_> {
-    /// Whether a port is a guest on another chassis, or on none.
-    fn is_elsewhere(&self, name: &str) -> bool {
-        let port = self.network.port_by_name(self.reads, name);
-        port.is_none_or(|port| {
-            matches!(PortKind::of(port), PortKind::Guest | PortKind::Container)
-                && self.network.bindings.get(self.reads, port.uuid).is_none()
-        })
+    /// The name of a port group's part in the datapath, if there is one.
+    fn part(&self, name: &str) -> Option<String> {
+        match self.scope {
+            Scope::One(_, key) => self.network.part_of_port_group(self.reads, key, name),
+            Scope::Several(_) => None,
+        }
     }
+}
 
-    /// The keys of those members of a port group that are the datapath's and are `wanted`.
-    fn members(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Option<Arc<[u32]>> {
-        let get = |name: &str| {
-            let group = self.network.port_groups.get(self.reads, NameId::of(name));
-            group.filter(|group| &*group.name == name)
-        };
-        let Scope::One(_, key) = self.scope else {
-            self.is_specific.set(true);
-            return Some(Arc::default());
-        };
-        let group = get(&format!("{key}_{name}")).or_else(|| get(name))?;
-        Some(
-            group
-                .ports
-                .iter()
-                .filter(|port| wanted(port))
-                .filter_map(|port| self.key_of(port))
-                .collect(),
-        )
-    }
+/// What is told of packets whose field is compared with an address set, if that can be told.
+pub(super) fn addresses_in(egress: bool, field: Field) -> Option<Membership> {
+    let destination = match field.symbol() {
+        Symbol::Ip4Src | Symbol::Ip6Src => false,
+        Symbol::Ip4Dst | Symbol::Ip6Dst => true,
+        _ => return None,
+    };
+    field.is_whole().then_some(Membership::Address {
+        egress,
+        destination,
+    })
 }
 
 impl Resources for Names<'_> {

@@ -330,3 +330,108 @@ fn of_a_port_group_those_have_flows_that_are_here() {
         "{flows}"
     );
 }
+
+/// A world with a set and a group, and flows that name them, in a switch and in all of a datapath group.
+fn with_members() -> (World, AddressSet, PortGroup) {
+    let mut world = World::new();
+    world.change_own(|own| own.shares_flows = true);
+    let set = AddressSet {
+        name: "as".into(),
+        addresses: ["10.0.0.1", "10.0.1.0/24"].map(Into::into).into(),
+        ..AddressSet::default()
+    };
+    let group = PortGroup {
+        name: "5_pg".into(),
+        ports: ["there", "nobody"].map(Into::into).into(),
+        ..PortGroup::default()
+    };
+    world.set(30, None, Some(&set));
+    world.set(31, None, Some(&group));
+    for (n, table) in [(1000, 3), (1001, 3), (1002, 4)] {
+        let row = logical("ingress", table, "inport == @pg && ip4.dst == $as", "next;");
+        world.set(n, None, Some(&row));
+    }
+    world.changes_in(|_| true);
+    (world, set, group)
+}
+
+#[test]
+fn an_address_that_comes_or_goes_is_one_flow() {
+    let (mut world, before, _) = with_members();
+    let mut after = before.clone();
+    after.addresses.push("10.0.0.2".into());
+    world.set(30, Some(&before), Some(&after));
+    assert_eq!(
+        world.changes_in(|_| true),
+        "+ 91 33 ip,nw_dst=10.0.0.2 -> set_field:0x10000/0x10000->reg11\n"
+    );
+    world.set(30, Some(&after), Some(&before));
+    assert_eq!(
+        world.changes_in(|_| true),
+        "- 91 33 ip,nw_dst=10.0.0.2 -> drop\n"
+    );
+    // Without bits there are flows for each address, and no tables between.
+    world.change_own(|own| own.shares_flows = false);
+    let flows = world.changes_in(|table| table >= layout::ADDRESS_SETS);
+    assert!(flows.lines().all(|line| line.starts_with('-')), "{flows}");
+    let (mut others, ..) = with_members();
+    others.change_own(|own| own.shares_flows = false);
+    others.change_own(|own| own.shares_flows = true);
+    assert_eq!(others.changes_in(|_| true), "", "it is all as before");
+}
+
+#[test]
+fn a_port_that_joins_a_group_changes_its_own_flows() {
+    let (mut world, _, before) = with_members();
+    let mut after = before.clone();
+    after.ports.push("elsewhere".into());
+    world.set(31, Some(&before), Some(&after));
+    assert_eq!(world.changes_in(|_| true), "", "it is not here");
+    let before = after.clone();
+    after.ports.push("here".into());
+    world.set(31, Some(&before), Some(&after));
+    let flows = world.changes_in(|_| true);
+    let changed: Vec<&str> = flows
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
+    assert_eq!(changed, ["0", "46", "46", "94"], "{flows}");
+    assert!(
+        flows.contains("set_field:0x1000000000005->metadata"),
+        "{flows}"
+    );
+    assert_eq!(
+        world.network.bits().names.len(),
+        2,
+        "{:?}",
+        world.network.bits()
+    );
+}
+
+#[test]
+fn sets_with_most_flows_and_members_have_the_bits() {
+    let mut world = World::new();
+    world.change_own(|own| own.shares_flows = true);
+    let set = |world: &mut World, n: u32, addresses: u32| {
+        let name = format!("as{n}");
+        let set = AddressSet {
+            name: name.as_str().into(),
+            addresses: (0..addresses)
+                .map(|low| format!("10.{n}.0.{low}").into())
+                .collect(),
+            ..AddressSet::default()
+        };
+        world.set(u128::from(3000 + n), None, Some(&set));
+        let row = logical("ingress", 3, &format!("ip4.dst == ${name}"), "next;");
+        world.set(u128::from(4000 + n), None, Some(&row));
+        world.changes();
+        let bits = world.network.bits().names;
+        bits.into_keys().any(|(_, holder)| *holder == *name)
+    };
+    let few = u32::from(layout::ADDRESS_SET_BITS);
+    assert!((0..few).all(|n| set(&mut world, n, 2)));
+    assert!(!set(&mut world, few, 4), "no more than twice");
+    assert!(set(&mut world, few + 1, 5));
+    let names = world.network.bits().names;
+    assert_eq!(names.len(), usize::from(layout::ADDRESS_SET_BITS));
+}

@@ -96,7 +96,7 @@ pub struct Binding {
 
 impl Network {
     /// Where a logical port is attached, if it is.
-    pub(super) fn bind(&self, reads: &Reads, port: &PortBinding) -> Option<Binding> {
+    pub(crate) fn bind(&self, reads: &Reads, port: &PortBinding) -> Option<Binding> {
         let kind = PortKind::of(port);
         let at = match kind {
             PortKind::Guest => {

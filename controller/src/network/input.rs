@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ovsdb::typed::{Table, TableDefinition};
-use ovsdb::{Row, RowChange, Uuid};
+use ovsdb::{Atom, Row, RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     AddressSet, Chassis, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb, LogicalDpGroup,
@@ -44,6 +44,7 @@ impl Network {
     /// What this chassis is.
     pub fn set_own(&mut self, changes: &mut Changes, own: Own) {
         self.sharing.switch(own.shares_flows);
+        self.members.switch(own.shares_flows);
         self.own.set(changes, (), own);
         changes.wake(Unit::Constant);
     }
@@ -53,6 +54,7 @@ impl Network {
         let mut own = self.own.peek(()).cloned().unwrap_or_default();
         change(&mut own);
         self.sharing.switch(own.shares_flows);
+        self.members.switch(own.shares_flows);
         self.own.set(changes, (), own);
     }
 
@@ -147,45 +149,10 @@ impl Network {
                 }
             }
             AddressSet::INDEX => {
-                if let Some(old) = change
-                    .old
-                    .as_ref()
-                    .map(|old| AddressSet::COLUMN.name.get(old))
-                {
-                    let id = NameId::of(&old);
-                    // The name may be another's by now.
-                    if self
-                        .address_sets
-                        .peek(id)
-                        .is_some_and(|set| set.uuid == uuid)
-                    {
-                        self.address_sets.remove(changes, id);
-                    }
-                }
-                if let Some(set) = row::<AddressSet>(change) {
-                    self.address_sets
-                        .set(changes, NameId::of(&set.name), Arc::new(set));
-                }
+                self.apply_address_set(changes, uuid, (change.old.as_ref(), change.new.as_ref()));
             }
             PortGroup::INDEX => {
-                if let Some(old) = change
-                    .old
-                    .as_ref()
-                    .map(|old| PortGroup::COLUMN.name.get(old))
-                {
-                    let id = NameId::of(&old);
-                    if self
-                        .port_groups
-                        .peek(id)
-                        .is_some_and(|group| group.uuid == uuid)
-                    {
-                        self.port_groups.remove(changes, id);
-                    }
-                }
-                if let Some(group) = row::<PortGroup>(change) {
-                    self.port_groups
-                        .set(changes, NameId::of(&group.name), Arc::new(group));
-                }
+                self.apply_port_group(changes, uuid, (change.old.as_ref(), change.new.as_ref()));
             }
             Fdb::INDEX => match row::<Fdb>(change) {
                 Some(fdb) => {
@@ -243,6 +210,9 @@ impl Network {
         }
         match flow {
             Some(flow) => {
+                if names_members(&flow) {
+                    changes.wake(Unit::Uses(uuid));
+                }
                 self.flows.set(changes, uuid, flow);
                 changes.wake(Unit::Flow(uuid));
             }
@@ -285,6 +255,7 @@ impl Network {
         }
         let Some(port) = port else {
             self.ports.remove(changes, uuid);
+            self.settle_near(uuid, changes);
             return;
         };
         self.port_named
@@ -296,6 +267,7 @@ impl Network {
             self.localnets_of.insert(changes, port.datapath, uuid);
         }
         self.ports.set(changes, uuid, Arc::new(port));
+        self.settle_near(uuid, changes);
         for unit in [
             Unit::Binding(uuid),
             Unit::Port(uuid),
@@ -406,6 +378,13 @@ impl Network {
         }
         self.dhcp.set(changes, (), Arc::new(codes));
     }
+}
+
+/// Whether a logical flow's match may name an address set or a port group.
+fn names_members(flow: &Row) -> bool {
+    let text = flow.get(LogicalFlow::COLUMN.r#match.index).scalar();
+    let text = text.and_then(Atom::as_str).unwrap_or_default();
+    text.bytes().any(|byte| matches!(byte, b'$' | b'@'))
 }
 
 fn number(key: i64) -> Option<u32> {

@@ -13,7 +13,7 @@ use super::{Changes, NameId, Network};
 
 impl Network {
     /// A logical port is attached.
-    pub(super) fn attached(&mut self, uuid: Uuid, binding: Binding, changes: &mut Changes) {
+    pub(crate) fn attached(&mut self, uuid: Uuid, binding: Binding, changes: &mut Changes) {
         if let Some(old) = self.bindings.peek(uuid).copied() {
             self.uncount(&old);
         }
@@ -27,6 +27,7 @@ impl Network {
         if self.bindings.set(changes, uuid, binding) {
             self.rebound.insert(uuid);
         }
+        self.settle_near(uuid, changes);
         let name = self.ports.peek(uuid).map(|port| port.logical_port.clone());
         let name = name.filter(|_| binding.kind.has_zone());
         if self.zone_names.get(&uuid) == name.as_ref() {
@@ -41,13 +42,34 @@ impl Network {
     }
 
     /// A logical port is attached no more.
-    pub(super) fn detached(&mut self, uuid: Uuid, changes: &mut Changes) {
+    pub(crate) fn detached(&mut self, uuid: Uuid, changes: &mut Changes) {
         if let Some(old) = self.bindings.remove(changes, uuid) {
             self.uncount(&old);
             self.rebound.insert(uuid);
         }
+        self.settle_near(uuid, changes);
         if let Some(name) = self.zone_names.remove(&uuid) {
             self.release_zone(&name, changes);
+        }
+    }
+
+    /// Brings up to date whether packets here can come from a port or go to it, and in which datapath: an attached port, and
+    /// one that is no guest.
+    pub(super) fn settle_near(&mut self, uuid: Uuid, changes: &mut Changes) {
+        let port = self.ports.peek(uuid);
+        let is_guest =
+            port.is_none_or(|p| matches!(PortKind::of(p), PortKind::Guest | PortKind::Container));
+        let now = match is_guest {
+            true => self.bindings.peek(uuid).map(|binding| binding.datapath),
+            false => port.map(|port| port.datapath),
+        };
+        let before = match now {
+            Some(datapath) => self.near_in.insert(uuid, datapath),
+            None => self.near_in.remove(&uuid),
+        };
+        if before != now {
+            before.map(|datapath| self.near_ports.remove(changes, datapath, uuid));
+            now.map(|datapath| self.near_ports.insert(changes, datapath, uuid));
         }
     }
 
@@ -81,7 +103,7 @@ impl Network {
     }
 
     /// Brings the local datapaths up to date.
-    pub(super) fn settle_locality(&mut self, changes: &mut Changes) {
+    pub(crate) fn settle_locality(&mut self, changes: &mut Changes) {
         let come = std::mem::take(&mut self.paths.come);
         let seeds = std::mem::take(&mut self.new_seeds);
         let mut changed = Vec::new();

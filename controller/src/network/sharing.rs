@@ -5,8 +5,8 @@
 //! the flow matches the bit.
 //!
 //! ```text
-//!  metadata  63                              24 23                    0
-//!            ├── bits of datapath groups, 40 ──┤── datapath key ──────┤
+//!  metadata  63                 48 47                             24 23                    0
+//!            ├── port groups, 16 ─┤── bits of datapath groups, 24 ──┤── datapath key ──────┤
 //! ```
 //!
 //! **A class** is what a bit stands for: the local members of a group that are switches, or those that are routers. Groups with
@@ -45,6 +45,15 @@ struct State {
 
 /// The keys of the datapaths that each bit stands for, ascending: what can be read from a switch.
 pub type BitsByKeys = BTreeMap<Vec<u32>, u8>;
+
+/// All that has to be remembered over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bits {
+    /// Bits of datapath groups.
+    pub datapaths: BitsByKeys,
+    /// Bits of address sets and port groups.
+    pub names: super::BitsByNames,
+}
 
 /// A bit, and the datapaths that it stands for.
 pub(crate) type SharedBit = (u8, Arc<[Uuid]>);
@@ -152,28 +161,34 @@ fn weight(class: &Class, state: &State) -> u64 {
 
 impl Network {
     /// Reads the bits from what a switch has: for each bit, the datapaths that load it.
-    pub fn recall_bits(&mut self, changes: &mut Changes, bits: BitsByKeys) {
+    pub fn recall_bits(&mut self, changes: &mut Changes, bits: Bits) {
         let taken: Vec<Class> = self.sharing.classes.keys().cloned().collect();
         for class in taken {
             self.take_bit(&class, changes);
         }
-        self.sharing.remembered = bits;
+        self.sharing.remembered = bits.datapaths;
         self.sharing
             .dirty
             .extend(self.sharing.flows_of.keys().copied());
+        self.recall_names(changes, bits.names);
     }
 
     /// What was read has been taken up, as far as it could be.
     pub fn forget_recalled_bits(&mut self) {
         self.sharing.remembered.clear();
+        self.forget_names();
     }
 
     /// What [`Network::recall_bits`] makes the same again.
-    pub fn bits_by_keys(&self) -> BitsByKeys {
+    pub fn bits(&self) -> Bits {
         let classes = self.sharing.classes.iter();
-        classes
+        let datapaths = classes
             .filter_map(|(class, state)| Some((self.keys(class), state.bit?)))
-            .collect()
+            .collect();
+        Bits {
+            datapaths,
+            names: self.bits_by_names(),
+        }
     }
 
     /// What `metadata` is for packets of a datapath: its key, and the bits of its groups. `None` when it is not known.
@@ -183,7 +198,7 @@ impl Network {
     }
 
     /// Brings classes and bits up to date.
-    pub(super) fn settle_sharing(&mut self, changes: &mut Changes) {
+    pub(crate) fn settle_sharing(&mut self, changes: &mut Changes) {
         let dirty = std::mem::take(&mut self.sharing.dirty);
         if dirty.is_empty() {
             return;

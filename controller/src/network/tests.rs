@@ -179,7 +179,10 @@ fn a_datapath_that_joins_costs_its_own_flows_and_not_the_groups() {
 fn bits_are_those_that_the_switch_has() {
     use openflow::message::{FlowDesc, FlowFlags};
     let mut world = shared(3);
-    let read = super::BitsByKeys::from([(vec![100, 101, 102], 50)]);
+    let read = super::Bits {
+        datapaths: super::BitsByKeys::from([(vec![100, 101, 102], 40)]),
+        ..super::Bits::default()
+    };
     world.engine.input(&mut world.network, |network, changes| {
         network.recall_bits(changes, read.clone());
     });
@@ -200,5 +203,5 @@ fn bits_are_those_that_the_switch_has() {
         })
         .collect();
     assert_eq!(crate::physical::bits_of_flows(&flows), read);
-    assert_eq!(world.network.bits_by_keys(), read);
+    assert_eq!(world.network.bits(), read);
 }

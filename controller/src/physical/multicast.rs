@@ -33,6 +33,8 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
     let key = u32::try_from(group.tunnel_key).unwrap_or_default();
     let by_localnet = network.attached_localnet(reads, group.datapath).is_some();
 
+    let bits = super::bits(network, reads, group.datapath);
+    let mut loads_port_bits = false;
     let (mut here, mut everywhere) = (Vec::new(), Vec::new());
     let mut remote: Vec<(Uuid, Option<Uuid>)> = Vec::new();
     for uuid in &group.ports {
@@ -50,6 +52,10 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
                 _ => &mut here,
             };
             load_zones(network, reads, &port.logical_port, port.datapath, copies);
+            if let Some(bits) = network.port_bits(reads, datapath.key, &port.logical_port) {
+                copies.push(super::members::load(bits));
+                loads_port_bits = true;
+            }
             copies.push(Action::set(
                 layout::OUT_PORT,
                 u32::try_from(port.tunnel_key).unwrap_or_default(),
@@ -66,8 +72,9 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
     let matches = towards(datapath.key, key);
     if !here.is_empty() {
         // A packet from a tunnel has the datapath's key alone.
-        let bits = super::bits(network, reads, group.datapath);
-        here.splice(0..0, layout::load_bits(bits));
+        if bits != 0 || loads_port_bits {
+            here.insert(0, layout::load_bits(bits));
+        }
         out.add(layout::LOCAL_OUTPUT, 100, matches.clone(), here);
     }
     if !everywhere.is_empty() {

@@ -12,6 +12,7 @@
 //! | 47 | 160 | output port localnet, flag "local only" or "localport" | nowhere |
 //! | 47 | 100 | input port is output port, without the flag "loopback" | nowhere |
 //! | 64 | 100 | output port, with a flag that allows the way back | hides the input port around 65 |
+//! | 94 | 100 | input port, written by a flow | the bits of its port groups |
 //! | 65 | 100 | output port | out, with its tag; or into the peer's ingress pipeline |
 
 use openflow::{Action, Field, Match, Port, Subfield, VLAN_PRESENT};
@@ -100,7 +101,7 @@ impl Builder<'_> {
             _ => None,
         };
         enter.extend(mark.map(|bit| Action::set_masked(layout::FLAGS, bit, bit)));
-        let metadata = super::metadata(self.network, self.reads, self.port.datapath, self.datapath);
+        let metadata = super::metadata(self.network, self.reads, self.port, self.datapath);
         enter.push(Action::set(layout::DATAPATH, metadata));
         enter.push(Action::set(layout::IN_PORT, self.key));
         enter.push(Action::resubmit(layout::INGRESS));
@@ -153,9 +154,19 @@ impl Builder<'_> {
             self.port.datapath,
             &mut actions,
         );
-        // A packet from a tunnel has the key alone.
+        // A packet from a tunnel has the key alone, and one from here the bits of its input port.
         let bits = super::bits(self.network, self.reads, self.port.datapath);
-        actions.extend(layout::load_bits(bits));
+        let of_port = self
+            .network
+            .port_bits(self.reads, self.datapath, &self.port.logical_port);
+        if bits != 0 || of_port.is_some() {
+            actions.push(layout::load_bits(bits | of_port.unwrap_or_default()));
+        }
+        if let Some(of_port) = of_port.filter(|bits| *bits != 0) {
+            let written = layout::of_datapath(self.datapath).with(layout::IN_PORT, self.key);
+            let load = vec![super::members::load(of_port)];
+            self.out.add(layout::PORT_BITS, 100, written, load);
+        }
         actions.push(Action::resubmit(layout::CHECK_LOOPBACK));
         self.out.add(
             layout::LOCAL_OUTPUT,
@@ -295,7 +306,7 @@ impl Builder<'_> {
         actions.extend([
             Action::set(
                 layout::DATAPATH,
-                super::metadata(self.network, self.reads, peer.datapath, peer_datapath.key),
+                super::metadata(self.network, self.reads, peer, peer_datapath.key),
             ),
             Action::set(
                 layout::IN_PORT,

@@ -35,6 +35,12 @@ pub trait Lookup {
     }
     /// Whether a port is bound to this chassis.
     fn is_resident(&self, port: &str) -> bool;
+    /// A bit that packets carry which have a member of the set or group in `field`, and no others: then the members need not
+    /// be known.
+    fn member_bit(&self, of: &Constant, field: Field) -> Option<Term> {
+        let _ = (of, field);
+        None
+    }
 }
 
 /// Resolves the names of a match.
@@ -72,13 +78,33 @@ fn comparison_of(
         true => comparison.relation.negated(),
         false => comparison.relation,
     };
-    let values = values(comparison, lookup)?;
+    let bits: Vec<Option<Term>> = comparison
+        .constants
+        .iter()
+        .map(|constant| match constant {
+            Constant::AddressSet(_) | Constant::PortGroup(_) => lookup.member_bit(constant, field),
+            _ => None,
+        })
+        .collect();
+    let values = values(comparison, &bits, lookup)?;
     let implied = known(field.symbol()).prerequisites.as_deref();
     let with_implied = |core| match implied {
         None => core,
         Some(implied) => Resolved::And(vec![Resolved::Known(implied), core]),
     };
-    if relation == Relation::Ne && values.len() > 1 && !field.symbol().is_predicate() {
+    let bits = bits.into_iter().flatten();
+    let mut bits: Vec<Resolved> = bits
+        .map(|bit| match relation {
+            Relation::Ne => Term { value: 0, ..bit },
+            _ => bit,
+        })
+        .map(Resolved::Term)
+        .collect();
+    if bits.is_empty()
+        && relation == Relation::Ne
+        && values.len() > 1
+        && !field.symbol().is_predicate()
+    {
         let set: Vec<_> = values.iter().map(|int| (int.value, int.mask)).collect();
         if let Some(alternatives) = outside(&set, field.width()) {
             return masked(field, &alternatives).map(with_implied);
@@ -88,10 +114,11 @@ fn comparison_of(
         .iter()
         .map(|int| one(field, relation, *int))
         .collect::<Result<Vec<_>, _>>()?;
+    bits.extend(each);
     // Equal to any of the constants, different from all of them; other relations have one constant.
     let core = match relation {
-        Relation::Ne => Resolved::And(each),
-        _ => Resolved::Or(each),
+        Relation::Ne => Resolved::And(bits),
+        _ => Resolved::Or(bits),
     };
     Ok(with_implied(core))
 }
@@ -104,11 +131,16 @@ pub(crate) fn port_key(name: &str, lookup: &dyn Lookup) -> Option<u32> {
     }
 }
 
-/// The integers that a comparison names.
-fn values(comparison: &Comparison, lookup: &dyn Lookup) -> Result<Vec<Int>, ResolveError> {
+/// The integers that a comparison names, but for those of constants that packets carry bits of.
+fn values(
+    comparison: &Comparison,
+    bits: &[Option<Term>],
+    lookup: &dyn Lookup,
+) -> Result<Vec<Int>, ResolveError> {
     let mut values = Vec::with_capacity(comparison.constants.len());
-    for constant in &comparison.constants {
+    for (constant, bit) in comparison.constants.iter().zip(bits) {
         match constant {
+            _ if bit.is_some() => {}
             Constant::Int(int) => values.push(*int),
             Constant::Str(name) => values.extend(port_key(name, lookup).map(Int::from)),
             Constant::Template(name) => return Err(ResolveError::Template(name.clone())),

@@ -32,7 +32,8 @@ macro_rules! bases {
     };
 }
 
-// What others presuppose comes first, as in a match of OpenFlow.
+// What others presuppose comes first, as in a match of OpenFlow. No symbol is a view of `Reg11`, `Reg12` and `Metadata`: what a
+// chassis keeps there, it says in [`crate::expr::Lookup::member_bit`].
 bases! {
     EthType 16 EthType;
     IpProto 8 IpProto;
@@ -51,6 +52,9 @@ bases! {
     Flags 32 Reg10;
     Inport 32 Reg14;
     Outport 32 Reg15;
+    Reg11 32 Reg11;
+    Reg12 32 Reg12;
+    Metadata 64 Metadata;
     PktMark 32 PktMark;
     CtState 32 CtState;
     CtMark 32 CtMark;

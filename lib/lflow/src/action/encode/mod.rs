@@ -22,6 +22,7 @@ use thiserror::Error;
 
 use super::{Action, Actions, Pipeline, Plain, Query, Transform};
 use crate::constant::Name;
+use crate::symbols::{Field, Symbol};
 
 pub use tables::{FlagBit, Tables};
 
@@ -80,7 +81,7 @@ pub enum EncodeError {
     Unsupported(&'static str),
     /// The field cannot be used so.
     #[error("{0} cannot be used here: the switch has no such field")]
-    Field(crate::symbols::Field),
+    Field(Field),
     /// A jump beyond the end of a pipeline.
     #[error("there is no table {table} in the {} pipeline, which has {count}", .pipeline.name())]
     Table {
@@ -118,8 +119,23 @@ pub fn encode(actions: &Actions, context: &Context<'_>) -> Result<Vec<OfAction>,
     let mut out = Vec::with_capacity(actions.0.len() * 2);
     for action in &actions.0 {
         one(action, context, &mut out)?;
+        if context.pipeline == Pipeline::Ingress && writes_inport(action) {
+            out.extend(context.tables.port_bits.map(OfAction::resubmit));
+        }
     }
     Ok(out)
+}
+
+fn writes_inport(action: &Action) -> bool {
+    let is_inport = |field: &Field| field.symbol() == Symbol::Inport;
+    match action {
+        Action::Assign(to, _)
+        | Action::Copy { to, .. }
+        | Action::Pop(to)
+        | Action::Query(to, _) => is_inport(to),
+        Action::Exchange(a, b) => is_inport(a) || is_inport(b),
+        _ => false,
+    }
 }
 
 type Outcome = Result<(), EncodeError>;
@@ -198,12 +214,7 @@ fn plain(plain: Plain, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outcom
     Ok(())
 }
 
-fn query(
-    to: crate::symbols::Field,
-    query: &Query,
-    context: &Context<'_>,
-    out: &mut Vec<OfAction>,
-) -> Outcome {
+fn query(to: Field, query: &Query, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outcome {
     match query {
         Query::Bare(bare) => call::bare(*bare, to, context, out),
         Query::Lookup(lookup, args) => call::lookup(*lookup, to, args, context, out),

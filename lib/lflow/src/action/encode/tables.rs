@@ -47,6 +47,8 @@ pub struct Tables {
     pub mac_cache_use: u8,
     /// Sends to the ports of a group on other chassis.
     pub flood_remote: u8,
+    /// Called after `inport` is written in the ingress pipeline, where more is known of it than its key.
+    pub port_bits: Option<u8>,
 }
 
 impl Default for Tables {
@@ -72,6 +74,7 @@ impl Default for Tables {
             chk_lb_affinity: 78,
             mac_cache_use: 79,
             flood_remote: 84,
+            port_bits: None,
         }
     }
 }

@@ -1,43 +1,11 @@
-//! The units as a program for the engine.
+//! The units as a program for the engine: what each runs, and what becomes of what it says.
 
 use incr::{Life, Program, UnitId};
-use ovsdb::Uuid;
 use ovsdb::typed::TableDefinition as _;
 use sb_db::tables::LogicalFlow;
 
-use super::binding::Binding;
-use super::{Cell, Network, Unit};
-use crate::flow::{Digest, Flow};
+use crate::network::{Cell, Changes, Fact, Key, Network, Reads, Unit};
 use crate::{logical, physical};
-
-/// What a running unit reads.
-pub type Reads = incr::Reads<Cell>;
-/// What has changed.
-pub type Changes = incr::Changes<Cell, Unit>;
-/// The engine.
-pub type Engine = incr::Engine<Network>;
-
-/// What a unit says.
-#[derive(Clone, Debug)]
-pub enum Fact {
-    /// A logical port is attached.
-    Binding(Uuid, Binding),
-    /// The switch should have a flow.
-    Flow(Flow),
-    /// Something is wrong with a row.
-    Problem(Uuid, String),
-}
-
-/// What identifies a fact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
-    /// The port.
-    Binding(Uuid),
-    /// The flow's content.
-    Flow(Digest),
-    /// The row.
-    Problem(Uuid),
-}
 
 impl Program for Network {
     type Cell = Cell;
@@ -45,10 +13,14 @@ impl Program for Network {
     type Fact = Fact;
     type Key = Key;
 
-    const LAYERS: usize = 2;
+    const LAYERS: usize = 3;
 
     fn layer(unit: Unit) -> usize {
-        usize::from(!matches!(unit, Unit::Binding(_)))
+        match unit {
+            Unit::Binding(_) => 0,
+            Unit::Uses(_) => 1,
+            _ => 2,
+        }
     }
 
     fn kind(unit: Unit) -> &'static str {
@@ -57,7 +29,10 @@ impl Program for Network {
             Unit::Port(_) => "port",
             Unit::PortSecurity(_) => "port-security",
             Unit::Group(_) => "multicast-group",
+            Unit::Uses(_) => "uses",
             Unit::Flow(_) => "logical-flow",
+            Unit::Stage(..) => "stage",
+            Unit::PortBits => "port-bits",
             Unit::Fdb(_) => "fdb",
             Unit::MacBinding(_) => "mac-binding",
             Unit::Tunnel(_) => "tunnel",
@@ -85,10 +60,20 @@ impl Program for Network {
                 .groups
                 .get(reads, uuid)
                 .map(|group| physical::multicast::flows(self, reads, group, facts)),
-            Unit::Flow(uuid) => self
-                .flows
-                .get(reads, uuid)
-                .map(|row| logical::flows(self, reads, &LogicalFlow::from_row(uuid, row), facts)),
+            Unit::Uses(uuid) => self.flows.get(reads, uuid).map(|row| {
+                logical::uses(self, reads, &LogicalFlow::from_row(uuid, row), facts);
+            }),
+            Unit::Stage(egress, table) => self
+                .stage_lookups
+                .get(reads, (egress, table))
+                .map(|_| physical::members::stage(egress, table, facts)),
+            Unit::PortBits => self
+                .group_bits
+                .get(reads, ())
+                .map(|_| physical::members::no_port_bits(facts)),
+            Unit::Flow(uuid) => self.flows.get(reads, uuid).map(|row| {
+                logical::flows(self, reads, &LogicalFlow::from_row(uuid, row), facts);
+            }),
             Unit::Fdb(uuid) => self
                 .fdb
                 .get(reads, uuid)
@@ -116,18 +101,20 @@ impl Program for Network {
     fn key(fact: &Fact) -> Key {
         match fact {
             Fact::Binding(uuid, _) => Key::Binding(*uuid),
+            Fact::Use(what, _) => Key::Use(*what),
             Fact::Flow(flow) => Key::Flow(flow.digest),
             Fact::Problem(uuid, _) => Key::Problem(*uuid),
         }
     }
 
     fn is_whole(key: Key) -> bool {
-        matches!(key, Key::Flow(_))
+        matches!(key, Key::Flow(_) | Key::Use(_))
     }
 
     fn assert(&mut self, _: UnitId, fact: Fact, changes: &mut Changes) {
         match fact {
             Fact::Binding(uuid, binding) => self.attached(uuid, binding, changes),
+            Fact::Use(what, name) => self.members.used(what, &name),
             Fact::Flow(flow) => self.desired.add(flow),
             Fact::Problem(uuid, text) => {
                 if self.problems.get(&uuid) != Some(&text) {
@@ -141,6 +128,7 @@ impl Program for Network {
     fn retract(&mut self, _: UnitId, key: Key, changes: &mut Changes) {
         match key {
             Key::Binding(uuid) => self.detached(uuid, changes),
+            Key::Use(what) => self.members.unused(what),
             Key::Flow(digest) => self.desired.remove(digest),
             Key::Problem(uuid) => {
                 self.problems.remove(&uuid);
@@ -149,9 +137,13 @@ impl Program for Network {
     }
 
     fn settle(&mut self, layer: usize, changes: &mut Changes) {
-        if layer == 0 {
-            self.settle_locality(changes);
-            self.settle_sharing(changes);
+        match layer {
+            0 => {
+                self.settle_locality(changes);
+                self.settle_sharing(changes);
+            }
+            1 => self.settle_members(changes),
+            _ => {}
         }
     }
 }
