@@ -412,6 +412,7 @@ fn exhausted(want: &Want) -> Problem {
 
 fn problem(want: &Want, rank: Rank, why: String, remedy: String) -> Problem {
     let (table, column, _) = want.pool.place;
+    let (table, column) = want.place.unwrap_or((table, column));
     Problem {
         rank,
         table,

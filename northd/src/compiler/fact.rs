@@ -140,6 +140,8 @@ pub struct Want {
     pub row: Uuid,
     /// That row's name.
     pub name: Arc<str>,
+    /// The table and the column where a number is requested, if not as the pool says.
+    pub place: Option<(&'static str, &'static str)>,
     /// Numbers exclude each other among those with the same key.
     pub among: Key,
     /// The row that gets the number, for pools of identities: one that is recorded, or the next.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
 use lflow::Expr;
-use lflow::action::Action;
+use lflow::action::{Action, Query};
 use ovsdb::typed::Table;
 use ovsdb::{Atom, Datum};
 use relations::Cell;
@@ -77,7 +77,10 @@ impl<'a> Flows<'a> {
         self.push(rule, when, then.into(), None);
     }
 
-    fn push(&mut self, rule: Rule, when: &Expr, then: Vec<Action>, hint: Option<Uuid>) {
+    fn push(&mut self, rule: Rule, when: &Expr, mut then: Vec<Action>, hint: Option<Uuid>) {
+        if let Some(table) = rule.stage.leap() {
+            leap(&mut then, table);
+        }
         self.text.clear();
         write!(self.text, "{when}").expect("writing into a string does not fail");
         let split = self.text.len();
@@ -128,6 +131,27 @@ impl<'a> Flows<'a> {
         let table = if cell.is_some() { SHARED_FLOWS } else { FLOWS };
         self.facts
             .push(Fact::Flow(RowId { table, uuid }, cell, row));
+    }
+}
+
+/// Has `next` go to `table`. Actions that go on by themselves cannot stand before a gap.
+fn leap(actions: &mut [Action], table: u8) {
+    for action in actions {
+        match action {
+            Action::Next {
+                pipeline: None,
+                table: to @ None,
+            } => *to = Some(table),
+            Action::Within(_, inner) => leap(&mut inner.0, table),
+            Action::CtNext(_)
+            | Action::CtCommitNat(_)
+            | Action::Nat { .. }
+            | Action::Balance(_)
+            | Action::Query(_, Query::Select(_)) => {
+                debug_assert!(false, "{action:?} goes on to a table where nothing is");
+            }
+            _ => {}
+        }
     }
 }
 

@@ -40,11 +40,27 @@ impl Bits {
 
     /// A whole register of 32 bits.
     pub const fn whole(name: &'static str, symbol: Symbol, from: Stage, to: Stage) -> Self {
+        Self::some(name, symbol, (0, 32), from, to)
+    }
+
+    /// Four registers, for an IPv6 address.
+    pub const fn wide(name: &'static str, symbol: Symbol, from: Stage, to: Stage) -> Self {
+        Self::some(name, symbol, (0, 128), from, to)
+    }
+
+    /// Some bits: `width` from `low` on.
+    pub const fn some(
+        name: &'static str,
+        symbol: Symbol,
+        (low, width): (u8, u8),
+        from: Stage,
+        to: Stage,
+    ) -> Self {
         Self {
             name,
             symbol,
-            low: 0,
-            width: 32,
+            low,
+            width,
             from,
             to,
         }
@@ -52,11 +68,7 @@ impl Bits {
 
     /// The bits as a field of matches and actions.
     pub fn field(self) -> Field {
-        if self.width == 1 {
-            self.symbol.bit(self.low)
-        } else {
-            self.symbol.into()
-        }
+        self.symbol.bits(self.low, self.low + self.width - 1)
     }
 
     /// The bit is set.

@@ -1,6 +1,9 @@
 //! The stages of the pipelines, one line each, and the kinds of flows in them.
 //!
 //! The numbers follow from the order here; they are ours and may change with any version: nothing outside refers to them.
+//! A stage with a number of its own (`= 19`) leaves a gap before it. That is for stages of switches and routers that share
+//! flows, and so have the same number in both; `next` passes over the gap.
+//!
 //! Controllers have room for 29 ingress and 16 egress stages, whatever their version. Names are OVN's where the purpose is
 //! the same.
 
@@ -18,7 +21,9 @@ pub enum Datapath {
 }
 
 macro_rules! stages {
-    ($($datapath:ident $pipeline:ident {$($(#[doc = $doc:literal])+ $stage:ident $name:literal;)*})*) => {
+    ($($datapath:ident $pipeline:ident {
+        $($(#[doc = $doc:literal])+ $stage:ident $name:literal $(= $number:ident)?;)*
+    })*) => {
         /// A stage of a pipeline.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Stage {
@@ -26,11 +31,16 @@ macro_rules! stages {
         }
 
         /// The pipelines, each with its stages in order.
-        pub const PIPELINES: &[(Datapath, Pipeline, &[(Stage, &str)])] = &[
-            $((Datapath::$datapath, Pipeline::$pipeline, &[$((Stage::$stage, $name)),*]),)*
+        pub const PIPELINES: &[(Datapath, Pipeline, &[(Stage, &str, Option<u8>)])] = &[
+            $((Datapath::$datapath, Pipeline::$pipeline, &[$((Stage::$stage, $name, stages!(@number $($number)?))),*]),)*
         ];
     };
+    (@number) => { None };
+    (@number $number:ident) => { Some($number) };
 }
+
+/// The number of the stage where an address becomes a MAC, in switches and in routers.
+const NEIGHBOURS: u8 = 19;
 
 stages! {
     Switch Ingress {
@@ -44,8 +54,12 @@ stages! {
         InPutFdb "ls_in_put_fdb";
         /// Packets are marked as QoS rules say.
         InQos "ls_in_qos";
+        /// Who asks for an address: segment and address are put where `neighbours` looks for them.
+        InAsk "ls_in_arp_req";
+        /// Known addresses become MACs.
+        InNeighbours "ls_in_arp_resolve" = NEIGHBOURS;
         /// ARP and ND requests for known addresses are answered.
-        InNeighbours "ls_in_arp_rsp";
+        InAnswer "ls_in_arp_rsp";
         /// DHCP requests become replies.
         InDhcpOptions "ls_in_dhcp_options";
         /// The replies go back.
@@ -63,8 +77,42 @@ stages! {
         /// If so, it is delivered.
         OutApplyPortSec "ls_out_apply_port_sec";
     }
-    Router Ingress {}
-    Router Egress {}
+    Router Ingress {
+        /// Who may enter, and what is to be known of the port.
+        RouterInAdmission "lr_in_admission";
+        /// Does a neighbour tell what is known?
+        RouterInLookupNeighbour "lr_in_lookup_neighbor";
+        /// If not, it is learned.
+        RouterInLearnNeighbour "lr_in_learn_neighbor";
+        /// Packets to the router itself are told apart.
+        RouterInOwn "lr_in_own";
+        /// The router's own answers, and what it does not forward.
+        RouterInInput "lr_in_ip_input";
+        /// Which table of routes.
+        RouterInRoutingPre "lr_in_ip_routing_pre";
+        /// The route of the longest prefix: port and next hop.
+        RouterInRouting "lr_in_ip_routing";
+        /// One of several next hops.
+        RouterInRoutingEcmp "lr_in_ip_routing_ecmp";
+        /// Policies, which overrule routes.
+        RouterInPolicy "lr_in_policy";
+        /// One of several next hops of a policy.
+        RouterInPolicyEcmp "lr_in_policy_ecmp";
+        /// The MAC of the next hop.
+        RouterInNeighbours "lr_in_arp_resolve" = NEIGHBOURS;
+        /// Is it too large for the port it leaves by?
+        RouterInCheckLength "lr_in_chk_pkt_len";
+        /// If so: the addresses of the port that it came by.
+        RouterInTooLarge "lr_in_too_large";
+        /// An error goes back.
+        RouterInLarger "lr_in_larger_pkts";
+        /// Next hops whose MAC is not known are asked for it.
+        RouterInAsk "lr_in_arp_request";
+    }
+    Router Egress {
+        /// Delivery to the port.
+        RouterOutDelivery "lr_out_delivery";
+    }
 }
 
 /// The place of a stage.
@@ -83,11 +131,16 @@ fn places() -> &'static [Place] {
         let pipelines = PIPELINES.iter();
         pipelines
             .flat_map(|(datapath, pipeline, stages)| {
-                (0..).zip(*stages).map(|(table, (_, name))| Place {
-                    datapath: *datapath,
-                    pipeline: *pipeline,
-                    table,
-                    name,
+                let mut free = 0;
+                stages.iter().map(move |(_, name, number)| {
+                    let table = number.unwrap_or(free);
+                    free = table + 1;
+                    Place {
+                        datapath: *datapath,
+                        pipeline: *pipeline,
+                        table,
+                        name,
+                    }
                 })
             })
             .collect()
@@ -99,7 +152,7 @@ impl Stage {
     pub fn all() -> impl Iterator<Item = Self> {
         PIPELINES
             .iter()
-            .flat_map(|(_, _, stages)| stages.iter().map(|(stage, _)| *stage))
+            .flat_map(|(_, _, stages)| stages.iter().map(|(stage, ..)| *stage))
     }
 
     /// What the pipeline belongs to.
@@ -115,6 +168,15 @@ impl Stage {
     /// `Logical_Flow.table_id`.
     pub fn table(self) -> u8 {
         places()[self as usize].table
+    }
+
+    /// The table of the stage behind it in its pipeline, if that is not simply the next number.
+    pub fn leap(self) -> Option<u8> {
+        let here = places()[self as usize];
+        let behind = places().get(self as usize + 1)?;
+        let is_leap = (behind.datapath, behind.pipeline) == (here.datapath, here.pipeline)
+            && behind.table != here.table + 1;
+        is_leap.then_some(behind.table)
     }
 
     /// The name in `Logical_Flow.external_ids:stage-name`.
@@ -164,12 +226,25 @@ mod tests {
                 Pipeline::Ingress => 29,
                 Pipeline::Egress => 16,
             };
-            assert!(stages.len() <= most, "{datapath:?} {pipeline:?}");
-            for (number, (stage, name)) in stages.iter().enumerate() {
-                assert_eq!(usize::from(stage.table()), number);
+            let mut free = 0;
+            for (stage, name, _) in *stages {
+                assert!(stage.table() >= free, "{stage:?} does not stand in order");
+                free = stage.table() + 1;
                 assert_eq!(stage.name(), *name);
                 assert_eq!((stage.datapath(), stage.pipeline()), (*datapath, *pipeline));
             }
+            assert!(free <= most, "{datapath:?} {pipeline:?}");
         }
+    }
+
+    #[test]
+    fn what_switches_and_routers_share_has_one_number() {
+        assert_eq!(
+            Stage::InNeighbours.table(),
+            Stage::RouterInNeighbours.table()
+        );
+        assert_eq!(Stage::RouterInPolicyEcmp.leap(), Some(NEIGHBOURS));
+        assert_eq!(Stage::InNeighbours.leap(), None);
+        assert_eq!(Stage::RouterInAsk.leap(), None);
     }
 }

@@ -104,7 +104,7 @@ fn learns(port: &Port) -> bool {
     let by_kind = match port.kind {
         PortKind::Vif { .. } => true,
         PortKind::Localnet { learns, .. } => learns,
-        PortKind::Localport => false,
+        PortKind::Localport | PortKind::Router { .. } => false,
     };
     by_kind && port.is_enabled && port.is_unknown && port.security == Security::Open
 }

@@ -4,18 +4,33 @@
 //! for a declared address to the port that has it and to nobody else, and that every other packet has its learned port, or
 //! none, in `outport` when it reaches `unknown`.
 //!
+//! Requests for addresses of routers that nobody has answered, such as those from a physical network, are steered: they go to
+//! the router alone. A router's own requests go to no other router; those know their addresses from each other.
+//!
 //! A disabled port still has its addresses: what is sent there is dropped, not flooded.
 
-use lflow::Symbol;
-use lflow::{a, m};
+use std::net::IpAddr;
+
+use lflow::{Expr, Symbol, a, m};
 use nb_db::tables::LogicalSwitchPort;
 
 use super::multicast::Group;
-use super::ports::{self, MACS, is_first};
+use super::ports::{self, IPS, MACS, PortKind, PortView, is_first};
 use super::switch::{SWITCHES, SWITCHES_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::stage::{Rule, Stage};
+use crate::compiler::unit::Unit;
 
+const BY_ROUTER: Rule = Rule::new(
+    Stage::InLookup,
+    85,
+    "a request of a router: to all enabled ports that lead to no router",
+);
+const TO_ROUTER: Rule = Rule::new(
+    Stage::InLookup,
+    80,
+    "a request for an address of a router's port: to that port alone",
+);
 const GROUP: Rule = Rule::new(Stage::InLookup, 70, "a group address: to all enabled ports");
 const KNOWN: Rule = Rule::new(
     Stage::InLookup,
@@ -27,7 +42,7 @@ const LEARNED: Rule = Rule::new(Stage::InLookup, 0, "the rest: look among learne
 /// The feature.
 pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED, &OF_PORT],
-    rules: &[GROUP, KNOWN, LEARNED],
+    rules: &[BY_ROUTER, TO_ROUTER, GROUP, KNOWN, LEARNED],
     ..Feature::new("lookup")
 };
 
@@ -45,18 +60,30 @@ static SHARED: Kind = Kind {
     },
 };
 
-static OF_PORT: Kind = ports::kind!([&MACS], [], |unit, view| {
+static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
     let port = view.port;
     let mut complaints = unit.complaints::<LogicalSwitchPort>(view.row, port.name.clone());
-    let mut macs = Vec::with_capacity(port.addresses.len());
-    for entry in &port.addresses {
+    let mut macs = Vec::new();
+    for entry in view.addresses() {
         let claims = unit.members(&MACS, (view.switch, entry.mac));
         if is_first(unit, view, claims, &entry.mac, &mut complaints) && !macs.contains(&entry.mac) {
             macs.push(entry.mac);
         }
     }
     unit.problems(complaints.into_problems());
+    let to_router = to_router(unit, view);
     let mut flows = view.flows(unit);
+    if matches!(port.kind, PortKind::Router { .. }) && port.is_enabled {
+        let request = m::arp_op(1) | m::eq(Symbol::RarpOp, 3u16) | m::nd_ns();
+        for mac in &macs {
+            let flood = [a::set_outport(Group::FloodL2.name()), a::output()];
+            flows.add(BY_ROUTER, &(m::eth_src(*mac) & request.clone()), flood);
+        }
+    }
+    if let Some(to_router) = to_router {
+        let deliver = [a::set_outport(port.name.clone()), a::output()];
+        flows.add(TO_ROUTER, &to_router, deliver);
+    }
     for mac in macs {
         let here = m::eth_dst(mac);
         if port.is_enabled {
@@ -67,3 +94,24 @@ static OF_PORT: Kind = ports::kind!([&MACS], [], |unit, view| {
         }
     }
 });
+
+/// A request, to everybody, for an address of the router that an enabled port leads to.
+fn to_router(unit: &Unit<'_>, view: &PortView<'_>) -> Option<Expr> {
+    if !matches!(view.port.kind, PortKind::Router { .. }) || !view.port.is_enabled {
+        return None;
+    }
+    let ips = view.neighbours().map(|(_, ip)| ip.addr());
+    let own = ips.filter(|ip| {
+        let first = unit.members(&IPS, (view.switch, *ip)).first();
+        first.is_some_and(|(_, port)| *port == view.row)
+    });
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = own.partition(IpAddr::is_ipv4);
+    let mut requests = Vec::new();
+    if !v4.is_empty() {
+        requests.push(m::eth_bcast() & m::arp_op(1) & m::one_of(Symbol::ArpTpa, v4));
+    }
+    if !v6.is_empty() {
+        requests.push(m::eth_mcast() & m::nd_ns() & m::one_of(Symbol::NdTarget, v6));
+    }
+    requests.into_iter().reduce(|some, other| some | other)
+}

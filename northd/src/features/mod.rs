@@ -15,6 +15,8 @@ pub mod ports;
 pub mod progress;
 pub mod qos;
 pub mod rbac;
+pub mod router;
+pub mod segments;
 pub mod switch;
 pub mod unknown;
 
@@ -34,9 +36,20 @@ pub static ALL: &[&Feature] = &[
     &admission::FEATURE,
     &fdb::FEATURE,
     &qos::FEATURE,
+    &segments::FEATURE,
     &neighbours::FEATURE,
     &dhcp4::FEATURE,
     &lookup::FEATURE,
     &unknown::FEATURE,
     &delivery::FEATURE,
+    &router::FEATURE,
+    &router::ports::FEATURE,
+    &router::links::FEATURE,
+    &router::admission::FEATURE,
+    &router::learning::FEATURE,
+    &router::own::FEATURE,
+    &router::input::FEATURE,
+    &router::routes::FEATURE,
+    &router::neighbours::FEATURE,
+    &router::delivery::FEATURE,
 ];

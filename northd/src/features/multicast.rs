@@ -1,7 +1,7 @@
 //! Multicast groups: what a packet can be output to that is for several ports at once.
 //!
 //! Guarantees that `_MC_flood` has every enabled port that takes multicast, and `_MC_unknown` the enabled ports that take
-//! unknown addresses. A group exists while it has members; each port says for itself where it belongs.
+//! unknown addresses, and `_MC_flood_l2` those of the first that lead to no router. A group exists while it has members; each port says for itself where it belongs.
 
 use addr::PortKey;
 use ovsdb::Datum;
@@ -9,7 +9,7 @@ use ovsdb::typed::{Table, TableDefinition};
 use relations::{Handle, Key, Set, Small};
 use sb_db::tables::{DatapathBinding, MulticastGroup};
 
-use super::ports;
+use super::ports::{self, PortKind};
 use super::switch::DATAPATH;
 use crate::compiler::feature::{Feature, Index, Kind, Over, Owned};
 use crate::compiler::identity;
@@ -25,16 +25,19 @@ pub enum Group {
     Flood,
     /// The enabled ports that take unknown addresses.
     Unknown,
+    /// Every enabled port that does not lead to a router.
+    FloodL2,
 }
 
 impl Group {
-    const ALL: [Self; 2] = [Self::Flood, Self::Unknown];
+    const ALL: [Self; 3] = [Self::Flood, Self::Unknown, Self::FloodL2];
 
     /// The name in matches and actions.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Flood => "_MC_flood",
             Self::Unknown => "_MC_unknown",
+            Self::FloodL2 => "_MC_flood_l2",
         }
     }
 
@@ -43,6 +46,7 @@ impl Group {
         match self {
             Self::Flood => PortKey::FLOOD,
             Self::Unknown => PortKey::UNKNOWN,
+            Self::FloodL2 => PortKey::FLOOD_L2,
         }
     }
 
@@ -75,9 +79,11 @@ static JOIN: Kind = ports::kind!([], [&MEMBERS], |unit, view| {
     if !port.is_enabled {
         return;
     }
+    let is_link = matches!(port.kind, PortKind::Router { .. });
     let takes = [
         (Group::Flood, port.takes_multicast),
         (Group::Unknown, port.is_unknown),
+        (Group::FloodL2, port.takes_multicast && !is_link),
     ];
     for (group, _) in takes.into_iter().filter(|(_, takes)| *takes) {
         let key = (view.switch, u32::from(group.key().get()));

@@ -5,6 +5,10 @@
 //! asks whether the port lives. The port that has the address is another exception: its own requests go on, so that it can
 //! find out whether another host uses its address (RFC 5227, RFC 4862).
 //!
+//! Which MAC has the address is found in a stage that routers have, too ([`segments`](super::segments)): one flow an address
+//! is both this answer and the MAC of a router's next hop. The request carries the address there, and the reply is one flow
+//! for all.
+//!
 //! Not answered for: ports with `unknown` addresses (the address may have moved behind them), disabled ports, ports with
 //! `options:disable_arp_nd_rsp`, addresses that another port had first, and any port of a switch that is transparent to VLAN
 //! tags, where one address may be somebody else in each VLAN. Requests from a physical network (`localnet`) go on, too: every
@@ -18,30 +22,59 @@ use lflow::Symbol;
 use lflow::action::{Action, Transform};
 use lflow::{Expr, a, m};
 use nb_db::tables::LogicalSwitchPort;
+use relations::{Handle, Small};
 
 use super::ports::{self, IPS, PortKind, PortView, is_first};
-use super::switch::{SWITCH, SWITCHES, SWITCHES_NAME};
+use super::segments;
+use super::switch::{DATAPATH, SWITCH, SWITCHES, SWITCHES_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
+use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
 
-const FROM_OUTSIDE: Rule = Rule::new(Stage::InNeighbours, 100, "from a localnet port: next");
-const OWN: Rule = Rule::new(
-    Stage::InNeighbours,
-    100,
-    "a port asks for its own address: next",
+const ASKED: Bits = Bits::bit(
+    "somebody asks for an address",
+    Symbol::Reg9,
+    6,
+    Stage::InAsk,
+    Stage::InAnswer,
+);
+
+const FROM_OUTSIDE: Rule = Rule::new(Stage::InAsk, 100, "from a localnet port: next");
+const OWN: Rule = Rule::new(Stage::InAsk, 100, "a port asks for its own address: next");
+const ASK: Rule = Rule::new(
+    Stage::InAsk,
+    50,
+    "a request to everybody: say which address is asked for",
+);
+const ASK_NOT: Rule = Rule::new(Stage::InAsk, 0, "the rest: next");
+const KNOWN_NOT: Rule = Rule::new(Stage::InNeighbours, 0, "the rest: next");
+const ANSWER_AS_ROUTER: Rule = Rule::new(
+    Stage::InAnswer,
+    60,
+    "a solicitation for a router's address: advertise it as a router",
 );
 const ANSWER: Rule = Rule::new(
-    Stage::InNeighbours,
+    Stage::InAnswer,
     50,
-    "a request for a known address: reply to the asker",
+    "a request whose address is known: reply to the asker",
 );
-const PASS: Rule = Rule::new(Stage::InNeighbours, 0, "the rest: next");
+const PASS: Rule = Rule::new(Stage::InAnswer, 0, "the rest: next");
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
-    kinds: &[&SHARED, &OF_PORT],
-    rules: &[FROM_OUTSIDE, OWN, ANSWER, PASS],
+    kinds: &[&SHARED, &OF_SWITCH, &OF_PORT],
+    rules: &[
+        FROM_OUTSIDE,
+        OWN,
+        ASK,
+        ASK_NOT,
+        KNOWN_NOT,
+        ANSWER_AS_ROUTER,
+        ANSWER,
+        PASS,
+    ],
+    bits: &[ASKED],
     ..Feature::new("neighbours")
 };
 
@@ -52,8 +85,55 @@ static SHARED: Kind = Kind {
     says: &[],
     wants: &[],
     run: |unit, _| {
+        // A request goes to everybody; one for a known address has by now the MAC for its destination.
+        let is_known = ASKED.is_set() & m::eq(Symbol::EthDst.bit(40), Int::new(0));
+        let solicitation = is_known.clone() & m::nd_ns();
+        let as_router = solicitation.clone() & segments::IS_ROUTER.is_set();
         let mut flows = unit.shared_flows(&SWITCHES, (), SWITCHES_NAME, None);
+        flows.add(ASK_NOT, &m::any(), [a::next()]);
+        flows.add(KNOWN_NOT, &m::any(), [a::next()]);
+        flows.add(
+            ANSWER_AS_ROUTER,
+            &as_router,
+            [advertisement(Transform::NdNaRouter)],
+        );
+        flows.add(ANSWER, &solicitation, [advertisement(Transform::NdNa)]);
+        flows.add(ANSWER, &(is_known & m::arp_op(1)), arp_reply());
         flows.add(PASS, &m::any(), [a::next()]);
+    },
+};
+
+static OF_SWITCH: Kind = Kind {
+    name: "switch",
+    over: Over::Keys(&SWITCH),
+    reads: &[&DATAPATH],
+    says: &[],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let (Some(switch), Some(datapath)) = (unit.get(&SWITCH, row), unit.get(&DATAPATH, row))
+        else {
+            return;
+        };
+        if switch.is_vlan_transparent {
+            return;
+        }
+        let hint = unit.uuid(row);
+        let mut flows = unit.flows(datapath.uuid, Some(hint));
+        let arp = m::eth_dst(Mac::BROADCAST) & m::arp_op(1);
+        let solicitation = m::eth_mcast() & m::nd_ns();
+        for (request, ip, asked) in [
+            (arp, IpAddr::V4(Ipv4Addr::UNSPECIFIED), Symbol::ArpTpa),
+            (solicitation, Ipv6Addr::UNSPECIFIED.into(), Symbol::NdTarget),
+        ] {
+            let ask = [
+                a::set(ASKED.field(), Int::new(1)),
+                segments::set_segment(datapath.key, ip),
+                a::copy(segments::address(ip), asked),
+                a::next(),
+            ];
+            flows.add(ASK, &request, ask);
+        }
     },
 };
 
@@ -65,19 +145,23 @@ static OF_PORT: Kind = ports::kind!([&IPS, &SWITCH], [], |unit, view| {
         flows.add(FROM_OUTSIDE, &m::inport(port.name.clone()), [a::next()]);
         return;
     }
-    let switch = unit.get(&SWITCH, view.switch);
-    let is_transparent = switch.is_some_and(|switch| switch.is_vlan_transparent);
-    if is_transparent || port.is_unknown || !port.is_enabled || !port.is_answered_for {
+    if !port.is_enabled {
         return;
     }
-    let mut flows = view.flows(unit);
+    let switch = unit.get(&SWITCH, view.switch);
+    let is_transparent = switch.is_some_and(|switch| switch.is_vlan_transparent);
+    let is_answered = !is_transparent && !port.is_unknown && port.is_answered_for;
+    let is_router = matches!(port.kind, PortKind::Router { .. });
     for (ip, mac) in ips {
-        let request = request(ip);
-        let own = m::inport(port.name.clone()) & request.clone();
-        flows.add(OWN, &own, [a::next()]);
-        match ip {
-            IpAddr::V4(ip) => flows.add(ANSWER, &request, arp_reply(ip, mac)),
-            IpAddr::V6(ip) => flows.add(ANSWER, &request, [advertisement(ip, mac)]),
+        let known = segments::is_asked(view.datapath.key, ip);
+        let answer = segments::answer(mac, is_router);
+        if is_answered {
+            segments::flows(unit, view.switch, view.row).add(segments::KNOWN, &known, answer);
+            let own = m::inport(port.name.clone()) & request(ip);
+            view.flows(unit).add(OWN, &own, [a::next()]);
+        } else {
+            let mut flows = segments::router_flows(unit, view.switch, view.row);
+            flows.add(segments::KNOWN, &known, answer);
         }
     }
 });
@@ -87,7 +171,7 @@ fn own_ips(unit: &mut Unit<'_>, view: &PortView<'_>) -> Vec<(IpAddr, Mac)> {
     let name = view.port.name.clone();
     let mut complaints = unit.complaints::<LogicalSwitchPort>(view.row, name);
     let mut ips: Vec<(IpAddr, Mac)> = Vec::new();
-    for (mac, ip) in view.port.neighbours() {
+    for (mac, ip) in view.neighbours() {
         let ip = ip.addr();
         let claims = unit.members(&IPS, (view.switch, ip));
         let is_new = !ips.iter().any(|(known, _)| *known == ip);
@@ -107,31 +191,25 @@ fn request(ip: IpAddr) -> Expr {
     }
 }
 
-/// The packet becomes the reply and goes back.
-fn arp_reply(ip: Ipv4Addr, mac: Mac) -> [Action; 10] {
+/// The packet becomes the reply and goes back. Its destination is the MAC that was asked for.
+fn arp_reply() -> [Action; 8] {
     [
-        a::copy(Symbol::EthDst, Symbol::EthSrc),
-        a::set(Symbol::EthSrc, mac),
+        a::exchange(Symbol::EthDst, Symbol::EthSrc),
         a::set(Symbol::ArpOp, Int::new(2)),
         a::copy(Symbol::ArpTha, Symbol::ArpSha),
-        a::set(Symbol::ArpSha, mac),
-        a::copy(Symbol::ArpTpa, Symbol::ArpSpa),
-        a::set(Symbol::ArpSpa, ip),
+        a::copy(Symbol::ArpSha, Symbol::EthSrc),
+        a::exchange(Symbol::ArpTpa, Symbol::ArpSpa),
         a::copy(Symbol::Outport, Symbol::Inport),
         a::loopback(),
         a::output(),
     ]
 }
 
-/// An advertisement is made from the solicitation and goes back.
-fn advertisement(ip: Ipv6Addr, mac: Mac) -> Action {
+/// An advertisement is made from the solicitation, whose destination is the MAC that was asked for, and goes back.
+fn advertisement(transform: Transform) -> Action {
     a::within(
-        Transform::NdNa,
+        transform,
         [
-            a::set(Symbol::EthSrc, mac),
-            a::set(Symbol::Ip6Src, ip),
-            a::set(Symbol::NdTarget, ip),
-            a::set(Symbol::NdTll, mac),
             a::copy(Symbol::Outport, Symbol::Inport),
             a::loopback(),
             a::output(),

@@ -32,7 +32,8 @@ pub static SWITCHES: Set<()> = Set::new("switches");
 /// The set of all switches in the identity of its group.
 pub const SWITCHES_NAME: &str = "switches";
 
-static KEYS: Pool = Pool::new(
+/// The keys of datapaths, those of routers among them.
+pub static KEYS: Pool = Pool::new(
     &DATAPATH,
     (
         LogicalSwitch::NAME,
@@ -80,10 +81,6 @@ pub static FEATURE: Feature = Feature {
         Change {
             weight: 5,
             run: random::change_switch,
-        },
-        Change {
-            weight: 2,
-            run: random::neighbour,
         },
     ],
     ..Feature::new("switch")
@@ -138,32 +135,49 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
     let Some(switch) = unit.get(&SWITCH, row) else {
         return;
     };
+    let name = Arc::clone(&switch.name);
+    unit.want(wanted(
+        unit,
+        row,
+        "logical-switch",
+        name,
+        switch.requested_key,
+    ));
+}
+
+/// The wish for the key of a datapath. `kind` is what it is called among `external_ids`.
+pub fn wanted(
+    unit: &Unit<'_>,
+    row: Handle,
+    kind: &str,
+    name: Arc<str>,
+    requested: Option<u32>,
+) -> Want {
     let uuid = unit.uuid(row);
     let text = uuid.hyphenated().to_string();
     let column = DatapathBinding::COLUMN;
     let recorded = unit
         .recorded(BY_ROW, &Atom::from(text.as_str()))
-        .find(|(_, row)| {
-            row.get(column.external_ids.index).get_str("logical-switch") == Some(&text)
-        });
+        .find(|(_, row)| row.get(column.external_ids.index).get_str(kind) == Some(&text));
     let max = match unit.get(&chassis::IS_VXLAN, ()) {
         Some(()) => (DatapathKey::MAX_VXLAN, DatapathKey::MAX_VXLAN),
         // Keys above are for datapaths that several zones share: whoever asks for one gets it.
         None => (DatapathKey::MAX_LOCAL, DatapathKey::MAX),
     };
-    unit.want(Want {
+    Want {
         pool: &KEYS,
         owner: row,
         row: uuid,
-        name: Arc::clone(&switch.name),
+        name,
+        place: None,
         among: Key::default(),
         derived: identity::datapath(uuid),
         identity: recorded.map_or_else(|| identity::datapath(uuid), |(known, _)| known),
         recorded: recorded.and_then(|(_, row)| u32::try_from(column.tunnel_key.get(row)).ok()),
-        requested: switch.requested_key,
+        requested,
         preferred: None,
         max,
-    });
+    }
 }
 
 fn columns(row: Uuid, switch: &Switch, datapath: Identity) -> [(usize, Datum); 4] {

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lflow::action::{Action, Bare, Lookup as Question, Pipeline, Query};
+use lflow::action::{Action, Bare, Function, Lookup as Question, Pipeline, Query};
 use lflow::expr::Lookup;
 use lflow::interp::{Effect, LogicalFlow, Network, State, run};
 use lflow::{Actions, Expr, Int};
@@ -23,8 +23,12 @@ type Table = (u32, &'static str, u8);
 pub struct Chassis {
     flows: BTreeMap<Table, Vec<LogicalFlow>>,
     datapaths: BTreeMap<u32, Datapath>,
+    /// The other ends of ports that lead to other datapaths.
+    peers: BTreeMap<(u32, u32), (u32, u32)>,
     /// Which port of a datapath has which learned address.
     pub learned: RefCell<BTreeMap<(u32, u128), u32>>,
+    /// Which MAC a neighbour of a router's port has: datapath, port, address.
+    pub neighbours: RefCell<BTreeMap<(u32, u32, u128), u128>>,
 }
 
 #[derive(Default)]
@@ -45,9 +49,18 @@ impl Chassis {
             .map(|(uuid, row)| (uuid, key(row.tunnel_key)))
             .collect();
         let mut ports = BTreeMap::new();
+        let mut places: BTreeMap<Arc<str>, (u32, u32)> = BTreeMap::new();
+        let mut ends = Vec::new();
         for (uuid, row) in world.sb::<sb::PortBinding>() {
             let datapath = datapaths.entry(keys[&row.datapath]).or_default();
             let port = key(row.tunnel_key);
+            let place = (keys[&row.datapath], port);
+            places.insert(Arc::clone(&row.logical_port), place);
+            if matches!(&*row.r#type, "patch" | "l3gateway")
+                && let Some(peer) = row.options.get("peer")
+            {
+                ends.push((place, Arc::clone(peer)));
+            }
             datapath.names.insert(row.logical_port, port);
             datapath.security.insert(port, row.port_security);
             ports.insert(uuid, port);
@@ -92,11 +105,21 @@ impl Chassis {
         for flows in flows.values_mut() {
             flows.sort_by_key(|flow| std::cmp::Reverse(flow.priority));
         }
+        let peers = ends
+            .into_iter()
+            .filter_map(|(place, peer)| Some((place, *places.get(&peer)?)));
         Self {
             flows,
             datapaths,
+            peers: peers.collect(),
             learned: RefCell::default(),
+            neighbours: RefCell::default(),
         }
+    }
+
+    /// Has packets end at ports that lead to other datapaths, as if these were guests.
+    pub fn cut_links(&mut self) {
+        self.peers.clear();
     }
 
     /// The key of a port.
@@ -125,9 +148,18 @@ impl Chassis {
                         .0;
                     heard.push((Arc::clone(name), state));
                 }
-                Effect::Call { datapath, args, .. } => {
+                Effect::Call {
+                    datapath,
+                    function,
+                    args,
+                } => {
                     let port = u32::try_from(args[0]).expect("ports have small keys");
-                    self.learned.borrow_mut().insert((datapath, args[1]), port);
+                    if function == Function::PutFdb {
+                        self.learned.borrow_mut().insert((datapath, args[1]), port);
+                    } else {
+                        let place = (datapath, port, args[1]);
+                        self.neighbours.borrow_mut().insert(place, args[2]);
+                    }
                 }
                 Effect::Message { .. } => {}
             }
@@ -161,8 +193,8 @@ impl Network for Chassis {
             .map(Vec::as_slice)
     }
 
-    fn peer(&self, _: u32, _: u32) -> Option<(u32, u32)> {
-        None
+    fn peer(&self, datapath: u32, port: u32) -> Option<(u32, u32)> {
+        self.peers.get(&(datapath, port)).copied()
     }
 
     fn query(&self, datapath: u32, state: &State, query: &Query, args: &[u128]) -> u128 {
@@ -183,13 +215,22 @@ impl Network for Chassis {
                 .borrow()
                 .get(&(datapath, args[0]))
                 .map_or(0, |port| u128::from(*port)),
+            Query::Lookup(Question::LookupArp | Question::LookupNd, _) => {
+                let port = u32::try_from(args[0]).expect("ports have small keys");
+                u128::from(self.neighbour(datapath, port, args[1]) == args[2])
+            }
+            Query::Lookup(Question::LookupArpIp | Question::LookupNdIp, _) => {
+                let port = u32::try_from(args[0]).expect("ports have small keys");
+                u128::from(self.neighbour(datapath, port, args[1]) != 0)
+            }
             Query::PutOptions(..) => 1,
             other => panic!("northd's flows do not ask for {other:?}"),
         }
     }
 
-    fn neighbour(&self, _: u32, _: u32, _: u128) -> u128 {
-        0
+    fn neighbour(&self, datapath: u32, port: u32, ip: u128) -> u128 {
+        let known = self.neighbours.borrow();
+        known.get(&(datapath, port, ip)).copied().unwrap_or(0)
     }
 
     fn track(&self, _: u32, _: &mut State, _: &Action) {}

@@ -10,6 +10,7 @@ pub mod random;
 mod refusal;
 mod restart;
 mod rooms;
+pub mod routers;
 
 use std::sync::Arc;
 

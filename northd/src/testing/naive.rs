@@ -30,6 +30,7 @@ pub struct Port {
     pub name: Arc<str>,
     key: i64,
     is_localnet: bool,
+    is_router: bool,
     is_enabled: bool,
     is_unknown: bool,
     is_closed: bool,
@@ -66,12 +67,16 @@ pub fn switches(world: &World) -> Vec<Switch> {
                 uuid,
                 (
                     u32::try_from(row.tunnel_key).expect("small"),
-                    row.external_ids["logical-switch"].clone(),
+                    row.external_ids
+                        .get("logical-switch")
+                        .cloned()
+                        .unwrap_or_default(),
                 ),
             )
         })
         .collect();
     let dhcp: BTreeMap<Uuid, nb::DhcpOptions> = world.nb().into_iter().collect();
+    let routers = linked(world);
     let mut found = Vec::new();
     for (uuid, row) in world.nb::<nb::LogicalSwitch>() {
         let (datapath_row, (datapath, _)) = datapaths
@@ -86,7 +91,7 @@ pub fn switches(world: &World) -> Vec<Switch> {
                 let binding = bindings
                     .get(&row.name)
                     .filter(|binding| binding.datapath == *datapath_row)?;
-                Some(port(row, binding, &dhcp))
+                Some(port(row, binding, &dhcp, &routers))
             });
         found.push(Switch {
             datapath: *datapath,
@@ -104,9 +109,10 @@ fn port(
     row: &nb::LogicalSwitchPort,
     binding: &sb::PortBinding,
     dhcp: &BTreeMap<Uuid, nb::DhcpOptions>,
+    routers: &BTreeMap<Arc<str>, MacAndIps>,
 ) -> Port {
     let option = |key: &str, value: &str| row.options.get(key).is_some_and(|text| &**text == value);
-    let entries: Vec<MacAndIps> = row
+    let mut entries: Vec<MacAndIps> = row
         .addresses
         .iter()
         .filter_map(|text| match text.parse() {
@@ -114,6 +120,9 @@ fn port(
             _ => None,
         })
         .collect();
+    if row.addresses.iter().any(|text| &**text == "router") {
+        entries.extend(routers.get(&row.name).cloned());
+    }
     let is_unknown = row.addresses.iter().any(|text| &**text == "unknown");
     let readable = row
         .port_security
@@ -123,7 +132,7 @@ fn port(
     let is_localnet = &*row.r#type == "localnet";
     let may_learn = match &*row.r#type {
         "localnet" => option("localnet_learn_fdb", "true"),
-        "localport" => false,
+        "localport" | "router" => false,
         _ => true,
     };
     let is_enabled = row.enabled != Some(false);
@@ -131,6 +140,7 @@ fn port(
         name: Arc::clone(&row.name),
         key: binding.tunnel_key,
         is_localnet,
+        is_router: &*row.r#type == "router",
         is_enabled,
         is_unknown,
         is_closed: !row.port_security.is_empty() && readable == 0,
@@ -144,6 +154,41 @@ fn port(
             .and_then(|options| dhcp.get(&options))
             .and_then(server),
     }
+}
+
+/// The addresses of the router's port that each port of type router leads to. Of several, the first has it.
+fn linked(world: &World) -> BTreeMap<Arc<str>, MacAndIps> {
+    // Of several rows, the first by UUID counts.
+    let routers: BTreeMap<Uuid, nb::LogicalRouter> = world.nb().into_iter().collect();
+    let of_router = |port: Uuid| {
+        let first = routers.iter().find(|(_, row)| row.ports.contains(&port));
+        first.is_some_and(|(_, row)| row.enabled != Some(false))
+    };
+    let ends = world.nb::<nb::LogicalRouterPort>();
+    let switches = world.nb::<nb::LogicalSwitch>();
+    let mut taken = BTreeSet::new();
+    let mut linked = BTreeMap::new();
+    let ports: BTreeMap<Uuid, nb::LogicalSwitchPort> = world.nb().into_iter().collect();
+    for (uuid, row) in ports {
+        let is_somewhere = switches.iter().any(|(_, of)| of.ports.contains(&uuid));
+        let end = ends.iter().find(|(end, of)| {
+            row.options.get("router-port") == Some(&of.name)
+                && of.mac.parse::<Mac>().is_ok_and(|mac| !mac.is_multicast())
+                && of_router(*end)
+        });
+        if let Some((_, end)) = end.filter(|_| &*row.r#type == "router" && is_somewhere)
+            && taken.insert(end.name.clone())
+        {
+            let mac: Mac = end.mac.parse().expect("checked");
+            let networks = end.networks.iter();
+            let networks = networks.filter_map(|text| text.parse::<addr::Cidr>().ok());
+            let ips = networks.filter(|network| !network.addr().is_multicast());
+            let link_local = addr::Cidr::host(mac.link_local().into());
+            let ips = ips.chain([link_local]).collect();
+            linked.insert(row.name, MacAndIps { mac, ips });
+        }
+    }
+    linked
 }
 
 /// Who answers DHCP requests, for these options: the network's address and the server's MAC.
@@ -224,7 +269,7 @@ impl Switch {
     }
 
     fn dhcp(&self, sender: &Port, packet: &Packet, world: &World) -> Option<Mac> {
-        if !matches!(packet.content, Content::Dhcp) || sender.is_localnet {
+        if !matches!(packet.content, Content::Dhcp) || sender.is_localnet || sender.is_router {
             return None;
         }
         let (_, mac) = sender.dhcp?;
@@ -266,11 +311,14 @@ impl Switch {
             Some(owner) => Some(Arc::clone(&owner.name)),
             None => learned(packet.dst),
         };
+        let request = self.request(packet, is_group);
         let hears = |port: &&Port| {
-            let is_meant = match &known {
+            let is_meant = match (&known, &request) {
+                (_, Some(Request::OfRouter)) => port.hears_groups && !port.is_router,
+                (_, Some(Request::ForRouter(router))) => port.name == *router,
                 _ if is_group => port.hears_groups,
-                Some(known) => port.name == *known,
-                None => port.is_unknown,
+                (Some(known), _) => port.name == *known,
+                (None, _) => port.is_unknown,
             };
             is_meant
                 && port.is_enabled
@@ -282,6 +330,37 @@ impl Switch {
             .filter(hears)
             .map(|port| Arc::clone(&port.name))
             .collect()
+    }
+}
+
+/// A request that does not go to everybody.
+enum Request {
+    /// A router asks.
+    OfRouter,
+    /// This port of a router is asked.
+    ForRouter(Arc<str>),
+}
+
+impl Switch {
+    fn request(&self, packet: &Packet, is_group: bool) -> Option<Request> {
+        let target: IpAddr = match packet.content {
+            Content::Arp(_, target) => target.into(),
+            Content::Solicitation(_, target) => target.into(),
+            _ => return None,
+        };
+        let owner = |has: &dyn Fn(&MacAndIps) -> bool| {
+            let owners = self
+                .ports
+                .iter()
+                .filter(|port| port.entries.iter().any(has));
+            let first = owners.min_by_key(|port| port.key);
+            first.filter(|port| port.is_router && port.is_enabled)
+        };
+        if owner(&|entry| entry.mac == packet.src).is_some() {
+            return Some(Request::OfRouter);
+        }
+        let router = owner(&|entry| entry.ips.iter().any(|ip| ip.addr() == target))?;
+        is_group.then(|| Request::ForRouter(Arc::clone(&router.name)))
     }
 }
 

@@ -82,6 +82,17 @@ fn check_upkeep(world: &World, place: &dyn Fn() -> String) {
             place()
         );
     }
+    let learned_at: BTreeSet<(Arc<str>, Uuid)> = bindings
+        .into_iter()
+        .map(|(_, row)| (row.logical_port, row.datapath))
+        .collect();
+    for (_, row) in world.sb::<sb::MacBinding>() {
+        assert!(
+            learned_at.contains(&(row.logical_port.clone(), row.datapath)),
+            "{}: {row:?} is stale",
+            place()
+        );
+    }
     for (_, problem) in world.nb::<nb::WeftProblem>() {
         let table = nb_db::schema()
             .table_index(&problem.table)
@@ -100,7 +111,8 @@ fn send_packets(
     place: &dyn Fn() -> String,
     answered: &mut (usize, usize),
 ) {
-    let chassis = Chassis::new(world);
+    let mut chassis = Chassis::new(world);
+    chassis.cut_links();
     let switches = naive::switches(world);
     for _ in 0..PACKETS_A_ROUND {
         let Some(switch) = rng.pick(&switches) else {

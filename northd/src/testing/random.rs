@@ -187,22 +187,6 @@ pub fn vandal(world: &mut World, rng: &mut Rng) -> String {
     format!("binding {binding} altered by a vandal")
 }
 
-/// A chassis writes a row that strongly refers to a datapath.
-pub fn neighbour(world: &mut World, rng: &mut Rng) -> String {
-    let datapaths = uuids(world.sb::<sb::DatapathBinding>());
-    let Some(datapath) = rng.pick(&datapaths).copied() else {
-        return "no datapath".to_owned();
-    };
-    let row = sb::MacBinding {
-        logical_port: format!("lrp{}", rng.below(1000)).into(),
-        ip: format!("10.0.{}.{}", rng.below(256), rng.below(256)).into(),
-        datapath,
-        ..Default::default()
-    };
-    world.south(vec![insert(rng.uuid(), &row)]);
-    format!("neighbour in {datapath}")
-}
-
 /// A port gets another name, and sometimes a new one gets its former name, in one transaction.
 pub fn rename(world: &mut World, rng: &mut Rng) -> String {
     let rows = world.nb::<nb::LogicalSwitchPort>();
@@ -527,7 +511,15 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
             }
         }
         1 => port.r#type = "localport".into(),
-        2 => port.r#type = ["router", "lokalnet", "vtep"][rng.below(3)].into(),
+        2 => port.r#type = ["lokalnet", "vtep"][rng.below(2)].into(),
+        6..8 => {
+            port.r#type = "router".into();
+            let peer = super::routers::port_name(rng);
+            port.options.insert("router-port".into(), peer.into());
+            if !rng.once_in(3) {
+                port.addresses.push("router".into());
+            }
+        }
         3..6 => {
             port.parent_name = Some(format!("p{}", rng.below(NAMES)).into());
             port.tag_request = [Some(0), Some(0), Some(1), Some(2), Some(7), None][rng.below(6)];

@@ -119,7 +119,12 @@ static OF_PORT: Kind = ports::kind!([&OPTIONS], [], |unit, view| {
         return;
     };
     let port = view.port;
-    if !port.is_enabled || matches!(port.kind, PortKind::Localnet { .. }) {
+    if !port.is_enabled
+        || matches!(
+            port.kind,
+            PortKind::Localnet { .. } | PortKind::Router { .. }
+        )
+    {
         return;
     }
     let mut flows = view.flows(unit);
@@ -165,7 +170,7 @@ fn options<'a>(unit: &mut Unit<'a>, view: &PortView<'_>) -> Option<&'a Arc<Dhcp4
     let row = unit.find_north::<DhcpOptions>(port.dhcp4?)?;
     let dhcp = unit.get(&OPTIONS, row)?;
     let offers = |ip: &addr::Cidr| dhcp.network.contains(ip.addr());
-    if !port.addresses.is_empty() && !port.neighbours().any(|(_, ip)| offers(&ip)) {
+    if !port.addresses.is_empty() && !view.neighbours().any(|(_, ip)| offers(&ip)) {
         let why = format!(
             "no address of the port is in the network of its {}, {}",
             DhcpOptions::NAME,

@@ -22,7 +22,7 @@ pub(super) static CLAIMS: Kind = Kind {
     name: "port/addresses",
     ..kind!([], [&MACS, &IPS], |unit, view| {
         let claim = (view.binding.key, view.row);
-        for entry in &view.port.addresses {
+        for entry in view.addresses() {
             unit.join(&MACS, (view.switch, entry.mac), claim);
             for ip in &entry.ips {
                 unit.join(&IPS, (view.switch, ip.addr()), claim);

@@ -33,8 +33,8 @@ pub(super) static KEYS: Pool = Pool::new(
     Conflict::Another,
 );
 
-pub(super) const BY_NAME: Index =
-    Index::south::<PortBinding>(PortBinding::COLUMN.logical_port.index);
+/// Bindings by the names of their ports, those of routers among them.
+pub const BY_NAME: Index = Index::south::<PortBinding>(PortBinding::COLUMN.logical_port.index);
 
 pub(super) static ROWS: Owned = Owned {
     foreign: &[(
@@ -75,7 +75,7 @@ pub(super) static ROW: Kind = kind!([&TAG, &SWITCH], [], |unit, view| {
     check_owners(unit, view);
     let tag = match view.port.kind {
         PortKind::Localnet { tag, .. } => tag.map(i64::from),
-        PortKind::Localport | PortKind::Vif { nested: None } => None,
+        PortKind::Localport | PortKind::Router { .. } | PortKind::Vif { nested: None } => None,
         PortKind::Vif { nested: Some(_) } => unit.get(&TAG, view.row).map(|tag| i64::from(tag.key)),
     };
     let columns = columns(unit, view, tag);
@@ -110,6 +110,7 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
         owner: row,
         row: uuid,
         name: Arc::clone(&port.name),
+        place: None,
         among: switch.pack(),
         derived: identity::binding(datapath.uuid, uuid),
         identity: recorded.map_or_else(
@@ -142,6 +143,10 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
         PortKind::Vif { .. } => "",
         PortKind::Localnet { .. } => "localnet",
         PortKind::Localport => "localport",
+        PortKind::Router { .. } if view.link.is_some_and(|link| link.chassis.is_some()) => {
+            "l3gateway"
+        }
+        PortKind::Router { .. } => "patch",
     };
     let verbatim = &port.verbatim;
     let mut columns = vec![
@@ -180,8 +185,16 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
     columns
 }
 
-/// The northbound's; and of a door to a physical network, whether frames with VLAN tags pass there.
+/// The northbound's; and of a door to a physical network, whether frames with VLAN tags pass there. Of a link to a router,
+/// where it leads.
 fn options(unit: &Unit<'_>, view: &PortView<'_>) -> Datum {
+    if let PortKind::Router { peer, .. } = &view.port.kind {
+        let chassis = view.link.and_then(|link| link.chassis.as_ref());
+        let pair = |(key, value): (&str, &Arc<str>)| (Atom::from(key), Atom::String(value.clone()));
+        let peer = peer.iter().map(|peer| ("peer", peer));
+        let chassis = chassis.map(|chassis| ("l3gateway-chassis", chassis));
+        return Datum::map(peer.chain(chassis).map(pair));
+    }
     let options = view.port.verbatim.options.clone();
     let switch = unit.get(&SWITCH, view.switch);
     let is_door = matches!(view.port.kind, PortKind::Localnet { .. });

@@ -113,6 +113,7 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
         owner: row,
         row: unit.uuid(row),
         name: Arc::clone(&port.name),
+        place: None,
         among: identity::named("guest", Uuid::nil(), &nested.parent).pack(),
         identity: Uuid::nil(),
         derived: Uuid::nil(),

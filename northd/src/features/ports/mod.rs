@@ -1,4 +1,4 @@
-//! Logical switch ports: guests, containers, doors to physical networks.
+//! Logical switch ports: guests, containers, doors to physical networks and to routers.
 //!
 //! Guarantees that every port that makes sense has a `Port_Binding` with a tunnel key that it keeps while it is in its
 //! switch, that containers have a VLAN in their guest (`containers.rs`), and that `up` says northbound whether a chassis has
@@ -12,6 +12,7 @@ mod up;
 
 use std::sync::Arc;
 
+use addr::{Cidr, Mac, MacAndIps};
 use nb_db::tables::{LogicalSwitch, LogicalSwitchPort};
 use ovsdb::typed::Table;
 use relations::{Handle, Key, Relation, Small};
@@ -26,12 +27,16 @@ use crate::features::switch::DATAPATH;
 use crate::testing::{Change, random};
 
 pub use addresses::{IPS, MACS, is_first};
+pub use binding::BY_NAME as BINDINGS_BY_NAME;
 pub use model::{Port, PortKind, Security};
 
 /// Ports that make sense.
 pub static PORT: Relation<Handle, Arc<Port>> = Relation::new("port");
 /// The binding of each port.
 pub static BINDING: Relation<Handle, Identity> = Relation::new("binding");
+
+/// Where each port of type router leads. Said by the feature `router links`.
+pub static LINK: Relation<Handle, Link> = Relation::new("link");
 
 /// The switches that name a port.
 pub const OWNERS: Index = Index::north::<LogicalSwitch>(LogicalSwitch::COLUMN.ports.index);
@@ -52,6 +57,7 @@ const OPTIONS: &[&str] = &[
     "receive_multicast",
     "requested-chassis",
     "requested-tnl-key",
+    "router-port",
     "vif-plug-mtu-request",
     "vif-plug-type",
     "vif-plug:*",
@@ -87,6 +93,7 @@ pub static FEATURE: Feature = Feature {
     relations: &[
         &PORT,
         &BINDING,
+        &LINK,
         &containers::CONTAINER,
         &containers::TAG,
         &MACS,
@@ -163,6 +170,17 @@ static MODEL: Kind = Kind {
     },
 };
 
+/// What a port of type router has of its other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The router's port.
+    pub peer: Arc<str>,
+    /// Its addresses, where the switch's port leaves them to it.
+    pub addresses: Option<MacAndIps>,
+    /// The chassis that has the router, if it is on one alone.
+    pub chassis: Option<Arc<str>>,
+}
+
 /// A port with its place, as features see it.
 pub struct PortView<'a> {
     /// The northbound row.
@@ -175,9 +193,23 @@ pub struct PortView<'a> {
     pub datapath: Identity,
     /// The port's binding.
     pub binding: Identity,
+    /// Where it leads, for a port of type router whose other end is there.
+    pub link: Option<&'a Link>,
 }
 
 impl PortView<'_> {
+    /// The MACs behind it, each with its IP addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = &MacAndIps> + '_ {
+        let linked = self.link.and_then(|link| link.addresses.as_ref());
+        self.port.addresses.iter().chain(linked)
+    }
+
+    /// All its IP addresses, each with its MAC.
+    pub fn neighbours(&self) -> impl Iterator<Item = (Mac, Cidr)> + '_ {
+        self.addresses()
+            .flat_map(|entry| entry.ips.iter().map(|ip| (entry.mac, *ip)))
+    }
+
     /// Where the port's flows go.
     pub fn flows<'u>(&self, unit: &'u mut Unit<'_>) -> Flows<'u> {
         let hint = unit.uuid(self.row);
@@ -201,6 +233,7 @@ pub fn view<'a>(unit: &Unit<'a>, key: Key) -> Option<PortView<'a>> {
         switch,
         datapath: *unit.get(&DATAPATH, switch)?,
         binding: *unit.get(&BINDING, row)?,
+        link: unit.get(&LINK, row),
     })
 }
 
@@ -213,6 +246,7 @@ macro_rules! kind {
             over: $crate::compiler::feature::Over::Keys(&$crate::features::ports::PORT),
             reads: &[
                 &$crate::features::ports::BINDING,
+                &$crate::features::ports::LINK,
                 &$crate::features::switch::DATAPATH,
                 $($read),*
             ],

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use addr::{Cidr, LspAddress, Mac, MacAndIps, PortKey, PortSecurity};
+use addr::{LspAddress, MacAndIps, PortKey, PortSecurity};
 use nb_db::tables::LogicalSwitchPort;
 use ovsdb::typed::TableDefinition;
 use ovsdb::{Datum, Row};
@@ -68,6 +68,13 @@ pub enum PortKind {
     },
     /// A port that exists on every chassis and never crosses between them.
     Localport,
+    /// The end of a link to a router, on the switch.
+    Router {
+        /// `options:router-port`: the router's end.
+        peer: Option<Arc<str>>,
+        /// Whether the router's port says which addresses are here (`router` among `addresses`).
+        takes_addresses: bool,
+    },
 }
 
 /// A container's place.
@@ -118,15 +125,8 @@ impl Port {
     pub fn nested(&self) -> Option<&Nested> {
         match &self.kind {
             PortKind::Vif { nested } => nested.as_ref(),
-            PortKind::Localnet { .. } | PortKind::Localport => None,
+            PortKind::Localnet { .. } | PortKind::Localport | PortKind::Router { .. } => None,
         }
-    }
-
-    /// All its IP addresses, each with its MAC.
-    pub fn neighbours(&self) -> impl Iterator<Item = (Mac, Cidr)> + '_ {
-        self.addresses
-            .iter()
-            .flat_map(|entry| entry.ips.iter().map(|ip| (entry.mac, *ip)))
     }
 
     fn parse_with(name: Arc<str>, row: &Row, complaints: &mut Complaints) -> Option<Self> {
@@ -146,7 +146,7 @@ impl Port {
             fixed,
             is_unknown,
             mac,
-        } = parse_addresses(row, complaints);
+        } = parse_addresses(row, &kind, complaints);
         let (security, port_security) = parse_security(row, complaints);
         let requested = options.text("requested-chassis").unwrap_or_default();
         let requested_chassis = requested
@@ -202,7 +202,8 @@ fn parse_kind(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> 
             })
         }
         "localport" => Some(PortKind::Localport),
-        "router" | "switch" | "l2gateway" | "vtep" | "external" | "virtual" | "remote" => {
+        "router" => Some(parse_router(row, options, complaints)),
+        "switch" | "l2gateway" | "vtep" | "external" | "virtual" | "remote" => {
             let why = format!("ports of type {kind} are not compiled by this version");
             complaints.text(
                 column.r#type.name,
@@ -215,10 +216,28 @@ fn parse_kind(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> 
         }
         other => {
             let why = "there is no such type of port";
-            let remedy = "leave it empty for a guest, or write localnet or localport";
+            let remedy = "leave it empty for a guest, or write router, localnet or localport";
             complaints.text(column.r#type.name, other, 0, why, remedy);
             None
         }
+    }
+}
+
+fn parse_router(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> PortKind {
+    let column = LogicalSwitchPort::COLUMN;
+    let peer = options
+        .text("router-port")
+        .filter(|name| !name.is_empty())
+        .map(Arc::from);
+    if peer.is_none() {
+        let remedy = "set options:router-port to the name of the router's port";
+        let why = "a port of type router has no router-port and leads nowhere";
+        complaints.column(column.options.name, why, remedy);
+    }
+    let mut addresses = row.get(column.addresses.index).atoms().iter();
+    PortKind::Router {
+        peer,
+        takes_addresses: addresses.any(|atom| atom.as_str().map(str::trim) == Some("router")),
     }
 }
 
@@ -277,7 +296,7 @@ struct Addresses {
     mac: Datum,
 }
 
-fn parse_addresses(row: &Row, complaints: &mut Complaints) -> Addresses {
+fn parse_addresses(row: &Row, kind: &PortKind, complaints: &mut Complaints) -> Addresses {
     let column = LogicalSwitchPort::COLUMN.addresses;
     let datum = row.get(column.index);
     let mut fixed = Vec::new();
@@ -297,6 +316,7 @@ fn parse_addresses(row: &Row, complaints: &mut Complaints) -> Addresses {
             }
             Ok(LspAddress::Fixed(entry)) => fixed.push(entry),
             Ok(LspAddress::Unknown) => is_unknown = true,
+            Ok(LspAddress::Router) if matches!(kind, PortKind::Router { .. }) => {}
             Ok(LspAddress::Router) => {
                 let why = "only a port of type router takes its router's addresses";
                 complaints.text(column.name, text, 0, why, "write MAC [IP..]");
@@ -439,8 +459,8 @@ mod tests {
                 r#"type "lokalnet"@0: there is no such type of port"#,
             ),
             (
-                "router",
-                r#"type "router"@0: ports of type router are not compiled by this version"#,
+                "vtep",
+                r#"type "vtep"@0: ports of type vtep are not compiled by this version"#,
             ),
             ("localnet", "options: a localnet port has no network_name"),
         ] {

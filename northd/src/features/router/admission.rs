@@ -1,0 +1,102 @@
+//! Admission: what enters a router, and what all later stages know of the port that it came by.
+//!
+//! Arrives: every packet that comes to a port of the router. Guarantees that it has no VLAN tag and an individual source, comes
+//! by an enabled port, and is for that port or for a group. The port's MAC and its addresses are in registers, so that what the
+//! router says of itself (replies, errors) is the same flow for all of them; whether it has an address of a family is a bit.
+
+use lflow::action::Action;
+use lflow::{Int, Symbol, a, m};
+
+use super::ports;
+use super::{ROUTERS, ROUTERS_NAME};
+use crate::compiler::feature::{Feature, Kind, Over};
+use crate::compiler::register::Bits;
+use crate::compiler::stage::{Rule, Stage};
+
+/// The MAC of the port that the packet came by.
+pub const MAC: Bits = Bits::some(
+    "the MAC of the port that the packet came by",
+    Symbol::Xreg3,
+    (0, 48),
+    Stage::RouterInAdmission,
+    Stage::RouterInInput,
+);
+/// The IPv4 address from which that port speaks.
+pub const SOURCE_4: Bits = Bits::whole(
+    "the IPv4 address of that port, or 0",
+    Symbol::Reg4,
+    Stage::RouterInAdmission,
+    Stage::RouterInInput,
+);
+/// The IPv6 address from which that port speaks.
+pub const SOURCE_6: Bits = Bits::wide(
+    "the IPv6 address of that port, or 0",
+    Symbol::Xxreg0,
+    Stage::RouterInAdmission,
+    Stage::RouterInInput,
+);
+/// That port has an IPv4 address.
+pub const HAS_4: Bits = Bits::bit(
+    "that port has an IPv4 address",
+    Symbol::Reg9,
+    7,
+    Stage::RouterInAdmission,
+    Stage::RouterInInput,
+);
+/// That port has an IPv6 address that is not link-local.
+pub const HAS_6: Bits = Bits::bit(
+    "that port has an IPv6 address that is not link-local",
+    Symbol::Reg9,
+    8,
+    Stage::RouterInAdmission,
+    Stage::RouterInInput,
+);
+
+const REFUSED: Rule = Rule::new(
+    Stage::RouterInAdmission,
+    100,
+    "a VLAN tag, or a source that is a group address: drop",
+);
+const ADMIT: Rule = Rule::new(
+    Stage::RouterInAdmission,
+    50,
+    "to the port's MAC or to a group: remember MAC and addresses of the port",
+);
+
+/// The feature.
+pub static FEATURE: Feature = Feature {
+    kinds: &[&SHARED, &OF_PORT],
+    rules: &[REFUSED, ADMIT],
+    bits: &[MAC, SOURCE_4, SOURCE_6, HAS_4, HAS_6],
+    ..Feature::new("router admission")
+};
+
+static SHARED: Kind = Kind {
+    name: "routers",
+    over: Over::Shared(&ROUTERS),
+    reads: &[],
+    says: &[],
+    wants: &[],
+    run: |unit, _| {
+        let mut flows = unit.shared_flows(&ROUTERS, (), ROUTERS_NAME, None);
+        let refused = m::vlan_present() | m::bit(Symbol::EthSrc, 40);
+        flows.add(REFUSED, &refused, [a::drop()]);
+    },
+};
+
+static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
+    let port = view.port;
+    if !port.is_enabled {
+        return;
+    }
+    let mut then: Vec<Action> = vec![a::set(MAC.field(), port.mac)];
+    for (is_ip4, source, has) in [(true, SOURCE_4, HAS_4), (false, SOURCE_6, HAS_6)] {
+        if let Some(ip) = port.source(is_ip4) {
+            then.push(a::set(source.field(), ip));
+            then.push(a::set(has.field(), Int::new(1)));
+        }
+    }
+    then.push(a::next());
+    let here = m::inport(port.name.clone()) & (m::eth_mcast() | m::eth_dst(port.mac));
+    view.flows(unit).add(ADMIT, &here, then);
+});

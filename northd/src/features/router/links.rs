@@ -1,0 +1,266 @@
+//! Links: which port of a router leads to which port of a switch, or to which other router.
+//!
+//! A switch's port of type `router` names the router's port (`options:router-port`); two router ports name each other
+//! (`peer`). Guarantees that both ends agree: of several switch ports that name one router port the first has it, and a router
+//! port that names another that does not name it back leads nowhere. What does not fit is told.
+//!
+//! Says for each end what it has of the other, writes the bindings of router ports, and puts routers into the segments of
+//! their switches.
+
+use std::sync::Arc;
+
+use addr::{Cidr, Mac};
+use nb_db::tables::{LogicalRouterPort, LogicalSwitchPort};
+use ovsdb::{Atom, Datum};
+use relations::{Bucket, Handle, Key, Relation, Small};
+use sb_db::tables::PortBinding;
+use uuid::Uuid;
+
+use super::ROUTER;
+use super::ports::{self, PORT, View};
+use crate::compiler::feature::{Feature, Kind, Over, Source};
+use crate::compiler::problem::Complaints;
+use crate::compiler::unit::Unit;
+use crate::features::ports::{self as switch_ports, LINK, Link, PortKind};
+use crate::features::segments::{ROUTERS, SEGMENT};
+use crate::features::switch::DATAPATH;
+
+/// The switch ports that name a router's port.
+static FACING: Bucket<Handle, Uuid> = Bucket::new("facing");
+/// What is at the other end of a router's port.
+pub static PEER: Relation<Handle, Peer> = Relation::new("peer");
+
+/// The feature.
+pub static FEATURE: Feature = Feature {
+    reads: &[
+        Source::north::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.name.index]),
+        Source::north::<LogicalRouterPort>(&[LogicalRouterPort::COLUMN.name.index]),
+        Source::south::<PortBinding>(&[PortBinding::COLUMN.logical_port.index]),
+    ],
+    relations: &[&FACING, &PEER],
+    kinds: &[&NAMES, &SWITCH_END, &ROUTER_END, &ROW, &MEMBER],
+    ..Feature::new("router links")
+};
+
+/// The other end of a router's port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// A port of a switch.
+    Switch {
+        /// The port's name.
+        name: Arc<str>,
+        /// The northbound row of the switch.
+        switch: Handle,
+        /// The switch's key, which is the segment's.
+        segment: u32,
+    },
+    /// A port of another router.
+    Router {
+        /// The port's name.
+        name: Arc<str>,
+        /// Its MAC.
+        mac: Mac,
+        /// Its addresses.
+        ips: Vec<Cidr>,
+    },
+}
+
+impl Peer {
+    /// The port's name.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Switch { name, .. } | Self::Router { name, .. } => name,
+        }
+    }
+
+    /// The segment where next hops are looked for; none between two routers.
+    pub fn segment(&self) -> u32 {
+        match self {
+            Self::Switch { segment, .. } => *segment,
+            Self::Router { .. } => 0,
+        }
+    }
+}
+
+static NAMES: Kind = Kind {
+    name: "router-link/names",
+    over: Over::Keys(&switch_ports::PORT),
+    reads: &[&PORT, &ROUTER],
+    says: &[&FACING],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        if let Some((peer, _)) = named_by(unit, row) {
+            let uuid = unit.uuid(row);
+            unit.join(&FACING, peer, uuid);
+        }
+    },
+};
+
+static SWITCH_END: Kind = Kind {
+    name: "router-link",
+    over: Over::Keys(&switch_ports::PORT),
+    reads: &[&PORT, &ROUTER, &FACING],
+    says: &[&LINK],
+    wants: &[],
+    run: switch_end,
+};
+
+static ROUTER_END: Kind = Kind {
+    name: "router-port/peer",
+    over: Over::Keys(&PORT),
+    reads: &[&ROUTER, &FACING, &switch_ports::PORT, &DATAPATH],
+    says: &[&PEER],
+    wants: &[],
+    run: router_end,
+};
+
+static ROW: Kind = ports::kind!([&PEER], [], |unit, view| {
+    let columns = columns(view, unit.get(&PEER, view.row));
+    unit.row::<PortBinding>(view.binding.uuid, columns);
+});
+
+static MEMBER: Kind = ports::kind!([&PEER], [&SEGMENT, &ROUTERS], |unit, view| {
+    if let Some(Peer::Switch { switch, .. }) = unit.get(&PEER, view.row) {
+        unit.member(&SEGMENT, *switch, view.datapath.uuid);
+        unit.member(&ROUTERS, *switch, view.datapath.uuid);
+    }
+});
+
+/// The router port that a switch's port names, and its router.
+fn named_by(unit: &Unit<'_>, row: Handle) -> Option<(Handle, Handle)> {
+    let port = unit.get(&switch_ports::PORT, row)?;
+    switch_ports::owner(unit, row)?;
+    match &port.kind {
+        PortKind::Router {
+            peer: Some(peer), ..
+        } => ports::named(unit, peer),
+        _ => None,
+    }
+}
+
+fn switch_end(unit: &mut Unit<'_>, key: Key) {
+    let row = Handle::unpack(key);
+    let Some(port) = unit.get(&switch_ports::PORT, row) else {
+        return;
+    };
+    let PortKind::Router {
+        peer: Some(peer),
+        takes_addresses,
+    } = &port.kind
+    else {
+        return;
+    };
+    let mut complaints = unit.complaints::<LogicalSwitchPort>(row, Arc::clone(&port.name));
+    let column = LogicalSwitchPort::COLUMN.options.name;
+    let named = named_by(unit, row);
+    let first = named.and_then(|(peer, _)| unit.members(&FACING, peer).first());
+    match (named, first) {
+        (None, _) => {
+            let why = "there is no port of this name in an enabled router";
+            complaints.text(column, peer, 0, why, "add it, or correct the name");
+        }
+        (Some(_), Some(first)) if *first != unit.uuid(row) => {
+            let why = format!("port {first} leads to this port of the router already");
+            let remedy = "the link stays there: give this one a router port of its own";
+            complaints.text(column, peer, 0, why, remedy);
+        }
+        (Some((peer, _)), _) => {
+            if let Some(other) = unit.get(&PORT, peer) {
+                let link = Link {
+                    peer: Arc::clone(&other.name),
+                    addresses: takes_addresses.then(|| other.addresses()),
+                    chassis: None,
+                };
+                unit.say(&LINK, row, link);
+            }
+        }
+    }
+    unit.problems(complaints.into_problems());
+}
+
+fn router_end(unit: &mut Unit<'_>, key: Key) {
+    let row = Handle::unpack(key);
+    let Some(port) = unit.get(&PORT, row) else {
+        return;
+    };
+    let mut complaints = unit.complaints::<LogicalRouterPort>(row, Arc::clone(&port.name));
+    let peer = match unit.members(&FACING, row).first() {
+        Some(facing) => {
+            if let Some(peer) = &port.peer {
+                let why = "the port leads to a switch already";
+                let remedy = "the peer is ignored: remove it, or the switch's port";
+                let column = LogicalRouterPort::COLUMN.peer.name;
+                complaints.text(column, peer, 0, why, remedy);
+            }
+            switch_of(unit, *facing)
+        }
+        None => router_of(unit, row, &mut complaints),
+    };
+    if let Some(peer) = peer {
+        unit.say(&PEER, row, peer);
+    }
+    unit.problems(complaints.into_problems());
+}
+
+fn switch_of(unit: &Unit<'_>, facing: Uuid) -> Option<Peer> {
+    let row = unit.find_north::<LogicalSwitchPort>(facing)?;
+    let port = unit.get(&switch_ports::PORT, row)?;
+    let switch = switch_ports::owner(unit, row)?;
+    Some(Peer::Switch {
+        name: Arc::clone(&port.name),
+        switch,
+        segment: unit.get(&DATAPATH, switch)?.key,
+    })
+}
+
+fn router_of(unit: &Unit<'_>, row: Handle, complaints: &mut Complaints) -> Option<Peer> {
+    let port = unit.get(&PORT, row)?;
+    let peer = port.peer.as_ref()?;
+    let column = LogicalRouterPort::COLUMN.peer.name;
+    let found = ports::named(unit, peer).and_then(|(other, _)| {
+        let is_other = other != row;
+        unit.get(&PORT, other).filter(|_| is_other)
+    });
+    match found {
+        None => {
+            let why = "there is no other port of this name in an enabled router";
+            complaints.text(column, peer, 0, why, "add it, or correct the name");
+            None
+        }
+        Some(other) if other.peer.as_ref() != Some(&port.name) => {
+            let why = "that port does not name this one as its peer";
+            let remedy = "set the peer there, too: both ends have to agree";
+            complaints.text(column, peer, 0, why, remedy);
+            None
+        }
+        Some(other) => Some(Peer::Router {
+            name: Arc::clone(&other.name),
+            mac: other.mac,
+            ips: other.ips().map(Cidr::host).collect(),
+        }),
+    }
+}
+
+fn columns(view: &View<'_>, peer: Option<&Peer>) -> Vec<(usize, Datum)> {
+    let column = PortBinding::COLUMN;
+    let options = peer.map(|peer| (Atom::from("peer"), Atom::String(Arc::clone(peer.name()))));
+    vec![
+        (
+            column.logical_port.index,
+            Datum::One(Atom::String(Arc::clone(&view.port.name))),
+        ),
+        (column.r#type.index, Datum::from("patch")),
+        (column.options.index, Datum::map(options)),
+        (
+            column.datapath.index,
+            Datum::One(Atom::Uuid(view.datapath.uuid)),
+        ),
+        column.tunnel_key.to(&i64::from(view.binding.key)),
+        (
+            column.mac.index,
+            Datum::One(Atom::from(view.port.mac_text())),
+        ),
+        (column.external_ids.index, view.port.external_ids.clone()),
+    ]
+}

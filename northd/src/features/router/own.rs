@@ -1,0 +1,120 @@
+//! Packets to the router itself, and packets that pretend to be from it.
+//!
+//! Arrives: admitted packets. Guarantees that what is for an address of the router, whichever of its ports has it, is marked;
+//! so is a request for an address of the port that it came by, if the asker is in that port's network. What is done with
+//! marked packets is the same for all routers and stands in `input`.
+//!
+//! A packet from an address of the router, or from a broadcast address of one of its networks, is dropped.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use addr::Cidr;
+use lflow::{Expr, Int, Symbol, a, m};
+
+use super::ports::{self, IPS, View, has_ip, is_link_local};
+use super::{ROUTERS, ROUTERS_NAME};
+use crate::compiler::feature::{Feature, Kind, Over};
+use crate::compiler::register::Bits;
+use crate::compiler::stage::{Rule, Stage};
+
+/// The packet is for the router.
+pub const TO_ME: Bits = Bits::bit(
+    "the packet is for the router itself",
+    Symbol::Reg9,
+    4,
+    Stage::RouterInOwn,
+    Stage::RouterInInput,
+);
+
+const FORGED: Rule = Rule::new(
+    Stage::RouterInOwn,
+    100,
+    "from an address of the router, or from a broadcast address: drop",
+);
+const OWN: Rule = Rule::new(
+    Stage::RouterInOwn,
+    50,
+    "to an address of a port, or a request for it from its network: mark",
+);
+const OTHERS: Rule = Rule::new(Stage::RouterInOwn, 0, "the rest: next");
+
+/// The feature.
+pub static FEATURE: Feature = Feature {
+    kinds: &[&SHARED, &OF_PORT],
+    rules: &[FORGED, OWN, OTHERS],
+    bits: &[TO_ME],
+    ..Feature::new("router addresses")
+};
+
+static SHARED: Kind = Kind {
+    name: "routers",
+    over: Over::Shared(&ROUTERS),
+    reads: &[],
+    says: &[],
+    wants: &[],
+    run: |unit, _| {
+        let mut flows = unit.shared_flows(&ROUTERS, (), ROUTERS_NAME, None);
+        flows.add(OTHERS, &m::any(), [a::next()]);
+    },
+};
+
+static OF_PORT: Kind = ports::kind!([&IPS], [], |unit, view| {
+    if !view.port.is_enabled {
+        return;
+    }
+    let link_local = Cidr::host(view.port.link_local().into());
+    let networks = view.port.networks.iter().copied();
+    let owned: Vec<Cidr> = networks
+        .chain([link_local])
+        .filter(|cidr| has_ip(unit, view, cidr.addr()))
+        .collect();
+    let mut flows = view.flows(unit);
+    let mark = [a::set(TO_ME.field(), Int::new(1)), a::next()];
+    let mut seen: Vec<IpAddr> = Vec::new();
+    for cidr in owned.iter().filter(|cidr| {
+        let is_new = !seen.contains(&cidr.addr());
+        seen.push(cidr.addr());
+        is_new
+    }) {
+        flows.add(OWN, &own(view, *cidr), mark.clone());
+    }
+    let mut forged: Vec<IpAddr> = Vec::new();
+    for cidr in owned.iter().filter(|cidr| cidr.is_ipv4()) {
+        forged.push(cidr.addr());
+        let broadcast = cidr.broadcast().map(IpAddr::V4);
+        forged.extend(broadcast.filter(|ip| *ip != cidr.addr()));
+    }
+    forged.sort_unstable();
+    forged.dedup();
+    if !forged.is_empty() {
+        flows.add(FORGED, &m::one_of(Symbol::Ip4Src, forged), [a::drop()]);
+    }
+});
+
+/// To an address of the port; or a request for it that comes by this port.
+fn own(view: &View<'_>, cidr: Cidr) -> Expr {
+    let ip = cidr.addr();
+    let here = m::inport(view.port.name.clone());
+    match ip {
+        IpAddr::V4(own) => {
+            let asker = m::eq(Symbol::ArpSpa, cidr.network());
+            m::ip_dst(ip) | (here & m::arp_op(1) & m::arp_tpa(own) & asker)
+        }
+        IpAddr::V6(own) => {
+            let to = [own, solicited_node(own)].map(IpAddr::V6);
+            let request = m::nd_ns() & m::one_of(Symbol::Ip6Dst, to) & m::nd_target(own);
+            // Every link of the router may have its own host of this address.
+            match is_link_local(ip) {
+                true => here & (m::ip_dst(ip) | request),
+                false => m::ip_dst(ip) | (here & request),
+            }
+        }
+    }
+}
+
+/// The group that a solicitation for `ip` is sent to (RFC 4291, section 2.7.1).
+fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
+    let [.., x, y, z] = ip.octets();
+    let low = u16::from_be_bytes([y, z]);
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(x), low)
+}

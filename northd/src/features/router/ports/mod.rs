@@ -1,0 +1,241 @@
+//! Router ports: the ends of a router, each with a MAC and addresses in its networks.
+//!
+//! Guarantees that every port that makes sense and belongs to an enabled router has a `Port_Binding` with a tunnel key that it
+//! keeps while it is in its router, and that of two ports of a router with one network or one address the first has it.
+//! Other features add their part of a port by [`kind`].
+
+mod addresses;
+mod model;
+
+use std::sync::Arc;
+
+use addr::PortKey;
+use nb_db::tables::{LogicalRouter, LogicalRouterPort};
+use ovsdb::typed::{Table, TableDefinition};
+use ovsdb::{Atom, Row};
+use relations::{Handle, Key, Relation, Small};
+use sb_db::tables::PortBinding;
+use uuid::Uuid;
+
+use super::{ROUTER, Router};
+use crate::compiler::fact::{Identity, Want};
+use crate::compiler::feature::{Conflict, Feature, Index, Kind, Over, Pool, Source};
+use crate::compiler::flow::Flows;
+use crate::compiler::identity;
+use crate::compiler::unit::Unit;
+use crate::features::chassis;
+use crate::features::ports::BINDINGS_BY_NAME;
+use crate::features::switch::DATAPATH;
+#[cfg(test)]
+use crate::testing::{Change, routers};
+
+pub use addresses::{IPS, NETWORKS, has_ip, has_network};
+pub use model::{RouterPort, is_link_local};
+
+/// Router ports that make sense.
+pub static PORT: Relation<Handle, Arc<RouterPort>> = Relation::new("router port");
+/// The binding of each.
+pub static BINDING: Relation<Handle, Identity> = Relation::new("router port binding");
+
+/// The routers that name a port.
+const OWNERS: Index = Index::north::<LogicalRouter>(LogicalRouter::COLUMN.ports.index);
+/// Ports by name.
+const BY_NAME: Index = Index::north::<LogicalRouterPort>(LogicalRouterPort::COLUMN.name.index);
+
+static KEYS: Pool = Pool::new(
+    &BINDING,
+    (
+        LogicalRouterPort::NAME,
+        LogicalRouterPort::COLUMN.options.name,
+        "tunnel key",
+    ),
+    Conflict::Another,
+);
+
+/// The feature.
+pub static FEATURE: Feature = Feature {
+    reads: &[
+        Source::north::<LogicalRouterPort>(&[
+            LogicalRouterPort::COLUMN.name.index,
+            LogicalRouterPort::COLUMN.mac.index,
+            LogicalRouterPort::COLUMN.networks.index,
+            LogicalRouterPort::COLUMN.peer.index,
+            LogicalRouterPort::COLUMN.enabled.index,
+            LogicalRouterPort::COLUMN.external_ids.index,
+        ])
+        .keys(&[(
+            LogicalRouterPort::COLUMN.options.index,
+            &["requested-tnl-key", "route_table", "gateway_mtu"],
+        )]),
+        Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.ports.index]),
+        Source::south::<PortBinding>(&[PortBinding::COLUMN.logical_port.index]),
+    ],
+    indexes: &[OWNERS, BY_NAME],
+    relations: &[&PORT, &BINDING, &IPS, &NETWORKS],
+    pools: &[&KEYS],
+    kinds: &[&MODEL, &WISH, &addresses::CLAIMS, &addresses::CHECK],
+    #[cfg(test)]
+    operator: &[Change {
+        weight: 14,
+        run: routers::port,
+    }],
+    ..Feature::new("router ports")
+};
+
+static MODEL: Kind = Kind {
+    name: "model/router-port",
+    over: Over::North(LogicalRouterPort::INDEX),
+    reads: &[],
+    says: &[&PORT],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(columns) = unit.north(row) else {
+            return;
+        };
+        let (port, mut problems) = RouterPort::parse(unit.uuid(row), columns);
+        if let Some(port) = port {
+            if let [first, second, ..] = unit.referrers(OWNERS, row) {
+                let (first, second) = (unit.uuid(*first), unit.uuid(*second));
+                let why = format!("the port is in two routers, {first} and {second}");
+                let remedy = "it is taken to be in the first: remove it from the other";
+                let name = Arc::clone(&port.name);
+                let mut complaints = unit.complaints::<LogicalRouterPort>(row, name);
+                complaints.column("_uuid", why, remedy);
+                problems.extend(complaints.into_problems());
+            }
+            unit.say(&PORT, row, Arc::new(port));
+        }
+        unit.problems(problems);
+    },
+};
+
+static WISH: Kind = Kind {
+    name: "alloc/router-port",
+    over: Over::Keys(&PORT),
+    reads: &[&ROUTER, &DATAPATH, &chassis::IS_VXLAN],
+    says: &[],
+    wants: &[&KEYS],
+    run: wish,
+};
+
+/// A router's port with its place, as features see it.
+pub struct View<'a> {
+    /// The northbound row.
+    pub row: Handle,
+    /// The port.
+    pub port: &'a Arc<RouterPort>,
+    /// The northbound row of its router.
+    pub router: Handle,
+    /// The router.
+    pub of: &'a Arc<Router>,
+    /// The router's datapath.
+    pub datapath: Identity,
+    /// The port's binding.
+    pub binding: Identity,
+}
+
+impl View<'_> {
+    /// Where the port's flows go.
+    pub fn flows<'u>(&self, unit: &'u mut Unit<'_>) -> Flows<'u> {
+        let hint = unit.uuid(self.row);
+        unit.flows(self.datapath.uuid, Some(hint))
+    }
+}
+
+/// The enabled router that a port belongs to. Of several that name it, the first has it.
+pub fn owner(unit: &Unit<'_>, port: Handle) -> Option<Handle> {
+    let owner = unit.referrers(OWNERS, port).first().copied()?;
+    unit.get(&ROUTER, owner).map(|_| owner)
+}
+
+/// The port of this name that makes sense and belongs to an enabled router.
+pub fn named(unit: &Unit<'_>, name: &Arc<str>) -> Option<(Handle, Handle)> {
+    let rows = unit.having(BY_NAME, &Atom::String(Arc::clone(name)));
+    let row = rows.iter().find(|row| unit.get(&PORT, **row).is_some())?;
+    Some((*row, owner(unit, *row)?))
+}
+
+/// The port of a unit that is about one, when it has a place.
+pub fn view<'a>(unit: &Unit<'a>, key: Key) -> Option<View<'a>> {
+    view_of(unit, Handle::unpack(key))
+}
+
+/// A port, when it has a place.
+pub fn view_of<'a>(unit: &Unit<'a>, row: Handle) -> Option<View<'a>> {
+    let port = unit.get(&PORT, row)?;
+    let router = owner(unit, row)?;
+    Some(View {
+        row,
+        port,
+        router,
+        of: unit.get(&ROUTER, router)?,
+        datapath: *unit.get(&DATAPATH, router)?,
+        binding: *unit.get(&BINDING, row)?,
+    })
+}
+
+/// A feature's part of a router's port: a kind of units that runs for every port that has a place, together with all the
+/// others'. What it reads beside the port and its place, what it says, and what it does.
+macro_rules! kind {
+    ([$($read:expr),*], [$($said:expr),*], $run:expr) => {
+        $crate::compiler::feature::Kind {
+            name: "router-port",
+            over: $crate::compiler::feature::Over::Keys(&$crate::features::router::ports::PORT),
+            reads: &[
+                &$crate::features::router::ports::BINDING,
+                &$crate::features::router::ROUTER,
+                &$crate::features::switch::DATAPATH,
+                $($read),*
+            ],
+            says: &[$($said),*],
+            wants: &[],
+            run: |unit, key| {
+                let run: fn(
+                    &mut $crate::compiler::unit::Unit<'_>,
+                    &$crate::features::router::ports::View<'_>,
+                ) = $run;
+                if let Some(view) = $crate::features::router::ports::view(unit, key) {
+                    run(unit, &view);
+                }
+            },
+        }
+    };
+}
+pub(crate) use kind;
+
+fn wish(unit: &mut Unit<'_>, key: Key) {
+    let row = Handle::unpack(key);
+    let (Some(port), Some(router)) = (unit.get(&PORT, row), owner(unit, row)) else {
+        return;
+    };
+    let Some(datapath) = unit.get(&DATAPATH, router) else {
+        return;
+    };
+    let column = PortBinding::COLUMN;
+    let recorded: Option<(Uuid, &Row)> = unit
+        .recorded(BINDINGS_BY_NAME, &Atom::String(Arc::clone(&port.name)))
+        .find(|(_, row)| column.datapath.get(row) == datapath.uuid);
+    let max = match unit.get(&chassis::IS_VXLAN, ()) {
+        Some(()) => PortKey::MAX_VXLAN_PORT,
+        None => PortKey::MAX_PORT,
+    };
+    let uuid = unit.uuid(row);
+    unit.want(Want {
+        pool: &KEYS,
+        owner: row,
+        row: uuid,
+        name: Arc::clone(&port.name),
+        place: None,
+        among: router.pack(),
+        derived: identity::binding(datapath.uuid, uuid),
+        identity: recorded.map_or_else(
+            || identity::binding(datapath.uuid, uuid),
+            |(known, _)| known,
+        ),
+        recorded: recorded.and_then(|(_, row)| u32::try_from(column.tunnel_key.get(row)).ok()),
+        requested: port.requested_key.map(u32::from),
+        preferred: None,
+        max: (max.into(), max.into()),
+    });
+}

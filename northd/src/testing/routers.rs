@@ -1,0 +1,220 @@
+//! What a careless operator does with routers.
+
+use std::sync::Arc;
+
+use nb_db::tables as nb;
+use ovsdb::operation::Operation;
+use ovsdb::typed::{Table, TableDefinition};
+use ovsdb::{Datum, Row, Uuid};
+use sb_db::tables as sb;
+
+use super::random::{Rng, update};
+use super::{World, insert};
+
+const ROUTERS: usize = 3;
+const PORTS: usize = 7;
+/// The names that router ports may have.
+const NAMES: usize = 7;
+
+/// The name of a router's port, which may or may not be there.
+pub fn port_name(rng: &mut Rng) -> String {
+    format!("lrp{}", rng.below(NAMES))
+}
+
+/// A router comes, goes, or changes.
+pub fn router(world: &mut World, rng: &mut Rng) -> String {
+    let routers = world.nb::<nb::LogicalRouter>();
+    if routers.is_empty() || (routers.len() < ROUTERS && rng.once_in(2)) {
+        let row = nb::LogicalRouter {
+            name: format!("r{}", rng.below(3)).into(),
+            ..random_router(rng)
+        };
+        world.north(vec![insert(rng.uuid(), &row)]);
+        return format!("router {row:?}");
+    }
+    let (uuid, _) = rng.pick(&routers).expect("there is one");
+    if rng.once_in(4) {
+        world.north(vec![Operation::delete_row(nb::LogicalRouter::INDEX, *uuid)]);
+        return format!("router {uuid} deleted");
+    }
+    let column = nb::LogicalRouter::COLUMN;
+    let row = random_router(rng);
+    let columns = vec![
+        column.enabled.to(&row.enabled),
+        column.options.to(&row.options),
+    ];
+    update::<nb::LogicalRouter>(world, Some(*uuid), columns);
+    format!("router {uuid} changed: {row:?}")
+}
+
+fn random_router(rng: &mut Rng) -> nb::LogicalRouter {
+    let mut row = nb::LogicalRouter {
+        enabled: rng.once_in(6).then(|| rng.once_in(2)),
+        ..Default::default()
+    };
+    if rng.once_in(4) {
+        let key = ["1", "2", "3", "7", "-1"][rng.below(5)];
+        row.options.insert("requested-tnl-key".into(), key.into());
+    }
+    if rng.once_in(4) {
+        let value = ["true", "false", "maybe"][rng.below(3)];
+        row.options
+            .insert("always_learn_from_arp_request".into(), value.into());
+    }
+    row
+}
+
+/// A port comes to a router, goes, moves, or changes.
+pub fn port(world: &mut World, rng: &mut Rng) -> String {
+    let routers = world.nb::<nb::LogicalRouter>();
+    let Some((router, of)) = rng.pick(&routers).cloned() else {
+        return "no router".to_owned();
+    };
+    let ports = world.nb::<nb::LogicalRouterPort>();
+    let column = nb::LogicalRouter::COLUMN.ports;
+    let set = |ports: &Vec<Uuid>| {
+        let columns = vec![column.to(ports)];
+        Operation::update_row(nb::LogicalRouter::INDEX, router, columns)
+    };
+    if ports.is_empty() || (ports.len() < PORTS && rng.once_in(2)) {
+        let row = random_port(rng);
+        if ports.iter().any(|(_, port)| port.name == row.name) {
+            return "a name that is taken".to_owned();
+        }
+        let uuid = rng.uuid();
+        let mut members = of.ports;
+        members.push(uuid);
+        world.north(vec![insert(uuid, &row), set(&members)]);
+        return format!("router port {row:?} in {router}");
+    }
+    let (uuid, known) = rng.pick(&ports).cloned().expect("there is one");
+    match rng.below(4) {
+        0 => {
+            let mut members = of.ports;
+            match members.iter().position(|member| *member == uuid) {
+                Some(at) => drop(members.remove(at)),
+                None => members.push(uuid),
+            }
+            world.north(vec![set(&members)]);
+            format!("router port {uuid} in or out of {router}")
+        }
+        _ => {
+            let row = nb::LogicalRouterPort {
+                name: if rng.once_in(4) {
+                    port_name(rng).into()
+                } else {
+                    known.name.clone()
+                },
+                ..random_port(rng)
+            };
+            let is_taken = ports
+                .iter()
+                .any(|(other, port)| *other != uuid && port.name == row.name);
+            if is_taken {
+                return "a name that is taken".to_owned();
+            }
+            let all: Row = row.to_row();
+            let column = nb::LogicalRouterPort::COLUMN;
+            let columns: Vec<(usize, Datum)> = [
+                column.name.index,
+                column.mac.index,
+                column.networks.index,
+                column.peer.index,
+                column.enabled.index,
+                column.options.index,
+            ]
+            .into_iter()
+            .filter(|_| !rng.once_in(3))
+            .map(|column| (column, all.get(column).clone()))
+            .collect();
+            let what = format!("router port {uuid} changed: {columns:?}");
+            update::<nb::LogicalRouterPort>(world, Some(uuid), columns);
+            what
+        }
+    }
+}
+
+fn random_port(rng: &mut Rng) -> nb::LogicalRouterPort {
+    let mut row = nb::LogicalRouterPort {
+        name: port_name(rng).into(),
+        mac: format!("02:00:00:00:00:{:02x}", 1 + rng.below(11)).into(),
+        enabled: rng.once_in(8).then_some(false),
+        ..Default::default()
+    };
+    if rng.once_in(15) {
+        row.mac = ["", "01:00:00:00:00:01"][rng.below(2)].into();
+    }
+    for _ in 0..rng.below(4) {
+        let network = match rng.below(6) {
+            0 => format!("fd00::{}/64", 1 + rng.below(11)),
+            1 => ["10.0.0.1/33", "224.0.0.1/8", "fe80::7/64"][rng.below(3)].to_owned(),
+            n => format!("10.0.{}.{}/24", n / 3, 1 + rng.below(11)),
+        };
+        row.networks.push(network.into());
+    }
+    row.networks.sort();
+    row.networks.dedup();
+    if rng.once_in(4) {
+        row.peer = Some(port_name(rng).into());
+    }
+    for (key, values) in [
+        ("requested-tnl-key", ["1", "2", "0"]),
+        ("route_table", ["blue", "", "red"]),
+        ("gateway_mtu", ["1400", "9", "1500"]),
+    ] {
+        if rng.once_in(6) {
+            row.options.insert(key.into(), values[rng.below(3)].into());
+        }
+    }
+    row
+}
+
+/// Somebody declares a neighbour, or takes the declaration back.
+pub fn fixed(world: &mut World, rng: &mut Rng) -> String {
+    let rows = world.nb::<nb::StaticMacBinding>();
+    if let Some((uuid, _)) = rows.first().filter(|_| rows.len() > 2 || rng.once_in(3)) {
+        let delete = Operation::delete_row(nb::StaticMacBinding::INDEX, *uuid);
+        world.north(vec![delete]);
+        return format!("declared neighbour {uuid} deleted");
+    }
+    let row = nb::StaticMacBinding {
+        logical_port: port_name(rng).into(),
+        ip: ["10.0.0.77", "fd00::77", "10.0.0"][rng.below(3)].into(),
+        mac: ["02:00:00:00:00:77", "77"][rng.below(2)].into(),
+        override_dynamic_mac: rng.once_in(2),
+        ..Default::default()
+    };
+    let is_taken = rows
+        .iter()
+        .any(|(_, known)| (&known.logical_port, &known.ip) == (&row.logical_port, &row.ip));
+    if is_taken {
+        return "declared already".to_owned();
+    }
+    world.north(vec![insert(rng.uuid(), &row)]);
+    format!("declared neighbour {row:?}")
+}
+
+/// A chassis learns a neighbour at a router's port.
+pub fn neighbour(world: &mut World, rng: &mut Rng) -> String {
+    let names: Vec<Arc<str>> = world
+        .nb::<nb::LogicalRouterPort>()
+        .into_iter()
+        .map(|(_, row)| row.name)
+        .collect();
+    let bindings = world.sb::<sb::PortBinding>();
+    let bindings: Vec<_> = bindings
+        .into_iter()
+        .filter(|(_, row)| names.contains(&row.logical_port))
+        .collect();
+    let Some((_, port)) = rng.pick(&bindings) else {
+        return "no router port".to_owned();
+    };
+    let row = sb::MacBinding {
+        logical_port: port.logical_port.clone(),
+        ip: format!("10.0.{}.{}", rng.below(256), rng.below(256)).into(),
+        datapath: port.datapath,
+        ..Default::default()
+    };
+    world.south(vec![insert(rng.uuid(), &row)]);
+    format!("neighbour {row:?}")
+}
