@@ -4,7 +4,10 @@
 //! that no feature reads is not compiled by this version. A key that ends in `*` stands for all that begin with
 //! what is before it.
 
-use nb_db::tables::{LogicalSwitch, LogicalSwitchPort, NbGlobal};
+use nb_db::tables::{
+    LogicalRouter, LogicalRouterPolicy, LogicalRouterPort, LogicalRouterStaticRoute, LogicalSwitch,
+    LogicalSwitchPort, Nat, NbGlobal,
+};
 use ovsdb::typed::Table;
 
 /// Table, column, and the keys that have a meaning there.
@@ -18,6 +21,31 @@ pub const KNOWN: &[(usize, usize, &[&str])] = &[
         LogicalSwitchPort::INDEX,
         LogicalSwitchPort::COLUMN.options.index,
         PORT,
+    ),
+    (
+        LogicalRouter::INDEX,
+        LogicalRouter::COLUMN.options.index,
+        ROUTER,
+    ),
+    (
+        LogicalRouterPort::INDEX,
+        LogicalRouterPort::COLUMN.options.index,
+        ROUTER_PORT,
+    ),
+    (
+        LogicalRouterStaticRoute::INDEX,
+        LogicalRouterStaticRoute::COLUMN.options.index,
+        &["ecmp_symmetric_reply", "origin"],
+    ),
+    (
+        LogicalRouterPolicy::INDEX,
+        LogicalRouterPolicy::COLUMN.options.index,
+        &["pkt_mark"],
+    ),
+    (
+        Nat::INDEX,
+        Nat::COLUMN.options.index,
+        &["add_route", "stateless"],
     ),
     (NbGlobal::INDEX, NbGlobal::COLUMN.options.index, GLOBAL),
 ];
@@ -94,6 +122,63 @@ const PORT: &[&str] = &[
     "virtual-parents",
     "vtep-logical-switch",
     "vtep-physical-switch",
+];
+
+/// Keys of `Logical_Router.options`.
+const ROUTER: &[&str] = &[
+    "always_learn_from_arp_request",
+    "chassis",
+    "ct-commit-all",
+    "ct-zone-limit",
+    "disable_garp_rarp",
+    "dnat_force_snat_ip",
+    "dynamic-routing",
+    "dynamic-routing-no-learning",
+    "dynamic-routing-redistribute",
+    "dynamic-routing-redistribute-local-only",
+    "dynamic-routing-v4-prefix-nexthop",
+    "dynamic-routing-v6-prefix-nexthop",
+    "dynamic-routing-vrf-id",
+    "dynamic-routing-vrf-name",
+    "dynamic_neigh_routers",
+    "ic-route-deny-adv",
+    "ic-route-deny-learn",
+    "ic-route-filter-adv",
+    "ic-route-filter-learn",
+    "interconn-tr",
+    "lb_force_snat_ip",
+    "mac_binding_age_threshold",
+    "mcast_relay",
+    "requested-tnl-key",
+    "snat-ct-zone",
+];
+
+/// Keys of `Logical_Router_Port.options`.
+const ROUTER_PORT: &[&str] = &[
+    "dynamic-routing-maintain-vrf",
+    "dynamic-routing-no-learning",
+    "dynamic-routing-port-name",
+    "dynamic-routing-redistribute",
+    "dynamic-routing-redistribute-local-only",
+    "gateway_mtu",
+    "gateway_mtu_bypass",
+    "ic-route-deny-adv",
+    "ic-route-deny-learn",
+    "ic-route-filter-adv",
+    "ic-route-filter-learn",
+    "ic-route-filter-tag",
+    "ic-route-tag",
+    "interconn-tr",
+    "mcast_flood",
+    "prefix",
+    "prefix_delegation",
+    "redirect-type",
+    "requested-chassis",
+    "requested-tnl-key",
+    "reside-on-redirect-chassis",
+    "route_table",
+    "routing-protocol-redirect",
+    "routing-protocols",
 ];
 
 /// Keys of `NB_Global.options`.

@@ -51,5 +51,6 @@ pub static ALL: &[&Feature] = &[
     &router::input::FEATURE,
     &router::routes::FEATURE,
     &router::neighbours::FEATURE,
+    &router::lengths::FEATURE,
     &router::delivery::FEATURE,
 ];

@@ -12,7 +12,7 @@ const PAGE: &str = concat!(
 
 const HEAD: &str = "<!-- Written by `BLESS=1 cargo test -p northd book` from the code: change it there. -->
 
-# The logical flows of a switch
+# The logical flows of switches and routers
 
 What `weft-northd` writes into `Logical_Flow`, by stage; of the flows of a stage that match a packet, the one of the highest
 priority decides. Numbers and order of the stages are Weft's own and may change with any version; names are OVN's where

@@ -223,6 +223,7 @@ impl Network for Chassis {
                 let port = u32::try_from(args[0]).expect("ports have small keys");
                 u128::from(self.neighbour(datapath, port, args[1]) != 0)
             }
+            Query::PacketLarger(_) => 0,
             Query::PutOptions(..) => 1,
             other => panic!("northd's flows do not ask for {other:?}"),
         }

@@ -17,6 +17,7 @@ pub mod admission;
 pub mod delivery;
 pub mod input;
 pub mod learning;
+pub mod lengths;
 pub mod links;
 pub mod neighbours;
 pub mod own;

@@ -4,13 +4,15 @@
 //! so is a request for an address of the port that it came by, if the asker is in that port's network. What is done with
 //! marked packets is the same for all routers and stands in `input`.
 //!
-//! A packet from an address of the router, or from a broadcast address of one of its networks, is dropped.
+//! A packet from an address of the router, or from a broadcast address of one of its networks, is dropped, unless the router
+//! made it and has it enter again.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use addr::Cidr;
 use lflow::{Expr, Int, Symbol, a, m};
 
+use super::lengths::AGAIN;
 use super::ports::{self, IPS, View, has_ip, is_link_local};
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
@@ -87,7 +89,9 @@ static OF_PORT: Kind = ports::kind!([&IPS], [], |unit, view| {
     forged.sort_unstable();
     forged.dedup();
     if !forged.is_empty() {
-        flows.add(FORGED, &m::one_of(Symbol::Ip4Src, forged), [a::drop()]);
+        let others = AGAIN.is_clear();
+        let forged = m::one_of(Symbol::Ip4Src, forged);
+        flows.add(FORGED, &(forged & others), [a::drop()]);
     }
 });
 

@@ -65,7 +65,7 @@ pub static FEATURE: Feature = Feature {
         ])
         .keys(&[(
             LogicalRouterPort::COLUMN.options.index,
-            &["requested-tnl-key", "route_table", "gateway_mtu"],
+            &["requested-tnl-key", "gateway_mtu"],
         )]),
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.ports.index]),
         Source::south::<PortBinding>(&[PortBinding::COLUMN.logical_port.index]),
