@@ -52,6 +52,15 @@ pub const HAS_6: Bits = Bits::bit(
     Stage::RouterInInput,
 );
 
+/// The packet is the router's own and enters it again.
+pub const AGAIN: Bits = Bits::bit(
+    "the packet is the router's own and enters it again",
+    Symbol::Reg9,
+    0,
+    Stage::RouterInAdmission,
+    Stage::RouterInLarger,
+);
+
 const REFUSED: Rule = Rule::new(
     Stage::RouterInAdmission,
     100,
@@ -67,7 +76,7 @@ const ADMIT: Rule = Rule::new(
 pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED, &OF_PORT],
     rules: &[REFUSED, ADMIT],
-    bits: &[MAC, SOURCE_4, SOURCE_6, HAS_4, HAS_6],
+    bits: &[MAC, SOURCE_4, SOURCE_6, HAS_4, HAS_6, AGAIN],
     ..Feature::new("router admission")
 };
 

@@ -7,10 +7,11 @@
 //!
 //! Not answered by errors (RFC 1122, section 3.2.2; RFC 4443, section 2.4): later fragments, and packets to groups.
 
-use lflow::action::{Action, Transform};
-use lflow::{Expr, Int, Symbol, a, m};
+use lflow::action::Transform;
+use lflow::{Int, Symbol, a, m};
 
 use super::admission::{HAS_4, HAS_6, MAC, SOURCE_4, SOURCE_6};
+use super::family::Family;
 use super::own::TO_ME;
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
@@ -83,58 +84,6 @@ static SHARED: Kind = Kind {
         flows.add(PASS, &m::any(), [a::next()]);
     },
 };
-
-/// What differs between the families in the router's own packets.
-#[derive(Clone, Copy)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// The packet is of this family.
-    pub fn is(self) -> Expr {
-        match self {
-            Self::V4 => m::ip4(),
-            Self::V6 => m::ip6(),
-        }
-    }
-
-    /// The source address.
-    pub fn src(self) -> Symbol {
-        match self {
-            Self::V4 => Symbol::Ip4Src,
-            Self::V6 => Symbol::Ip6Src,
-        }
-    }
-
-    /// The destination address.
-    pub fn dst(self) -> Symbol {
-        match self {
-            Self::V4 => Symbol::Ip4Dst,
-            Self::V6 => Symbol::Ip6Dst,
-        }
-    }
-
-    /// Type and code of an ICMP message.
-    pub fn icmp(self) -> [Symbol; 2] {
-        match self {
-            Self::V4 => [Symbol::Icmp4Type, Symbol::Icmp4Code],
-            Self::V6 => [Symbol::Icmp6Type, Symbol::Icmp6Code],
-        }
-    }
-
-    /// An ICMP error about the packet, made by these actions.
-    pub fn error(self, actions: impl Into<lflow::Actions>) -> Action {
-        let transform = match self {
-            Self::V4 => Transform::Icmp4,
-            Self::V6 => Transform::Icmp6,
-        };
-        a::within(transform, actions)
-    }
-}
 
 fn answers(flows: &mut Flows<'_>) {
     let arp = [

@@ -11,7 +11,8 @@ use lflow::action::{Action, Pipeline, Transform};
 use lflow::{Expr, Int, Symbol, a, m};
 use relations::{Bucket, Handle};
 
-use super::input::Family;
+use super::admission::AGAIN;
+use super::family::Family;
 use super::ports;
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
@@ -21,14 +22,6 @@ use crate::compiler::stage::{Rule, Stage};
 /// The ports of a router that have an MTU.
 static LIMITED: Bucket<Handle, (u32, Handle)> = Bucket::new("ports with mtu");
 
-/// The packet is the router's own and enters it again.
-pub const AGAIN: Bits = Bits::bit(
-    "the packet is the router's own and enters it again",
-    Symbol::Reg9,
-    0,
-    Stage::RouterInAdmission,
-    Stage::RouterInLarger,
-);
 const IS_LARGER: Bits = Bits::bit(
     "the packet is larger than its port's MTU",
     Symbol::Reg9,
@@ -76,7 +69,7 @@ pub static FEATURE: Feature = Feature {
     relations: &[&LIMITED],
     kinds: &[&SHARED, &LIMITS, &OF_PORT],
     rules: &[CHECK, NO_LIMIT, CAME_BY, NOT_LARGER, ERROR, PASS],
-    bits: &[AGAIN, IS_LARGER, FROM_4],
+    bits: &[IS_LARGER, FROM_4],
     ..Feature::new("router lengths")
 };
 

@@ -15,6 +15,7 @@
 
 pub mod admission;
 pub mod delivery;
+pub mod family;
 pub mod input;
 pub mod learning;
 pub mod lengths;

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use addr::Cidr;
 use lflow::{Expr, Int, Symbol, a, m};
 
-use super::lengths::AGAIN;
+use super::admission::AGAIN;
 use super::ports::{self, IPS, View, has_ip, is_link_local};
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
