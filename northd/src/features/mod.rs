@@ -50,6 +50,8 @@ pub static ALL: &[&Feature] = &[
     &router::own::FEATURE,
     &router::input::FEATURE,
     &router::routes::FEATURE,
+    &router::static_routes::FEATURE,
+    &router::policies::FEATURE,
     &router::neighbours::FEATURE,
     &router::lengths::FEATURE,
     &router::delivery::FEATURE,

@@ -218,3 +218,121 @@ pub fn neighbour(world: &mut World, rng: &mut Rng) -> String {
     world.south(vec![insert(rng.uuid(), &row)]);
     format!("neighbour {row:?}")
 }
+
+/// A route comes to a router, or goes.
+pub fn route(world: &mut World, rng: &mut Rng) -> String {
+    let routers = world.nb::<nb::LogicalRouter>();
+    let Some((router, mut row)) = rng.pick(&routers).cloned() else {
+        return "no router".to_owned();
+    };
+    let mut operations = Vec::new();
+    if row.static_routes.len() < 6 && !rng.once_in(3) {
+        let uuid = rng.uuid();
+        row.static_routes.push(uuid);
+        operations.push(insert(uuid, &random_route(rng)));
+    } else if !row.static_routes.is_empty() {
+        row.static_routes.remove(rng.below(row.static_routes.len()));
+    }
+    let columns = vec![
+        nb::LogicalRouter::COLUMN
+            .static_routes
+            .to(&row.static_routes),
+    ];
+    operations.push(Operation::update_row(
+        nb::LogicalRouter::INDEX,
+        router,
+        columns,
+    ));
+    let what = format!("routes of {router}: {operations:?}");
+    world.north(operations);
+    what
+}
+
+fn random_route(rng: &mut Rng) -> nb::LogicalRouterStaticRoute {
+    let prefixes = [
+        "0.0.0.0/0",
+        "10.7.0.0/16",
+        "10.7.1.9",
+        "fd07::/64",
+        "::/0",
+        "10.7",
+    ];
+    let hops = [
+        "10.0.0.9",
+        "10.0.1.9",
+        "10.99.0.1",
+        "fd00::9",
+        "discard",
+        "",
+        "here",
+    ];
+    let mut row = nb::LogicalRouterStaticRoute {
+        ip_prefix: prefixes[rng.below(prefixes.len())].into(),
+        nexthop: hops[rng.below(hops.len())].into(),
+        ..Default::default()
+    };
+    if rng.once_in(4) {
+        row.policy = Some(["src-ip", "dst-ip"][rng.below(2)].into());
+    }
+    if rng.once_in(4) {
+        row.output_port = Some(port_name(rng).into());
+    }
+    if rng.once_in(4) {
+        row.route_table = "blue".into();
+    }
+    if rng.once_in(6) {
+        row.selection_fields = vec!["ip_src".into()];
+    }
+    row
+}
+
+/// A policy comes to a router, or goes.
+pub fn policy(world: &mut World, rng: &mut Rng) -> String {
+    let routers = world.nb::<nb::LogicalRouter>();
+    let Some((router, mut row)) = rng.pick(&routers).cloned() else {
+        return "no router".to_owned();
+    };
+    let mut operations = Vec::new();
+    if row.policies.len() < 4 && !rng.once_in(3) {
+        let uuid = rng.uuid();
+        row.policies.push(uuid);
+        operations.push(insert(uuid, &random_policy(rng)));
+    } else if !row.policies.is_empty() {
+        row.policies.remove(rng.below(row.policies.len()));
+    }
+    let columns = vec![nb::LogicalRouter::COLUMN.policies.to(&row.policies)];
+    operations.push(Operation::update_row(
+        nb::LogicalRouter::INDEX,
+        router,
+        columns,
+    ));
+    let what = format!("policies of {router}: {operations:?}");
+    world.north(operations);
+    what
+}
+
+fn random_policy(rng: &mut Rng) -> nb::LogicalRouterPolicy {
+    let hops = ["10.0.0.9", "10.0.1.9", "10.99.0.1", "fd00::9", "here"];
+    let mut row = nb::LogicalRouterPolicy {
+        priority: [0, 1, 32_767][rng.below(3)],
+        r#match: ["ip4", "ip4.src ==", "inport == \"lrp1\"", "1"][rng.below(4)].into(),
+        action: ["allow", "drop", "reroute", "reroute", "jump"][rng.below(5)].into(),
+        ..Default::default()
+    };
+    for _ in 0..rng.below(3) {
+        row.nexthops.push(hops[rng.below(hops.len())].into());
+    }
+    row.nexthops.sort();
+    row.nexthops.dedup();
+    if rng.once_in(4) {
+        row.nexthop = Some("10.0.0.8".into());
+    }
+    if rng.once_in(5) {
+        row.chain = Some("c".into());
+    }
+    if rng.once_in(4) {
+        row.options
+            .insert("pkt_mark".into(), ["7", "x"][rng.below(2)].into());
+    }
+    row
+}

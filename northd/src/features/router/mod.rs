@@ -22,8 +22,10 @@ pub mod lengths;
 pub mod links;
 pub mod neighbours;
 pub mod own;
+pub mod policies;
 pub mod ports;
 pub mod routes;
+pub mod static_routes;
 
 use std::sync::Arc;
 

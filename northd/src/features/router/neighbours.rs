@@ -29,12 +29,17 @@ const LEARNED: Rule = Rule::new(
     "the rest: look among learned and declared neighbours",
 );
 const ASK: Rule = Rule::new(Stage::RouterInAsk, 100, "no MAC is known: ask for it");
+const STUCK: Rule = Rule::new(
+    Stage::RouterInAsk,
+    50,
+    "no MAC is known and none can be asked for: drop",
+);
 const OUT: Rule = Rule::new(Stage::RouterInAsk, 0, "the rest: out");
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED, &OF_PORT],
-    rules: &[GROUP, PEER_OF, LEARNED, ASK, OUT],
+    rules: &[GROUP, PEER_OF, LEARNED, ASK, STUCK, OUT],
     ..Feature::new("next hops")
 };
 
@@ -69,7 +74,8 @@ static SHARED: Kind = Kind {
             Transform::NdNs,
             [a::copy(Symbol::NdTarget, Symbol::Xxreg0), a::output()],
         );
-        flows.add(ASK, &(is_unknown & segments::is_6()), [ask6]);
+        flows.add(ASK, &(is_unknown.clone() & segments::is_6()), [ask6]);
+        flows.add(STUCK, &is_unknown, [a::drop()]);
         flows.add(OUT, &m::any(), [a::output()]);
     },
 };

@@ -60,13 +60,11 @@ const DISCOVERY: Rule = Rule::new(
     "router solicitations and advertisements: drop",
 );
 const ONE: Rule = Rule::new(Stage::RouterInRoutingEcmp, 0, "one next hop: next");
-const NO_POLICY: Rule = Rule::new(Stage::RouterInPolicy, 0, "the rest: next");
-const ONE_OF_POLICY: Rule = Rule::new(Stage::RouterInPolicyEcmp, 0, "one next hop: next");
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED, &OF_PORT],
-    rules: &[CONNECTED, MAIN, DISCOVERY, ONE, NO_POLICY, ONE_OF_POLICY],
+    rules: &[CONNECTED, MAIN, DISCOVERY, ONE],
     bits: &[ASKER_4, ASKER_6, TABLE],
     ..Feature::new("routes")
 };
@@ -83,9 +81,7 @@ static SHARED: Kind = Kind {
         flows.add(DISCOVERY, &discovery, [a::drop()]);
         let main = [a::set(TABLE.field(), Int::new(0)), a::next()];
         flows.add(MAIN, &m::any(), main);
-        for rule in [ONE, NO_POLICY, ONE_OF_POLICY] {
-            flows.add(rule, &m::any(), [a::next()]);
-        }
+        flows.add(ONE, &m::any(), [a::next()]);
     },
 };
 

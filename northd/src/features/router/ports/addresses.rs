@@ -61,6 +61,17 @@ pub fn has_network(unit: &Unit<'_>, view: &View<'_>, cidr: Cidr) -> bool {
     first(unit, view, cidr).is_none_or(|first| first == view.row)
 }
 
+/// The port of a router in whose network a neighbour is, the longest prefix first. The cost is that of a prefix, not that of
+/// the router.
+pub fn facing(unit: &Unit<'_>, router: Handle, neighbour: IpAddr) -> Option<Handle> {
+    let longest = if neighbour.is_ipv4() { 31 } else { 127 };
+    (1..=longest).rev().find_map(|len| {
+        let network = network(Cidr::new(neighbour, len)?)?;
+        let members = unit.members(&NETWORKS, (router, network));
+        members.first().map(|(_, port)| *port)
+    })
+}
+
 /// The port that has the network of an address, and the address.
 fn first(unit: &Unit<'_>, view: &View<'_>, cidr: Cidr) -> Option<Handle> {
     if !is_shared(cidr) {

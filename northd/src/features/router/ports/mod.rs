@@ -29,7 +29,7 @@ use crate::features::switch::DATAPATH;
 #[cfg(test)]
 use crate::testing::{Change, routers};
 
-pub use addresses::{IPS, NETWORKS, has_ip, has_network};
+pub use addresses::{IPS, NETWORKS, facing, has_ip, has_network};
 pub use model::{RouterPort, is_link_local};
 
 /// Router ports that make sense.
@@ -65,7 +65,7 @@ pub static FEATURE: Feature = Feature {
         ])
         .keys(&[(
             LogicalRouterPort::COLUMN.options.index,
-            &["requested-tnl-key", "gateway_mtu"],
+            &["requested-tnl-key", "route_table", "gateway_mtu"],
         )]),
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.ports.index]),
         Source::south::<PortBinding>(&[PortBinding::COLUMN.logical_port.index]),
