@@ -116,7 +116,7 @@ impl Ports {
         }
         let ports = |row: Option<&Row>| row.map(|row| row.get(Bridge::COLUMN.ports.index).clone());
         let (old, new) = (ports(old), ports(new));
-        for (port, is_new) in difference(members(old.as_ref()), members(new.as_ref())) {
+        for (port, is_new) in difference(old.as_ref(), new.as_ref()) {
             if is_new {
                 self.bridge_of.insert(port, uuid);
             } else if self.bridge_of.get(&port) == Some(&uuid) {
@@ -329,28 +329,14 @@ impl Ports {
     }
 }
 
-/// Which members a set has lost (`false`) and won (`true`). Both are in order.
-fn difference(old: &[Atom], new: &[Atom]) -> Vec<(Uuid, bool)> {
-    let mut found = Vec::new();
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    loop {
-        let (atom, is_new) = match (old.peek(), new.peek()) {
-            (Some(a), Some(b)) if a == b => {
-                old.next();
-                new.next();
-                continue;
-            }
-            (Some(a), Some(b)) if a < b => (old.next(), false),
-            (Some(_), None) => (old.next(), false),
-            (_, Some(_)) => (new.next(), true),
-            (None, None) => return found,
-        };
-        found.extend(atom.and_then(Atom::as_uuid).map(|uuid| (uuid, is_new)));
-    }
-}
-
-fn members(set: Option<&Datum>) -> &[Atom] {
-    set.map_or(&[], Datum::atoms)
+/// Which members a set has lost (`false`) and won (`true`).
+fn difference(old: Option<&Datum>, new: Option<&Datum>) -> Vec<(Uuid, bool)> {
+    let (mut found, nothing) = (Vec::new(), Datum::empty_set());
+    let [old, new] = [old, new].map(|set| set.unwrap_or(&nothing).atoms());
+    ovsdb::difference(old, new, |atom, is_new| {
+        found.extend(atom.as_uuid().map(|uuid| (uuid, is_new)));
+    });
+    found
 }
 
 /// The interfaces of a port.

@@ -2,7 +2,8 @@
 //!
 //! A set of exactly one element and a scalar are the same thing, and most columns are scalars, so a datum of one atom
 //! carries it inline. Sets and maps are sorted, without duplicates, and shared: cloning a datum is cheap, and equal
-//! contents are equal data. Only the constructors here build sets and maps, so these invariants hold everywhere.
+//! contents are equal data. Only the constructors here build sets and maps, so these invariants hold everywhere. A set of
+//! many is cut into chunks ([`AtomSet`]), so that a member more or less costs that member.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::atom::{Atom, AtomicType};
+use crate::set::{AtomSet, Atoms, Combination};
 use crate::types::{BaseType, ColumnType, Constraint};
 
 /// The contents of a column.
@@ -20,7 +22,7 @@ pub enum Datum {
     /// Exactly one atom: a scalar, or a set of one.
     One(Atom),
     /// No atom, or two and more: sorted, without duplicates.
-    Set(Arc<[Atom]>),
+    Set(AtomSet),
     /// Pairs, sorted by key, each key once.
     Map(Arc<[(Atom, Atom)]>),
 }
@@ -40,7 +42,7 @@ pub enum DatumError {
 impl Datum {
     /// The empty set. All empty sets share one allocation.
     pub fn empty_set() -> Self {
-        Self::Set(Arc::default())
+        Self::Set(AtomSet::default())
     }
 
     /// The empty map. All empty maps share one allocation.
@@ -59,7 +61,38 @@ impl Datum {
         match <[Atom; 1]>::try_from(atoms) {
             Ok([atom]) => Self::One(atom),
             Err(atoms) if atoms.is_empty() => Self::empty_set(),
-            Err(atoms) => Self::Set(atoms.into()),
+            Err(atoms) => Self::Set(AtomSet::from_sorted(atoms)),
+        }
+    }
+
+    /// The elements of this set and of another one.
+    #[must_use]
+    pub fn union(&self, other: Atoms<'_>) -> Self {
+        self.combine(Combination::Union, other)
+    }
+
+    /// The elements of this set that are not in another one.
+    #[must_use]
+    pub fn minus(&self, other: Atoms<'_>) -> Self {
+        self.combine(Combination::Difference, other)
+    }
+
+    /// The elements that are in one of the two sets only.
+    #[must_use]
+    pub fn toggle(&self, other: Atoms<'_>) -> Self {
+        self.combine(Combination::Toggle, other)
+    }
+
+    /// Costs what `other` has, whatever this one has.
+    fn combine(&self, way: Combination, other: Atoms<'_>) -> Self {
+        let combined = match self {
+            Self::Set(set) => set.combine(way, other.iter()),
+            Self::One(atom) => AtomSet::from_sorted(vec![atom.clone()]).combine(way, other.iter()),
+            Self::Map(_) => return self.clone(),
+        };
+        match combined.first() {
+            Some(atom) if combined.len() == 1 => Self::One(atom.clone()),
+            _ => Self::Set(combined),
         }
     }
 
@@ -104,11 +137,11 @@ impl Datum {
     }
 
     /// The elements of a set or scalar, in order. A map has none: see [`Datum::pairs`].
-    pub fn atoms(&self) -> &[Atom] {
+    pub fn atoms(&self) -> Atoms<'_> {
         match self {
-            Self::One(atom) => std::slice::from_ref(atom),
-            Self::Set(atoms) => atoms,
-            Self::Map(_) => &[],
+            Self::One(atom) => Atoms::of_slice(std::slice::from_ref(atom)),
+            Self::Set(atoms) => Atoms::of_set(atoms),
+            Self::Map(_) => Atoms::of_slice(&[]),
         }
     }
 
@@ -132,7 +165,7 @@ impl Datum {
     pub fn contains(&self, atom: &Atom) -> bool {
         match self {
             Self::One(one) => one == atom,
-            Self::Set(atoms) => atoms.binary_search(atom).is_ok(),
+            Self::Set(atoms) => atoms.contains(atom),
             Self::Map(pairs) => pairs.binary_search_by(|pair| pair.0.cmp(atom)).is_ok(),
         }
     }
@@ -379,7 +412,7 @@ impl Serialize for Datum {
             Self::Set(atoms) => {
                 let mut tuple = serializer.serialize_tuple(2)?;
                 tuple.serialize_element("set")?;
-                tuple.serialize_element(&**atoms)?;
+                tuple.serialize_element(atoms)?;
                 tuple.end()
             }
             Self::Map(pairs) => {

@@ -88,7 +88,7 @@ impl Mutation {
         let result = match self.mutator {
             Mutator::Insert => match datum {
                 Datum::Map(pairs) => Datum::map(pairs.iter().chain(self.arg.pairs()).cloned()),
-                _ => Datum::set(datum.atoms().iter().chain(self.arg.atoms()).cloned()),
+                _ => datum.union(self.arg.atoms()),
             },
             Mutator::Delete => match datum {
                 Datum::Map(pairs) => Datum::map(
@@ -100,13 +100,7 @@ impl Mutation {
                         })
                         .cloned(),
                 ),
-                _ => Datum::set(
-                    datum
-                        .atoms()
-                        .iter()
-                        .filter(|atom| !self.arg.contains(atom))
-                        .cloned(),
-                ),
+                _ => datum.minus(self.arg.atoms()),
             },
             _ => self.calculate(ty, datum)?,
         };

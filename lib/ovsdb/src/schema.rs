@@ -356,7 +356,7 @@ impl BaseType {
                 };
                 let datum = crate::Datum::from_json(&ty, json, &mut |_| None)
                     .map_err(|error| error.to_string())?;
-                Some(datum.atoms().into())
+                Some(datum.atoms().iter().cloned().collect())
             }
         };
         let integer = |name: &str| fields.get(name).and_then(Value::as_i64);

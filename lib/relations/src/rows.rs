@@ -225,6 +225,11 @@ impl Rows {
         self.peek_referrers(index, row)
     }
 
+    /// The column that an index is over.
+    pub fn column(&self, index: IndexId) -> usize {
+        self.indexes[usize::from(index.0)].column
+    }
+
     /// The same for code that is no unit.
     pub fn peek_referrers(&self, index: IndexId, row: Handle) -> &[Handle] {
         match &self.indexes[usize::from(index.0)].by {
@@ -429,55 +434,23 @@ fn change_members(
     true
 }
 
-/// Calls `visit` for each atom that is in one datum only: with `true` if it is in `new`. Of a map, the values count. The
-/// cost is one walk over both.
-pub fn difference(old: Option<&Datum>, new: Option<&Datum>, mut visit: impl FnMut(&Atom, bool)) {
-    let (mut of_old, mut of_new) = (SmallVec::new(), SmallVec::new());
-    let (mut old, mut new) = (atoms(old, &mut of_old), atoms(new, &mut of_new));
-    // What is equal at both ends, usually nearly everything, needs no order.
-    while let ([a, rest_a @ ..], [b, rest_b @ ..]) = (old, new)
-        && a == b
-    {
-        (old, new) = (rest_a, rest_b);
-    }
-    while let ([rest_a @ .., a], [rest_b @ .., b]) = (old, new)
-        && a == b
-    {
-        (old, new) = (rest_a, rest_b);
-    }
-    while !old.is_empty() || !new.is_empty() {
-        let order = match (old, new) {
-            ([], _) => std::cmp::Ordering::Greater,
-            (_, []) => std::cmp::Ordering::Less,
-            ([a, ..], [b, ..]) => a.cmp(b),
-        };
-        if order.is_lt() {
-            visit(&old[0], false);
-        }
-        if order.is_gt() {
-            visit(&new[0], true);
-        }
-        if order.is_le() {
-            old = &old[1..];
-        }
-        if order.is_ge() {
-            new = &new[1..];
-        }
-    }
+/// Calls `visit` for each atom that is in one datum only: with `true` if it is in `new`. Of a map, the values count.
+/// What two sets share, as one that was made of the other does, is not looked at.
+pub fn difference(old: Option<&Datum>, new: Option<&Datum>, visit: impl FnMut(&Atom, bool)) {
+    let (of_old, of_new) = (old.and_then(values), new.and_then(values));
+    let nothing = Datum::empty_set();
+    let atoms = |values: &'_ Option<Datum>, datum: Option<&'_ Datum>| -> Datum {
+        let atoms = values.as_ref().or(datum);
+        atoms.unwrap_or(&nothing).clone()
+    };
+    let (old, new) = (atoms(&of_old, old), atoms(&of_new, new));
+    ovsdb::difference(old.atoms(), new.atoms(), visit);
 }
 
-/// The atoms of a set, or the values of a map in order, each once.
-fn atoms<'a>(datum: Option<&'a Datum>, sorted: &'a mut SmallVec<[Atom; 0]>) -> &'a [Atom] {
-    let Some(datum) = datum else {
-        return &[];
-    };
-    if !matches!(datum, Datum::Map(_)) {
-        return datum.atoms();
-    }
-    sorted.extend(datum.pairs().iter().map(|(_, value)| value.clone()));
-    sorted.sort();
-    sorted.dedup();
-    sorted
+/// The values of a map as a set.
+fn values(datum: &Datum) -> Option<Datum> {
+    let is_map = matches!(datum, Datum::Map(_));
+    is_map.then(|| Datum::set(datum.pairs().iter().map(|(_, value)| value.clone())))
 }
 
 fn target(schema: &DatabaseSchema, ty: &ColumnType) -> Option<u16> {

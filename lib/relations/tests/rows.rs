@@ -43,6 +43,7 @@ impl Program for World {
     type Unit = Question;
     type Fact = Answer;
     type Key = Question;
+    type Said = Box<[Question]>;
     const LAYERS: usize = 1;
 
     fn layer(_: Question) -> usize {

@@ -119,7 +119,7 @@ pub fn put_datum(bytes: &mut Vec<u8>, datum: &Datum) {
         Datum::Set(atoms) => {
             bytes.push(SHAPE_SET + atoms.first().map_or(0, |a| atom_type_code(a.atomic_type())));
             put_count(bytes, atoms.len());
-            for atom in atoms.iter() {
+            for atom in atoms {
                 put_atom(bytes, atom);
             }
         }

@@ -18,6 +18,7 @@ use crate::datum::Datum;
 use crate::error::Error;
 use crate::row::Row;
 use crate::schema::{ColumnType, DatabaseSchema, TableSchema};
+use crate::set::difference;
 
 pub use read::ReadPlan;
 
@@ -47,7 +48,13 @@ impl Delta {
                 |a, b| a.0.cmp(&b.0),
                 |a, b| (a.1 != b.1).then(|| b.clone()),
             )),
-            _ => Datum::set(merge(old.atoms(), new.atoms(), Ord::cmp, |_, _| None)),
+            _ => {
+                let mut toggled = Vec::new();
+                difference(old.atoms(), new.atoms(), |atom, _| {
+                    toggled.push(atom.clone())
+                });
+                Datum::set(toggled)
+            }
         })
     }
 
@@ -61,9 +68,7 @@ impl Delta {
                 |a, b| a.0.cmp(&b.0),
                 |a, b| (a.1 != b.1).then(|| b.clone()),
             )),
-            (Self::Toggle(toggle), _) => {
-                Datum::set(merge(old.atoms(), toggle.atoms(), Ord::cmp, |_, _| None))
-            }
+            (Self::Toggle(toggle), _) => old.toggle(toggle.atoms()),
         }
     }
 
@@ -129,11 +134,16 @@ impl RowUpdate {
     /// What becomes of a row, given what it was and a row of defaults. `None` for `old` and a [`RowUpdate::Modify`] is a
     /// row that was never told of: the difference then applies to defaults.
     pub fn apply(&self, defaults: &Row, old: Option<&Row>) -> Option<Row> {
-        let overlay = |base: &Row, columns: &SparseRow| {
+        self.clone().into_row(defaults, old)
+    }
+
+    /// The same with an update that is not needed any more.
+    pub fn into_row(self, defaults: &Row, old: Option<&Row>) -> Option<Row> {
+        let overlay = |base: &Row, columns: SparseRow| {
             let mut row = base.clone();
             for (column, datum) in columns {
                 if let ColumnRef::Column(index) = column {
-                    row.set(*index, datum.clone());
+                    row.set(index, datum);
                 }
             }
             row
@@ -149,8 +159,8 @@ impl RowUpdate {
                 let mut row = base.clone();
                 for (column, delta) in deltas {
                     if let ColumnRef::Column(index) = column {
-                        let datum = delta.apply(row.get(*index));
-                        row.set(*index, datum);
+                        let datum = delta.apply(row.get(index));
+                        row.set(index, datum);
                     }
                 }
                 Some(row)

@@ -11,11 +11,10 @@ use crate::v1::datum::Kind;
 
 /// A datum as a message.
 pub fn datum_to_proto(datum: &Datum) -> v1::Datum {
-    let atoms = |atoms: &[Atom]| atoms.iter().map(atom_to_proto).collect();
     let kind = match datum {
         Datum::One(atom) => Kind::Scalar(atom_to_proto(atom)),
         Datum::Set(elements) => Kind::Set(v1::Set {
-            atoms: atoms(elements),
+            atoms: elements.iter().map(atom_to_proto).collect(),
         }),
         Datum::Map(pairs) => {
             let pair = |(key, value): &(Atom, Atom)| v1::Pair {
