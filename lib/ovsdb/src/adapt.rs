@@ -22,6 +22,8 @@ use crate::update::{ReadPlan, TableUpdates};
 pub struct Adaptation {
     plan: ReadPlan,
     missing: Missing,
+    /// For each table of ours, if it is there, whether each column is.
+    present: Vec<Option<Box<[bool]>>>,
 }
 
 /// What a server lacks.
@@ -86,7 +88,19 @@ impl Adaptation {
                 missing.values.extend(missing_values(table, server_table));
             }
         }
-        Self { plan, missing }
+        let columns = |table: &TableSchema| {
+            let columns = table.columns.iter();
+            columns
+                .map(|column| plan.has_column(table, &column.name))
+                .collect()
+        };
+        let tables = ours.tables.iter();
+        let present = tables.map(|table| plan.has_table(table).then(|| columns(table)));
+        Self {
+            present: present.collect(),
+            plan,
+            missing,
+        }
     }
 
     /// What the server lacks.
@@ -129,18 +143,15 @@ impl Adaptation {
     }
 
     /// The operation as the server can execute it; `None` if it has no effect there.
-    pub fn operation(&self, ours: &DatabaseSchema, operation: &Operation) -> Option<Operation> {
-        let mut operation = operation.clone();
-        let Some(table) = operation.table().map(|table| &ours.tables[table]) else {
+    pub fn operation(&self, ours: &DatabaseSchema, mut operation: Operation) -> Option<Operation> {
+        let Some(index) = operation.table() else {
             return Some(operation);
         };
-        if !self.plan.has_table(table) {
-            return None;
-        }
+        let table = &ours.tables[index];
+        let present = self.present.get(index)?.as_ref()?;
+        let is_present = |column: usize| present.get(column) == Some(&true);
         match &mut operation {
-            Operation::Insert { row, .. } => {
-                row.retain(|(column, _)| self.has_index(table, *column));
-            }
+            Operation::Insert { row, .. } => row.retain(|(column, _)| is_present(*column)),
             Operation::Select {
                 condition, columns, ..
             } => {
@@ -150,7 +161,7 @@ impl Adaptation {
             }
             Operation::Update { condition, row, .. } => {
                 *condition = self.clauses(table, condition);
-                row.retain(|(column, _)| self.has_index(table, *column));
+                row.retain(|(column, _)| is_present(*column));
                 if row.is_empty() {
                     return None;
                 }
@@ -161,7 +172,7 @@ impl Adaptation {
                 ..
             } => {
                 *condition = self.clauses(table, condition);
-                mutations.retain(|mutation| self.has_index(table, mutation.column));
+                mutations.retain(|mutation| is_present(mutation.column));
                 if mutations.is_empty() {
                     return None;
                 }
@@ -192,16 +203,14 @@ impl Adaptation {
     pub fn operations(
         &self,
         ours: &DatabaseSchema,
-        operations: &[Operation],
+        operations: Vec<Operation>,
     ) -> (Vec<Operation>, Vec<Option<OpResult>>) {
         let mut adapted = Vec::with_capacity(operations.len());
         let mut without_effect = Vec::with_capacity(operations.len());
         for operation in operations {
+            let otherwise = Self::result_without_effect(&operation);
             let sent = self.operation(ours, operation);
-            without_effect.push(match sent {
-                Some(_) => None,
-                None => Some(Self::result_without_effect(operation)),
-            });
+            without_effect.push(sent.is_none().then_some(otherwise));
             adapted.extend(sent);
         }
         (adapted, without_effect)
@@ -354,7 +363,7 @@ mod tests {
             let read = Transaction::from_json(&ours, &[operation], &mut uuid::Uuid::nil);
             assert_eq!(read.error, None);
             let adapted = adaptation
-                .operation(&ours, &read.operations[0])
+                .operation(&ours, read.operations[0].clone())
                 .map_or(Value::Null, |op| {
                     serde_json::to_value(op.with(&ours)).unwrap()
                 });

@@ -384,7 +384,7 @@ impl Core {
                     let table = self.spec.schema.tables[table].name.clone();
                     return Err(OutOfSync { uuid, table });
                 }
-                let new = update.apply(&self.defaults[table], old.map(|row| &**row));
+                let new = update.into_row(&self.defaults[table], old.map(|row| &**row));
                 self.put(table, uuid, new, &mut changes);
             }
         }
@@ -400,7 +400,7 @@ impl Core {
             let present = present.entry(table).or_default();
             for (uuid, update) in rows {
                 present.insert(uuid);
-                let new = update.apply(&self.defaults[table], None);
+                let new = update.into_row(&self.defaults[table], None);
                 self.put(table, uuid, new, &mut changes);
             }
         }

@@ -323,7 +323,7 @@ impl Session {
     ///
     /// # Errors
     /// If the contents have not been told yet, or too many transactions are unanswered; nothing is sent then.
-    pub fn transact(&mut self, id: u64, operations: &[Operation]) -> Result<(), Error> {
+    pub fn transact(&mut self, id: u64, operations: Vec<Operation>) -> Result<(), Error> {
         if !self.is_live() {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
@@ -337,13 +337,18 @@ impl Session {
             ));
         }
         let schema = self.config.schema.clone();
-        let sent = SentTransaction::new(id, operations, &self.adaptation, &schema);
+        let mut sent = SentTransaction::new(id, operations, &self.adaptation, &schema);
         let bytes = jsonrpc::request(
             &json!(self.next_id),
             "transact",
             &transact_params(&schema, sent.operations()),
         );
-        self.output.extend_from_slice(&bytes);
+        sent.forget_rows();
+        if self.output.is_empty() {
+            self.output = bytes;
+        } else {
+            self.output.extend_from_slice(&bytes);
+        }
         self.pending
             .insert(self.next_id, Pending::Transact(Box::new(sent)));
         self.next_id += 1;

@@ -229,7 +229,7 @@ fn transactions_are_answered_by_number() {
         Operation::update_row(0, uuid, vec![(0, 3.into())]),
         Operation::delete_row(1, uuid),
     ];
-    talk.session.transact(70, &operations).unwrap();
+    talk.session.transact(70, operations.to_vec()).unwrap();
     let said = talk.said();
     assert_eq!(said[0]["params"].as_array().unwrap().len(), 2);
     let id = said[0]["id"].as_u64().unwrap();
@@ -246,7 +246,7 @@ fn transactions_are_answered_by_number() {
             result: Ok(Ok(done))
         }]
     );
-    talk.session.transact(71, &operations).unwrap();
+    talk.session.transact(71, operations.to_vec()).unwrap();
     talk.fail(id + 1, &json!({"error": "unknown database"}))
         .unwrap();
     assert!(matches!(
@@ -257,7 +257,7 @@ fn transactions_are_answered_by_number() {
         }]
     ));
     let mut fresh = Talk::new(config());
-    assert!(fresh.session.transact(72, &operations).is_err());
+    assert!(fresh.session.transact(72, operations.to_vec()).is_err());
 }
 
 #[test]

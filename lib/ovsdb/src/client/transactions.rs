@@ -1,7 +1,10 @@
 //! Transactions between sending and answer.
 
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use uuid::Uuid;
 
 use super::Event;
 use crate::adapt::Adaptation;
@@ -23,7 +26,7 @@ impl SentTransaction {
     /// The transaction as the server can execute it.
     pub(super) fn new(
         id: u64,
-        operations: &[Operation],
+        operations: Vec<Operation>,
         adaptation: &Adaptation,
         schema: &DatabaseSchema,
     ) -> Self {
@@ -40,6 +43,15 @@ impl SentTransaction {
         &self.sent
     }
 
+    /// The operations are on their way: what was to be written is not needed to read the answer.
+    pub(super) fn forget_rows(&mut self) {
+        for operation in &mut self.sent {
+            if let Operation::Insert { row, .. } = operation {
+                *row = Vec::new();
+            }
+        }
+    }
+
     /// What the owner is told, given the server's answer.
     pub(super) fn reply(
         self,
@@ -54,6 +66,10 @@ impl SentTransaction {
                 return Ok(Event::Reply { id, result });
             }
         };
+        if let Some(done) = simple_results(&self.sent, json.get()) {
+            let result = Ok(Ok(Adaptation::weave(self.without_effect, done)));
+            return Ok(Event::Reply { id, result });
+        }
         let json: Value =
             serde_json::from_str(json.get()).map_err(|error| Error::syntax(error.to_string()))?;
         let outcome = outcome_from_json(schema, &self.sent, &json)?;
@@ -66,4 +82,46 @@ impl SentTransaction {
         });
         Ok(Event::Reply { id, result })
     }
+}
+
+/// The results of a transaction that did what it should and selected nothing, which are nearly all, without a tree of
+/// values in between.
+fn simple_results(operations: &[Operation], text: &str) -> Option<Vec<OpResult>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Simple<'a> {
+        #[serde(borrow)]
+        uuid: Option<(&'a str, &'a str)>,
+        count: Option<u64>,
+    }
+    let results: Vec<Simple<'_>> = serde_json::from_str(text).ok()?;
+    if results.len() != operations.len() {
+        return None;
+    }
+    let results = operations.iter().zip(results);
+    let read = results.map(|(operation, result)| match (operation, result) {
+        (
+            Operation::Insert { .. },
+            Simple {
+                uuid: Some(("uuid", uuid)),
+                ..
+            },
+        ) => Uuid::try_parse(uuid).ok().map(OpResult::Inserted),
+        (
+            Operation::Update { .. } | Operation::Mutate { .. } | Operation::Delete { .. },
+            Simple {
+                count: Some(count), ..
+            },
+        ) => Some(OpResult::Count(count)),
+        (
+            Operation::Insert { .. }
+            | Operation::Update { .. }
+            | Operation::Mutate { .. }
+            | Operation::Delete { .. }
+            | Operation::Select { .. },
+            _,
+        ) => None,
+        _ => Some(OpResult::Empty),
+    });
+    read.collect()
 }

@@ -501,7 +501,9 @@ impl Session {
                 format!("{MAX_OUTSTANDING} transactions wait for an answer"),
             ));
         }
-        let (operations, without_effect) = self.adaptation.operations(&self.schema, operations);
+        let (operations, without_effect) = self
+            .adaptation
+            .operations(&self.schema, operations.to_vec());
         let may_wait = |operation: &Operation| matches!(operation, Operation::Wait { timeout_ms, .. } if *timeout_ms != Some(0));
         let in_turn = !operations.iter().any(may_wait);
         self.queue.push_back(Sent {
@@ -558,6 +560,7 @@ impl Session {
                 // It was looked at and not tried.
                 Code::InvalidArgument
                 | Code::NotFound
+                | Code::OutOfRange
                 | Code::PermissionDenied
                 | Code::ResourceExhausted
                 | Code::FailedPrecondition

@@ -108,7 +108,7 @@ where
     ) -> Result<(), Reason> {
         match command {
             Command::Transact { id, operations } => {
-                let sent = session.transact(id, &operations).map_err(not_sent);
+                let sent = session.transact(id, operations).map_err(not_sent);
                 self.core.transaction_sent(id, sent, None);
             }
             Command::SetConditions(number, conditions) => {

@@ -286,6 +286,22 @@ async fn failures_name_their_kind(door: &str) {
     assert!(client.tables().is_empty());
 }
 
+/// Nobody sends it again, and the connection lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_larger_than_a_message_is_refused() {
+    let store = Store::start().await;
+    let mut client = store.client("grpc").await;
+    let large = vec![insert(&"x".repeat(rpc::MAX_MESSAGE_BYTES))];
+    match client.transact(large).await {
+        Err(ClientError::Transact(TransactError::Refused(error))) => {
+            assert_eq!(error.kind, ErrorKind::SyntaxError, "{error}");
+        }
+        other => panic!("{:?}", other.map(drop)),
+    }
+    client.transact(vec![insert("small")]).await.unwrap();
+    assert_eq!(names(&client), ["small"]);
+}
+
 async fn conditions_decide_what_is_seen(door: &str) {
     let store = Store::start().await;
     let level = |name: &str, level: i64| {
