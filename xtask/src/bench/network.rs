@@ -14,6 +14,8 @@ pub struct Network {
     client: Client,
     /// The row of every switch.
     switches: Vec<String>,
+    /// The row of every port that was there from the beginning.
+    ports: Vec<String>,
     ports_per_switch: usize,
     nb_cfg: i64,
 }
@@ -29,6 +31,7 @@ impl Network {
         let mut network = Self {
             client,
             switches: Vec::new(),
+            ports: Vec::new(),
             ports_per_switch,
             nb_cfg: 1,
         };
@@ -71,6 +74,62 @@ impl Network {
             .map(drop)
     }
 
+    /// Adds a port group of all ports and an address set of as many addresses, and asks for the next `sb_cfg`.
+    pub fn add_large_sets(&mut self) -> Result<()> {
+        let ports: Vec<Value> = self
+            .ports
+            .iter()
+            .map(|port| json!(["uuid", port]))
+            .collect();
+        let addresses: Vec<String> = (0..ports.len()).map(address_of_set).collect();
+        let group = json!({"name": LARGE, "ports": ["set", ports]});
+        let set = json!({"name": LARGE_SET, "addresses": ["set", addresses]});
+        let next = self.next();
+        let operations = vec![
+            json!({"op": "insert", "table": "Port_Group", "row": group}),
+            json!({"op": "insert", "table": "Address_Set", "row": set}),
+            next,
+        ];
+        self.client.transact(NORTHBOUND, operations).map(drop)
+    }
+
+    /// Lets an address that is not in the large set join it (`insert`) or leave it again (`delete`), and asks for the next
+    /// `sb_cfg`.
+    pub fn change_set(&mut self, mutator: &str, number: usize) -> Result<()> {
+        let address = json!(address_of_set(self.ports.len() + number));
+        self.mutate_large("Address_Set", "addresses", mutator, &address)
+    }
+
+    /// Lets a port leave the large group (`delete`) or join it again (`insert`), and asks for the next `sb_cfg`.
+    pub fn change_group(&mut self, mutator: &str, number: usize) -> Result<()> {
+        let port = json!(["uuid", self.ports[number % self.ports.len()]]);
+        self.mutate_large("Port_Group", "ports", mutator, &port)
+    }
+
+    fn mutate_large(
+        &mut self,
+        table: &str,
+        column: &str,
+        mutator: &str,
+        member: &Value,
+    ) -> Result<()> {
+        let name = if table == "Port_Group" {
+            LARGE
+        } else {
+            LARGE_SET
+        };
+        let change = json!({
+            "op": "mutate",
+            "table": table,
+            "where": [["name", "==", name]],
+            "mutations": [[column, mutator, ["set", [member]]]],
+        });
+        let next = self.next();
+        self.client
+            .transact(NORTHBOUND, vec![change, next])
+            .map(drop)
+    }
+
     fn add_switch(&mut self, switch: usize) -> Result<String> {
         let mut operations: Vec<Value> = (0..self.ports_per_switch)
             .map(|port| insert_port(switch, port))
@@ -82,6 +141,9 @@ impl Network {
         let row = json!({"name": format!("sw{switch}"), "ports": ["set", ports]});
         operations.push(json!({"op": "insert", "table": "Logical_Switch", "row": row}));
         let results = self.client.transact(NORTHBOUND, operations)?;
+        for port in &results[..self.ports_per_switch] {
+            self.ports.push(uuid_of(port)?);
+        }
         uuid_of(results.last().context("an insert has a result")?)
     }
 
@@ -98,6 +160,16 @@ impl Network {
         self.nb_cfg += 1;
         json!({"op": "update", "table": "NB_Global", "where": [], "row": {"nb_cfg": self.nb_cfg}})
     }
+}
+
+/// The names of the large group and the large set.
+const LARGE: &str = "large";
+const LARGE_SET: &str = "large_set";
+
+/// An address of the large set.
+fn address_of_set(number: usize) -> String {
+    let [.., a, b, c] = number.to_be_bytes();
+    format!("172.{a}.{b}.{c}")
 }
 
 /// The name of a port.

@@ -1,4 +1,5 @@
-//! Compiling networks: from the start of northd to `sb_cfg`; then one port added, and one removed, many times.
+//! Compiling networks: from the start of northd to `sb_cfg`; then one port added, and one removed, many times; then members
+//! of a port group and of an address set as large as the network.
 //!
 //! Both databases are served by OVN's `ovsdb-server` for both compilers, so that what is compared is the compilers. Ours
 //! is measured on our own databases too, as it is meant to be run.
@@ -95,6 +96,19 @@ fn measure(subject: &Subject, switches: usize, changes: usize) -> Result<Column>
         network.remove_port(&port)?;
         network.wait_compiled()
     })?;
+    network.add_large_sets()?;
+    network.wait_compiled()?;
+    let mut large = |change: fn(&mut Network, usize) -> Result<()>| {
+        let cpu = repeat(&northd, changes, |number| {
+            change(&mut network, number)?;
+            network.wait_compiled()
+        });
+        cpu.map(|(_, cpu)| Number::Time(cpu))
+    };
+    let joins_set = large(|network, number| network.change_set("insert", number))?;
+    let leaves_set = large(|network, number| network.change_set("delete", number))?;
+    let leaves_group = large(|network, number| network.change_group("delete", number))?;
+    let joins_group = large(|network, number| network.change_group("insert", number))?;
     Ok(vec![
         ("full compile: time until sb_cfg", Number::Time(compiled)),
         ("full compile: CPU", Number::Time(cpu)),
@@ -107,6 +121,10 @@ fn measure(subject: &Subject, switches: usize, changes: usize) -> Result<Column>
             Number::Time(remove_time),
         ),
         ("one port removed: CPU", Number::Time(remove_cpu)),
+        ("an address joins a set of as many: CPU", joins_set),
+        ("an address leaves it: CPU", leaves_set),
+        ("a port leaves a group of all: CPU", leaves_group),
+        ("a port joins it: CPU", joins_group),
     ])
 }
 
