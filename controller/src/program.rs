@@ -12,6 +12,7 @@ impl Program for Network {
     type Unit = Unit;
     type Fact = Fact;
     type Key = Key;
+    type Said = Box<[Key]>;
 
     const LAYERS: usize = 3;
 

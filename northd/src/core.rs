@@ -15,7 +15,9 @@
 //! the database will not take; that row is set aside, with a problem, and the rest goes on.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+pub use daemon::Now;
 use incr::Engine;
 use ovsdb::RowChange;
 use ovsdb::operation::Operation;
@@ -26,12 +28,12 @@ use crate::compiler::{Compiler, Missing};
 pub use crate::database::Columns;
 use crate::database::{Database, MAX_OPERATIONS, MAX_REPLACEMENT};
 use crate::features;
-use crate::status::{self, Report};
+use crate::status;
 
 /// Units that run before the event loop looks at other events.
 const STEP_UNITS: usize = 2000;
 /// After a refused transaction, the next is tried this much later.
-const RETRY_MS: i64 = 1000;
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Everything that can happen.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ pub struct Effects {
     /// There is more to do at once.
     pub more: bool,
     /// Wake again at this time.
-    pub wake_at_ms: Option<i64>,
+    pub wake_at: Option<Instant>,
 }
 
 /// Who has the lock in the southbound.
@@ -116,7 +118,6 @@ enum Lock {
 struct Active {
     compiler: Compiler,
     engine: Engine<Compiler>,
-    report: Report,
 }
 
 /// northd.
@@ -154,10 +155,10 @@ impl Core {
     }
 
     /// Takes up an event and does what can be done now.
-    pub fn step(&mut self, now_ms: i64, event: Event) -> Effects {
+    pub fn step(&mut self, now: Now, event: Event) -> Effects {
         let mut effects = Effects::default();
-        self.take(now_ms, event, &mut effects);
-        self.work(now_ms, &mut effects);
+        self.take(now, event, &mut effects);
+        self.work(now, &mut effects);
         effects
     }
 
@@ -192,8 +193,7 @@ impl Core {
         if active.engine.is_dirty() || self.south.is_busy || !active.compiler.south.is_settled() {
             return Err("changes are just being compiled or written: try again");
         }
-        let now_ms = active.compiler.world.now_ms;
-        let mut fresh = self.compile(now_ms);
+        let mut fresh = self.compile(active.compiler.world.now_ms);
         while !fresh.engine.step(&mut fresh.compiler, STEP_UNITS).done {}
         fresh.compiler.tell_problems();
         let differences = active.compiler.differences(&fresh.compiler);
@@ -204,7 +204,7 @@ impl Core {
         Ok(differences)
     }
 
-    fn take(&mut self, now_ms: i64, event: Event, effects: &mut Effects) {
+    fn take(&mut self, now: Now, event: Event, effects: &mut Effects) {
         match event {
             Event::Forgotten(side) => {
                 self.deactivate();
@@ -222,7 +222,7 @@ impl Core {
                 let database = self.database(side);
                 database.is_connected = true;
                 database.columns = columns;
-                database.retry_at_ms = 0;
+                database.retry_at = None;
             }
             Event::Disconnected(side) => {
                 let database = self.database(side);
@@ -233,58 +233,64 @@ impl Core {
                     self.lock = Lock::Unknown;
                 }
                 if was_busy {
-                    self.write_again(now_ms, side, false);
+                    self.write_again(now, side, false);
                 }
             }
-            Event::Changes(side, changes) => self.change(now_ms, side, &changes),
+            Event::Changes(side, changes) => self.change(now, side, &changes),
             Event::Synced(side) => self.database(side).is_synced = true,
             Event::Lock(true) => self.lock = Lock::Held,
             Event::Lock(false) => self.lock = Lock::Others,
-            Event::Answered(side, outcome) => self.answered(now_ms, side, outcome),
+            Event::Answered(side, outcome) => self.answered(now, side, outcome),
             Event::Request(request) => effects.answer = Some(self.answer(request, effects)),
             Event::Wake => {}
         }
     }
 
-    fn work(&mut self, now_ms: i64, effects: &mut Effects) {
+    fn work(&mut self, now: Now, effects: &mut Effects) {
         if !self.may_be_active() {
             self.deactivate();
             return;
         }
         if self.active.is_none() {
-            self.activate(now_ms);
+            self.activate(now);
         }
         let Some(active) = &mut self.active else {
             return;
         };
-        for unit in active.compiler.due(now_ms) {
+        for unit in active.compiler.due(now.unix_ms) {
             active.engine.wake_again(unit);
         }
         for side in [Side::North, Side::South] {
-            active.compiler.output(side).retry(now_ms);
+            active.compiler.output(side).retry(now);
         }
         let progress = active.engine.step(&mut active.compiler, STEP_UNITS);
         effects.more = !progress.done;
         if progress.done {
             active.compiler.rest();
-            active.report.problems(&mut active.compiler);
-            effects.wake_at_ms = active.compiler.next_deadline();
+            status::problems(&mut active.compiler);
+            effects.wake_at = active.compiler.next_deadline().map(|at_ms| {
+                let wait_ms = u64::try_from(at_ms - now.unix_ms).unwrap_or(0);
+                now.at + Duration::from_millis(wait_ms)
+            });
         }
-        effects.south = self.write(now_ms, Side::South, progress.done);
+        effects.south = self.write(now, Side::South, progress.done);
         if progress.done {
-            effects.north = self.write(now_ms, Side::North, true);
+            effects.north = self.write(now, Side::North, true);
         }
-        let retries = [&self.north, &self.south].map(|database| database.retry_at_ms);
-        let mut times: Vec<i64> = retries.into_iter().filter(|at| *at > now_ms).collect();
+        let retries = [&self.north, &self.south].into_iter();
+        let mut times: Vec<Instant> = retries
+            .filter_map(|database| database.retry_at)
+            .filter(|at| *at > now.at)
+            .collect();
         if let Some(active) = &self.active {
             times.extend(
                 [&active.compiler.north, &active.compiler.south]
                     .iter()
-                    .filter_map(|output| output.retry_at_ms()),
+                    .filter_map(|output| output.retry_at()),
             );
         }
-        times.extend(effects.wake_at_ms);
-        effects.wake_at_ms = times.into_iter().min();
+        times.extend(effects.wake_at);
+        effects.wake_at = times.into_iter().min();
     }
 
     /// The next transaction for a database.
@@ -292,7 +298,7 @@ impl Core {
     /// What is only added goes in parts, the first ones before everything is compiled: the database works while the compiler
     /// does. What replaces or deletes something goes when all is compiled, and as one transaction, so that chassis never see
     /// half of it.
-    fn write(&mut self, now_ms: i64, side: Side, is_compiled: bool) -> Vec<Operation> {
+    fn write(&mut self, now: Now, side: Side, is_compiled: bool) -> Vec<Operation> {
         let lock = self.lock;
         let (Some(active), database) = (
             &mut self.active,
@@ -307,7 +313,7 @@ impl Core {
         let may_start =
             is_compiled || (!output.has_deletions() && output.marked() >= database.limit);
         // Without the lock, another northd may be writing.
-        if lock != Lock::Held || !database.may_write(now_ms) || !may_start {
+        if lock != Lock::Held || !database.may_write(now.at) || !may_start {
             return Vec::new();
         }
         let is_narrowed = database.limit < MAX_OPERATIONS;
@@ -321,7 +327,7 @@ impl Core {
         operations
     }
 
-    fn change(&mut self, now_ms: i64, side: Side, changes: &[RowChange]) {
+    fn change(&mut self, now: Now, side: Side, changes: &[RowChange]) {
         let Some(active) = &mut self.active else {
             let database = self.database(side);
             changes.iter().for_each(|change| database.change(change));
@@ -331,7 +337,7 @@ impl Core {
             Side::North => &mut self.north,
             Side::South => &mut self.south,
         };
-        active.compiler.world.now_ms = now_ms;
+        active.compiler.world.now_ms = now.unix_ms;
         active.engine.input(&mut active.compiler, |compiler, told| {
             for change in changes {
                 if !compiler.world.rows(side).is_kept(change.table) {
@@ -342,7 +348,7 @@ impl Core {
         });
     }
 
-    fn answered(&mut self, now_ms: i64, side: Side, outcome: Result<(), Refusal>) {
+    fn answered(&mut self, now: Now, side: Side, outcome: Result<(), Refusal>) {
         let database = self.database(side);
         database.is_busy = false;
         match outcome {
@@ -364,19 +370,19 @@ impl Core {
                 if refusal.is_about_rows && database.limit > 1 {
                     database.limit = (database.sent.min(database.limit) / 8).max(1);
                 } else if !is_narrowed {
-                    database.retry_at_ms = now_ms + RETRY_MS;
+                    database.retry_at = Some(now.at + RETRY);
                 }
-                self.write_again(now_ms, side, is_narrowed);
+                self.write_again(now, side, is_narrowed);
             }
         }
     }
 
     /// What was being written may not have been.
-    fn write_again(&mut self, now_ms: i64, side: Side, is_narrowed: bool) {
+    fn write_again(&mut self, now: Now, side: Side, is_narrowed: bool) {
         let Some(active) = &mut self.active else {
             return;
         };
-        if let Some(id) = active.compiler.output(side).refused(now_ms, is_narrowed) {
+        if let Some(id) = active.compiler.output(side).refused(now, is_narrowed) {
             let units = active.compiler.output(side).sayers(id);
             let rows = units
                 .into_iter()
@@ -430,8 +436,8 @@ impl Core {
         holds && !self.is_paused && is_known(&self.north) && is_known(&self.south)
     }
 
-    fn activate(&mut self, now_ms: i64) {
-        let active = self.compile(now_ms);
+    fn activate(&mut self, now: Now) {
+        let active = self.compile(now.unix_ms);
         tracing::info!(
             target: "northd",
             "active: {} northbound and {} southbound rows",
@@ -487,11 +493,7 @@ impl Core {
             }
             compiler.begin(changes);
         });
-        Active {
-            compiler,
-            engine,
-            report: Report::default(),
-        }
+        Active { compiler, engine }
     }
 
     fn database(&mut self, side: Side) -> &mut Database {

@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemon::Process;
 use daemon::metrics::{Metrics, MetricsArgs};
@@ -21,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::compiler::plan::Plan;
-use crate::core::{Columns, Core, Effects, Event, Refusal, Request, Side};
+use crate::core::{Columns, Core, Effects, Event, Now, Refusal, Request, Side};
 use crate::error::Error;
 
 /// The southbound lock of the active northd: OVN's, so that both kinds can stand by for each other.
@@ -234,15 +233,15 @@ impl Shell {
     /// Gives the core an event and does what it wants; returns its answer, if the event was a request.
     fn step(&mut self, event: Event) -> Option<Result<String, String>> {
         let began = Instant::now();
-        let now_ms = now_ms();
+        let now = Now::read();
         let Effects {
             north,
             south,
             answer,
             wants_lock,
             more,
-            wake_at_ms,
-        } = self.core.step(now_ms, event);
+            wake_at,
+        } = self.core.step(now, event);
         self.metrics.stepped(began.elapsed());
         for (side, operations) in [(Side::North, north), (Side::South, south)] {
             if !operations.is_empty() {
@@ -250,10 +249,7 @@ impl Shell {
             }
         }
         self.has_more = more;
-        self.wake_at = wake_at_ms.map(|at| {
-            let wait = u64::try_from(at - now_ms).unwrap_or(0);
-            Instant::now() + Duration::from_millis(wait)
-        });
+        self.wake_at = wake_at.map(Instant::from_std);
         if let Some(with_lock) = wants_lock {
             self.renew_south(with_lock);
         }
@@ -403,12 +399,4 @@ fn south_spec(config: &Config, plan: &Plan, with_lock: bool) -> Spec {
         tls: config.tls.clone(),
         ..Spec::new(Arc::clone(sb_db::schema()), config.south.clone())
     }
-}
-
-/// Milliseconds since 1970: the unit of the databases' timestamps.
-fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,7 @@
 //! One database, as far as it is known.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ovsdb::{Row, RowChange};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -50,7 +51,7 @@ pub(crate) struct Database {
     pub(crate) sent: usize,
     /// How many operations the next transaction may have, and when it may be at the earliest.
     pub(crate) limit: usize,
-    pub(crate) retry_at_ms: i64,
+    pub(crate) retry_at: Option<Instant>,
     /// The rows; but while a compiler is at work, not those that it keeps itself.
     pub(crate) rows: FxHashMap<(usize, Uuid), Arc<Row>>,
 }
@@ -65,7 +66,7 @@ impl Database {
             is_busy: false,
             sent: 0,
             limit: MAX_OPERATIONS,
-            retry_at_ms: 0,
+            retry_at: None,
             rows: FxHashMap::default(),
         }
     }
@@ -90,8 +91,9 @@ impl Database {
     }
 
     /// Whether a transaction can be made now.
-    pub(crate) fn may_write(&self, now_ms: i64) -> bool {
-        self.is_connected && self.is_synced && !self.is_busy && self.retry_at_ms <= now_ms
+    pub(crate) fn may_write(&self, now: Instant) -> bool {
+        let may_try = self.retry_at.is_none_or(|at| at <= now);
+        self.is_connected && self.is_synced && !self.is_busy && may_try
     }
 
     /// So many operations are under way now; none means that there is no transaction.

@@ -1,53 +1,37 @@
 //! What northd tells people: problems in its log, and answers to questions about its state.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use incr::Stats;
-use uuid::Uuid;
 
 use crate::compiler::Compiler;
+use crate::compiler::ledger::News;
 
 /// More new problems than this in one go are counted, not told one by one.
 const TOLD_AT_ONCE: usize = 100;
 
-/// The problems that have been told.
-#[derive(Debug, Default)]
-pub struct Report {
-    told: BTreeMap<Uuid, String>,
-}
-
-impl Report {
-    /// Tells problems that are new, each once, and those that are gone.
-    pub fn problems(&mut self, compiler: &mut Compiler) {
-        if !compiler.take_problem_changes() {
-            return;
+/// Tells problems that are new, in the log and northbound, and those that are gone.
+pub fn problems(compiler: &mut Compiler) {
+    compiler.tell_problems();
+    let (mut came, mut went) = (0, 0);
+    for (news, problem) in compiler.take_problem_news() {
+        match news {
+            News::Came => {
+                came += 1;
+                if came <= TOLD_AT_ONCE {
+                    tracing::warn!(target: "northd", "problem: {problem}");
+                }
+            }
+            News::Went => {
+                went += 1;
+                if went <= TOLD_AT_ONCE {
+                    tracing::info!(target: "northd", "no longer a problem: {problem}");
+                }
+            }
         }
-        let now: BTreeMap<Uuid, String> = compiler
-            .problems()
-            .map(|problem| (problem.uuid(), problem.to_string()))
-            .collect();
-        let new: Vec<&String> = now
-            .iter()
-            .filter(|(key, _)| !self.told.contains_key(key))
-            .map(|(_, text)| text)
-            .collect();
-        for text in new.iter().take(TOLD_AT_ONCE) {
-            tracing::warn!(target: "northd", "problem: {text}");
-        }
-        if new.len() > TOLD_AT_ONCE {
-            tracing::warn!(target: "northd", "{} more problems", new.len() - TOLD_AT_ONCE);
-        }
-        for text in self
-            .told
-            .iter()
-            .filter(|(key, _)| !now.contains_key(key))
-            .map(|(_, text)| text)
-            .take(TOLD_AT_ONCE)
-        {
-            tracing::info!(target: "northd", "no longer a problem: {text}");
-        }
-        self.told = now;
+    }
+    if came > TOLD_AT_ONCE {
+        tracing::warn!(target: "northd", "{} more problems", came - TOLD_AT_ONCE);
     }
 }
 

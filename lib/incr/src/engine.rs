@@ -3,10 +3,8 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
-
 use crate::graph::{Graph, NONE};
+use crate::places::{Places, hash};
 use crate::{Changes, Reads, Stats};
 
 /// A unit by its place in the engine: small, and stable while the unit lives.
@@ -37,6 +35,8 @@ pub trait Program {
     type Fact;
     /// What identifies a fact among all facts of all units.
     type Key: Copy + Ord + Debug;
+    /// How the keys of what a unit said are kept: `Box<[Self::Key]>`, or something smaller.
+    type Said: Said<Self::Key>;
 
     /// How many layers there are.
     const LAYERS: usize;
@@ -78,6 +78,24 @@ pub trait Program {
     fn settle(&mut self, layer: usize, changes: &mut Changes<Self::Cell, Self::Unit>);
 }
 
+/// The keys of what a unit said, as they are kept until it runs again.
+pub trait Said<K>: Default {
+    /// Keeps these keys.
+    fn keep(keys: impl ExactSizeIterator<Item = K>) -> Self;
+    /// The keys, in the order in which they were given.
+    fn iter(&self) -> impl Iterator<Item = K>;
+}
+
+impl<K: Copy> Said<K> for Box<[K]> {
+    fn keep(keys: impl ExactSizeIterator<Item = K>) -> Self {
+        keys.collect()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = K> {
+        <[K]>::iter(self).copied()
+    }
+}
+
 /// How far a step came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -93,12 +111,13 @@ struct UnitState<P: Program> {
     first_edge: u32,
     dirty: bool,
     /// The keys of what it said in its last run, ascending.
-    said: Box<[P::Key]>,
+    said: P::Said,
 }
 
 /// The engine of one program.
 pub struct Engine<P: Program> {
-    ids: HashMap<P::Unit, u32, FxBuildHasher>,
+    /// Where each unit stands in `units`.
+    ids: Places,
     units: Vec<Option<UnitState<P>>>,
     free_units: Vec<u32>,
     graph: Graph<P::Cell>,
@@ -116,6 +135,7 @@ struct Scratch<P: Program> {
     cell_ids: Vec<u32>,
     facts: Vec<P::Fact>,
     order: Vec<(P::Key, u32)>,
+    apply: Vec<bool>,
     retracted: Vec<P::Key>,
 }
 
@@ -129,7 +149,7 @@ impl<P: Program> Engine<P> {
     /// An engine that knows no units yet.
     pub fn new() -> Self {
         Self {
-            ids: HashMap::default(),
+            ids: Places::default(),
             units: Vec::new(),
             free_units: Vec::new(),
             graph: Graph::new(),
@@ -142,6 +162,7 @@ impl<P: Program> Engine<P> {
                 cell_ids: Vec::new(),
                 facts: Vec::new(),
                 order: Vec::new(),
+                apply: Vec::new(),
                 retracted: Vec::new(),
             },
         }
@@ -253,7 +274,7 @@ impl<P: Program> Engine<P> {
         stats.retracted += retracted as u64;
 
         if life == Life::Gone {
-            self.ids.remove(&unit);
+            self.ids.remove(hash(&unit), id);
             self.units[id as usize] = None;
             self.free_units.push(id);
         } else if let Some(state) = self.units[id as usize].as_mut() {
@@ -264,10 +285,11 @@ impl<P: Program> Engine<P> {
 
     /// Compares what was said before with `scratch.facts`. Leaves in `scratch.facts` what has to be applied, in
     /// `scratch.retracted` what has to be taken back; returns the new keys if they differ and how many are new.
-    fn difference(&mut self, before: &[P::Key]) -> (Option<Box<[P::Key]>>, usize) {
+    fn difference(&mut self, before: &P::Said) -> (Option<P::Said>, usize) {
         let Scratch {
             facts,
             order,
+            apply,
             retracted,
             ..
         } = &mut self.scratch;
@@ -280,9 +302,10 @@ impl<P: Program> Engine<P> {
         order.dedup_by_key(|(key, _)| *key);
 
         retracted.clear();
-        let mut apply: Vec<bool> = vec![false; facts.len()];
+        apply.clear();
+        apply.resize(facts.len(), false);
         let mut new = 0;
-        let mut old = before.iter().copied().peekable();
+        let mut old = before.iter().peekable();
         for (key, place) in order.iter().copied() {
             while let Some(gone) = old.next_if(|old| *old < key) {
                 retracted.push(gone);
@@ -293,8 +316,8 @@ impl<P: Program> Engine<P> {
         }
         retracted.extend(old);
 
-        let now =
-            (new > 0 || !retracted.is_empty()).then(|| order.iter().map(|(key, _)| *key).collect());
+        let is_other = new > 0 || !retracted.is_empty();
+        let now = is_other.then(|| P::Said::keep(order.iter().map(|(key, _)| *key)));
         let mut place = 0;
         facts.retain(|_| {
             place += 1;
@@ -334,14 +357,16 @@ impl<P: Program> Engine<P> {
     }
 
     fn wake(&mut self, unit: P::Unit) {
-        let id = if let Some(id) = self.ids.get(&unit) {
-            *id
+        let key = hash(&unit);
+        let is_it = |id: u32| matches!(&self.units[id as usize], Some(at) if at.unit == unit);
+        let id = if let Some(id) = self.ids.find(key, is_it) {
+            id
         } else {
             let state = UnitState {
                 unit,
                 first_edge: NONE,
                 dirty: false,
-                said: Box::default(),
+                said: P::Said::default(),
             };
             let id = if let Some(id) = self.free_units.pop() {
                 self.units[id as usize] = Some(state);
@@ -350,7 +375,10 @@ impl<P: Program> Engine<P> {
                 self.units.push(Some(state));
                 u32::try_from(self.units.len() - 1).expect("fewer than 2^32 units fit in memory")
             };
-            self.ids.insert(unit, id);
+            let units = &self.units;
+            self.ids.insert(key, id, |id| {
+                units[id as usize].as_ref().map_or(0, |at| hash(&at.unit))
+            });
             id
         };
         let state = self.units[id as usize]

@@ -6,8 +6,7 @@
 
 use std::hash::Hash;
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
+use crate::places::{Places, hash};
 
 /// No edge, cell or unit.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -27,7 +26,8 @@ struct CellNode<C> {
 
 /// The bipartite graph of cells and their readers.
 pub(crate) struct Graph<C> {
-    ids: HashMap<C, u32, FxBuildHasher>,
+    /// Where each cell stands in `cells`.
+    ids: Places,
     cells: Vec<CellNode<C>>,
     free_cells: Vec<u32>,
     edges: Vec<Edge>,
@@ -39,7 +39,7 @@ pub(crate) struct Graph<C> {
 impl<C: Copy + Eq + Hash> Graph<C> {
     pub(crate) fn new() -> Self {
         Self {
-            ids: HashMap::default(),
+            ids: Places::default(),
             cells: Vec::new(),
             free_cells: Vec::new(),
             edges: Vec::new(),
@@ -85,10 +85,10 @@ impl<C: Copy + Eq + Hash> Graph<C> {
 
     /// Calls `visit` with each unit that reads `cell`.
     pub(crate) fn readers(&self, cell: C, mut visit: impl FnMut(u32)) {
-        let Some(id) = self.ids.get(&cell) else {
+        let Some(id) = self.find(&cell) else {
             return;
         };
-        let mut edge = self.cells[*id as usize].first_edge;
+        let mut edge = self.cells[id as usize].first_edge;
         while edge != NONE {
             let at = &self.edges[edge as usize];
             visit(at.unit);
@@ -97,8 +97,8 @@ impl<C: Copy + Eq + Hash> Graph<C> {
     }
 
     fn intern(&mut self, cell: C) -> u32 {
-        if let Some(id) = self.ids.get(&cell) {
-            return *id;
+        if let Some(id) = self.find(&cell) {
+            return id;
         }
         let node = CellNode {
             cell,
@@ -111,8 +111,15 @@ impl<C: Copy + Eq + Hash> Graph<C> {
             self.cells.push(node);
             u32::try_from(self.cells.len() - 1).expect("fewer than 2^32 cells fit in memory")
         };
-        self.ids.insert(cell, id);
+        let cells = &self.cells;
+        self.ids
+            .insert(hash(&cell), id, |id| hash(&cells[id as usize].cell));
         id
+    }
+
+    fn find(&self, cell: &C) -> Option<u32> {
+        let is_it = |id: u32| self.cells[id as usize].cell == *cell;
+        self.ids.find(hash(cell), is_it)
     }
 
     /// Edges are linked in ascending order of cells, so an unchanged set of reads is an equal sequence.
@@ -172,7 +179,8 @@ impl<C: Copy + Eq + Hash> Graph<C> {
         self.free_edge = id;
         self.edge_count -= 1;
         if self.cells[cell as usize].first_edge == NONE {
-            self.ids.remove(&self.cells[cell as usize].cell);
+            let gone = hash(&self.cells[cell as usize].cell);
+            self.ids.remove(gone, cell);
             self.free_cells.push(cell);
         }
     }

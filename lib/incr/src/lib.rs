@@ -27,12 +27,13 @@ mod counted;
 mod engine;
 mod graph;
 mod index;
+mod places;
 mod reads;
 mod stats;
 mod store;
 
 pub use counted::Counted;
-pub use engine::{Engine, Life, Program, Progress, UnitId};
+pub use engine::{Engine, Life, Program, Progress, Said, UnitId};
 pub use index::Index;
 pub use reads::{Changes, Reads};
 pub use stats::{Stats, UnitStats};

@@ -96,6 +96,7 @@ impl Program for Society {
     type Unit = Unit;
     type Fact = Fact;
     type Key = Key;
+    type Said = Box<[Key]>;
     const LAYERS: usize = 2;
 
     fn layer(unit: Unit) -> usize {

@@ -5,10 +5,11 @@
 //! kept. The order of giving makes that independent of the order of asking:
 //!
 //! 1. who has a number keeps it;
-//! 2. who requests another one (`requested-tnl-key`, `tag_request`) gets that instead if it is free;
-//! 3. who has none gets a free one, in the order of names.
+//! 2. who requests another one (`requested-tnl-key`, `tag_request`) gets that instead, if nobody else has requested it too
+//!    and has it;
+//! 3. who has none, or had one that was requested, gets a free one, in the order of names.
 //!
-//! A request for a number that somebody else holds waits: it is a [`Problem`], and the requester has a chosen number in the
+//! A request for a number that somebody else has requested waits: it is a [`Problem`], and the requester has a chosen number in the
 //! meantime. Of a pool that shares, it is granted all the same, and told with the rank of a warning.
 
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ use super::problem::{Problem, Rank};
 
 /// Who wants something, and of which pool.
 type WantKey = (u16, Handle);
+
+/// The number of who had one that somebody else has asked for, until there is another one.
+const NO_NUMBER: u32 = 0;
 
 /// Somebody who has spoken.
 struct Owner {
@@ -54,7 +58,8 @@ pub struct Alloc {
     released: FxHashSet<u16>,
     /// What was given since the layer began to settle.
     given: Vec<(Cell, Changed)>,
-    has_new_problems: bool,
+    /// Problems that came (`true`) and went.
+    news: Vec<(Problem, bool)>,
 }
 
 impl Alloc {
@@ -71,18 +76,14 @@ impl Alloc {
             rows: FxHashMap::default(),
             released: FxHashSet::default(),
             given: Vec::new(),
-            has_new_problems: false,
+            news: Vec::new(),
         }
     }
 
-    /// Whether problems came or went since the last call.
-    pub fn take_problem_changes(&mut self) -> bool {
-        std::mem::take(&mut self.has_new_problems)
-    }
-
-    /// Requests that cannot be fulfilled now.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.waiting.values()
+    /// Requests that cannot be fulfilled any more (`true`), and those that could not and now can or are gone, in the order
+    /// in which they became so.
+    pub fn take_problem_news(&mut self) -> Vec<(Problem, bool)> {
+        std::mem::take(&mut self.news)
     }
 
     /// Takes up a want, which may differ from an earlier one of the same key.
@@ -209,26 +210,63 @@ impl Alloc {
         turn.sort_by_cached_key(|key| rank(&self.owners[key]));
         for key in &turn {
             let Owner { want, given } = &self.owners[key];
-            let had = given.map(|given| given.key).or(want.recorded);
+            let had = match given {
+                Some(given) => Some(given.key).filter(|key| *key != NO_NUMBER),
+                None => want.recorded,
+            };
             // Of a pool that shares, one that is asked for is had at once.
             let is_fixed = want.pool.conflict == Conflict::Shared && want.requested.is_some();
             if let Some(had) = had.filter(|had| !is_fixed || want.requested == Some(*had)) {
-                // What somebody has is not taken away because another one insists on it.
+                // What was asked for by several is not taken away from who has it.
                 self.give(*key, had, true, values, changes);
             }
         }
+        let mut evicted = Vec::new();
         turn.retain(|key| {
             let Owner { want, given } = &self.owners[key];
-            let (requested, has) = (want.requested, given.is_some());
-            let is_served = match requested {
-                Some(number) => self.give(*key, number, false, values, changes),
+            let has = given.is_some_and(|given| given.key != NO_NUMBER);
+            let is_served = match want.requested {
+                Some(number) => {
+                    evicted.extend(self.evict(*key, number));
+                    self.give(*key, number, false, values, changes)
+                }
                 None => has,
             };
             !is_served
         });
+        turn.extend(evicted);
+        turn.retain(|key| {
+            let Owner { want, given } = &self.owners[key];
+            want.requested.is_some() || given.is_none_or(|given| given.key == NO_NUMBER)
+        });
+        turn.sort_by_cached_key(|key| rank(&self.owners[key]));
+        turn.dedup();
         for key in turn {
             self.give_any(key, values, changes);
         }
+    }
+
+    /// Takes a number that somebody asks for from who has it and has not asked for it: that one is given another. Not from
+    /// pools that share.
+    fn evict(&mut self, asker: WantKey, number: u32) -> Option<WantKey> {
+        let want = &self.owners[&asker].want;
+        let numbers = self.pools.get_mut(&(asker.0, want.among))?;
+        let holder = *numbers.holders(number).first()?;
+        let key = (asker.0, *self.rows.get(&(asker.0, holder))?);
+        let is_larger = number > want.max.0.max(want.max.1);
+        if key == asker || is_larger || want.pool.conflict == Conflict::Shared {
+            return None;
+        }
+        let owner = self.owners.get_mut(&key)?;
+        if owner.want.requested == Some(number) {
+            return None;
+        }
+        numbers.release(number, holder);
+        // The row stays.
+        if let Some(given) = &mut owner.given {
+            given.key = NO_NUMBER;
+        }
+        Some(key)
     }
 
     /// Gives `number` if it is free, or to be shared.
@@ -280,7 +318,7 @@ impl Alloc {
         let problem = want
             .requested
             .map(|requested| taken(want, requested, pool.holders(requested).first().copied()));
-        if owner.given.is_none() {
+        if owner.given.is_none_or(|given| given.key == NO_NUMBER) {
             // What the northbound says of an earlier life is worth less than what others have now.
             let preferred = want.preferred.filter(|_| problem.is_none());
             let preferred =
@@ -290,6 +328,7 @@ impl Alloc {
                 Some(number) => self.tell(key, number, values, changes),
                 None => {
                     let problem = exhausted(want);
+                    self.give_back(key, values, changes);
                     self.wait(key, problem);
                     return;
                 }
@@ -366,13 +405,15 @@ impl Alloc {
 
     fn wait(&mut self, key: WantKey, problem: Problem) {
         if self.waiting.get(&key) != Some(&problem) {
-            self.waiting.insert(key, problem);
-            self.has_new_problems = true;
+            let before = self.waiting.insert(key, problem.clone());
+            self.news.extend(before.map(|before| (before, false)));
+            self.news.push((problem, true));
         }
     }
 
     fn wait_no_more(&mut self, key: WantKey) {
-        self.has_new_problems |= self.waiting.remove(&key).is_some();
+        let gone = self.waiting.remove(&key);
+        self.news.extend(gone.map(|gone| (gone, false)));
     }
 }
 

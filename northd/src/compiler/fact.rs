@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ovsdb::{Atom, Row};
-use relations::{Cell, Handle, Key};
+use relations::{Cell, Handle, Key, Small};
 use uuid::Uuid;
 
 use super::feature::Pool;
@@ -108,6 +108,133 @@ impl FactKey {
     }
 }
 
+/// The keys of what a unit said, packed: most are much shorter than the longest, and there are millions.
+///
+/// Each is a byte for its kind and what it has: a row's table and UUID, a cell's relation and how many words of its key
+/// follow, without the zeros at the end.
+#[derive(Default)]
+pub struct Said(Box<[u8]>);
+
+impl incr::Said<FactKey> for Said {
+    fn keep(keys: impl ExactSizeIterator<Item = FactKey>) -> Self {
+        let mut bytes = Vec::with_capacity(keys.len() * 18);
+        keys.for_each(|key| pack(key, &mut bytes));
+        Self(bytes.into())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = FactKey> {
+        let mut bytes = &*self.0;
+        std::iter::from_fn(move || unpack(&mut bytes))
+    }
+}
+
+fn pack(key: FactKey, bytes: &mut Vec<u8>) {
+    fn words(key: Key, bytes: &mut Vec<u8>) {
+        let words = key.words();
+        let count = words
+            .iter()
+            .rposition(|word| *word != 0)
+            .map_or(0, |at| at + 1);
+        bytes.push(u8::try_from(count).unwrap_or(u8::MAX));
+        words[..count]
+            .iter()
+            .for_each(|word| bytes.extend(word.to_le_bytes()));
+    }
+    fn cell(cell: Cell, bytes: &mut Vec<u8>) {
+        bytes.extend(cell.relation.to_le_bytes());
+        words(cell.key, bytes);
+    }
+    fn row(id: RowId, bytes: &mut Vec<u8>) {
+        bytes.push(id.table);
+        bytes.extend(id.uuid.as_bytes());
+    }
+    let kind = bytes.len();
+    bytes.push(0);
+    bytes[kind] = match key {
+        FactKey::Value(of) => {
+            cell(of, bytes);
+            0
+        }
+        FactKey::Join(of, member) => {
+            cell(of, bytes);
+            words(member, bytes);
+            1
+        }
+        FactKey::Member(of, member) => {
+            cell(of, bytes);
+            words(member, bytes);
+            2
+        }
+        FactKey::Mirror(of) => {
+            cell(of, bytes);
+            3
+        }
+        FactKey::Row(id) => {
+            row(id, bytes);
+            4
+        }
+        FactKey::Flow(id) => {
+            row(id, bytes);
+            5
+        }
+        FactKey::Want(pool, owner) => {
+            bytes.extend(pool.to_le_bytes());
+            words(owner.pack(), bytes);
+            6
+        }
+        FactKey::Deadline(at_ms) => {
+            bytes.extend(at_ms.to_le_bytes());
+            7
+        }
+        FactKey::Problem(uuid) => {
+            bytes.extend(uuid.as_bytes());
+            8
+        }
+    };
+}
+
+/// Reads what [`pack`] has written.
+fn unpack(bytes: &mut &[u8]) -> Option<FactKey> {
+    fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+        let (taken, rest) = bytes.split_first_chunk::<N>()?;
+        *bytes = rest;
+        Some(*taken)
+    }
+    fn words(bytes: &mut &[u8]) -> Option<Key> {
+        let mut words = [0; 5];
+        let [count] = take(bytes)?;
+        for word in words.iter_mut().take(usize::from(count)) {
+            *word = u32::from_le_bytes(take(bytes)?);
+        }
+        Some(Key::new(words))
+    }
+    fn cell(bytes: &mut &[u8]) -> Option<Cell> {
+        let relation = u16::from_le_bytes(take(bytes)?);
+        let key = words(bytes)?;
+        Some(Cell { relation, key })
+    }
+    fn row(bytes: &mut &[u8]) -> Option<RowId> {
+        let [table] = take(bytes)?;
+        let uuid = Uuid::from_bytes(take(bytes)?);
+        Some(RowId { table, uuid })
+    }
+    let [kind] = take(bytes)?;
+    Some(match kind {
+        0 => FactKey::Value(cell(bytes)?),
+        1 => FactKey::Join(cell(bytes)?, words(bytes)?),
+        2 => FactKey::Member(cell(bytes)?, words(bytes)?),
+        3 => FactKey::Mirror(cell(bytes)?),
+        4 => FactKey::Row(row(bytes)?),
+        5 => FactKey::Flow(row(bytes)?),
+        6 => {
+            let pool = u16::from_le_bytes(take(bytes)?);
+            FactKey::Want(pool, Handle::unpack(words(bytes)?))
+        }
+        7 => FactKey::Deadline(i64::from_le_bytes(take(bytes)?)),
+        _ => FactKey::Problem(Uuid::from_bytes(take(bytes)?)),
+    })
+}
+
 impl fmt::Debug for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.key())
@@ -117,7 +244,6 @@ impl fmt::Debug for Fact {
 /// The key of a member of a set. A text has one of 128 bits, keyed at random in every process: nobody can find two texts
 /// with the same.
 pub fn member_key(atom: &Atom) -> Key {
-    use relations::Small;
     use std::hash::{BuildHasher, RandomState};
     use std::sync::OnceLock;
     static HASHERS: OnceLock<[RandomState; 2]> = OnceLock::new();
@@ -181,4 +307,48 @@ pub struct Identity {
     pub uuid: Uuid,
     /// The number: a tunnel key, a tag.
     pub key: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use incr::Said as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_read_as_they_were_packed() {
+        let cell = |relation, words| Cell {
+            relation,
+            key: Key::new(words),
+        };
+        let cells = [
+            cell(0, [0; 5]),
+            cell(7, [3, 0, 0, 0, 0]),
+            cell(u16::MAX, [0, 0, 0, 0, u32::MAX]),
+        ];
+        let rows = [(0, Uuid::nil()), (u8::MAX, Uuid::max())];
+        let rows = rows.map(|(table, uuid)| RowId { table, uuid });
+        let mut keys = Vec::new();
+        for cell in cells {
+            keys.extend([FactKey::Value(cell), FactKey::Mirror(cell)]);
+            for other in cells {
+                keys.push(FactKey::Join(cell, other.key));
+                keys.push(FactKey::Member(cell, other.key));
+            }
+        }
+        for id in rows {
+            keys.extend([
+                FactKey::Row(id),
+                FactKey::Flow(id),
+                FactKey::Problem(id.uuid),
+            ]);
+        }
+        keys.extend([i64::MIN, 0, i64::MAX].map(FactKey::Deadline));
+        keys.extend(
+            [0, 5].map(|row| FactKey::Want(row, Handle::unpack(Key::new([u32::from(row); 5])))),
+        );
+        let said = Said::keep(keys.iter().copied());
+        assert_eq!(said.iter().collect::<Vec<_>>(), keys);
+        assert_eq!(Said::keep([].into_iter()).iter().count(), 0);
+    }
 }

@@ -15,6 +15,7 @@ pub mod feature;
 pub mod flow;
 pub mod identity;
 mod known;
+pub mod ledger;
 mod numbers;
 pub mod options;
 pub mod output;
@@ -41,6 +42,7 @@ use uuid::Uuid;
 use alloc::Alloc;
 use fact::{Fact, FactKey, RowId};
 use feature::{Over, Side};
+use ledger::{Ledger, News};
 use output::{Output, Table};
 use plan::{Part, Plan};
 use problem::{Problem, Rank};
@@ -104,11 +106,9 @@ pub struct Compiler {
     /// The southbound side.
     pub south: Output,
     unread: Unread,
-    /// Problems, each with how many units say it.
-    problems: BTreeMap<Uuid, (Problem, usize)>,
-    has_new_problems: bool,
-    /// The problems that the northbound should tell.
-    told: BTreeSet<Uuid>,
+    ledger: Ledger,
+    /// The problems of rows that were set aside.
+    of_rows: Vec<Uuid>,
     /// Sets that have the members of columns: by set, and by row.
     mirrors: FxHashMap<Cell, (Handle, usize, Option<Datum>)>,
     mirrored: FxHashMap<Handle, Vec<Cell>>,
@@ -124,8 +124,8 @@ pub struct Compiler {
 /// Parts of a compilation that are only added have no more operations than these.
 pub const MAX_PART: usize = 2000;
 
-/// More problems than these are not told northbound; the log says how many there are.
-const MAX_TOLD: usize = 1000;
+/// More rows that were set aside than these are not remembered with what they are for.
+const MAX_REFUSED: usize = 1000;
 
 impl Compiler {
     /// A compiler that knows no rows yet. `missing` says what each server lacks.
@@ -173,9 +173,8 @@ impl Compiler {
             north: Output::new(Side::North, north, [], Vec::new()),
             south: Output::new(Side::South, south, followers, strong),
             unread: Unread::new(&plan.features),
-            problems: BTreeMap::new(),
-            has_new_problems: false,
-            told: BTreeSet::new(),
+            ledger: Ledger::default(),
+            of_rows: Vec::new(),
             mirrors: FxHashMap::default(),
             mirrored: FxHashMap::default(),
             refused: BTreeMap::new(),
@@ -212,7 +211,7 @@ impl Compiler {
             Side::North => &mut self.north,
             Side::South => &mut self.south,
         };
-        output.observe(change, &self.world, &mut self.sets);
+        output.observe(change, &mut self.sets);
     }
 
     /// Units whose time has come.
@@ -250,36 +249,21 @@ impl Compiler {
         }
     }
 
-    /// All problems that there are.
-    pub fn problems(&self) -> impl Iterator<Item = Problem> + '_ {
-        let of_units = self.problems.values().map(|(problem, _)| problem.clone());
-        let of_alloc = self.alloc.problems().cloned();
-        let set_aside = self.south.set_aside().chain(self.north.set_aside());
-        let of_rows = set_aside.filter_map(|(table, id)| self.refused(table, id));
-        of_units
-            .chain(of_alloc)
-            .chain(self.unread.problems())
-            .chain(of_rows)
+    /// All problems that there were when [`Compiler::tell_problems`] was called.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.ledger.iter()
     }
 
-    /// Whether problems came or went since the last call. If so, the northbound is to tell the present ones.
-    pub fn take_problem_changes(&mut self) -> bool {
-        let has_changed = std::mem::take(&mut self.has_new_problems)
-            | self.alloc.take_problem_changes()
-            | self.unread.take_changes()
-            | self.south.take_news()
-            | self.north.take_news();
-        if has_changed {
-            self.tell_problems();
-        }
-        has_changed
+    /// What has come and gone of them since the last call.
+    pub fn take_problem_news(&mut self) -> impl Iterator<Item = (News, Problem)> + use<> {
+        self.ledger.take_news()
     }
 
     /// The database would not take a row, which is for this northbound row: that is a problem, too.
     pub fn set_aside(&mut self, side: Side, id: RowId, row: Option<Handle>) {
         let north = &self.world.north;
         let row = row.map(|row| (north.table(row), north.uuid(row)));
-        if self.refused.len() > MAX_TOLD {
+        if self.refused.len() > MAX_REFUSED {
             let output = match side {
                 Side::North => &self.north,
                 Side::South => &self.south,
@@ -432,20 +416,34 @@ impl Compiler {
         })
     }
 
-    /// Makes the first problems, in the order of their UUIDs, rows of the northbound.
+    /// Makes the first problems, in the order of their UUIDs, rows of the northbound. Costs what has changed.
     pub fn tell_problems(&mut self) {
-        let all: BTreeMap<Uuid, Problem> = self
-            .problems()
-            .map(|problem| (problem.uuid(), problem))
-            .collect();
-        let now: BTreeMap<Uuid, Problem> = all.into_iter().take(MAX_TOLD).collect();
-        let table = plan::PROBLEMS;
-        for uuid in self.told.iter().filter(|uuid| !now.contains_key(uuid)) {
-            let id = RowId { table, uuid: *uuid };
-            self.north.unsay(UnitId::MAX, id, &mut self.sets);
+        let news = self.alloc.take_problem_news().into_iter();
+        for (problem, is_there) in news.chain(self.unread.take_problem_news()) {
+            if is_there {
+                self.ledger.add(problem);
+            } else {
+                self.ledger.remove(problem.uuid());
+            }
         }
-        for (uuid, problem) in now.iter().filter(|(uuid, _)| !self.told.contains(uuid)) {
-            let id = RowId { table, uuid: *uuid };
+        if self.south.take_news() | self.north.take_news() {
+            for uuid in std::mem::take(&mut self.of_rows) {
+                self.ledger.remove(uuid);
+            }
+            let set_aside = self.south.set_aside().chain(self.north.set_aside());
+            let problems = set_aside.filter_map(|(table, id)| self.refused(table, id));
+            for problem in problems.collect::<Vec<_>>() {
+                self.of_rows.push(problem.uuid());
+                self.ledger.add(problem);
+            }
+        }
+        let table = plan::PROBLEMS;
+        for (uuid, problem) in self.ledger.take_rows() {
+            let id = RowId { table, uuid };
+            let Some(problem) = problem else {
+                self.north.unsay(UnitId::MAX, id, &mut self.sets);
+                continue;
+            };
             let row = self
                 .world
                 .row(Side::North, problem::TABLE, problem.columns());
@@ -453,7 +451,6 @@ impl Compiler {
             self.north
                 .say(UnitId::MAX, id, fact::Wanted { row, sets }, &mut self.sets);
         }
-        self.told = now.into_keys().collect();
     }
 
     fn is_there(&self, unit: UnitName, reads: &Reads<Cell>) -> bool {
@@ -531,6 +528,7 @@ impl Program for Compiler {
     type Unit = UnitName;
     type Fact = Fact;
     type Key = FactKey;
+    type Said = fact::Said;
     const LAYERS: usize = plan::MAX_LAYERS;
 
     fn layer(unit: UnitName) -> usize {
@@ -584,6 +582,11 @@ impl Program for Compiler {
                 self.set_changed(cell, step, changes);
             }
             Fact::Mirror(cell, row, column) => {
+                // Said again because something else of the row has changed: the members follow by themselves.
+                let known = self.mirrors.get(&cell);
+                if known.is_some_and(|(of, at, _)| (*of, *at) == (row, column)) {
+                    return;
+                }
                 self.unmirror(cell, changes);
                 self.mirrors.insert(cell, (row, column, None));
                 self.mirrored.entry(row).or_default().push(cell);
@@ -607,11 +610,7 @@ impl Program for Compiler {
             Fact::Deadline(at_ms) => {
                 self.deadlines.insert((at_ms, unit));
             }
-            Fact::Problem(problem) => {
-                let (_, count) = self.problems.entry(problem.uuid()).or_insert((problem, 0));
-                *count += 1;
-                self.has_new_problems |= *count == 1;
-            }
+            Fact::Problem(problem) => self.ledger.add(problem),
         }
     }
 
@@ -648,15 +647,7 @@ impl Program for Compiler {
             FactKey::Deadline(at_ms) => {
                 self.deadlines.remove(&(at_ms, unit));
             }
-            FactKey::Problem(uuid) => {
-                if let Some((_, count)) = self.problems.get_mut(&uuid) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.problems.remove(&uuid);
-                        self.has_new_problems = true;
-                    }
-                }
-            }
+            FactKey::Problem(uuid) => self.ledger.remove(uuid),
         }
     }
 

@@ -33,7 +33,8 @@ pub struct Unread {
     tables: Vec<TableReads>,
     /// The rows where each is set.
     set: BTreeMap<Item, BTreeSet<Uuid>>,
-    has_changed: bool,
+    /// Problems that came (`true`) and went.
+    news: Vec<(Problem, bool)>,
 }
 
 /// What is read of a table.
@@ -55,7 +56,7 @@ impl Unread {
         Self {
             tables: tables.collect(),
             set: BTreeMap::new(),
-            has_changed: false,
+            news: Vec::new(),
         }
     }
 
@@ -75,30 +76,38 @@ impl Unread {
         let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
         for item in old.iter().filter(|item| !new.contains(item)) {
             if let Some(rows) = self.set.get_mut(item) {
-                self.has_changed |= rows.first() == Some(&change.uuid);
+                let before = rows.first().copied();
                 rows.remove(&change.uuid);
+                let now = rows.first().copied();
                 if rows.is_empty() {
                     self.set.remove(item);
                 }
+                self.tell(item, before, now);
             }
         }
         for item in new.into_iter().filter(|item| !old.contains(item)) {
-            let rows = self.set.entry(item).or_default();
+            let rows = self.set.entry(item.clone()).or_default();
+            let before = rows.first().copied();
             rows.insert(change.uuid);
-            self.has_changed |= rows.first() == Some(&change.uuid);
+            let now = rows.first().copied();
+            self.tell(&item, before, now);
         }
     }
 
-    /// Whether the problems are others than at the last call.
-    pub fn take_changes(&mut self) -> bool {
-        std::mem::take(&mut self.has_changed)
+    /// The first row where something is set is another one, or there is none.
+    fn tell(&mut self, item: &Item, before: Option<Uuid>, now: Option<Uuid>) {
+        if before == now {
+            return;
+        }
+        let rows = [(before, false), (now, true)].into_iter();
+        let news = rows.filter_map(|(row, is_there)| Some((problem(item, row?), is_there)));
+        self.news.extend(news);
     }
 
-    /// One problem for each.
-    pub fn problems(&self) -> impl Iterator<Item = Problem> + '_ {
-        self.set
-            .iter()
-            .filter_map(|(item, rows)| Some(problem(item, *rows.first()?)))
+    /// What has come to be set (`true`) and is not any longer, each with the first row where it is, in the order in which
+    /// it became so.
+    pub fn take_problem_news(&mut self) -> Vec<(Problem, bool)> {
+        std::mem::take(&mut self.news)
     }
 
     fn items(&self, table: usize, row: &Row) -> Vec<Item> {

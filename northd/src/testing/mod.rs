@@ -13,8 +13,9 @@ mod rooms;
 pub mod routers;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::core::{Columns, Core, Effects, Event, Refusal, Side};
+use crate::core::{Columns, Core, Effects, Event, Now, Refusal, Side};
 use ovsdb::operation::{Operation, Transaction};
 use ovsdb::typed::Table;
 use ovsdb::{Row, RowChange, Uuid};
@@ -32,6 +33,8 @@ pub struct World {
     pub south: Database,
     pub core: Core,
     pub now_ms: i64,
+    /// The time of the steady clock when that was 0.
+    started: Instant,
     /// How many transactions northd has made in each database.
     pub written: (usize, usize),
     /// Whether northd's transactions may be refused; else it is a failure of the test.
@@ -50,6 +53,7 @@ impl World {
             south,
             core: Core::new("test", false),
             now_ms: 1_000_000,
+            started: Instant::now(),
             written: (0, 0),
             allows_refusals: false,
             refuses: Vec::new(),
@@ -111,11 +115,13 @@ impl World {
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
             self.now_ms += 1;
-            let effects = self.core.step(self.now_ms, Event::Wake);
+            let now = self.now();
+            let effects = self.core.step(now, Event::Wake);
             if !effects.more && effects.north.is_empty() && effects.south.is_empty() {
-                match effects.wake_at_ms {
-                    // What is refused is tried again for ever, after longer and longer pauses.
-                    Some(at) if at - self.now_ms < 1500 => self.now_ms = at,
+                // What is refused is tried again for ever, after longer and longer pauses.
+                let wait = effects.wake_at.map(|at| at - now.at);
+                match wait.and_then(|wait| i64::try_from(wait.as_millis()).ok()) {
+                    Some(wait_ms) if wait_ms < 1500 => self.now_ms += wait_ms,
                     _ => return,
                 }
             }
@@ -133,9 +139,17 @@ impl World {
         self.settle();
     }
 
+    fn now(&self) -> Now {
+        let since = u64::try_from(self.now_ms).expect("time goes forward");
+        Now {
+            at: self.started + Duration::from_millis(since),
+            unix_ms: self.now_ms,
+        }
+    }
+
     fn feed(&mut self, event: Event) {
         self.now_ms += 1;
-        let effects = self.core.step(self.now_ms, event);
+        let effects = self.core.step(self.now(), event);
         self.perform(effects);
     }
 

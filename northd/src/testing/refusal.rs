@@ -102,3 +102,135 @@ fn a_datapath_takes_with_it_what_strongly_refers_to_it() {
     assert!(world.sb::<sb::MacBinding>().is_empty());
     assert_eq!(world.written.1, before + 1, "in one transaction");
 }
+
+#[test]
+fn what_was_set_aside_is_tried_again_when_something_is_out_of_its_way() {
+    let mut world = World::new();
+    for number in [100, 200, 300] {
+        world.north(switch(number, &[]));
+    }
+    let delete = |number| {
+        let row = Uuid::from_u128(number);
+        vec![Operation::delete_row(nb::LogicalSwitch::INDEX, row)]
+    };
+    world.refuses = world
+        .sb::<sb::DatapathBinding>()
+        .into_iter()
+        .filter(|(_, row)| &*row.external_ids["name"] == "s100")
+        .map(|(uuid, _)| uuid)
+        .collect();
+    world.allows_refusals = true;
+    world.north(delete(100));
+    // By now it is tried once a minute.
+    for _ in 0..10 {
+        world.now_ms += 60_000;
+        world.settle();
+    }
+    assert_eq!(world.sb::<sb::DatapathBinding>().len(), 3);
+    world.refuses.clear();
+    world.settle();
+    assert_eq!(
+        world.sb::<sb::DatapathBinding>().len(),
+        3,
+        "nobody has noticed"
+    );
+    world.north(delete(200));
+    let names = world.sb::<sb::DatapathBinding>();
+    assert_eq!(
+        names.len(),
+        1,
+        "a row of the same table has gone: {names:?}"
+    );
+}
+
+#[test]
+fn a_row_that_serves_several_datapaths_goes_with_the_last() {
+    let mut world = World::new();
+    for number in [100, 200, 300] {
+        world.north(switch(number, &[]));
+    }
+    let datapaths = world.sb::<sb::DatapathBinding>();
+    let datapath = |name: &str| {
+        let mut found = datapaths.iter();
+        let found = found.find(|(_, row)| &*row.external_ids["name"] == name);
+        found.expect("compiled").0
+    };
+    let dns = sb::Dns {
+        datapaths: ["s100", "s200", "s300"].map(datapath).to_vec(),
+        ..Default::default()
+    };
+    world.south(vec![insert(Uuid::from_u128(1 << 90), &dns)]);
+    let delete = |numbers: &[u128]| {
+        let rows = numbers.iter().map(|number| Uuid::from_u128(*number));
+        let delete = |row| Operation::delete_row(nb::LogicalSwitch::INDEX, row);
+        rows.map(delete).collect::<Vec<_>>()
+    };
+    world.north(delete(&[100]));
+    let left = |world: &World| -> Vec<usize> {
+        let rows = world.sb::<sb::Dns>().into_iter();
+        rows.map(|(_, row)| row.datapaths.len()).collect()
+    };
+    assert_eq!(left(&world), [2], "it serves the others");
+    world.north(delete(&[200, 300]));
+    assert_eq!(left(&world), [0; 0], "nobody is left");
+    assert!(world.sb::<sb::DatapathBinding>().is_empty());
+}
+
+#[test]
+fn a_transaction_is_no_larger_than_a_server_takes() {
+    let mut world = World::new();
+    let sets = (0..12u128).map(|number| {
+        let set = nb::AddressSet {
+            name: format!("as{number}").into(),
+            addresses: vec![format!("{number}{}", "x".repeat(3 << 20)).into()],
+            ..Default::default()
+        };
+        insert(Uuid::from_u128(1000 + number), &set)
+    });
+    let before = world.written.1;
+    world.north(sets.collect());
+    assert_eq!(world.sb::<sb::AddressSet>().len(), 12);
+    assert_eq!(
+        world.written.1,
+        before + 2,
+        "36 MB are more than one transaction's"
+    );
+}
+
+#[test]
+fn a_number_that_somebody_asks_for_is_given_up_by_who_was_given_it() {
+    let mut world = World::new();
+    world.north(switch(100, &[]));
+    let key = |world: &World, name: &str| {
+        let rows = world.sb::<sb::DatapathBinding>().into_iter();
+        let mut rows = rows.filter(|(_, row)| &*row.external_ids["name"] == name);
+        let (uuid, row) = rows.next().expect("compiled");
+        (uuid, row.tunnel_key)
+    };
+    let (row, chosen) = key(&world, "s100");
+    let asking = |number: u128| {
+        let row = nb::LogicalSwitch {
+            name: format!("s{number}").into(),
+            other_config: [("requested-tnl-key".into(), chosen.to_string().into())].into(),
+            ..Default::default()
+        };
+        vec![insert(Uuid::from_u128(number), &row)]
+    };
+    world.north(asking(200));
+    assert_eq!(key(&world, "s200").1, chosen);
+    let (same, other) = key(&world, "s100");
+    assert_eq!(same, row, "it is the same datapath");
+    assert_ne!(other, chosen);
+    assert!(world.nb::<nb::WeftProblem>().is_empty());
+    world.north(asking(300));
+    assert_eq!(
+        key(&world, "s200").1,
+        chosen,
+        "of two who ask, the first has it"
+    );
+    assert_ne!(key(&world, "s300").1, chosen);
+    assert_eq!(world.nb::<nb::WeftProblem>().len(), 1);
+    world.restart();
+    assert_eq!(key(&world, "s200").1, chosen);
+    assert_eq!(key(&world, "s100").1, other);
+}

@@ -51,7 +51,7 @@ impl Delta {
             _ => {
                 let mut toggled = Vec::new();
                 difference(old.atoms(), new.atoms(), |atom, _| {
-                    toggled.push(atom.clone())
+                    toggled.push(atom.clone());
                 });
                 Datum::set(toggled)
             }

@@ -149,6 +149,12 @@ fn with_foreign_keys(keys: &[&str], desired: &Datum, actual: &Datum) -> Datum {
     Datum::map(desired.pairs().iter().chain(foreign).cloned())
 }
 
+/// Takes one member out of a set.
+pub(super) fn removal(table: usize, uuid: Uuid, column: usize, member: Atom) -> Operation {
+    let mutation = Mutation::new(column, Mutator::Delete, Datum::One(member));
+    Operation::mutate_row(table, uuid, vec![mutation])
+}
+
 fn mutations(column: usize, come: Vec<Atom>, gone: Vec<Atom>) -> Vec<Mutation> {
     let mut mutations = Vec::new();
     if !gone.is_empty() {

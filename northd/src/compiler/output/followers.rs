@@ -30,6 +30,11 @@ impl Followers {
         }
     }
 
+    /// Whether there are no rows at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Takes up a change of any row.
     pub(super) fn observe(&mut self, change: &RowChange) {
         if let (Some(old), Some(new)) = (&change.old, &change.new) {

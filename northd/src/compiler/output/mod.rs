@@ -9,17 +9,21 @@
 //! A row is desired while a unit says it. If several say it differently, the first of the contents in their order counts,
 //! whoever came first. A desired row that has been written is the database's own row, shared: it costs no memory twice.
 
+mod aside;
 mod difference;
 mod followers;
+mod transaction;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
+use daemon::Now;
 use incr::UnitId;
 use ovsdb::operation::Operation;
 use ovsdb::{Row, RowChange};
 use relations::Cell;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
 
@@ -28,7 +32,8 @@ use super::feature::{Follower, Side};
 use super::flow::{GROUPS, SHARED_FLOWS, group_of};
 use super::sets::Sets;
 use super::world::World;
-use followers::{Followers, Place};
+use aside::Aside;
+use followers::Followers;
 
 /// A table, or columns of one, as they are written.
 #[derive(Debug, Clone)]
@@ -72,7 +77,7 @@ struct DesiredFlow {
 /// One database's side of the compiler.
 pub struct Output {
     side: Side,
-    tables: Vec<Table>,
+    tables: Tables,
     rows: FxHashMap<RowId, Desired>,
     flows: FxHashMap<RowId, DesiredFlow>,
     /// The groups of flows, the set of datapaths that each is, and how many flows there are.
@@ -85,16 +90,43 @@ pub struct Output {
     to_delete: BTreeSet<RowId>,
     /// Rows in the transaction under way.
     taken: Vec<RowId>,
-    /// Rows that the database would not take. They are tried again, all together, after a growing pause.
-    set_aside: BTreeSet<RowId>,
-    retry_at_ms: Option<i64>,
-    pause_ms: i64,
-    /// Whether rows have been set aside, or taken after all.
-    has_news: bool,
+    /// Rows that the database would not take.
+    aside: Aside,
 }
 
-/// The first and the longest pause before rows that were set aside are tried again.
-const PAUSES_MS: (i64, i64) = (1000, 60_000);
+/// The tables of one side.
+struct Tables {
+    list: Vec<Table>,
+    /// Where each stands in the list, by its number.
+    places: Box<[u8; 256]>,
+    /// The places of those whose changes matter, by the index of the table in the schema.
+    of_schema: Vec<SmallVec<[u8; 4]>>,
+}
+
+impl Tables {
+    fn new(list: Vec<Table>) -> Self {
+        let mut places = Box::new([u8::MAX; 256]);
+        let mut of_schema: Vec<SmallVec<[u8; 4]>> = Vec::new();
+        for (place, table) in (0..).zip(&list) {
+            places[usize::from(table.id)] = place;
+            let length = of_schema.len().max(table.table + 1);
+            of_schema.resize_with(length, SmallVec::new);
+            if table.whole || table.keeps {
+                of_schema[table.table].push(place);
+            }
+        }
+        Self {
+            list,
+            places,
+            of_schema,
+        }
+    }
+
+    /// The table with this number, if the server has it.
+    fn get(&self, id: TableId) -> Option<&Table> {
+        self.list.get(usize::from(self.places[usize::from(id)]))
+    }
+}
 
 /// A desired row as it is compared.
 struct Target<'a> {
@@ -112,7 +144,7 @@ impl Output {
     ) -> Self {
         Self {
             side,
-            tables,
+            tables: Tables::new(tables),
             rows: FxHashMap::default(),
             flows: FxHashMap::default(),
             groups: FxHashMap::default(),
@@ -121,16 +153,13 @@ impl Output {
             to_write: BTreeSet::new(),
             to_delete: BTreeSet::new(),
             taken: Vec::new(),
-            set_aside: BTreeSet::new(),
-            retry_at_ms: None,
-            pause_ms: PAUSES_MS.0,
-            has_news: false,
+            aside: Aside::default(),
         }
     }
 
     /// `unit` says a row, for the first time or anew.
     pub fn say(&mut self, unit: UnitId, id: RowId, wanted: Wanted, sets: &mut Sets) {
-        let Some(table) = self.tables.iter().find(|table| table.id == id.table) else {
+        let Some(table) = self.tables.get(id.table) else {
             return;
         };
         let Some(desired) = self.rows.get_mut(&id) else {
@@ -253,56 +282,102 @@ impl Output {
         }
     }
 
-    /// A row of the database has changed, or is met for the first time; `world` knows it already.
-    pub fn observe(&mut self, change: &RowChange, world: &World, sets: &mut Sets) {
+    /// A row of the database has changed, or is met for the first time.
+    pub fn observe(&mut self, change: &RowChange, sets: &mut Sets) {
         for followers in &mut self.followers {
             followers.observe(change);
         }
-        let tables = self.tables.iter();
-        let ids: SmallVec<[TableId; 3]> = tables
-            .filter(|table| table.table == change.table && table.whole != table.keeps)
-            .map(|table| table.id)
-            .collect();
-        let of_columns = self.tables.iter();
-        let of_columns = of_columns.filter(|table| table.table == change.table && table.keeps);
-        let desired: SmallVec<[TableId; 3]> = of_columns
-            .map(|table| table.id)
-            .filter(|table| {
-                self.is_desired(RowId {
-                    table: *table,
-                    uuid: change.uuid,
-                })
+        if !self.aside.is_empty() && self.is_in_the_way(change) {
+            self.aside.stir();
+        }
+        let known = self.tables.of_schema.get(change.table);
+        for place in known.cloned().into_iter().flatten() {
+            self.observe_in(place, change, sets);
+        }
+    }
+
+    /// Whether what was may have been why a row was set aside, or what is may be what it lacked: a row of its table, which
+    /// had its name or key; one that it refers to; one that refers to it.
+    fn is_in_the_way(&self, change: &RowChange) -> bool {
+        let schema = match self.side {
+            Side::North => nb_db::schema(),
+            Side::South => sb_db::schema(),
+        };
+        let refers = |from: usize, to: usize| {
+            let columns = schema.tables[from].columns.iter();
+            let mut bases =
+                columns.flat_map(|column| [Some(&column.ty.key), column.ty.value.as_ref()]);
+            bases.any(|base| {
+                let target = base.and_then(|base| base.reference());
+                target.is_some_and(|(target, _)| schema.table_index(target) == Some(to))
             })
-            .collect();
-        for table in ids.into_iter().chain(desired) {
-            let id = RowId {
-                table,
-                uuid: change.uuid,
+        };
+        let of = change.table;
+        self.aside.rows().any(|id| {
+            let Some(table) = self.tables.get(id.table).map(|table| table.table) else {
+                return false;
             };
-            // A flow of a group and one of a datapath are different tables here and one there.
-            let is_flow = table == SHARED_FLOWS || table == super::flow::FLOWS;
-            let is_here =
-                |row: &Arc<Row>| !is_flow || (group_of(row).is_some()) == (table == SHARED_FLOWS);
-            let (old, new) = (
-                change.old.as_ref().filter(|row| is_here(row)),
-                change.new.as_ref().filter(|row| is_here(row)),
-            );
-            if old.is_none() && new.is_none() && !self.is_desired(id) {
-                continue;
-            }
-            for (column, cell) in self.set_columns(id) {
-                if let Some(set) = sets.get_mut(cell)
-                    && !set.is_stale
-                {
-                    let datum = |row: Option<&Arc<Row>>| row.map(|row| row.get(column).clone());
-                    let (old, new) = (datum(old), datum(new));
-                    relations::difference(old.as_ref(), new.as_ref(), |atom, comes| {
-                        set.observe(atom, comes);
-                    });
+            id.uuid != change.uuid
+                && ((change.old.is_some() && (of == table || refers(of, table)))
+                    || (change.new.is_some() && of != table && refers(table, of)))
+        })
+    }
+
+    /// A row has changed that is one of this table's here.
+    fn observe_in(&mut self, place: u8, change: &RowChange, sets: &mut Sets) {
+        let table = &self.tables.list[usize::from(place)];
+        let id = RowId {
+            table: table.id,
+            uuid: change.uuid,
+        };
+        // A flow of a group and one of a datapath are different tables here and one there.
+        let is_here = |row: &Arc<Row>| match id.table {
+            super::flow::FLOWS => group_of(row).is_none(),
+            SHARED_FLOWS => group_of(row).is_some(),
+            _ => true,
+        };
+        let (old, new) = (
+            change.old.as_ref().filter(|row| is_here(row)),
+            change.new.as_ref().filter(|row| is_here(row)),
+        );
+        if let Some(flow) = self.flows.get_mut(&id) {
+            // Nearly always this is what has just been written.
+            match new {
+                Some(new) if difference::is_equal(table, &flow.row, new, &[]) => {
+                    flow.row = Arc::clone(new);
+                    self.to_write.remove(&id);
+                    self.accept(id);
                 }
+                _ => self.mark(id),
             }
-            self.mark(id);
-            self.settle_if_right(id, world, sets);
+            return;
+        }
+        let is_desired = self.is_desired(id);
+        // Of columns in rows of others, only the wanted ones matter.
+        if !is_desired && (table.keeps || (old.is_none() && new.is_none())) {
+            return;
+        }
+        for (column, cell) in self.set_columns(id) {
+            if let Some(set) = sets.get_mut(cell)
+                && !set.is_stale
+            {
+                let datum = |row: Option<&Arc<Row>>| row.map(|row| row.get(column).clone());
+                let (old, new) = (datum(old), datum(new));
+                relations::difference(old.as_ref(), new.as_ref(), |atom, comes| {
+                    set.observe(atom, comes);
+                });
+            }
+        }
+        match (is_desired, new) {
+            (false, None) => {
+                self.to_delete.remove(&id);
+                self.accept(id);
+            }
+            (true, Some(actual)) if self.compare(id, table, Some(actual), sets).is_empty() => {
+                let is_whole = table.whole;
+                self.settle(id, is_whole, actual, sets);
+            }
+            _ => self.mark(id),
         }
     }
 
@@ -333,77 +408,10 @@ impl Output {
 
     /// Rows that the database would not take: table and UUID.
     pub fn set_aside(&self) -> impl Iterator<Item = (&'static str, RowId)> + '_ {
-        self.set_aside.iter().filter_map(|id| {
-            let table = self.tables.iter().find(|table| table.id == id.table)?;
-            Some((table.name, *id))
+        self.aside.rows().filter_map(|id| {
+            let table = self.tables.get(id.table)?;
+            Some((table.name, id))
         })
-    }
-
-    /// Takes the next operations, about `limit` at most. Deletions come first, so that names and keys are free for those
-    /// who get them next; rows that others refer to are deleted after and written before these. Groups of datapaths and
-    /// their flows keep each other alive and are never parted. What tells that the rest is done goes when nothing else is
-    /// left and `is_compiled`.
-    pub fn take(
-        &mut self,
-        limit: usize,
-        is_compiled: bool,
-        world: &World,
-        sets: &mut Sets,
-    ) -> Vec<Operation> {
-        let mut operations = Vec::new();
-        self.taken.clear();
-        // More than one transaction holds: new flows come before old ones go, so that no chassis is ever without. Their
-        // names are their contents, so they are in nobody's way.
-        let writes_first =
-            self.marked() > limit && limit > crate::compiler::MAX_PART && !self.to_write.is_empty();
-        while operations.len() < limit
-            && let Some(id) = self.to_delete.pop_last()
-        {
-            if writes_first && id.table >= super::flow::FLOWS && id.table <= SHARED_FLOWS {
-                self.to_delete.insert(id);
-                break;
-            }
-            self.delete(id, world, &mut operations);
-            if limit == 1 && !self.taken.is_empty() {
-                return operations;
-            }
-        }
-        while let Some(id) = self.to_write.first().copied()
-            && (operations.len() < limit || (id.table == SHARED_FLOWS && limit > 1))
-        {
-            let Some(table) = self.tables.iter().find(|table| table.id == id.table) else {
-                self.to_write.remove(&id);
-                continue;
-            };
-            if table.last && !is_compiled {
-                break;
-            }
-            self.to_write.remove(&id);
-            let found = self.compare(id, table, world, sets);
-            if found.is_empty() {
-                self.settle_sets(id, sets);
-                self.accept(id);
-                continue;
-            }
-            operations.extend(found);
-            self.taken.push(id);
-            if limit == 1 {
-                // A group lives by its flows: one of them goes with it.
-                if id.table == GROUPS
-                    && let Some(flow) = self.flow_of(id.uuid)
-                    && let Some(table) = self.tables.iter().find(|table| table.id == flow.table)
-                {
-                    self.to_write.remove(&flow);
-                    operations.extend(self.compare(flow, table, world, sets));
-                    self.taken.push(flow);
-                }
-                return operations;
-            }
-        }
-        if is_compiled && operations.is_empty() {
-            operations = self.stale_followers(world);
-        }
-        operations
     }
 
     /// The transaction under way was committed.
@@ -413,78 +421,51 @@ impl Output {
 
     /// The transaction under way was refused, or nobody knows: its rows are tried again. If it is known that the fault is
     /// a single row's, that one is set aside, and returned.
-    pub fn refused(&mut self, now_ms: i64, is_narrowed: bool) -> Option<RowId> {
-        let taken = std::mem::take(&mut self.taken);
-        if is_narrowed && let [others @ .., id] = taken.as_slice() {
-            others.iter().for_each(|other| self.mark(*other));
-            self.has_news |= self.set_aside.insert(*id);
-            let at_ms = now_ms + self.pause_ms;
-            if self.retry_at_ms.is_none() {
-                self.retry_at_ms = Some(at_ms);
-                tracing::warn!(target: "northd", "row {} of table {} is set aside, and tried again in {} s", id.uuid, self.name(*id), self.pause_ms / 1000);
-            }
-            return Some(*id);
-        }
+    pub fn refused(&mut self, now: Now, is_narrowed: bool) -> Option<RowId> {
+        let mut taken = std::mem::take(&mut self.taken);
+        let at_fault = if is_narrowed { taken.pop() } else { None };
         for id in taken {
+            if !self.is_desired(id) {
+                // Whose followers were deleted with it, and now are not.
+                self.followers
+                    .iter_mut()
+                    .for_each(|of| of.may_be_stale = true);
+            }
             self.mark(id);
         }
-        for followers in &mut self.followers {
-            followers.may_be_stale = true;
+        let id = at_fault?;
+        if self.aside.add(id, now.at) {
+            let name = self.name(id);
+            tracing::warn!(target: "northd", "row {} of table {name} is set aside", id.uuid);
         }
-        None
+        Some(id)
     }
 
     /// Tries what was set aside again, if its time has come: what was in the way may be gone.
-    pub fn retry(&mut self, now_ms: i64) {
-        if self.retry_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
-            return;
+    pub fn retry(&mut self, now: Now) {
+        for id in self.aside.retry(now.at) {
+            self.mark(id);
         }
-        self.retry_at_ms = None;
-        self.pause_ms = (self.pause_ms * 2).min(PAUSES_MS.1);
-        let ids: Vec<RowId> = self.set_aside.iter().copied().collect();
-        ids.into_iter().for_each(|id| self.mark(id));
     }
 
     /// When what was set aside is tried again.
-    pub fn retry_at_ms(&self) -> Option<i64> {
-        self.retry_at_ms
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.aside.retry_at()
     }
 
     /// Whether rows have been set aside or taken after all since the last call.
     pub fn take_news(&mut self) -> bool {
-        std::mem::take(&mut self.has_news)
+        self.aside.take_news()
     }
 
     /// A row is as it should be: if it was set aside, it is not any longer.
     fn accept(&mut self, id: RowId) {
-        if self.set_aside.remove(&id) {
-            self.has_news = true;
-            if self.set_aside.is_empty() {
-                self.retry_at_ms = None;
-                self.pause_ms = PAUSES_MS.0;
-            }
-        }
-    }
-
-    /// A marked flow of a group.
-    fn flow_of(&self, group: Uuid) -> Option<RowId> {
-        let from = RowId {
-            table: SHARED_FLOWS,
-            uuid: Uuid::nil(),
-        };
-        let marked = self.to_write.range(from..);
-        let mut flows = marked.take_while(|id| id.table == SHARED_FLOWS);
-        flows
-            .find(|id| {
-                let flow = self.flows.get(id);
-                flow.and_then(|flow| group_of(&flow.row)) == Some(group)
-            })
-            .copied()
+        self.aside.remove(id);
     }
 
     /// The name of a row's table.
     pub fn name(&self, id: RowId) -> &'static str {
-        let table = self.tables.iter().find(|table| table.id == id.table);
+        let table = self.tables.get(id.table);
         table.map_or("", |table| table.name)
     }
 
@@ -501,7 +482,7 @@ impl Output {
                 found.push(format!("missing {} row {}", self.name(id), id.uuid));
                 continue;
             };
-            let Some(table) = self.tables.iter().find(|table| table.id == id.table) else {
+            let Some(table) = self.tables.get(id.table) else {
                 continue;
             };
             let members = |target: &Target<'_>, sets: &Sets| -> Vec<_> {
@@ -532,97 +513,50 @@ impl Output {
             .chain(groups)
     }
 
-    fn delete(&mut self, id: RowId, world: &World, operations: &mut Vec<Operation>) {
-        let Some(table) = self.tables.iter().find(|table| table.id == id.table) else {
-            return;
-        };
-        // Rows that others keep alive go by themselves when nobody refers to them.
-        if table.keeps || !table.whole || !table.is_root {
-            return;
-        }
-        let rows = world.rows(self.side);
-        let Some(handle) = rows.peek_find(table.table, id.uuid) else {
-            return;
-        };
-        let before = operations.len();
-        operations.push(Operation::delete_row(table.table, id.uuid));
-        for (referrer, index, to) in &self.strong {
-            if *to == table.table {
-                let referrers = rows.peek_referrers(*index, handle).iter();
-                operations
-                    .extend(referrers.map(|row| Operation::delete_row(*referrer, rows.uuid(*row))));
-            }
-        }
-        if let Some(row) = rows.peek(handle) {
-            for followers in &self.followers {
-                if followers.of.of == table.table
-                    && let Some(place) = followers.place_of(world, row)
-                {
-                    operations.extend(followers.at(place));
-                }
-            }
-        }
-        debug_assert!(operations.len() > before, "the row itself is deleted");
-        self.taken.push(id);
-    }
-
-    /// Deletions of followers at places that nobody has.
-    fn stale_followers(&mut self, world: &World) -> Vec<Operation> {
-        let mut operations = Vec::new();
-        for place in 0..self.followers.len() {
-            if !std::mem::take(&mut self.followers[place].may_be_stale) {
-                continue;
-            }
-            let followers = &self.followers[place];
-            let places: FxHashSet<Place> = self
-                .rows
-                .iter()
-                .filter(|(id, _)| {
-                    let table = self.tables.iter().find(|table| table.id == id.table);
-                    table.is_some_and(|table| table.table == followers.of.of && table.whole)
-                })
-                .filter_map(|(_, desired)| {
-                    followers.place_of(world, &desired.said[desired.counts].1.row)
-                })
-                .collect();
-            operations.extend(followers.outside(&places));
-        }
-        operations
-    }
-
-    fn compare(&self, id: RowId, table: &Table, world: &World, sets: &Sets) -> Vec<Operation> {
+    /// What makes the actual row, or none, the desired one.
+    fn compare(
+        &self,
+        id: RowId,
+        table: &Table,
+        actual: Option<&Arc<Row>>,
+        sets: &Sets,
+    ) -> Vec<Operation> {
         let Some(target) = self.target(id) else {
             return Vec::new();
         };
-        let rows = world.rows(self.side);
-        let handle = rows.peek_find(table.table, id.uuid);
-        let actual = handle.and_then(|handle| rows.peek(handle));
         if actual.is_none() && !table.whole {
             return Vec::new();
         }
         difference::operations(table, id.uuid, target.row, (&target.sets, sets), actual)
     }
 
+    /// The row as the database has it.
+    fn actual<'w>(&self, id: RowId, table: &Table, world: &'w World) -> Option<&'w Arc<Row>> {
+        let rows = world.rows(self.side);
+        rows.peek(rows.peek_find(table.table, id.uuid)?)
+    }
+
     fn target(&self, id: RowId) -> Option<Target<'_>> {
-        if let Some(flow) = self.flows.get(&id) {
-            let sets = SmallVec::new();
-            return Some(Target {
-                row: &flow.row,
-                sets,
-            });
+        match id.table {
+            super::flow::FLOWS | SHARED_FLOWS => {
+                let row = &self.flows.get(&id)?.row;
+                let sets = SmallVec::new();
+                Some(Target { row, sets })
+            }
+            GROUPS => {
+                let (cell, row, _) = self.groups.get(&id.uuid)?;
+                let column = sb_db::tables::LogicalDpGroup::COLUMN.datapaths.index;
+                let sets = smallvec![(column, *cell)];
+                Some(Target { row, sets })
+            }
+            _ => {
+                let desired = self.rows.get(&id)?;
+                let wanted = &desired.said[desired.counts].1;
+                let sets = SmallVec::from_slice(&wanted.sets);
+                let row = &wanted.row;
+                Some(Target { row, sets })
+            }
         }
-        if id.table == GROUPS {
-            let (cell, row, _) = self.groups.get(&id.uuid)?;
-            let column = sb_db::tables::LogicalDpGroup::COLUMN.datapaths.index;
-            let sets = smallvec![(column, *cell)];
-            return Some(Target { row, sets });
-        }
-        let desired = self.rows.get(&id)?;
-        let wanted = &desired.said[desired.counts].1;
-        Some(Target {
-            row: &wanted.row,
-            sets: SmallVec::from_slice(&wanted.sets),
-        })
     }
 
     fn set_columns(&self, id: RowId) -> SmallVec<[(usize, Cell); 1]> {
@@ -632,8 +566,9 @@ impl Output {
 
     fn is_desired(&self, id: RowId) -> bool {
         match id.table {
+            super::flow::FLOWS | SHARED_FLOWS => self.flows.contains_key(&id),
             GROUPS => self.groups.contains_key(&id.uuid),
-            _ => self.rows.contains_key(&id) || self.flows.contains_key(&id),
+            _ => self.rows.contains_key(&id),
         }
     }
 
@@ -673,36 +608,17 @@ impl Output {
     }
 
     /// Unmarks a row that is what it should be, and lets the desired row be the actual one.
-    fn settle_if_right(&mut self, id: RowId, world: &World, sets: &mut Sets) {
-        let Some(table) = self.tables.iter().find(|table| table.id == id.table) else {
-            return;
-        };
-        let rows = world.rows(self.side);
-        let handle = rows.peek_find(table.table, id.uuid);
-        let Some(actual) = handle.and_then(|handle| rows.peek(handle)) else {
-            if !self.is_desired(id) {
-                self.accept(id);
-            }
-            return;
-        };
-        if !self.is_desired(id) || !self.compare(id, table, world, sets).is_empty() {
-            return;
-        }
-        let is_whole = table.whole;
+    fn settle(&mut self, id: RowId, is_whole: bool, actual: &Arc<Row>, sets: &mut Sets) {
         self.settle_sets(id, sets);
         self.accept(id);
         self.to_write.remove(&id);
         // In northd's columns they are equal; the others are never looked at.
-        if !is_whole {
-            return;
-        }
-        if let Some(flow) = self.flows.get_mut(&id) {
-            flow.row = Arc::clone(actual);
-        } else if let Some(desired) = self.rows.get_mut(&id)
-            && desired.said.len() == 1
-            && desired.said[0].1.sets.is_empty()
+        if is_whole
+            && let Some(desired) = self.rows.get_mut(&id)
+            && let [(_, wanted)] = desired.said.as_mut_slice()
+            && wanted.sets.is_empty()
         {
-            desired.said[0].1.row = Arc::clone(actual);
+            wanted.row = Arc::clone(actual);
         }
     }
 

@@ -1,0 +1,363 @@
+//! The next transaction: what is marked, in an order that a database takes, and no more than it takes at once.
+//!
+//! Deletions come first, so that names and keys are free for those who get them next; rows that others refer to are deleted
+//! after and written before these. A group of datapaths lives by the flows that refer to it: one of them goes with it, the
+//! others may follow later. What tells that the rest is done goes when nothing else is left.
+
+use ovsdb::operation::Operation;
+use ovsdb::{Atom, Datum};
+use relations::Handle;
+use rustc_hash::{FxHashMap, FxHashSet};
+use uuid::Uuid;
+
+use super::{GROUPS, Output, RowId, SHARED_FLOWS, difference, group_of};
+use crate::compiler::flow::FLOWS;
+use crate::compiler::sets::Sets;
+use crate::compiler::world::World;
+
+/// No more text than this in one transaction: servers take messages of 64 MiB.
+const MAX_BYTES: usize = 32 << 20;
+
+/// A transaction in the making.
+struct Draft {
+    operations: Vec<Operation>,
+    limit: usize,
+    bytes: usize,
+}
+
+impl Draft {
+    fn is_full(&self) -> bool {
+        self.operations.len() >= self.limit || self.bytes >= MAX_BYTES
+    }
+
+    fn extend(&mut self, operations: Vec<Operation>) {
+        self.bytes += operations.iter().map(size).sum::<usize>();
+        self.operations.extend(operations);
+    }
+}
+
+impl Output {
+    /// Takes the next operations, about `limit` at most. Nothing that waits for the rest goes before `is_compiled`.
+    pub fn take(
+        &mut self,
+        limit: usize,
+        is_compiled: bool,
+        world: &World,
+        sets: &mut Sets,
+    ) -> Vec<Operation> {
+        let mut draft = Draft {
+            operations: Vec::new(),
+            limit,
+            bytes: 0,
+        };
+        self.taken.clear();
+        let is_done = self.take_deletions(&mut draft, world);
+        if !is_done {
+            self.take_writes(&mut draft, is_compiled, world, sets);
+        }
+        if is_compiled && draft.operations.is_empty() {
+            draft.operations = self.stale_followers(world);
+        }
+        draft.operations
+    }
+
+    /// Returns whether that is all of this transaction: a single row is to be tried alone.
+    fn take_deletions(&mut self, draft: &mut Draft, world: &World) -> bool {
+        // More than one transaction holds: new flows come before old ones go, so that no chassis is ever without. Their
+        // names are their contents, so they are in nobody's way.
+        let is_large = draft.limit > crate::compiler::MAX_PART;
+        let writes_first = is_large && self.marked() > draft.limit && !self.to_write.is_empty();
+        while !draft.is_full()
+            && let Some(id) = self.to_delete.pop_last()
+        {
+            if writes_first && (FLOWS..=SHARED_FLOWS).contains(&id.table) {
+                self.to_delete.insert(id);
+                break;
+            }
+            let deletion = self.delete(id, world);
+            draft.extend(deletion);
+            if draft.limit == 1 && !self.taken.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn take_writes(
+        &mut self,
+        draft: &mut Draft,
+        is_compiled: bool,
+        world: &World,
+        sets: &mut Sets,
+    ) {
+        let mut first_flows = None;
+        while !draft.is_full()
+            && let Some(id) = self.to_write.first().copied()
+        {
+            if self.tables.get(id.table).is_some_and(|table| table.last) && !is_compiled {
+                return;
+            }
+            let is_new_group = self.take_write(id, draft, world, sets) && id.table == GROUPS;
+            if is_new_group {
+                let flows = first_flows.get_or_insert_with(|| self.first_flows());
+                if let Some(flow) = flows.get(&id.uuid) {
+                    self.take_write(*flow, draft, world, sets);
+                }
+            }
+            if draft.limit == 1 && !draft.operations.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes a row, if it is not what it should be. Returns whether it was not there.
+    fn take_write(&mut self, id: RowId, draft: &mut Draft, world: &World, sets: &mut Sets) -> bool {
+        self.to_write.remove(&id);
+        let Some(table) = self.tables.get(id.table) else {
+            return false;
+        };
+        let actual = self.actual(id, table, world);
+        let is_new = actual.is_none();
+        let found = self.compare(id, table, actual, sets);
+        if found.is_empty() {
+            self.settle_sets(id, sets);
+            self.accept(id);
+            return false;
+        }
+        draft.extend(found);
+        self.taken.push(id);
+        is_new
+    }
+
+    /// Of each group, a marked flow.
+    fn first_flows(&self) -> FxHashMap<Uuid, RowId> {
+        let from = RowId {
+            table: SHARED_FLOWS,
+            uuid: Uuid::nil(),
+        };
+        let marked = self.to_write.range(from..);
+        let flows = marked.take_while(|id| id.table == SHARED_FLOWS);
+        flows
+            .filter_map(|id| Some((group_of(&self.flows.get(id)?.row)?, *id)))
+            .collect()
+    }
+
+    /// The deletion of a row, with what strongly refers to it and what follows it.
+    fn delete(&mut self, id: RowId, world: &World) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        let Some(table) = self.tables.get(id.table) else {
+            return operations;
+        };
+        // Rows that others keep alive go by themselves when nobody refers to them.
+        if table.keeps || !table.whole || !table.is_root {
+            return operations;
+        }
+        let rows = world.rows(self.side);
+        let Some(handle) = rows.peek_find(table.table, id.uuid) else {
+            return operations;
+        };
+        operations.push(Operation::delete_row(table.table, id.uuid));
+        for (referrer, index, to) in &self.strong {
+            if *to == table.table {
+                let column = rows.column(*index);
+                for row in rows.peek_referrers(*index, handle) {
+                    let place = (*referrer, column, *row);
+                    operations.push(self.release(id, place, world));
+                }
+            }
+        }
+        if let Some(row) = rows.peek(handle) {
+            for followers in &self.followers {
+                if followers.of.of == table.table
+                    && let Some(place) = followers.place_of(world, row)
+                {
+                    operations.extend(followers.at(place));
+                }
+            }
+        }
+        self.taken.push(id);
+        operations
+    }
+
+    /// What becomes of a row of others that refers to one that is deleted: a set loses this member, and with its last one
+    /// the row goes.
+    fn release(
+        &self,
+        gone: RowId,
+        (table, column, row): (usize, usize, Handle),
+        world: &World,
+    ) -> Operation {
+        let rows = world.rows(self.side);
+        let uuid = rows.uuid(row);
+        let is_going = |atom: &Atom| {
+            let target = atom.as_uuid().map(|uuid| RowId { uuid, ..gone });
+            target.is_none_or(|target| target == gone || self.taken.contains(&target))
+        };
+        let members = rows.peek(row).map(|row| row.get(column));
+        let serves_others =
+            members.is_some_and(|members| members.atoms().iter().any(|atom| !is_going(atom)));
+        if serves_others {
+            return difference::removal(table, uuid, column, Atom::Uuid(gone.uuid));
+        }
+        Operation::delete_row(table, uuid)
+    }
+
+    /// Deletions of followers at places that nobody has.
+    fn stale_followers(&mut self, world: &World) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        for place in 0..self.followers.len() {
+            let may_be_stale = std::mem::take(&mut self.followers[place].may_be_stale);
+            let followers = &self.followers[place];
+            if !may_be_stale || followers.is_empty() {
+                continue;
+            }
+            let owned = self.rows.iter().filter(|(id, _)| {
+                let table = self.tables.get(id.table);
+                table.is_some_and(|table| table.table == followers.of.of && table.whole)
+            });
+            let places: FxHashSet<_> = owned
+                .filter_map(|(_, desired)| {
+                    followers.place_of(world, &desired.said[desired.counts].1.row)
+                })
+                .collect();
+            operations.extend(followers.outside(&places));
+        }
+        operations
+    }
+}
+
+/// About how long the text of an operation is, or longer.
+fn size(operation: &Operation) -> usize {
+    /// The names of tables, columns and members of a JSON object, and UUIDs in brackets.
+    const NAMES: usize = 160;
+    const NAME: usize = 32;
+    let row = |row: &[(usize, Datum)]| -> usize {
+        row.iter().map(|(_, datum)| NAME + datum_size(datum)).sum()
+    };
+    NAMES
+        + match operation {
+            Operation::Insert { row: columns, .. } | Operation::Update { row: columns, .. } => {
+                row(columns)
+            }
+            Operation::Mutate { mutations, .. } => mutations
+                .iter()
+                .map(|mutation| NAME + datum_size(&mutation.arg))
+                .sum(),
+            _ => 0,
+        }
+}
+
+fn datum_size(datum: &Datum) -> usize {
+    let atom = |atom: &Atom| match atom {
+        // Quotes and backslashes are written as two characters.
+        Atom::String(text) => {
+            text.len()
+                + text
+                    .bytes()
+                    .filter(|byte| matches!(byte, b'"' | b'\\'))
+                    .count()
+                + 3
+        }
+        Atom::Uuid(_) => 50,
+        _ => 22,
+    };
+    let pairs = datum.pairs().iter();
+    let pairs = pairs.map(|(key, value)| atom(key) + atom(value) + 3);
+    datum.atoms().iter().map(atom).sum::<usize>() + pairs.sum::<usize>() + 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_no_longer_than_they_are_said_to_be() {
+        use ovsdb::typed::Table;
+        use sb_db::tables::{AddressSet, LogicalFlow};
+        let schema = sb_db::schema();
+        let uuid = Uuid::from_u128(7);
+        let flow = LogicalFlow::COLUMN;
+        let flow = Operation::Insert {
+            table: LogicalFlow::INDEX,
+            uuid,
+            row: vec![
+                (flow.logical_datapath.index, Datum::from(uuid)),
+                (
+                    flow.r#match.index,
+                    Datum::from("inport == \"a\\\\b\" && eth.src == 02:00:00:00:00:01"),
+                ),
+                (
+                    flow.external_ids.index,
+                    Datum::map([(Atom::from("stage-name"), Atom::from("\"\"\""))]),
+                ),
+                (flow.priority.index, Datum::from(i64::MIN)),
+            ],
+        };
+        let many = (0..1000).map(|number| Atom::from(format!("10.0.0.{number}")));
+        let column = AddressSet::COLUMN.addresses.index;
+        let mutation = difference::removal(AddressSet::INDEX, uuid, column, Atom::from("\\"));
+        let update = vec![(column, Datum::set(many))];
+        let update = Operation::update_row(AddressSet::INDEX, uuid, update);
+        let delete = Operation::delete_row(AddressSet::INDEX, uuid);
+        for operation in [flow, mutation, update, delete] {
+            let text = serde_json::to_string(&operation.with(schema)).unwrap();
+            let size = size(&operation);
+            assert!(
+                text.len() <= size && size < 2 * text.len() + 300,
+                "{size}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_group_of_more_flows_than_one_transaction_holds_comes_with_one_of_them() {
+        use std::sync::Arc;
+
+        use crate::compiler::fact::Fact;
+        use crate::compiler::feature::Side;
+        use crate::compiler::flow::{Flows, Owner};
+        use crate::compiler::plan::Plan;
+        use crate::compiler::stage::{Rule, Stage};
+        use crate::compiler::{Compiler, Missing};
+        use incr::{Engine, Program, UnitId};
+        use lflow::{a, m};
+        use relations::Set;
+
+        static GROUP: Set<()> = Set::new("a group");
+        let plan: &'static Plan = Box::leak(Box::new(Plan::new(crate::features::ALL).unwrap()));
+        let missing = [(), ()].map(|()| -> Missing { Arc::new(|_| false) });
+        let mut compiler = Compiler::new(plan, "test", missing);
+        let mut facts = vec![Fact::Member(GROUP.cell(()), Atom::Uuid(Uuid::from_u128(1)))];
+        let owner = Owner::set(GROUP.cell(()), "a group");
+        let mut flows = Flows::new(&compiler.world, owner, None, &mut facts);
+        for priority in 0..5000 {
+            let rule = Rule::new(Stage::InNeighbours, priority, "one of many");
+            flows.add(rule, &m::any(), [a::next()]);
+        }
+        Engine::new().input(&mut compiler, |compiler, changes| {
+            for fact in facts {
+                compiler.assert(UnitId::MAX, fact, changes);
+            }
+        });
+        let mut written = 0;
+        for place in 0.. {
+            let operations = compiler.take(Side::South, 2000, true);
+            if operations.is_empty() {
+                break;
+            }
+            assert!(operations.len() <= 2001);
+            let of = |table: usize| {
+                let inserts = operations.iter();
+                inserts
+                    .filter(|operation| operation.table() == Some(table))
+                    .count()
+            };
+            let groups = of(crate::compiler::flow::GROUP_TABLE);
+            let flows = of(<sb_db::tables::LogicalFlow as ovsdb::typed::Table>::INDEX);
+            assert_eq!(groups, usize::from(place == 0));
+            assert!(flows > 0, "a group lives by its flows");
+            written += flows;
+        }
+        assert_eq!(written, 5000);
+    }
+}
