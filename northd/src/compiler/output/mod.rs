@@ -12,6 +12,7 @@
 mod aside;
 mod difference;
 mod followers;
+mod marked;
 mod transaction;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ use super::sets::Sets;
 use super::world::World;
 use aside::Aside;
 use followers::Followers;
+use marked::Marked;
 
 /// A table, or columns of one, as they are written.
 #[derive(Debug, Clone)]
@@ -86,8 +88,8 @@ pub struct Output {
     /// Strong references of tables that are not written: table, column, and the table that is referred to.
     strong: Vec<(usize, relations::IndexId, usize)>,
     /// Marked rows that are desired, and marked rows that are not.
-    to_write: BTreeSet<RowId>,
-    to_delete: BTreeSet<RowId>,
+    to_write: Marked,
+    to_delete: Marked,
     /// Rows in the transaction under way.
     taken: Vec<RowId>,
     /// Rows that the database would not take.
@@ -150,8 +152,8 @@ impl Output {
             groups: FxHashMap::default(),
             followers: followers.into_iter().map(Followers::new).collect(),
             strong,
-            to_write: BTreeSet::new(),
-            to_delete: BTreeSet::new(),
+            to_write: Marked::default(),
+            to_delete: Marked::default(),
             taken: Vec::new(),
             aside: Aside::default(),
         }
@@ -345,7 +347,7 @@ impl Output {
             match new {
                 Some(new) if difference::is_equal(table, &flow.row, new, &[]) => {
                     flow.row = Arc::clone(new);
-                    self.to_write.remove(&id);
+                    self.to_write.remove(id);
                     self.accept(id);
                 }
                 _ => self.mark(id),
@@ -370,7 +372,7 @@ impl Output {
         }
         match (is_desired, new) {
             (false, None) => {
-                self.to_delete.remove(&id);
+                self.to_delete.remove(id);
                 self.accept(id);
             }
             (true, Some(actual)) if self.compare(id, table, Some(actual), sets).is_empty() => {
@@ -599,10 +601,10 @@ impl Output {
 
     fn mark(&mut self, id: RowId) {
         if self.is_desired(id) {
-            self.to_delete.remove(&id);
+            self.to_delete.remove(id);
             self.to_write.insert(id);
         } else {
-            self.to_write.remove(&id);
+            self.to_write.remove(id);
             self.to_delete.insert(id);
         }
     }
@@ -611,7 +613,7 @@ impl Output {
     fn settle(&mut self, id: RowId, is_whole: bool, actual: &Arc<Row>, sets: &mut Sets) {
         self.settle_sets(id, sets);
         self.accept(id);
-        self.to_write.remove(&id);
+        self.to_write.remove(id);
         // In northd's columns they are equal; the others are never looked at.
         if is_whole
             && let Some(desired) = self.rows.get_mut(&id)

@@ -68,12 +68,12 @@ impl Output {
         let is_large = draft.limit > crate::compiler::MAX_PART;
         let writes_first = is_large && self.marked() > draft.limit && !self.to_write.is_empty();
         while !draft.is_full()
-            && let Some(id) = self.to_delete.pop_last()
+            && let Some(id) = self.to_delete.last()
         {
             if writes_first && (FLOWS..=SHARED_FLOWS).contains(&id.table) {
-                self.to_delete.insert(id);
                 break;
             }
+            self.to_delete.remove(id);
             let deletion = self.delete(id, world);
             draft.extend(deletion);
             if draft.limit == 1 && !self.taken.is_empty() {
@@ -92,7 +92,7 @@ impl Output {
     ) {
         let mut first_flows = None;
         while !draft.is_full()
-            && let Some(id) = self.to_write.first().copied()
+            && let Some(id) = self.to_write.first()
         {
             if self.tables.get(id.table).is_some_and(|table| table.last) && !is_compiled {
                 return;
@@ -112,7 +112,7 @@ impl Output {
 
     /// Writes a row, if it is not what it should be. Returns whether it was not there.
     fn take_write(&mut self, id: RowId, draft: &mut Draft, world: &World, sets: &mut Sets) -> bool {
-        self.to_write.remove(&id);
+        self.to_write.remove(id);
         let Some(table) = self.tables.get(id.table) else {
             return false;
         };
@@ -131,14 +131,9 @@ impl Output {
 
     /// Of each group, a marked flow.
     fn first_flows(&self) -> FxHashMap<Uuid, RowId> {
-        let from = RowId {
-            table: SHARED_FLOWS,
-            uuid: Uuid::nil(),
-        };
-        let marked = self.to_write.range(from..);
-        let flows = marked.take_while(|id| id.table == SHARED_FLOWS);
+        let flows = self.to_write.of_table(SHARED_FLOWS);
         flows
-            .filter_map(|id| Some((group_of(&self.flows.get(id)?.row)?, *id)))
+            .filter_map(|id| Some((group_of(&self.flows.get(&id)?.row)?, id)))
             .collect()
     }
 
