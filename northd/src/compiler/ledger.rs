@@ -215,8 +215,9 @@ mod tests {
     fn one_problem_among_many_is_told_by_itself() {
         let mut ledger = Ledger::default();
         (0..5000).for_each(|number| ledger.add(problem(number)));
+        let told = ledger.take_rows().into_iter();
         assert_eq!(
-            ledger.take_rows().len(),
+            told.filter(|(_, row)| row.is_some()).count(),
             MAX_TOLD,
             "of those that came, the first"
         );
