@@ -302,7 +302,7 @@ impl Compiler {
                 .differences(&self.sets, &other.north, &other.sets),
         );
         let problems = |compiler: &Self| {
-            let problems = compiler.problems().map(|problem| problem.to_string());
+            let problems = compiler.problems().map(ToString::to_string);
             problems.collect::<BTreeSet<_>>()
         };
         let (mine, others) = (problems(self), problems(other));

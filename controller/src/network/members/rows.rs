@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lflow::Int;
-use ovsdb::{Atom, Row, Uuid};
+use ovsdb::{Atom, Atoms, Row, Uuid};
 use sb_db::tables::{AddressSet, PortGroup};
 
 use super::super::{Cell, Changes, NameId, Network, Reads};
@@ -179,7 +179,7 @@ fn ports_changed(changes: &mut Changes, group: NameId, old: Option<&Row>, new: O
 }
 
 /// The members of an address set's row.
-pub(super) fn addresses(row: &Row) -> &[Atom] {
+pub(super) fn addresses(row: &Row) -> Atoms<'_> {
     row.get(AddressSet::COLUMN.addresses.index).atoms()
 }
 
