@@ -93,9 +93,10 @@ impl Alloc {
             Some(owner) if owner.want == want => return,
             // A handle that is used again is another row.
             Some(owner) if owner.want.among == want.among && owner.want.row == want.row => {
-                let has_asked_for = owner.want.requested.filter(|number| {
-                    owner.given.is_some_and(|given| given.key == *number)
-                });
+                let has_asked_for = owner
+                    .want
+                    .requested
+                    .filter(|number| owner.given.is_some_and(|given| given.key == *number));
                 if has_asked_for.is_some() && want.requested != has_asked_for {
                     // Others who ask for it may have it now.
                     self.released.insert(key.0);
