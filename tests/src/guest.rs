@@ -3,7 +3,7 @@
 //! It knows nothing of the logical network but its own MAC address: what else it has, a DHCP client has told it.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -206,8 +206,18 @@ impl Guest {
             .succeeds()
     }
 
+    /// Whether one ping to `target` comes back that may pass `hops` - 1 routers.
+    pub fn reaches_within(&self, target: IpAddr, hops: u8) -> Result<bool> {
+        let (target, hops) = (target.to_string(), hops.to_string());
+        self.namespace
+            .run("ping")
+            .args(["-n", "-c", "1", "-W", "1", "-t", &hops, &target])
+            .succeeds()
+    }
+
     /// Waits until pings to `target` come back: how long one of them took.
-    pub fn ping(&self, target: Ipv4Addr) -> Result<Duration> {
+    pub fn ping(&self, target: impl Into<IpAddr>) -> Result<Duration> {
+        let target = target.into();
         wait_for(
             &format!("{} to reach {target}", self.device),
             Duration::from_secs(30),

@@ -4,6 +4,8 @@
 //! The bridge mappings of both chassis say that the network is behind `br-phys`, so that two guests on different
 //! chassis reach each other over the bare underlay, where their packets are seen with the VLAN of the port.
 
+use std::net::Ipv4Addr;
+
 use anyhow::Result;
 use tests::capture::Capture;
 use tests::guest::Guest;
@@ -29,7 +31,7 @@ fn packets_leave_through_a_localnet_port_with_its_vlan() {
             "vlan 100 or udp port 6081",
             lab.rig.dir(),
         )?;
-        a.ping("10.9.0.2".parse()?)?;
+        a.ping("10.9.0.2".parse::<Ipv4Addr>()?)?;
         wire.wait_for(&["vlan 100", "10.9.0.1 > 10.9.0.2: ICMP echo request"])?;
         wire.wait_for(&["vlan 100", "10.9.0.2 > 10.9.0.1: ICMP echo reply"])?;
         let tunnelled = wire
@@ -54,7 +56,7 @@ fn packets_leave_through_a_localnet_port_as_they_are() {
             "icmp and not vlan",
             lab.rig.dir(),
         )?;
-        b.ping("10.9.0.1".parse()?)?;
+        b.ping("10.9.0.1".parse::<Ipv4Addr>()?)?;
         wire.wait_for(&["10.9.0.2 > 10.9.0.1: ICMP echo request"])
             .map(drop)
     });

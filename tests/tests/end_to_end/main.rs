@@ -19,6 +19,7 @@ mod ports_up;
 mod reachability;
 mod restart;
 mod rig;
+mod routed;
 mod schema;
 mod spoofing;
 mod vxlan;
