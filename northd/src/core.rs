@@ -93,8 +93,10 @@ pub struct Effects {
     pub north: Vec<Operation>,
     /// Operations for the southbound, one transaction.
     pub south: Vec<Operation>,
-    /// The answer to the request, if the event was one.
+    /// The answer to the request, if the event was one that is answered at once.
     pub answer: Option<Result<String, String>>,
+    /// The answer to a request to recompute, which takes several steps.
+    pub recomputed: Option<Result<String, String>>,
     /// The southbound lock is to be asked for, or given up.
     pub wants_lock: Option<bool>,
     /// There is more to do at once.
@@ -129,6 +131,10 @@ pub struct Core {
     lock: Lock,
     is_paused: bool,
     active: Option<Box<Active>>,
+    /// Another compiler that is told the same, to be compared with the active one.
+    check: Option<Box<Active>>,
+    /// Whether there was one and what it was to be compared with is gone.
+    is_check_void: bool,
 }
 
 impl Core {
@@ -151,14 +157,23 @@ impl Core {
             lock: Lock::Unknown,
             is_paused,
             active: None,
+            check: None,
+            is_check_void: false,
         }
     }
 
     /// Takes up an event and does what can be done now.
     pub fn step(&mut self, now: Now, event: Event) -> Effects {
         let mut effects = Effects::default();
+        let is_asked = matches!(event, Event::Request(Request::Recompute));
         self.take(now, event, &mut effects);
         self.work(now, &mut effects);
+        if is_asked {
+            // The answer comes with a later step, however little there is to do.
+            effects.more |= self.check.is_some();
+        } else {
+            self.go_on_checking(&mut effects);
+        }
         effects
     }
 
@@ -186,22 +201,75 @@ impl Core {
     ///
     /// # Errors
     /// When this northd is not active, or has work to do: then there is nothing to compare.
+    #[cfg(test)]
     pub fn recompute(&mut self) -> Result<Vec<String>, &'static str> {
+        self.begin_check()?;
+        loop {
+            if let Some(outcome) = self.check() {
+                return outcome;
+            }
+        }
+    }
+
+    /// Begins to compile everything anew beside what there is. [`Core::check`] goes on with it.
+    fn begin_check(&mut self) -> Result<(), &'static str> {
+        if self.check.is_some() {
+            return Err("everything is just being compiled anew: wait for that");
+        }
         let Some(active) = &self.active else {
             return Err("not active: there is nothing to recompute");
         };
-        if active.engine.is_dirty() || self.south.is_busy || !active.compiler.south.is_settled() {
+        if !self.is_at_rest() {
             return Err("changes are just being compiled or written: try again");
         }
-        let mut fresh = self.compile(active.compiler.world.now_ms);
-        while !fresh.engine.step(&mut fresh.compiler, STEP_UNITS).done {}
+        self.check = Some(Box::new(self.compile(active.compiler.world.now_ms)));
+        Ok(())
+    }
+
+    /// Whether what is compiled is what the databases say, and is written.
+    fn is_at_rest(&self) -> bool {
+        let active = self.active.as_ref();
+        let is_done = active
+            .is_some_and(|active| !active.engine.is_dirty() && active.compiler.south.is_settled());
+        is_done && !self.south.is_busy
+    }
+
+    /// Goes on compiling anew, no more than one step may; when all is compiled and nothing else is under way, compares, and
+    /// takes the new result if it differs.
+    fn check(&mut self) -> Option<Result<Vec<String>, &'static str>> {
+        let fresh = self.check.as_mut()?;
+        if !fresh.engine.step(&mut fresh.compiler, STEP_UNITS).done || !self.is_at_rest() {
+            return None;
+        }
+        let (mut fresh, active) = (self.check.take()?, self.active.as_ref()?);
         fresh.compiler.tell_problems();
         let differences = active.compiler.differences(&fresh.compiler);
         if !differences.is_empty() {
             // The new compiler has marked every row, and compares them when it writes.
-            self.active = Some(Box::new(fresh));
+            self.active = Some(fresh);
         }
-        Ok(differences)
+        Some(Ok(differences))
+    }
+
+    /// What has become of a recomputation that was asked for.
+    fn go_on_checking(&mut self, effects: &mut Effects) {
+        if std::mem::take(&mut self.is_check_void) {
+            effects.recomputed = Some(Err("no longer active: nothing was compared".to_owned()));
+        }
+        if self.check.is_none() {
+            return;
+        }
+        match self.check() {
+            Some(outcome) => {
+                let outcome = outcome.map_err(str::to_owned);
+                effects.recomputed = Some(outcome.map(|found| status::differences(&found)));
+                effects.more = true;
+            }
+            None => {
+                let mut check = self.check.iter();
+                effects.more |= check.any(|fresh| fresh.engine.is_dirty());
+            }
+        }
     }
 
     fn take(&mut self, now: Now, event: Event, effects: &mut Effects) {
@@ -241,6 +309,11 @@ impl Core {
             Event::Lock(true) => self.lock = Lock::Held,
             Event::Lock(false) => self.lock = Lock::Others,
             Event::Answered(side, outcome) => self.answered(now, side, outcome),
+            Event::Request(Request::Recompute) => {
+                if let Err(why) = self.begin_check() {
+                    effects.answer = Some(Err(why.to_owned()));
+                }
+            }
             Event::Request(request) => effects.answer = Some(self.answer(request, effects)),
             Event::Wake => {}
         }
@@ -346,6 +419,14 @@ impl Core {
                 compiler.change(side, change, told);
             }
         });
+        if let Some(fresh) = &mut self.check {
+            fresh.compiler.world.now_ms = now.unix_ms;
+            fresh.engine.input(&mut fresh.compiler, |compiler, told| {
+                for change in changes {
+                    compiler.change(side, change, told);
+                }
+            });
+        }
     }
 
     fn answered(&mut self, now: Now, side: Side, outcome: Result<(), Refusal>) {
@@ -404,10 +485,8 @@ impl Core {
             }
             Request::IsPaused => return Ok(format!("{}\n", self.is_paused)),
             Request::Status => return Ok(format!("Status: {}\n", self.status())),
-            Request::Recompute => {
-                let differences = self.recompute().map_err(str::to_owned)?;
-                return Ok(status::differences(&differences));
-            }
+            // Takes several steps: see `take`.
+            Request::Recompute => {}
             Request::Stats(node, counter) => {
                 let Some(active) = &self.active else {
                     return Ok(String::new());
@@ -460,6 +539,7 @@ impl Core {
         let Some(active) = self.active.take() else {
             return;
         };
+        self.is_check_void |= self.check.take().is_some();
         tracing::info!(target: "northd", "no longer active");
         for (side, database) in [
             (Side::North, &mut self.north),

@@ -138,6 +138,8 @@ struct Shell {
     next_transaction: u64,
     has_more: bool,
     wake_at: Option<Instant>,
+    /// Who waits for a recomputation.
+    waiting: Vec<unixctl::Request>,
     /// Transactions that were not even sent; the core hears of them before anything else.
     refused: VecDeque<(Side, TransactError)>,
 }
@@ -166,6 +168,7 @@ impl Shell {
             next_transaction: 0,
             has_more: false,
             wake_at: None,
+            waiting: Vec::new(),
             refused: VecDeque::new(),
         }
     }
@@ -238,6 +241,7 @@ impl Shell {
             north,
             south,
             answer,
+            recomputed,
             wants_lock,
             more,
             wake_at,
@@ -250,6 +254,11 @@ impl Shell {
         }
         self.has_more = more;
         self.wake_at = wake_at.map(Instant::from_std);
+        if let Some(outcome) = recomputed {
+            self.waiting
+                .drain(..)
+                .for_each(|request| tell(request, outcome.clone()));
+        }
         if let Some(with_lock) = wants_lock {
             self.renew_south(with_lock);
         }
@@ -273,34 +282,38 @@ impl Shell {
 
     fn answer(&mut self, request: unixctl::Request) {
         match self.command(request.command, &request.args) {
-            Ok(text) => request.succeed(text),
-            Err(text) => request.fail(text),
+            Some(outcome) => tell(request, outcome),
+            None => self.waiting.push(request),
         }
     }
 
-    /// What is about connections is answered here, the rest by the core.
-    fn command(&mut self, command: &str, args: &[String]) -> Result<String, String> {
+    /// What is about connections is answered here, the rest by the core: now, or when it has done it.
+    fn command(&mut self, command: &str, args: &[String]) -> Option<Result<String, String>> {
         let asked = match command {
-            "connection-status" => return Ok(connection_status(&[&self.north, &self.south])),
-            "nb-connection-status" => return Ok(connection_status(&[&self.north])),
-            "sb-connection-status" => return Ok(connection_status(&[&self.south])),
+            "connection-status" => {
+                return Some(Ok(connection_status(&[&self.north, &self.south])));
+            }
+            "nb-connection-status" => return Some(Ok(connection_status(&[&self.north]))),
+            "sb-connection-status" => return Some(Ok(connection_status(&[&self.south]))),
             "nb-cluster-state-reset" => {
                 self.north.force_reconnect();
-                return Ok(String::new());
+                return Some(Ok(String::new()));
             }
             "sb-cluster-state-reset" => {
                 self.south.force_reconnect();
-                return Ok(String::new());
+                return Some(Ok(String::new()));
             }
-            "get-n-threads" => return Ok("1\n".to_owned()),
+            "get-n-threads" => return Some(Ok("1\n".to_owned())),
             // Accepted for compatibility: compiling takes one thread, whatever is asked for.
             "set-n-threads" => {
                 let number = args.first().and_then(|text| text.parse::<u32>().ok());
-                return if number.is_some_and(|number| (1..=256).contains(&number)) {
-                    Ok(String::new())
-                } else {
-                    Err("invalid n_threads: a number from 1 to 256 is expected".to_owned())
-                };
+                return Some(
+                    if number.is_some_and(|number| (1..=256).contains(&number)) {
+                        Ok(String::new())
+                    } else {
+                        Err("invalid n_threads: a number from 1 to 256 is expected".to_owned())
+                    },
+                );
             }
             "pause" => Request::Pause(true),
             "resume" => Request::Pause(false),
@@ -309,10 +322,9 @@ impl Shell {
             "recompute" | "inc-engine/recompute" => Request::Recompute,
             "inc-engine/show-stats" => Request::Stats(args.first().cloned(), args.get(1).cloned()),
             "inc-engine/clear-stats" => Request::ClearStats,
-            other => return Err(format!("{other} is not a command of northd's")),
+            other => return Some(Err(format!("{other} is not a command of northd's"))),
         };
-        let answer = self.step(Event::Request(asked));
-        answer.unwrap_or_else(|| Ok(String::new()))
+        self.step(Event::Request(asked))
     }
 
     /// A lock belongs to a session: to give it up, or to ask for it, there is a new one.
@@ -331,6 +343,14 @@ impl Shell {
             Side::North => &self.north,
             Side::South => &self.south,
         }
+    }
+}
+
+/// Answers on the control socket.
+fn tell(request: unixctl::Request, outcome: Result<String, String>) {
+    match outcome {
+        Ok(text) => request.succeed(text),
+        Err(text) => request.fail(text),
     }
 }
 

@@ -139,7 +139,8 @@ impl World {
         self.settle();
     }
 
-    fn now(&self) -> Now {
+    /// What the clocks say.
+    pub fn now(&self) -> Now {
         let since = u64::try_from(self.now_ms).expect("time goes forward");
         Now {
             at: self.started + Duration::from_millis(since),

@@ -121,3 +121,50 @@ fn a_global_row_that_is_replaced_is_followed() {
     assert_eq!(world.sb::<sb::SbGlobal>()[0].1.nb_cfg, 7);
     assert_eq!(world.nb::<nb::NbGlobal>()[0].1.sb_cfg, 7);
 }
+
+#[test]
+fn a_recomputation_takes_turns_with_everything_else() {
+    use crate::core::{Event, Request};
+    let mut world = large();
+    world.restart();
+    let (mut steps, mut recomputed) = (0, None);
+    let mut event = Event::Request(Request::Recompute);
+    while recomputed.is_none() {
+        let effects = world.core.step(world.now(), event);
+        assert_eq!(effects.answer, None);
+        assert!(effects.south.is_empty() && effects.north.is_empty());
+        recomputed = effects.recomputed;
+        steps += 1;
+        event = Event::Wake;
+    }
+    assert_eq!(recomputed, Some(Ok(String::new())), "nothing differs");
+    assert!(steps > 3, "{steps} steps for some 10,000 units");
+
+    // What changes meanwhile is in both.
+    let effects = world
+        .core
+        .step(world.now(), Event::Request(Request::Recompute));
+    assert_eq!(effects.answer, None);
+    let again = world
+        .core
+        .step(world.now(), Event::Request(Request::Recompute));
+    assert!(matches!(again.answer, Some(Err(why)) if why.contains("just being compiled")));
+    let before = world.sb::<sb::PortBinding>().len();
+    world.north(vec![Operation::delete_row(
+        nb::LogicalSwitch::INDEX,
+        Uuid::from_u128(3 << 64),
+    )]);
+    assert_eq!(
+        world.sb::<sb::PortBinding>().len() as u128,
+        before as u128 - PORTS
+    );
+    let again = world.core.recompute();
+    assert_eq!(again, Ok(Vec::new()), "the first one is done");
+
+    let effects = world
+        .core
+        .step(world.now(), Event::Request(Request::Recompute));
+    assert_eq!(effects.answer, None);
+    let effects = world.core.step(world.now(), Event::Lock(false));
+    assert!(matches!(effects.recomputed, Some(Err(why)) if why.contains("no longer active")));
+}
