@@ -88,6 +88,10 @@ stages! {
         RouterInOwn "lr_in_own";
         /// The router's own answers, and what it does not forward.
         RouterInInput "lr_in_ip_input";
+        /// Replies to translated addresses are translated back.
+        RouterInUnsnat "lr_in_unsnat";
+        /// Outside addresses become inside ones.
+        RouterInDnat "lr_in_dnat";
         /// Which table of routes.
         RouterInRoutingPre "lr_in_ip_routing_pre";
         /// The route of the longest prefix: port and next hop.
@@ -110,6 +114,12 @@ stages! {
         RouterInAsk "lr_in_arp_request";
     }
     Router Egress {
+        /// Replies from inside get their outside addresses back.
+        RouterOutUndnat "lr_out_undnat";
+        /// Connections that are not translated are remembered as such.
+        RouterOutPostUndnat "lr_out_post_undnat";
+        /// Inside addresses become outside ones.
+        RouterOutSnat "lr_out_snat";
         /// Delivery to the port.
         RouterOutDelivery "lr_out_delivery";
     }

@@ -23,13 +23,14 @@ use crate::compiler::unit::Unit;
 
 const BY_ROUTER: Rule = Rule::new(
     Stage::InLookup,
-    85,
+    75,
     "a request of a router: to all enabled ports that lead to no router",
 );
-const TO_ROUTER: Rule = Rule::new(
+/// Also for addresses that a router translates.
+pub const TO_ROUTER: Rule = Rule::new(
     Stage::InLookup,
     80,
-    "a request for an address of a router's port: to that port alone",
+    "a request for an address of a router, or one that it translates: to its port alone",
 );
 const GROUP: Rule = Rule::new(Stage::InLookup, 70, "a group address: to all enabled ports");
 const KNOWN: Rule = Rule::new(
@@ -42,7 +43,7 @@ const LEARNED: Rule = Rule::new(Stage::InLookup, 0, "the rest: look among learne
 /// The feature.
 pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED, &OF_PORT],
-    rules: &[BY_ROUTER, TO_ROUTER, GROUP, KNOWN, LEARNED],
+    rules: &[TO_ROUTER, BY_ROUTER, GROUP, KNOWN, LEARNED],
     ..Feature::new("lookup")
 };
 

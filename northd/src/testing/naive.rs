@@ -356,11 +356,12 @@ impl Switch {
             let first = owners.min_by_key(|port| port.key);
             first.filter(|port| port.is_router && port.is_enabled)
         };
-        if owner(&|entry| entry.mac == packet.src).is_some() {
-            return Some(Request::OfRouter);
+        let router = owner(&|entry| entry.ips.iter().any(|ip| ip.addr() == target));
+        if let Some(router) = router.filter(|_| is_group) {
+            return Some(Request::ForRouter(Arc::clone(&router.name)));
         }
-        let router = owner(&|entry| entry.ips.iter().any(|ip| ip.addr() == target))?;
-        is_group.then(|| Request::ForRouter(Arc::clone(&router.name)))
+        let sender = owner(&|entry| entry.mac == packet.src);
+        sender.map(|_| Request::OfRouter)
     }
 }
 

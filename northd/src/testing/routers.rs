@@ -56,6 +56,10 @@ fn random_router(rng: &mut Rng) -> nb::LogicalRouter {
         let key = ["1", "2", "3", "7", "-1"][rng.below(5)];
         row.options.insert("requested-tnl-key".into(), key.into());
     }
+    if rng.once_in(2) {
+        let chassis = ["c0", "nobody", ""][rng.below(3)];
+        row.options.insert("chassis".into(), chassis.into());
+    }
     if rng.once_in(4) {
         let value = ["true", "false", "maybe"][rng.below(3)];
         row.options
@@ -333,6 +337,54 @@ fn random_policy(rng: &mut Rng) -> nb::LogicalRouterPolicy {
     if rng.once_in(4) {
         row.options
             .insert("pkt_mark".into(), ["7", "x"][rng.below(2)].into());
+    }
+    row
+}
+
+/// A NAT rule comes to a router, or goes.
+pub fn nat(world: &mut World, rng: &mut Rng) -> String {
+    let routers = world.nb::<nb::LogicalRouter>();
+    let Some((router, mut row)) = rng.pick(&routers).cloned() else {
+        return "no router".to_owned();
+    };
+    let mut operations = Vec::new();
+    if row.nat.len() < 4 && !rng.once_in(3) {
+        let uuid = rng.uuid();
+        row.nat.push(uuid);
+        operations.push(insert(uuid, &random_nat(rng)));
+    } else if !row.nat.is_empty() {
+        row.nat.remove(rng.below(row.nat.len()));
+    }
+    let columns = vec![nb::LogicalRouter::COLUMN.nat.to(&row.nat)];
+    operations.push(Operation::update_row(
+        nb::LogicalRouter::INDEX,
+        router,
+        columns,
+    ));
+    let what = format!("nat of {router}: {operations:?}");
+    world.north(operations);
+    what
+}
+
+fn random_nat(rng: &mut Rng) -> nb::Nat {
+    // None that a guest may ask for: the naive model of switches knows no translation.
+    let outside = ["10.0.0.93", "10.9.0.1", "fd00::93", "10.9"];
+    let inside = ["10.0.1.0/24", "10.0.1.4", "fd00::/64", "fd00::4"];
+    let mut row = nb::Nat {
+        external_ip: outside[rng.below(4)].into(),
+        logical_ip: inside[rng.below(4)].into(),
+        r#type: ["snat", "dnat", "dnat_and_snat"][rng.below(3)].into(),
+        ..Default::default()
+    };
+    if rng.once_in(4) {
+        row.r#match = ["tcp", "tcp &&"][rng.below(2)].into();
+        row.priority = 7;
+    }
+    if rng.once_in(5) {
+        row.options.insert("stateless".into(), "true".into());
+    }
+    if rng.once_in(5) {
+        row.external_port_range = ["1000-2000", "2-1"][rng.below(2)].into();
     }
     row
 }

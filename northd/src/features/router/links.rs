@@ -165,12 +165,12 @@ fn switch_end(unit: &mut Unit<'_>, key: Key) {
             let remedy = "the link stays there: give this one a router port of its own";
             complaints.text(column, peer, 0, why, remedy);
         }
-        (Some((peer, _)), _) => {
+        (Some((peer, router)), _) => {
             if let Some(other) = unit.get(&PORT, peer) {
                 let link = Link {
                     peer: Arc::clone(&other.name),
                     addresses: takes_addresses.then(|| other.addresses()),
-                    chassis: None,
+                    chassis: unit.get(&ROUTER, router).and_then(|of| of.chassis.clone()),
                 };
                 unit.say(&LINK, row, link);
             }
@@ -244,13 +244,18 @@ fn router_of(unit: &Unit<'_>, row: Handle, complaints: &mut Complaints) -> Optio
 
 fn columns(view: &View<'_>, peer: Option<&Peer>) -> Vec<(usize, Datum)> {
     let column = PortBinding::COLUMN;
-    let options = peer.map(|peer| (Atom::from("peer"), Atom::String(Arc::clone(peer.name()))));
+    let chassis = view.of.chassis.as_ref();
+    let kind = chassis.map_or("patch", |_| "l3gateway");
+    let chassis = chassis.map(|chassis| ("l3gateway-chassis", chassis));
+    let peer = peer.map(|peer| ("peer", peer.name()));
+    let options = peer.into_iter().chain(chassis);
+    let options = options.map(|(key, value)| (Atom::from(key), Atom::String(Arc::clone(value))));
     vec![
         (
             column.logical_port.index,
             Datum::One(Atom::String(Arc::clone(&view.port.name))),
         ),
-        (column.r#type.index, Datum::from("patch")),
+        (column.r#type.index, Datum::from(kind)),
         (column.options.index, Datum::map(options)),
         (
             column.datapath.index,

@@ -20,6 +20,7 @@ pub mod input;
 pub mod learning;
 pub mod lengths;
 pub mod links;
+pub mod nat;
 pub mod neighbours;
 pub mod own;
 pub mod policies;
@@ -66,6 +67,7 @@ pub static FEATURE: Feature = Feature {
             LogicalRouter::COLUMN.options.index,
             &[
                 "requested-tnl-key",
+                "chassis",
                 "always_learn_from_arp_request",
                 "dynamic_neigh_routers",
             ],
@@ -175,6 +177,8 @@ pub struct Router {
     pub display_name: Option<Arc<str>>,
     /// `options:requested-tnl-key`.
     pub requested_key: Option<u32>,
+    /// `options:chassis`: the chassis that has the router alone, a gateway router.
+    pub chassis: Option<Arc<str>>,
     /// Whether whoever asks for any address is learned (`options:always_learn_from_arp_request`), and not only those who ask
     /// for the router's or are known already.
     pub always_learns: bool,
@@ -199,6 +203,10 @@ impl Router {
                 1..=DatapathKey::MAX,
                 &mut complaints,
             ),
+            chassis: options
+                .text("chassis")
+                .filter(|name| !name.is_empty())
+                .map(Arc::from),
             always_learns: options.truth("always_learn_from_arp_request", true, &mut complaints),
         };
         (Some(router), complaints.into_problems())

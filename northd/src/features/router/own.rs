@@ -11,6 +11,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use addr::Cidr;
 use lflow::{Expr, Int, Symbol, a, m};
+use relations::{Bucket, Handle};
+use uuid::Uuid;
 
 use super::admission::AGAIN;
 use super::ports::{self, IPS, View, has_ip, is_link_local};
@@ -28,6 +30,9 @@ pub const TO_ME: Bits = Bits::bit(
     Stage::RouterInInput,
 );
 
+/// The NAT rules of a router whose outside address this is: their rows. Said by the feature `nat`.
+pub static TRANSLATED: Bucket<(Handle, IpAddr), Uuid> = Bucket::new("translated addresses");
+
 const FORGED: Rule = Rule::new(
     Stage::RouterInOwn,
     100,
@@ -42,6 +47,7 @@ const OTHERS: Rule = Rule::new(Stage::RouterInOwn, 0, "the rest: next");
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
+    relations: &[&TRANSLATED],
     kinds: &[&SHARED, &OF_PORT],
     rules: &[FORGED, OWN, OTHERS],
     bits: &[TO_ME],
@@ -60,7 +66,7 @@ static SHARED: Kind = Kind {
     },
 };
 
-static OF_PORT: Kind = ports::kind!([&IPS], [], |unit, view| {
+static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED], [], |unit, view| {
     if !view.port.is_enabled {
         return;
     }
@@ -70,15 +76,21 @@ static OF_PORT: Kind = ports::kind!([&IPS], [], |unit, view| {
         .chain([link_local])
         .filter(|cidr| has_ip(unit, view, cidr.addr()))
         .collect();
+    let is_translated: Vec<bool> = owned
+        .iter()
+        .map(|cidr| {
+            let rules = unit.members(&TRANSLATED, (view.router, cidr.addr()));
+            !rules.is_empty()
+        })
+        .collect();
     let mut flows = view.flows(unit);
     let mark = [a::set(TO_ME.field(), Int::new(1)), a::next()];
     let mut seen: Vec<IpAddr> = Vec::new();
-    for cidr in owned.iter().filter(|cidr| {
-        let is_new = !seen.contains(&cidr.addr());
-        seen.push(cidr.addr());
-        is_new
-    }) {
-        flows.add(OWN, &own(view, *cidr), mark.clone());
+    for (cidr, is_translated) in owned.iter().zip(is_translated) {
+        if !seen.contains(&cidr.addr()) {
+            seen.push(cidr.addr());
+            flows.add(OWN, &own(view, *cidr, is_translated), mark.clone());
+        }
     }
     let mut forged: Vec<IpAddr> = Vec::new();
     for cidr in owned.iter().filter(|cidr| cidr.is_ipv4()) {
@@ -95,22 +107,31 @@ static OF_PORT: Kind = ports::kind!([&IPS], [], |unit, view| {
     }
 });
 
-/// To an address of the port; or a request for it that comes by this port.
-fn own(view: &View<'_>, cidr: Cidr) -> Expr {
+/// To an address of the port; or a request for it that comes by this port. Of what comes to an address that is also that of a
+/// NAT rule, only pings are for the router.
+fn own(view: &View<'_>, cidr: Cidr, is_translated: bool) -> Expr {
     let ip = cidr.addr();
+    let ping = match ip {
+        IpAddr::V4(_) => m::eq(Symbol::Icmp4Type, Int::new(8)),
+        IpAddr::V6(_) => m::eq(Symbol::Icmp6Type, Int::new(128)),
+    };
+    let to = match is_translated {
+        true => m::ip_dst(ip) & ping,
+        false => m::ip_dst(ip),
+    };
     let here = m::inport(view.port.name.clone());
     match ip {
         IpAddr::V4(own) => {
             let asker = m::eq(Symbol::ArpSpa, cidr.network());
-            m::ip_dst(ip) | (here & m::arp_op(1) & m::arp_tpa(own) & asker)
+            to | (here & m::arp_op(1) & m::arp_tpa(own) & asker)
         }
         IpAddr::V6(own) => {
-            let to = [own, solicited_node(own)].map(IpAddr::V6);
-            let request = m::nd_ns() & m::one_of(Symbol::Ip6Dst, to) & m::nd_target(own);
+            let asked = [own, solicited_node(own)].map(IpAddr::V6);
+            let request = m::nd_ns() & m::one_of(Symbol::Ip6Dst, asked) & m::nd_target(own);
             // Every link of the router may have its own host of this address.
             match is_link_local(ip) {
-                true => here & (m::ip_dst(ip) | request),
-                false => m::ip_dst(ip) | (here & request),
+                true => here & (to | request),
+                false => to | (here & request),
             }
         }
     }
