@@ -12,23 +12,27 @@
 //! come back.
 
 mod claims;
+mod complaints;
 mod effects;
 mod holds;
+mod learned;
 mod leave;
 mod packets;
 mod ports;
 mod requests;
 mod sought;
+mod southbound;
 mod transactions;
 mod work;
+mod writes;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ovsdb::{RowChange, Uuid};
 use replica::TransactError;
-use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::local::Local;
 use crate::network::{Engine, NameId, Network, Own};
@@ -38,15 +42,32 @@ use crate::south::{Conditions, South};
 use crate::switch::{Notice, Switch};
 
 use claims::Claims;
-use leave::{LOCAL, Leaving, SOUTH};
+use complaints::Complaints;
+use learned::Learned;
+use leave::{LOCAL, Leaving};
 use sought::Sought;
+use southbound::Contents;
 use transactions::Transactions;
+use writes::Writes;
 
 pub use claims::HOLD;
 pub use daemon::Now;
-pub use effects::{Effects, Event, SouthTarget, SwitchEvent};
+pub use effects::{Effects, Event, SouthConnection, SouthTarget, SwitchEvent};
 pub use ports::PortProgress;
 pub use work::VERSION;
+
+/// What of the southbound is changed together, and refused together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Subject {
+    /// This chassis' rows, on the way out.
+    Farewell,
+    /// This chassis' rows.
+    Registration,
+    /// How far this chassis is.
+    Progress,
+    /// A row of `Port_Binding`.
+    Port(Uuid),
+}
 
 /// The agent.
 pub struct Core {
@@ -55,6 +76,14 @@ pub struct Core {
     local_known: bool,
     south: South,
     south_target: Option<SouthTarget>,
+    /// The number of the replica that is listened to.
+    south_epoch: u64,
+    /// What a new replica has told, until it has told everything.
+    contents: Option<Contents>,
+    /// All ports with an interface here are asked for by name: the southbound may know them under other identities.
+    seeks_all: bool,
+    /// The name under which this chassis is in the southbound.
+    registered_as: Option<Arc<str>>,
     south_synced: bool,
     /// The southbound was read once.
     south_known: bool,
@@ -84,10 +113,9 @@ pub struct Core {
     nb_cfg_waiting: VecDeque<(i64, u64)>,
     packets: PinControl,
     local_transactions: Transactions,
-    south_transactions: Transactions,
+    south_writes: Writes<Subject>,
     next_transaction: u64,
-    /// Transactions of packet handlers, whose results nobody waits for.
-    learned: FxHashSet<u64>,
+    learned: Learned,
     paused: bool,
     /// The chassis is taking leave.
     leaving: Option<Leaving>,
@@ -97,12 +125,11 @@ pub struct Core {
     /// names, the southbound's chassis, and what is local are each known by a version.
     connected_for: Option<u64>,
     own_told: Option<(u64, Option<Uuid>)>,
-    subscribed_to: Option<(u64, u64, u64, Option<Uuid>)>,
+    subscribed_to: Option<work::Subscribed>,
     registered: Option<(u64, u64)>,
     /// The version of what is local of which the local database was told, and whether it was told of zones.
     local_told: (u64, bool),
-    /// Complaints about failed transactions, so that each is made once.
-    complaints: FxHashMap<&'static str, String>,
+    complaints: Complaints,
 }
 
 impl Core {
@@ -118,10 +145,14 @@ impl Core {
             local_known: false,
             south: South::default(),
             south_target: None,
+            south_epoch: 0,
+            contents: None,
+            seeks_all: false,
+            registered_as: None,
             south_synced: false,
             south_known: false,
             south_connected: false,
-            conditions: Conditions::everything(),
+            conditions: Conditions::default(),
             conditions_asked: 0,
             holds: holds::Holds::default(),
             bits_read: None,
@@ -140,9 +171,9 @@ impl Core {
             nb_cfg_waiting: VecDeque::new(),
             packets: PinControl::default(),
             local_transactions: Transactions::default(),
-            south_transactions: Transactions::default(),
+            south_writes: Writes::default(),
             next_transaction: 1,
-            learned: FxHashSet::default(),
+            learned: Learned::default(),
             paused: false,
             leaving: None,
             waits_for_northd: None,
@@ -151,7 +182,7 @@ impl Core {
             subscribed_to: None,
             registered: None,
             local_told: (0, false),
-            complaints: FxHashMap::default(),
+            complaints: Complaints::default(),
         };
         core.engine.input(&mut core.network, |network, changes| {
             network.set_own(changes, Own::default());
@@ -164,8 +195,8 @@ impl Core {
         let mut effects = Effects::default();
         self.elapse(now);
         match event {
-            Event::Local(event) => self.local_event(now, event, &mut effects),
-            Event::South(event) => self.south_event(now, event, &mut effects),
+            Event::Local(event) => self.local_event(now, event),
+            Event::South(epoch, event) => self.south_event(now, epoch, event),
             Event::Switch(event) => self.switch_event(now, event, &mut effects),
             Event::Request(request) => self.request(request, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
@@ -175,7 +206,8 @@ impl Core {
             self.leaving = Some(leaving);
         } else {
             // Packets come first, and whatever else is paused or waits.
-            self.handle_packets(now, &mut effects);
+            self.handle_packets(now);
+            self.write_learned(&mut effects);
             if !self.paused {
                 self.work(now, &mut effects);
             }
@@ -193,13 +225,16 @@ impl Core {
     /// Forgets the times that have come: what waits for them is looked at in this step.
     fn elapse(&mut self, now: Now) {
         self.local_transactions.elapse(now.at);
-        self.south_transactions.elapse(now.at);
-        self.claims.elapse();
+        self.learned.elapse(now.at);
+        for subject in self.south_writes.elapse(now.at) {
+            self.ask_again(subject);
+        }
+        self.ports.untold.extend(self.claims.elapse(now.at));
     }
 
-    fn local_event(&mut self, now: Now, event: replica::Event, effects: &mut Effects) {
+    fn local_event(&mut self, now: Now, event: replica::Event) {
         match event {
-            replica::Event::Changes(changes) => self.local_changed(now, &changes, effects),
+            replica::Event::Changes(changes) => self.local_changed(now, &changes),
             replica::Event::Synced => self.local_known = true,
             replica::Event::TransactReply { id, result } => {
                 let failure = result.err();
@@ -207,14 +242,14 @@ impl Core {
                     .local_transactions
                     .answered(now.at, id, failure.is_some())
                 {
-                    self.answered(LOCAL, failure);
+                    self.local_answered(id, failure);
                 }
             }
             _ => {}
         }
     }
 
-    fn local_changed(&mut self, now: Now, changes: &[RowChange], effects: &mut Effects) {
+    fn local_changed(&mut self, now: Now, changes: &[RowChange]) {
         let version = self.local.settings_version;
         let changed = self.local.apply(changes);
         for name in &changed.interfaces {
@@ -233,7 +268,7 @@ impl Core {
         }
         self.tell_own();
         if self.local.settings_version != version {
-            self.tell_services(now, [Change::Settings], effects);
+            self.tell_services(now, [Change::Settings]);
         }
     }
 
@@ -244,59 +279,6 @@ impl Core {
         {
             self.ports.look_again(interface.uuid);
         }
-    }
-
-    fn south_event(&mut self, now: Now, event: replica::Event, effects: &mut Effects) {
-        match event {
-            replica::Event::Connected { .. } => self.south_connected = true,
-            replica::Event::Disconnected { .. } => {
-                self.south_connected = false;
-                self.south_synced = false;
-                self.ports.all_again(&self.network);
-            }
-            replica::Event::Changes(changes) => self.south_changed(now, &changes, effects),
-            replica::Event::Synced => (self.south_synced, self.south_known) = (true, true),
-            replica::Event::ConditionsInEffect(number) => self.conditions_in_effect = number,
-            replica::Event::TransactReply { id, result } => {
-                if self.learned.remove(&id) {
-                    // Another chassis may have been faster; the next packet tries again.
-                    return;
-                }
-                let failure = result.err();
-                if self
-                    .south_transactions
-                    .answered(now.at, id, failure.is_some())
-                {
-                    self.answered(SOUTH, failure);
-                }
-            }
-            replica::Event::Lock(_) => {}
-        }
-    }
-
-    fn south_changed(&mut self, now: Now, changes: &[RowChange], effects: &mut Effects) {
-        for change in changes {
-            self.south.apply(change);
-            self.ports.row_changed(change);
-        }
-        self.engine.input(&mut self.network, |network, told| {
-            changes
-                .iter()
-                .for_each(|change| network.apply(told, change));
-        });
-        for change in changes {
-            self.sought.row_changed(change, &self.local, &self.network);
-        }
-        let chassis = self.south.take_changed_chassis();
-        if let Some(settings) = &self.local.settings
-            && chassis.contains(&settings.system_id)
-        {
-            // Ports may be reached by other ends of tunnels.
-            self.ports.all_again(&self.network);
-        }
-        self.local.chassis_changed(chassis);
-        self.tell_own();
-        self.tell_services(now, changes.iter().map(Change::Row), effects);
     }
 
     /// Tells the network who we are, if that changed.
@@ -443,25 +425,15 @@ impl Core {
         }
     }
 
-    /// A transaction is done, or failed.
-    fn answered(&mut self, database: &'static str, failure: Option<TransactError>) {
-        if let (Some(leaving), Some(error)) = (&mut self.leaving, &failure) {
-            leaving.failed(database, error);
+    /// A transaction on the local database is done, or failed.
+    fn local_answered(&mut self, id: u64, failure: Option<TransactError>) {
+        let Some(error) = failure else {
+            return self.complaints.forget(LOCAL);
+        };
+        if let Some(leaving) = &mut self.leaving {
+            leaving.failed(LOCAL, id, &error);
         }
-        self.complain(database, failure.map(|error| error.to_string()));
-    }
-
-    /// Complains about something once, until it works or fails otherwise.
-    fn complain(&mut self, about: &'static str, failure: Option<String>) {
-        match failure {
-            None => drop(self.complaints.remove(about)),
-            Some(text) => {
-                if self.complaints.get(about) != Some(&text) {
-                    tracing::warn!("transaction on {about} failed: {text}");
-                    self.complaints.insert(about, text);
-                }
-            }
-        }
+        self.complaints.database(LOCAL, &error);
     }
 
     fn new_transaction(&mut self) -> u64 {
@@ -487,7 +459,8 @@ impl Core {
             self.claims.deadline(),
             self.holds.deadline(),
             self.local_transactions.deadline(),
-            self.south_transactions.deadline(),
+            self.south_writes.deadline(),
+            self.learned.deadline(),
         ];
         own.into_iter().chain([switch]).flatten().min()
     }

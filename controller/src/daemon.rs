@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use controller::core::{Core, Effects, Event, Now, SouthTarget, SwitchEvent};
+use controller::core::{Core, Effects, Event, Now, SouthConnection, SwitchEvent};
 use controller::error::RunError;
 use controller::record::{self, ReplayError};
 use controller::vswitch;
@@ -212,7 +212,7 @@ async fn serve(
 fn count(metrics: &Metrics, event: &Event) {
     let (database, event) = match event {
         Event::Local(event) => (DATABASES[0], event),
-        Event::South(event) => (DATABASES[1], event),
+        Event::South(_, event) => (DATABASES[1], event),
         _ => return,
     };
     match event {
@@ -233,7 +233,8 @@ struct Shell {
     sender: mpsc::Sender<Event>,
     from_switch: mpsc::Sender<Event>,
     local: Handle,
-    south: Option<Handle>,
+    /// With the number of the replica.
+    south: Option<(u64, Handle)>,
     link: Option<Link>,
     /// What the core hears next: transactions that were not even sent.
     refused: VecDeque<Event>,
@@ -248,18 +249,22 @@ impl Shell {
                     .push_back(Event::Local(replica::Event::TransactReply { id, result }));
             }
         }
-        if let Some((target, tables)) = effects.connect_south {
-            self.south = self.connect_south(&target, tables);
+        if let Some(connection) = effects.connect_south {
+            let epoch = connection.epoch;
+            self.south = Some((epoch, self.connect_south(connection)));
         }
-        if let Some(south) = &self.south {
+        if let Some((epoch, south)) = &self.south {
+            if let Some(remotes) = effects.south_remotes {
+                south.set_remotes(remotes);
+            }
             if !effects.conditions.is_empty() {
                 south.set_conditions(effects.conditions);
             }
             for (id, operations) in effects.south {
                 if let Err(error) = south.transact(id, operations) {
                     let result = Err(error);
-                    self.refused
-                        .push_back(Event::South(replica::Event::TransactReply { id, result }));
+                    let answer = replica::Event::TransactReply { id, result };
+                    self.refused.push_back(Event::South(*epoch, answer));
                 }
             }
         }
@@ -277,27 +282,19 @@ impl Shell {
         }
     }
 
-    fn connect_south(
-        &self,
-        target: &SouthTarget,
-        tables: Vec<replica::TableSpec>,
-    ) -> Option<Handle> {
-        let remotes = match Remote::parse_list(&target.remote) {
-            Ok(remotes) => remotes,
-            Err(error) => {
-                tracing::warn!(
-                    "Open_vSwitch external_ids:ovn-remote={}: {error}",
-                    target.remote
-                );
-                return None;
-            }
-        };
+    fn connect_south(&self, connection: SouthConnection) -> Handle {
+        let SouthConnection {
+            epoch,
+            target,
+            tables,
+        } = connection;
         let spec = Spec {
             tables,
-            tls: target.tls.clone().or_else(|| self.tls.clone()),
-            ..Spec::new(sb_db::schema().clone(), remotes)
+            tls: target.tls.or_else(|| self.tls.clone()),
+            ..Spec::new(sb_db::schema().clone(), target.remotes)
         };
-        Some(replica::spawn(spec, self.sender.clone(), Event::South))
+        let event = move |event| Event::South(epoch, event);
+        replica::spawn(spec, self.sender.clone(), event)
     }
 }
 

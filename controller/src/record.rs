@@ -3,11 +3,13 @@
 //!
 //! | event | JSON |
 //! | --- | --- |
-//! | from a database | `{"local": …}`, `{"south": …}`, see [`replica::record`] |
+//! | from the local database | `{"local": …}`, see [`replica::record`] |
+//! | from the southbound | `{"south": …, "epoch": N}`; N counts its replicas |
 //! | from the switch | `{"switch": "connected"}`, `{"switch": {"data": HEX}}`, `{"switch": {"closed": REASON}}` |
 //! | a request | `{"request": [COMMAND, ARGUMENT, …]}` |
 //! | time passed | `"tick"` |
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use daemon::Recording;
@@ -49,7 +51,9 @@ pub fn about(hostname: &str, chassis: Option<&str>) -> Value {
 pub fn to_json(event: &Event) -> Value {
     match event {
         Event::Local(event) => json!({"local": event_to_json(vswitch::schema(), event)}),
-        Event::South(event) => json!({"south": event_to_json(sb_db::schema(), event)}),
+        Event::South(epoch, event) => {
+            json!({"south": event_to_json(sb_db::schema(), event), "epoch": epoch})
+        }
         Event::Switch(SwitchEvent::Connected) => json!({"switch": "connected"}),
         Event::Switch(SwitchEvent::Data(bytes)) => json!({"switch": {"data": hex(bytes)}}),
         Event::Switch(SwitchEvent::Closed(reason)) => json!({"switch": {"closed": reason}}),
@@ -66,7 +70,8 @@ pub fn to_json(event: &Event) -> Value {
 #[derive(Debug)]
 pub struct Reader {
     local: EventReader,
-    south: EventReader,
+    /// Of the southbound's replicas by their number, the last two: an earlier one may be heard after its successor.
+    south: BTreeMap<u64, EventReader>,
     /// The commands that there are.
     commands: Vec<&'static str>,
 }
@@ -76,7 +81,7 @@ impl Reader {
     pub fn new(commands: impl IntoIterator<Item = &'static str>) -> Self {
         Reader {
             local: EventReader::new(vswitch::schema()),
-            south: EventReader::new(sb_db::schema()),
+            south: BTreeMap::new(),
             commands: commands.into_iter().collect(),
         }
     }
@@ -90,7 +95,12 @@ impl Reader {
             return Ok(Event::Local(self.local.read(event)?));
         }
         if let Some(event) = json.get("south") {
-            return Ok(Event::South(self.south.read(event)?));
+            let epoch = json.get("epoch").and_then(Value::as_u64).unwrap_or(1);
+            self.south
+                .retain(|other, _| other.saturating_add(1) >= epoch);
+            let reader = self.south.entry(epoch);
+            let reader = reader.or_insert_with(|| EventReader::new(sb_db::schema()));
+            return Ok(Event::South(epoch, reader.read(event)?));
         }
         let event = match (json.get("switch"), json.get("request")) {
             (Some(event), _) => switch_event(event).map(Event::Switch),

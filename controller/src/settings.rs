@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ovsdb::Remote;
+
 use crate::vswitch::OpenVSwitch;
 
 /// How packets travel between chassis.
@@ -41,8 +43,8 @@ impl TunnelKind {
 pub struct Settings {
     /// The chassis' name.
     pub system_id: Arc<str>,
-    /// The southbound's remotes, as written.
-    pub remote: Option<Arc<str>>,
+    /// The southbound's remotes; none while none is set, or while what is set makes no sense.
+    pub remotes: Vec<Remote>,
     /// The local ends of tunnels, in the order of preference.
     pub encaps: Vec<(TunnelKind, IpAddr)>,
     /// The address among them that others use unless a port says otherwise, if it is said.
@@ -142,7 +144,7 @@ impl Settings {
                 .cloned(),
             encap_df_default: keys.get("ovn-encap-df_default").cloned(),
             flow_based_tunnels: keys.flag("ovn-enable-flow-based-tunnels", false),
-            remote: keys.get("ovn-remote").cloned(),
+            remotes: keys.remotes(&mut bad),
             encaps: keys.encaps(&mut bad),
             encap_csum: keys.flag("ovn-encap-csum", true),
             bridge: keys
@@ -205,6 +207,21 @@ impl Keys<'_> {
                 None
             }
         }
+    }
+
+    fn remotes(&self, bad: &mut Vec<BadSetting>) -> Vec<Remote> {
+        const KEY: &str = "ovn-remote";
+        let Some(value) = self.get(KEY) else {
+            return Vec::new();
+        };
+        Remote::parse_list(value).unwrap_or_else(|error| {
+            bad.push(BadSetting {
+                key: KEY,
+                value: value.to_string(),
+                why: error.to_string(),
+            });
+            Vec::new()
+        })
     }
 
     fn encaps(&self, bad: &mut Vec<BadSetting>) -> Vec<(TunnelKind, IpAddr)> {

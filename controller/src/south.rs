@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ovsdb::typed::Table;
-use ovsdb::{RowChange, Uuid};
+use ovsdb::{Row, RowChange, Uuid};
 use replica::Tables;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{Chassis, ChassisPrivate, Encap, PortBinding, SbGlobal};
@@ -89,19 +89,22 @@ impl South {
         }
     }
 
-    /// All rows, as if they were all new.
-    pub fn everything(&self) -> impl Iterator<Item = RowChange> + '_ {
+    /// All rows, with their tables.
+    pub fn rows(&self) -> impl Iterator<Item = (usize, Uuid, &Arc<Row>)> + '_ {
         let tables = 0..self.tables.schema().tables.len();
         tables.flat_map(|table| {
-            self.tables
-                .table(table)
-                .iter()
-                .map(move |(uuid, row)| RowChange {
-                    table,
-                    uuid,
-                    old: None,
-                    new: Some(row.clone()),
-                })
+            let rows = self.tables.table(table).iter();
+            rows.map(move |(uuid, row)| (table, uuid, row))
+        })
+    }
+
+    /// All rows, as if they were all new.
+    pub fn everything(&self) -> impl Iterator<Item = RowChange> + '_ {
+        self.rows().map(|(table, uuid, row)| RowChange {
+            table,
+            uuid,
+            old: None,
+            new: Some(row.clone()),
         })
     }
 

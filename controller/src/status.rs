@@ -38,9 +38,8 @@ pub(crate) fn overview(facts: &Facts<'_>) -> String {
         "southbound",
         facts
             .settings
-            .and_then(|s| s.remote.as_ref())
-            .map_or("(none)", |r| r)
-            .to_owned(),
+            .filter(|settings| !settings.remotes.is_empty())
+            .map_or_else(|| "(none)".to_owned(), remotes),
     );
     line(
         "southbound connected",
@@ -66,6 +65,11 @@ pub(crate) fn overview(facts: &Facts<'_>) -> String {
     );
     line("packets dropped", facts.packets_dropped.to_string());
     text
+}
+
+fn remotes(settings: &Settings) -> String {
+    let remotes: Vec<String> = settings.remotes.iter().map(ToString::to_string).collect();
+    remotes.join(",")
 }
 
 /// `ct-zone-list`: every zone.

@@ -4,28 +4,30 @@
 //! left behind. Each would claim what the other has claimed, at the speed of their round trips. So who has claimed a port waits
 //! [`HOLD`] before it takes the port from another again, as OVN's controller does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ovsdb::{Operation, Uuid};
 use rustc_hash::FxHashMap;
 use sb_db::tables::PortBinding;
 
-use super::{Core, Now};
+use super::{Core, Now, Subject};
 use crate::network::{Binding, PortKind};
 use crate::south::{Claim, Claimant, Role};
 
 /// For so long a claim is not repeated against another chassis.
 pub const HOLD: Duration = Duration::from_secs(2);
 
-/// When ports were claimed.
+/// When ports were claimed, and which wait.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     since: FxHashMap<Uuid, Instant>,
     /// The same in the order of time, with what was overwritten meanwhile among it.
     order: VecDeque<(Instant, Uuid)>,
-    /// When the first claim that waits may be made.
-    due: Option<Instant>,
+    /// Claims that wait, by when they may be made.
+    waiting: BTreeSet<(Instant, Uuid)>,
+    /// Ports that seem to be nowhere here, until everything is told.
+    unsettled: Vec<Uuid>,
 }
 
 impl Claims {
@@ -51,55 +53,78 @@ impl Claims {
         }
     }
 
-    /// Forgets what is due: whoever looks at the claims finds out.
-    pub(super) fn elapse(&mut self) {
-        self.due = None;
+    /// Time has passed: gives the ports whose claims may be made now.
+    pub(super) fn elapse(&mut self, now: Instant) -> Vec<Uuid> {
+        let mut due = Vec::new();
+        while let Some(&first) = self.waiting.first().filter(|(at, _)| *at <= now) {
+            self.waiting.remove(&first);
+            due.push(first.1);
+        }
+        due
     }
 
     /// When a claim is due that waits.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.due
+        self.waiting.first().map(|(at, _)| *at)
     }
 }
 
 impl Core {
-    /// What the southbound has to be told of ports that may have changed.
-    pub(super) fn port_operations(&mut self, now: Now, own: Uuid) -> Vec<Operation> {
+    /// What the southbound has to be told of ports that may have changed, of as many as a transaction takes.
+    pub(super) fn port_operations(
+        &mut self,
+        now: Now,
+        own: Uuid,
+        wanted: &mut Vec<(Subject, Vec<Operation>)>,
+    ) {
         self.claims.forget_old(now.at);
-        let settled = self.is_settled();
-        let mut operations = Vec::new();
-        let mut later = Vec::new();
-        for uuid in std::mem::take(&mut self.ports.untold) {
+        let knows_all = self.is_settled() && self.ready;
+        if knows_all {
+            self.ports.untold.extend(self.claims.unsettled.drain(..));
+        }
+        while wanted.len() < self.south_writes.room()
+            && let Some(uuid) = self.ports.untold.pop_first()
+        {
             let Some(port) = self.network.ports.peek(uuid).cloned() else {
+                self.south_writes.forgive(Subject::Port(uuid));
                 continue;
             };
-            // Only ports that could be ours need another look.
-            if !PortKind::of(&port).is_claimed() {
+            if self.south_writes.is_held_back(Subject::Port(uuid)) {
+                // It comes again when its pause is over.
                 continue;
             }
-            let told = match self.network.bindings.peek(uuid).copied() {
-                Some(binding) => match self.claim(now, own, &port, &binding) {
-                    Some(told) => told,
-                    None => {
-                        later.push(uuid);
-                        continue;
-                    }
-                },
-                // Before everything is told, a port may only seem to be nowhere.
-                None if settled && self.ready => self.south.release(&port, own),
-                None => {
-                    later.push(uuid);
-                    continue;
+            let told = match PortKind::of(&port) {
+                PortKind::Guest | PortKind::Container => self.tell_of(now, own, &port, knows_all),
+                // What it was when it was claimed it is not any more.
+                PortKind::Localport | PortKind::Localnet | PortKind::Patch => {
+                    self.south.release(&port, own)
                 }
+                PortKind::Other => Vec::new(),
             };
             if !told.is_empty() {
                 // It is looked at again when the answer has come.
-                later.push(uuid);
-                operations.extend(told);
+                wanted.push((Subject::Port(uuid), told));
             }
         }
-        self.ports.untold.extend(later);
-        operations
+    }
+
+    /// What the southbound has to be told of a port that can be claimed; nothing also when that has to wait.
+    fn tell_of(
+        &mut self,
+        now: Now,
+        own: Uuid,
+        port: &PortBinding,
+        knows_all: bool,
+    ) -> Vec<Operation> {
+        match self.network.bindings.peek(port.uuid).copied() {
+            Some(binding) => self.claim(now, own, port, &binding).unwrap_or_default(),
+            // Before everything is told, a port may only seem to be nowhere.
+            None if knows_all => self.south.release(port, own),
+            None => {
+                self.claims.unsettled.push(port.uuid);
+                Vec::new()
+            }
+        }
     }
 
     /// Claims an attached port; `None` if that has to wait.
@@ -133,8 +158,7 @@ impl Core {
             && let Some(until) = self.claims.waits_until(port.uuid)
         {
             tracing::debug!(target: "binding", "Postponed claim on logical port {}.", port.logical_port);
-            let due = self.claims.due.get_or_insert(until);
-            *due = until.min(*due);
+            self.claims.waiting.insert((until, port.uuid));
             return None;
         }
         let operations = self.south.claim(port, &claim);

@@ -1,11 +1,10 @@
 //! What happens to the agent, and what it does.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use daemon::unixctl::Request;
-use ovsdb::{Condition, Operation};
+use ovsdb::{Condition, Operation, Remote};
 use replica::{TableSpec, Tls};
 
 /// Every cause of change.
@@ -13,8 +12,8 @@ use replica::{TableSpec, Tls};
 pub enum Event {
     /// From the local database's replica.
     Local(replica::Event),
-    /// From the southbound's replica.
-    South(replica::Event),
+    /// From the southbound's replica that was made with this number: [`SouthConnection::epoch`].
+    South(u64, replica::Event),
     /// From the OpenFlow connection.
     Switch(SwitchEvent),
     /// From the control socket.
@@ -35,14 +34,23 @@ pub enum SwitchEvent {
 }
 
 /// The southbound to be connected to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SouthTarget {
-    /// The remotes, as written in the settings.
-    pub remote: Arc<str>,
+    /// The members of the cluster.
+    pub remotes: Vec<Remote>,
     /// The keys for TLS.
     pub tls: Option<Tls>,
-    /// Our name, which decides what we want to know.
-    pub name: Arc<str>,
+}
+
+/// A replica of the southbound to be made, instead of one that there may be.
+#[derive(Clone, Debug)]
+pub struct SouthConnection {
+    /// By what its events are told from those of earlier replicas. Each has a higher number.
+    pub epoch: u64,
+    /// From where.
+    pub target: SouthTarget,
+    /// What to ask for.
+    pub tables: Vec<TableSpec>,
 }
 
 /// What is to be done.
@@ -53,8 +61,11 @@ pub struct Effects {
     pub local: Vec<(u64, Vec<Operation>)>,
     /// Transactions for the southbound.
     pub south: Vec<(u64, Vec<Operation>)>,
-    /// Connect to this southbound instead of another, and ask for these tables.
-    pub connect_south: Option<(SouthTarget, Vec<TableSpec>)>,
+    /// Make a replica of the southbound, instead of the one that there is. To be done before all else that is about the
+    /// southbound.
+    pub connect_south: Option<SouthConnection>,
+    /// The southbound has these members instead of others.
+    pub south_remotes: Option<Vec<Remote>>,
     /// Ask the southbound for other rows.
     pub conditions: Vec<(usize, Condition)>,
     /// Connect to the switch at this socket instead of another.

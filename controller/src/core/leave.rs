@@ -8,21 +8,23 @@
 use daemon::unixctl::Request;
 use replica::TransactError;
 
-use super::{Core, Effects};
+use super::{Core, Effects, Subject};
 
 /// The chassis is taking leave.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     requests: Vec<Request>,
+    /// The transactions of the farewell itself. What else is under way may fail without a word of it here.
+    own: Vec<u64>,
     /// What cannot be done, by database.
     failures: Vec<(&'static str, String)>,
 }
 
 impl Leaving {
-    /// A database refused to change: it is left as it is.
-    pub(super) fn failed(&mut self, database: &'static str, error: &TransactError) {
+    /// A transaction failed. If it was of the farewell and the database refused it, that is left as it is.
+    pub(super) fn failed(&mut self, database: &'static str, id: u64, error: &TransactError) {
         // What was not sent, or not answered, is looked at again.
-        if error.error().is_some() {
+        if error.error().is_some() && self.own.contains(&id) {
             self.failures.push((database, error.to_string()));
         }
     }
@@ -83,14 +85,14 @@ impl Core {
     }
 
     /// Whether the southbound knows nothing of this chassis any more, or never will.
-    fn leave_south(&mut self, leaving: &Leaving, effects: &mut Effects) -> bool {
+    fn leave_south(&mut self, leaving: &mut Leaving, effects: &mut Effects) -> bool {
         if !self.south_known || leaving.has_failed(SOUTH) {
             return true;
         }
         let Some(settings) = &self.local.settings else {
             return true;
         };
-        if !self.south_transactions.may_send() || !self.south_synced {
+        if !self.south_writes.may_send() || !self.south_synced {
             return false;
         }
         let operations = self.south.farewell(&settings.system_id);
@@ -98,12 +100,15 @@ impl Core {
             return true;
         }
         let id = self.new_transaction();
-        self.south_transactions.sent(id);
+        leaving.own.push(id);
+        let operations = self
+            .south_writes
+            .send(id, vec![(Subject::Farewell, operations)]);
         effects.south.push((id, operations));
         false
     }
 
-    fn leave_local(&mut self, leaving: &Leaving, effects: &mut Effects) -> bool {
+    fn leave_local(&mut self, leaving: &mut Leaving, effects: &mut Effects) -> bool {
         if !self.local_known || leaving.has_failed(LOCAL) {
             return true;
         }
@@ -115,6 +120,7 @@ impl Core {
             return true;
         }
         let id = self.new_transaction();
+        leaving.own.push(id);
         self.local_transactions.sent(id);
         effects.local.push((id, operations));
         false

@@ -7,7 +7,7 @@ use openflow::message::PacketOut;
 use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
-use super::{Core, Effects, Now};
+use super::{Core, Now};
 use crate::inject;
 use crate::network::{Datapath, Network, Reads};
 use crate::pinctrl::service::{Change, Effect, View};
@@ -59,7 +59,6 @@ impl Core {
         &mut self,
         now: Now,
         changes: impl IntoIterator<Item = Change<'c>>,
-        effects: &mut Effects,
     ) {
         let world = World {
             own: self.own_chassis(),
@@ -71,7 +70,7 @@ impl Core {
             .into_iter()
             .flat_map(|change| packets.changed(now, change, &world))
             .collect();
-        self.perform(wanted, effects);
+        self.perform(wanted);
     }
 
     /// Whether services do anything: without a switch there is nobody to send anything.
@@ -80,7 +79,7 @@ impl Core {
     }
 
     /// Lets the services do some of what there is to do.
-    pub(super) fn handle_packets(&mut self, now: Now, effects: &mut Effects) {
+    pub(super) fn handle_packets(&mut self, now: Now) {
         if !self.serves_packets() {
             return;
         }
@@ -94,19 +93,17 @@ impl Core {
             network: &self.network,
         };
         let wanted = self.packets.run(now, &world);
-        self.perform(wanted, effects);
+        self.perform(wanted);
     }
 
-    fn perform(&mut self, wanted: Vec<Effect>, effects: &mut Effects) {
+    fn perform(&mut self, wanted: Vec<Effect>) {
         for effect in wanted {
             let message = match effect {
                 Effect::Resume(packet) => Message::Resume(packet),
                 Effect::PacketOut(packet) => Message::PacketOut(packet),
-                Effect::Write(operations) => {
-                    if self.south_synced {
-                        let id = self.new_transaction();
-                        self.learned.insert(id);
-                        effects.south.push((id, operations));
+                Effect::Write(row, operations) => {
+                    if !self.learned.add(row, operations) {
+                        tracing::debug!(target: "pinctrl", "too many rows wait to be learned");
                     }
                     continue;
                 }

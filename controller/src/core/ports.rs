@@ -1,59 +1,89 @@
 //! How far each attached port is: flows wanted, flows sent, flows confirmed.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use ovsdb::typed::Table;
 use ovsdb::{RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::PortBinding;
+use smallvec::SmallVec;
 
 use crate::network::Network;
 
-/// The progress of all ports.
+/// Where an attached port is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Its flows have not been sent, or not all.
+    Unsent,
+    /// Its flows were sent before the barrier with this number.
+    Sent(u64),
+    /// Its flows are in place.
+    Installed,
+}
+
+/// The progress of all ports. A port that changes costs the same however many there are.
 #[derive(Debug, Default)]
 pub struct PortProgress {
-    /// Attached, and their flows have not been sent, or not all.
+    progress: FxHashMap<Uuid, Progress>,
     unsent: FxHashSet<Uuid>,
-    /// Their flows were sent before the barrier with this number.
-    sent: Vec<(u64, Uuid)>,
-    /// Their flows are in place.
-    installed: FxHashSet<Uuid>,
-    /// The interface of each attached port.
-    interfaces: FxHashMap<Uuid, Uuid>,
+    /// By barrier, in their order, what was sent before it. Some of it may have become unsent again.
+    sent: VecDeque<(u64, Vec<Uuid>)>,
+    /// The interface of each attached port, and the ports of each interface: a guest and its containers.
+    interface_of: FxHashMap<Uuid, Uuid>,
+    ports_at: FxHashMap<Uuid, SmallVec<[Uuid; 1]>>,
     /// Ports of which the southbound may have to be told.
-    pub(super) untold: FxHashSet<Uuid>,
+    pub(super) untold: BTreeSet<Uuid>,
     /// Interfaces of which the local database may have to be told.
     pub(super) marks: FxHashMap<Uuid, bool>,
 }
 
 impl PortProgress {
-    /// A port was attached, or to something else than before, or detached.
-    pub(super) fn rebound(&mut self, uuid: Uuid, network: &Network) {
-        self.untold.insert(uuid);
-        self.installed.remove(&uuid);
-        self.sent.retain(|(_, port)| *port != uuid);
-        let interface = network
-            .bindings
-            .peek(uuid)
-            .and_then(|binding| binding.at.interface);
-        match interface {
-            Some(interface) => {
-                self.unsent.insert(uuid);
-                if let Some(old) = self
-                    .interfaces
-                    .insert(uuid, interface)
-                    .filter(|old| *old != interface)
-                {
-                    self.marks.insert(old, false);
+    /// Ports were attached, or to something else than before, or detached.
+    pub(super) fn rebound(&mut self, ports: &FxHashSet<Uuid>, network: &Network) {
+        let mut left = Vec::new();
+        for &port in ports {
+            self.untold.insert(port);
+            let binding = network.bindings.peek(port);
+            let interface = binding.and_then(|binding| binding.at.interface);
+            match interface {
+                Some(_) => {
+                    self.unsent.insert(port);
+                    self.progress.insert(port, Progress::Unsent);
+                }
+                None => {
+                    self.unsent.remove(&port);
+                    self.progress.remove(&port);
                 }
             }
-            None => {
-                self.unsent.remove(&uuid);
-                if let Some(old) = self.interfaces.remove(&uuid)
-                    && !self.interfaces.values().any(|other| *other == old)
-                {
-                    self.marks.insert(old, false);
-                }
+            left.extend(self.move_to(port, interface));
+        }
+        // One port may have taken another's place at an interface, so what is empty is known only now.
+        for interface in left {
+            if !self.ports_at.contains_key(&interface) {
+                self.marks.insert(interface, false);
             }
         }
+    }
+
+    /// Notes the interface of a port; gives the one that it has left.
+    fn move_to(&mut self, port: Uuid, interface: Option<Uuid>) -> Option<Uuid> {
+        let old = match interface {
+            Some(interface) => self.interface_of.insert(port, interface),
+            None => self.interface_of.remove(&port),
+        };
+        let left = old.filter(|old| Some(*old) != interface);
+        if let Some(left) = left
+            && let Some(ports) = self.ports_at.get_mut(&left)
+        {
+            ports.retain(|other| *other != port);
+            if ports.is_empty() {
+                self.ports_at.remove(&left);
+            }
+        }
+        if let Some(interface) = interface.filter(|new| Some(*new) != old) {
+            self.ports_at.entry(interface).or_default().push(port);
+        }
+        left
     }
 
     /// A row of the southbound changed: it may not say any more what it was told.
@@ -65,8 +95,8 @@ impl PortProgress {
 
     /// What an interface says of its ports may be something else.
     pub(super) fn look_again(&mut self, interface: Uuid) {
-        let theirs = self.interfaces.iter().filter(|(_, at)| **at == interface);
-        self.untold.extend(theirs.map(|(port, _)| *port));
+        let ports = self.ports_at.get(&interface);
+        self.untold.extend(ports.into_iter().flatten());
     }
 
     /// The southbound may not have heard the last of any port.
@@ -82,35 +112,45 @@ impl PortProgress {
 
     /// All flows of all ports are sent, before this barrier.
     pub(super) fn all_sent(&mut self, barrier: u64) {
-        self.sent
-            .extend(self.unsent.drain().map(|uuid| (barrier, uuid)));
+        let ports: Vec<Uuid> = self.unsent.drain().collect();
+        for port in &ports {
+            self.progress.insert(*port, Progress::Sent(barrier));
+        }
+        self.sent.push_back((barrier, ports));
     }
 
     /// The switch is through with all before this barrier.
     pub(super) fn confirmed(&mut self, barrier: u64) {
-        let mut waiting = Vec::new();
-        for (number, uuid) in self.sent.drain(..) {
-            if number > barrier {
-                waiting.push((number, uuid));
-                continue;
-            }
-            self.installed.insert(uuid);
-            self.untold.insert(uuid);
-            if let Some(interface) = self.interfaces.get(&uuid) {
-                self.marks.insert(*interface, true);
+        while let Some((number, ports)) = self.sent.pop_front_if(|(number, _)| *number <= barrier) {
+            for port in ports {
+                if self.progress.get(&port) != Some(&Progress::Sent(number)) {
+                    continue;
+                }
+                self.progress.insert(port, Progress::Installed);
+                self.untold.insert(port);
+                if let Some(interface) = self.interface_of.get(&port) {
+                    self.marks.insert(*interface, true);
+                }
             }
         }
-        self.sent = waiting;
     }
 
     /// The switch is gone: what it had not confirmed has to be sent again.
     pub(super) fn barriers_lost(&mut self) {
-        self.unsent
-            .extend(self.sent.drain(..).map(|(_, uuid)| uuid));
+        for (number, ports) in self.sent.drain(..) {
+            for port in ports {
+                if let Some(progress) = self.progress.get_mut(&port)
+                    && *progress == Progress::Sent(number)
+                {
+                    *progress = Progress::Unsent;
+                    self.unsent.insert(port);
+                }
+            }
+        }
     }
 
     /// Whether a port's flows are in place.
     pub fn is_installed(&self, uuid: Uuid) -> bool {
-        self.installed.contains(&uuid)
+        self.progress.get(&uuid) == Some(&Progress::Installed)
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use openflow::Message;
+use ovsdb::{Operation, Uuid};
 
-use super::{Core, Effects, Now, SouthTarget};
+use super::{Core, Effects, Now, Subject};
 use crate::desired::Changes;
 use crate::local::{RemoteEncap, Wanted, WantedPatch};
 use crate::network::{Network, ZoneChange, Zones};
 use crate::pinctrl::service::Change;
 use crate::settings::Settings;
-use crate::south::{Conditions, South, table_specs};
+use crate::south::{Conditions, South};
 
 /// What northd calls its own version in `SB_Global.options:northd_internal_version`: it and this are of one workspace.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -25,6 +26,16 @@ struct WantedHere<'a> {
 
 /// How many units of the network run before packets and other events have their turn: a few milliseconds' work.
 const UNITS_AT_ONCE: usize = 1_000;
+
+/// What a subscription was last made of, by version or value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Subscribed {
+    settings: u64,
+    sought: u64,
+    topology: u64,
+    chassis: Option<Uuid>,
+    name: Option<Arc<str>>,
+}
 
 impl Wanted for WantedHere<'_> {
     fn chassis(&self) -> Vec<Arc<str>> {
@@ -77,7 +88,7 @@ impl Core {
             effects.again = true;
             return;
         }
-        self.note_rebound(now, effects);
+        self.note_rebound(now);
         self.subscribe(effects);
         while self.become_ready() {
             if !self.engine.step(&mut self.network, UNITS_AT_ONCE).done {
@@ -100,29 +111,12 @@ impl Core {
         let Some(settings) = self.local.settings.clone() else {
             return;
         };
-        let tls = self.local.ssl().map(|ssl| replica::Tls {
-            certificate: ssl.certificate.to_string().into(),
-            private_key: ssl.private_key.to_string().into(),
-            ca: ssl.ca_cert.to_string().into(),
-        });
-        if let Some(remote) = settings.remote.clone() {
-            let target = SouthTarget {
-                remote,
-                tls,
-                name: settings.system_id.clone(),
-            };
-            if self.south_target.as_ref() != Some(&target) {
-                self.conditions = self.wanted_conditions();
-                (self.conditions_asked, self.conditions_in_effect) = (0, 0);
-                let specs = table_specs(&target.name, &self.conditions);
-                effects.connect_south = Some((target.clone(), specs));
-                self.south_target = Some(target);
-            }
-        }
+        self.connect_south(&settings, effects);
         // The switch makes the socket with the bridge.
         if self.local.has_bridge() {
             let path = daemon::place::switch_run_dir().join(format!("{}.mgmt", settings.bridge));
             if self.switch_path.as_ref() != Some(&path) {
+                self.switch_lost("another bridge is the integration bridge");
                 effects.connect_switch = Some(path.clone());
                 self.switch_path = Some(path);
             }
@@ -150,19 +144,19 @@ impl Core {
         true
     }
 
-    fn note_rebound(&mut self, now: Now, effects: &mut Effects) {
+    fn note_rebound(&mut self, now: Now) {
         let rebound = std::mem::take(&mut self.network.rebound);
-        for &uuid in &rebound {
-            self.ports.rebound(uuid, &self.network);
-        }
+        self.ports.rebound(&rebound, &self.network);
         let changes = rebound.into_iter().map(Change::Attachment);
-        self.tell_services(now, changes, effects);
+        self.tell_services(now, changes);
     }
 
-    fn wanted_conditions(&mut self) -> Conditions {
+    pub(super) fn wanted_conditions(&mut self) -> Conditions {
         let settings = self.local.settings.as_ref();
+        let own_name = settings.map(|settings| settings.system_id.clone());
+        let own_names = own_name.into_iter().chain(self.registered_as.clone());
         if settings.is_some_and(|settings| settings.monitor_all) {
-            return Conditions::everything();
+            return Conditions::everything(own_names);
         }
         let own = self.own_chassis();
         let local = self.network.local.iter();
@@ -171,8 +165,11 @@ impl Core {
         let mut names = self.network.unknown_peers();
         let (_, sought) = self.sought.names(&self.local, &self.network);
         names.extend(sought.iter().cloned());
+        if self.seeks_all {
+            names.extend(self.local.iface_ids.iter().cloned());
+        }
         let groups = self.network.local_groups();
-        Conditions::local(&names, own, local, groups)
+        Conditions::local(own_names, &names, own, local, groups)
     }
 
     fn subscribe(&mut self, effects: &mut Effects) {
@@ -180,13 +177,14 @@ impl Core {
             return;
         }
         let (sought, _) = self.sought.names(&self.local, &self.network);
-        let inputs = (
-            self.local.settings_version,
+        let inputs = Subscribed {
+            settings: self.local.settings_version,
             sought,
-            self.network.topology_version,
-            self.own_chassis(),
-        );
-        if self.subscribed_to == Some(inputs) {
+            topology: self.network.topology_version,
+            chassis: self.own_chassis(),
+            name: self.registered_as.clone(),
+        };
+        if self.subscribed_to.as_ref() == Some(&inputs) {
             return;
         }
         self.subscribed_to = Some(inputs);
@@ -242,6 +240,7 @@ impl Core {
         let Some(switch) = self.switch.as_mut().filter(|switch| switch.is_ready()) else {
             return;
         };
+        self.network.zones.forget_left();
         for change in self.network.zones.take_changes() {
             let ZoneChange::Flush(zone) = change;
             switch.send(&Message::CtFlushZone(zone));
@@ -304,30 +303,47 @@ impl Core {
     }
 
     fn write_south(&mut self, now: Now, effects: &mut Effects) {
-        if !self.south_transactions.may_send() || !self.south_synced {
+        if !self.south_writes.may_send() || !self.south_synced {
             return;
         }
         let Some(settings) = self.local.settings.clone() else {
             return;
         };
-        let inputs = (self.local.settings_version, self.south.version);
-        let mut operations = Vec::new();
-        if self.registered != Some(inputs) {
-            operations = self.south.registration(&settings);
-            self.registered = operations.is_empty().then_some(inputs);
+        let mut wanted = self.registration(&settings);
+        if wanted.is_empty()
+            && let Some(own) = self.own_chassis()
+        {
+            if !self.south_writes.is_held_back(Subject::Progress) {
+                let reached = self.nb_cfg_reached;
+                let progress =
+                    reached.and_then(|cfg| self.south.progress(&settings, cfg, now.unix_ms));
+                wanted.extend(progress.map(|progress| (Subject::Progress, vec![progress])));
+            }
+            self.port_operations(now, own, &mut wanted);
         }
-        if let Some(own) = self.own_chassis() {
-            operations.extend(self.port_operations(now, own));
-            operations.extend(
-                self.nb_cfg_reached
-                    .and_then(|cfg| self.south.progress(&settings, cfg, now.unix_ms)),
-            );
-        }
-        if operations.is_empty() {
+        if wanted.is_empty() {
             return;
         }
         let id = self.new_transaction();
-        self.south_transactions.sent(id);
-        effects.south.push((id, operations));
+        effects.south.push((id, self.south_writes.send(id, wanted)));
+    }
+
+    /// What has to be written of this chassis' own rows, in a transaction of its own: without them nothing else can be said.
+    fn registration(&mut self, settings: &Settings) -> Vec<(Subject, Vec<Operation>)> {
+        let inputs = (self.local.settings_version, self.south.version);
+        if self.registered == Some(inputs) || self.south_writes.is_held_back(Subject::Registration)
+        {
+            return Vec::new();
+        }
+        let before = self.registered_as.as_deref();
+        let operations = self.south.registration(settings, before);
+        if !operations.is_empty() {
+            return vec![(Subject::Registration, operations)];
+        }
+        self.registered = Some(inputs);
+        if self.own_chassis().is_some() {
+            self.registered_as = Some(settings.system_id.clone());
+        }
+        Vec::new()
     }
 }

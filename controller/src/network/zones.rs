@@ -21,6 +21,8 @@ pub struct Zones {
     by_name: BTreeMap<Arc<str>, Zone>,
     by_number: BTreeMap<u16, Arc<str>>,
     changes: Vec<ZoneChange>,
+    /// Names whose last holder left, since that was last settled. Some may have got a holder again.
+    left: Vec<Arc<str>>,
     /// Names that got a number or lost theirs.
     renumbered: BTreeSet<Arc<str>>,
     /// Below this every number is taken.
@@ -84,7 +86,8 @@ impl Zones {
         Some(number)
     }
 
-    /// A holder leaves. With the last the name's number is taken back; then the answer is true.
+    /// A holder leaves. The answer is true when it was the last: then the number is taken back, but not before
+    /// [`Zones::forget_left`]. Who takes the name until then takes the connections with it: a row may go and come back as another.
     pub fn release(&mut self, name: &str) -> bool {
         let Some(zone) = self.by_name.get_mut(name) else {
             return false;
@@ -93,8 +96,18 @@ impl Zones {
         if zone.holders > 0 {
             return false;
         }
-        self.forget(name);
+        self.left.push(name.into());
         true
+    }
+
+    /// Takes back the numbers whose last holders left and whose names nobody took.
+    pub fn forget_left(&mut self) {
+        for name in std::mem::take(&mut self.left) {
+            let zone = self.by_name.get(&name);
+            if zone.is_some_and(|zone| zone.holders == 0) {
+                self.forget(&name);
+            }
+        }
     }
 
     /// Takes back the numbers that were remembered and that nobody holds.
@@ -147,8 +160,15 @@ impl Zones {
         std::mem::take(&mut self.changes)
     }
 
-    /// The lowest number that nobody has.
+    /// The lowest number that nobody has; of one who left only when there is no other.
     fn first_free(&mut self) -> Option<u16> {
+        self.lowest_free().or_else(|| {
+            self.forget_left();
+            self.lowest_free()
+        })
+    }
+
+    fn lowest_free(&mut self) -> Option<u16> {
         let from = self.free_from.max(FIRST_ZONE);
         let mut expected = from;
         for &number in self.by_number.range(from..).map(|(number, _)| number) {
@@ -192,7 +212,11 @@ mod tests {
             zones.take_changes(),
             [ZoneChange::Flush(2), ZoneChange::Flush(4)]
         );
-        zones.release("a");
+        // Who comes back before that is settled has lost nothing.
+        assert!(zones.assign("a") == Some(1) && zones.release("a"));
+        assert_eq!(zones.assign("a"), Some(1));
+        assert!(zones.release("a"));
+        zones.forget_left();
         assert_eq!(zones.assign("e"), Some(1));
         assert_eq!(zones.take_changes(), [ZoneChange::Flush(1)]);
     }
@@ -212,6 +236,7 @@ mod tests {
             (None, Some(2))
         );
         assert!(zones.release("router_dnat"));
+        zones.forget_left();
         assert_eq!(zones.assign("third"), Some(1));
     }
 
@@ -222,5 +247,7 @@ mod tests {
             assert_eq!(zones.assign(&n.to_string()), Some(n));
         }
         assert_eq!(zones.assign("one too many"), None);
+        assert!(zones.release("7"));
+        assert_eq!(zones.assign("one too many"), Some(7));
     }
 }

@@ -33,9 +33,9 @@ pub enum Effect {
     Resume(PacketIn),
     /// Send a packet through actions.
     PacketOut(PacketOut),
-    /// Change the southbound, in a transaction of its own: if it fails, because another chassis was faster, that is all
-    /// right. A service that must know looks at what its rows say.
-    Write(Vec<Operation>),
+    /// Change the southbound, so that the row with this identity says something; of two wishes for one row the later counts. If it
+    /// is refused, because another chassis was faster, that is all right. A service that must know looks at what its rows say.
+    Write(Uuid, Vec<Operation>),
     /// Tell the log, at debugging level: guests can cause this at will.
     Note(String),
 }

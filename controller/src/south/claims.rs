@@ -130,12 +130,7 @@ impl South {
             change.set(columns.chassis.index, None);
             change.set(columns.encap.index, None);
         }
-        if let Some(encap) = claim
-            .encap
-            .filter(|encap| !port.additional_encap.contains(encap))
-        {
-            change.add(columns.additional_encap.index, encap);
-        }
+        self.change_additional_encap(port, claim.chassis, claim.encap, &mut change);
         change
     }
 
@@ -160,15 +155,44 @@ impl South {
         change.operations(port.uuid)
     }
 
+    /// Makes a port that one chassis has another's. Nothing if that chassis does not have it.
+    pub(super) fn pass_on(&self, port: &PortBinding, from: Uuid, to: Uuid) -> Vec<Operation> {
+        let columns = PortBinding::COLUMN;
+        let mut change = Change::default();
+        if port.chassis == Some(from) {
+            change.set(columns.chassis.index, Some(to));
+            change.set(columns.encap.index, None);
+        }
+        if port.additional_chassis.contains(&from) {
+            self.leave_additional(port, from, &mut change);
+            change.add(columns.additional_chassis.index, to);
+        }
+        change.operations(port.uuid)
+    }
+
     fn leave_additional(&self, port: &PortBinding, own: Uuid, change: &mut Change) {
         let columns = PortBinding::COLUMN;
         change.remove(columns.additional_chassis.index, own);
-        for encap in port
-            .additional_encap
-            .iter()
-            .filter(|encap| self.is_encap_of(**encap, own))
-        {
-            change.remove(columns.additional_encap.index, *encap);
+        self.change_additional_encap(port, own, None, change);
+    }
+
+    /// Of this chassis' tunnel ends an additional port has this one, or none. Those of other chassis are theirs to change.
+    fn change_additional_encap(
+        &self,
+        port: &PortBinding,
+        own: Uuid,
+        wanted: Option<Uuid>,
+        change: &mut Change,
+    ) {
+        let column = PortBinding::COLUMN.additional_encap.index;
+        let present = port.additional_encap.iter();
+        for encap in present.filter(|encap| self.is_encap_of(**encap, own)) {
+            if Some(*encap) != wanted {
+                change.remove(column, *encap);
+            }
+        }
+        if let Some(wanted) = wanted.filter(|wanted| !port.additional_encap.contains(wanted)) {
+            change.add(column, wanted);
         }
     }
 }

@@ -13,8 +13,13 @@ use super::South;
 use crate::settings::{Settings, Shown, TunnelKind};
 
 impl South {
-    /// What has to be written so that others know this chassis; nothing when they do.
-    pub fn registration(&self, settings: &Settings) -> Vec<Operation> {
+    /// What has to be written so that others know this chassis; nothing when they do. `before` is the name by which it is known
+    /// so far, if that is known.
+    ///
+    /// Under another name a chassis has other rows. The old ones go in the same transaction, since no two chassis have the same
+    /// ends of tunnels, and what they had becomes the new one's: OVN asks its operators to do that by hand (ovn-controller(8),
+    /// `system-id`).
+    pub fn registration(&self, settings: &Settings, before: Option<&str>) -> Vec<Operation> {
         let mut operations = Vec::new();
         // Without a tunnel endpoint no row can be made: the schema wants one.
         if settings.encaps.is_empty() {
@@ -62,7 +67,22 @@ impl South {
                 insert(&private, &mut operations);
             }
         }
+        if let Some(before) = before.filter(|before| **before != *settings.system_id) {
+            self.hand_over(before, chassis, &mut operations);
+        }
         operations
+    }
+
+    /// Gives what the chassis of one name has to another, and takes it out of the southbound.
+    fn hand_over(&self, before: &str, chassis: Uuid, operations: &mut Vec<Operation>) {
+        if let Some(old) = self.chassis_named(before) {
+            let ports = self.ports();
+            operations.extend(ports.flat_map(|port| self.pass_on(&port, old.uuid, chassis)));
+            operations.push(Operation::delete_row(Chassis::INDEX, old.uuid));
+        }
+        if let Some(private) = self.private(before) {
+            operations.push(Operation::delete_row(ChassisPrivate::INDEX, private.uuid));
+        }
     }
 
     /// Says how far this chassis is; nothing when that is known.

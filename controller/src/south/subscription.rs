@@ -18,12 +18,12 @@ use sb_db::tables::{
 };
 
 /// The conditions of those tables that have one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions(Vec<(usize, Condition)>);
 
 impl Conditions {
-    /// Everything.
-    pub fn everything() -> Self {
+    /// Everything, but of `Chassis_Private` only the rows with these names.
+    pub fn everything(own_names: impl IntoIterator<Item = Arc<str>>) -> Self {
         let tables = [
             PortBinding::INDEX,
             LogicalFlow::INDEX,
@@ -32,17 +32,18 @@ impl Conditions {
             MacBinding::INDEX,
             Fdb::INDEX,
         ];
-        Conditions(
-            tables
-                .into_iter()
-                .map(|table| (table, Condition::everything()))
-                .collect(),
-        )
+        let mut conditions: Vec<_> = tables
+            .into_iter()
+            .map(|table| (table, Condition::everything()))
+            .collect();
+        conditions.push(private(own_names));
+        Conditions(conditions)
     }
 
     /// What is about ports with these names or of the chassis with this row, about these datapaths, given with their keys, and
-    /// about these datapath groups.
+    /// about these datapath groups; and the private rows of chassis with these names.
     pub fn local(
+        own_names: impl IntoIterator<Item = Arc<str>>,
         names: &FxHashSet<Arc<str>>,
         own: Option<Uuid>,
         datapaths: impl IntoIterator<Item = (Uuid, Option<u32>)>,
@@ -116,6 +117,7 @@ impl Conditions {
                 Condition::any(of_datapaths(MacBinding::COLUMN.datapath.index)),
             ),
             (Fdb::INDEX, Condition::any(learned)),
+            private(own_names),
         ])
     }
 
@@ -136,18 +138,26 @@ impl Conditions {
     }
 }
 
+/// The condition of `Chassis_Private`.
+fn private(own_names: impl IntoIterator<Item = Arc<str>>) -> (usize, Condition) {
+    let mut names: Vec<Arc<str>> = own_names.into_iter().collect();
+    names.sort_unstable();
+    names.dedup();
+    let column = ChassisPrivate::COLUMN.name.index;
+    let named = names
+        .into_iter()
+        .map(|name| Clause::equals(column, Atom::String(name)));
+    (ChassisPrivate::INDEX, Condition::any(named))
+}
+
 /// The tables and columns of the subscription.
-pub fn table_specs(own_name: &Arc<str>, conditions: &Conditions) -> Vec<TableSpec> {
+pub fn table_specs(conditions: &Conditions) -> Vec<TableSpec> {
     let flows = LogicalFlow::COLUMN;
-    let own = Condition::any([Clause::equals(
-        ChassisPrivate::COLUMN.name.index,
-        Atom::String(own_name.clone()),
-    )]);
     let mut specs = vec![
         TableSpec::of::<SbGlobal>(),
         TableSpec::of::<Chassis>(),
         TableSpec::of::<Encap>(),
-        TableSpec::of::<ChassisPrivate>().rows(own),
+        TableSpec::of::<ChassisPrivate>(),
         TableSpec::of::<DatapathBinding>(),
         TableSpec::of::<PortBinding>(),
         TableSpec::of::<LogicalDpGroup>(),
@@ -174,9 +184,7 @@ pub fn table_specs(own_name: &Arc<str>, conditions: &Conditions) -> Vec<TableSpe
         ]),
     ];
     for spec in &mut specs {
-        if spec.condition.is_everything() {
-            spec.condition = conditions.of(spec.table);
-        }
+        spec.condition = conditions.of(spec.table);
     }
     specs
 }

@@ -2,8 +2,10 @@
 
 mod claims;
 mod following;
+mod refusals;
 mod replay;
 mod requests;
+mod southbound;
 mod stage;
 mod tunnels;
 
@@ -139,10 +141,10 @@ fn a_lost_southbound_changes_nothing() {
     stage.plug();
     stage.switch.mods.clear();
     let remote = "unix:/nowhere".parse().expect("a remote");
-    stage.event(Event::South(replica::Event::Disconnected {
+    stage.south_event(replica::Event::Disconnected {
         remote,
         reason: "gone".to_owned(),
-    }));
+    });
     assert_eq!(stage.switch.mods, []);
 }
 

@@ -1,6 +1,6 @@
 //! What is asked over the control socket, and what holds everything up.
 
-use controller::core::{Event, VERSION};
+use controller::core::VERSION;
 use sb_db::tables::{Chassis, ChassisPrivate, SbGlobal};
 
 use super::stage::*;
@@ -15,13 +15,13 @@ fn exit_takes_leave_of_both_databases_before_it_is_answered() {
     assert_eq!(stage.tunnels().len(), 1);
     let flows = stage.switch.flows.len();
     let remote = "unix:/nowhere".parse().expect("a remote");
-    stage.event(Event::South(replica::Event::Disconnected {
+    stage.south_event(replica::Event::Disconnected {
         remote,
         reason: "gone".to_owned(),
-    }));
+    });
     let mut answer = stage.ask("exit", &[]);
     assert_eq!((answer.given(), stage.exited), (None, false));
-    stage.event(Event::South(replica::Event::Synced));
+    stage.south_event(replica::Event::Synced);
     assert_eq!(
         (answer.given(), stage.exited),
         (Some(Ok(String::new())), true)

@@ -12,7 +12,7 @@ use openflow::message::{
     MultipartReply, MultipartRequest, TlvMap, TlvTable,
 };
 use openflow::{Message, Xid};
-use ovsdb::operation::{OpResult, Operation};
+use ovsdb::operation::{Failure, OpResult, Operation};
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Row, RowChange, Uuid};
@@ -136,6 +136,8 @@ pub struct Switch {
     pub held: Vec<Xid>,
     /// Packets that were to be sent through actions.
     pub sent: Vec<Vec<u8>>,
+    /// Connection tracking zones that were flushed.
+    pub flushed: Vec<u16>,
 }
 
 impl Switch {
@@ -222,6 +224,10 @@ impl Switch {
             }
             Message::BarrierRequest => Some(Message::BarrierReply),
             Message::FlowMod(_) => panic!("flows are changed in bundles"),
+            Message::CtFlushZone(zone) => {
+                self.flushed.push(zone);
+                None
+            }
             Message::PacketOut(out) => {
                 self.sent.push(out.packet);
                 None
@@ -271,6 +277,23 @@ pub struct Stage {
     pub recorded: Vec<(Now, serde_json::Value)>,
     /// The southbound takes no more transactions.
     pub south_refuses: bool,
+    /// It refuses changes of these rows.
+    pub refused_rows: Vec<Uuid>,
+    /// It takes transactions and does not answer.
+    pub south_is_silent: bool,
+    /// How many transactions the southbound was asked for.
+    pub south_transactions: usize,
+    /// The number of the last of them.
+    pub last_transaction: u64,
+    /// Conditions do not take effect.
+    pub conditions_held: bool,
+    /// The fewest flows that the switch had since `watch_flows` is set.
+    pub fewest_flows: usize,
+    pub watch_flows: bool,
+    /// The number of the southbound's newest replica.
+    pub epoch: u64,
+    /// The lists of members that this replica was given later.
+    pub remotes: Vec<Vec<ovsdb::Remote>>,
     /// How many operations the local database was asked for.
     pub local_operations: usize,
 }
@@ -307,6 +330,15 @@ impl Stage {
             exited: false,
             recorded: Vec::new(),
             south_refuses: false,
+            refused_rows: Vec::new(),
+            south_is_silent: false,
+            south_transactions: 0,
+            last_transaction: 0,
+            conditions_held: false,
+            fewest_flows: usize::MAX,
+            watch_flows: false,
+            epoch: 0,
+            remotes: Vec::new(),
             local_operations: 0,
         }
     }
@@ -338,6 +370,9 @@ impl Stage {
         self.exited |= effects.exit;
         if !effects.to_switch.is_empty() {
             let answer = self.switch.receive(&effects.to_switch);
+            if self.watch_flows {
+                self.fewest_flows = self.fewest_flows.min(self.switch.flows.len());
+            }
             if !answer.is_empty() {
                 self.event(Event::Switch(SwitchEvent::Data(answer)));
             }
@@ -345,15 +380,20 @@ impl Stage {
         if effects.connect_switch.is_some() || effects.reconnect_switch {
             self.event(Event::Switch(SwitchEvent::Connected));
         }
-        if effects.connect_south.is_some() && self.south_up {
-            let snapshot = self.south.snapshot();
-            self.event(Event::South(replica::Event::Changes(snapshot)));
-            self.event(Event::South(replica::Event::Synced));
+        if let Some(connection) = effects.connect_south {
+            self.epoch = connection.epoch;
+            self.conditions = 0;
+            if self.south_up {
+                self.tell_all_of_south();
+            }
         }
+        self.remotes.extend(effects.south_remotes);
         if !effects.conditions.is_empty() {
             self.conditions += 1;
+        }
+        if !effects.conditions.is_empty() && !self.conditions_held {
             let number = self.conditions;
-            self.event(Event::South(replica::Event::ConditionsInEffect(number)));
+            self.south_event(replica::Event::ConditionsInEffect(number));
         }
         for (id, operations) in effects.local {
             self.local_operations += operations.len();
@@ -362,15 +402,54 @@ impl Stage {
             self.event(Event::Local(replied(id)));
         }
         for (id, operations) in effects.south {
-            if self.south_refuses {
-                let result = Err(TransactError::Refused(ovsdb::Error::constraint("no")));
-                self.event(Event::South(replica::Event::TransactReply { id, result }));
+            self.south_transactions += 1;
+            self.last_transaction = id;
+            if self.south_is_silent {
+                continue;
+            }
+            let refused = operations.iter().position(|o| self.refuses(o));
+            if let Some(place) = refused {
+                let failure = Failure {
+                    done: vec![OpResult::Empty; place],
+                    error: ovsdb::Error::constraint("no"),
+                };
+                let result = Err(TransactError::Failed(failure));
+                self.south_event(replica::Event::TransactReply { id, result });
                 continue;
             }
             let changes = self.south.transact(&operations);
-            self.event(Event::South(replica::Event::Changes(changes)));
-            self.event(Event::South(replied(id)));
+            self.south_event(replica::Event::Changes(changes));
+            self.south_event(replied(id));
         }
+    }
+
+    /// From the southbound's newest replica.
+    pub fn south_event(&mut self, event: replica::Event) {
+        self.event(Event::South(self.epoch, event));
+    }
+
+    /// The conditions are in effect that were held.
+    pub fn release_conditions(&mut self) {
+        self.conditions_held = false;
+        let number = self.conditions;
+        self.south_event(replica::Event::ConditionsInEffect(number));
+    }
+
+    /// As a new replica does.
+    pub fn tell_all_of_south(&mut self) {
+        let snapshot = self.south.snapshot();
+        self.south_event(replica::Event::Changes(snapshot));
+        self.south_event(replica::Event::Synced);
+    }
+
+    fn refuses(&self, operation: &Operation) -> bool {
+        let row = match operation {
+            Operation::Update { condition, .. } | Operation::Mutate { condition, .. } => {
+                condition[0].as_row()
+            }
+            _ => None,
+        };
+        self.south_refuses || row.is_some_and(|row| self.refused_rows.contains(&row))
     }
 
     /// Time passes; the agent is woken when it wants to be.
@@ -414,7 +493,7 @@ impl Stage {
             self.south.put(&encap_row, encap),
             self.south.put(&row, chassis),
         ];
-        self.event(Event::South(replica::Event::Changes(changes)));
+        self.south_event(replica::Event::Changes(changes));
         chassis
     }
 
@@ -462,7 +541,7 @@ impl Stage {
     }
 
     pub fn change_south(&mut self, change: RowChange) {
-        self.event(Event::South(replica::Event::Changes(vec![change])));
+        self.south_event(replica::Event::Changes(vec![change]));
     }
 
     /// A logical switch with one port and one flow.
@@ -490,31 +569,48 @@ impl Stage {
             self.south.put(&port, PORT),
             self.south.put(&flow, Uuid::from_u128(9)),
         ];
-        self.event(Event::South(replica::Event::Changes(changes.to_vec())));
+        self.south_event(replica::Event::Changes(changes.to_vec()));
     }
 
     /// An interface of the integration bridge with the port's name.
     pub fn plug(&mut self) {
+        self.plug_as("vm1", 20, 5);
+    }
+
+    /// An interface for a logical port, at a port of the switch; its rows have the identities `n` and `n + 1`.
+    pub fn plug_as(&mut self, name: &str, n: u128, ofport: i64) {
+        let [interface_uuid, port_uuid] = [n, n + 1].map(Uuid::from_u128);
+        let device = format!("tap{ofport}");
         let interface = Interface {
-            name: "tap1".into(),
-            ofport: Some(5),
-            external_ids: [("iface-id".into(), "vm1".into())].into(),
+            name: device.as_str().into(),
+            ofport: Some(ofport),
+            external_ids: [("iface-id".into(), name.into())].into(),
             ..Interface::default()
         };
         let port = Port {
-            name: "tap1".into(),
-            interfaces: vec![INTERFACE],
+            name: device.into(),
+            interfaces: vec![interface_uuid],
             ..Port::default()
         };
         let mut bridge = self.local.all::<Bridge>().remove(0);
-        bridge.ports.push(Uuid::from_u128(21));
+        bridge.ports.push(port_uuid);
         bridge.ports.sort();
         let changes = vec![
-            self.local.put(&interface, INTERFACE),
-            self.local.put(&port, Uuid::from_u128(21)),
+            self.local.put(&interface, interface_uuid),
+            self.local.put(&port, port_uuid),
             self.local.put(&bridge, bridge.uuid),
         ];
         self.event(Event::Local(replica::Event::Changes(changes)));
+    }
+
+    /// The interface of the port changes.
+    pub fn change_interface(&mut self, change: impl FnOnce(&mut Interface)) {
+        let mut interfaces = self.local.all::<Interface>();
+        interfaces.retain(|interface| interface.uuid == INTERFACE);
+        let mut interface = interfaces.remove(0);
+        change(&mut interface);
+        let change = self.local.put(&interface, INTERFACE);
+        self.event(Event::Local(replica::Event::Changes(vec![change])));
     }
 
     pub fn unplug(&mut self) {

@@ -20,6 +20,7 @@ use packet::userdata::Opcode;
 use rustc_hash::FxHashMap;
 use sb_db::tables::{Fdb, MacBinding, PortBinding};
 
+use crate::network::PortKind;
 use crate::pinctrl::fields::{logical_port, value, value_of_registers};
 use crate::pinctrl::service::{Change, Effect, HandleError, Packet, Service, View};
 
@@ -62,12 +63,12 @@ impl Service for Learn {
         let port = view
             .port_keyed(datapath, port)
             .ok_or(HandleError::Port { datapath, port })?;
-        let operation = match packet.opcode {
-            Opcode::PutFdb => self.fdb(now, packet_in, datapath, port)?,
+        let wanted = match packet.opcode {
+            Opcode::PutFdb => self.fdb(now, packet_in, datapath, port, view)?,
             opcode => self.neighbour(now, packet_in, opcode, port)?,
         };
-        let wanted = operation.filter(|operation| !self.recent.repeats(now, operation));
-        effects.extend(wanted.map(|operation| Effect::Write(vec![operation])));
+        let wanted = wanted.filter(|wanted| !self.recent.repeats(now, wanted.row, wanted.says));
+        effects.extend(wanted.map(|wanted| Effect::Write(wanted.row, vec![wanted.operation])));
         Ok(())
     }
 }
@@ -75,6 +76,7 @@ impl Service for Learn {
 impl Learn {
     fn row_changed(&mut self, change: &RowChange) {
         let uuid = change.uuid;
+        self.recent.answered(uuid);
         let rows = [
             (change.old.as_deref(), false),
             (change.new.as_deref(), true),
@@ -100,11 +102,21 @@ impl Learn {
         packet_in: &PacketIn,
         datapath: u32,
         port: &PortBinding,
-    ) -> Result<Option<Operation>, HandleError> {
+        view: &dyn View,
+    ) -> Result<Option<Wanted>, HandleError> {
         let mac = Frame::parse(&packet_in.packet)?.eth_src();
         let known = self.fdb.get(&(datapath, mac)).copied();
-        if known.is_some_and(|(_, at)| at == port.tunnel_key) {
-            return Ok(None);
+        if let Some((_, at)) = known {
+            let is_behind_guest = || {
+                let other = u32::try_from(at).ok();
+                let other = other.and_then(|at| view.port_keyed(datapath, at));
+                other.is_some_and(|other| PortKind::of(other).is_claimed())
+            };
+            // What a guest sends comes back from the physical network, where it was flooded to; the guest has not moved there.
+            let is_echo = PortKind::of(port) == PortKind::Localnet && is_behind_guest();
+            if at == port.tunnel_key || is_echo {
+                return Ok(None);
+            }
         }
         let row = Fdb {
             uuid: identity(port.datapath, &mac.to_string()),
@@ -118,7 +130,8 @@ impl Learn {
             Fdb::COLUMN.timestamp.to(&row.timestamp),
         ];
         let known = known.map(|(uuid, _)| uuid);
-        Ok(Some(write(&row, row.uuid, known, &changed)))
+        let says = row.port_key.cast_unsigned();
+        Ok(Some(write(&row, row.uuid, known, says, &changed)))
     }
 
     /// An address of a neighbour of a router.
@@ -128,9 +141,10 @@ impl Learn {
         packet_in: &PacketIn,
         opcode: Opcode,
         port: &PortBinding,
-    ) -> Result<Option<Operation>, HandleError> {
+    ) -> Result<Option<Wanted>, HandleError> {
         let metadata = &packet_in.metadata;
-        let mac = text(Frame::parse(&packet_in.packet)?.eth_src());
+        let sender = Frame::parse(&packet_in.packet)?.eth_src();
+        let mac = text(sender);
         let ip: IpAddr = match opcode {
             Opcode::PutArp => Ipv4Addr::from_bits(value(metadata, Field::Reg0) as u32).into(),
             _ => Ipv6Addr::from_bits(value_of_registers(metadata, Field::Xxreg0)).into(),
@@ -153,7 +167,11 @@ impl Learn {
             MacBinding::COLUMN.timestamp.to(&row.timestamp),
         ];
         let known = known.map(|(uuid, _)| *uuid);
-        Ok(Some(write(&row, row.uuid, known, &changed)))
+        let octets = sender.octets();
+        let says = octets
+            .iter()
+            .fold(0, |all, octet| all << 8 | u64::from(*octet));
+        Ok(Some(write(&row, row.uuid, known, says, &changed)))
     }
 }
 
@@ -201,20 +219,34 @@ fn identity(datapath: Uuid, what: &str) -> Uuid {
     Uuid::new_v5(&datapath, what.as_bytes())
 }
 
+/// A row as it should be.
+struct Wanted {
+    row: Uuid,
+    /// What it should say, as a number.
+    says: u64,
+    operation: Operation,
+}
+
 /// Changes the row that is there, or adds one.
 fn write<T: Table>(
     row: &T,
     uuid: Uuid,
     known: Option<Uuid>,
+    says: u64,
     changed: &[(usize, ovsdb::Datum)],
-) -> Operation {
-    match known {
+) -> Wanted {
+    let operation = match known {
         Some(known) => Operation::update_row(T::INDEX, known, changed.to_vec()),
         None => Operation::Insert {
             table: T::INDEX,
             uuid,
             row: row.to_row().columns().iter().cloned().enumerate().collect(),
         },
+    };
+    Wanted {
+        row: known.unwrap_or(uuid),
+        says,
+        operation,
     }
 }
 

@@ -15,6 +15,10 @@ fn from(opcode: Opcode, port: u32) -> PacketIn {
 
 /// What a packet makes the service ask of the southbound.
 fn operations(learn: &mut Learn, opcode: Opcode, port: u32) -> Vec<Operation> {
+    operations_in(&World::default(), learn, opcode, port)
+}
+
+fn operations_in(world: &World, learn: &mut Learn, opcode: Opcode, port: u32) -> Vec<Operation> {
     let packet_in = from(opcode, port);
     let packet = Packet {
         opcode,
@@ -23,9 +27,9 @@ fn operations(learn: &mut Learn, opcode: Opcode, port: u32) -> Vec<Operation> {
     };
     let mut effects = Vec::new();
     // A port that is not there is an error, and nothing is asked for.
-    let _ = learn.packet(now(), packet, &World::default(), &mut effects);
+    let _ = learn.packet(now(), packet, world, &mut effects);
     let written = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Write(operations) => Some(operations),
+        Effect::Write(_, operations) => Some(operations),
         _ => None,
     });
     written.flatten().collect()
@@ -76,6 +80,31 @@ fn an_address_is_learned_once_and_follows_its_port() {
     assert!(
         operations(&mut learn, Opcode::PutFdb, 3).is_empty(),
         "no such port"
+    );
+}
+
+#[test]
+fn a_guest_does_not_move_to_the_physical_network_by_its_echo() {
+    let mut world = World::default();
+    let mut localnet = (*world.ports[1]).clone();
+    localnet.r#type = "localnet".into();
+    world.ports[1] = Arc::new(localnet);
+    let mut learn = Learn::default();
+    let behind = |port_key| Fdb {
+        uuid: Uuid::from_u128(5),
+        mac: "02:00:00:00:00:09".into(),
+        dp_key: 7,
+        port_key,
+        ..Fdb::default()
+    };
+    let (guest, outside) = (behind(1), behind(2));
+    tell(&mut learn, guest.uuid, None, Some(&guest));
+    assert!(operations_in(&world, &mut learn, Opcode::PutFdb, 2).is_empty());
+    // The other way it has moved.
+    tell(&mut learn, guest.uuid, Some(&guest), Some(&outside));
+    assert_eq!(
+        operations_in(&world, &mut learn, Opcode::PutFdb, 1).len(),
+        1
     );
 }
 
