@@ -47,6 +47,12 @@ impl<'a> Flows<'a> {
         Flows { facts, cookie: 0 }
     }
 
+    /// A row has no flows, or not all. A row has one such problem at most, beside those that others find in it.
+    pub(crate) fn problem(&mut self, row: Uuid, text: String) {
+        let own = Uuid::new_v5(&row, b"tunnel");
+        self.facts.push(Fact::Problem(own, text));
+    }
+
     /// A flow.
     pub(crate) fn add(&mut self, table: u8, priority: u16, matches: Match, actions: Vec<Action>) {
         self.facts.push(Fact::Flow(Flow::new(

@@ -84,20 +84,27 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
     // One copy to each chassis, whichever of its members comes first.
     let copies = |from: Option<IpAddr>| {
         let mut seen = FxHashSet::default();
-        let mut actions = Vec::new();
+        let (mut actions, mut problem) = (Vec::new(), None);
         for (chassis, encap) in &remote {
             if seen.insert(*chassis)
                 && let Some(way) = network.way_to(reads, *chassis, *encap, from)
             {
-                let copy = tunnel::encapsulate(way, own.geneve_field, datapath.key, key);
-                actions.extend(copy);
+                match tunnel::encapsulate(way, own.geneve_field, datapath.key, key) {
+                    Ok(copy) => actions.extend(copy),
+                    Err(error) => problem = Some(error),
+                }
             }
         }
-        actions
+        (actions, problem)
     };
-    let by_default = copies(None);
+    let (by_default, problem) = copies(None);
+    if let Some(error) = problem {
+        let name = &group.name;
+        let text = format!("multicast group {name} has members that are not reached: {error}");
+        out.problem(group.uuid, text);
+    }
     for (number, ip) in own.encap_choices() {
-        let elsewhere = copies(Some(ip));
+        let (elsewhere, _) = copies(Some(ip));
         if elsewhere != by_default {
             let actions = onward(elsewhere, &everywhere);
             let matches = super::leaving_by(matches.clone(), number);

@@ -260,12 +260,21 @@ impl Builder<'_> {
             let way = self
                 .network
                 .way_to(self.reads, chassis, self.port.encap, from);
-            way.map(|way| tunnel::encapsulate(way, own.geneve_field, self.datapath, self.key))
-                .unwrap_or_default()
+            way.map_or(Ok(Vec::new()), |way| {
+                tunnel::encapsulate(way, own.geneve_field, self.datapath, self.key)
+            })
         };
-        let by_default = send(None);
+        let by_default = match send(None) {
+            Ok(actions) => actions,
+            Err(error) => {
+                let name = &self.port.logical_port;
+                let text = format!("port {name} is not reached on its chassis: {error}");
+                self.out.problem(self.port.uuid, text);
+                return;
+            }
+        };
         for (number, ip) in own.encap_choices() {
-            let actions = send(Some(ip));
+            let actions = send(Some(ip)).unwrap_or_default();
             if actions != by_default {
                 let matches = super::leaving_by(towards(self.datapath, self.key), number);
                 self.out.add(layout::REMOTE_OUTPUT, 101, matches, actions);

@@ -328,3 +328,49 @@ fn a_flow_based_tunnel_is_told_both_ends() {
         assert!(unicast.contains(part), "{unicast}");
     }
 }
+
+#[test]
+fn keys_that_vxlan_has_no_room_for_are_told_and_not_cut() {
+    for (kind, port_key, is_reached) in [
+        (TunnelKind::Vxlan, 2_047, true),
+        (TunnelKind::Vxlan, 2_048, false),
+        (TunnelKind::Geneve, 2_048, true),
+    ] {
+        let mut world = routed();
+        two_ends(&mut world);
+        world.change_own(|own| own.geneve_field = Some(0));
+        world.change_ports(|ports| {
+            ports.tunnels.clear();
+            let tunnel = Tunnel {
+                ofport: 60,
+                kind,
+                remote: "10.0.0.9".parse().ok(),
+                local: "10.0.0.1".parse().ok(),
+            };
+            let tunnels = [tunnel].into_iter().collect();
+            ports.tunnels.insert("other".into(), tunnels);
+        });
+        let there = PortBinding {
+            chassis: Some(Uuid::from_u128(30)),
+            encap: Some(Uuid::from_u128(32)),
+            ..port("there", SWITCH, 2)
+        };
+        let moved = PortBinding {
+            tunnel_key: port_key,
+            ..there.clone()
+        };
+        world.set(12, Some(&there), Some(&moved));
+        let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
+        let wanted = format!("reg15={port_key:#x} ");
+        let reached = flows.lines().any(|line| line.contains(&wanted));
+        assert_eq!(reached, is_reached, "{kind:?} {port_key}:\n{flows}");
+        let problems: Vec<&String> = world.network.problems.values().collect();
+        assert_eq!(problems.is_empty(), is_reached, "{problems:?}");
+        if let [problem] = &problems[..] {
+            assert!(
+                problem.contains("port there") && problem.contains("2047"),
+                "{problem}"
+            );
+        }
+    }
+}

@@ -5,7 +5,8 @@
 //! | Geneve | VNI | option 0x0102/0x80, bits 0 to 15 | the same option, bits 16 to 30 |
 //! | VXLAN | VNI, bits 0 to 11 | VNI, bits 12 to 23 | not told |
 //!
-//! Over VXLAN, the keys of multicast groups, which have 16 bits and begin at 32768, become 2048 and up.
+//! Over VXLAN, the keys of multicast groups, which have 16 bits and begin at 32768, become 2048 and up. What has a key that does
+//! not fit is not reached through VXLAN, and the log says so.
 
 use std::net::IpAddr;
 
@@ -29,6 +30,10 @@ pub const GENEVE_OPTION: TlvMap = TlvMap {
 const FIRST_MULTICAST: u32 = 32_768;
 /// What stands for it over VXLAN.
 const FIRST_VXLAN_MULTICAST: u32 = 2_048;
+/// The highest key of a datapath over VXLAN.
+const MAX_VXLAN_DATAPATH: u32 = 4_095;
+/// The highest key of a port over VXLAN, and the highest of a group counted from the first.
+const MAX_VXLAN_PORT: u32 = FIRST_VXLAN_MULTICAST - 1;
 
 /// The flows for packets out of a tunnel.
 pub fn flows(network: &Network, reads: &Reads, tunnel: Tunnel, facts: &mut Vec<Fact>) {
@@ -71,14 +76,38 @@ pub fn flows(network: &Network, reads: &Reads, tunnel: Tunnel, facts: &mut Vec<F
     }
 }
 
+/// A key for which VXLAN has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    /// A datapath's.
+    #[error(
+        "its datapath's key {0} is above {MAX_VXLAN_DATAPATH}, the highest that VXLAN has room for: give it a lower one, or all chassis Geneve"
+    )]
+    Datapath(u32),
+    /// A port's or a multicast group's.
+    #[error(
+        "its key {0} is above the highest that VXLAN has room for, {highest}: give it a lower one, or all chassis Geneve",
+        highest = if *.0 < FIRST_MULTICAST { MAX_VXLAN_PORT } else { FIRST_MULTICAST + MAX_VXLAN_PORT }
+    )]
+    Port(u32),
+}
+
 /// The actions that send a packet through a tunnel. Nothing while the switch has not said which field Geneve's option is.
-pub fn encapsulate(way: Way, geneve_field: Option<u8>, datapath: u32, port: u32) -> Vec<Action> {
+///
+/// # Errors
+/// When the tunnel has no room for the keys: cut, they would be others'.
+pub fn encapsulate(
+    way: Way,
+    geneve_field: Option<u8>,
+    datapath: u32,
+    port: u32,
+) -> Result<Vec<Action>, TooLarge> {
     let output = Action::output(Port(way.ofport));
     let mut actions = addresses(way);
     let kind = match way.kind {
         TunnelKind::Geneve => {
             let Some(option) = geneve_field.and_then(Field::tun_metadata) else {
-                return Vec::new();
+                return Ok(Vec::new());
             };
             vec![
                 Action::set(Field::TunId, datapath),
@@ -88,18 +117,22 @@ pub fn encapsulate(way: Way, geneve_field: Option<u8>, datapath: u32, port: u32)
             ]
         }
         TunnelKind::Vxlan => {
-            let key = match port.checked_sub(FIRST_MULTICAST) {
-                Some(group) => FIRST_VXLAN_MULTICAST + group,
-                None => port,
+            if datapath > MAX_VXLAN_DATAPATH {
+                return Err(TooLarge::Datapath(datapath));
+            }
+            let (own, first) = match port.checked_sub(FIRST_MULTICAST) {
+                Some(group) => (group, FIRST_VXLAN_MULTICAST),
+                None => (port, 0),
             };
-            vec![
-                Action::set(Field::TunId, datapath & 0xfff | (key & 0xfff) << 12),
-                output,
-            ]
+            if own > MAX_VXLAN_PORT {
+                return Err(TooLarge::Port(port));
+            }
+            let key = first + own;
+            vec![Action::set(Field::TunId, datapath | key << 12), output]
         }
     };
     actions.extend(kind);
-    actions
+    Ok(actions)
 }
 
 /// Tells a flow-based tunnel its two ends.
