@@ -73,9 +73,21 @@ impl Core {
         self.perform(wanted);
     }
 
-    /// Whether services do anything: without a switch there is nobody to send anything.
+    /// Whether services do anything: without a switch there is nobody to send anything, and one that does not keep up is not sent
+    /// more. Packets wait meanwhile, as many as their queues take.
     pub(super) fn serves_packets(&self) -> bool {
-        self.leaving.is_none() && self.switch.as_ref().is_some_and(Switch::is_ready)
+        let is_ready = self.switch.as_ref().is_some_and(Switch::is_ready);
+        self.leaving.is_none() && is_ready && !self.switch_is_full
+    }
+
+    /// How many packets were dropped so far because too many were waiting.
+    pub fn packets_dropped(&self) -> u64 {
+        self.packets.dropped()
+    }
+
+    /// How many packets came so far for which there is no service.
+    pub fn packets_unserved(&self) -> u64 {
+        self.packets.unserved()
     }
 
     /// Lets the services do some of what there is to do.
@@ -105,6 +117,10 @@ impl Core {
                     if !self.learned.add(row, operations) {
                         tracing::debug!(target: "pinctrl", "too many rows wait to be learned");
                     }
+                    continue;
+                }
+                Effect::Warn(text) => {
+                    tracing::warn!(target: "pinctrl", "{text}");
                     continue;
                 }
                 Effect::Note(text) => {

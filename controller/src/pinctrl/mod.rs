@@ -23,6 +23,8 @@ use rustc_hash::FxHashMap;
 use queue::{FairQueue, Limits};
 use service::{Change, Effect, HandleError, Packet, Service, View};
 
+/// So many opcodes that nobody serves are told apart: userdata may say anything.
+const MAX_UNSERVED: usize = 64;
 /// How many packets are handled before the agent looks after its other work.
 const BATCH: usize = 64;
 
@@ -35,6 +37,8 @@ pub struct PinControl {
     by_table: FxHashMap<usize, Vec<usize>>,
     /// By service, datapath and port.
     queue: FairQueue<(usize, u32, u32), PacketIn>,
+    /// Packets with each opcode that nobody serves; those beyond the first few opcodes together.
+    unserved: FxHashMap<u32, u64>,
 }
 
 impl Default for PinControl {
@@ -62,6 +66,7 @@ impl PinControl {
             by_opcode,
             by_table,
             queue: FairQueue::new(Limits::default()),
+            unserved: FxHashMap::default(),
         }
     }
 
@@ -116,6 +121,22 @@ impl PinControl {
         self.queue.dropped()
     }
 
+    /// How many packets came so far for which there is no service.
+    pub fn unserved(&self) -> u64 {
+        self.unserved.values().sum()
+    }
+
+    /// Counts a packet with an opcode that nobody serves. Whether it is the first.
+    fn is_first(&mut self, opcode: u32) -> bool {
+        let is_known = self.unserved.contains_key(&opcode);
+        let is_counted = is_known || self.unserved.len() < MAX_UNSERVED;
+        let count = self
+            .unserved
+            .entry(if is_counted { opcode } else { u32::MAX });
+        *count.or_default() += 1;
+        is_counted && !is_known
+    }
+
     /// Does what is due, and handles some of the packets that wait, each port's in turn.
     pub fn run(&mut self, now: Now, view: &dyn View) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -143,8 +164,13 @@ impl PinControl {
     ) {
         let before = effects.len();
         if let Err(error) = self.dispatch(now, &packet_in, view, effects) {
-            let flow = packet_in.cookie;
-            effects.push(Effect::Note(format!("packet from flow {flow:#x}: {error}")));
+            let text = format!("packet from flow {:#x}: {error}", packet_in.cookie);
+            // Flows ask for what this controller does not do: that is told once, and counted.
+            let is_new = error.unserved().is_some_and(|opcode| self.is_first(opcode));
+            effects.push(match is_new {
+                true => Effect::Warn(text),
+                false => Effect::Note(text),
+            });
         }
         // Whatever becomes of it, a packet that waits must go on: without this the switch would never forward it. If the flow
         // waits for a result, that stays as it was: no.

@@ -36,6 +36,8 @@ pub enum Effect {
     /// Change the southbound, so that the row with this identity says something; of two wishes for one row the later counts. If it
     /// is refused, because another chassis was faster, that is all right. A service that must know looks at what its rows say.
     Write(Uuid, Vec<Operation>),
+    /// Tell the log, as a warning: it happens a bounded number of times.
+    Warn(String),
     /// Tell the log, at debugging level: guests can cause this at will.
     Note(String),
 }
@@ -71,6 +73,17 @@ pub enum HandleError {
         /// The port's key.
         port: u32,
     },
+}
+
+impl HandleError {
+    /// The number of the opcode, if nobody serves it.
+    pub fn unserved(&self) -> Option<u32> {
+        match self {
+            HandleError::Unsupported(opcode) => Some(opcode.code()),
+            HandleError::Userdata(UserdataError::Opcode(number)) => Some(*number),
+            _ => None,
+        }
+    }
 }
 
 /// What services ask of the world. All of it is what is known now, and none of it costs more than a look-up.

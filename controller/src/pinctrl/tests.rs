@@ -113,13 +113,14 @@ pub(super) fn packet_in(port: u32, userdata: Vec<u8>, packet: Vec<u8>) -> Packet
 fn an_opcode_without_handler_holds_nothing_up() {
     let waiting = packet_in(1, Opcode::DnsLookup.header().to_vec(), vec![1]);
     let effects = handle(waiting.clone());
-    let note = Effect::Note("packet from flow 0xbeef: DnsLookup is not supported".to_owned());
-    assert_eq!(effects, [note, Effect::Resume(waiting.clone())]);
+    let text = "packet from flow 0xbeef: DnsLookup is not supported";
+    let warning = Effect::Warn(text.to_owned());
+    assert_eq!(effects, [warning, Effect::Resume(waiting.clone())]);
     let mut passing = waiting;
     passing.continuation.clear();
     let effects = handle(passing);
     assert!(
-        matches!(effects.as_slice(), [Effect::Note(_)]),
+        matches!(effects.as_slice(), [Effect::Warn(_)]),
         "{effects:?}"
     );
 }
@@ -131,7 +132,7 @@ fn nonsense_is_noted_and_holds_nothing_up() {
     let note = "packet from flow 0xbeef: userdata have the unknown opcode 99";
     assert_eq!(
         effects,
-        [Effect::Note(note.to_owned()), Effect::Resume(waiting)]
+        [Effect::Warn(note.to_owned()), Effect::Resume(waiting)]
     );
 }
 
@@ -236,4 +237,27 @@ proptest! {
         prop_assert!(resumed <= 1);
         prop_assert!(resumed == 1 || !paused);
     }
+}
+
+#[test]
+fn an_opcode_that_nobody_serves_is_told_once_and_counted() {
+    let mut control = PinControl::new(Vec::new());
+    let mut told = Vec::new();
+    for opcode in [Opcode::PutArp, Opcode::PutArp, Opcode::PutFdb] {
+        control.receive(packet_in(1, opcode.header().to_vec(), Vec::new()));
+        told.extend(control.run(now(), &World::default()));
+    }
+    // One that there is not at all.
+    control.receive(packet_in(1, vec![0, 0, 0x7f, 0xff, 0, 0, 0, 0], Vec::new()));
+    told.extend(control.run(now(), &World::default()));
+    let warnings = told
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Warn(_)));
+    assert_eq!(warnings.count(), 3);
+    assert_eq!(control.unserved(), 4);
+    // None of the packets is held up by that.
+    let resumed = told
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Resume(_)));
+    assert_eq!(resumed.count(), 4);
 }

@@ -59,6 +59,7 @@ pub struct Metrics {
     connected: Family<Label, Gauge>,
     transactions: Family<Label, Counter>,
     failed: Family<Label, Counter>,
+    dropped: Family<Label, Counter>,
 }
 
 impl Metrics {
@@ -85,6 +86,9 @@ impl Metrics {
         let failed = Family::<Label, Counter>::default();
         let help = "Transactions that a database has answered with an error";
         registry.register("weft_daemon_transactions_failed", help, failed.clone());
+        let dropped = Family::<Label, Counter>::default();
+        let help = "Packets that were not handled: too many were waiting, or nobody serves them";
+        registry.register("weft_daemon_packets_dropped", help, dropped.clone());
         for database in databases {
             connected.get_or_create(&[("database", database)]).set(0);
             transactions
@@ -100,6 +104,7 @@ impl Metrics {
             connected,
             transactions,
             failed,
+            dropped,
         }
     }
 
@@ -121,6 +126,12 @@ impl Metrics {
         if failed {
             self.failed.get_or_create(&label).inc();
         }
+    }
+
+    /// How many packets were dropped since the start, for a reason.
+    pub fn dropped(&self, reason: &'static str, total: u64) {
+        let counter = self.dropped.get_or_create(&[("reason", reason)]);
+        counter.inc_by(total.saturating_sub(counter.get()));
     }
 
     /// The figures as OpenMetrics text.

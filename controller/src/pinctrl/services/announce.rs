@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use addr::Mac;
 use daemon::Now;
-use ovsdb::Uuid;
 use ovsdb::typed::Table;
+use ovsdb::{Datum, Row, Uuid};
 use packet::announce;
 use packet::userdata::Opcode;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -80,13 +80,14 @@ impl Service for Announce {
                     self.forget_place(row.uuid, PortBinding::COLUMN.datapath.get(old));
                 }
                 self.look_at(now, row.uuid, view);
+                if let Some(datapath) = row.old.as_deref().and_then(localnet_of) {
+                    // It may lead nowhere any more; where it leads instead is told when it is attached.
+                    self.look_at_all_of(now, datapath, view);
+                }
             }
             Change::Attachment(uuid) => match view.port(uuid) {
                 Some(port) if PortKind::of(port) == PortKind::Localnet => {
-                    let affected = self.here.get(&port.datapath).cloned();
-                    for port in affected.into_iter().flatten() {
-                        self.look_at(now, port, view);
-                    }
+                    self.look_at_all_of(now, port.datapath, view);
                 }
                 _ => self.look_at(now, uuid, view),
             },
@@ -145,6 +146,14 @@ impl Announce {
         }
     }
 
+    /// The ports of a datapath may be announced from now on, or no longer.
+    fn look_at_all_of(&mut self, now: Now, datapath: Uuid, view: &dyn View) {
+        let affected = self.here.get(&datapath).cloned();
+        for port in affected.into_iter().flatten() {
+            self.look_at(now, port, view);
+        }
+    }
+
     /// The port's row was in this datapath. It may still be.
     fn forget_place(&mut self, uuid: Uuid, datapath: Uuid) {
         if let Some(ports) = self.here.get_mut(&datapath) {
@@ -195,6 +204,13 @@ impl Announce {
         let next = goes_on.then(|| now.at + pause.min(limit));
         self.schedule(uuid, next, (pause * 2).min(limit));
     }
+}
+
+/// The datapath of a localnet port.
+fn localnet_of(row: &Row) -> Option<Uuid> {
+    let column = PortBinding::COLUMN;
+    let is_localnet = *row.get(column.r#type.index) == Datum::from("localnet");
+    is_localnet.then(|| column.datapath.get(row))
 }
 
 /// The first address of a port.

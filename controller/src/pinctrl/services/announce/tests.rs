@@ -198,3 +198,26 @@ fn many_are_announced_in_portions() {
     assert_eq!(effects.len(), BATCH);
     assert!(stage.announce.deadline().is_some_and(|due| due <= now.at));
 }
+
+#[test]
+fn without_the_localnet_port_nobody_is_announced() {
+    let mut stage = Stage::new();
+    stage.change(guest);
+    stage.now.at += Duration::from_secs(1);
+    assert!(stage.announce.deadline().is_some());
+    let localnet = PortBinding {
+        logical_port: "ln".into(),
+        r#type: "localnet".into(),
+        datapath: DATAPATH,
+        ..PortBinding::default()
+    };
+    stage.world.has_localnet = false;
+    let gone = RowChange {
+        table: PortBinding::INDEX,
+        uuid: Uuid::from_u128(77),
+        old: Some(Arc::new(localnet.to_row())),
+        new: None,
+    };
+    stage.tell(Change::Row(&gone));
+    assert_eq!(stage.announce.deadline(), None);
+}
