@@ -100,6 +100,8 @@ pub struct Core {
     engine: Engine,
     switch: Option<Switch>,
     switch_path: Option<PathBuf>,
+    /// The switch does not keep up with what is to be written.
+    switch_is_full: bool,
     /// The number of the last barrier, over all connections.
     barriers: u64,
     /// The switch may be changed.
@@ -161,6 +163,7 @@ impl Core {
             engine: Engine::new(),
             switch: None,
             switch_path: None,
+            switch_is_full: false,
             barriers: 0,
             ready: false,
             zones_restored: false,
@@ -316,7 +319,11 @@ impl Core {
 
     fn switch_event(&mut self, now: Now, event: SwitchEvent, effects: &mut Effects) {
         match event {
+            SwitchEvent::Full => self.switch_is_full = true,
+            SwitchEvent::Drained => self.switch_is_full = false,
             SwitchEvent::Connected => {
+                // The end of an earlier one was not told if another switch took its place.
+                self.switch_lost("another connection");
                 let probe = self
                     .local
                     .settings
@@ -342,6 +349,7 @@ impl Core {
     }
 
     fn switch_lost(&mut self, reason: &str) {
+        self.switch_is_full = false;
         if let Some(switch) = self.switch.take() {
             tracing::info!(target: "ofctrl", "connection to the switch closed: {reason}");
             self.barriers = switch.sent();

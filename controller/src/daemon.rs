@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use controller::core::{Core, Effects, Event, Now, SouthConnection, SwitchEvent};
@@ -67,6 +69,8 @@ const DATABASES: &[&str] = &["switch", "southbound"];
 const QUEUE_LIMIT: usize = 256;
 /// The most that is read from the switch at once.
 const READ_LIMIT_BYTES: usize = 256 * 1024;
+/// When less than the first waits to be written to the switch, or more than the second, the core is told.
+const BACKLOG_BYTES: (usize, usize) = (256 * 1024, 4 * 1024 * 1024);
 /// The pause after a failed attempt to reach the switch, at first and at most.
 const SWITCH_RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
@@ -133,8 +137,6 @@ async fn serve(
     let system = |what| move |error| RunError::System { what, error };
     let mut signals = Signals::new().map_err(system("cannot receive signals"))?;
     let (sender, mut events) = mpsc::channel(QUEUE_LIMIT);
-    // Packets do not wait behind what the databases say.
-    let (from_switch, mut switch_events) = mpsc::channel(QUEUE_LIMIT);
     let local = replica::spawn(
         Spec::new(vswitch::schema().clone(), local_remote),
         sender.clone(),
@@ -144,11 +146,10 @@ async fn serve(
         core,
         tls,
         sender,
-        from_switch,
         local,
         south: None,
         link: None,
-        refused: VecDeque::new(),
+        soon: VecDeque::new(),
     };
     tracing::info!("OVN internal version is : [{}]", controller::core::VERSION);
     let metrics = Metrics::new(&process.program, env!("CARGO_PKG_VERSION"), DATABASES);
@@ -166,7 +167,7 @@ async fn serve(
                 None => std::future::pending().await,
             }
         };
-        let event = match shell.refused.pop_front() {
+        let event = match shell.soon.pop_front() {
             Some(event) => event,
             None => tokio::select! {
                 biased;
@@ -181,7 +182,7 @@ async fn serve(
                 // All others have their turn: none of them can keep the rest waiting.
                 event = async {
                     tokio::select! {
-                        Some(event) = switch_events.recv() => event,
+                        Some(event) = next_of(&mut shell.link) => event,
                         Some(event) = events.recv() => event,
                         () = std::future::ready(()), if again => Event::Tick,
                         () = tick => Event::Tick,
@@ -197,6 +198,8 @@ async fn serve(
         let began = Instant::now();
         let effects = shell.core.step(now, event);
         metrics.stepped(began.elapsed());
+        metrics.dropped("waiting", shell.core.packets_dropped());
+        metrics.dropped("unserved", shell.core.packets_unserved());
         wake_at = effects.wake_at;
         again = effects.again;
         if effects.exit {
@@ -231,13 +234,12 @@ struct Shell {
     /// The files for TLS that the command line named.
     tls: Option<Tls>,
     sender: mpsc::Sender<Event>,
-    from_switch: mpsc::Sender<Event>,
     local: Handle,
     /// With the number of the replica.
     south: Option<(u64, Handle)>,
     link: Option<Link>,
-    /// What the core hears next: transactions that were not even sent.
-    refused: VecDeque<Event>,
+    /// What the core hears next: transactions that were not even sent, and that the switch does not keep up.
+    soon: VecDeque<Event>,
 }
 
 impl Shell {
@@ -245,7 +247,7 @@ impl Shell {
         for (id, operations) in effects.local {
             if let Err(error) = self.local.transact(id, operations) {
                 let result = Err(error);
-                self.refused
+                self.soon
                     .push_back(Event::Local(replica::Event::TransactReply { id, result }));
             }
         }
@@ -264,17 +266,19 @@ impl Shell {
                 if let Err(error) = south.transact(id, operations) {
                     let result = Err(error);
                     let answer = replica::Event::TransactReply { id, result };
-                    self.refused.push_back(Event::South(*epoch, answer));
+                    self.soon.push_back(Event::South(*epoch, answer));
                 }
             }
         }
         if let Some(path) = effects.connect_switch {
-            self.link = Some(Link::new(path, self.from_switch.clone()));
+            self.link = Some(Link::new(path));
         } else if effects.reconnect_switch {
-            self.link = self
-                .link
-                .take()
-                .map(|link| Link::new(link.path.clone(), self.from_switch.clone()));
+            self.link = self.link.take().map(|link| Link::new(link.path.clone()));
+        }
+        if let Some(link) = self.link.as_ref().filter(|_| !effects.to_switch.is_empty())
+            && link.backlog.add(effects.to_switch.len())
+        {
+            self.soon.push_back(Event::Switch(SwitchEvent::Full));
         }
         if let Some(link) = self.link.as_ref().filter(|_| !effects.to_switch.is_empty()) {
             // The writer has ended if nobody receives; then the end of the connection is being told.
@@ -298,19 +302,61 @@ impl Shell {
     }
 }
 
-/// The task that keeps the connection to the switch. It ends with this.
+/// What the switch says next; never, while there is none.
+async fn next_of(link: &mut Option<Link>) -> Option<Event> {
+    match link {
+        Some(link) => link.events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The task that keeps the connection to the switch. It ends with this, and with it what it has said and nobody has heard yet.
+///
+/// The core never waits for the switch to read, nor the switch for the core: each would wait for the other. So what waits to be
+/// written has no limit here, but the core is told when it is too much, and then makes no more but answers to probes.
 struct Link {
     path: PathBuf,
     output: mpsc::UnboundedSender<Vec<u8>>,
+    /// Packets do not wait behind what the databases say.
+    events: mpsc::Receiver<Event>,
+    backlog: Arc<Backlog>,
     task: JoinHandle<()>,
 }
 
 impl Link {
-    fn new(path: PathBuf, events: mpsc::Sender<Event>) -> Self {
-        // What is queued here the core has decided to send; it is bounded by the flows that there are.
+    fn new(path: PathBuf) -> Self {
         let (output, queue) = mpsc::unbounded_channel();
-        let task = tokio::spawn(keep_connected(path.clone(), queue, events));
-        Link { path, output, task }
+        let (sender, events) = mpsc::channel(QUEUE_LIMIT);
+        let backlog = Arc::new(Backlog::default());
+        let task = keep_connected(path.clone(), queue, sender, backlog.clone());
+        Link {
+            path,
+            output,
+            events,
+            backlog,
+            task: tokio::spawn(task),
+        }
+    }
+}
+
+/// How much waits to be written to the switch.
+#[derive(Default)]
+struct Backlog {
+    bytes: AtomicUsize,
+    is_full: AtomicBool,
+}
+
+impl Backlog {
+    /// The core said so many bytes more. Whether that is too much now.
+    fn add(&self, bytes: usize) -> bool {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        before + bytes > BACKLOG_BYTES.1 && !self.is_full.swap(true, Ordering::Relaxed)
+    }
+
+    /// So many bytes were written. Whether it was too much, and is not any more.
+    fn take(&self, bytes: usize) -> bool {
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        before - bytes < BACKLOG_BYTES.0 && self.is_full.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -324,6 +370,7 @@ async fn keep_connected(
     path: PathBuf,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
     events: mpsc::Sender<Event>,
+    backlog: Arc<Backlog>,
 ) {
     let (mut pause, longest) = SWITCH_RETRY;
     loop {
@@ -332,7 +379,9 @@ async fn keep_connected(
                 tracing::info!(target: "ofctrl", "unix:{}: connected", path.display());
                 pause = SWITCH_RETRY.0;
                 // Bytes for an earlier connection mean nothing to this one.
-                while queue.try_recv().is_ok() {}
+                while let Ok(bytes) = queue.try_recv() {
+                    backlog.take(bytes.len());
+                }
                 if events
                     .send(Event::Switch(SwitchEvent::Connected))
                     .await
@@ -340,7 +389,7 @@ async fn keep_connected(
                 {
                     return;
                 }
-                let reason = converse(stream, &mut queue, &events).await;
+                let reason = converse(stream, &mut queue, &events, &backlog).await;
                 if events
                     .send(Event::Switch(SwitchEvent::Closed(reason)))
                     .await
@@ -361,6 +410,7 @@ async fn converse(
     stream: UnixStream,
     queue: &mut mpsc::UnboundedReceiver<Vec<u8>>,
     events: &mpsc::Sender<Event>,
+    backlog: &Backlog,
 ) -> String {
     let (mut reader, mut writer) = stream.into_split();
     let reading = async {
@@ -380,8 +430,15 @@ async fn converse(
     };
     let writing = async {
         while let Some(bytes) = queue.recv().await {
-            if let Err(error) = writer.write_all(&bytes).await {
+            let written = writer.write_all(&bytes).await;
+            let is_drained = backlog.take(bytes.len());
+            if let Err(error) = written {
                 return error.to_string();
+            }
+            if is_drained {
+                let drained = Event::Switch(SwitchEvent::Drained);
+                // Whoever does not hear this has ended.
+                let _ = events.send(drained).await;
             }
         }
         "the agent ends".to_owned()

@@ -86,6 +86,10 @@ impl Local {
                 Bridge::INDEX if bridge::is_changed(change) => self.settings_changed(),
                 _ => {}
             }
+            if change.table == Bridge::INDEX && Some(change.uuid) == self.integration {
+                let forgotten = bridge::changed_zones(change);
+                self.pending.zones.extend(forgotten);
+            }
         }
         let changed = self.index.refresh(
             &self.tables,

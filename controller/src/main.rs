@@ -10,9 +10,6 @@ use ::daemon::args::{NO_EFFECT, TlsArgs};
 use ::daemon::metrics::MetricsArgs;
 use clap::Parser;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Binds logical ports to this chassis and makes Open vSwitch forward as the logical network says
 #[derive(Debug, Parser)]
 #[command(name = "weft-controller", version, disable_version_flag = true)]

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | from the local database | `{"local": …}`, see [`replica::record`] |
 //! | from the southbound | `{"south": …, "epoch": N}`; N counts its replicas |
-//! | from the switch | `{"switch": "connected"}`, `{"switch": {"data": HEX}}`, `{"switch": {"closed": REASON}}` |
+//! | from the switch | `{"switch": "connected"}`, `{"switch": {"data": HEX}}`, `{"switch": {"closed": REASON}}`, `{"switch": "full"}`, `{"switch": "drained"}` |
 //! | a request | `{"request": [COMMAND, ARGUMENT, …]}` |
 //! | time passed | `"tick"` |
 
@@ -55,6 +55,8 @@ pub fn to_json(event: &Event) -> Value {
             json!({"south": event_to_json(sb_db::schema(), event), "epoch": epoch})
         }
         Event::Switch(SwitchEvent::Connected) => json!({"switch": "connected"}),
+        Event::Switch(SwitchEvent::Full) => json!({"switch": "full"}),
+        Event::Switch(SwitchEvent::Drained) => json!({"switch": "drained"}),
         Event::Switch(SwitchEvent::Data(bytes)) => json!({"switch": {"data": hex(bytes)}}),
         Event::Switch(SwitchEvent::Closed(reason)) => json!({"switch": {"closed": reason}}),
         Event::Request(request) => {
@@ -145,8 +147,11 @@ pub fn replay(
 }
 
 fn switch_event(json: &Value) -> Option<SwitchEvent> {
-    if json == "connected" {
-        return Some(SwitchEvent::Connected);
+    match json.as_str() {
+        Some("connected") => return Some(SwitchEvent::Connected),
+        Some("full") => return Some(SwitchEvent::Full),
+        Some("drained") => return Some(SwitchEvent::Drained),
+        _ => {}
     }
     if let Some(reason) = json.get("closed") {
         return Some(SwitchEvent::Closed(reason.as_str()?.to_owned()));

@@ -446,6 +446,7 @@ proptest! {
             world.apply(change, &mut engine, &mut network);
             if looks.contains(&at) {
                 engine.step(&mut network, usize::MAX);
+                network.zones.forget_left();
                 let fresh = world.anew(&network);
                 prop_assert_eq!(contents(&network), contents(&fresh), "after change {}", at);
                 prop_assert_eq!(zones(&network), zones(&fresh));

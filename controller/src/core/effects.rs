@@ -31,6 +31,10 @@ pub enum SwitchEvent {
     Data(Vec<u8>),
     /// It ended, or could not be made; there will be another attempt.
     Closed(String),
+    /// It does not keep up with what is to be written: nothing more should be, until [`SwitchEvent::Drained`].
+    Full,
+    /// It has kept up again.
+    Drained,
 }
 
 /// The southbound to be connected to.

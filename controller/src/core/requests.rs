@@ -64,6 +64,8 @@ impl Core {
     /// Derives everything anew from the rows, compares, and goes on with the new one. Says what differed; nothing
     /// if nothing did.
     fn recompute(&mut self) -> String {
+        // What is not computed yet is not missing.
+        self.engine.step(&mut self.network, usize::MAX);
         let mut fresh = Network::default();
         let mut engine = Engine::new();
         fresh.zones = self.network.zones.remembered();

@@ -230,7 +230,7 @@ impl Core {
 
     /// Sends what differs, and asks for confirmation where somebody waits for it.
     fn change_switch(&mut self, now: Now) {
-        if !self.ready {
+        if !self.ready || self.switch_is_full {
             return;
         }
         let settled = self.is_settled();

@@ -230,7 +230,7 @@ mod tests {
         // Without a word of which it was, some halving finds it.
         let mut writes = Writes::default();
         let sizes = run(&mut writes, now, &[7, 50], false);
-        assert!(sizes.len() < 30, "{sizes:?}");
+        assert!(sizes.len() < 40, "{sizes:?}");
         assert!(writes.is_held_back(7) && writes.is_held_back(50));
     }
 

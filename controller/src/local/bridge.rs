@@ -1,11 +1,14 @@
 //! The integration bridge itself.
 
+use std::sync::Arc;
+
 use ovsdb::mutation::{Mutation, Mutator};
 use ovsdb::operation::Operation;
 use ovsdb::typed::{ColumnValue, Table};
 use ovsdb::{Atom, Datum, Row, RowChange, Uuid};
 
 use super::operations::{insert, set_key};
+use crate::network::Zones;
 use crate::settings::Settings;
 use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port};
 
@@ -24,6 +27,22 @@ pub(super) fn is_changed(change: &RowChange) -> bool {
         (Some(old), Some(new)) => ours.into_iter().any(|c| old.get(c) != new.get(c)),
         _ => true,
     }
+}
+
+/// The names of which a bridge remembers another zone than before, or none.
+pub(super) fn changed_zones(change: &RowChange) -> Vec<Arc<str>> {
+    let column = Bridge::COLUMN.external_ids.index;
+    let (Some(old), Some(new)) = (&change.old, &change.new) else {
+        return Vec::new();
+    };
+    let (old, new) = (old.get(column), new.get(column));
+    if old == new {
+        return Vec::new();
+    }
+    let keys = old.pairs().iter().chain(new.pairs());
+    let keys = keys.filter_map(|(key, _)| key.as_str());
+    let changed = keys.filter(|key| old.get_str(key) != new.get_str(key));
+    changed.filter_map(Zones::name_of).map(Arc::from).collect()
 }
 
 /// Makes the bridge, as part of the switch with this row.

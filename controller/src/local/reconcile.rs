@@ -221,10 +221,10 @@ impl Local {
             }
         }
         for tunnel in missing {
-            let name = tunnel.name.clone().unwrap_or_else(|| {
-                let taken = self.index.names();
-                tunnels::port_name(chassis, |name| taken.contains(name) || given.contains(name))
-            });
+            let taken = self.index.names();
+            let is_taken = |name: &str| taken.contains(name) || given.contains(name);
+            let usual = tunnel.name.clone().filter(|name| !is_taken(name));
+            let name = usual.unwrap_or_else(|| tunnels::port_name(chassis, is_taken));
             let interface = Interface {
                 name: name.as_str().into(),
                 r#type: tunnel.kind.name().into(),

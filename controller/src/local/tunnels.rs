@@ -38,7 +38,7 @@ pub(super) struct WantedTunnel {
     /// The same as controllers before OVN 24.03 write it.
     legacy_owner: String,
     pub(super) kind: TunnelKind,
-    /// The port's name, where it is not free.
+    /// The port's usual name, where there is one. Somebody else's port may have it.
     pub(super) name: Option<String>,
     pub(super) options: BTreeMap<Arc<str>, Arc<str>>,
 }

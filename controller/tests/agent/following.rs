@@ -1,6 +1,6 @@
 //! What a change costs: what is known already is not asked for, and what is right is not written.
 
-use controller::core::Event;
+use controller::core::{Event, SwitchEvent};
 use controller::vswitch::{Bridge, Interface, Port};
 use ovsdb::Uuid;
 use ovsdb::typed::Table;
@@ -118,4 +118,32 @@ fn zones_are_remembered_and_forgotten_one_by_one() {
     let bridge = stage.local.all::<Bridge>().remove(0);
     let keys: Vec<_> = bridge.external_ids.keys().map(|key| &**key).collect();
     assert_eq!(keys, ["other"]);
+}
+
+#[test]
+fn a_zone_that_somebody_takes_out_of_the_bridge_is_put_back() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    let mut bridge = stage.local.all::<Bridge>().remove(0);
+    let zones = bridge.external_ids.clone();
+    bridge.external_ids = [("ct-zone-vm1".into(), "77".into())].into();
+    let change = stage.local.put(&bridge, bridge.uuid);
+    stage.event(Event::Local(replica::Event::Changes(vec![change])));
+    assert_eq!(stage.local.all::<Bridge>().remove(0).external_ids, zones);
+}
+
+#[test]
+fn a_switch_that_does_not_keep_up_is_sent_nothing_more() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.event(Event::Switch(SwitchEvent::Full));
+    stage.switch.mods.clear();
+    stage.plug();
+    assert_eq!((stage.switch.mods.len(), stage.port().up), (0, Some(false)));
+    stage.event(Event::Switch(SwitchEvent::Drained));
+    assert!(!stage.switch.mods.is_empty());
+    assert_eq!(stage.port().up, Some(true));
 }

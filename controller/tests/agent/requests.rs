@@ -1,7 +1,8 @@
 //! What is asked over the control socket, and what holds everything up.
 
 use controller::core::VERSION;
-use sb_db::tables::{Chassis, ChassisPrivate, SbGlobal};
+use ovsdb::Uuid;
+use sb_db::tables::{Chassis, ChassisPrivate, LogicalFlow, SbGlobal};
 
 use super::stage::*;
 
@@ -100,4 +101,29 @@ fn recomputing_says_nothing_when_nothing_differed() {
         assert_eq!(stage.ask(command, &[]).given(), Some(Ok(String::new())));
     }
     assert_eq!(stage.port().up, Some(true));
+}
+
+#[test]
+fn recomputing_finds_nothing_missing_that_is_not_computed_yet() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    let flow = |n: u16| LogicalFlow {
+        logical_datapath: Some(DATAPATH),
+        pipeline: "ingress".into(),
+        priority: i64::from(n),
+        r#match: "ip4".into(),
+        actions: "next;".into(),
+        ..LogicalFlow::default()
+    };
+    // More than are computed at once.
+    let changes = (0..3_000).map(|n| {
+        let uuid = Uuid::from_u128(1_000 + u128::from(n));
+        stage.south.put(&flow(n), uuid)
+    });
+    let changes: Vec<_> = changes.collect();
+    stage.south_event(replica::Event::Changes(changes));
+    let mut answer = stage.ask("recompute", &[]);
+    assert_eq!(answer.given(), Some(Ok(String::new())));
 }

@@ -271,6 +271,8 @@ pub struct Stage {
     pub south: Database,
     pub switch: Switch,
     pub south_up: bool,
+    /// The agent was told that it has a connection to the switch.
+    is_connected: bool,
     pub conditions: u64,
     pub exited: bool,
     /// All that has happened to the agent.
@@ -326,6 +328,7 @@ impl Stage {
             south,
             switch: Switch::default(),
             south_up: true,
+            is_connected: false,
             conditions: 0,
             exited: false,
             recorded: Vec::new(),
@@ -347,6 +350,7 @@ impl Stage {
     pub fn restart(mut self) -> Self {
         self.core = Core::new("host".to_owned());
         self.conditions = 0;
+        self.is_connected = false;
         self.recorded.clear();
         self.switch.input.clear();
         self.switch.mods.clear();
@@ -377,7 +381,15 @@ impl Stage {
                 self.event(Event::Switch(SwitchEvent::Data(answer)));
             }
         }
+        if effects.connect_switch.is_some() && self.is_connected {
+            // Another bridge, and nothing of the connection to the old one.
+            self.switch = Switch {
+                hold_barriers: self.switch.hold_barriers,
+                ..Switch::default()
+            };
+        }
         if effects.connect_switch.is_some() || effects.reconnect_switch {
+            self.is_connected = true;
             self.event(Event::Switch(SwitchEvent::Connected));
         }
         if let Some(connection) = effects.connect_south {
@@ -579,24 +591,43 @@ impl Stage {
 
     /// An interface for a logical port, at a port of the switch; its rows have the identities `n` and `n + 1`.
     pub fn plug_as(&mut self, name: &str, n: u128, ofport: i64) {
-        let [interface_uuid, port_uuid] = [n, n + 1].map(Uuid::from_u128);
-        let device = format!("tap{ofport}");
+        self.plug_into("br-int", name, n, ofport);
+    }
+
+    /// The same on another bridge.
+    pub fn plug_into(&mut self, bridge: &str, name: &str, n: u128, ofport: i64) {
         let interface = Interface {
-            name: device.as_str().into(),
+            name: format!("tap{ofport}").into(),
             ofport: Some(ofport),
             external_ids: [("iface-id".into(), name.into())].into(),
             ..Interface::default()
         };
+        self.add_interface(bridge, &interface, n);
+    }
+
+    /// An interface that is no logical port's.
+    pub fn plug_device(&mut self, name: &str, n: u128) {
+        let interface = Interface {
+            name: name.into(),
+            ..Interface::default()
+        };
+        self.add_interface("br-int", &interface, n);
+    }
+
+    fn add_interface(&mut self, bridge: &str, interface: &Interface, n: u128) {
+        let [interface_uuid, port_uuid] = [n, n + 1].map(Uuid::from_u128);
         let port = Port {
-            name: device.into(),
+            name: interface.name.clone(),
             interfaces: vec![interface_uuid],
             ..Port::default()
         };
-        let mut bridge = self.local.all::<Bridge>().remove(0);
+        let mut bridges = self.local.all::<Bridge>();
+        bridges.retain(|known| &*known.name == bridge);
+        let mut bridge = bridges.remove(0);
         bridge.ports.push(port_uuid);
         bridge.ports.sort();
         let changes = vec![
-            self.local.put(&interface, interface_uuid),
+            self.local.put(interface, interface_uuid),
             self.local.put(&port, port_uuid),
             self.local.put(&bridge, bridge.uuid),
         ];

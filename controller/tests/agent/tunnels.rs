@@ -89,3 +89,35 @@ fn another_integration_bridge_gets_the_tunnels() {
     assert_eq!(stage.tunnels_on("br-other"), ["c2@10.0.0.2%10.0.0.1"]);
     assert_eq!(stage.tunnels_on("br-int"), [] as [String; 0]);
 }
+
+#[test]
+fn what_the_old_bridge_was_sent_promises_nothing_of_the_new_one() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.switch.hold_barriers = true;
+    stage.plug();
+    assert_eq!(stage.port().up, Some(false));
+    assert_eq!(stage.switch.held.len(), 1);
+    stage.change_settings("ovn-bridge", "br-other");
+    stage.plug_into("br-other", "vm1", 60, 9);
+    // The first barrier of the new connection is no answer to the last of the old one.
+    assert!(!stage.switch.flows.is_empty());
+    assert_eq!(stage.port().up, Some(false));
+    stage.release_barriers();
+    assert_eq!(stage.port().up, Some(true));
+}
+
+#[test]
+fn a_port_of_somebody_else_may_have_the_name_of_a_tunnel() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.plug_device("ovn-geneve", 70);
+    stage.change_settings("ovn-enable-flow-based-tunnels", "true");
+    assert_eq!(stage.tunnels(), ["flow"]);
+    let ports = stage.local.all::<Port>();
+    let tunnel = ports
+        .iter()
+        .find(|port| port.external_ids.contains_key("ovn-chassis-id"));
+    assert_eq!(tunnel.map(|port| &*port.name), Some("ovn-flow-0"));
+}
