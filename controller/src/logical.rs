@@ -378,12 +378,8 @@ fn cookie(uuid: Uuid) -> u32 {
 
 /// A logical flow as problems name it.
 fn place(row: &LogicalFlow) -> String {
-    let stage = row
-        .external_ids
-        .get("stage-name")
-        .map_or("", |name| &**name);
     format!(
-        "logical flow {} ({} table {} {stage}, priority {})",
+        "logical flow {} ({} table {}, priority {})",
         row.uuid, row.pipeline, row.table_id, row.priority
     )
 }

@@ -109,7 +109,8 @@ impl Core {
         self.south_epoch += 1;
         self.south_connected = false;
         self.south_synced = false;
-        self.contents = self.south_known.then(Contents::default);
+        let has_rows = self.south.rows().next().is_some();
+        self.contents = has_rows.then(Contents::default);
         let unanswered = self.south_writes.forget();
         unanswered.into_iter().for_each(|s| self.ask_again(s));
         self.learned.forget();

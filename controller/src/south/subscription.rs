@@ -4,18 +4,82 @@
 //! subscription grows in steps, from the ports that have interfaces here to their datapaths, to the peers of the patch ports there,
 //! and to the peers' datapaths; and from the datapaths to their groups, to the groups' flows. It
 //! is settled when the server has told everything of the last step and that leads nowhere new.
+//!
+//! | table | rows | kept in | read by |
+//! | --- | --- | --- | --- |
+//! | `SB_Global` | all | `South` | progress, northd's version |
+//! | `Chassis`, `Encap` | all | `South`, `Network` | registration, claims, tunnels of the local database; ways to other chassis |
+//! | `Chassis_Private` | this chassis' | `South` | registration, progress |
+//! | `Datapath_Binding` | all | `Network` | locality, zones, flows of ports |
+//! | `Port_Binding` | with an interface here, of this chassis, containers, of local datapaths | `Network` | bindings, locality, flows of ports, claims, announcements |
+//! | `Logical_DP_Group` | with local members | `Network` | locality, flows shared by bits |
+//! | `Logical_Flow` | of local datapaths and their groups | `Network` | logical flows |
+//! | `Multicast_Group` | of local datapaths | `Network` | flows of groups |
+//! | `MAC_Binding`, `FDB` | of local datapaths | `Network`, `Learn` | learned neighbours and addresses; what need not be learned again |
+//! | `Address_Set`, `Port_Group`, `Meter`, `Meter_Band`, `DHCP_Options`, `DHCPv6_Options` | all | `Network` | logical flows, by name |
+//!
+//! [`FOLLOWED`] is this table as code. All rows are in `South`, too, as the replica has them, for a new compilation and for the
+//! comparison with another southbound.
 
 use std::sync::Arc;
 
 use ovsdb::typed::Table;
 use ovsdb::{Atom, Clause, Condition, Function, Uuid};
-use replica::TableSpec;
+use replica::{Columns, TableSpec};
 use rustc_hash::FxHashSet;
 use sb_db::tables::{
     AddressSet, Chassis, ChassisPrivate, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb,
     LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
     PortGroup, SbGlobal,
 };
+
+/// A table that is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct Followed {
+    /// Its index.
+    pub table: usize,
+    /// Only some of its rows are asked for, by a condition that follows what is local.
+    pub in_part: bool,
+}
+
+impl Followed {
+    const fn whole<T: Table>() -> Self {
+        let table = T::INDEX;
+        Followed {
+            table,
+            in_part: false,
+        }
+    }
+
+    const fn in_part<T: Table>() -> Self {
+        let table = T::INDEX;
+        Followed {
+            table,
+            in_part: true,
+        }
+    }
+}
+
+/// Every table that is followed.
+pub const FOLLOWED: &[Followed] = &[
+    Followed::whole::<SbGlobal>(),
+    Followed::whole::<Chassis>(),
+    Followed::whole::<Encap>(),
+    Followed::in_part::<ChassisPrivate>(),
+    Followed::whole::<DatapathBinding>(),
+    Followed::in_part::<PortBinding>(),
+    Followed::in_part::<LogicalDpGroup>(),
+    Followed::in_part::<LogicalFlow>(),
+    Followed::in_part::<MulticastGroup>(),
+    Followed::in_part::<MacBinding>(),
+    Followed::in_part::<Fdb>(),
+    Followed::whole::<AddressSet>(),
+    Followed::whole::<PortGroup>(),
+    Followed::whole::<Meter>(),
+    Followed::whole::<MeterBand>(),
+    Followed::whole::<DhcpOptions>(),
+    Followed::whole::<Dhcpv6Options>(),
+];
 
 /// The conditions of those tables that have one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,17 +88,11 @@ pub struct Conditions(Vec<(usize, Condition)>);
 impl Conditions {
     /// Everything, but of `Chassis_Private` only the rows with these names.
     pub fn everything(own_names: impl IntoIterator<Item = Arc<str>>) -> Self {
-        let tables = [
-            PortBinding::INDEX,
-            LogicalFlow::INDEX,
-            LogicalDpGroup::INDEX,
-            MulticastGroup::INDEX,
-            MacBinding::INDEX,
-            Fdb::INDEX,
-        ];
-        let mut conditions: Vec<_> = tables
-            .into_iter()
-            .map(|table| (table, Condition::everything()))
+        let others = FOLLOWED
+            .iter()
+            .filter(|followed| followed.in_part && followed.table != ChassisPrivate::INDEX);
+        let mut conditions: Vec<_> = others
+            .map(|followed| (followed.table, Condition::everything()))
             .collect();
         conditions.push(private(own_names));
         Conditions(conditions)
@@ -152,25 +210,21 @@ fn private(own_names: impl IntoIterator<Item = Arc<str>>) -> (usize, Condition) 
 
 /// The tables and columns of the subscription.
 pub fn table_specs(conditions: &Conditions) -> Vec<TableSpec> {
+    let spec = |followed: &Followed| TableSpec {
+        columns: columns(followed.table),
+        condition: conditions.of(followed.table),
+        ..TableSpec::all(followed.table)
+    };
+    FOLLOWED.iter().map(spec).collect()
+}
+
+/// The columns of a table. What other programs remember in `external_ids` is nothing to this one, and can be most of a row; of
+/// datapaths it says what they are.
+fn columns(table: usize) -> Columns {
     let flows = LogicalFlow::COLUMN;
-    let mut specs = vec![
-        TableSpec::of::<SbGlobal>(),
-        TableSpec::of::<Chassis>(),
-        TableSpec::of::<Encap>(),
-        TableSpec::of::<ChassisPrivate>(),
-        TableSpec::of::<DatapathBinding>(),
-        TableSpec::of::<PortBinding>(),
-        TableSpec::of::<LogicalDpGroup>(),
-        TableSpec::of::<MulticastGroup>(),
-        TableSpec::of::<AddressSet>(),
-        TableSpec::of::<PortGroup>(),
-        TableSpec::of::<Meter>(),
-        TableSpec::of::<MeterBand>(),
-        TableSpec::of::<DhcpOptions>(),
-        TableSpec::of::<Dhcpv6Options>(),
-        TableSpec::of::<Fdb>(),
-        TableSpec::of::<MacBinding>(),
-        TableSpec::of::<LogicalFlow>().columns([
+    match table {
+        DatapathBinding::INDEX => Columns::All,
+        LogicalFlow::INDEX => Columns::Only(vec![
             flows.logical_datapath.index,
             flows.logical_dp_group.index,
             flows.pipeline.index,
@@ -180,11 +234,37 @@ pub fn table_specs(conditions: &Conditions) -> Vec<TableSpec> {
             flows.actions.index,
             flows.tags.index,
             flows.controller_meter.index,
-            flows.external_ids.index,
         ]),
-    ];
-    for spec in &mut specs {
-        spec.condition = conditions.of(spec.table);
+        _ => {
+            let columns = sb_db::schema().tables[table].columns.iter().enumerate();
+            let wanted = columns.filter(|(_, column)| &*column.name != "external_ids");
+            Columns::Only(wanted.map(|(index, _)| index).collect())
+        }
     }
-    specs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pinctrl::services;
+
+    #[test]
+    fn what_is_read_is_asked_for() {
+        let is_followed = |table| FOLLOWED.iter().any(|followed| followed.table == table);
+        for service in services::all() {
+            assert!(service.tables().iter().all(|table| is_followed(*table)));
+        }
+        let [all, local] = [
+            Conditions::everything([]),
+            Conditions::local([], &FxHashSet::default(), None, [], []),
+        ];
+        for conditions in [all, local] {
+            let mut conditional: Vec<usize> = conditions.0.iter().map(|(t, _)| *t).collect();
+            let in_part = FOLLOWED.iter().filter(|followed| followed.in_part);
+            let mut in_part: Vec<usize> = in_part.map(|followed| followed.table).collect();
+            conditional.sort_unstable();
+            in_part.sort_unstable();
+            assert_eq!(conditional, in_part);
+        }
+    }
 }
