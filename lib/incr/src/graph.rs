@@ -8,6 +8,9 @@ use std::hash::Hash;
 
 use crate::places::{Places, hash};
 
+/// So many cells are remembered while one unit's reads are taken up.
+const RECENT: usize = 64;
+
 /// No edge, cell or unit.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -56,8 +59,15 @@ impl<C: Copy + Eq + Hash> Graph<C> {
     /// Makes `cells` (which may repeat) what `unit` reads. `first` is the unit's list; returns its new head.
     pub(crate) fn relink(&mut self, unit: u32, first: u32, cells: &[C], ids: &mut Vec<u32>) -> u32 {
         ids.clear();
+        // A unit of many parts reads the same cells for each: one look at the table is enough.
+        let mut recent = [None; RECENT];
         for cell in cells {
-            ids.push(self.intern(*cell));
+            let hash = hash(cell);
+            let slot = &mut recent[hash as usize % RECENT];
+            if *slot != Some(cell) {
+                *slot = Some(cell);
+                ids.push(self.intern(*cell, hash));
+            }
         }
         ids.sort_unstable();
         ids.dedup();
@@ -85,7 +95,7 @@ impl<C: Copy + Eq + Hash> Graph<C> {
 
     /// Calls `visit` with each unit that reads `cell`.
     pub(crate) fn readers(&self, cell: C, mut visit: impl FnMut(u32)) {
-        let Some(id) = self.find(&cell) else {
+        let Some(id) = self.find(&cell, hash(&cell)) else {
             return;
         };
         let mut edge = self.cells[id as usize].first_edge;
@@ -96,8 +106,8 @@ impl<C: Copy + Eq + Hash> Graph<C> {
         }
     }
 
-    fn intern(&mut self, cell: C) -> u32 {
-        if let Some(id) = self.find(&cell) {
+    fn intern(&mut self, cell: C, hash: u64) -> u32 {
+        if let Some(id) = self.find(&cell, hash) {
             return id;
         }
         let node = CellNode {
@@ -113,13 +123,13 @@ impl<C: Copy + Eq + Hash> Graph<C> {
         };
         let cells = &self.cells;
         self.ids
-            .insert(hash(&cell), id, |id| hash(&cells[id as usize].cell));
+            .insert(hash, id, |id| crate::places::hash(&cells[id as usize].cell));
         id
     }
 
-    fn find(&self, cell: &C) -> Option<u32> {
+    fn find(&self, cell: &C, hash: u64) -> Option<u32> {
         let is_it = |id: u32| self.cells[id as usize].cell == *cell;
-        self.ids.find(hash(cell), is_it)
+        self.ids.find(hash, is_it)
     }
 
     /// Edges are linked in ascending order of cells, so an unchanged set of reads is an equal sequence.
