@@ -423,6 +423,15 @@ fn torn_read() {
     });
 }
 
+/// A monitor begins with rows that nobody has agreed on, or with all in one step; or its conditions change so.
+#[test]
+fn monitor_contents() {
+    hold(203..=214, |seed| Plan {
+        slice_steps: 1,
+        ..storm(seed)
+    });
+}
+
 /// A full disk is taken for one that has written.
 #[test]
 fn enospc() {

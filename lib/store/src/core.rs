@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Nothing that depends on a delta is shown before the delta is committed: answers wait in the
-//! queue of what is pending, and monitors see the committed state ([`Committed`]). When leadership
+//! queue of what is pending, and monitors see the committed state only. When leadership
 //! is lost, what is pending is taken back in reverse order. It may be committed all the same, by
 //! the next leader: those who wait go on waiting until its place in the log is filled, with it or
 //! with something else (`unresolved`).
@@ -20,12 +20,15 @@
 //! A member that does not lead forwards transactions (`forward`), but for those that only read;
 //! what changes nothing is answered only when it is known that the leader still led (`reads`).
 //!
+//! What monitors are told at first is found in pieces if it takes long (`contents`).
+//!
 //! What only reads is executed in pieces if it takes long (`pieces`), and its answer waits for the
 //! word that the leader still leads (`reads`).
 //!
 //! A transaction whose `wait` is not fulfilled is kept aside (`waits`), and executed again when a
 //! table changes that it waits for, or when its time is up.
 
+mod contents;
 mod describe;
 mod forward;
 mod gather;
@@ -39,18 +42,18 @@ mod unresolved;
 mod waits;
 mod watching;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use ovsdb::schema::DatabaseSchema;
-use ovsdb::{Condition, Error, ErrorKind, Uuid};
+use ovsdb::{Error, ErrorKind, Row, Uuid};
 use rustc_hash::FxHashMap;
 use table::Database;
 
 use crate::access::Access;
 use crate::caller::Caller;
-use crate::committed::Committed;
+use crate::core::contents::Contents;
 use crate::core::forward::Forwards;
 use crate::core::gather::{Gather, ROWS_PER_STEP};
 use crate::core::log::{MAX_LOG_BYTES, MAX_LOG_ENTRIES};
@@ -105,6 +108,7 @@ pub struct Core {
     node: Node,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    pending_rows: usize,
     waits: Waits,
     /// So many values may be compared for them in one step.
     wait_steps: usize,
@@ -131,6 +135,7 @@ pub struct Core {
     log_limits: (usize, usize),
     forwards: Forwards,
     pieces: Pieces,
+    contents: Contents,
     /// So many values are compared in one slice of what is done in pieces.
     slice_steps: usize,
     reads: Reads,
@@ -145,6 +150,8 @@ pub struct Core {
     gather: Option<Gather>,
     /// So many of its rows are gathered in one step.
     rows_per_step: usize,
+    /// See [`Core::spent`].
+    spent: usize,
 }
 
 impl Core {
@@ -177,6 +184,7 @@ impl Core {
             node,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            pending_rows: 0,
             waits: Waits::default(),
             wait_steps: WAIT_STEPS,
             changed: BTreeSet::new(),
@@ -189,6 +197,7 @@ impl Core {
             log_limits: (MAX_LOG_ENTRIES, MAX_LOG_BYTES),
             forwards: Forwards::new(process),
             pieces: Pieces::default(),
+            contents: Contents::default(),
             slice_steps: SLICE_STEPS,
             reads: Reads::default(),
             unresolved: UnresolvedProposals::default(),
@@ -197,6 +206,7 @@ impl Core {
             arrived: None,
             gather: None,
             rows_per_step: ROWS_PER_STEP,
+            spent: 0,
         })
     }
 
@@ -219,6 +229,11 @@ impl Core {
     /// Gives waits another budget than usual, for tests.
     pub fn set_wait_steps(&mut self, steps: usize) {
         self.wait_steps = steps;
+    }
+
+    /// How many rows and values were looked at in the last step, besides those that a transaction is about.
+    pub fn spent(&self) -> usize {
+        self.spent
     }
 
     /// How many values were compared for waits in the last step.
@@ -254,14 +269,20 @@ impl Core {
     /// Something happened; `now_ms` is a clock that never goes back.
     pub fn step(&mut self, now_ms: u64, event: Event) -> Effects {
         let mut effects = Effects::default();
+        self.spent = 0;
         match event {
             Event::Tick => self.tick(&mut effects),
-            Event::Timer => self.go_on(now_ms, &mut effects),
+            Event::Timer => {
+                self.go_on(now_ms, &mut effects);
+                self.go_on_with_contents(now_ms, &mut effects);
+                self.spent += self.head.grow_lookups(self.slice_steps);
+            }
             Event::Connected {
                 session,
                 backlog,
                 caller,
             } => {
+                self.access.foresee(&caller, &mut self.head);
                 self.sessions.insert(session, (backlog, caller));
             }
             Event::Disconnected { session } => self.disconnect(session, &mut effects),
@@ -288,14 +309,18 @@ impl Core {
         self.confirm_reads(&mut effects);
         self.drive(&mut effects);
         self.arrived = None;
+        self.read_due(&mut effects);
         self.settle(now_ms, &mut effects);
         self.gather(&mut effects);
         self.spread_news(now_ms, &mut effects);
         let gathering = self.gather.as_ref().map(|_| now_ms + 1);
         let deadlines = self.waits.deadline().into_iter();
         effects.discarded = self.pieces.discarded();
-        let at_once = (self.pieces.is_busy() || self.waits.is_due()).then_some(now_ms);
+        let applied = self.node.applied_position().index;
+        let is_busy = self.pieces.is_busy() || self.waits.is_due() || self.reads.is_due(applied);
+        let at_once = (is_busy || self.head.has_growing_lookups()).then_some(now_ms);
         let times = deadlines.chain(gathering).chain(self.news_at);
+        let times = times.chain(self.contents.wake_at(now_ms));
         effects.wake_at = times.chain(at_once).min();
         effects
     }
@@ -305,10 +330,19 @@ impl Core {
         self.node.leads()
     }
 
-    /// The committed rows of a table, for tests and for backups.
-    pub fn committed_rows(&self, table: usize) -> Vec<(Uuid, Arc<ovsdb::Row>)> {
-        let everything = Condition::everything();
-        self.committed().matching(table, everything.clauses())
+    /// The committed rows of a table, in the order of their identities, for tests and for backups.
+    pub fn committed_rows(&self, table: usize) -> Vec<(Uuid, Arc<Row>)> {
+        let rows = self.head.rows(table);
+        let mut rows: BTreeMap<_, _> = rows.map(|(uuid, row)| (uuid, row.clone())).collect();
+        let changes = self.pending.iter().rev();
+        let changes = changes.flat_map(|pending| pending.delta.iter().rev());
+        for change in changes.filter(|change| change.table == table) {
+            match &change.old {
+                Some(row) => rows.insert(change.uuid, row.clone()),
+                None => rows.remove(&change.uuid),
+            };
+        }
+        rows.into_iter().collect()
     }
 
     fn request(
@@ -354,6 +388,7 @@ impl Core {
                         consistency,
                         since_ms: now_ms,
                         sending: 0,
+                        session_there: session,
                     },
                     effects,
                 );
@@ -364,33 +399,28 @@ impl Core {
                 monitor,
                 view,
                 since,
-            } => self
-                .monitor(database, (session, monitor), view, since, request)
-                .unwrap_or_else(refused),
+            } => {
+                let named = ((session, monitor), request);
+                match self.monitor(now_ms, database, named, (view, since), effects) {
+                    Ok(()) => return,
+                    Err(error) => refused(error),
+                }
+            }
             Request::ChangeConditions {
                 monitor,
                 mut conditions,
             } => {
                 let key = (session, monitor);
-                if self.monitors.contains(key) {
+                if !self.server.monitors.contains(key) {
                     self.access.narrow(&caller, &mut conditions);
                 }
-                if let Err(error) = self.check_conditions(key, &conditions) {
-                    effects.outputs.push((session, refused(error)));
-                    return;
-                }
-                match self.change_conditions(key, &conditions, request, effects) {
-                    true => Output::Done { request },
-                    false => refused(Error::new(ErrorKind::UnknownMonitor, "No such monitor.")),
+                match self.change_conditions(now_ms, (key, request), conditions, effects) {
+                    Ok(()) => return,
+                    Err(error) => refused(error),
                 }
             }
             Request::CancelMonitor { monitor } => {
-                let key = (session, monitor);
-                if self.monitors.cancel(key) || self.server.monitors.cancel(key) {
-                    Output::Done { request }
-                } else {
-                    refused(Error::new(ErrorKind::UnknownMonitor, "No such monitor."))
-                }
+                self.cancel_monitor(((session, monitor), request), effects)
             }
             Request::Lock { name, steal } => match self.locks.lock(session, &name, steal) {
                 Ok((owned, robbed)) => {
@@ -426,11 +456,6 @@ impl Core {
         effects.outputs.push((session, output));
     }
 
-    fn committed(&self) -> Committed<'_> {
-        let uncommitted = self.pending.iter().map(|pending| &pending.delta[..]);
-        Committed::new(&self.head, uncommitted)
-    }
-
     fn tick(&mut self, effects: &mut Effects) {
         self.node.tick();
         self.ticks += 1;
@@ -448,7 +473,7 @@ impl Core {
         self.server.monitors.disconnect(session);
         self.waits.disconnect(session);
         self.pieces.disconnect(session);
-        self.reads.disconnect(session);
+        self.contents.disconnect(session);
         let leader = self.node.leader().0;
         self.forwards.disconnect(session, leader, effects);
         let changes = self.locks.disconnect(session);

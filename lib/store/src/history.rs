@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ovsdb::{RowChange, Uuid};
-use rustc_hash::FxHashMap;
 
 /// So many commits are remembered at most.
 const MAX_COMMITS: usize = 10_000;
@@ -80,38 +79,26 @@ impl History {
         Uuid::from_u64_pair(self.cluster, index)
     }
 
-    /// What changed since the named state: each row at most once. `None` if that state is
-    /// unknown or too long ago.
-    pub fn since(&self, state: Uuid) -> Option<Vec<RowChange>> {
+    /// The log index of the named state; `None` if what changed since then is unknown or too long ago.
+    pub fn since(&self, state: Uuid) -> Option<u64> {
         let (cluster, index) = state.as_u64_pair();
-        if cluster != self.cluster || index < self.base || index > self.index() {
+        let is_known = cluster == self.cluster && index >= self.base && index <= self.index();
+        is_known.then_some(index)
+    }
+
+    /// The commit after a log index, if there is one; `None` if it is too long ago to be known.
+    pub fn next(&self, index: u64) -> Option<Option<(u64, &[RowChange])>> {
+        if index < self.base {
             return None;
         }
-        let later = self.commits.iter().filter(|(at, _)| *at > index);
-        Some(merge(later.map(|(_, delta)| &delta[..])))
+        let place = self.commits.partition_point(|(at, _)| *at <= index);
+        let commit = self.commits.get(place);
+        Some(commit.map(|(index, delta)| (*index, &delta[..])))
     }
 }
 
 fn count_former(delta: &[RowChange]) -> usize {
     delta.iter().filter(|change| change.old.is_some()).count()
-}
-
-/// Several deltas as one: for each row, what it was before the first and what it is after the
-/// last.
-pub fn merge<'a>(deltas: impl Iterator<Item = &'a [RowChange]>) -> Vec<RowChange> {
-    let mut places: FxHashMap<(usize, Uuid), usize> = FxHashMap::default();
-    let mut merged: Vec<RowChange> = Vec::new();
-    for change in deltas.flatten() {
-        match places.get(&(change.table, change.uuid)) {
-            Some(&place) => merged[place].new.clone_from(&change.new),
-            None => {
-                places.insert((change.table, change.uuid), merged.len());
-                merged.push(change.clone());
-            }
-        }
-    }
-    merged.retain(|change| change.old != change.new);
-    merged
 }
 
 #[cfg(test)]
@@ -134,18 +121,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_told_once() {
+    fn commits_are_known_by_the_states_before_them() {
         let mut history = History::new(Uuid::from_u128(1 << 64), 5);
         let start = history.state();
-        assert_eq!(history.since(start), Some(vec![]));
-        history.push(7, change(None, row(1)));
-        let middle = history.state();
-        history.push(8, change(row(1), row(2)));
-        assert_eq!(history.since(start), Some(change(None, row(2)).to_vec()));
-        assert_eq!(history.since(middle), Some(change(row(1), row(2)).to_vec()));
-        history.push(9, change(row(2), row(1)));
-        assert_eq!(history.since(middle), Some(vec![]), "back to what it was");
-        assert_eq!(history.since(history.name(10)), None, "the future");
+        assert_eq!(history.since(start), Some(5));
+        assert_eq!(history.next(5), Some(None));
+        let (first, second) = (change(None, row(1)), change(row(1), row(2)));
+        history.push(7, first.clone());
+        history.push(8, second.clone());
+        assert_eq!(history.since(start), Some(5));
+        assert_eq!(history.next(5), Some(Some((7, &first[..]))));
+        assert_eq!(history.next(7), Some(Some((8, &second[..]))));
+        assert_eq!(history.next(8), Some(None));
+        assert_eq!(history.next(4), None);
+        assert_eq!(history.since(history.name(9)), None, "the future");
         assert_eq!(history.since(history.name(4)), None, "too long ago");
         assert_eq!(history.since(Uuid::from_u128(9)), None, "another cluster");
     }

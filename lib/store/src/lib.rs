@@ -11,7 +11,6 @@
 pub mod access;
 pub mod caller;
 pub mod codec;
-pub mod committed;
 pub mod core;
 pub mod entry;
 pub mod event;

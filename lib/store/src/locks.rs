@@ -5,7 +5,7 @@
 //! the sessions, and only the leader gives them out: on the other members, sessions queue up in
 //! vain, and when a member becomes the leader or ceases to be, its sessions are told.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -20,9 +20,10 @@ const MAX_NAME_BYTES: usize = 1024;
 /// All locks.
 #[derive(Debug, Default)]
 pub struct Locks {
-    queues: FxHashMap<Arc<str>, VecDeque<SessionId>>,
-    /// For which each session queues.
-    of_session: FxHashMap<SessionId, BTreeSet<Arc<str>>>,
+    /// By the places of the sessions.
+    queues: FxHashMap<Arc<str>, BTreeMap<i64, SessionId>>,
+    /// For which each session queues, and its place there.
+    of_session: FxHashMap<SessionId, BTreeMap<Arc<str>, i64>>,
     /// Whether this member gives out locks; if not, nobody owns anything. A member that has just
     /// started does not.
     active: bool,
@@ -65,7 +66,7 @@ impl Locks {
             return Err(LockError::TooLong);
         }
         let names = self.of_session.get(&session);
-        if names.is_some_and(|names| names.contains(name)) {
+        if names.is_some_and(|names| names.contains_key(name)) {
             return Err(LockError::Twice);
         }
         if names.is_some_and(|names| names.len() >= MAX_LOCKS_PER_SESSION) {
@@ -74,39 +75,48 @@ impl Locks {
         let queue = self.queues.entry(name.clone()).or_default();
         // The same string as the queue's own, not another one of the client's.
         let names = self.of_session.entry(session).or_default();
-        names.insert(name.clone());
+        let ends = queue.first_key_value().zip(queue.last_key_value());
+        let place = match ends {
+            None => 0,
+            Some(((first, _), _)) if steal => first - 1,
+            Some((_, (last, _))) => last + 1,
+        };
+        names.insert(name.clone(), place);
         if !steal {
-            queue.push_back(session);
+            queue.insert(place, session);
             return Ok((queue.len() == 1 && self.active, None));
         }
-        let owner = queue.front().filter(|_| self.active);
+        let owner = queue.values().next().filter(|_| self.active);
         let robbed = owner.map(|owner| Change {
             session: *owner,
             name: name.clone(),
             owned: false,
         });
-        queue.push_front(session);
+        queue.insert(place, session);
         Ok((self.active, robbed))
     }
 
     /// Whether the session owns the lock or queues for it.
     pub fn is_queued(&self, session: SessionId, name: &str) -> bool {
         let names = self.of_session.get(&session);
-        names.is_some_and(|names| names.contains(name))
+        names.is_some_and(|names| names.contains_key(name))
     }
 
     /// Leaves the queue. Answers who owns the lock instead, if that changed.
     pub fn unlock(&mut self, session: SessionId, name: &Arc<str>) -> Option<Change> {
-        if let Some(names) = self.of_session.get_mut(&session) {
-            names.remove(name);
-            if names.is_empty() {
-                self.of_session.remove(&session);
-            }
+        let names = self.of_session.get_mut(&session)?;
+        let place = names.remove(name)?;
+        if names.is_empty() {
+            self.of_session.remove(&session);
         }
+        self.leave(session, name, place)
+    }
+
+    fn leave(&mut self, session: SessionId, name: &Arc<str>, place: i64) -> Option<Change> {
         let queue = self.queues.get_mut(name)?;
-        let owned = queue.front() == Some(&session);
-        queue.retain(|waiting| *waiting != session);
-        let next = queue.front().copied();
+        let owned = queue.values().next() == Some(&session);
+        queue.remove(&place);
+        let next = queue.values().next().copied();
         if queue.is_empty() {
             self.queues.remove(name);
         }
@@ -122,7 +132,7 @@ impl Locks {
         let names = self.of_session.remove(&session).unwrap_or_default();
         names
             .iter()
-            .filter_map(|name| self.unlock(session, name))
+            .filter_map(|(name, place)| self.leave(session, name, *place))
             .collect()
     }
 
@@ -130,7 +140,7 @@ impl Locks {
     pub fn owns(&self, session: SessionId, name: &str) -> bool {
         self.queues
             .get(name)
-            .is_some_and(|queue| queue.front() == Some(&session) && self.active)
+            .is_some_and(|queue| queue.values().next() == Some(&session) && self.active)
     }
 
     /// Says whether this member gives out locks. Answers whose ownership changes with it.
@@ -139,9 +149,9 @@ impl Locks {
             return Vec::new();
         }
         self.active = active;
-        let change = |(name, queue): (&Arc<str>, &VecDeque<SessionId>)| {
+        let change = |(name, queue): (&Arc<str>, &BTreeMap<i64, SessionId>)| {
             Some(Change {
-                session: *queue.front()?,
+                session: *queue.values().next()?,
                 name: name.clone(),
                 owned: active,
             })

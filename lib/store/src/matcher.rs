@@ -73,9 +73,9 @@ impl Matcher {
             || self.rest.iter().any(|clause| clause.holds(uuid, row))
     }
 
-    /// Whether the rows for which it holds can only be found by looking at all.
-    pub fn scans(&self) -> bool {
-        self.always || !self.includes.is_empty() || !self.rest.is_empty()
+    /// With how many things a row is compared, at least one.
+    pub fn width(&self) -> usize {
+        1 + self.equal.len() + self.includes.len() + self.rest.len()
     }
 
     /// Refuses what would cost too much.

@@ -15,6 +15,7 @@ use ovsdb::{Error, Row, Transaction, Uuid};
 use crate::caller::Caller;
 use crate::entry::NamedResult;
 use crate::raft::Message;
+use crate::session::SessionId;
 use crate::storage::{LogPosition, Membership};
 
 /// A message from one member to another.
@@ -82,6 +83,8 @@ pub struct Forward {
     pub sending: u64,
     /// Who the client is: the member that it is connected to vouches for that, and the leader checks what it may do.
     pub caller: Caller,
+    /// The client's session at that member, by which it takes turns with others.
+    pub session: SessionId,
     /// The operations.
     pub transaction: Transaction,
 }

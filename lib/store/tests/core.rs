@@ -78,6 +78,8 @@ struct Watcher {
     slow: bool,
     /// It has not read yet what its latest change of condition brought.
     retargeted: bool,
+    /// Its monitor has.
+    begun: bool,
 }
 
 impl Rig {
@@ -145,6 +147,7 @@ impl Rig {
                     ..
                 } => {
                     let watcher = self.watchers.get_mut(&session).unwrap();
+                    watcher.begun = true;
                     if !resumed {
                         watcher.rows.clear();
                     }
@@ -206,6 +209,7 @@ impl Rig {
             queue: Vec::new(),
             slow,
             retargeted: false,
+            begun: false,
         });
         watcher.condition = spec.tables[0].condition.clone();
         self.connect(session);
@@ -259,6 +263,10 @@ impl Rig {
         if let Some(watcher) = self.watchers.get_mut(&session) {
             watcher.retargeted = false;
         }
+    }
+
+    fn has_begun(&self, session: SessionId) -> bool {
+        self.watchers[&session].begun
     }
 
     fn committed(&self) -> Rows {
@@ -750,4 +758,111 @@ fn the_log_is_truncated_and_a_restart_needs_only_the_rest() {
     let before = rig.committed();
     rig.crash();
     assert_eq!(rig.committed(), before);
+}
+
+/// Thousands of rows that nobody has an index of, looked at a few at a time, with others in between.
+#[test]
+fn monitors_of_large_tables_hold_up_nobody() {
+    const SLICE: usize = 64;
+    const ROWS: usize = 3000;
+    let mut rig = Rig::new();
+    for n in 0..ROWS {
+        rig.transact(&insert(&n.to_string()));
+    }
+    rig.settle();
+    rig.core.set_slice_steps(SLICE);
+    let tags = json!([["tags", "includes", 1], ["name", "!=", "7"]]);
+    let sessions = [(2, json!([])), (3, tags), (4, json!([["group", "==", 1]]))];
+    for (session, condition) in &sessions {
+        rig.watch(SessionId(*session), condition, false, None);
+        assert!(rig.core.spent() <= SLICE, "{} steps", rig.core.spent());
+        assert!(!rig.has_begun(SessionId(*session)));
+    }
+    // What is small does not wait for what is large.
+    let small = json!([["_uuid", "==", ["uuid", Uuid::from_u128(1)]]]);
+    rig.watch(SessionId(5), &small, false, None);
+    assert!(rig.has_begun(SessionId(5)));
+    let mut turns = 0;
+    while !sessions
+        .iter()
+        .all(|(session, _)| rig.has_begun(SessionId(*session)))
+    {
+        let request = rig.transact(&insert(&format!("meanwhile {turns}")));
+        rig.settle();
+        assert!(answer(&rig, request).is_some());
+        rig.step(Event::Timer);
+        // Of the index that is made as well.
+        assert!(rig.core.spent() <= 3 * SLICE, "{} steps", rig.core.spent());
+        turns += 1;
+        assert!(turns < 10 * ROWS / SLICE, "it ends");
+    }
+    assert!(turns > ROWS / SLICE, "{turns} turns");
+    rig.transact(&insert("later"));
+    rig.settle();
+    rig.check_watchers();
+}
+
+#[test]
+fn what_is_wanted_of_a_monitor_is_done_in_order_or_not_at_all() {
+    let mut rig = Rig::new();
+    for n in 0..100 {
+        rig.transact(&insert(&n.to_string()));
+    }
+    rig.settle();
+    rig.core.set_slice_steps(4);
+    let session = SessionId(2);
+    rig.watch(session, &json!([]), false, None);
+    let conditions = |schema: &DatabaseSchema, clauses: &Value| {
+        vec![(0, Condition::from_json(&schema.tables[0], clauses).unwrap())]
+    };
+    let change = |rig: &mut Rig, clauses: &Value| {
+        let conditions = conditions(&rig.schema, clauses);
+        let monitor = MonitorId(1);
+        let body = Request::ChangeConditions {
+            monitor,
+            conditions,
+        };
+        rig.request(session, body)
+    };
+    let first = change(&mut rig, &json!([["name", "==", "5"]]));
+    let second = change(&mut rig, &json!([["name", "!=", "5"]]));
+    assert!(!rig.has_begun(session) && rig.other.is_empty());
+    let done = |rig: &Rig, request| {
+        let mut told = rig.other.iter();
+        told.position(|(_, output)| output.answers() == Some(request))
+    };
+    while done(&rig, second).is_none() {
+        rig.step(Event::Timer);
+    }
+    assert!(done(&rig, first) < done(&rig, second));
+    let watcher = rig.watchers.get_mut(&session).unwrap();
+    watcher.condition = conditions(&rig.schema, &json!([["name", "!=", "5"]]))[0]
+        .1
+        .clone();
+    rig.check_watchers();
+    // One that is taken back is refused, and holds up nobody.
+    let taken_back = change(&mut rig, &json!([["group", "<", 5]]));
+    let monitor = MonitorId(1);
+    let cancel = rig.request(session, Request::CancelMonitor { monitor });
+    let answer = |request| {
+        let told = rig
+            .other
+            .iter()
+            .find(|(_, output)| output.answers() == Some(request));
+        told.map(|(_, output)| output)
+    };
+    assert!(matches!(answer(taken_back), Some(Output::Refused { .. })));
+    assert!(matches!(answer(cancel), Some(Output::Done { .. })));
+    // Nor does one whose client goes.
+    rig.watchers.remove(&session);
+    rig.watch(SessionId(3), &json!([]), false, None);
+    rig.step(Event::Disconnected {
+        session: SessionId(3),
+    });
+    rig.watch(SessionId(4), &json!([]), false, None);
+    while !rig.has_begun(SessionId(4)) {
+        rig.step(Event::Timer);
+    }
+    rig.watchers.remove(&SessionId(3));
+    rig.check_watchers();
 }

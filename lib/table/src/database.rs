@@ -12,12 +12,12 @@ use std::collections::btree_map::Entry as TreeEntry;
 use std::sync::Arc;
 
 use ovsdb::schema::{DatabaseSchema, TableSchema};
-use ovsdb::{Datum, Row, RowChange, Uuid};
+use ovsdb::{Row, RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::delta::{ApplyError, reversed};
 use crate::facts::{RowId, TableFacts, changed_references};
-use crate::index::Index;
+use crate::index::{Growing, Index};
 use crate::weak::WeakReferences;
 
 /// What a database refuses to exceed.
@@ -64,6 +64,8 @@ pub(crate) struct Table {
     pub(crate) unique: Vec<Index>,
     /// Indexes that only make queries faster.
     pub(crate) lookups: Vec<Index>,
+    /// Such indexes that do not have all rows yet.
+    pub(crate) growing: Vec<Growing>,
     /// How many queries scanned the table for the contents of a column, by column.
     pub(crate) scans: Vec<u8>,
 }
@@ -92,6 +94,7 @@ impl Database {
                 .map(|c| Index::new(c.as_slice()))
                 .collect(),
             lookups: Vec::new(),
+            growing: Vec::new(),
             scans: vec![0; table.columns.len()],
         };
         Self {
@@ -141,52 +144,6 @@ impl Database {
     /// How many rows the table with this index has.
     pub fn row_count(&self, table: usize) -> usize {
         self.tables.get(table).map_or(0, |t| t.entries.len())
-    }
-
-    /// Sees to it that rows of the table can be found by the contents of these columns without looking at all of them.
-    /// The database also does so by itself for a column by which it is queried repeatedly.
-    ///
-    /// # Panics
-    /// If the schema has no such table or column.
-    pub fn add_lookup(&mut self, table: usize, columns: &[usize]) {
-        let count = self.schema.tables[table].columns.len();
-        assert!(columns.iter().all(|&c| c < count), "the columns exist");
-        let table = &mut self.tables[table];
-        if table.index_over(columns).is_some() {
-            return;
-        }
-        let mut index = Index::new(columns);
-        let entries = table.entries.iter();
-        index.fill(entries.map(|(&uuid, entry)| (uuid, &*entry.row)));
-        table.lookups.push(index);
-    }
-
-    /// The rows of the table whose `column` has exactly these contents, in the order of their identities: through an
-    /// index if there is one, see [`Database::add_lookup`].
-    pub fn rows_with(
-        &self,
-        table: usize,
-        column: usize,
-        contents: &Datum,
-    ) -> Vec<(Uuid, &Arc<Row>)> {
-        let Some(table) = self.tables.get(table) else {
-            return Vec::new();
-        };
-        let row = |uuid| Some((uuid, &table.entries.get(&uuid)?.row));
-        let matches = |(_, row): &(Uuid, &Arc<Row>)| row.get(column) == contents;
-        match table.index_over(&[column]) {
-            Some(index) => index
-                .candidates([contents])
-                .filter_map(row)
-                .filter(matches)
-                .collect(),
-            None => table
-                .entries
-                .iter()
-                .map(|(&uuid, entry)| (uuid, &entry.row))
-                .filter(matches)
-                .collect(),
-        }
     }
 
     /// Completes changes that only say what rows are now, such as a log's records, with what they were before.
@@ -350,7 +307,16 @@ impl Database {
             (TreeEntry::Occupied(place), None) => Some(place.remove()),
         };
         let old = former.as_ref().map(|entry| &*entry.row);
-        for index in table.unique.iter_mut().chain(&mut table.lookups) {
+        let filled = table
+            .growing
+            .iter_mut()
+            .filter_map(|growing| growing.covering(uuid));
+        for index in table
+            .unique
+            .iter_mut()
+            .chain(&mut table.lookups)
+            .chain(filled)
+        {
             if let (Some(old), Some(new)) = (old, &new)
                 && !index.differ(old, new)
             {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound::{Excluded, Included};
 
 use ovsdb::{Datum, Row, Uuid};
 
@@ -74,6 +75,21 @@ impl Index {
         self.entries.contains(&(self.hash_of(row), uuid))
     }
 
+    /// The same, but for those up to `after`.
+    pub(crate) fn candidates_after<'d>(
+        &self,
+        contents: impl IntoIterator<Item = &'d Datum>,
+        after: Option<Uuid>,
+    ) -> impl Iterator<Item = Uuid> + '_ {
+        let hash = hash(contents);
+        let start = match after {
+            None => Included((hash, Uuid::nil())),
+            Some(uuid) => Excluded((hash, uuid)),
+        };
+        let entries = self.entries.range((start, Included((hash, Uuid::max()))));
+        entries.map(|&(_, uuid)| uuid)
+    }
+
     fn with_hash(&self, hash: u64) -> impl Iterator<Item = Uuid> + '_ {
         self.entries
             .range((hash, Uuid::nil())..=(hash, Uuid::max()))
@@ -82,6 +98,22 @@ impl Index {
 
     fn hash_of(&self, row: &Row) -> u64 {
         hash(self.columns.iter().map(|&column| row.get(column)))
+    }
+}
+
+/// An index that does not have all rows yet.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    pub(crate) index: Index,
+    /// It has the rows up to this one.
+    pub(crate) up_to: Option<Uuid>,
+}
+
+impl Growing {
+    /// The index, if it has got as far as this row.
+    pub(crate) fn covering(&mut self, uuid: Uuid) -> Option<&mut Index> {
+        let covered = self.up_to.is_some_and(|up_to| uuid <= up_to);
+        covered.then_some(&mut self.index)
     }
 }
 

@@ -46,6 +46,7 @@ mod execute;
 mod facts;
 mod index;
 mod invariants;
+mod lookup;
 mod query;
 mod reading;
 mod selection;

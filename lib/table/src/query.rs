@@ -80,10 +80,10 @@ impl Database {
         Some(Plan::Scan)
     }
 
-    /// Learns by which columns the table is asked.
+    /// Learns by which columns the table is asked, and wants indexes of those.
     pub(crate) fn learn(&mut self, table: usize, condition: &[Clause]) {
         if let Some(column) = self.tables[table].column_to_index(condition) {
-            self.add_lookup(table, &[column]);
+            self.want_lookup(table, &[column]);
         }
     }
 }

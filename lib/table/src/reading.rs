@@ -91,24 +91,25 @@ impl Reading {
         }
     }
 
-    /// Goes on with the transaction with which it was begun for about so many steps: how it ended, if it did.
+    /// Goes on with the transaction with which it was begun for about so many steps, which it takes off: how it ended, if
+    /// it did.
     pub fn advance(
         &mut self,
         database: &mut Database,
         transaction: &Transaction,
         permission: Option<&dyn Permission>,
-        mut steps: usize,
+        steps: &mut usize,
     ) -> Option<Done> {
         if let Err(error) = check_length(database, transaction.asked) {
             return Some(self.end(Some(error)));
         }
-        while steps > 0 {
+        while *steps > 0 {
             let Some(operation) = transaction.operations.get(self.results.len()) else {
                 return Some(self.end(transaction.error.clone()));
             };
             let advanced = match self.query.take() {
-                None => self.start(database, operation, permission, &mut steps),
-                Some(query) => self.continue_with(query, database, operation, &mut steps),
+                None => self.start(database, operation, permission, steps),
+                Some(query) => self.continue_with(query, database, operation, steps),
             };
             if let Err(error) = advanced {
                 return Some(self.end(Some(error)));

@@ -52,7 +52,8 @@ impl World {
             compared.push((*member, state));
             for (number, watcher) in self.watchers.iter().enumerate() {
                 let watches = watcher.session.is_some_and(|(_, of)| of == *member);
-                if watches && !process.stopped && watcher.rows != rows {
+                let watches = watches && watcher.started && !process.stopped;
+                if watches && watcher.rows != watcher.shown(&rows) {
                     return Err(format!(
                         "watcher {number} does not see what member {member} has"
                     ));

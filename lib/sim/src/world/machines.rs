@@ -156,6 +156,11 @@ impl World {
                 "member {member} compares {spent} values for waits in one step"
             ));
         }
+        // Slices of what monitors are told, of a transaction that reads, of an index, and of others that read.
+        let spent = process.core.spent();
+        if spent > 8 * (self.plan.slice_steps + 1) {
+            return Err(format!("member {member} looks at {spent} rows in one step"));
+        }
         for job in jobs {
             process.writer.push(job);
         }

@@ -331,7 +331,7 @@ impl World {
         let watching = self
             .watchers
             .iter()
-            .all(|watcher| watcher.session.is_some());
+            .all(|watcher| watcher.session.is_some() && watcher.started);
         idle && settled && watching && positions.len() == 1 && self.leader().is_some()
     }
 
@@ -359,7 +359,7 @@ impl World {
         });
         let rows = rows.unwrap_or_default();
         for (number, watcher) in self.watchers.iter().enumerate() {
-            if watcher.rows != rows {
+            if watcher.rows != watcher.shown(&rows) {
                 return Err(format!("watcher {number} does not see what is there"));
             }
         }

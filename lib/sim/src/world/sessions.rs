@@ -367,6 +367,8 @@ impl World {
         let watcher = &mut self.watchers[number];
         watcher.session = Some((session, member));
         watcher.backlog = backlog;
+        (watcher.started, watcher.asked, watcher.requests) = (false, None, 1);
+        let (view, since) = (watcher.view(), watcher.state);
         if let Some(process) = self
             .members
             .get_mut(&member)
@@ -377,8 +379,8 @@ impl World {
         let body = Request::Monitor {
             database: DatabaseId::Main,
             monitor: MonitorId(1),
-            view: Watcher::view(),
-            since: watcher.state,
+            view,
+            since,
         };
         let event = Event::Request {
             session,
@@ -391,10 +393,36 @@ impl World {
     pub(crate) fn hop(&mut self, number: usize) -> Result<(), String> {
         let pause = self.random.range(100..1500);
         self.later(pause, Next::Hop(number));
+        // Some want everything, always.
+        if number % 2 == 1 && self.random.percent(70) {
+            return self.change_conditions(number);
+        }
         match self.watcher_leaves(number)? {
             true => self.watch(number),
             false => Ok(()),
         }
+    }
+
+    /// A watcher wants to see other rows.
+    fn change_conditions(&mut self, number: usize) -> Result<(), String> {
+        let watcher = &mut self.watchers[number];
+        let (Some((session, member)), None) = (watcher.session, &watcher.asked) else {
+            return Ok(());
+        };
+        watcher.requests += 1;
+        let request = RequestId(watcher.requests);
+        let conditions = Watcher::other_conditions(&mut self.random);
+        watcher.asked = Some((request, conditions.clone()));
+        let body = Request::ChangeConditions {
+            monitor: MonitorId(1),
+            conditions,
+        };
+        let event = Event::Request {
+            session,
+            request,
+            body,
+        };
+        self.step(member, event)
     }
 
     /// Whether it was at a member.
@@ -432,6 +460,20 @@ impl World {
                     return self.step(member, Event::Drained { session });
                 }
                 Ok(())
+            }
+            Output::ConditionsChange { request } => {
+                match watcher.asked.clone().filter(|(asked, _)| *asked == request) {
+                    Some((_, conditions)) => watcher.want(conditions),
+                    None => return Err(format!("watcher {number} has not asked for {request:?}")),
+                }
+                Ok(())
+            }
+            Output::Done { request } => {
+                let asked = watcher.asked.take().map(|(asked, _)| asked);
+                match asked == Some(request) {
+                    true => Ok(()),
+                    false => Err(format!("watcher {number} has not asked for {request:?}")),
+                }
             }
             output => Err(format!("a watcher was told {output:?}")),
         }

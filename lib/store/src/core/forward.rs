@@ -13,8 +13,8 @@
 //! An answer is passed on when this member has applied as much of the log as the answer is based
 //! on: a client that monitors sees its own transactions before it is told that they are done.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ovsdb::operation::outcome_from_json;
 use ovsdb::{Error, ErrorKind, Uuid};
@@ -39,8 +39,12 @@ const MAX_UNSENT_TICKS: u64 = 100;
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
     waiting: BTreeMap<u64, Waiting>,
-    /// How many wait of each session.
-    sessions: FxHashMap<SessionId, usize>,
+    /// Those of each session.
+    sessions: FxHashMap<SessionId, BTreeSet<u64>>,
+    /// Those that are to be sent.
+    unsent: BTreeSet<u64>,
+    /// Those with answers, by the log indexes that these are based on.
+    answered: BTreeSet<(u64, u64)>,
     calls: u64,
     /// Counts what is sent.
     sendings: u64,
@@ -106,19 +110,24 @@ impl Forwards {
 
     fn put(&mut self, number: u64, waiting: Waiting) {
         if let Origin::Client(session, _) = waiting.attempt.origin {
-            *self.sessions.entry(session).or_default() += 1;
+            self.sessions.entry(session).or_default().insert(number);
         }
+        self.unsent.insert(number);
         self.waiting.insert(number, waiting);
     }
 
     fn take(&mut self, number: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(&number)?;
+        self.unsent.remove(&number);
+        if let Some((index, ..)) = &waiting.answer {
+            self.answered.remove(&(*index, number));
+        }
         if let Origin::Client(session, _) = waiting.attempt.origin
-            && let Entry::Occupied(mut count) = self.sessions.entry(session)
+            && let Entry::Occupied(mut numbers) = self.sessions.entry(session)
         {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+            numbers.get_mut().remove(&number);
+            if numbers.get().is_empty() {
+                numbers.remove();
             }
         }
         Some(waiting)
@@ -148,9 +157,16 @@ impl Forwards {
     /// Forgets a transaction that was certainly not done. If it may have been, the leader is asked,
     /// and the answer is false.
     pub(super) fn cancel(&mut self, origin: Origin, leader: u64, effects: &mut Effects) -> bool {
-        let mut waiting = self.waiting.iter_mut();
-        let found = waiting.find(|(_, waiting)| waiting.attempt.origin == origin);
-        let Some((&number, waiting)) = found else {
+        let Origin::Client(session, _) = origin else {
+            return false;
+        };
+        let is_it = |number: &u64| {
+            let waiting = self.waiting.get(number);
+            waiting.is_some_and(|waiting| waiting.attempt.origin == origin)
+        };
+        let mut numbers = self.sessions.get(&session).into_iter().flatten().copied();
+        let number = numbers.find(is_it).unwrap_or(0);
+        let Some(waiting) = self.waiting.get_mut(&number) else {
             return false;
         };
         if waiting.since.is_none() {
@@ -171,13 +187,7 @@ impl Forwards {
 
     /// Forgets a session's transactions.
     pub(super) fn disconnect(&mut self, session: SessionId, leader: u64, effects: &mut Effects) {
-        let of_session = |waiting: &Waiting| matches!(waiting.attempt.origin, Origin::Client(client, _) if client == session);
-        let waiting = self.waiting.iter();
-        let gone: Vec<u64> = waiting
-            .filter(|(_, waiting)| of_session(waiting))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in gone {
+        for number in self.sessions.get(&session).cloned().unwrap_or_default() {
             self.forget(number, leader, effects);
         }
     }
@@ -205,8 +215,11 @@ impl Forwards {
     /// The stream to the leader broke: what was sent may not have arrived. It is sent again with
     /// the next tick.
     pub(super) fn resend(&mut self) {
-        for waiting in self.waiting.values_mut() {
+        for (number, waiting) in &mut self.waiting {
             waiting.sent = None;
+            if waiting.answer.is_none() {
+                self.unsent.insert(*number);
+            }
         }
     }
 }
@@ -290,13 +303,16 @@ impl Core {
             let text = "not leader, and the cluster has none that could be asked";
             self.refuse(&waiting.attempt, ErrorKind::NotAllowed, text, effects);
         }
-        for waiting in self.forwards.waiting.values_mut() {
+        for (number, waiting) in &mut self.forwards.waiting {
             let patience = waiting.patience;
             if waiting.sent.is_some_and(|at| at + patience <= ticks) {
                 waiting.sent = None;
             }
-            self.forwards.due |= waiting.sent.is_none();
+            if waiting.sent.is_none() && waiting.answer.is_none() {
+                self.forwards.unsent.insert(*number);
+            }
         }
+        self.forwards.due |= !self.forwards.unsent.is_empty();
     }
 
     fn send_forwards(&mut self, now_ms: u64, effects: &mut Effects) {
@@ -305,10 +321,10 @@ impl Core {
             return;
         }
         let applied = self.node.applied_position().index;
-        for (number, waiting) in &mut self.forwards.waiting {
-            if waiting.sent.is_some() || waiting.answer.is_some() {
+        for number in std::mem::take(&mut self.forwards.unsent) {
+            let Some(waiting) = self.forwards.waiting.get_mut(&number) else {
                 continue;
-            }
+            };
             self.forwards.sendings += 1;
             waiting.sent = Some(self.ticks);
             waiting.sending = self.forwards.sendings;
@@ -316,7 +332,7 @@ impl Core {
             let forward = Forward {
                 call: Call {
                     process: self.node.process(),
-                    number: *number,
+                    number,
                 },
                 name: waiting.name,
                 since,
@@ -324,6 +340,7 @@ impl Core {
                 sending: waiting.sending,
                 waited_ms: now_ms.saturating_sub(waiting.attempt.since_ms),
                 caller: waiting.attempt.caller.clone(),
+                session: waiting.attempt.session_there,
                 transaction: waiting.attempt.transaction.clone(),
             };
             let call = forward.call;
@@ -379,6 +396,7 @@ impl Core {
             consistency: Consistency::Linearizable,
             since_ms: now_ms.saturating_sub(forward.waited_ms),
             sending: forward.sending,
+            session_there: forward.session,
         };
         if forward.term != self.node.leader().1 {
             return self.send_away(attempt, effects);
@@ -397,8 +415,9 @@ impl Core {
     /// here, may be forgotten.
     fn too_long_ago(&self, attempt: &Attempt, since: u64, effects: &mut Effects) -> bool {
         let name = attempt.owned_name();
-        let name = name.and_then(|name| self.retries.get(name));
-        if name.is_some() || self.retries.knows_since(since) {
+        let is_known =
+            |name| self.retries.get(name).is_some() || self.retries.knows_since(name, since);
+        if name.is_some_and(is_known) {
             return false;
         }
         let text = "The transaction was sent so long ago that it is not known whether it was \
@@ -437,7 +456,14 @@ impl Core {
                 results,
                 index,
                 commit,
-            } => waiting.answer = Some((index, results, commit)),
+            } => {
+                let before = waiting.answer.replace((index, results, commit));
+                self.forwards.unsent.remove(&number);
+                if let Some((index, ..)) = before {
+                    self.forwards.answered.remove(&(index, number));
+                }
+                self.forwards.answered.insert((index, number));
+            }
             Answered::Refused(error) => {
                 if let Some(waiting) = self.forwards.take(number) {
                     self.reply(&waiting.attempt, Reply::Refused(error), effects);
@@ -468,15 +494,15 @@ impl Core {
 
     fn pass_answers(&mut self, effects: &mut Effects) {
         let applied = self.node.applied_position().index;
-        let ready = |waiting: &Waiting| {
-            let answer = waiting.answer.as_ref();
-            answer.is_some_and(|(index, ..)| *index <= applied)
-        };
-        for waiting in self.forwards.take_all(ready) {
-            let Some((_, results, commit)) = waiting.answer else {
+        while let Some((index, number)) = self.forwards.answered.first().copied()
+            && index <= applied
+        {
+            self.forwards.answered.remove(&(index, number));
+            let waiting = self.forwards.take(number);
+            let answer = waiting.and_then(|waiting| Some((waiting.answer?, waiting.attempt)));
+            let Some(((_, results, commit), attempt)) = answer else {
                 continue;
             };
-            let attempt = waiting.attempt;
             let reply = match self.read_results(&attempt, &results) {
                 Ok(outcome) => Reply::Done(outcome, commit),
                 Err(error) => Reply::Refused(error),

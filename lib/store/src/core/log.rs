@@ -188,6 +188,7 @@ impl Core {
         let (delta, named, waiters) = match ours {
             Some(pending) => {
                 self.pending_bytes -= pending.bytes;
+                self.pending_rows -= pending.delta.len();
                 let waiters = std::iter::once(pending.owner).chain(pending.others);
                 (pending.delta, pending.named, waiters.collect())
             }
@@ -233,9 +234,11 @@ impl Core {
             gather.note(delta);
         }
         self.pieces.note(delta);
+        self.contents.note(delta);
     }
 
     pub(super) fn take_back(&mut self, delta: &[RowChange]) {
+        self.contents.note(delta);
         self.head
             .undo(delta)
             .expect("the newest delta can be taken back");

@@ -163,7 +163,10 @@ impl Core {
         let permission = self.access.permission(&attempt.caller);
         let permission = permission.as_ref().map(|gate| gate as &dyn Permission);
         let transaction = &attempt.transaction;
-        reading.advance(&mut self.head, transaction, permission, self.slice_steps)
+        let mut steps = self.slice_steps;
+        let done = reading.advance(&mut self.head, transaction, permission, &mut steps);
+        self.spent += self.slice_steps - steps;
+        done
     }
 
     fn finish_reading(

@@ -23,13 +23,17 @@ use table::Reading;
 use super::Core;
 use super::transact::{Attempt, Origin, Reply, Waiter};
 use crate::event::Effects;
-use crate::session::{Consistency, SessionId};
+use crate::session::Consistency;
 
 /// After so many ticks without a word, a round is started again: Raft drops what it cannot
 /// confirm.
 const TICKS_PER_ROUND: u64 = 5;
-/// So many transactions of this member's clients may wait for a word of the leader.
+/// So many transactions of this member's clients may wait for a word of the leader, or for this member to have applied
+/// what it says; those of clients that are gone count until then.
 const MAX_HERE: usize = 65_536;
+
+/// So many slices are executed in one step without leading, of those that are short.
+const SLICES_AT_ONCE: usize = 4;
 
 /// The answers that wait.
 #[derive(Debug, Default)]
@@ -44,7 +48,7 @@ pub(super) struct Reads {
     /// Those whose rounds ended well, in the order of what they depend on.
     confirmed: VecDeque<Read>,
     /// What is executed when the log is applied up to an index.
-    due: Vec<(u64, Attempt)>,
+    due: VecDeque<(u64, Attempt)>,
     ticks: u64,
 }
 
@@ -68,16 +72,14 @@ impl Reads {
         all.map(|read| read.waiter).collect()
     }
 
-    /// A client went, and wants no answers.
-    pub(super) fn disconnect(&mut self, session: SessionId) {
-        let stays = |attempt: &Attempt| !attempt.is_of(session);
-        for reads in [&mut self.waiting, &mut self.asked] {
-            reads.retain(|read| stays(&read.waiter.attempt));
-        }
-        self.confirmed.retain(|read| stays(&read.waiter.attempt));
-        self.here.retain(stays);
-        self.asked_here.retain(stays);
-        self.due.retain(|(_, attempt)| stays(attempt));
+    /// How many wait that this member is going to execute without leading.
+    fn count_here(&self) -> usize {
+        self.here.len() + self.asked_here.len() + self.due.len()
+    }
+
+    /// Whether something can be executed now.
+    pub(super) fn is_due(&self, applied: u64) -> bool {
+        self.due.front().is_some_and(|(at, _)| *at <= applied)
     }
 
     /// Time passes.
@@ -97,11 +99,19 @@ impl Core {
         match attempt.consistency {
             Consistency::Local if here => self.read_here(attempt, effects),
             Consistency::Linearizable
-                if here && self.node.leader().0 != 0 && self.reads.here.len() < MAX_HERE =>
+                if here && self.node.leader().0 != 0 && self.reads.count_here() < MAX_HERE =>
             {
                 self.reads.here.push(attempt);
             }
             _ => self.send_away(attempt, effects),
+        }
+    }
+
+    /// Whether the client that asks has not gone.
+    fn is_here(&self, attempt: &Attempt) -> bool {
+        match attempt.origin {
+            Origin::Client(session, _) => self.sessions.contains_key(&session),
+            Origin::Member(..) => true,
         }
     }
 
@@ -157,17 +167,27 @@ impl Core {
             self.reply(&waiter.attempt, reply, effects);
             self.pieces.discard(waiter.attempt.transaction);
         }
-        let due = |(index, _): &mut (u64, Attempt)| *index <= applied;
-        let due: Vec<_> = self.reads.due.extract_if(.., due).collect();
-        for (_, attempt) in due {
+        if round.is_some() {
+            self.confirm_reads(effects);
+        }
+    }
+
+    /// Executes what this member may execute now without leading, as far as the budget of a step goes: in a round,
+    /// thousands gather.
+    pub(super) fn read_due(&mut self, effects: &mut Effects) {
+        let applied = self.node.applied_position().index;
+        // Later rounds are not committed before earlier ones.
+        while self.spent < SLICES_AT_ONCE * self.slice_steps
+            && let Some((_, attempt)) = self.reads.due.pop_front_if(|(at, _)| *at <= applied)
+        {
+            if !self.is_here(&attempt) {
+                continue;
+            }
             // A leader's head runs ahead of what is committed.
             match self.node.is_leader() {
                 true => self.send_away(attempt, effects),
                 false => self.read_here(attempt, effects),
             }
-        }
-        if round.is_some() {
-            self.confirm_reads(effects);
         }
     }
 }

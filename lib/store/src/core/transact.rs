@@ -48,14 +48,11 @@ pub(super) struct Attempt {
     pub(super) since_ms: u64,
     /// Which sending of another member's it is.
     pub(super) sending: u64,
+    /// The number of the client's session at the member to which it is connected.
+    pub(super) session_there: SessionId,
 }
 
 impl Attempt {
-    /// Whether a session of this member's asks.
-    pub(super) fn is_of(&self, session: SessionId) -> bool {
-        matches!(self.origin, Origin::Client(client, _) if client == session)
-    }
-
     /// Under what the transaction is remembered, if it has a name.
     pub(super) fn owned_name(&self) -> Option<Uuid> {
         self.name.map(|name| retries::owned(&self.caller, name))
@@ -364,6 +361,7 @@ impl Core {
                 self.changed
                     .extend(done.delta.iter().map(|change| change.table));
                 self.pending_bytes += size;
+                self.pending_rows += done.delta.len();
                 self.pending.push_back(Pending {
                     mark,
                     position,

@@ -78,6 +78,7 @@ impl Core {
             });
         }
         self.pending_bytes = 0;
+        self.pending_rows = 0;
         // The other members send what they forwarded to whoever leads, by name.
         let ours =
             |proposal: &Unresolved| matches!(proposal.waiter.attempt.origin, Origin::Client(..));
@@ -175,6 +176,7 @@ mod tests {
             lock_holders: Vec::new(),
             since_ms: 0,
             sending: 0,
+            session_there: SessionId(1),
         };
         Unresolved {
             mark: Mark {

@@ -27,17 +27,18 @@ pub(super) struct Blocked {
 }
 
 /// Whose turn it is.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum Asker {
     Session(SessionId),
-    Member(u64),
+    /// A session of another member.
+    Member(u64, SessionId),
 }
 
 impl Asker {
-    fn of(origin: Origin) -> Self {
-        match origin {
+    fn of(attempt: &Attempt) -> Self {
+        match attempt.origin {
             Origin::Client(session, _) => Self::Session(session),
-            Origin::Member(member, _) => Self::Member(member),
+            Origin::Member(member, _) => Self::Member(member, attempt.session_there),
         }
     }
 }
@@ -48,7 +49,7 @@ pub(super) struct Waits {
     waiting: BTreeMap<u64, Blocked>,
     next: u64,
     by_origin: FxHashMap<Origin, u64>,
-    of_asker: FxHashMap<Asker, BTreeSet<u64>>,
+    of_asker: BTreeMap<Asker, BTreeSet<u64>>,
     /// Those that are not due, by the tables that they wait for.
     by_table: FxHashMap<(bool, usize), BTreeSet<u64>>,
     /// Of those that are not due.
@@ -91,7 +92,7 @@ impl Waits {
         }
         self.deadlines
             .extend(blocked.deadline_ms.map(|at| (at, number)));
-        let asker = Asker::of(blocked.attempt.origin);
+        let asker = Asker::of(&blocked.attempt);
         self.of_asker.entry(asker).or_default().insert(number);
         self.by_origin.insert(blocked.attempt.origin, number);
         self.waiting.insert(number, blocked);
@@ -162,7 +163,12 @@ impl Waits {
 
     /// Forgets those of another member's clients.
     pub(super) fn forget_member(&mut self, member: u64) {
-        self.forget(Asker::Member(member));
+        let first = Asker::Member(member, SessionId(0));
+        let last = Asker::Member(member, SessionId(u64::MAX));
+        let askers = self.of_asker.range(first..=last);
+        for asker in askers.map(|(asker, _)| *asker).collect::<Vec<_>>() {
+            self.forget(asker);
+        }
     }
 
     /// Takes out all that are for the main database.
@@ -187,7 +193,7 @@ impl Waits {
         let Some(blocked) = self.waiting.get(&number) else {
             return;
         };
-        let asker = Asker::of(blocked.attempt.origin);
+        let asker = Asker::of(&blocked.attempt);
         self.unlist(number);
         let queue = self.due.entry(asker).or_default();
         if queue.is_empty() {
@@ -220,7 +226,7 @@ impl Waits {
         self.unlist(number);
         let blocked = self.waiting.remove(&number)?;
         self.by_origin.remove(&blocked.attempt.origin);
-        let asker = Asker::of(blocked.attempt.origin);
+        let asker = Asker::of(&blocked.attempt);
         if let Some(numbers) = self.of_asker.get_mut(&asker) {
             numbers.remove(&number);
             if numbers.is_empty() {
@@ -237,6 +243,7 @@ mod tests {
 
     use super::*;
     use crate::caller::Caller;
+    use crate::peer::Call;
     use crate::session::{Consistency, RequestId};
 
     fn push(waits: &mut Waits, session: u64, request: u64, deadline_ms: Option<u64>) {
@@ -254,17 +261,46 @@ mod tests {
             lock_holders: Vec::new(),
             since_ms: 0,
             sending: 0,
+            session_there: SessionId(0),
         };
         waits.push(attempt, deadline_ms, vec![0, 1], 1);
+    }
+
+    /// Of a session of member 9.
+    fn forward(waits: &mut Waits, session: u64, number: u64) {
+        push(waits, 0, number, None);
+        let last = waits.cancel(Origin::Client(SessionId(0), RequestId(number)));
+        let mut attempt = last.unwrap().attempt;
+        attempt.origin = Origin::Member(9, Call { process: 1, number });
+        attempt.session_there = SessionId(session);
+        waits.push(attempt, None, vec![0], 1);
     }
 
     fn turns(waits: &mut Waits) -> Vec<(u64, u64)> {
         let due = std::iter::from_fn(|| waits.take_due());
         due.map(|blocked| match blocked.attempt.origin {
             Origin::Client(session, request) => (session.0, request.0),
-            Origin::Member(..) => (0, 0),
+            Origin::Member(_, call) => (blocked.attempt.session_there.0, call.number),
         })
         .collect()
+    }
+
+    #[test]
+    fn the_clients_of_another_member_take_turns() {
+        let mut waits = Waits::default();
+        for (session, number) in [(1, 10), (1, 11), (1, 12), (2, 20)] {
+            forward(&mut waits, session, number);
+        }
+        push(&mut waits, 1, 7, None);
+        waits.changed(DatabaseId::Main, 0);
+        let expected = [(1, 10), (2, 20), (1, 7), (1, 11), (1, 12)];
+        assert_eq!(turns(&mut waits), expected);
+        forward(&mut waits, 1, 13);
+        forward(&mut waits, 2, 21);
+        push(&mut waits, 1, 8, None);
+        waits.forget_member(9);
+        waits.changed(DatabaseId::Main, 0);
+        assert_eq!(turns(&mut waits), [(1, 8)]);
     }
 
     #[test]

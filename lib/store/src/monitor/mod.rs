@@ -10,24 +10,31 @@
 //! update.
 
 mod message;
+mod missed;
 mod route;
+mod search;
+#[cfg(test)]
+mod tests;
 mod update;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ovsdb::monitor::TableMonitor;
 use ovsdb::schema::DatabaseSchema;
-use ovsdb::{Clause, ColumnRef, Condition, Datum, Function, RowChange, Uuid};
-use rustc_hash::{FxHashMap, FxHashSet};
+use ovsdb::{Condition, RowChange, Uuid};
+use rustc_hash::FxHashMap;
 
+pub use self::missed::{Missed, Progress};
+pub use self::search::Search;
 pub use self::update::{Fragment, Update};
 pub use self::view::View;
 
 use self::route::{Route, ShapeId};
-use self::view::reports;
-use crate::committed::Committed;
+use self::update::grouped;
+use self::view::{limited, reports, seen};
 use crate::matcher::Matcher;
 use crate::session::{Backlog, MonitorId, SessionId};
 
@@ -46,7 +53,8 @@ pub struct Monitors {
     shapes: FxHashMap<ShapeId, Shape>,
     by_view: FxHashMap<View, ShapeId>,
     next_shape: ShapeId,
-    columns: FxHashSet<Arc<TableMonitor>>,
+    /// The columns that shapes show, and how many tables of shapes show each.
+    columns: FxHashMap<Arc<TableMonitor>, usize>,
     monitors: BTreeMap<Key, Monitor>,
 }
 
@@ -55,7 +63,7 @@ struct Shape {
     view: View,
     /// For each of its tables.
     matchers: Vec<Matcher>,
-    subscribers: Vec<Key>,
+    subscribers: BTreeSet<Key>,
 }
 
 #[derive(Debug)]
@@ -90,7 +98,7 @@ impl Monitors {
             shapes: FxHashMap::default(),
             by_view: FxHashMap::default(),
             next_shape: 0,
-            columns: FxHashSet::default(),
+            columns: FxHashMap::default(),
             monitors: BTreeMap::new(),
         }
     }
@@ -133,58 +141,29 @@ impl Monitors {
         self.monitors.contains_key(&key)
     }
 
-    /// Starts a monitor, and answers with its initial content.
-    pub fn subscribe(
-        &mut self,
-        key: Key,
-        mut view: View,
-        backlog: Arc<Backlog>,
-        committed: &Committed<'_>,
-    ) -> Update {
-        self.intern_columns(&mut view);
-        let update = content(&view, committed);
+    /// Starts a monitor, whose client has what it shows at first.
+    pub fn subscribe(&mut self, key: Key, view: View, backlog: Arc<Backlog>) {
         self.attach(key, view, backlog);
-        update
     }
 
-    /// Starts a monitor whose client has an earlier state, and answers with what changed since.
-    pub fn resume(
-        &mut self,
-        key: Key,
-        mut view: View,
-        backlog: Arc<Backlog>,
-        missed: &[RowChange],
-    ) -> Update {
-        self.intern_columns(&mut view);
-        let matchers = view.matchers();
-        let changes = missed.iter();
-        let changes = changes.filter_map(|change| visible(&view, &matchers, change));
-        let update = assemble(&view, changes.collect());
-        self.attach(key, view, backlog);
-        update
+    /// What a monitor shows.
+    pub fn view(&self, key: Key) -> Option<&View> {
+        let monitor = self.monitors.get(&key)?;
+        Some(&self.shapes[&monitor.shape].view)
     }
 
-    /// Changes the conditions of a monitor. Answers with the rows that come into view and go out
-    /// of it, after what was still waiting; `None` if there is no such monitor.
-    pub fn change(
-        &mut self,
-        key: Key,
-        conditions: &[(usize, Condition)],
-        committed: &Committed<'_>,
-    ) -> Option<Vec<Update>> {
+    /// Lets a monitor show something else from now on. Answers with what was still waiting, as it was shown before;
+    /// `None` if there is no such monitor.
+    pub fn change(&mut self, key: Key, view: View) -> Option<Option<Update>> {
         let monitor = self.monitors.get_mut(&key)?;
         let old_shape = monitor.shape;
         let backlog = monitor.backlog.clone();
         let waiting = monitor.merged.take();
-        let old = self.shapes[&old_shape].view.clone();
-        let new = old.with(conditions);
-        let mut updates = Vec::new();
-        updates.extend(waiting.map(|merged| flush(&old, merged)));
-        updates.push(assemble(&new, moved(&old, &new, committed)));
+        let old = &self.shapes[&old_shape].view;
+        let update = waiting.map(|merged| flush(old, merged));
         self.detach(key);
-        self.attach(key, new, backlog);
-        updates.retain(|update| !update.is_empty());
-        Some(updates)
+        self.attach(key, view, backlog);
+        Some(update.filter(|update| !update.is_empty()))
     }
 
     /// Ends a monitor; false if there is none.
@@ -250,21 +229,14 @@ impl Monitors {
         updates
     }
 
-    /// The columns by whose contents monitors choose rows.
-    pub fn indexable_columns(view: &View) -> impl Iterator<Item = (usize, usize)> + '_ {
-        view.tables.iter().flat_map(|(view, condition)| {
-            condition
-                .clauses()
-                .iter()
-                .filter_map(move |clause| match clause {
-                    Clause::Compare {
-                        column: ColumnRef::Column(column),
-                        function: Function::Equal,
-                        arg: Datum::One(_),
-                    } => Some((view.table, *column)),
-                    _ => None,
-                })
-        })
+    /// The columns by whose contents monitors choose rows, each with its table.
+    pub fn indexable_columns(view: &View) -> BTreeSet<(usize, usize)> {
+        let tables = view.tables.iter();
+        let columns = tables.flat_map(|(columns, condition)| {
+            let clauses = condition.clauses().iter();
+            clauses.filter_map(|clause| Some((columns.table, search::lookup(clause)?.0)))
+        });
+        columns.collect()
     }
 
     /// Tells a shape's subscribers of what it sees; those who do not keep up later.
@@ -290,13 +262,14 @@ impl Monitors {
         }
     }
 
-    fn attach(&mut self, key: Key, view: View, backlog: Arc<Backlog>) {
+    fn attach(&mut self, key: Key, mut view: View, backlog: Arc<Backlog>) {
         let weight = view.weight();
         let shape = match self.by_view.get(&view) {
             Some(shape) => *shape,
             None => {
                 let shape = self.next_shape;
                 self.next_shape += 1;
+                self.intern_columns(&mut view);
                 for (table, condition) in &view.tables {
                     self.routes[table.table].add(shape, condition);
                 }
@@ -304,14 +277,14 @@ impl Monitors {
                 let new = Shape {
                     matchers: view.matchers(),
                     view,
-                    subscribers: Vec::new(),
+                    subscribers: BTreeSet::new(),
                 };
                 self.shapes.insert(shape, new);
                 shape
             }
         };
         let subscribers = &mut self.shapes.get_mut(&shape).expect("made above").subscribers;
-        subscribers.push(key);
+        subscribers.insert(key);
         let merged = None;
         self.monitors.insert(
             key,
@@ -329,27 +302,35 @@ impl Monitors {
             return false;
         };
         let shape = self.shapes.get_mut(&monitor.shape).expect("it has one");
-        shape.subscribers.retain(|subscriber| *subscriber != key);
+        shape.subscribers.remove(&key);
         if shape.subscribers.is_empty() {
             let shape = self.shapes.remove(&monitor.shape).expect("found above");
             self.by_view.remove(&shape.view);
             for (table, condition) in &shape.view.tables {
                 self.routes[table.table].remove(monitor.shape, condition);
             }
-            drop(shape);
-            self.columns
-                .retain(|columns| Arc::strong_count(columns) > 1);
+            for (columns, _) in &shape.view.tables {
+                if let Entry::Occupied(mut count) = self.columns.entry(columns.clone()) {
+                    *count.get_mut() -= 1;
+                    if *count.get() == 0 {
+                        count.remove();
+                    }
+                }
+            }
         }
         true
     }
 
-    /// Lets equal columns be one object, by which fragments are shared.
+    /// Lets equal columns of a new shape be one object, by which fragments are shared.
     fn intern_columns(&mut self, view: &mut View) {
         for (columns, _) in &mut view.tables {
-            match self.columns.get(columns) {
-                Some(known) => *columns = known.clone(),
-                None => {
-                    self.columns.insert(columns.clone());
+            match self.columns.entry(columns.clone()) {
+                Entry::Occupied(mut known) => {
+                    *known.get_mut() += 1;
+                    columns.clone_from(known.key());
+                }
+                Entry::Vacant(place) => {
+                    place.insert(1);
                 }
             }
         }
@@ -358,61 +339,6 @@ impl Monitors {
     fn keys(&self, session: SessionId) -> impl Iterator<Item = Key> + '_ {
         let range = (session, MonitorId(0))..=(session, MonitorId(u64::MAX));
         self.monitors.range(range).map(|(key, _)| *key)
-    }
-}
-
-/// The content of a view.
-fn content(view: &View, committed: &Committed<'_>) -> Update {
-    let mut tables = Vec::new();
-    for (columns, condition) in &view.tables {
-        if !columns.select.initial {
-            continue;
-        }
-        let rows = committed.matching(columns.table, condition.clauses());
-        let fragments: Vec<_> = rows
-            .into_iter()
-            .map(|(uuid, row)| {
-                let change = RowChange {
-                    table: columns.table,
-                    uuid,
-                    old: None,
-                    new: Some(row),
-                };
-                Arc::new(Fragment::new(change, true))
-            })
-            .collect();
-        if !fragments.is_empty() {
-            tables.push((columns.clone(), fragments));
-        }
-    }
-    Update::new(tables)
-}
-
-/// What a view sees of a change, and in which of its tables; `None` if nothing that is worth a word.
-fn visible(view: &View, matchers: &[Matcher], change: &RowChange) -> Option<(usize, RowChange)> {
-    let (place, sides) = seen(view, matchers, change)?;
-    let change = limited(change, sides);
-    reports(&view.tables[place].0, &change).then_some((place, change))
-}
-
-/// In which of its tables a view sees a change, and whether the row as it was and as it is.
-fn seen(view: &View, matchers: &[Matcher], change: &RowChange) -> Option<(usize, (bool, bool))> {
-    let mut tables = view.tables.iter();
-    let place = tables.position(|(columns, _)| columns.table == change.table)?;
-    let condition = &matchers[place];
-    let sees = |row: &Option<Arc<ovsdb::Row>>| {
-        let row = row.as_ref();
-        row.is_some_and(|row| condition.holds(change.uuid, row))
-    };
-    Some((place, (sees(&change.old), sees(&change.new))))
-}
-
-/// A change of which these sides are seen.
-fn limited(change: &RowChange, (old, new): (bool, bool)) -> RowChange {
-    RowChange {
-        old: change.old.clone().filter(|_| old),
-        new: change.new.clone().filter(|_| new),
-        ..*change
     }
 }
 
@@ -428,37 +354,6 @@ fn whole(view: &View, pieces: &[Piece], wholes: &mut SharedWhole) -> Arc<Update>
         .entry(which.collect())
         .or_insert_with(|| Arc::new(grouped(view, rows().collect())));
     whole.clone()
-}
-
-/// The rows that come into view and go out of it when the conditions change.
-fn moved(old: &View, new: &View, committed: &Committed<'_>) -> Vec<(usize, RowChange)> {
-    let mut changes = Vec::new();
-    let tables = old.tables.iter().zip(&new.tables).enumerate();
-    for (place, ((columns, before), (_, after))) in tables {
-        let differing = |of: &Condition, other: &Condition| {
-            let known: FxHashSet<&Clause> = other.clauses().iter().collect();
-            let clauses = of.clauses().iter();
-            clauses
-                .filter(|clause| !known.contains(clause))
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let matchers = [before, after].map(|condition| Matcher::new(condition.clauses()));
-        let clauses = [differing(before, after), differing(after, before)].concat();
-        for (uuid, row) in committed.matching(columns.table, &clauses) {
-            let side = |condition: &Matcher| condition.holds(uuid, &row).then(|| row.clone());
-            let change = RowChange {
-                table: columns.table,
-                uuid,
-                old: side(&matchers[0]),
-                new: side(&matchers[1]),
-            };
-            if change.old.is_some() != change.new.is_some() && reports(columns, &change) {
-                changes.push((place, change));
-            }
-        }
-    }
-    changes
 }
 
 /// Adds a change to those that wait.
@@ -485,19 +380,4 @@ fn assemble(view: &View, changes: Vec<(usize, RowChange)>) -> Update {
         .into_iter()
         .map(|(place, change)| (place, Arc::new(Fragment::new(change, false))));
     grouped(view, rows.collect())
-}
-
-/// Groups rows by the tables of a view.
-fn grouped(view: &View, rows: Vec<(usize, Arc<Fragment>)>) -> Update {
-    let mut tables: Vec<Vec<Arc<Fragment>>> = vec![Vec::new(); view.tables.len()];
-    for (place, fragment) in rows {
-        tables[place].push(fragment);
-    }
-    let tables = tables.into_iter().zip(&view.tables);
-    let filled = tables.filter(|(rows, _)| !rows.is_empty());
-    Update::new(
-        filled
-            .map(|(rows, (columns, _))| (columns.clone(), rows))
-            .collect(),
-    )
 }

@@ -14,6 +14,7 @@ use ovsdb::update::RowUpdate;
 use ovsdb::{RowChange, Uuid};
 
 use super::message;
+use super::view::View;
 
 /// Changes of rows, as far as a view shows them.
 #[derive(Debug, Default)]
@@ -124,6 +125,21 @@ impl Fragment {
         };
         update.expect("what is not worth a word has no fragment")
     }
+}
+
+/// Groups rows by the tables of a view.
+pub fn grouped(view: &View, rows: Vec<(usize, Arc<Fragment>)>) -> Update {
+    let mut tables: Vec<Vec<Arc<Fragment>>> = vec![Vec::new(); view.tables.len()];
+    for (place, fragment) in rows {
+        tables[place].push(fragment);
+    }
+    let tables = tables.into_iter().zip(&view.tables);
+    let filled = tables.filter(|(rows, _)| !rows.is_empty());
+    Update::new(
+        filled
+            .map(|(rows, (columns, _))| (columns.clone(), rows))
+            .collect(),
+    )
 }
 
 /// Of the three versions, the last two have one form.

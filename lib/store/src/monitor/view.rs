@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ovsdb::monitor::{MonitorSpec, TableMonitor};
-use ovsdb::{Atom, Clause, ColumnRef, Condition, Error, ErrorKind, RowChange};
+use ovsdb::{Atom, Clause, ColumnRef, Condition, Error, ErrorKind, Row, RowChange};
 
 use crate::matcher::{MAX_CLAUSES, Matcher};
 
@@ -108,5 +108,41 @@ pub fn reports(columns: &TableMonitor, change: &RowChange) -> bool {
                     ColumnRef::Column(index) => old.get(index) != new.get(index),
                 }
         }),
+    }
+}
+
+/// What a view sees of a change, and in which of its tables; `None` if nothing that is worth a word.
+pub fn visible(
+    view: &View,
+    matchers: &[Matcher],
+    change: &RowChange,
+) -> Option<(usize, RowChange)> {
+    let (place, sides) = seen(view, matchers, change)?;
+    let change = limited(change, sides);
+    reports(&view.tables[place].0, &change).then_some((place, change))
+}
+
+/// In which of its tables a view sees a change, and whether the row as it was and as it is.
+pub fn seen(
+    view: &View,
+    matchers: &[Matcher],
+    change: &RowChange,
+) -> Option<(usize, (bool, bool))> {
+    let mut tables = view.tables.iter();
+    let place = tables.position(|(columns, _)| columns.table == change.table)?;
+    let condition = &matchers[place];
+    let sees = |row: &Option<Arc<Row>>| {
+        let row = row.as_ref();
+        row.is_some_and(|row| condition.holds(change.uuid, row))
+    };
+    Some((place, (sees(&change.old), sees(&change.new))))
+}
+
+/// A change of which these sides are seen.
+pub fn limited(change: &RowChange, (old, new): (bool, bool)) -> RowChange {
+    RowChange {
+        old: change.old.clone().filter(|_| old),
+        new: change.new.clone().filter(|_| new),
+        ..*change
     }
 }

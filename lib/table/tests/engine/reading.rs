@@ -58,7 +58,8 @@ fn whatever_happens_in_between_the_answer_is_that_of_the_beginning() {
         let mut reading = reading.expect("it only reads");
         let done = loop {
             let steps = 1 + random.below(8);
-            let done = reading.advance(&mut engine.database, &transaction, None, steps);
+            let done =
+                reading.advance(&mut engine.database, &transaction, None, &mut steps.clone());
             if let Some(done) = done {
                 break done;
             }
@@ -154,7 +155,7 @@ fn what_is_refused_is_refused_alike() {
         let transaction = transaction(&schema, &operations);
         let mut reading = Reading::begin(&engine.database, &transaction).expect("it only reads");
         let done = loop {
-            let done = reading.advance(&mut engine.database, &transaction, None, 3);
+            let done = reading.advance(&mut engine.database, &transaction, None, &mut 3);
             if let Some(done) = done {
                 break done;
             }

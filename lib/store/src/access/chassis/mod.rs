@@ -84,14 +84,29 @@ impl Chassis {
         Some(Self { tables })
     }
 
-    /// Sees to it that what the rules ask about is found quickly.
+    /// Sees to it that what the rules ask about is found quickly: soon, for a client that has just come.
+    pub fn foresee(&self, database: &mut Database) {
+        for (table, columns) in self.lookups() {
+            database.want_lookup(table, &columns);
+        }
+    }
+
+    /// Sees to it that what the rules ask about is found quickly, now.
     pub fn prepare(&self, database: &mut Database) {
+        for (table, columns) in self.lookups() {
+            database.add_lookup(table, &columns);
+        }
+    }
+
+    fn lookups(&self) -> [(usize, Vec<usize>); 5] {
         let (ports, members) = (&self.tables.port_binding, &self.tables.ha_chassis);
-        database.add_lookup(ports.table, &[ports.chassis]);
-        database.add_lookup(ports.table, &[ports.additional_chassis]);
-        database.add_lookup(ports.table, &[ports.ha_chassis_group]);
-        database.add_lookup(ports.table, &[ports.datapath, ports.type_]);
-        database.add_lookup(members.table, &[members.chassis]);
+        [
+            (ports.table, vec![ports.chassis]),
+            (ports.table, vec![ports.additional_chassis]),
+            (ports.table, vec![ports.ha_chassis_group]),
+            (ports.table, vec![ports.datapath, ports.type_]),
+            (members.table, vec![members.chassis]),
+        ]
     }
 
     /// Whether an operation of the chassis may be about a row, which is given with its table's index.

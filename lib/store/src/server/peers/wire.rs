@@ -13,6 +13,7 @@ use crate::caller::{Caller, Role};
 use crate::entry::{self, EntryError, NamedResult, Turn};
 use crate::peer::{Answer, Answered, Call, Content, Forward, PeerMessage, Snapshot};
 use crate::raft::convert::{self, WireError};
+use crate::session::SessionId;
 use crate::storage::{LogPosition, Membership};
 
 /// So many rows, or names, a frame of a snapshot has.
@@ -103,6 +104,7 @@ fn forward_to_wire(schema: &DatabaseSchema, forward: &Forward) -> v1::Forward {
         caller: forward.caller.name.to_string(),
         term: forward.term,
         sending: forward.sending,
+        session: forward.session.0,
     }
 }
 
@@ -131,6 +133,7 @@ fn forward_from_wire(
         caller: Caller::new(Role::from_name(&forward.role), &forward.caller),
         term: forward.term,
         sending: forward.sending,
+        session: SessionId(forward.session),
         transaction,
     })
 }
