@@ -79,6 +79,9 @@ use crate::storage::{Identity, LogPosition, Membership};
 pub const TICK_MS: u64 = 100;
 /// After so many ticks, `_Server` shows the index anew.
 const TICKS_PER_INDEX: u64 = 10;
+/// So many slices are looked at in one step, at most: of what monitors are told, of a transaction that reads, of an index,
+/// and of others that read.
+const MAX_SLICES: usize = 8;
 /// So many bytes an answer may have that goes to another member, or is remembered by the name of its transaction.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// While so many bytes of answers wait for a session, it may ask for nothing more.
@@ -231,7 +234,8 @@ impl Core {
         self.wait_steps = steps;
     }
 
-    /// How many rows and values were looked at in the last step, besides those that a transaction is about.
+    /// How many rows and values were looked at in the last step, besides those that a transaction is about. In a debug
+    /// build, a step that looks at more than its budgets say panics.
     pub fn spent(&self) -> usize {
         self.spent
     }
@@ -270,6 +274,7 @@ impl Core {
     pub fn step(&mut self, now_ms: u64, event: Event) -> Effects {
         let mut effects = Effects::default();
         self.spent = 0;
+        let name = event.name();
         match event {
             Event::Tick => self.tick(&mut effects),
             Event::Timer => {
@@ -322,6 +327,11 @@ impl Core {
         let times = deadlines.chain(gathering).chain(self.news_at);
         let times = times.chain(self.contents.wake_at(now_ms));
         effects.wake_at = times.chain(at_once).min();
+        debug_assert!(
+            self.spent <= MAX_SLICES * (self.slice_steps + 1),
+            "{name}: {} values are looked at in one step",
+            self.spent
+        );
         effects
     }
 

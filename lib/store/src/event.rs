@@ -95,6 +95,39 @@ pub enum Event {
     Retire,
 }
 
+impl Event {
+    /// What it is called, in messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Tick => "tick",
+            Self::Timer => "timer",
+            Self::Connected { .. } => "connected",
+            Self::Disconnected { .. } => "disconnected",
+            Self::Drained { .. } => "drained",
+            Self::Persisted { .. } => "persisted",
+            Self::Peer { .. } => "message of another member",
+            Self::SnapshotArrived(_) => "snapshot arrived",
+            Self::SnapshotSent { .. } => "snapshot sent",
+            Self::PeerLost { .. } => "stream lost",
+            Self::ForwardTooLarge { .. } => "forward too large",
+            Self::PeerGone { .. } => "member gone",
+            Self::Retire => "retire",
+            Self::Request { body, .. } => match body {
+                Request::Transact { .. } => "transact",
+                Request::Cancel { .. } => "cancel",
+                Request::Monitor { .. } => "monitor",
+                Request::ChangeConditions { .. } => "change of conditions",
+                Request::CancelMonitor { .. } => "cancel of a monitor",
+                Request::Lock { .. } => "lock",
+                Request::Unlock { .. } => "unlock",
+                Request::Status => "status",
+                Request::ChangeMembers(_) => "change of members",
+                Request::Transfer { .. } => "transfer",
+            },
+        }
+    }
+}
+
 /// What a client may want.
 #[derive(Debug)]
 pub enum Request {
