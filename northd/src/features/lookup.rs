@@ -5,12 +5,14 @@
 //! none, in `outport` when it reaches `unknown`.
 //!
 //! Requests for addresses of routers that nobody has answered, such as those from a physical network, are steered: they go to
-//! the router alone. A router's own requests go to no other router; those know their addresses from each other.
+//! the router, and to no other one. A router's own requests go to no other router; those know their addresses from each other.
 //!
 //! A disabled port still has its addresses: what is sent there is dropped, not flooded.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use lflow::action::Action;
 use lflow::{Expr, Symbol, a, m};
 use nb_db::tables::LogicalSwitchPort;
 
@@ -30,7 +32,7 @@ const BY_ROUTER: Rule = Rule::new(
 pub const TO_ROUTER: Rule = Rule::new(
     Stage::InLookup,
     80,
-    "a request for an address of a router, or one that it translates: to its port alone",
+    "a request for an address of a router, or one that it translates: to its port, and to no other router",
 );
 const GROUP: Rule = Rule::new(Stage::InLookup, 70, "a group address: to all enabled ports");
 const KNOWN: Rule = Rule::new(
@@ -76,14 +78,14 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
     let mut flows = view.flows(unit);
     if matches!(port.kind, PortKind::Router { .. }) && port.is_enabled {
         let request = m::arp_op(1) | m::eq(Symbol::RarpOp, 3u16) | m::nd_ns();
+        let request = m::eth_mcast() & request;
         for mac in &macs {
             let flood = [a::set_outport(Group::FloodL2.name()), a::output()];
             flows.add(BY_ROUTER, &(m::eth_src(*mac) & request.clone()), flood);
         }
     }
     if let Some(to_router) = to_router {
-        let deliver = [a::set_outport(port.name.clone()), a::output()];
-        flows.add(TO_ROUTER, &to_router, deliver);
+        flows.add(TO_ROUTER, &to_router, steer(&port.name));
     }
     for mac in macs {
         let here = m::eth_dst(mac);
@@ -95,6 +97,15 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
         }
     }
 });
+
+/// To the router's port, and to everybody else but other routers: who asks may announce that it has the address itself.
+pub fn steer(port: &Arc<str>) -> [Action; 3] {
+    [
+        a::clone([a::set_outport(port.clone()), a::output()]),
+        a::set_outport(Group::FloodL2.name()),
+        a::output(),
+    ]
+}
 
 /// A request, to everybody, for an address of the router that an enabled port leads to.
 fn to_router(unit: &Unit<'_>, view: &PortView<'_>) -> Option<Expr> {

@@ -71,7 +71,7 @@ static JOIN: Kind = ports::kind!([], [&MEMBERS, &ADDRESSES], |unit, view| {
     for group in unit.referrers(GROUPS_OF_PORT, view.row) {
         let name = Atom::String(Arc::clone(&view.port.name));
         unit.member(&MEMBERS, (*group, view.datapath.key), name);
-        for (_, ip) in view.neighbours() {
+        for ip in view.addresses().flat_map(|entry| &entry.ips) {
             let version = if ip.is_ipv4() { 4 } else { 6 };
             unit.member(&ADDRESSES, (*group, version), ip.addr().to_string());
         }

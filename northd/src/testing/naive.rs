@@ -38,6 +38,8 @@ pub struct Port {
     hears_groups: bool,
     is_answered_for: bool,
     entries: Vec<MacAndIps>,
+    /// The addresses of the router's port that it leads to.
+    link: Option<MacAndIps>,
     security: Vec<Arc<str>>,
     dhcp: Option<(IpAddr, Mac)>,
 }
@@ -120,8 +122,9 @@ fn port(
             _ => None,
         })
         .collect();
+    let link = routers.get(&row.name).cloned();
     if row.addresses.iter().any(|text| &**text == "router") {
-        entries.extend(routers.get(&row.name).cloned());
+        entries.extend(link.clone());
     }
     let is_unknown = row.addresses.iter().any(|text| &**text == "unknown");
     let readable = row
@@ -148,6 +151,7 @@ fn port(
         hears_groups: !option("receive_multicast", "false"),
         is_answered_for: !option("disable_arp_nd_rsp", "true"),
         entries,
+        link,
         security: row.port_security.clone(),
         dhcp: row
             .dhcpv4_options
@@ -246,11 +250,7 @@ impl Switch {
     }
 
     fn answer(&self, sender: &Port, target: IpAddr) -> Option<Mac> {
-        let has = |port: &Port| {
-            port.entries
-                .iter()
-                .any(|entry| entry.ips.iter().any(|ip| ip.addr() == target))
-        };
+        let has = |port: &Port| port.mac_of(target).is_some();
         let owner = self
             .ports
             .iter()
@@ -261,11 +261,7 @@ impl Switch {
         if !is_answered || owner.name == sender.name {
             return None;
         }
-        let entry = owner
-            .entries
-            .iter()
-            .find(|entry| entry.ips.iter().any(|ip| ip.addr() == target))?;
-        Some(entry.mac)
+        owner.mac_of(target)
     }
 
     fn dhcp(&self, sender: &Port, packet: &Packet, world: &World) -> Option<Mac> {
@@ -315,7 +311,9 @@ impl Switch {
         let hears = |port: &&Port| {
             let is_meant = match (&known, &request) {
                 (_, Some(Request::OfRouter)) => port.hears_groups && !port.is_router,
-                (_, Some(Request::ForRouter(router))) => port.name == *router,
+                (_, Some(Request::ForRouter(router))) => {
+                    port.name == *router || (port.hears_groups && !port.is_router)
+                }
                 _ if is_group => port.hears_groups,
                 (Some(known), _) => port.name == *known,
                 (None, _) => port.is_unknown,
@@ -348,24 +346,30 @@ impl Switch {
             Content::Solicitation(_, target) => target.into(),
             _ => return None,
         };
-        let owner = |has: &dyn Fn(&MacAndIps) -> bool| {
-            let owners = self
-                .ports
-                .iter()
-                .filter(|port| port.entries.iter().any(has));
-            let first = owners.min_by_key(|port| port.key);
+        if !is_group {
+            return None;
+        }
+        let first = |has: &dyn Fn(&&Port) -> bool| {
+            let first = self.ports.iter().filter(has).min_by_key(|port| port.key);
             first.filter(|port| port.is_router && port.is_enabled)
         };
-        let router = owner(&|entry| entry.ips.iter().any(|ip| ip.addr() == target));
-        if let Some(router) = router.filter(|_| is_group) {
+        if let Some(router) = first(&|port| port.mac_of(target).is_some()) {
             return Some(Request::ForRouter(Arc::clone(&router.name)));
         }
-        let sender = owner(&|entry| entry.mac == packet.src);
+        let sends = |port: &&Port| port.entries.iter().any(|entry| entry.mac == packet.src);
+        let sender = first(&sends);
         sender.map(|_| Request::OfRouter)
     }
 }
 
 impl Port {
+    /// The MAC of an address that is behind the port.
+    fn mac_of(&self, ip: IpAddr) -> Option<Mac> {
+        let mut entries = self.entries.iter().chain(&self.link);
+        let entry = entries.find(|entry| entry.ips.iter().any(|known| known.addr() == ip))?;
+        Some(entry.mac)
+    }
+
     /// Whether the switch learns what the port sends.
     pub fn is_learning(&self) -> bool {
         self.is_learning

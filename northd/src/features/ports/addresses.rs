@@ -24,9 +24,9 @@ pub(super) static CLAIMS: Kind = Kind {
         let claim = (view.binding.key, view.row);
         for entry in view.addresses() {
             unit.join(&MACS, (view.switch, entry.mac), claim);
-            for ip in &entry.ips {
-                unit.join(&IPS, (view.switch, ip.addr()), claim);
-            }
+        }
+        for (_, ip) in view.neighbours() {
+            unit.join(&IPS, (view.switch, ip.addr()), claim);
         }
     })
 };

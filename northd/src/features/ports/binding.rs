@@ -188,12 +188,13 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
 /// The northbound's; and of a door to a physical network, whether frames with VLAN tags pass there. Of a link to a router,
 /// where it leads.
 fn options(unit: &Unit<'_>, view: &PortView<'_>) -> Datum {
-    if let PortKind::Router { peer, .. } = &view.port.kind {
+    if matches!(view.port.kind, PortKind::Router { .. }) {
+        // Only a link that both ends agree on: packets follow what is written here.
         let chassis = view.link.and_then(|link| link.chassis.as_ref());
         let pair = |(key, value): (&str, &Arc<str>)| (Atom::from(key), Atom::String(value.clone()));
-        let peer = peer.iter().map(|peer| ("peer", peer));
+        let peer = view.link.map(|link| ("peer", &link.peer));
         let chassis = chassis.map(|chassis| ("l3gateway-chassis", chassis));
-        return Datum::map(peer.chain(chassis).map(pair));
+        return Datum::map(peer.into_iter().chain(chassis).map(pair));
     }
     let options = view.port.verbatim.options.clone();
     let switch = unit.get(&SWITCH, view.switch);

@@ -175,8 +175,10 @@ static MODEL: Kind = Kind {
 pub struct Link {
     /// The router's port.
     pub peer: Arc<str>,
-    /// Its addresses, where the switch's port leaves them to it.
-    pub addresses: Option<MacAndIps>,
+    /// Its MAC with its addresses.
+    pub addresses: MacAndIps,
+    /// Whether the switch's port leaves to it which MACs are there.
+    pub gives_macs: bool,
     /// The chassis that has the router, if it is on one alone.
     pub chassis: Option<Arc<str>>,
 }
@@ -200,14 +202,16 @@ pub struct PortView<'a> {
 impl PortView<'_> {
     /// The MACs behind it, each with its IP addresses.
     pub fn addresses(&self) -> impl Iterator<Item = &MacAndIps> + '_ {
-        let linked = self.link.and_then(|link| link.addresses.as_ref());
+        let link = self.link.filter(|link| link.gives_macs);
+        let linked = link.map(|link| &link.addresses);
         self.port.addresses.iter().chain(linked)
     }
 
-    /// All its IP addresses, each with its MAC.
+    /// All its IP addresses, each with its MAC; those of a router at its other end, whatever it says itself.
     pub fn neighbours(&self) -> impl Iterator<Item = (Mac, Cidr)> + '_ {
-        self.addresses()
-            .flat_map(|entry| entry.ips.iter().map(|ip| (entry.mac, *ip)))
+        let linked = self.link.map(|link| &link.addresses);
+        let entries = self.port.addresses.iter().chain(linked);
+        entries.flat_map(|entry| entry.ips.iter().map(|ip| (entry.mac, *ip)))
     }
 
     /// Where the port's flows go.

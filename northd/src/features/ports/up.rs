@@ -4,7 +4,8 @@ use nb_db::tables::LogicalSwitchPort;
 use relations::{Handle, Small};
 use sb_db::tables::PortBinding;
 
-use super::BINDING;
+use super::model::PortKind;
+use super::{BINDING, PORT};
 use crate::compiler::feature::{Kind, Over, Owned};
 
 pub(super) static COLUMNS: Owned =
@@ -13,7 +14,7 @@ pub(super) static COLUMNS: Owned =
 pub(super) static UP: Kind = Kind {
     name: "port/up",
     over: Over::Keys(&BINDING),
-    reads: &[],
+    reads: &[&PORT],
     says: &[],
     wants: &[],
     run: |unit, key| {
@@ -29,6 +30,11 @@ pub(super) static UP: Kind = Kind {
                 // A controller that tells nothing of flows has them in place as soon as it has the port.
                 !row.get(column.chassis.index).is_empty() && column.up.get(row).unwrap_or(true)
             });
+        // A link to a router is nowhere, and so always there.
+        let is_link = unit
+            .get(&PORT, row)
+            .is_some_and(|port| matches!(port.kind, PortKind::Router { .. }));
+        let is_up = is_up || is_link;
         let up = [LogicalSwitchPort::COLUMN.up.to(&Some(is_up))];
         unit.columns::<LogicalSwitchPort>(&COLUMNS, row, up);
     },

@@ -43,9 +43,9 @@ pub const HAS_4: Bits = Bits::bit(
     Stage::RouterInAdmission,
     Stage::RouterInInput,
 );
-/// That port has an IPv6 address that is not link-local.
+/// That port has an IPv6 address, if only the link-local one.
 pub const HAS_6: Bits = Bits::bit(
-    "that port has an IPv6 address that is not link-local",
+    "that port has an IPv6 address",
     Symbol::Reg9,
     8,
     Stage::RouterInAdmission,
@@ -100,7 +100,9 @@ static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
     }
     let mut then: Vec<Action> = vec![a::set(MAC.field(), port.mac)];
     for (is_ip4, source, has) in [(true, SOURCE_4, HAS_4), (false, SOURCE_6, HAS_6)] {
-        if let Some(ip) = port.source(is_ip4) {
+        // Who has no other address of IPv6 speaks from the link-local one.
+        let link_local = (!is_ip4).then(|| port.link_local().into());
+        if let Some(ip) = port.source(is_ip4).or(link_local) {
             then.push(a::set(source.field(), ip));
             then.push(a::set(has.field(), Int::new(1)));
         }

@@ -12,7 +12,7 @@ use lflow::{Int, Symbol, a, m};
 
 use super::admission::{HAS_4, HAS_6, MAC, SOURCE_4, SOURCE_6};
 use super::family::Family;
-use super::own::TO_ME;
+use super::own::{ASKED, TO_ME};
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::flow::Flows;
@@ -109,7 +109,7 @@ fn answers(flows: &mut Flows<'_>) {
             a::output(),
         ],
     );
-    flows.add(ANSWER, &(TO_ME.is_set() & m::nd_ns()), [advertisement]);
+    flows.add(ANSWER, &(ASKED.is_set() & m::nd_ns()), [advertisement]);
 }
 
 fn drops(flows: &mut Flows<'_>) {

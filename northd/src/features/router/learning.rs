@@ -51,6 +51,11 @@ const ASKS_ME: Rule = Rule::new(
     110,
     "a router that does not always learn, asked for its own address: look the asker up",
 );
+const CAREFUL: Rule = Rule::new(
+    Stage::RouterInLookupNeighbour,
+    105,
+    "a router that does not always learn, told without having asked: look address and sender up",
+);
 const ASKS: Rule = Rule::new(
     Stage::RouterInLookupNeighbour,
     100,
@@ -107,9 +112,10 @@ pub static FEATURE: Feature = Feature {
     ])],
     indexes: &[BY_PORT, RECORDED],
     owns: &[&ROWS],
-    kinds: &[&SHARED, &OF_PORT, &STATIC],
+    kinds: &[&SHARED, &OF_CAREFUL, &OF_PORT, &STATIC],
     rules: &[
         ASKS_ME,
+        CAREFUL,
         ASKS,
         TELLS,
         TELLS_NOTHING,
@@ -247,9 +253,50 @@ static SHARED: Kind = Kind {
     },
 };
 
+static OF_CAREFUL: Kind = Kind {
+    name: "router",
+    over: Over::Keys(&ROUTER),
+    reads: &[&DATAPATH],
+    says: &[],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let (Some(router), Some(datapath)) = (unit.get(&ROUTER, row), unit.get(&DATAPATH, row))
+        else {
+            return;
+        };
+        if router.always_learns {
+            return;
+        }
+        let network = |text: &str| text.parse::<addr::Cidr>().expect("a network");
+        let unasked = m::nd_na()
+            & m::eq(Symbol::Ip6Src, network("fe80::/10"))
+            & m::eq(Symbol::Ip6Dst, network("ff00::/8"));
+        let hint = unit.uuid(row);
+        let mut flows = unit.flows(datapath.uuid, Some(hint));
+        for (tells, ip, mac) in [
+            (m::nd_ns(), Symbol::Ip6Src, Symbol::NdSll),
+            (unasked, Symbol::NdTarget, Symbol::NdTll),
+        ] {
+            let look = a::lookup(KNOWN.field(), Lookup::LookupNd, [Symbol::Inport, ip, mac]);
+            let look_ip = a::lookup(KNOWN_IP.field(), Lookup::LookupNdIp, [Symbol::Inport, ip]);
+            let careful = a::set(IS_CAREFUL.field(), Int::new(1));
+            flows.add(CAREFUL, &tells, [careful, look, look_ip, a::next()]);
+        }
+    },
+};
+
 static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
     if !view.port.is_enabled {
         return;
+    }
+    if !view.of.always_learns {
+        let targets = view.port.ips().filter(IpAddr::is_ipv6);
+        let asked =
+            m::inport(view.port.name.clone()) & m::nd_ns() & m::one_of(Symbol::NdTarget, targets);
+        let asker = [Symbol::Inport, Symbol::Ip6Src, Symbol::NdSll];
+        let look = a::lookup(KNOWN.field(), Lookup::LookupNd, asker);
+        view.flows(unit).add(ASKS_ME, &asked, [look, a::next()]);
     }
     let networks = view.port.networks.iter().filter(|cidr| cidr.is_ipv4());
     let networks: Vec<_> = networks.map(|cidr| cidr.network()).collect();
@@ -302,11 +349,26 @@ fn fixed(unit: &mut Unit<'_>, key: Key) {
     let ip = text
         .parse::<addr::Cidr>()
         .map_err(|error| complaints.address(column.ip.name, &text, &error))
-        .ok();
+        .ok()
+        .filter(|ip| {
+            if !ip.is_host() || text.contains('/') {
+                let why = "a network is no neighbour";
+                complaints.text(column.ip.name, &text, 0, why, "write one address");
+            }
+            ip.is_host() && !text.contains('/')
+        });
     let mac = mac_text.parse::<addr::Mac>();
     let mac = mac
         .map_err(|error| complaints.address(column.mac.name, &mac_text, &error))
-        .ok();
+        .ok()
+        .filter(|mac| {
+            let is_one = !mac.is_multicast() && !mac.is_zero();
+            if !is_one {
+                let why = format!("{mac} cannot be the address of one neighbour");
+                complaints.text(column.mac.name, &mac_text, 0, why, "write a unicast MAC");
+            }
+            is_one
+        });
     let datapath = ports::named(unit, &port).and_then(|(_, router)| unit.get(&DATAPATH, router));
     if datapath.is_none() {
         let why = "there is no port of this name in an enabled router";

@@ -51,7 +51,7 @@ const NO_LIMIT: Rule = Rule::new(Stage::RouterInCheckLength, 0, "the rest: next"
 const CAME_BY: Rule = Rule::new(
     Stage::RouterInTooLarge,
     50,
-    "larger: the port's MAC and address, to send an error from; without an address drop",
+    "larger: the port's MAC and address, to send an error from; without an address it passes",
 );
 const NOT_LARGER: Rule = Rule::new(Stage::RouterInTooLarge, 0, "the rest: next");
 const ERROR: Rule = Rule::new(
@@ -61,8 +61,8 @@ const ERROR: Rule = Rule::new(
 );
 const PASS: Rule = Rule::new(Stage::RouterInLarger, 0, "the rest: next");
 
-/// What Ethernet with a VLAN tag adds to an IP packet.
-const ETHERNET: u16 = 18;
+/// What Ethernet adds to an IP packet.
+const ETHERNET: u16 = 14;
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
@@ -106,10 +106,13 @@ static OF_PORT: Kind = ports::kind!([&LIMITED], [], |unit, view| {
         let here = came_by.clone() & family.is();
         let (source, from) = match family {
             Family::V4 => (view.port.source(true), FROM_4),
-            Family::V6 => (view.port.source(false), FROM_6),
+            Family::V6 => {
+                let link_local = Some(view.port.link_local().into());
+                (view.port.source(false).or(link_local), FROM_6)
+            }
         };
         let then = match source {
-            None => vec![a::drop()],
+            None => vec![a::set(IS_LARGER.field(), Int::new(0)), a::next()],
             Some(source) => vec![
                 a::set(Symbol::EthDst, view.port.mac),
                 a::set(from.field(), source),

@@ -169,7 +169,8 @@ fn switch_end(unit: &mut Unit<'_>, key: Key) {
             if let Some(other) = unit.get(&PORT, peer) {
                 let link = Link {
                     peer: Arc::clone(&other.name),
-                    addresses: takes_addresses.then(|| other.addresses()),
+                    addresses: other.addresses(),
+                    gives_macs: *takes_addresses,
                     chassis: unit.get(&ROUTER, router).and_then(|of| of.chassis.clone()),
                 };
                 unit.say(&LINK, row, link);
@@ -220,7 +221,9 @@ fn router_of(unit: &Unit<'_>, row: Handle, complaints: &mut Complaints) -> Optio
     let column = LogicalRouterPort::COLUMN.peer.name;
     let found = ports::named(unit, peer).and_then(|(other, _)| {
         let is_other = other != row;
-        unit.get(&PORT, other).filter(|_| is_other)
+        unit.get(&PORT, other)
+            .filter(|_| is_other)
+            .map(|port| (other, port))
     });
     match found {
         None => {
@@ -228,13 +231,24 @@ fn router_of(unit: &Unit<'_>, row: Handle, complaints: &mut Complaints) -> Optio
             complaints.text(column, peer, 0, why, "add it, or correct the name");
             None
         }
-        Some(other) if other.peer.as_ref() != Some(&port.name) => {
+        Some((_, other)) if other.peer.as_ref() != Some(&port.name) => {
             let why = "that port does not name this one as its peer";
             let remedy = "set the peer there, too: both ends have to agree";
             complaints.text(column, peer, 0, why, remedy);
             None
         }
-        Some(other) => Some(Peer::Router {
+        Some((row, other)) if !unit.members(&FACING, row).is_empty() => {
+            let why = format!("port {} leads to a switch", other.name);
+            complaints.text(
+                column,
+                peer,
+                0,
+                why,
+                "remove the peer, or the switch's port",
+            );
+            None
+        }
+        Some((_, other)) => Some(Peer::Router {
             name: Arc::clone(&other.name),
             mac: other.mac,
             ips: other.ips().map(Cidr::host).collect(),

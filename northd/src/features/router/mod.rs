@@ -69,7 +69,6 @@ pub static FEATURE: Feature = Feature {
                 "requested-tnl-key",
                 "chassis",
                 "always_learn_from_arp_request",
-                "dynamic_neigh_routers",
             ],
         )]),
         Source::south::<DatapathBinding>(&[DatapathBinding::COLUMN.tunnel_key.index]),

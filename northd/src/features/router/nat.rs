@@ -31,7 +31,7 @@ use relations::{Handle, Relation, Set, Small};
 use uuid::Uuid;
 
 use super::links::{PEER, Peer};
-use super::own::{TO_ME, TRANSLATED};
+use super::own::{ASKED, TO_ME, TRANSLATED};
 use super::ports::{self, PORT};
 use super::{ROUTER, ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
@@ -39,7 +39,7 @@ use crate::compiler::options::Options;
 use crate::compiler::problem::{Complaints, Problem};
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
-use crate::features::lookup::TO_ROUTER;
+use crate::features::lookup::{TO_ROUTER, steer};
 use crate::features::segments;
 use crate::features::switch::DATAPATH;
 #[cfg(test)]
@@ -316,7 +316,11 @@ fn flows(unit: &mut Unit<'_>, row: Handle, rule: &Translation, datapath: Uuid) {
     flows.add_common(
         ANSWERED,
         &request(rule.external),
-        [a::set(TO_ME.field(), lflow::Int::new(1)), a::next()],
+        [
+            a::set(TO_ME.field(), lflow::Int::new(1)),
+            a::set(ASKED.field(), lflow::Int::new(1)),
+            a::next(),
+        ],
     );
     if rule.is_snat && !rule.is_stateless {
         let back = translate(NatKind::Snat, None, None);
@@ -392,10 +396,9 @@ fn announce(unit: &mut Unit<'_>, router: Handle, external: IpAddr) {
     let Some(datapath) = unit.get(&DATAPATH, *switch) else {
         return;
     };
-    let deliver = [a::set_outport(name.clone()), a::output()];
     let asked = m::eth_mcast() & request(external);
     let mut flows = unit.flows(datapath.uuid, None);
-    flows.add(TO_ROUTER, &asked, deliver);
+    flows.add(TO_ROUTER, &asked, steer(name));
     let known = segments::is_asked(*segment, external);
     let answer = segments::answer(end.mac, true);
     let mut flows = segments::router_flows(unit, *switch, port);

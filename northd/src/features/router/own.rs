@@ -30,6 +30,15 @@ pub const TO_ME: Bits = Bits::bit(
     Stage::RouterInInput,
 );
 
+/// The packet asks for the MAC of an address of the router, of IPv6.
+pub const ASKED: Bits = Bits::bit(
+    "the packet is a solicitation for an address of the router",
+    Symbol::Reg9,
+    9,
+    Stage::RouterInOwn,
+    Stage::RouterInInput,
+);
+
 /// The NAT rules of a router whose outside address this is: their rows. Said by the feature `nat`.
 pub static TRANSLATED: Bucket<(Handle, IpAddr), Uuid> = Bucket::new("translated addresses");
 
@@ -41,7 +50,12 @@ const FORGED: Rule = Rule::new(
 const OWN: Rule = Rule::new(
     Stage::RouterInOwn,
     50,
-    "to an address of a port, or a request for it from its network: mark",
+    "to an address of a port, or an ARP request for it from its network: mark",
+);
+const SOLICITED: Rule = Rule::new(
+    Stage::RouterInOwn,
+    60,
+    "a solicitation for an address of the port that it came by: mark",
 );
 const OTHERS: Rule = Rule::new(Stage::RouterInOwn, 0, "the rest: next");
 
@@ -49,8 +63,8 @@ const OTHERS: Rule = Rule::new(Stage::RouterInOwn, 0, "the rest: next");
 pub static FEATURE: Feature = Feature {
     relations: &[&TRANSLATED],
     kinds: &[&SHARED, &OF_PORT],
-    rules: &[FORGED, OWN, OTHERS],
-    bits: &[TO_ME],
+    rules: &[FORGED, SOLICITED, OWN, OTHERS],
+    bits: &[TO_ME, ASKED],
     ..Feature::new("router addresses")
 };
 
@@ -90,6 +104,10 @@ static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED], [], |unit, view| {
         if !seen.contains(&cidr.addr()) {
             seen.push(cidr.addr());
             flows.add(OWN, &own(view, *cidr, is_translated), mark.clone());
+            if let IpAddr::V6(ip) = cidr.addr() {
+                let asked = [a::set(ASKED.field(), Int::new(1)), a::next()];
+                flows.add(SOLICITED, &solicitation(view, ip), asked);
+            }
         }
     }
     let mut forged: Vec<IpAddr> = Vec::new();
@@ -125,20 +143,25 @@ fn own(view: &View<'_>, cidr: Cidr, is_translated: bool) -> Expr {
             let asker = m::eq(Symbol::ArpSpa, cidr.network());
             to | (here & m::arp_op(1) & m::arp_tpa(own) & asker)
         }
-        IpAddr::V6(own) => {
-            let asked = [own, solicited_node(own)].map(IpAddr::V6);
-            let request = m::nd_ns() & m::one_of(Symbol::Ip6Dst, asked) & m::nd_target(own);
+        IpAddr::V6(_) => {
             // Every link of the router may have its own host of this address.
             match is_link_local(ip) {
-                true => here & (to | request),
-                false => to | (here & request),
+                true => here & to,
+                false => to,
             }
         }
     }
 }
 
+/// A solicitation for an address, by the port that has it.
+fn solicitation(view: &View<'_>, ip: Ipv6Addr) -> Expr {
+    let to = [ip, solicited_node(ip)].map(IpAddr::V6);
+    let here = m::inport(view.port.name.clone());
+    here & m::nd_ns() & m::one_of(Symbol::Ip6Dst, to) & m::nd_target(ip)
+}
+
 /// The group that a solicitation for `ip` is sent to (RFC 4291, section 2.7.1).
-fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
+pub fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
     let [.., x, y, z] = ip.octets();
     let low = u16::from_be_bytes([y, z]);
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(x), low)

@@ -188,7 +188,10 @@ fn of_router(unit: &mut Unit<'_>, row: Handle, policy: &Policy, router: Handle, 
     let mut ways: Vec<Vec<Action>> = Vec::new();
     for hop in hops {
         match towards(unit, router, *hop) {
-            Some(way) => ways.push(way),
+            Some(way) => {
+                ways.push(way);
+                routes::ask(&mut unit.flows(datapath, None), *hop);
+            }
             None => {
                 let column = LogicalRouterPolicy::COLUMN.nexthops.name;
                 let why = format!("no enabled port of the router has {hop} in its network");

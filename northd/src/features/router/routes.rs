@@ -13,14 +13,16 @@
 
 use std::net::IpAddr;
 
-use addr::Cidr;
-use lflow::action::Action;
+use addr::{Cidr, Mac};
+use lflow::action::{Action, Transform};
 use lflow::{Field, Int, Symbol, a, m};
 
 use super::links::{PEER, Peer};
+use super::own::solicited_node;
 use super::ports::{self, IPS, RouterPort, has_network};
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
+use crate::compiler::flow::Flows;
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::features::segments;
@@ -54,6 +56,11 @@ const CONNECTED: Rule = Rule::new(
     "a network of a port, at 8 × prefix + 6: out by that port, to the destination itself",
 );
 const MAIN: Rule = Rule::new(Stage::RouterInRoutingPre, 0, "the rest: the main table");
+const ASK_HOP: Rule = Rule::new(
+    Stage::RouterInAsk,
+    200,
+    "the MAC of a next hop of IPv6 is not known: solicit it",
+);
 const DISCOVERY: Rule = Rule::new(
     Stage::RouterInRouting,
     10_550,
@@ -64,7 +71,7 @@ const ONE: Rule = Rule::new(Stage::RouterInRoutingEcmp, 0, "one next hop: next")
 /// The feature.
 pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED, &OF_PORT],
-    rules: &[CONNECTED, MAIN, DISCOVERY, ONE],
+    rules: &[CONNECTED, MAIN, DISCOVERY, ONE, ASK_HOP],
     bits: &[ASKER_4, ASKER_6, TABLE],
     ..Feature::new("routes")
 };
@@ -117,6 +124,26 @@ static OF_PORT: Kind = ports::kind!([&IPS, &ports::NETWORKS, &PEER], [], |unit, 
 
 fn connected(network: Cidr) -> Rule {
     CONNECTED.at(u16::from(network.prefix_len()) * 8 + 6)
+}
+
+/// A next hop of IPv6 is asked for by its own solicitation: the packet itself is for somebody else, and what controllers make of
+/// it alone would go to the group of that one.
+pub fn ask(flows: &mut Flows<'_>, hop: IpAddr) {
+    let IpAddr::V6(ip) = hop else {
+        return;
+    };
+    let group = solicited_node(ip);
+    let unknown = m::eth_dst(Mac::ZERO) & segments::is_6() & m::eq(Symbol::Xxreg0, hop);
+    let solicitation = a::within(
+        Transform::NdNs,
+        [
+            a::set(Symbol::EthDst, Mac::for_ip6_multicast(group)),
+            a::set(Symbol::Ip6Dst, group),
+            a::set(Symbol::NdTarget, ip),
+            a::output(),
+        ],
+    );
+    flows.add_common(ASK_HOP, &unknown, [solicitation]);
 }
 
 /// The next hop of a route.

@@ -315,6 +315,11 @@ fn group(unit: &mut Unit<'_>, key: Key) {
         flows.add(rule, &when, [a::drop()]);
         return;
     };
+    for (_, way) in &ways {
+        if let Hop::Router(hop) = way.route.hop {
+            routes::ask(&mut flows, hop);
+        }
+    }
     if let [one] = several.as_slice() {
         let mut then = vec![a::decrement_ttl()];
         then.extend(one.iter().cloned());

@@ -19,6 +19,9 @@ pub static NETWORKS: Bucket<(Handle, IpAddr), (u32, Handle)> = Bucket::new("rout
 pub(super) static CLAIMS: Kind = Kind {
     name: "router-port/addresses",
     ..kind!([], [&IPS, &NETWORKS], |unit, view| {
+        if !view.port.is_enabled {
+            return;
+        }
         let claim = (view.binding.key, view.row);
         for cidr in view.port.networks.iter().filter(|cidr| is_shared(**cidr)) {
             unit.join(&IPS, (view.router, cidr.addr()), claim);
@@ -33,7 +36,7 @@ pub(super) static CHECK: Kind = kind!([&IPS, &NETWORKS], [], |unit, view| {
     let name = view.port.name.clone();
     let mut complaints = unit.complaints::<LogicalRouterPort>(view.row, name);
     let column = LogicalRouterPort::COLUMN.networks.name;
-    for cidr in &view.port.networks {
+    for cidr in view.port.networks.iter().filter(|_| view.port.is_enabled) {
         let first = first(unit, view, *cidr);
         if let Some(first) = first.filter(|first| *first != view.row) {
             let why = format!(
