@@ -245,7 +245,9 @@ impl Alloc {
         turn.extend(evicted);
         turn.retain(|key| {
             let Owner { want, given } = &self.owners[key];
-            want.requested.is_some() || given.is_none_or(|given| given.key == NO_NUMBER)
+            let has = given.map(|given| given.key).filter(|key| *key != NO_NUMBER);
+            // Who was evicted may have been given what it asks for since.
+            has.is_none() || want.requested.is_some_and(|number| has != Some(number))
         });
         turn.sort_by_cached_key(|key| rank(&self.owners[key]));
         turn.dedup();
