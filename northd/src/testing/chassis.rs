@@ -129,7 +129,19 @@ impl Chassis {
 
     /// Sends a packet; answers who gets what: the names of ports, each with the packet as it leaves. Learns.
     pub fn send(&self, datapath: u32, port: u32, packet: &Packet) -> Vec<(Arc<str>, State)> {
-        let outcome = run(self, datapath, port, &packet.state());
+        self.send_state(datapath, port, &packet.state())
+    }
+
+    /// The datapath and the key of a port that is there.
+    pub fn find(&self, name: &str) -> (u32, u32) {
+        let mut datapaths = self.datapaths.iter();
+        let found = datapaths.find_map(|(key, of)| Some((*key, *of.names.get(name)?)));
+        found.expect("a port of this name")
+    }
+
+    /// The same of a packet as a switch sees it.
+    pub fn send_state(&self, datapath: u32, port: u32, state: &State) -> Vec<(Arc<str>, State)> {
+        let outcome = run(self, datapath, port, state);
         assert!(!outcome.endless, "the packet runs in circles");
         assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
         let mut heard = Vec::new();

@@ -2,6 +2,7 @@
 
 mod book;
 mod chassis;
+mod crossing;
 mod flows;
 mod naive;
 mod packet;
