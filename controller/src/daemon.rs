@@ -353,6 +353,12 @@ impl Backlog {
         before + bytes > BACKLOG_BYTES.1 && !self.is_full.swap(true, Ordering::Relaxed)
     }
 
+    /// Nothing waits any more, whatever became of it.
+    fn reset(&self) {
+        self.bytes.store(0, Ordering::Relaxed);
+        self.is_full.store(false, Ordering::Relaxed);
+    }
+
     /// So many bytes were written. Whether it was too much, and is not any more.
     fn take(&self, bytes: usize) -> bool {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -379,9 +385,9 @@ async fn keep_connected(
                 tracing::info!(target: "ofctrl", "unix:{}: connected", path.display());
                 pause = SWITCH_RETRY.0;
                 // Bytes for an earlier connection mean nothing to this one.
-                while let Ok(bytes) = queue.try_recv() {
-                    backlog.take(bytes.len());
-                }
+                while queue.try_recv().is_ok() {}
+                // What was being written when that one ended is lost, too.
+                backlog.reset();
                 if events
                     .send(Event::Switch(SwitchEvent::Connected))
                     .await
@@ -461,4 +467,59 @@ fn hostname() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_begins_without_what_the_last_one_left() {
+        let backlog = Backlog::default();
+        assert!(!backlog.add(BACKLOG_BYTES.1));
+        assert!(backlog.add(1) && !backlog.add(1), "told once");
+        // The connection ends in the middle of it.
+        backlog.reset();
+        assert!(!backlog.add(BACKLOG_BYTES.1) && backlog.add(1));
+        assert!(
+            backlog.take(BACKLOG_BYTES.1) && !backlog.take(1),
+            "told once"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_switch_that_ends_in_the_middle_of_a_bundle_is_not_full_for_ever() {
+        let dir = std::env::temp_dir().join(format!("weft-link-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let path = dir.join("switch");
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let mut link = Some(Link::new(path));
+        let (first, _) = listener.accept().await.expect("a connection");
+        next_of(&mut link).await.expect("connected");
+        let chunk = vec![0; BACKLOG_BYTES.0 * 4];
+        let there = link.as_ref().expect("there");
+        there.backlog.add(chunk.len());
+        there.output.send(chunk).expect("taken");
+        // It has read nothing of it.
+        tokio::task::yield_now().await;
+        drop(first);
+        let (_second, _) = listener.accept().await.expect("another connection");
+        let events = [next_of(&mut link).await, next_of(&mut link).await];
+        assert!(
+            matches!(
+                events,
+                [
+                    Some(Event::Switch(SwitchEvent::Closed(_))),
+                    Some(Event::Switch(SwitchEvent::Connected)),
+                ]
+            ),
+            "{events:?}"
+        );
+        let there = link.as_ref().expect("there");
+        assert_eq!(there.backlog.bytes.load(Ordering::Relaxed), 0);
+        let _ = std::fs::remove_dir_all(&dir);
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! A key may also be written for one chassis of several on the same switch: `KEY-CHASSIS` counts more than `KEY`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,7 +166,11 @@ impl Settings {
                     .unwrap_or_else(|| hostname.into()),
                 transport_zones: keys
                     .get("ovn-transport-zones")
-                    .map(|zones| words(zones).map(Arc::from).collect())
+                    .map(|zones| {
+                        // As the database has it: a set.
+                        let zones: BTreeSet<Arc<str>> = words(zones).map(Arc::from).collect();
+                        zones.into_iter().collect()
+                    })
                     .unwrap_or_default(),
                 other_config: keys.other_config(datapath_type),
             },
@@ -243,6 +247,7 @@ impl Keys<'_> {
         let mut parsed_ips: Vec<IpAddr> = Vec::new();
         for word in words(ips) {
             match word.parse() {
+                Ok(ip) if parsed_ips.contains(&ip) => {}
                 Ok(ip) => parsed_ips.push(ip),
                 Err(_) => bad.push(BadSetting {
                     key: "ovn-encap-ip",

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ovsdb::{Operation, Uuid};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::PortBinding;
 
 use super::{Core, Now, Subject};
@@ -27,7 +27,7 @@ pub(super) struct Claims {
     /// Claims that wait, by when they may be made.
     waiting: BTreeSet<(Instant, Uuid)>,
     /// Ports that seem to be nowhere here, until everything is told.
-    unsettled: Vec<Uuid>,
+    unsettled: FxHashSet<Uuid>,
 }
 
 impl Claims {
@@ -80,7 +80,7 @@ impl Core {
         self.claims.forget_old(now.at);
         let knows_all = self.is_settled() && self.ready;
         if knows_all {
-            self.ports.untold.extend(self.claims.unsettled.drain(..));
+            self.ports.untold.extend(self.claims.unsettled.drain());
         }
         while wanted.len() < self.south_writes.room()
             && let Some(uuid) = self.ports.untold.pop_first()
@@ -121,7 +121,7 @@ impl Core {
             // Before everything is told, a port may only seem to be nowhere.
             None if knows_all => self.south.release(port, own),
             None => {
-                self.claims.unsettled.push(port.uuid);
+                self.claims.unsettled.insert(port.uuid);
                 Vec::new()
             }
         }

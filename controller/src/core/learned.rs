@@ -74,7 +74,7 @@ impl Learned {
         if let Some(row) = refused {
             self.writes.forgive(row);
         }
-        if failure.is_some_and(|failure| failure.error().is_some()) {
+        if failure.is_some() {
             // The others are not to blame, unless something newer is known of them.
             for (row, operations) in under_way.into_iter().rev() {
                 if Some(row) != refused && !self.waiting.contains_key(&row) {

@@ -8,6 +8,7 @@
 use daemon::unixctl::Request;
 use replica::TransactError;
 
+use super::writes::is_nobodys;
 use super::{Core, Effects, Subject};
 
 /// The chassis is taking leave.
@@ -24,7 +25,7 @@ impl Leaving {
     /// A transaction failed. If it was of the farewell and the database refused it, that is left as it is.
     pub(super) fn failed(&mut self, database: &'static str, id: u64, error: &TransactError) {
         // What was not sent, or not answered, is looked at again.
-        if error.error().is_some() && self.own.contains(&id) {
+        if !is_nobodys(error) && self.own.contains(&id) {
             self.failures.push((database, error.to_string()));
         }
     }

@@ -16,6 +16,7 @@ use replica::TransactError;
 use rustc_hash::FxHashMap;
 
 use super::leave::SOUTH;
+use super::writes::is_nobodys;
 use super::{Core, Effects, Now, SouthConnection, SouthTarget, Subject};
 use crate::pinctrl::service::Change;
 use crate::settings::Settings;
@@ -90,6 +91,8 @@ impl Core {
             .any(|remote| target.remotes.contains(remote));
         if is_another && !target.remotes.is_empty() {
             self.seeks_all = true;
+            // Nothing is said of it before it has said what it has.
+            self.south_synced = false;
             (self.registered, self.registered_as) = (None, None);
             // What another northd has counted.
             self.nb_cfg_reached = None;
@@ -152,6 +155,9 @@ impl Core {
                 (self.south_synced, self.south_known) = (true, true);
                 if std::mem::take(&mut self.seeks_all) {
                     self.subscribed_to = None;
+                    // What was confirmed meanwhile, another southbound had counted.
+                    self.nb_cfg_reached = None;
+                    self.nb_cfg_waiting.clear();
                 }
             }
             replica::Event::ConditionsInEffect(number) => self.conditions_in_effect = number,
@@ -180,7 +186,7 @@ impl Core {
             return self.complaints.forget(SOUTH);
         };
         match outcome.refused {
-            None if error.error().is_none() => self.complaints.database(SOUTH, error),
+            None if is_nobodys(error) => self.complaints.database(SOUTH, error),
             None => {}
             Some((subject, pause)) => {
                 let what = self.describe(subject);
@@ -198,7 +204,7 @@ impl Core {
         }
     }
 
-    fn describe(&self, subject: Subject) -> String {
+    pub(super) fn describe(&self, subject: Subject) -> String {
         let name = self.local.settings.as_ref().map(|s| s.system_id.clone());
         let name = name.unwrap_or_default();
         match subject {

@@ -321,6 +321,17 @@ impl Core {
             }
             self.port_operations(now, own, &mut wanted);
         }
+        // Claims may be repeated word for word, against another chassis.
+        if let [(Subject::Registration, _)] = wanted[..] {
+            for subject in self.south_writes.leave_out_repeated(now.at, &mut wanted) {
+                let what = self.describe(subject);
+                tracing::warn!(
+                    "the southbound takes what this chassis says of {what}, and does not say it"
+                );
+                // What waited for it waits no longer.
+                effects.again = true;
+            }
+        }
         if wanted.is_empty() {
             return;
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use ovsdb::Operation;
+use ovsdb::{ErrorKind, Operation};
 use replica::TransactError;
 use rustc_hash::FxHashMap;
 
@@ -17,8 +17,9 @@ use super::transactions::Transactions;
 
 /// The pause after which something refused is tried again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// The most subjects of one transaction.
+/// The most subjects of one transaction, and how few there are at least while the server has no time.
 const MAX_SUBJECTS: usize = 1_024;
+const MIN_SUBJECTS: usize = 64;
 
 /// The transactions, at most one of them under way.
 #[derive(Debug)]
@@ -26,6 +27,9 @@ pub(super) struct Writes<S> {
     transactions: Transactions,
     /// Whom the transaction under way is about, and where the operations of each end in it.
     under_way: Vec<(S, usize)>,
+    /// What was asked for in it, and in the last one that was done.
+    asked: FxHashMap<S, Vec<Operation>>,
+    done: FxHashMap<S, Vec<Operation>>,
     /// How many subjects may be in the next transaction.
     limit: usize,
     /// Who was refused, until when, and after how long a pause.
@@ -47,6 +51,8 @@ impl<S> Default for Writes<S> {
         Writes {
             transactions: Transactions::default(),
             under_way: Vec::new(),
+            asked: FxHashMap::default(),
+            done: FxHashMap::default(),
             limit: MAX_SUBJECTS,
             refused: FxHashMap::default(),
             due: BTreeSet::new(),
@@ -82,6 +88,24 @@ impl<S: Copy + Eq + Hash + Ord> Writes<S> {
         refused.is_some_and(|(until, _)| self.due.contains(&(*until, subject)))
     }
 
+    /// Leaves out what has just been done word for word and is wanted all the same: the server takes it and changes nothing, because
+    /// its schema lacks a column for one. Asked for again and again it would keep everything else from being written. Gives those
+    /// that are left out now.
+    pub(super) fn leave_out_repeated(
+        &mut self,
+        now: Instant,
+        wanted: &mut Vec<(S, Vec<Operation>)>,
+    ) -> Vec<S> {
+        let done = &self.done;
+        let repeated = wanted.extract_if(.., |(subject, its)| done.get(subject) == Some(its));
+        let repeated: Vec<S> = repeated.map(|(subject, _)| subject).collect();
+        for subject in &repeated {
+            self.hold_back(now, *subject);
+        }
+        self.asked = wanted.iter().cloned().collect();
+        repeated
+    }
+
     /// Makes a transaction of what is wanted of each subject.
     pub(super) fn send(&mut self, id: u64, wanted: Vec<(S, Vec<Operation>)>) -> Vec<Operation> {
         let mut operations = Vec::new();
@@ -100,7 +124,7 @@ impl<S: Copy + Eq + Hash + Ord> Writes<S> {
         id: u64,
         failure: Option<&TransactError>,
     ) -> Option<Outcome<S>> {
-        let is_nobodys = failure.is_some_and(|error| error.error().is_none());
+        let is_nobodys = failure.is_some_and(is_nobodys);
         if !self.transactions.answered(now, id, is_nobodys) {
             return None;
         }
@@ -113,11 +137,15 @@ impl<S: Copy + Eq + Hash + Ord> Writes<S> {
         match failure {
             None => {
                 self.limit = (self.limit * 2).min(MAX_SUBJECTS);
+                self.done = std::mem::take(&mut self.asked);
                 for subject in &outcome.again {
                     self.forgive(*subject);
                 }
             }
-            Some(_) if is_nobodys => {}
+            // The limit may be that of the operations of one transaction.
+            Some(_) if is_nobodys => {
+                self.limit = (self.limit / 2).max(MIN_SUBJECTS.min(self.limit));
+            }
             Some(failure) => match to_blame(&subjects, failure) {
                 Some(subject) => {
                     outcome.again.retain(|other| *other != subject);
@@ -161,6 +189,21 @@ impl<S: Copy + Eq + Hash + Ord> Writes<S> {
         self.due.insert((now + pause, subject));
         pause
     }
+}
+
+/// Whether a transaction failed for a reason that has nothing to do with what it asks for: it was not sent, nobody knows what became
+/// of it, or the server has no time or no leader. Then everything waits.
+pub(super) fn is_nobodys(failure: &TransactError) -> bool {
+    failure.error().is_none_or(|error| {
+        matches!(
+            error.kind,
+            ErrorKind::ResourcesExhausted
+                | ErrorKind::TimedOut
+                | ErrorKind::NotAllowed
+                | ErrorKind::IoError
+                | ErrorKind::Canceled
+        )
+    })
 }
 
 /// The subject because of which a transaction failed, if that is known.
@@ -248,6 +291,34 @@ mod tests {
         run(&mut writes, now, &[], true);
         run(&mut writes, now, &[7], true);
         assert_eq!(writes.deadline(), Some(now + PAUSE.0));
+    }
+
+    #[test]
+    fn what_is_done_without_effect_is_not_asked_for_again_at_once() {
+        let now = Instant::now();
+        let mut writes = Writes::default();
+        let wish = |n: u128| vec![Operation::delete_row(0, Uuid::from_u128(n))];
+        let mut wanted = vec![(1, wish(1)), (2, wish(2))];
+        assert!(writes.leave_out_repeated(now, &mut wanted).is_empty());
+        writes.send(1, wanted);
+        writes.answered(now, 1, None).expect("ours");
+        let mut wanted = vec![(1, wish(1)), (2, wish(3))];
+        assert_eq!(writes.leave_out_repeated(now, &mut wanted), [1]);
+        assert_eq!(wanted, [(2, wish(3))]);
+        assert!(writes.is_held_back(1) && !writes.is_held_back(2));
+    }
+
+    #[test]
+    fn a_server_without_time_or_leader_is_nobodys_fault() {
+        let now = Instant::now();
+        for kind in [ErrorKind::ResourcesExhausted, ErrorKind::NotAllowed] {
+            let mut writes = Writes::default();
+            writes.send(1, vec![(1, Vec::new()), (2, Vec::new())]);
+            let error = TransactError::Refused(Error::new(kind, "try again"));
+            let outcome = writes.answered(now, 1, Some(&error)).expect("ours");
+            assert_eq!((outcome.again, outcome.refused), (vec![1, 2], None));
+            assert!(!writes.may_send() && writes.room() >= MIN_SUBJECTS);
+        }
     }
 
     #[test]

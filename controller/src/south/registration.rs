@@ -68,14 +68,25 @@ impl South {
             }
         }
         if let Some(before) = before.filter(|before| **before != *settings.system_id) {
-            self.hand_over(before, chassis, &mut operations);
+            self.hand_over(settings, before, chassis, &mut operations);
         }
         operations
     }
 
     /// Gives what the chassis of one name has to another, and takes it out of the southbound.
-    fn hand_over(&self, before: &str, chassis: Uuid, operations: &mut Vec<Operation>) {
-        if let Some(old) = self.chassis_named(before) {
+    fn hand_over(
+        &self,
+        settings: &Settings,
+        before: &str,
+        chassis: Uuid,
+        operations: &mut Vec<Operation>,
+    ) {
+        let old = self.chassis_named(before);
+        if old.is_some_and(|old| !self.is_this_host(old, settings)) {
+            // Another host has gone by the same name, and goes on under it.
+            return;
+        }
+        if let Some(old) = old {
             let ports = self.ports();
             operations.extend(ports.flat_map(|port| self.pass_on(&port, old.uuid, chassis)));
             operations.push(Operation::delete_row(Chassis::INDEX, old.uuid));
@@ -83,6 +94,14 @@ impl South {
         if let Some(private) = self.private(before) {
             operations.push(Operation::delete_row(ChassisPrivate::INDEX, private.uuid));
         }
+    }
+
+    /// Whether a chassis, whatever its name, has this host's ends of tunnels and no others.
+    fn is_this_host(&self, chassis: &Chassis, settings: &Settings) -> bool {
+        let theirs = chassis.encaps.iter().filter_map(|e| self.encaps.get(e));
+        let mut theirs = theirs.map(|encap| encap.ip.parse::<IpAddr>().ok());
+        let is_ours = |ip: IpAddr| settings.encaps.iter().any(|(_, own)| *own == ip);
+        !chassis.encaps.is_empty() && theirs.all(|ip| ip.is_some_and(is_ours))
     }
 
     /// Says how far this chassis is; nothing when that is known.

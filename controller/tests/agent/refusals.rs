@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ovsdb::Uuid;
-use sb_db::tables::{ChassisPrivate, Encap, PortBinding, SbGlobal};
+use sb_db::tables::{Chassis, ChassisPrivate, Encap, PortBinding, SbGlobal};
 
 use super::stage::*;
 
@@ -124,4 +124,21 @@ fn an_additional_chassis_has_one_end_of_tunnels_at_most() {
     }
     stage.change_interface(|interface| drop(interface.external_ids.remove("encap-ip")));
     assert_eq!(stage.port().additional_encap, [] as [Uuid; 0]);
+}
+
+#[test]
+fn lists_in_any_order_and_with_repeats_are_sets() {
+    let mut stage = Stage::new();
+    stage.change_settings("ovn-transport-zones", "tz2,tz1,tz1");
+    stage.change_settings("ovn-encap-ip", "10.0.0.1,10.0.0.1");
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    assert_eq!(
+        (stage.port().chassis, stage.port().up),
+        (Some(stage.own()), Some(true))
+    );
+    assert_eq!(stage.south.all::<Encap>().len(), 1);
+    let chassis = stage.south.all::<Chassis>().remove(0);
+    assert_eq!(chassis.transport_zones, ["tz1".into(), "tz2".into()]);
 }

@@ -6,7 +6,9 @@ use controller::core::Event;
 use controller::vswitch::{Bridge, Ssl};
 use ovsdb::Uuid;
 use ovsdb::typed::Table;
-use sb_db::tables::{Chassis, ChassisPrivate, DatapathBinding, Encap, LogicalFlow, PortBinding};
+use sb_db::tables::{
+    Chassis, ChassisPrivate, DatapathBinding, Encap, LogicalFlow, PortBinding, SbGlobal,
+};
 
 use super::stage::*;
 
@@ -219,4 +221,69 @@ fn under_another_name_the_chassis_takes_its_ports_along() {
         (0, flows)
     );
     assert_eq!(stage.tunnels(), [] as [String; 0]);
+}
+
+#[test]
+fn another_host_of_the_same_name_keeps_its_chassis() {
+    let mut stage = Stage::new();
+    stage.start();
+    // Both come from one image; the other has registered last.
+    let encap = stage.south.all::<Encap>().remove(0);
+    let theirs = Encap {
+        ip: "10.0.0.77".into(),
+        ..encap.clone()
+    };
+    stage.south.put(&theirs, encap.uuid);
+    stage.south_is_silent = true;
+    let row = stage.south.rows[&(Encap::INDEX, encap.uuid)].clone();
+    stage.change_south(ovsdb::RowChange {
+        table: Encap::INDEX,
+        uuid: encap.uuid,
+        old: None,
+        new: Some(row),
+    });
+    let id = stage.last_transaction;
+    stage.south_is_silent = false;
+    stage.change_settings("system-id", "c9");
+    stage.south_event(replied(id));
+    let mut names: Vec<String> = stage
+        .south
+        .all::<Chassis>()
+        .iter()
+        .map(|chassis| chassis.name.to_string())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["c1", "c9"]);
+}
+
+#[test]
+fn another_southbound_is_told_only_of_what_is_in_place_there() {
+    let mut stage = Stage::new();
+    stage.change_settings("ovn-monitor-all", "true");
+    stage.start();
+    let configuration = |stage: &mut Stage, nb_cfg| {
+        let global = SbGlobal {
+            nb_cfg,
+            ..SbGlobal::default()
+        };
+        stage.south.put(&global, GLOBAL)
+    };
+    let change = configuration(&mut stage, 9);
+    stage.change_south(change);
+    let reached = |stage: &Stage| stage.south.all::<ChassisPrivate>()[0].nb_cfg;
+    assert_eq!(reached(&stage), 9);
+    stage.change_settings("ovn-remote", "unix:/elsewhere");
+    // It has the chassis already, and has counted less.
+    let mut private = stage.south.all::<ChassisPrivate>().remove(0);
+    private.nb_cfg = 0;
+    let changes = vec![
+        stage.south.put(&private, private.uuid),
+        configuration(&mut stage, 5),
+    ];
+    stage.switch.hold_barriers = true;
+    stage.south_event(replica::Event::Changes(changes));
+    stage.south_event(replica::Event::Synced);
+    assert_eq!(reached(&stage), 0, "nothing is confirmed yet");
+    stage.release_barriers();
+    assert_eq!(reached(&stage), 5);
 }
