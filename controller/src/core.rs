@@ -307,6 +307,8 @@ impl Core {
                 own.bridge_mappings = settings.bridge_mappings.clone();
                 own.shares_flows = settings.shares_flows;
                 own.encap_default = settings.encap_default;
+                own.transport_zones = settings.shown.transport_zones.clone();
+                own.is_interconn = settings.is_interconn;
                 own.encap_ips.clear();
                 for (_, ip) in &settings.encaps {
                     if !own.encap_ips.contains(ip) {

@@ -24,6 +24,7 @@
 //! A flow that makes no sense is left out, with a [`Fact::Problem`] that says why; the rest is not affected.
 
 pub(crate) mod names;
+mod templates;
 mod uses;
 
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Ve
         return;
     };
     let is_absent = |name: &str| is_absent_guest(network, reads, name);
-    let parsed = match Parsed::of(row) {
+    let parsed = match Parsed::of(network, reads, row) {
         Ok(parsed) => parsed,
         Err(problem) => return facts.push(Fact::Problem(row.uuid, problem)),
     };
@@ -203,7 +204,7 @@ struct Parsed {
 }
 
 impl Parsed {
-    fn of(row: &LogicalFlow) -> Result<Parsed, String> {
+    fn of(network: &Network, reads: &Reads, row: &LogicalFlow) -> Result<Parsed, String> {
         let pipeline = Pipeline::named(&row.pipeline)
             .ok_or_else(|| format!("{}: unknown pipeline", place(row)))?;
         let length = match pipeline {
@@ -217,9 +218,9 @@ impl Parsed {
             table.ok_or_else(|| format!("{}: there are only {length} tables", place(row)))?;
         let priority = u16::try_from(row.priority)
             .map_err(|_| format!("{}: impossible priority", place(row)))?;
-        let matches =
-            Expr::parse(&row.r#match).map_err(|error| format!("{}: match: {error}", place(row)))?;
-        let actions = Actions::parse(&row.actions)
+        let matches = Expr::parse(&templates::expand(network, reads, &row.r#match))
+            .map_err(|error| format!("{}: match: {error}", place(row)))?;
+        let actions = Actions::parse(&templates::expand(network, reads, &row.actions))
             .map_err(|error| format!("{}: actions: {error}", place(row)))?;
         let matches = matches & prerequisites(&actions);
         Ok(Parsed {

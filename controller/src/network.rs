@@ -13,6 +13,7 @@
 
 mod binding;
 mod fact;
+mod gateways;
 mod input;
 mod locality;
 mod members;
@@ -44,6 +45,7 @@ pub use members::{BitsByNames, Membership, Use};
 pub(crate) use members::{Named, NamedBit, integers, named_bits};
 pub(crate) use sharing::SharedBit;
 pub use sharing::{Bits, BitsByKeys};
+pub(crate) use tunnels::is_reached;
 pub use tunnels::{EncapEnd, RemoteChassis, Way};
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
 
@@ -80,6 +82,12 @@ pub enum Cell {
     Chassis(Uuid),
     /// A row of `Encap`.
     Encap(Uuid),
+    /// A row of `HA_Chassis_Group`.
+    HaGroup(Uuid),
+    /// A row of `HA_Chassis` or `Gateway_Chassis`.
+    Rank(Uuid),
+    /// The value of the template variable of this name.
+    Template(NameId),
     /// A row of `Datapath_Binding`.
     Datapath(Uuid),
     /// A row of `Port_Binding`.
@@ -192,6 +200,10 @@ pub struct Own {
     pub encap_ips: Vec<IpAddr>,
     /// That of them by which packets leave where nothing else is said; the first, if that is not said either.
     pub encap_default: Option<IpAddr>,
+    /// Its transport zones; there are tunnels within them only.
+    pub transport_zones: Vec<Arc<str>>,
+    /// It has tunnels to other availability zones.
+    pub is_interconn: bool,
     /// Flows of datapath groups are installed once for all datapaths where they can be.
     pub shares_flows: bool,
 }
@@ -245,6 +257,13 @@ pub struct Network {
     pub(crate) own: Store<Cell, (), Own>,
     pub(crate) chassis: Store<Cell, Uuid, RemoteChassis>,
     pub(crate) encaps: Store<Cell, Uuid, EncapEnd>,
+    /// The members of groups of chassis.
+    pub(crate) ha_groups: Store<Cell, Uuid, Arc<[Uuid]>>,
+    /// Chassis and priority of each row of `HA_Chassis` and `Gateway_Chassis`.
+    pub(crate) ranks: Store<Cell, Uuid, (Uuid, i64)>,
+    /// Names and values of this chassis' template variables.
+    pub(crate) templates: Store<Cell, NameId, (Arc<str>, Arc<str>)>,
+    template_rows: FxHashMap<Uuid, Vec<NameId>>,
     pub(crate) datapaths: Store<Cell, Uuid, Datapath>,
     pub(crate) datapath_keyed: Store<Cell, u32, Uuid>,
     pub(crate) ports: Store<Cell, Uuid, Arc<PortBinding>>,
@@ -317,6 +336,10 @@ impl Default for Network {
             own: Store::new(|()| Cell::Own),
             chassis: Store::new(Cell::Chassis),
             encaps: Store::new(Cell::Encap),
+            ha_groups: Store::new(Cell::HaGroup),
+            ranks: Store::new(Cell::Rank),
+            templates: Store::new(Cell::Template),
+            template_rows: FxHashMap::default(),
             datapaths: Store::new(Cell::Datapath),
             datapath_keyed: Store::new(Cell::DatapathKeyed),
             ports: Store::new(Cell::Port),

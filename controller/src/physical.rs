@@ -143,6 +143,27 @@ pub(crate) fn bits(network: &Network, reads: &Reads, uuid: Uuid) -> u64 {
         .unwrap_or_default()
 }
 
+/// The other chassis that have a port, the main one first, with the ends of tunnels by which they want to be reached. There are
+/// several while a guest moves.
+pub(crate) fn other_chassis(
+    network: &Network,
+    reads: &Reads,
+    port: &PortBinding,
+) -> Vec<(Uuid, Option<Uuid>)> {
+    let own = network.own(reads).chassis;
+    let main = port.chassis.map(|chassis| (chassis, port.encap));
+    let additional = port.additional_chassis.iter().map(|chassis| {
+        let ends = network.chassis.get(reads, *chassis).map(|c| &c.encaps);
+        let ends = ends.into_iter().flat_map(|ends| ends.iter());
+        let wanted = ends
+            .copied()
+            .find(|end| port.additional_encap.contains(end));
+        (*chassis, wanted)
+    });
+    let all = main.into_iter().chain(additional);
+    all.filter(|(chassis, _)| own != Some(*chassis)).collect()
+}
+
 /// Loads a port's connection tracking zone, and on a router those of its translations.
 pub(crate) fn load_zones(
     network: &Network,

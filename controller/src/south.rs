@@ -14,6 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{Chassis, ChassisPrivate, Encap, PortBinding, SbGlobal};
 
 use crate::local::RemoteEncap;
+use crate::network::is_reached;
 use crate::settings::{Settings, TunnelKind};
 
 pub use claims::{Claim, Claimant, Role};
@@ -164,14 +165,14 @@ impl South {
         let Some(chassis) = self.chassis_named(chassis) else {
             return Vec::new();
         };
-        let (ours, theirs) = (&settings.shown.transport_zones, &chassis.transport_zones);
-        let in_zone =
-            (ours.is_empty() && theirs.is_empty()) || ours.iter().any(|zone| theirs.contains(zone));
         let is_remote = chassis
             .other_config
             .get("is-remote")
             .is_some_and(|value| &**value == "true");
-        let is_reached = in_zone && (!is_remote || settings.is_interconn);
+        let is_reached = is_reached(
+            (&settings.shown.transport_zones, settings.is_interconn),
+            (&chassis.transport_zones, is_remote),
+        );
         if chassis.name == settings.system_id || !is_reached {
             return Vec::new();
         }

@@ -45,12 +45,14 @@ impl PortProgress {
             self.untold.insert(port);
             let binding = network.bindings.peek(port);
             let interface = binding.and_then(|binding| binding.at.interface);
-            match interface {
-                Some(_) => {
+            // A gateway has no interface, and is as ready as its flows.
+            let has_flows = interface.is_some() || binding.is_some_and(|b| b.kind.is_claimed());
+            match has_flows {
+                true => {
                     self.unsent.insert(port);
                     self.progress.insert(port, Progress::Unsent);
                 }
-                None => {
+                false => {
                     self.unsent.remove(&port);
                     self.progress.remove(&port);
                 }

@@ -1,6 +1,6 @@
 //! Logical flows of a small southbound, as flows of the switch: what is installed, and what changes when rows change.
 
-use sb_db::tables::{AddressSet, LogicalFlow, Meter, MeterBand, PortGroup};
+use sb_db::tables::{AddressSet, ChassisTemplateVar, LogicalFlow, Meter, MeterBand, PortGroup};
 
 use super::*;
 use crate::testing::{SWITCH, World};
@@ -434,4 +434,39 @@ fn sets_with_most_flows_and_members_have_the_bits() {
     assert!(set(&mut world, few + 1, 5));
     let names = world.network.bits().names;
     assert_eq!(names.len(), usize::from(layout::ADDRESS_SET_BITS));
+}
+
+#[test]
+fn template_variables_have_their_values() {
+    let mut world = World::new();
+    let row = logical(
+        "ingress",
+        0,
+        "ip4.dst == ^node_ip && tcp.dst == ^p.1",
+        "reg0 = ^mark; next;",
+    );
+    world.set(1000, None, Some(&row));
+    assert_eq!(world.changes(), "");
+    let problem = world.network.problems.get(&Uuid::from_u128(1000));
+    assert!(
+        problem.is_some_and(|text| text.contains("node_ip")),
+        "{problem:?}"
+    );
+    let values = |ip: &str| ChassisTemplateVar {
+        chassis: "c".into(),
+        variables: crate::testing::options([("node_ip", ip), ("p.1", "{80, 443}"), ("mark", "7")]),
+        ..ChassisTemplateVar::default()
+    };
+    world.set(40, None, Some(&values("10.0.0.1")));
+    let flows = world.changes();
+    assert_eq!(flows.lines().count(), 2, "{flows}");
+    assert!(
+        flows.contains("nw_dst=10.0.0.1,tcp_dst=443 -> set_field:0x7->reg0,resubmit(,9)"),
+        "{flows}"
+    );
+    world.set(40, Some(&values("10.0.0.1")), Some(&values("10.0.0.2")));
+    assert!(world.changes().contains("nw_dst=10.0.0.2,tcp_dst=80"));
+    world.set(40, Some(&values("10.0.0.2")), None);
+    let flows = world.changes();
+    assert!(flows.lines().all(|line| line.starts_with('-')), "{flows}");
 }

@@ -5,6 +5,7 @@ use sb_db::tables::LogicalFlow;
 
 use super::names::addresses_in;
 use super::places_here;
+use super::templates::expand;
 use crate::network::{Fact, Membership, NameId, Network, Reads, Use};
 
 /// Says them, for a flow that packets come by here.
@@ -14,7 +15,7 @@ pub fn uses(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Vec
     }
     // What is wrong is told where flows are made.
     let (Ok(matches), Ok(table), Some(pipeline)) = (
-        Expr::parse(&row.r#match),
+        Expr::parse(&expand(network, reads, &row.r#match)),
         u8::try_from(row.table_id),
         Pipeline::named(&row.pipeline),
     ) else {

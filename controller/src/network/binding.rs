@@ -6,6 +6,8 @@
 //! | container (`parent_port`) | its parent is attached as a guest and it has a tag; it follows its parent everywhere |
 //! | `localport` | as a guest, on every chassis at once; it belongs to none |
 //! | `localnet` | the patch port to its network's bridge exists |
+//! | `l3gateway` | its `options:l3gateway-chassis` is this one |
+//! | `chassisredirect` | of the chassis that may host it, this one is the first that is alive ([`super::gateways`]) |
 //!
 //! Ports of other kinds are attached nowhere here: a `patch` port leads to its peer within the pipeline.
 
@@ -27,6 +29,10 @@ pub enum PortKind {
     Localnet,
     /// A router's or switch's port to its peer.
     Patch,
+    /// A port of a gateway router, or the port of a switch to one: a patch port on one chassis only.
+    L3Gateway,
+    /// Stands for a distributed router port on the chassis that is its gateway.
+    ChassisRedirect,
     /// Anything else.
     Other,
 }
@@ -46,20 +52,29 @@ impl PortKind {
             "localport" => PortKind::Localport,
             "localnet" => PortKind::Localnet,
             "patch" => PortKind::Patch,
+            "l3gateway" => PortKind::L3Gateway,
+            "chassisredirect" => PortKind::ChassisRedirect,
             _ => PortKind::Other,
         }
     }
 
     /// Whether the chassis where the port is attached claims it.
     pub fn is_claimed(self) -> bool {
-        matches!(self, PortKind::Guest | PortKind::Container)
+        matches!(
+            self,
+            PortKind::Guest | PortKind::Container | PortKind::L3Gateway | PortKind::ChassisRedirect
+        )
     }
 
     /// Whether a port of this kind makes its datapath local where it is attached.
     pub fn makes_local(self) -> bool {
         matches!(
             self,
-            PortKind::Guest | PortKind::Container | PortKind::Localport
+            PortKind::Guest
+                | PortKind::Container
+                | PortKind::Localport
+                | PortKind::L3Gateway
+                | PortKind::ChassisRedirect
         )
     }
 
@@ -75,11 +90,11 @@ impl PortKind {
 /// How a port is reached from the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// The port of the switch.
+    /// The port of the switch; 0 for a port that leads on within the pipelines.
     pub ofport: u32,
     /// The VLAN on it.
     pub tag: Option<u16>,
-    /// The interface's row; `None` for a localnet port.
+    /// The interface's row, if it has one.
     pub interface: Option<Uuid>,
 }
 
@@ -134,6 +149,14 @@ impl Network {
                 Attachment {
                     ofport,
                     tag: tag_of(port),
+                    interface: None,
+                }
+            }
+            PortKind::L3Gateway | PortKind::ChassisRedirect => {
+                self.is_gateway_of(reads, port).then_some(())?;
+                Attachment {
+                    ofport: 0,
+                    tag: None,
                     interface: None,
                 }
             }

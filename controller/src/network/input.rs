@@ -6,8 +6,9 @@ use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Atom, Row, RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
-    AddressSet, Chassis, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb, LogicalDpGroup,
-    LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup,
+    AddressSet, Chassis, ChassisTemplateVar, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap,
+    Fdb, GatewayChassis, HaChassis, HaChassisGroup, LogicalDpGroup, LogicalFlow, MacBinding, Meter,
+    MeterBand, MulticastGroup, PortBinding, PortGroup,
 };
 use smallvec::SmallVec;
 
@@ -131,6 +132,11 @@ impl Network {
                     let remote = RemoteChassis {
                         name: chassis.name,
                         encaps: chassis.encaps.into(),
+                        transport_zones: chassis.transport_zones.into(),
+                        is_remote: chassis
+                            .other_config
+                            .get("is-remote")
+                            .is_some_and(|value| &**value == "true"),
                     };
                     self.chassis.set(changes, uuid, remote);
                 }
@@ -148,6 +154,20 @@ impl Network {
                     None => drop(self.encaps.remove(changes, uuid)),
                 }
             }
+            HaChassisGroup::INDEX => match row::<HaChassisGroup>(change) {
+                Some(group) => drop(self.ha_groups.set(changes, uuid, group.ha_chassis.into())),
+                None => drop(self.ha_groups.remove(changes, uuid)),
+            },
+            HaChassis::INDEX => {
+                let rank = row::<HaChassis>(change).and_then(|r| Some((r.chassis?, r.priority)));
+                self.apply_rank(changes, uuid, rank);
+            }
+            GatewayChassis::INDEX => {
+                let rank =
+                    row::<GatewayChassis>(change).and_then(|r| Some((r.chassis?, r.priority)));
+                self.apply_rank(changes, uuid, rank);
+            }
+            ChassisTemplateVar::INDEX => self.apply_templates(changes, uuid, row(change)),
             AddressSet::INDEX => {
                 self.apply_address_set(changes, uuid, (change.old.as_ref(), change.new.as_ref()));
             }
@@ -193,6 +213,34 @@ impl Network {
                 self.apply_dhcp(changes, uuid, row);
             }
             _ => {}
+        }
+    }
+
+    fn apply_rank(&mut self, changes: &mut Changes, uuid: Uuid, rank: Option<(Uuid, i64)>) {
+        match rank {
+            Some(rank) => drop(self.ranks.set(changes, uuid, rank)),
+            None => drop(self.ranks.remove(changes, uuid)),
+        }
+    }
+
+    fn apply_templates(
+        &mut self,
+        changes: &mut Changes,
+        uuid: Uuid,
+        row: Option<ChassisTemplateVar>,
+    ) {
+        let old = self.template_rows.remove(&uuid).unwrap_or_default();
+        let mut now = Vec::new();
+        for (name, value) in row.into_iter().flat_map(|row| row.variables) {
+            let id = NameId::of(&name);
+            now.push(id);
+            self.templates.set(changes, id, (name, value));
+        }
+        for gone in old.into_iter().filter(|id| !now.contains(id)) {
+            self.templates.remove(changes, gone);
+        }
+        if !now.is_empty() {
+            self.template_rows.insert(uuid, now);
         }
     }
 
@@ -384,7 +432,7 @@ impl Network {
 fn names_members(flow: &Row) -> bool {
     let text = flow.get(LogicalFlow::COLUMN.r#match.index).scalar();
     let text = text.and_then(Atom::as_str).unwrap_or_default();
-    text.bytes().any(|byte| matches!(byte, b'$' | b'@'))
+    text.bytes().any(|byte| matches!(byte, b'$' | b'@' | b'^'))
 }
 
 fn number(key: i64) -> Option<u32> {

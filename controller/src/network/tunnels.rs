@@ -22,6 +22,10 @@ pub struct RemoteChassis {
     pub name: Arc<str>,
     /// Its rows of `Encap`.
     pub encaps: Arc<[Uuid]>,
+    /// Its transport zones.
+    pub transport_zones: Arc<[Arc<str>]>,
+    /// It is of another availability zone.
+    pub is_remote: bool,
 }
 
 /// A row of `Encap`.
@@ -82,7 +86,10 @@ impl Network {
                 addresses: None,
             });
         }
-        self.flow_based(reads, remote, wanted, from?)
+        // From an address that leads nowhere, the way is the default one.
+        let ways = [from, own.default_encap_ip()].into_iter().flatten();
+        let mut ways = ways.filter_map(|from| self.flow_based(reads, remote, wanted, from));
+        ways.next()
     }
 
     fn flow_based(
@@ -93,6 +100,12 @@ impl Network {
         from: IpAddr,
     ) -> Option<Way> {
         let tunnels = self.tunnels.get(reads, NameId::of(FLOW_BASED))?;
+        let own = self.own(reads);
+        is_reached(
+            (&own.transport_zones, own.is_interconn),
+            (&remote.transport_zones, remote.is_remote),
+        )
+        .then_some(())?;
         let of_kind = |kind| {
             let mut flow_based = tunnels.iter().filter(|tunnel| tunnel.remote.is_none());
             flow_based.find(|tunnel| tunnel.kind == kind)
@@ -108,6 +121,17 @@ impl Network {
             addresses: Some((from, end.ip)),
         })
     }
+}
+
+/// Whether there may be a tunnel between this chassis and another: they share a transport zone, or both lack any, and are of one
+/// availability zone, unless this one connects those.
+pub(crate) fn is_reached(
+    (ours, is_interconn): (&[Arc<str>], bool),
+    (theirs, is_remote): (&[Arc<str>], bool),
+) -> bool {
+    let in_zone =
+        (ours.is_empty() && theirs.is_empty()) || ours.iter().any(|zone| theirs.contains(zone));
+    in_zone && (!is_remote || is_interconn)
 }
 
 /// The tunnel that fits best: to the wanted end, of its kind, from the wanted address, of the best kind.

@@ -56,16 +56,17 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
                 copies.push(super::members::load(bits));
                 loads_port_bits = true;
             }
-            copies.push(Action::set(
-                layout::OUT_PORT,
-                u32::try_from(port.tunnel_key).unwrap_or_default(),
-            ));
+            let key = match kind {
+                PortKind::ChassisRedirect => network.distributed_port(reads, port),
+                _ => u32::try_from(port.tunnel_key).ok(),
+            };
+            copies.push(Action::set(layout::OUT_PORT, key.unwrap_or_default()));
             copies.push(Action::resubmit(layout::CHECK_LOOPBACK));
-        } else if let Some(chassis) = port
-            .chassis
-            .filter(|chassis| own.chassis != Some(*chassis) && !by_localnet)
-        {
-            remote.push((chassis, port.encap));
+        }
+        // While a guest moves, copies must reach both places.
+        let is_bound = network.bindings.get(reads, *uuid).is_some();
+        if !port.additional_chassis.is_empty() || !is_bound && !by_localnet {
+            remote.extend(super::other_chassis(network, reads, port));
         }
     }
     let mut out = Flows::of(facts, group.uuid);

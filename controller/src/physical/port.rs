@@ -5,8 +5,10 @@
 //! | 0 | 150 | input port and VLAN | a container or tagged localnet port: tag off, into the ingress pipeline |
 //! | 0 | 100 | input port | any other port: into the ingress pipeline |
 //! | 44 | 101 | output port, remote, and the address by which the input port's packets leave | into the tunnel from there |
-//! | 44 | 100 | output port, remote | into the tunnel to its chassis |
+//! | 44 | 100 | output port, remote | into the tunnel to its chassis, and to others while it moves |
+//! | 44 | 110 | output port, here and elsewhere | into the tunnels to the others, then 46 |
 //! | 46 | 100 | output port, here | its zones, then 47 |
+//! | 46 | 100 | output port, a `chassisredirect` whose gateway is here | its distributed port instead |
 //! | 46 | 100 | output port, remote, on a switch with a localnet port here | by the localnet port instead |
 //! | 44 | 150 | input port a localport | never into a tunnel: on to 46 |
 //! | 47 | 160 | output port localnet, flag "local only" or "localport" | nowhere |
@@ -16,6 +18,7 @@
 //! | 65 | 100 | output port | out, with its tag; or into the peer's ingress pipeline |
 
 use openflow::{Action, Field, Match, Port, Subfield, VLAN_PRESENT};
+use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
 use super::{Flows, clear_scratch, load_zones, tagged, towards, tunnel};
@@ -43,6 +46,8 @@ pub fn flows(network: &Network, reads: &Reads, port: &PortBinding, facts: &mut V
     };
     let kind = PortKind::of(port);
     match network.bindings.get(reads, port.uuid) {
+        Some(_) if kind == PortKind::L3Gateway => build.patch(),
+        Some(_) if kind == PortKind::ChassisRedirect => build.redirect(),
         Some(binding) => build.local(kind, binding.at),
         None if kind == PortKind::Patch => build.patch(),
         None => build.remote(),
@@ -65,6 +70,7 @@ impl Builder<'_> {
         self.arrive();
         self.allow_way_back(kind);
         self.leave(at);
+        self.copy_elsewhere();
         match kind {
             PortKind::Localnet => {
                 for bit in [flag::LOCAL_ONLY, flag::LOCALPORT] {
@@ -232,17 +238,18 @@ impl Builder<'_> {
 
     /// A port of another chassis.
     fn remote(&mut self) {
-        let Some(chassis) = self.port.chassis else {
+        let elsewhere = self.elsewhere();
+        let [(chassis, _), ..] = elsewhere[..] else {
             return;
         };
-        let own = self.network.own(self.reads);
-        if own.chassis == Some(chassis) {
+        if self.network.own(self.reads).chassis == Some(chassis) {
             return;
         }
-        if let Some(localnet) = self
+        let localnet = self
             .network
-            .attached_localnet(self.reads, self.port.datapath)
-        {
+            .attached_localnet(self.reads, self.port.datapath);
+        // While a guest moves, copies must reach both places, and the physical network knows one.
+        if let Some(localnet) = localnet.filter(|_| self.port.additional_chassis.is_empty()) {
             let instead = u32::try_from(localnet.tunnel_key).unwrap_or_default();
             let actions = vec![
                 Action::set(layout::OUT_PORT, instead),
@@ -256,35 +263,88 @@ impl Builder<'_> {
             );
             return;
         }
-        let send = |from| {
-            let way = self
-                .network
-                .way_to(self.reads, chassis, self.port.encap, from);
-            way.map_or(Ok(Vec::new()), |way| {
-                tunnel::encapsulate(way, own.geneve_field, self.datapath, self.key)
-            })
+        self.send(&elsewhere, 100, &[]);
+    }
+
+    /// A port of this chassis that moves from it or to it: others have it too.
+    fn copy_elsewhere(&mut self) {
+        if self.port.additional_chassis.is_empty() {
+            return;
+        }
+        let elsewhere = self.elsewhere();
+        let here = [Action::resubmit(layout::LOCAL_OUTPUT)];
+        self.send(&elsewhere, 110, &here);
+    }
+
+    /// The other chassis that have the port, with the ends of tunnels by which they want to be reached.
+    fn elsewhere(&self) -> Vec<(Uuid, Option<Uuid>)> {
+        let gateway = match PortKind::of(self.port) {
+            PortKind::ChassisRedirect => self.network.gateway_of(self.reads, self.port),
+            _ => None,
         };
-        let by_default = match send(None) {
-            Ok(actions) => actions,
-            Err(error) => {
-                let name = &self.port.logical_port;
-                let text = format!("port {name} is not reached on its chassis: {error}");
-                self.out.problem(self.port.uuid, text);
-                return;
+        match gateway {
+            Some(gateway) => vec![(gateway, None)],
+            None => super::other_chassis(self.network, self.reads, self.port),
+        }
+    }
+
+    /// Sends packets for the port to other chassis, and then does with them what is said.
+    fn send(&mut self, to: &[(Uuid, Option<Uuid>)], priority: u16, then: &[Action]) {
+        let own = self.network.own(self.reads);
+        let copies = |from| {
+            let (mut actions, mut problem) = (Vec::new(), None);
+            for (chassis, encap) in to {
+                let way = self.network.way_to(self.reads, *chassis, *encap, from);
+                let copy = way.map(|way| {
+                    tunnel::encapsulate(way, own.geneve_field, self.datapath, self.key)
+                });
+                match copy {
+                    Some(Ok(copy)) => actions.extend(copy),
+                    Some(Err(error)) => problem = Some(error),
+                    None => {}
+                }
             }
+            (actions, problem)
         };
+        let (by_default, problem) = copies(None);
+        if let Some(error) = problem {
+            let name = &self.port.logical_port;
+            let text = format!("port {name} is not reached on its chassis: {error}");
+            self.out.problem(self.port.uuid, text);
+        }
         for (number, ip) in own.encap_choices() {
-            let actions = send(Some(ip)).unwrap_or_default();
-            if actions != by_default {
+            let (actions, _) = copies(Some(ip));
+            // Without a way from there, packets take the default one.
+            if actions != by_default && !actions.is_empty() {
                 let matches = super::leaving_by(towards(self.datapath, self.key), number);
-                self.out.add(layout::REMOTE_OUTPUT, 101, matches, actions);
+                let actions = [&actions, then].concat();
+                self.out
+                    .add(layout::REMOTE_OUTPUT, priority + 1, matches, actions);
             }
         }
         if !by_default.is_empty() {
             let matches = towards(self.datapath, self.key);
+            let actions = [&by_default, then].concat();
             self.out
-                .add(layout::REMOTE_OUTPUT, 100, matches, by_default);
+                .add(layout::REMOTE_OUTPUT, priority, matches, actions);
         }
+    }
+
+    /// The gateway of a distributed router port is here: its packets go on to that port.
+    fn redirect(&mut self) {
+        let Some(distributed) = self.network.distributed_port(self.reads, self.port) else {
+            return;
+        };
+        let actions = vec![
+            Action::set(layout::OUT_PORT, distributed),
+            Action::resubmit(layout::LOCAL_OUTPUT),
+        ];
+        self.out.add(
+            layout::LOCAL_OUTPUT,
+            100,
+            towards(self.datapath, self.key),
+            actions,
+        );
     }
 
     /// A port whose other end is a port of another datapath.

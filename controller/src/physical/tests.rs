@@ -1,7 +1,10 @@
 //! Flows between logical ports and the switch's ports, in a small world.
 
 use ovsdb::Uuid;
-use sb_db::tables::{Chassis, DatapathBinding, Fdb, MacBinding, MulticastGroup, PortBinding};
+use sb_db::tables::{
+    Chassis, DatapathBinding, Fdb, GatewayChassis, HaChassis, HaChassisGroup, MacBinding,
+    MulticastGroup, PortBinding,
+};
 
 use crate::layout;
 use crate::network::Tunnel;
@@ -373,4 +376,220 @@ fn keys_that_vxlan_has_no_room_for_are_told_and_not_cut() {
             );
         }
     }
+}
+
+#[test]
+fn a_flow_based_tunnel_keeps_to_transport_zones() {
+    let mut world = routed();
+    two_ends(&mut world);
+    world.change_ports(|ports| {
+        ports.tunnels.clear();
+        let tunnel = Tunnel {
+            ofport: 60,
+            kind: TunnelKind::Geneve,
+            remote: None,
+            local: None,
+        };
+        ports
+            .tunnels
+            .insert("flow".into(), [tunnel].into_iter().collect());
+    });
+    let leaves = |world: &mut World| {
+        let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
+        let mut lines = flows.lines();
+        lines.find_map(|line| {
+            Some(
+                line.contains("reg15=0x2 ")
+                    .then_some(line)?
+                    .starts_with('+'),
+            )
+        })
+    };
+    assert_eq!(leaves(&mut world), Some(true));
+    world.change_own(|own| own.transport_zones = vec!["tz1".into()]);
+    assert_eq!(leaves(&mut world), Some(false), "the other is in none");
+    let chassis = |zones: &[&str]| Chassis {
+        name: "other".into(),
+        encaps: [31, 32].map(Uuid::from_u128).into(),
+        transport_zones: zones.iter().map(|zone| (*zone).into()).collect(),
+        ..Chassis::default()
+    };
+    world.set(30, Some(&chassis(&[])), Some(&chassis(&["tz1", "tz2"])));
+    assert_eq!(leaves(&mut world), Some(true));
+}
+
+#[test]
+fn from_an_address_that_leads_nowhere_packets_take_the_default_way() {
+    let mut world = routed();
+    two_ends(&mut world);
+    world.change_own(|own| {
+        own.encap_ips = ["10.0.0.1", "fd00::1"]
+            .map(|ip| ip.parse().expect("an address"))
+            .into();
+    });
+    world.change_ports(|ports| {
+        ports.tunnels.clear();
+        let tunnel = Tunnel {
+            ofport: 60,
+            kind: TunnelKind::Geneve,
+            remote: None,
+            local: None,
+        };
+        ports
+            .tunnels
+            .insert("flow".into(), [tunnel].into_iter().collect());
+    });
+    let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
+    assert!(flows.contains("+ 44 100 "), "{flows}");
+    assert!(!flows.contains("+ 44 101 "), "{flows}");
+}
+
+#[test]
+fn a_guest_that_moves_is_sent_to_at_both_places() {
+    let mut world = routed();
+    world.changes_in(|_| true);
+    let chassis = |name: &str| Chassis {
+        name: name.into(),
+        ..Chassis::default()
+    };
+    world.set(40, None, Some(&chassis("third")));
+    world.set(41, None, Some(&chassis("self")));
+    world.change_own(|own| own.chassis = Some(Uuid::from_u128(41)));
+    world.change_ports(|ports| {
+        let tunnel = Tunnel {
+            ofport: 101,
+            kind: TunnelKind::Geneve,
+            remote: None,
+            local: None,
+        };
+        ports
+            .tunnels
+            .insert("third".into(), [tunnel].into_iter().collect());
+    });
+    let there = |additional: &[u128]| PortBinding {
+        chassis: Some(Uuid::from_u128(30)),
+        additional_chassis: additional.iter().map(|n| Uuid::from_u128(*n)).collect(),
+        ..port("there", SWITCH, 2)
+    };
+    world.changes_in(|_| true);
+    world.set(12, Some(&there(&[])), Some(&there(&[40])));
+    let both = |flows: &str, key: &str, start: &str| {
+        let line = flows
+            .lines()
+            .find(|line| line.starts_with(start) && line.contains(key))
+            .unwrap_or_else(|| panic!("{start} {key}: {flows}"))
+            .to_owned();
+        assert!(
+            line.contains("output:100") && line.contains("output:101"),
+            "{line}"
+        );
+        line
+    };
+    let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
+    both(&flows, "reg15=0x2 ", "+ 44 100 ");
+    both(&flows, "reg15=0x8000 ", "+ 44 100 ");
+    // Coming here: what this chassis sends reaches the old place, the third, and this one.
+    world.set(12, Some(&there(&[40])), Some(&there(&[40, 41])));
+    world.plug("there", 9);
+    let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
+    let line = both(&flows, "reg15=0x2 ", "+ 44 110 ");
+    assert!(line.ends_with("resubmit(,46)"), "{line}");
+}
+
+#[test]
+fn a_gateway_routers_port_leads_on_at_its_chassis_alone() {
+    let mut world = routed();
+    world.change_own(|own| own.name = "self".into());
+    let gateway = |name: &str, of: Uuid, key, peer: &str, chassis: &str| PortBinding {
+        r#type: "l3gateway".into(),
+        chassis: (chassis == "other").then(|| Uuid::from_u128(30)),
+        options: options([("peer", peer), ("l3gateway-chassis", chassis)]),
+        ..port(name, of, key)
+    };
+    let router = DatapathBinding {
+        external_ids: options([("logical-router", "gw"), ("name", "gw")]),
+        ..datapath(11)
+    };
+    world.set(3, None, Some(&router));
+    let of = Uuid::from_u128(3);
+    world.changes_in(|_| true);
+    world.set(
+        18,
+        None,
+        Some(&gateway("to-gw", SWITCH, 8, "from-gw", "self")),
+    );
+    world.set(19, None, Some(&gateway("from-gw", of, 1, "to-gw", "self")));
+    let flows = world.changes_in(|table| table == layout::LOGICAL_TO_PHYSICAL);
+    assert!(flows.contains("reg15=0x8 -> clone("), "{flows}");
+    assert!(world.network.local.peek(of).is_some());
+    let mine = gateway("to-gw", SWITCH, 8, "from-gw", "self");
+    let theirs = gateway("to-gw", SWITCH, 8, "from-gw", "other");
+    world.set(18, Some(&mine), Some(&theirs));
+    let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
+    assert!(
+        flows.contains("reg15=0x8 -> ") && flows.contains("output:100"),
+        "{flows}"
+    );
+}
+
+#[test]
+fn a_redirected_packet_goes_to_the_best_gateway() {
+    let mut world = routed();
+    let own = Chassis {
+        name: "self".into(),
+        ..Chassis::default()
+    };
+    world.set(41, None, Some(&own));
+    world.change_own(|own| {
+        own.chassis = Some(Uuid::from_u128(41));
+        own.name = "self".into();
+    });
+    let rank = |chassis, priority| HaChassis {
+        chassis: Some(Uuid::from_u128(chassis)),
+        priority,
+        ..HaChassis::default()
+    };
+    world.set(50, None, Some(&rank(30, 20)));
+    world.set(51, None, Some(&rank(41, 10)));
+    let group = HaChassisGroup {
+        name: "g".into(),
+        ha_chassis: [50, 51].map(Uuid::from_u128).into(),
+        ..HaChassisGroup::default()
+    };
+    world.set(52, None, Some(&group));
+    let redirect = PortBinding {
+        r#type: "chassisredirect".into(),
+        ha_chassis_group: Some(Uuid::from_u128(52)),
+        options: options([("distributed-port", "to-switch")]),
+        ..port("cr-to-switch", Uuid::from_u128(2), 7)
+    };
+    world.set(18, None, Some(&redirect));
+    let in_tables = |table| [layout::REMOTE_OUTPUT, layout::LOCAL_OUTPUT].contains(&table);
+    let flows = world.changes_in(in_tables);
+    let remote = "+ 44 100 metadata=0x9/0xffffff,reg15=0x7 ";
+    assert!(
+        flows.contains(remote) && flows.contains("output:100"),
+        "{flows}"
+    );
+    // The other loses its rank.
+    world.set(50, Some(&rank(30, 20)), Some(&rank(30, 5)));
+    let flows = world.changes_in(in_tables);
+    let local = "+ 46 100 metadata=0x9/0xffffff,reg15=0x7 -> set_field:0x1->reg15,resubmit(,46)";
+    assert!(flows.contains(local), "{flows}");
+    // The older form, and a chassis that is not there.
+    let gateway = |chassis, priority| GatewayChassis {
+        chassis: Some(Uuid::from_u128(chassis)),
+        priority,
+        ..GatewayChassis::default()
+    };
+    world.set(53, None, Some(&gateway(30, 3)));
+    world.set(54, None, Some(&gateway(99, 30)));
+    let older = PortBinding {
+        ha_chassis_group: None,
+        gateway_chassis: [53, 54].map(Uuid::from_u128).into(),
+        ..redirect.clone()
+    };
+    world.set(18, Some(&redirect), Some(&older));
+    let flows = world.changes_in(in_tables);
+    assert!(flows.contains(remote), "{flows}");
 }

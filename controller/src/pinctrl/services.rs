@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `put_dhcp_opts` | [`dhcp4`] | the request goes on as a reply, a register bit says whether |
 //! | `put_fdb`, `put_arp`, `put_nd` | [`learn`] | a row in the southbound |
-//! | `arp`, `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
+//! | `arp`, `nd_ns`, `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
 //! | none | [`announce`] | guests on switches with a physical network are announced there |
 
 pub mod announce;

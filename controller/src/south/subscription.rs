@@ -10,8 +10,10 @@
 //! | `SB_Global` | all | `South` | progress, northd's version |
 //! | `Chassis`, `Encap` | all | `South`, `Network` | registration, claims, tunnels of the local database; ways to other chassis |
 //! | `Chassis_Private` | this chassis' | `South` | registration, progress |
+//! | `Chassis_Template_Var` | this chassis' | `Network` | logical flows |
+//! | `HA_Chassis_Group`, `HA_Chassis`, `Gateway_Chassis` | all | `Network` | gateways, BFD sessions |
 //! | `Datapath_Binding` | all | `Network` | locality, zones, flows of ports |
-//! | `Port_Binding` | with an interface here, of this chassis, containers, of local datapaths | `Network` | bindings, locality, flows of ports, claims, announcements |
+//! | `Port_Binding` | with an interface here, of this chassis, that it may have to host, containers, of local datapaths | `Network` | bindings, locality, flows of ports, claims, announcements |
 //! | `Logical_DP_Group` | with local members | `Network` | locality, flows shared by bits |
 //! | `Logical_Flow` | of local datapaths and their groups | `Network` | logical flows |
 //! | `Multicast_Group` | of local datapaths | `Network` | flows of groups |
@@ -28,9 +30,9 @@ use ovsdb::{Atom, Clause, Condition, Function, Uuid};
 use replica::{Columns, TableSpec};
 use rustc_hash::FxHashSet;
 use sb_db::tables::{
-    AddressSet, Chassis, ChassisPrivate, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap, Fdb,
-    LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
-    PortGroup, SbGlobal,
+    AddressSet, Chassis, ChassisPrivate, ChassisTemplateVar, DatapathBinding, DhcpOptions,
+    Dhcpv6Options, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup, LogicalDpGroup,
+    LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup, SbGlobal,
 };
 
 /// A table that is followed.
@@ -66,6 +68,10 @@ pub const FOLLOWED: &[Followed] = &[
     Followed::whole::<Chassis>(),
     Followed::whole::<Encap>(),
     Followed::in_part::<ChassisPrivate>(),
+    Followed::in_part::<ChassisTemplateVar>(),
+    Followed::whole::<HaChassisGroup>(),
+    Followed::whole::<HaChassis>(),
+    Followed::whole::<GatewayChassis>(),
     Followed::whole::<DatapathBinding>(),
     Followed::in_part::<PortBinding>(),
     Followed::in_part::<LogicalDpGroup>(),
@@ -90,16 +96,16 @@ impl Conditions {
     pub fn everything(own_names: impl IntoIterator<Item = Arc<str>>) -> Self {
         let others = FOLLOWED
             .iter()
-            .filter(|followed| followed.in_part && followed.table != ChassisPrivate::INDEX);
+            .filter(|followed| followed.in_part && !OF_OWN_NAMES.contains(&followed.table));
         let mut conditions: Vec<_> = others
             .map(|followed| (followed.table, Condition::everything()))
             .collect();
-        conditions.push(private(own_names));
+        conditions.extend(of_own_names(own_names));
         Conditions(conditions)
     }
 
-    /// What is about ports with these names or of the chassis with this row, about these datapaths, given with their keys, and
-    /// about these datapath groups; and the private rows of chassis with these names.
+    /// What is about ports with these names, of the chassis with this row, or that a chassis with these names may have to host, about
+    /// these datapaths, given with their keys, and about these datapath groups; and the rows of chassis with these names.
     pub fn local(
         own_names: impl IntoIterator<Item = Arc<str>>,
         names: &FxHashSet<Arc<str>>,
@@ -107,6 +113,7 @@ impl Conditions {
         datapaths: impl IntoIterator<Item = (Uuid, Option<u32>)>,
         groups: impl IntoIterator<Item = Uuid>,
     ) -> Self {
+        let own_names: Vec<Arc<str>> = own_names.into_iter().collect();
         let mut groups: Vec<Uuid> = groups.into_iter().collect();
         groups.sort_unstable();
         let mut datapaths: Vec<(Uuid, Option<u32>)> = datapaths.into_iter().collect();
@@ -136,6 +143,16 @@ impl Conditions {
             Function::NotEqual,
             ovsdb::Datum::empty_set(),
         );
+        // Gateways bring their datapaths along, and nothing else says that they are to be here.
+        let mut hosts = own_names.clone();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let hosted = hosts.iter().map(|name| {
+            let option = (Atom::from("l3gateway-chassis"), Atom::String(name.clone()));
+            let option = ovsdb::Datum::map([option]);
+            Clause::compare(ports.options.index, Function::Includes, option)
+        });
+        let redirecting = Clause::equals(ports.r#type.index, Atom::from("chassisredirect"));
         let flows = LogicalFlow::COLUMN;
         // A flow of several datapaths does not say of which; the groups do, and are told first.
         let grouped = groups
@@ -151,12 +168,13 @@ impl Conditions {
         let keys = datapaths.iter().filter_map(|(_, key)| *key);
         let learned =
             keys.map(|key| Clause::equals(Fdb::COLUMN.dp_key.index, Atom::Integer(key.into())));
-        Conditions(vec![
+        let mut conditions = vec![
             (
                 PortBinding::INDEX,
                 Condition::any(
                     named
-                        .chain([containers])
+                        .chain([containers, redirecting])
+                        .chain(hosted)
                         .chain(owned)
                         .chain(of_datapaths(ports.datapath.index)),
                 ),
@@ -175,8 +193,9 @@ impl Conditions {
                 Condition::any(of_datapaths(MacBinding::COLUMN.datapath.index)),
             ),
             (Fdb::INDEX, Condition::any(learned)),
-            private(own_names),
-        ])
+        ];
+        conditions.extend(of_own_names(own_names));
+        Conditions(conditions)
     }
 
     /// Those that differ from others.
@@ -196,16 +215,28 @@ impl Conditions {
     }
 }
 
-/// The condition of `Chassis_Private`.
-fn private(own_names: impl IntoIterator<Item = Arc<str>>) -> (usize, Condition) {
+/// Tables of whose rows those with the chassis' names are asked for.
+const OF_OWN_NAMES: [usize; 2] = [ChassisPrivate::INDEX, ChassisTemplateVar::INDEX];
+
+/// Their conditions.
+fn of_own_names(own_names: impl IntoIterator<Item = Arc<str>>) -> [(usize, Condition); 2] {
     let mut names: Vec<Arc<str>> = own_names.into_iter().collect();
     names.sort_unstable();
     names.dedup();
-    let column = ChassisPrivate::COLUMN.name.index;
-    let named = names
-        .into_iter()
-        .map(|name| Clause::equals(column, Atom::String(name)));
-    (ChassisPrivate::INDEX, Condition::any(named))
+    let having = |column: usize| {
+        let names = names.iter();
+        Condition::any(names.map(|name| Clause::equals(column, Atom::String(name.clone()))))
+    };
+    [
+        (
+            ChassisPrivate::INDEX,
+            having(ChassisPrivate::COLUMN.name.index),
+        ),
+        (
+            ChassisTemplateVar::INDEX,
+            having(ChassisTemplateVar::COLUMN.chassis.index),
+        ),
+    ]
 }
 
 /// The tables and columns of the subscription.

@@ -20,6 +20,7 @@ mod reachability;
 mod restart;
 mod rig;
 mod routed;
+mod routed_by_ovn;
 mod schema;
 mod spoofing;
 mod vxlan;

@@ -3,15 +3,18 @@
 //! The userdata hold those actions, encoded as OpenFlow. The packet that came is not held up; what is sent starts with
 //! its metadata, so the actions find registers, datapath and input port as the flow left them.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use daemon::Now;
 use openflow::action::decode_actions;
 use openflow::message::PacketOut;
 use openflow::wire::Reader;
-use openflow::{Field, Match};
-use packet::frame::Frame;
+use openflow::{Action, Field, Match};
+use packet::frame::{Frame, FrameError};
 use packet::reply::{self, Direction};
 use packet::userdata::Opcode;
 
+use crate::pinctrl::fields::value_of_registers;
 use crate::pinctrl::service::{Effect, HandleError, Packet, Service, View};
 
 /// The service. It has no state.
@@ -22,6 +25,7 @@ impl Service for Transform {
     fn opcodes(&self) -> &'static [Opcode] {
         &[
             Opcode::Arp,
+            Opcode::NdNs,
             Opcode::NdNa,
             Opcode::NdNaRouter,
             Opcode::Icmp,
@@ -44,11 +48,19 @@ impl Service for Transform {
         let frame = Frame::parse(&packet.packet_in.packet)?;
         let made = match packet.opcode {
             Opcode::Arp => reply::arp_request(&frame)?,
+            Opcode::NdNs => {
+                let target = solicited(&actions, &packet.packet_in.metadata, &frame)
+                    .ok_or(FrameError::Missing("an IPv6 next hop"))?;
+                reply::neighbour_solicitation(&frame, target)?
+            }
             Opcode::NdNa => reply::neighbour_advertisement(&frame, false)?,
             Opcode::NdNaRouter => reply::neighbour_advertisement(&frame, true)?,
             Opcode::TcpReset => reply::tcp_reset(&frame, Direction::Onward)?,
             Opcode::Reject => reply::reject(&frame)?,
-            _ => reply::unreachable(&frame, Direction::Onward)?,
+            _ => match mtu(&actions) {
+                Some(mtu) => reply::too_big(&frame, Direction::Onward, mtu)?,
+                None => reply::unreachable(&frame, Direction::Onward)?,
+            },
         };
         effects.push(Effect::PacketOut(PacketOut {
             metadata: pipeline_fields(&packet.packet_in.metadata),
@@ -57,6 +69,37 @@ impl Service for Transform {
         }));
         Ok(())
     }
+}
+
+/// Who is asked for: the actions write it into `nd.target`, as a number or from a register. Without that, the packet's destination.
+fn solicited(actions: &[Action], metadata: &Match, frame: &Frame<'_>) -> Option<Ipv6Addr> {
+    let written = actions.iter().find_map(|action| match action {
+        Action::SetField {
+            field: Field::NdTarget,
+            value,
+            ..
+        } => Some(*value),
+        Action::Move { src, dst } if dst.field == Field::NdTarget => {
+            Some(value_of_registers(metadata, src.field))
+        }
+        _ => None,
+    });
+    match (written, frame.ips()) {
+        (Some(target), _) => Some(Ipv6Addr::from_bits(target)),
+        (None, Some((_, IpAddr::V6(target)))) => Some(target),
+        _ => None,
+    }
+}
+
+/// The MTU that an error is to tell (`icmp4.frag_mtu`, `icmp6.frag_mtu`): a note, for the switch has no such field.
+fn mtu(actions: &[Action]) -> Option<u32> {
+    actions.iter().find_map(|action| match action {
+        Action::Note(note) => match note[..] {
+            [16 | 32, 0, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// The fields with which a packet-out may start (OpenFlow 1.5.1, section 7.2.3.8, "pipeline fields"), of those that a

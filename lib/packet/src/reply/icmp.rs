@@ -15,6 +15,16 @@ const QUOTE6: usize = 1280 - 40 - 8;
 /// "Host unreachable", or for IPv6 "administratively prohibited": type and code as the actions in the braces find them.
 /// A UDP datagram that is sent back is answered by "port unreachable", the only one of which senders take notice at once.
 pub fn unreachable(frame: &Frame<'_>, direction: Direction) -> Result<Vec<u8>, FrameError> {
+    error(frame, direction, 0)
+}
+
+/// The same with the MTU of the next hop, where "fragmentation needed" and "packet too big" have it (RFC 1191, section 4; RFC 4443,
+/// section 3.2). Type and code are for the actions in the braces to set.
+pub fn too_big(frame: &Frame<'_>, direction: Direction, mtu: u32) -> Result<Vec<u8>, FrameError> {
+    error(frame, direction, mtu)
+}
+
+fn error(frame: &Frame<'_>, direction: Direction, mtu: u32) -> Result<Vec<u8>, FrameError> {
     let Some(net) = frame.net() else {
         return Err(FrameError::Missing("an IP packet"));
     };
@@ -31,7 +41,13 @@ pub fn unreachable(frame: &Frame<'_>, direction: Direction) -> Result<Vec<u8>, F
         (_, false) => (3, 1, QUOTE4, IpNumber::ICMP),
         (_, true) => (3, 3, QUOTE4, IpNumber::ICMP),
     };
-    let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
+    let mut message = vec![kind, code, 0, 0];
+    // With IPv4 it has the lower half of the field, and the upper is unused.
+    let mtu = match protocol {
+        IpNumber::ICMP => mtu.min(u16::MAX.into()),
+        _ => mtu,
+    };
+    message.extend(mtu.to_be_bytes());
     let packet = frame.network();
     let length = match net {
         NetSlice::Ipv4(ip) => usize::from(ip.header().total_len()),

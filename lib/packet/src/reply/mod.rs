@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | `arp` | [`arp_request`] |
 //! | `nd_na`, `nd_na_router` | [`neighbour_advertisement`] |
-//! | `icmp4`, `icmp6` and their `_error` forms | [`unreachable`] |
+//! | `nd_ns` | [`neighbour_solicitation`] |
+//! | `icmp4`, `icmp6` and their `_error` forms | [`unreachable`], [`too_big`] |
 //! | `tcp_reset` | [`tcp_reset`] |
 //! | `reject` | [`reject`] |
 
@@ -24,8 +25,8 @@ use etherparse::TransportSlice;
 use crate::frame::{Frame, FrameError};
 
 pub use arp::arp_request;
-pub use icmp::unreachable;
-pub use neighbour::neighbour_advertisement;
+pub use icmp::{too_big, unreachable};
+pub use neighbour::{neighbour_advertisement, neighbour_solicitation};
 pub use tcp::tcp_reset;
 
 /// The TTL of what the agent sends.

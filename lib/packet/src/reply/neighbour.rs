@@ -1,7 +1,9 @@
-//! `nd_na { … }`: the answer to a neighbour solicitation (RFC 4861, sections 4.3, 4.4 and 7.2.4).
+//! `nd_na { … }`: the answer to a neighbour solicitation; `nd_ns { … }`: a solicitation (RFC 4861, sections 4.3, 4.4, 7.2.2 and
+//! 7.2.4).
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use addr::Mac;
 use etherparse::{IpNumber, TransportSlice};
 
 use super::TTL;
@@ -9,6 +11,8 @@ use crate::frame::{Frame, FrameError, ip_packet, transport_checksum};
 
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
+/// Option "source link-layer address", of one unit of eight bytes.
+const SOURCE_LINK_LAYER: [u8; 2] = [1, 1];
 /// Option "target link-layer address", of one unit of eight bytes.
 const TARGET_LINK_LAYER: [u8; 2] = [2, 1];
 const FLAG_ROUTER: u8 = 0x80;
@@ -49,4 +53,41 @@ pub fn neighbour_advertisement(frame: &Frame<'_>, router: bool) -> Result<Vec<u8
     message[2..4].copy_from_slice(&checksum.to_be_bytes());
     let (ether_type, packet) = ip_packet(source, destination, IpNumber::IPV6_ICMP, TTL, &message)?;
     Ok(frame.with_network(frame.eth_dst(), frame.eth_src(), ether_type, &packet))
+}
+
+/// A solicitation for the address `target`, from whoever sent the packet: by its Ethernet address, and the link-local address made
+/// of that (RFC 4291, appendix A). Who is asked listens to the multicast address made of `target` (section 2.7.1 there).
+pub fn neighbour_solicitation(frame: &Frame<'_>, target: Ipv6Addr) -> Result<Vec<u8>, FrameError> {
+    let mac = frame.eth_src();
+    let [a, b, c, d, e, f] = mac.0;
+    let source = [
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ];
+    let [.., x, y, z] = target.octets();
+    let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z];
+    let mut message = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(target.octets());
+    message.extend(SOURCE_LINK_LAYER);
+    message.extend(mac.0);
+    let (source, group) = (Ipv6Addr::from(source).into(), Ipv6Addr::from(group).into());
+    let checksum = transport_checksum(source, group, IpNumber::IPV6_ICMP, &message);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let (ether_type, packet) = ip_packet(source, group, IpNumber::IPV6_ICMP, TTL, &message)?;
+    let to = Mac([0x33, 0x33, 0xff, x, y, z]);
+    Ok(frame.with_network(mac, to, ether_type, &packet))
 }

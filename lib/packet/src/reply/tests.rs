@@ -213,3 +213,46 @@ fn a_solicitation_is_answered_from_its_target() {
         );
     }
 }
+
+#[test]
+fn a_solicitation_asks_those_who_may_have_the_target() {
+    let packet = built(|out| {
+        let b = PacketBuilder::ethernet2(A, B).ipv6(A6, B6, 64);
+        b.udp(1, 2).write(out, &[])
+    });
+    let frame = Frame::parse(&packet).expect("a frame");
+    let target: Ipv6Addr = "fd00::12:3456".parse().expect("an address");
+    let asked = neighbour_solicitation(&frame, target).expect("a solicitation");
+    let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let to = [0x33, 0x33, 0xff, 0x12, 0x34, 0x56];
+    check(
+        &asked,
+        (A, to),
+        (ip("fe80::ff:fe00:1"), ip("ff02::1:ff12:3456")),
+    );
+    assert_eq!(asked[14 + 40 + 8..][..16], target.octets());
+    assert_eq!(asked[14 + 40 + 24..], [1, 1, 2, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn an_error_tells_the_mtu_where_its_family_has_it() {
+    let v4 = built(|out| {
+        let b = PacketBuilder::ethernet2(A, B).ipv4(A4, B4, 64);
+        b.udp(1, 2).write(out, &[])
+    });
+    let v6 = built(|out| {
+        let b = PacketBuilder::ethernet2(A, B).ipv6(A6, B6, 64);
+        b.udp(1, 2).write(out, &[])
+    });
+    for (packet, header, mtu, field) in [
+        (&v4, 34, 1400, [0, 0, 0x05, 0x78]),
+        (&v4, 34, 70_000, [0, 0, 0xff, 0xff]),
+        (&v6, 54, 70_000, [0, 1, 0x11, 0x70]),
+    ] {
+        let frame = Frame::parse(packet).expect("a frame");
+        let ips = frame.ips().expect("IP");
+        let error = too_big(&frame, Direction::Onward, mtu).expect("an error");
+        check(&error, (A, B), ips);
+        assert_eq!(error[header + 4..header + 8], field);
+    }
+}

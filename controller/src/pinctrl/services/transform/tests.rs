@@ -93,3 +93,27 @@ fn every_transformation_is_dispatched() {
         );
     }
 }
+
+#[test]
+fn errors_tell_the_mtu_and_solicitations_ask_for_the_next_hop() {
+    let mut udp = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv6([0xfd; 16], [0xfe; 16], 64)
+        .udp(1, 2)
+        .write(&mut udp, &[])
+        .expect("writes");
+    let made = |opcode: Opcode, action: Action| {
+        let mut userdata = opcode.header().to_vec();
+        encode_actions(&[action], &mut userdata);
+        let effects = effects(userdata, udp.clone());
+        let [Effect::PacketOut(sent)] = effects.as_slice() else {
+            panic!("{opcode:?}: {effects:?}")
+        };
+        sent.packet.clone()
+    };
+    let error = made(Opcode::Icmp6Error, Action::Note(vec![32, 0, 0, 0, 5, 0x78]));
+    assert_eq!(error[58..62], [0, 0, 5, 0x78]);
+    let target = 0xfd00_u128 << 112 | 9;
+    let asked = made(Opcode::NdNs, Action::set(Field::NdTarget, target));
+    assert_eq!(asked[62..78], target.to_be_bytes());
+}

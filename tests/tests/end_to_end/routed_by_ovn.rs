@@ -1,0 +1,235 @@
+//! Routers whose southbound OVN's northd has written, on our controllers: between switches and chassis, and to the outside through
+//! a gateway router and through a distributed gateway port.
+//!
+//! The outside is a host behind the bridge of the underlay, which both chassis map as `phys`.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+use tests::guest::Guest;
+use tests::implementation::{Door, Implementation, Plan};
+use tests::lab::{CHASSIS, Lab};
+use tests::namespace::Namespace;
+use tests::run::Run;
+use tests::story::story;
+use tests::wait::wait_until;
+
+/// Name, switch, chassis, MAC and IP address of the guests.
+const GUESTS: [[&str; 4]; 3] = [
+    ["red1", "red", "02:ac:10:01:00:01", "10.1.0.11"],
+    ["red2", "red", "02:ac:10:01:00:02", "10.1.0.12"],
+    ["blue1", "blue", "02:ac:10:02:00:01", "10.2.0.11"],
+];
+/// The chassis of each.
+const PLACES: [&str; 3] = [CHASSIS[0], CHASSIS[1], CHASSIS[1]];
+
+fn by_ovn() -> Plan {
+    Plan {
+        northd: Implementation::Ovn,
+        door: Door::Ovsdb,
+        ..Plan::weft()
+    }
+}
+
+#[test]
+fn guests_reach_each_other_through_a_router() {
+    story(by_ovn(), |lab| {
+        let [red1, red2, blue1] = tenant(lab)?;
+        let heard = ping(&red1, "10.2.0.11")?;
+        ensure!(heard.contains("ttl=63"), "one router on the way: {heard}");
+        ping(&red2, "10.2.0.11")?;
+        ping(&red1, "10.1.0.12")?;
+        ping(&blue1, "10.2.0.1")?;
+        ping(&blue1, "10.1.0.1")?;
+        // The router answers with an error of its own.
+        let short =
+            red1.namespace()
+                .run("ping")
+                .args(["-n", "-c", "1", "-W", "2", "-t", "1", "10.2.0.11"]);
+        let said = short.complaint()?;
+        ensure!(
+            said.contains("From 10.1.0.1") && said.contains("Time to live exceeded"),
+            "{said}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_neighbour_that_nobody_told_of_is_asked_for() {
+    story(by_ovn(), |lab| {
+        let [red1, _, blue1] = tenant(lab)?;
+        // From now on only ARP tells where it is.
+        lab.rig.nb(&[
+            "lsp-set-addresses",
+            "blue1",
+            "unknown",
+            "--",
+            "--wait=hv",
+            "sync",
+        ])?;
+        ping(&red1, "10.2.0.11")?;
+        let learned = lab
+            .rig
+            .sb(&["--bare", "--columns=ip", "find", "MAC_Binding"])?;
+        ensure!(learned.contains("10.2.0.11"), "{learned}");
+        drop(blue1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_gateway_router_leads_outside() {
+    story(by_ovn(), |lab| {
+        let [red1, _, blue1] = tenant(lab)?;
+        let outside = outside(lab)?;
+        let commands = "lr-add gw -- set Logical_Router gw options:chassis=CHASSIS \
+             -- ls-add join \
+             -- lrp-add r r-join 02:00:00:64:00:01 100.64.0.1/24 \
+             -- lsp-add join join-r -- lsp-set-type join-r router -- lsp-set-addresses join-r router \
+             -- lsp-set-options join-r router-port=r-join \
+             -- lrp-add gw gw-join 02:00:00:64:00:02 100.64.0.2/24 \
+             -- lsp-add join join-gw -- lsp-set-type join-gw router -- lsp-set-addresses join-gw router \
+             -- lsp-set-options join-gw router-port=gw-join \
+             -- lrp-add gw gw-public 02:00:00:cb:00:02 203.0.113.10/24 \
+             -- lsp-add public public-gw -- lsp-set-type public-gw router -- lsp-set-addresses public-gw router \
+             -- lsp-set-options public-gw router-port=gw-public \
+             -- lr-route-add r 0.0.0.0/0 100.64.0.2 \
+             -- lr-route-add gw 10.0.0.0/8 100.64.0.1 \
+             -- lr-nat-add gw snat 203.0.113.10 10.0.0.0/8";
+        let commands = commands.replace("CHASSIS", CHASSIS[1]);
+        nb(lab, &commands)?;
+        lab.rig.nb(&["--wait=hv", "sync"])?;
+        ping(&red1, "203.0.113.100")?;
+        ping(&blue1, "203.0.113.100")?;
+        let there = outside.run("ping").args(["-n", "-c", "1", "203.0.113.10"]);
+        there.output()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_distributed_gateway_port_leads_outside() {
+    story(by_ovn(), |lab| {
+        let [red1, red2, _] = tenant(lab)?;
+        let outside = outside(lab)?;
+        let commands = "lrp-add r r-public 02:00:00:cb:00:01 203.0.113.10/24 \
+             -- lsp-add public public-r -- lsp-set-type public-r router -- lsp-set-addresses public-r router \
+             -- lsp-set-options public-r router-port=r-public \
+             -- lrp-set-gateway-chassis r-public FIRST 20 \
+             -- lrp-set-gateway-chassis r-public SECOND 10 \
+             -- lr-nat-add r snat 203.0.113.10 10.1.0.0/24 \
+             -- lr-nat-add r dnat_and_snat 203.0.113.50 10.1.0.12";
+        let [first, second] = CHASSIS;
+        let commands = commands.replace("FIRST", first).replace("SECOND", second);
+        nb(lab, &commands)?;
+        lab.rig.nb(&["--wait=hv", "sync"])?;
+        ensure!(lab.bound_to("cr-r-public")? == first, "the higher priority");
+        ping(&red1, "203.0.113.100")?;
+        ping(&red2, "203.0.113.100")?;
+        // By its floating address a guest is reached.
+        wait_until(
+            "203.0.113.50 to answer",
+            std::time::Duration::from_secs(20),
+            || {
+                let ping = outside.run("ping");
+                ping.args(["-n", "-c", "1", "-W", "1", "203.0.113.50"])
+                    .succeeds()
+            },
+        )?;
+        // The other takes over when it is the one with the higher priority.
+        lab.rig.nb(&[
+            "lrp-set-gateway-chassis",
+            "r-public",
+            second,
+            "30",
+            "--",
+            "--wait=hv",
+            "sync",
+        ])?;
+        wait_until(
+            "the other gateway",
+            std::time::Duration::from_secs(20),
+            || Ok(lab.bound_to("cr-r-public")? == second),
+        )?;
+        ping(&red1, "203.0.113.100").map(drop)
+    });
+}
+
+/// A router with two switches, and a guest of each on different chassis.
+fn tenant(lab: &Lab) -> Result<[Guest; 3]> {
+    nb(
+        lab,
+        "lr-add r \
+         -- ls-add red -- lrp-add r r-red 02:00:00:01:00:01 10.1.0.1/24 \
+         -- lsp-add red red-r -- lsp-set-type red-r router -- lsp-set-addresses red-r router \
+         -- lsp-set-options red-r router-port=r-red \
+         -- ls-add blue -- lrp-add r r-blue 02:00:00:02:00:01 10.2.0.1/24 \
+         -- lsp-add blue blue-r -- lsp-set-type blue-r router -- lsp-set-addresses blue-r router \
+         -- lsp-set-options blue-r router-port=r-blue",
+    )?;
+    let mut guests = Vec::new();
+    for ([port, switch, mac, address], place) in GUESTS.iter().zip(PLACES) {
+        let known = format!("{mac} {address}");
+        lab.rig.nb(&[
+            "lsp-add",
+            switch,
+            port,
+            "--",
+            "lsp-set-addresses",
+            port,
+            &known,
+        ])?;
+        let guest = Guest::new(&lab.rig, port, mac)?;
+        let id = format!("external_ids:iface-id={port}");
+        guest.plug(lab.rig.chassis(place)?, "br-int", &[["Interface", &id]])?;
+        let network = guest.namespace();
+        network.ip(&["address", "add", &format!("{address}/24"), "dev", port])?;
+        let (net, _) = address.rsplit_once('.').context("an address")?;
+        network.ip(&["route", "add", "default", "via", &format!("{net}.1")])?;
+        guests.push(guest);
+    }
+    for [port, ..] in GUESTS {
+        lab.rig
+            .nb(&["wait-until", "Logical_Switch_Port", port, "up=true"])?;
+    }
+    lab.rig.nb(&["--wait=hv", "sync"])?;
+    Ok(guests.try_into().expect("as many as there are names"))
+}
+
+/// The switch `public`, with the outside behind it, and a host there.
+fn outside(lab: &Lab) -> Result<Namespace> {
+    nb(
+        lab,
+        "ls-add public -- lsp-add public public-net -- lsp-set-type public-net localnet \
+         -- lsp-set-addresses public-net unknown -- lsp-set-options public-net network_name=phys",
+    )?;
+    for name in CHASSIS {
+        let mappings = "external_ids:ovn-bridge-mappings=phys:br-phys";
+        lab.rig
+            .chassis(name)?
+            .vsctl(&["set", "Open_vSwitch", ".", mappings])?;
+    }
+    let host = lab.rig.new_namespace("internet")?;
+    let rig = lab.rig.namespace();
+    let veth = ["-n", host.name(), "link", "add", "eth0", "type", "veth"];
+    let peer = ["peer", "name", "outside", "netns", rig.name()];
+    Run::new("ip").args(veth).args(peer).output()?;
+    rig.ip(&["link", "set", "outside", "master", "underlay", "up"])?;
+    host.ip(&["link", "set", "eth0", "up"])?;
+    host.ip(&["address", "add", "203.0.113.100/24", "dev", "eth0"])?;
+    Ok(host)
+}
+
+/// Commands as one would type them.
+fn nb(lab: &Lab, commands: &str) -> Result<()> {
+    let words: Vec<&str> = commands.split_whitespace().collect();
+    lab.rig.nb(&words).map(drop)
+}
+
+/// Waits until the address answers: what `ping` says then.
+fn ping(guest: &Guest, address: &str) -> Result<String> {
+    guest.ping(address.parse::<Ipv4Addr>()?)?;
+    let again = guest.namespace().run("ping");
+    again.args(["-n", "-c", "1", "-W", "2", address]).output()
+}
