@@ -26,7 +26,7 @@ mod transactions;
 mod work;
 mod writes;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,6 +55,9 @@ pub use daemon::Now;
 pub use effects::{Effects, Event, SouthConnection, SouthTarget, SwitchEvent};
 pub use ports::PortProgress;
 pub use work::VERSION;
+
+/// The version of gateways, this chassis, and the settings of sessions.
+type SessionsFor = (u64, Option<Uuid>, BTreeMap<Arc<str>, Arc<str>>);
 
 /// What of the southbound is changed together, and refused together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,6 +132,8 @@ pub struct Core {
     own_told: Option<(u64, Option<Uuid>)>,
     subscribed_to: Option<work::Subscribed>,
     registered: Option<(u64, u64)>,
+    /// What BFD sessions were last asked for by: gateways, this chassis, and the settings.
+    sessions_for: Option<SessionsFor>,
     /// The version of what is local of which the local database was told, and whether it was told of zones.
     local_told: (u64, bool),
     complaints: Complaints,
@@ -184,6 +189,7 @@ impl Core {
             own_told: None,
             subscribed_to: None,
             registered: None,
+            sessions_for: None,
             local_told: (0, false),
             complaints: Complaints::default(),
         };

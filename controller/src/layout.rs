@@ -17,7 +17,7 @@
 //! | 71, 72 | learned Ethernet addresses: look up, compare |
 //! | 73, 74, 75 | port security: in, its ARP and ND, out |
 //! | 90 to 93 | which address sets have the source, or the destination: ingress, egress |
-//! | 94 | which port groups have the input port, where a flow has written it |
+//! | 94, 96 | which port groups have the input port, or the output port, where a flow has written it or changes the pipeline |
 //! | 95 | what bits stand for, for whoever reads the switch: no packet comes here |
 //! | 100 to 133 | the ingress stages that ask for address sets, whose tables above only lead here |
 //! | 134 to 149 | the same for egress |
@@ -66,9 +66,11 @@ pub const CHECK_OUT_PORT_SEC: u8 = 75;
 /// destination.
 pub const ADDRESS_SETS: u8 = 90;
 /// Which port groups have the input port.
-pub const PORT_BITS: u8 = 94;
+pub const IN_PORT_BITS: u8 = 94;
 /// What bits stand for.
 pub const BIT_NAMES: u8 = 95;
+/// Which port groups have the output port.
+pub const OUT_PORT_BITS: u8 = 96;
 /// The first of the ingress stages that ask for address sets.
 pub const INGRESS_ASKING: u8 = 100;
 /// The first of the egress stages that ask for address sets.

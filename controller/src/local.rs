@@ -26,6 +26,7 @@ pub use patches::WantedPatch;
 pub use reconcile::Wanted;
 pub use tunnels::RemoteEncap;
 
+use operations::Strings;
 use ports::Ports;
 use reconcile::Pending;
 
@@ -49,6 +50,8 @@ pub struct Local {
     pub settings_version: u64,
     /// What may not be as it should be.
     pending: Pending,
+    /// The chassis with which BFD sessions are to run over tunnels, and how (`Interface.bfd`).
+    bfd: (FxHashSet<Arc<str>>, Strings),
     /// What was already complained of.
     complaints: Vec<BadSetting>,
 }
@@ -67,6 +70,7 @@ impl Local {
             iface_ids: FxHashSet::default(),
             settings_version: 0,
             pending: Pending::default(),
+            bfd: (FxHashSet::default(), Strings::new()),
             complaints: Vec::new(),
         }
     }

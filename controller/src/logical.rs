@@ -29,7 +29,9 @@ mod uses;
 
 use std::sync::Arc;
 
-use lflow::action::{Context, DatapathKind, Resources as _, Tables, encode, prerequisites};
+use lflow::action::{
+    Context, DatapathKind, Resources as _, Tables, encode, needs_port_bits, prerequisites,
+};
 use lflow::expr::{normalise, resolve};
 use lflow::flows::{Clause, Role, conjunctions};
 use lflow::{Actions, Expr, Pipeline, Symbol};
@@ -249,7 +251,11 @@ impl Parsed {
         at: &Place,
         facts: &mut Vec<Fact>,
     ) -> Result<Said, String> {
-        let names = at.names(network, reads).on_side(self.near_side());
+        let egress = self.pipeline == Pipeline::Egress;
+        let lookups = network.stage_lookups.get(reads, (egress, self.table));
+        let names = at
+            .names(network, reads)
+            .on_side(self.near_side(), lookups.copied().unwrap_or_default());
         let resolved = resolve(&self.matches, &names);
         if names.is_specific() {
             return Ok(Said::DifferentThings);
@@ -266,8 +272,6 @@ impl Parsed {
         let Some((actions, needs)) = self.encode(row, at.is_router(), names)? else {
             return Ok(Said::DifferentThings);
         };
-        let egress = self.pipeline == Pipeline::Egress;
-        let lookups = network.stage_lookups.get(reads, (egress, self.table));
         let (usual, asking) = layout::stage(egress, self.table);
         let table = match lookups {
             Some(_) => asking,
@@ -325,7 +329,8 @@ impl Parsed {
         let named = row.controller_meter.as_deref();
         let meter = named.and_then(|name| names.named_meter(name));
         let tables = Tables {
-            port_bits: names.has_port_bits().then_some(layout::PORT_BITS),
+            port_bits: (needs_port_bits(&self.actions, self.pipeline) && names.has_port_bits())
+                .then_some((layout::IN_PORT_BITS, layout::OUT_PORT_BITS)),
             ..tables()
         };
         let context = Context {

@@ -30,7 +30,9 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use incr::{Index, Store};
 use ovsdb::{Row, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
-use sb_db::tables::{Fdb, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding};
+use sb_db::tables::{
+    Fdb, HaChassisGroup, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
+};
 use smallvec::SmallVec;
 
 use crate::desired::Desired;
@@ -86,6 +88,10 @@ pub enum Cell {
     HaGroup(Uuid),
     /// A row of `HA_Chassis` or `Gateway_Chassis`.
     Rank(Uuid),
+    /// Whether the BFD session with the chassis of this name is up.
+    Session(NameId),
+    /// Whether any BFD session is up.
+    Connected,
     /// The value of the template variable of this name.
     Template(NameId),
     /// A row of `Datapath_Binding`.
@@ -116,6 +122,8 @@ pub enum Cell {
     MemberBit(Membership, NameId),
     /// The bits of all port groups.
     GroupBits,
+    /// Whether any port group has a bit.
+    HasGroupBits,
     /// What a stage (of egress: `true`) looks up on the way in.
     StageLookups(bool, u8),
     /// The ports of a datapath that packets here come from or go to.
@@ -258,9 +266,15 @@ pub struct Network {
     pub(crate) chassis: Store<Cell, Uuid, RemoteChassis>,
     pub(crate) encaps: Store<Cell, Uuid, EncapEnd>,
     /// The members of groups of chassis.
-    pub(crate) ha_groups: Store<Cell, Uuid, Arc<[Uuid]>>,
+    pub(crate) ha_groups: Store<Cell, Uuid, Arc<HaChassisGroup>>,
     /// Chassis and priority of each row of `HA_Chassis` and `Gateway_Chassis`.
     pub(crate) ranks: Store<Cell, Uuid, (Uuid, i64)>,
+    /// Counts the changes of groups, their members and chassis.
+    pub(crate) gateways_version: u64,
+    /// Whether the BFD session with a chassis is up, where there is one.
+    pub(crate) sessions: Store<Cell, NameId, bool>,
+    /// Any of them is.
+    pub(crate) connected: Store<Cell, (), ()>,
     /// Names and values of this chassis' template variables.
     pub(crate) templates: Store<Cell, NameId, (Arc<str>, Arc<str>)>,
     template_rows: FxHashMap<Uuid, Vec<NameId>>,
@@ -304,6 +318,8 @@ pub struct Network {
     pub(crate) member_bits: Store<Cell, (Membership, NameId), NamedBit>,
     /// Those of port groups, ascending; not there while there are none.
     pub(crate) group_bits: Store<Cell, (), Arc<[NamedBit]>>,
+    /// There are some.
+    pub(crate) has_group_bits: Store<Cell, (), ()>,
     /// Which lookups are made on the way into a stage: 1 for the source, 2 for the destination.
     pub(crate) stage_lookups: Store<Cell, (bool, u8), u8>,
     pub(crate) members: Members,
@@ -338,6 +354,9 @@ impl Default for Network {
             encaps: Store::new(Cell::Encap),
             ha_groups: Store::new(Cell::HaGroup),
             ranks: Store::new(Cell::Rank),
+            gateways_version: 0,
+            sessions: Store::new(Cell::Session),
+            connected: Store::new(|()| Cell::Connected),
             templates: Store::new(Cell::Template),
             template_rows: FxHashMap::default(),
             datapaths: Store::new(Cell::Datapath),
@@ -372,6 +391,7 @@ impl Default for Network {
             sharing: Sharing::default(),
             member_bits: Store::new(|(of, name)| Cell::MemberBit(of, name)),
             group_bits: Store::new(|()| Cell::GroupBits),
+            has_group_bits: Store::new(|()| Cell::HasGroupBits),
             stage_lookups: Store::new(|(egress, table)| Cell::StageLookups(egress, table)),
             members: Members::default(),
             near_ports: Index::new(Cell::NearPorts),

@@ -4,6 +4,7 @@ mod claims;
 mod registration;
 mod subscription;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -137,6 +138,22 @@ impl South {
         options
             .get("northd_internal_version")
             .map(|version| &**version)
+    }
+
+    /// How BFD sessions over tunnels are to run, as `Interface.bfd` says it.
+    pub fn bfd_settings(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        let options = self.global.as_ref().map(|global| &global.options);
+        let names = [
+            ("bfd-min-rx", "min_rx"),
+            ("bfd-decay-min-rx", "decay_min_rx"),
+            ("bfd-min-tx", "min_tx"),
+            ("bfd-mult", "mult"),
+        ];
+        let said = names.into_iter().filter_map(|(option, key)| {
+            let value = options?.get(option)?;
+            Some((key.into(), value.clone()))
+        });
+        said.chain([("enable".into(), "true".into())]).collect()
     }
 
     /// The chassis of this name.

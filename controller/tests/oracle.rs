@@ -109,6 +109,7 @@ fn random_flows(choices: &mut Choices) -> Vec<Flow> {
         "ip4.src == {$nets, $set} && tcp.dst == {80, 443}",
         "ip4.src != $nets",
         "ip4.dst == $odd",
+        "ip4.src != {$nets, $odd, 10.0.0.9}",
         "inport == @other && ip4.src == $nets",
         "outport == @other",
         "inport == {\"p11\", @group} && ip4",
@@ -137,6 +138,8 @@ fn random_flows(choices: &mut Choices) -> Vec<Flow> {
         "flags.loopback = 1; inport = \"p12\"; next;",
         "ip4.src = 10.0.1.1; next;",
         "ip4.src <-> ip4.dst; next;",
+        "flags.loopback = 1; outport = \"p12\"; next(pipeline=egress, table=0);",
+        "outport = inport; flags.loopback = 1; next(pipeline=egress, table=1);",
         "eth.dst <-> eth.src; next;",
         "drop;",
     ];
@@ -470,7 +473,10 @@ impl Logical {
             .effects
             .iter()
             .filter_map(|effect| match effect {
-                Effect::Output { datapath, port, .. } => Some(ofport(*datapath, *port)),
+                // A port that the switch does not have has no key, and is nowhere.
+                Effect::Output { datapath, port, .. } if *port != 0 => {
+                    Some(ofport(*datapath, *port))
+                }
                 _ => None,
             })
             .collect();

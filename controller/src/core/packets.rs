@@ -48,6 +48,12 @@ impl View for World<'_> {
         self.network.attached_localnet(&reads, datapath).is_some()
     }
 
+    fn is_here(&self, name: &str) -> bool {
+        let reads = Reads::untracked();
+        let port = self.network.port_by_name(&reads, name);
+        port.is_some_and(|port| self.network.bindings.peek(port.uuid).is_some())
+    }
+
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
         inject::from_port(self.network, port, packet)
     }

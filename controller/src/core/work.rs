@@ -282,6 +282,7 @@ impl Core {
             self.local.all_zones_changed();
         }
         self.local_told = told;
+        self.tell_sessions();
         self.local
             .zones_changed(self.network.zones.take_renumbered());
         if !self.local_transactions.may_send() {
@@ -300,6 +301,18 @@ impl Core {
         let id = self.new_transaction();
         self.local_transactions.sent(id);
         effects.local.push((id, operations));
+    }
+
+    /// With whom BFD sessions are to run, if that may have changed.
+    fn tell_sessions(&mut self) {
+        let own = self.own_chassis();
+        let settings = self.south.bfd_settings();
+        let inputs = (self.network.gateways_version, own, settings);
+        if self.sessions_for.as_ref() != Some(&inputs) {
+            self.local
+                .set_bfd(self.network.bfd_peers(), inputs.2.clone());
+            self.sessions_for = Some(inputs);
+        }
     }
 
     fn write_south(&mut self, now: Now, effects: &mut Effects) {

@@ -51,6 +51,8 @@ pub(super) struct TunnelPort {
     ofport: Option<u32>,
     remote: Option<IpAddr>,
     local: Option<IpAddr>,
+    /// Whether its BFD session is up, if it has one.
+    session: Option<bool>,
 }
 
 /// A port that is an end of a patch.
@@ -209,6 +211,7 @@ impl Ports {
         }
         for chassis in &touched.tunnels {
             set(&mut known.tunnels, chassis, self.usable_tunnels(chassis));
+            set(&mut known.sessions, chassis, self.session_with(chassis));
         }
         for name in &touched.patches {
             let ends = self.patches.get(name).into_iter().flatten();
@@ -245,6 +248,8 @@ impl Ports {
         if let Some(owner) = port_ids.get_str(tunnels::OWNER_KEY) {
             let options = row.get(column.options.index);
             let address = |key| options.get_str(key)?.parse().ok();
+            let has_session = row.get(column.bfd.index).get_str("enable") == Some("true");
+            let state = row.get(column.bfd_status.index).get_str("state");
             return Some(Kind::Tunnel(TunnelPort {
                 port,
                 interface,
@@ -253,6 +258,7 @@ impl Ports {
                 ofport,
                 remote: address("remote_ip"),
                 local: address("local_ip"),
+                session: state.filter(|_| has_session).map(|state| state == "up"),
             }));
         }
         let ids = row.get(column.external_ids.index);
@@ -310,6 +316,12 @@ impl Ports {
         let usable = known.filter_map(|(uuid, ofport)| Some(((*ofport)?, *uuid)));
         let (ofport, uuid) = usable.min()?;
         Some(LocalInterface { uuid, ofport })
+    }
+
+    /// Whether any BFD session with a chassis is up, if there are any.
+    fn session_with(&self, chassis: &str) -> Option<bool> {
+        let tunnels = self.tunnels.get(chassis)?.iter();
+        tunnels.filter_map(|tunnel| tunnel.session).max()
     }
 
     fn usable_tunnels(&self, chassis: &str) -> Option<SmallVec<[Tunnel; 1]>> {

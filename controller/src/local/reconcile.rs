@@ -64,6 +64,26 @@ impl Local {
         self.pending.tunnels.extend(names);
     }
 
+    /// BFD sessions are to run with these chassis, with these settings.
+    pub fn set_bfd(&mut self, peers: FxHashSet<Arc<str>>, settings: BTreeMap<Arc<str>, Arc<str>>) {
+        let (old, old_settings) = &self.bfd;
+        let others = old.symmetric_difference(&peers);
+        self.pending.tunnels.extend(others.cloned());
+        if *old_settings != settings {
+            self.pending.tunnels.extend(peers.iter().cloned());
+        }
+        self.bfd = (peers, settings);
+    }
+
+    /// What `Interface.bfd` is to be for tunnels to a chassis.
+    fn bfd_with(&self, chassis: &str) -> BTreeMap<Arc<str>, Arc<str>> {
+        let (peers, settings) = &self.bfd;
+        match peers.contains(chassis) {
+            true => settings.clone(),
+            false => BTreeMap::new(),
+        }
+    }
+
     /// Other patches may be wanted.
     pub fn patches_changed(&mut self) {
         self.pending.patches = true;
@@ -198,6 +218,7 @@ impl Local {
         given: &mut FxHashSet<String>,
         operations: &mut Vec<Operation>,
     ) {
+        let bfd = self.bfd_with(chassis);
         for present in self.index.tunnels_to(chassis) {
             let Some(found) = missing
                 .iter()
@@ -219,6 +240,12 @@ impl Local {
                 let interface = present.interface;
                 operations.push(Operation::update_row(Interface::INDEX, interface, update));
             }
+            let column = Interface::COLUMN.bfd;
+            if row.is_some_and(|row| column.get(row) != bfd) {
+                let update = vec![column.to(&bfd)];
+                let interface = present.interface;
+                operations.push(Operation::update_row(Interface::INDEX, interface, update));
+            }
         }
         for tunnel in missing {
             let taken = self.index.names();
@@ -229,6 +256,7 @@ impl Local {
                 name: name.as_str().into(),
                 r#type: tunnel.kind.name().into(),
                 options: tunnel.options.clone(),
+                bfd: bfd.clone(),
                 ..Interface::default()
             };
             given.insert(name);

@@ -30,6 +30,8 @@ pub(crate) struct Names<'a> {
     scope: Scope,
     /// The field in which packets here have only ports that are here: that of the pipeline's own side.
     near_side: Option<Symbol>,
+    /// The lookups of the stage.
+    lookups: u8,
     /// Something was asked that only one datapath can answer.
     is_specific: Cell<bool>,
     /// Bits are wanted that tell of addresses.
@@ -53,11 +55,13 @@ impl<'a> Names<'a> {
         Names::of(network, reads, Scope::Several(datapaths))
     }
 
-    /// The same for a match of the pipeline of whose side this field is: `inport` for ingress, `outport` for egress.
+    /// The same for a match of the pipeline of whose side this field is (`inport` for ingress, `outport` for egress), in a stage
+    /// that makes these lookups (1: source, 2: destination).
     #[must_use]
-    pub fn on_side(self, near_side: Symbol) -> Self {
+    pub fn on_side(self, near_side: Symbol, lookups: u8) -> Self {
         Names {
             near_side: Some(near_side),
+            lookups,
             ..self
         }
     }
@@ -74,7 +78,7 @@ impl<'a> Names<'a> {
 
     /// Whether packets of the ingress pipeline have bits that tell of their input port.
     pub fn has_port_bits(&self) -> bool {
-        self.network.group_bits.get(self.reads, ()).is_some()
+        self.network.has_group_bits.get(self.reads, ()).is_some()
     }
 
     fn of(network: &'a Network, reads: &'a Reads, scope: Scope) -> Self {
@@ -83,6 +87,7 @@ impl<'a> Names<'a> {
             reads,
             scope,
             near_side: None,
+            lookups: 0,
             is_specific: Cell::new(false),
             asks_for_addresses: Cell::new(false),
             flow: Uuid::default(),
@@ -213,8 +218,15 @@ impl Lookup for Names<'_> {
                 let bit = self
                     .network
                     .member_bit(self.reads, Membership::Group, name)?;
-                if let Scope::One(..) = self.scope {
-                    self.part(name)?;
+                match &self.scope {
+                    Scope::One(..) => drop(self.part(name)?),
+                    // Where a datapath has no part, the flow means nothing there.
+                    Scope::Several(datapaths) => {
+                        if !datapaths.iter().all(|uuid| self.has_part(*uuid, name)) {
+                            self.is_specific.set(true);
+                            return None;
+                        }
+                    }
                 }
                 let bit = 1 << (layout::FIRST_PORT_GROUP_BIT + bit);
                 Some(Term {
@@ -225,6 +237,7 @@ impl Lookup for Names<'_> {
             }
             Constant::AddressSet(name) => {
                 let of = addresses_in(near_side == Symbol::Outport, field)?;
+                (self.lookups >> of.direction()? & 1 == 1).then_some(())?;
                 let bit = self.network.member_bit(self.reads, of, name)?;
                 self.asks_for_addresses.set(true);
                 let base = match bit < 16 {
@@ -253,6 +266,14 @@ impl Lookup for Names<'_> {
 }
 
 impl Names<'_> {
+    /// Whether a port group has a part in a datapath.
+    fn has_part(&self, datapath: Uuid, name: &str) -> bool {
+        let datapath = self.network.datapaths.get(self.reads, datapath);
+        let part =
+            datapath.and_then(|known| self.network.part_of_port_group(self.reads, known.key, name));
+        part.is_some()
+    }
+
     /// The name of a port group's part in the datapath, if there is one.
     fn part(&self, name: &str) -> Option<String> {
         match self.scope {

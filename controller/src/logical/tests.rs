@@ -395,7 +395,7 @@ fn a_port_that_joins_a_group_changes_its_own_flows() {
         .lines()
         .filter_map(|line| line.split(' ').nth(1))
         .collect();
-    assert_eq!(changed, ["0", "46", "46", "94"], "{flows}");
+    assert_eq!(changed, ["0", "46", "46", "94", "96"], "{flows}");
     assert!(
         flows.contains("set_field:0x1000000000005->metadata"),
         "{flows}"
@@ -431,7 +431,7 @@ fn sets_with_most_flows_and_members_have_the_bits() {
     let few = u32::from(layout::ADDRESS_SET_BITS);
     assert!((0..few).all(|n| set(&mut world, n, 2)));
     assert!(!set(&mut world, few, 4), "no more than twice");
-    assert!(set(&mut world, few + 1, 5));
+    assert!(set(&mut world, few + 1, 8));
     let names = world.network.bits().names;
     assert_eq!(names.len(), usize::from(layout::ADDRESS_SET_BITS));
 }
@@ -469,4 +469,132 @@ fn template_variables_have_their_values() {
     world.set(40, Some(&values("10.0.0.2")), None);
     let flows = world.changes();
     assert!(flows.lines().all(|line| line.starts_with('-')), "{flows}");
+}
+
+#[test]
+fn ports_that_flows_name_have_their_bits() {
+    let (mut world, _, before) = with_members();
+    let external = sb_db::tables::PortBinding {
+        r#type: "external".into(),
+        ..crate::testing::port("sriov", SWITCH, 9)
+    };
+    world.set(70, None, Some(&external));
+    let mut after = before.clone();
+    after.ports.push("sriov".into());
+    world.set(31, Some(&before), Some(&after));
+    let flows = world.changes_in(|table| table >= layout::ADDRESS_SETS);
+    for field in ["reg14=0x9 ", "reg15=0x9 "] {
+        assert!(flows.contains(field), "{flows}");
+    }
+    // Who writes a port, or goes on in the other pipeline, looks its bits up.
+    for (pipeline, actions, calls) in [
+        ("ingress", "inport = \"sriov\"; next;", "resubmit(,94),"),
+        (
+            "ingress",
+            "next(pipeline=egress, table=2);",
+            "resubmit(,96),resubmit(,50)",
+        ),
+        (
+            "egress",
+            "next(pipeline=ingress, table=2);",
+            "resubmit(,94),resubmit(,10)",
+        ),
+        (
+            "egress",
+            "inport = \"sriov\"; next;",
+            "set_field:0x9->reg14,resubmit(,50)",
+        ),
+    ] {
+        let flows = world.flows_of(&logical(pipeline, 1, "ip4", actions));
+        assert!(flows.contains(calls), "{actions}: {flows}");
+    }
+}
+
+#[test]
+fn sets_with_and_without_a_bit_may_be_excluded_together() {
+    let (mut world, ..) = with_members();
+    let others: Vec<String> = (0..60).map(|n| format!("fd00::{n}:1")).collect();
+    let matches = format!("ip6.src != {{$as, {}}}", others.join(", "));
+    let row = logical("ingress", 3, &matches, "next;");
+    let flows = world.flows_of(&row);
+    assert!(flows.starts_with("+ "), "{flows}");
+}
+
+#[test]
+fn a_group_without_a_part_in_a_datapath_is_told_with_bits_and_without() {
+    let (mut world, ..) = with_members();
+    let switch = crate::testing::datapath(6);
+    world.set(2, None, Some(&switch));
+    world.set(
+        71,
+        None,
+        Some(&crate::testing::port("second", Uuid::from_u128(2), 1)),
+    );
+    world.plug("second", 12);
+    let group = sb_db::tables::LogicalDpGroup {
+        datapaths: vec![SWITCH, Uuid::from_u128(2)],
+        ..sb_db::tables::LogicalDpGroup::default()
+    };
+    world.set(72, None, Some(&group));
+    let mut row = logical("ingress", 7, "inport == @pg && ip4", "next;");
+    row.logical_datapath = None;
+    row.logical_dp_group = Some(Uuid::from_u128(72));
+    world.changes_in(|_| true);
+    world.set(1000, None, Some(&row));
+    for on in [true, false, true] {
+        world.change_own(|own| own.shares_flows = on);
+        world.changes_in(|_| true);
+        let problem = world.network.problems.get(&Uuid::from_u128(1000));
+        assert!(
+            problem.is_some_and(|text| text.contains("@pg")),
+            "{on}: {problem:?}"
+        );
+    }
+}
+
+#[test]
+fn few_stages_ask_for_address_sets() {
+    let (mut world, ..) = with_members();
+    let flows = world.flows_of(&logical("ingress", 5, "ip4.dst == $as", "next;"));
+    assert_eq!(flows.lines().count(), 2, "a flow for each address: {flows}");
+    assert!(
+        flows.lines().all(|line| line.starts_with("+ 13 ")),
+        "{flows}"
+    );
+}
+
+#[test]
+fn a_set_that_grows_gets_a_bit() {
+    let mut world = World::new();
+    world.change_own(|own| own.shares_flows = true);
+    let set = |n: u32, addresses: u32| AddressSet {
+        name: format!("as{n:02}").into(),
+        addresses: (0..addresses)
+            .map(|low| format!("10.{n}.0.{low}").into())
+            .collect(),
+        ..AddressSet::default()
+    };
+    let last = u32::from(layout::ADDRESS_SET_BITS);
+    for n in 0..=last {
+        world.set(u128::from(3000 + n), None, Some(&set(n, 1)));
+        let row = logical("ingress", 3, &format!("ip4.dst == $as{n:02}"), "next;");
+        world.set(u128::from(4000 + n), None, Some(&row));
+    }
+    world.changes();
+    let has_bit = |world: &World, n: u32| {
+        let mut names = world.network.bits().names.into_keys();
+        names.any(|(_, holder)| *holder == *format!("as{n:02}"))
+    };
+    assert!(!has_bit(&world, last));
+    world.set(
+        u128::from(3000 + last),
+        Some(&set(last, 1)),
+        Some(&set(last, 9)),
+    );
+    world.changes();
+    assert!(has_bit(&world, last));
+    assert!(
+        !has_bit(&world, 0),
+        "the first by name of those that weigh the least"
+    );
 }

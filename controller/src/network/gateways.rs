@@ -1,16 +1,22 @@
 //! Which chassis is the gateway of a port: the only one that has it.
 //!
 //! The port of a gateway router names its chassis. A `chassisredirect` port names several, in an `HA_Chassis_Group` or by rows of
-//! `Gateway_Chassis`: of those that there are, the one with the greatest priority is it. Every chassis comes to this by itself, from
+//! `Gateway_Chassis`: of those that are alive, the one with the greatest priority is it. Every chassis comes to this by itself, from
 //! the same rows, and none waits for another to say so.
+//!
+//! **Who is alive is told by BFD sessions** over the tunnels between those concerned: the members of a group, and the chassis that
+//! use it. One with whom there is no session is taken to be alive. A member none of whose sessions is up does not take over: it is
+//! itself that is cut off.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use ovsdb::Uuid;
+use rustc_hash::FxHashSet;
 use sb_db::tables::PortBinding;
 
 use super::binding::PortKind;
-use super::{Network, Reads};
+use super::{NameId, Network, Reads};
 
 impl Network {
     /// Whether this chassis is the gateway of a port.
@@ -31,16 +37,51 @@ impl Network {
             .ha_chassis_group
             .and_then(|group| self.ha_groups.get(reads, group));
         let members = match group {
-            Some(members) => members,
+            Some(group) => &group.ha_chassis[..],
             None => &port.gateway_chassis[..],
         };
+        let is_only = members.len() == 1;
+        let own = self.own(reads).chassis;
         let members = members.iter();
         let ranked = members.filter_map(|uuid| {
             let (chassis, priority) = *self.ranks.get(reads, *uuid)?;
             let name = &self.chassis.get(reads, chassis)?.name;
             Some((Reverse(priority), name, chassis))
         });
-        ranked.min().map(|(.., chassis)| chassis)
+        let alive = ranked.filter(|(_, name, chassis)| {
+            is_only
+                || match own == Some(*chassis) {
+                    true => self.connected.get(reads, ()).is_some(),
+                    false => self.sessions.get(reads, NameId::of(name)) != Some(&false),
+                }
+        });
+        alive.min().map(|(.., chassis)| chassis)
+    }
+
+    /// The chassis with which there are to be BFD sessions: if this one is a member of a group of several, all others of the group
+    /// and those that use it; if it uses one, the members.
+    pub(crate) fn bfd_peers(&self) -> FxHashSet<Arc<str>> {
+        let mut peers = FxHashSet::default();
+        let Some(own) = self.own.peek(()).and_then(|own| own.chassis) else {
+            return peers;
+        };
+        for (_, group) in self.ha_groups.iter() {
+            let ranks = group.ha_chassis.iter();
+            let members: Vec<Uuid> = ranks
+                .filter_map(|uuid| Some(self.ranks.peek(*uuid)?.0))
+                .collect();
+            if members.len() < 2 {
+                continue;
+            }
+            let is_member = members.contains(&own);
+            if is_member || group.ref_chassis.contains(&own) {
+                let users = group.ref_chassis.iter().filter(|_| is_member);
+                let all = members.iter().chain(users).filter(|uuid| **uuid != own);
+                let known = all.filter_map(|uuid| self.chassis.peek(*uuid));
+                peers.extend(known.map(|chassis| chassis.name.clone()));
+            }
+        }
+        peers
     }
 
     /// The key of the port that a `chassisredirect` port stands for.

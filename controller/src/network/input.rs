@@ -26,6 +26,8 @@ pub struct LocalPorts {
     pub interfaces: FxHashMap<Arc<str>, LocalInterface>,
     /// Tunnels by the name of the chassis at their other end.
     pub tunnels: FxHashMap<Arc<str>, SmallVec<[Tunnel; 1]>>,
+    /// Whether BFD sessions over tunnels are up, by the name of the chassis at the other end.
+    pub sessions: FxHashMap<Arc<str>, bool>,
     /// Patch ports by name.
     pub patches: FxHashMap<Arc<str>, u32>,
 }
@@ -61,9 +63,11 @@ impl Network {
 
     /// Replaces what is known of the bridge's ports.
     pub fn set_local_ports(&mut self, changes: &mut Changes, old: &LocalPorts, new: &LocalPorts) {
+        let mut tunnels = difference(&old.tunnels, &new.tunnels);
+        tunnels.extend(difference(&old.sessions, &new.sessions));
         let changed = PortChanges {
             interfaces: difference(&old.interfaces, &new.interfaces),
-            tunnels: difference(&old.tunnels, &new.tunnels),
+            tunnels,
             patches: difference(&old.patches, &new.patches),
         };
         self.change_local_ports(changes, new, &changed);
@@ -92,6 +96,21 @@ impl Network {
         }
         for name in &changed.tunnels {
             self.change_tunnels(changes, NameId::of(name), ports.tunnels.get(name));
+            self.change_session(changes, NameId::of(name), ports.sessions.get(name).copied());
+        }
+    }
+
+    fn change_session(&mut self, changes: &mut Changes, chassis: NameId, is_up: Option<bool>) {
+        let has_changed = match is_up {
+            Some(is_up) => self.sessions.set(changes, chassis, is_up),
+            None => self.sessions.remove(changes, chassis).is_some(),
+        };
+        if has_changed {
+            let is_connected = self.sessions.iter().any(|(_, is_up)| *is_up);
+            match is_connected {
+                true => drop(self.connected.set(changes, (), ())),
+                false => drop(self.connected.remove(changes, ())),
+            }
         }
     }
 
@@ -129,6 +148,7 @@ impl Network {
             MulticastGroup::INDEX => self.apply_group(changes, uuid, row(change)),
             Chassis::INDEX => match row::<Chassis>(change) {
                 Some(chassis) => {
+                    self.gateways_version += 1;
                     let remote = RemoteChassis {
                         name: chassis.name,
                         encaps: chassis.encaps.into(),
@@ -155,8 +175,14 @@ impl Network {
                 }
             }
             HaChassisGroup::INDEX => match row::<HaChassisGroup>(change) {
-                Some(group) => drop(self.ha_groups.set(changes, uuid, group.ha_chassis.into())),
-                None => drop(self.ha_groups.remove(changes, uuid)),
+                Some(group) => {
+                    self.gateways_version += 1;
+                    self.ha_groups.set(changes, uuid, Arc::new(group));
+                }
+                None => {
+                    self.gateways_version += 1;
+                    self.ha_groups.remove(changes, uuid);
+                }
             },
             HaChassis::INDEX => {
                 let rank = row::<HaChassis>(change).and_then(|r| Some((r.chassis?, r.priority)));
@@ -217,6 +243,7 @@ impl Network {
     }
 
     fn apply_rank(&mut self, changes: &mut Changes, uuid: Uuid, rank: Option<(Uuid, i64)>) {
+        self.gateways_version += 1;
         match rank {
             Some(rank) => drop(self.ranks.set(changes, uuid, rank)),
             None => drop(self.ranks.remove(changes, uuid)),

@@ -80,6 +80,14 @@ impl Membership {
         }
     }
 
+    /// Which of a stage's lookups tells it: 0 for the source, 1 for the destination.
+    pub(crate) fn direction(self) -> Option<u8> {
+        match self {
+            Membership::Group => None,
+            Membership::Address { destination, .. } => Some(destination.into()),
+        }
+    }
+
     /// The table in which addresses are looked up, counted from the first.
     fn lookup(self) -> Option<u8> {
         match self {
@@ -91,6 +99,10 @@ impl Membership {
         }
     }
 }
+
+/// So many stages of each pipeline may ask for address sets; in others, flows have the addresses. Each is one more step back to an
+/// earlier table on a packet's way, of which Open vSwitch allows 64 over all datapaths.
+const MAX_ASKING: usize = 2;
 
 /// A name that logical flows compare packets with.
 type Wanted = (Membership, NameId);
@@ -270,7 +282,9 @@ impl Network {
                     freed[wanted.0.space()] = true;
                 }
                 (true, None) => drop(waiting.insert(wanted)),
-                _ => {}
+                // It may be worth less than before.
+                (true, Some(_)) => freed[wanted.0.space()] = true,
+                (false, None) => {}
             }
         }
         let others = self.members.uses.keys().map(|what| (what.of, what.name));
@@ -298,7 +312,8 @@ impl Network {
             Membership::Group => None,
             Membership::Address { .. } => set.map(|set| addresses(&set.row).len()),
         };
-        let members = u64::try_from(members.unwrap_or(1).max(1)).unwrap_or(u64::MAX);
+        // In powers of two, so that not every address that comes makes everybody's claim another.
+        let members = 1 << members.unwrap_or(1).max(1).ilog2();
         self.members.uses_of(wanted).saturating_mul(members)
     }
 
@@ -328,6 +343,10 @@ impl Network {
             if self.members.bit(wanted).is_some() || !self.deserves_bit(wanted) {
                 continue;
             }
+            if !self.can_be_looked_up(wanted) {
+                self.members.unfit.insert(wanted.1);
+                continue;
+            }
             let space = wanted.0.space();
             if let Some(bit) = self.members.spaces[space].first_free() {
                 self.give_member_bit(changes, wanted, &name, bit);
@@ -335,15 +354,29 @@ impl Network {
             }
             let holders = self.members.spaces[space].holders();
             let lightest = holders
-                .map(|holder| (self.weight(holder), holder))
+                .map(|holder| {
+                    let name = self.member_bits.peek(holder).map(|(_, name)| name);
+                    (self.weight(holder), holder.0, name, holder)
+                })
                 .min()
-                .filter(|(light, _)| heavy > light.saturating_mul(2));
-            if let Some((_, holder)) = lightest
+                .filter(|(light, ..)| heavy > light.saturating_mul(2))
+                .map(|(.., holder)| holder);
+            if let Some(holder) = lightest
                 && let Some(bit) = self.take_member_bit(changes, holder)
             {
                 self.give_member_bit(changes, wanted, &name, bit);
             }
         }
+    }
+
+    /// Whether all members of an address set are prefixes.
+    fn can_be_looked_up(&self, (of, name): Wanted) -> bool {
+        let set = self
+            .address_sets
+            .peek(name)
+            .filter(|_| of != Membership::Group);
+        let mut members = set.into_iter().flat_map(|set| addresses(&set.row));
+        !members.any(|atom| matches!(parse(atom), Parsed::Unfit))
     }
 
     fn give_member_bit(&mut self, changes: &mut Changes, wanted: Wanted, name: &Arc<str>, bit: u8) {
@@ -396,8 +429,14 @@ impl Network {
         let mut bits: Vec<NamedBit> = bits.collect();
         bits.sort();
         match bits.is_empty() {
-            true => drop(self.group_bits.remove(changes, ())),
-            false => drop(self.group_bits.set(changes, (), bits.into())),
+            true => {
+                self.group_bits.remove(changes, ());
+                self.has_group_bits.remove(changes, ());
+            }
+            false => {
+                self.group_bits.set(changes, (), bits.into());
+                self.has_group_bits.set(changes, (), ());
+            }
         }
         changes.wake(Unit::PortBits);
     }
@@ -405,7 +444,8 @@ impl Network {
     /// Tells stages what they look up.
     fn tell_stages(&mut self, changes: &mut Changes) {
         let mut lookups: BTreeMap<(bool, u8), u8> = BTreeMap::new();
-        for what in self.members.uses.keys() {
+        let mut uses_of: BTreeMap<(bool, u8), u64> = BTreeMap::new();
+        for (what, uses) in &self.members.uses {
             if let Membership::Address {
                 egress,
                 destination,
@@ -413,6 +453,17 @@ impl Network {
                 && self.members.bit((what.of, what.name)).is_some()
             {
                 *lookups.entry((egress, what.table)).or_default() |= 1 << u8::from(destination);
+                *uses_of.entry((egress, what.table)).or_default() += u64::from(*uses);
+            }
+        }
+        for egress in [false, true] {
+            let of_pipeline = uses_of.iter().filter(|((of, _), _)| *of == egress);
+            let mut ranked: Vec<_> = of_pipeline
+                .map(|(stage, uses)| (Reverse(*uses), *stage))
+                .collect();
+            ranked.sort_unstable();
+            for (_, stage) in ranked.into_iter().skip(MAX_ASKING) {
+                lookups.remove(&stage);
             }
         }
         let before: Vec<(bool, u8)> = self.stage_lookups.iter().map(|(stage, _)| stage).collect();

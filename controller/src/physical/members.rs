@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | of a stage that asks for address sets | 100 | a place that asks | looks addresses up, then its flows |
 //! | of a stage that asks for address sets | 0 | | its flows |
-//! | 94 | 0 | | no bits: the input port that a flow has written is in no group (for others: [`super::port`]) |
+//! | 94, 96 | 0 | | no bits: the port that a flow has written is in no group (for others: [`super::port`]) |
 
 use openflow::{Action, Match, Subfield};
 
@@ -37,9 +37,12 @@ pub fn stage(egress: bool, table: u8, facts: &mut Vec<Fact>) {
     Flows::of_nothing(facts).add(usual, 0, Match::new(), on);
 }
 
-/// The flow for a port that a flow has written into `inport`, and that is in no port group with a bit.
+/// The flows for a port that a flow has written, and that is in no port group with a bit.
 pub fn no_port_bits(facts: &mut Vec<Fact>) {
-    Flows::of_nothing(facts).add(layout::PORT_BITS, 0, Match::new(), vec![load(0)]);
+    let mut out = Flows::of_nothing(facts);
+    for table in [layout::IN_PORT_BITS, layout::OUT_PORT_BITS] {
+        out.add(table, 0, Match::new(), vec![load(0)]);
+    }
 }
 
 /// Loads the bits that tell in which port groups the port on the pipeline's own side is.

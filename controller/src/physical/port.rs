@@ -14,7 +14,7 @@
 //! | 47 | 160 | output port localnet, flag "local only" or "localport" | nowhere |
 //! | 47 | 100 | input port is output port, without the flag "loopback" | nowhere |
 //! | 64 | 100 | output port, with a flag that allows the way back | hides the input port around 65 |
-//! | 94 | 100 | input port, written by a flow | the bits of its port groups |
+//! | 94, 96 | 100 | input or output port, written by a flow | the bits of its port groups |
 //! | 65 | 100 | output port | out, with its tag; or into the peer's ingress pipeline |
 
 use openflow::{Action, Field, Match, Port, Subfield, VLAN_PRESENT};
@@ -45,6 +45,7 @@ pub fn flows(network: &Network, reads: &Reads, port: &PortBinding, facts: &mut V
         out: Flows::of(facts, port.uuid),
     };
     let kind = PortKind::of(port);
+    build.tell_groups(kind);
     match network.bindings.get(reads, port.uuid) {
         Some(_) if kind == PortKind::L3Gateway => build.patch(),
         Some(_) if kind == PortKind::ChassisRedirect => build.redirect(),
@@ -64,6 +65,34 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
+    /// Where flows write the port's key, or go on in the other pipeline with it, its bits are looked up.
+    fn tell_groups(&mut self, kind: PortKind) {
+        let is_guest = matches!(kind, PortKind::Guest | PortKind::Container);
+        if is_guest
+            && self
+                .network
+                .bindings
+                .get(self.reads, self.port.uuid)
+                .is_none()
+        {
+            return;
+        }
+        let bits = self
+            .network
+            .port_bits(self.reads, self.datapath, &self.port.logical_port);
+        let Some(bits) = bits.filter(|bits| *bits != 0) else {
+            return;
+        };
+        for (table, port) in [
+            (layout::IN_PORT_BITS, layout::IN_PORT),
+            (layout::OUT_PORT_BITS, layout::OUT_PORT),
+        ] {
+            let has_key = layout::of_datapath(self.datapath).with(port, self.key);
+            self.out
+                .add(table, 100, has_key, vec![super::members::load(bits)]);
+        }
+    }
+
     /// A port of this switch.
     fn local(&mut self, kind: PortKind, at: Attachment) {
         self.enter(kind, at);
@@ -167,11 +196,6 @@ impl Builder<'_> {
             .port_bits(self.reads, self.datapath, &self.port.logical_port);
         if bits != 0 || of_port.is_some() {
             actions.push(layout::load_bits(bits | of_port.unwrap_or_default()));
-        }
-        if let Some(of_port) = of_port.filter(|bits| *bits != 0) {
-            let written = layout::of_datapath(self.datapath).with(layout::IN_PORT, self.key);
-            let load = vec![super::members::load(of_port)];
-            self.out.add(layout::PORT_BITS, 100, written, load);
         }
         actions.push(Action::resubmit(layout::CHECK_LOOPBACK));
         self.out.add(
@@ -295,9 +319,8 @@ impl Builder<'_> {
             let (mut actions, mut problem) = (Vec::new(), None);
             for (chassis, encap) in to {
                 let way = self.network.way_to(self.reads, *chassis, *encap, from);
-                let copy = way.map(|way| {
-                    tunnel::encapsulate(way, own.geneve_field, self.datapath, self.key)
-                });
+                let copy = way
+                    .map(|way| tunnel::encapsulate(way, own.geneve_field, self.datapath, self.key));
                 match copy {
                     Some(Ok(copy)) => actions.extend(copy),
                     Some(Err(error)) => problem = Some(error),
@@ -359,6 +382,7 @@ impl Builder<'_> {
             return;
         };
         self.arrive();
+        self.allow_way_back(PortKind::of(self.port));
         let mut actions = vec![Action::CtClear];
         for register in [layout::DNAT_ZONE, layout::SNAT_ZONE] {
             actions.push(Action::set(register, 0u8));

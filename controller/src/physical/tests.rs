@@ -572,10 +572,32 @@ fn a_redirected_packet_goes_to_the_best_gateway() {
         "{flows}"
     );
     // The other loses its rank.
+    world.change_ports(|ports| {
+        ports.sessions.insert("user".into(), true);
+    });
     world.set(50, Some(&rank(30, 20)), Some(&rank(30, 5)));
     let flows = world.changes_in(in_tables);
     let local = "+ 46 100 metadata=0x9/0xffffff,reg15=0x7 -> set_field:0x1->reg15,resubmit(,46)";
     assert!(flows.contains(local), "{flows}");
+    // It is first again, and dies: this chassis takes over, unless it is cut off itself.
+    world.set(50, Some(&rank(30, 5)), Some(&rank(30, 20)));
+    assert!(world.changes_in(in_tables).contains(remote));
+    let session = |world: &mut World, name: &str, is_up| {
+        world.change_ports(|ports| {
+            ports.sessions.insert(name.into(), is_up);
+        });
+        world.changes_in(in_tables)
+    };
+    session(&mut world, "user", false);
+    session(&mut world, "other", false);
+    let bound = |world: &World| world.network.bindings.peek(Uuid::from_u128(18)).is_some();
+    assert!(!bound(&world), "no session is up");
+    let flows = session(&mut world, "user", true);
+    assert!(bound(&world) && flows.contains(local), "{flows}");
+    let flows = session(&mut world, "other", true);
+    assert!(!bound(&world) && flows.contains(remote), "{flows}");
+    world.set(50, Some(&rank(30, 20)), Some(&rank(30, 5)));
+    world.changes_in(in_tables);
     // The older form, and a chassis that is not there.
     let gateway = |chassis, priority| GatewayChassis {
         chassis: Some(Uuid::from_u128(chassis)),
@@ -592,4 +614,12 @@ fn a_redirected_packet_goes_to_the_best_gateway() {
     world.set(18, Some(&redirect), Some(&older));
     let flows = world.changes_in(in_tables);
     assert!(flows.contains(remote), "{flows}");
+}
+
+#[test]
+fn what_a_router_sends_back_may_leave_by_the_port_that_it_came_in_by() {
+    let mut world = routed();
+    let flows = world.changes_in(|table| table == layout::SAVE_IN_PORT);
+    let router = "+ 64 100 metadata=0x9/0xffffff,reg10=0x1/0x1,reg15=0x1 -> push:in_port_oxm[]";
+    assert!(flows.contains(router), "{flows}");
 }

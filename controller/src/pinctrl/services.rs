@@ -6,10 +6,12 @@
 //! | `put_fdb`, `put_arp`, `put_nd` | [`learn`] | a row in the southbound |
 //! | `arp`, `nd_ns`, `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
 //! | none | [`announce`] | guests on switches with a physical network are announced there |
+//! | none | [`nat_addresses`] | so are addresses of routers, where their gateway is |
 
 pub mod announce;
 pub mod dhcp4;
 pub mod learn;
+pub mod nat_addresses;
 pub mod transform;
 
 use super::service::Service;
@@ -21,5 +23,6 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(learn::Learn::default()),
         Box::new(transform::Transform),
         Box::new(announce::Announce::default()),
+        Box::new(nat_addresses::NatAddresses::default()),
     ]
 }

@@ -22,6 +22,8 @@ pub(super) struct World {
     pub(super) ports: Vec<Arc<PortBinding>>,
     pub(super) has_localnet: bool,
     pub(super) settings: Option<Settings>,
+    /// The names of ports that are here.
+    pub(super) here: Vec<Arc<str>>,
 }
 
 impl Default for World {
@@ -37,6 +39,7 @@ impl Default for World {
             ports: [1, 2].map(port).map(Arc::new).into(),
             has_localnet: false,
             settings: None,
+            here: Vec::new(),
         }
     }
 }
@@ -65,6 +68,10 @@ impl View for World {
 
     fn has_localnet(&self, datapath: Uuid) -> bool {
         self.has_localnet && datapath == DATAPATH
+    }
+
+    fn is_here(&self, name: &str) -> bool {
+        self.here.iter().any(|here| **here == *name)
     }
 
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {

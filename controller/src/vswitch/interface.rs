@@ -14,6 +14,10 @@ ovsdb::table! {
             options: map(string => string),
             /// `iface-id` names the logical port that is behind it; `ovn-installed` says that its flows are in place.
             external_ids: map(string => string),
+            /// Whether a BFD session runs over it, and how: `enable`, `min_rx`, `min_tx`, `mult`.
+            bfd: map(string => string),
+            /// What has become of the session: `state`.
+            bfd_status: map(string => string),
             /// Its number on the bridge; unset until the switch has made it, -1 when that failed.
             ofport: optional(integer),
         }

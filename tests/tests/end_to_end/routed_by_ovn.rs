@@ -60,14 +60,8 @@ fn a_neighbour_that_nobody_told_of_is_asked_for() {
     story(by_ovn(), |lab| {
         let [red1, _, blue1] = tenant(lab)?;
         // From now on only ARP tells where it is.
-        lab.rig.nb(&[
-            "lsp-set-addresses",
-            "blue1",
-            "unknown",
-            "--",
-            "--wait=hv",
-            "sync",
-        ])?;
+        lab.rig
+            .nb(&["--wait=hv", "lsp-set-addresses", "blue1", "unknown"])?;
         ping(&red1, "10.2.0.11")?;
         let learned = lab
             .rig
@@ -102,9 +96,15 @@ fn a_gateway_router_leads_outside() {
         lab.rig.nb(&["--wait=hv", "sync"])?;
         ping(&red1, "203.0.113.100")?;
         ping(&blue1, "203.0.113.100")?;
-        let there = outside.run("ping").args(["-n", "-c", "1", "203.0.113.10"]);
-        there.output()?;
-        Ok(())
+        wait_until(
+            "the gateway to answer",
+            std::time::Duration::from_secs(20),
+            || {
+                let ping = outside.run("ping");
+                ping.args(["-n", "-c", "1", "-W", "1", "203.0.113.10"])
+                    .succeeds()
+            },
+        )
     });
 }
 
@@ -138,15 +138,8 @@ fn a_distributed_gateway_port_leads_outside() {
             },
         )?;
         // The other takes over when it is the one with the higher priority.
-        lab.rig.nb(&[
-            "lrp-set-gateway-chassis",
-            "r-public",
-            second,
-            "30",
-            "--",
-            "--wait=hv",
-            "sync",
-        ])?;
+        let first_now = ["lrp-set-gateway-chassis", "r-public", second, "30"];
+        lab.rig.nb(&[&["--wait=hv"], &first_now[..]].concat())?;
         wait_until(
             "the other gateway",
             std::time::Duration::from_secs(20),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lflow::Int;
-use ovsdb::{Atom, Atoms, Row, Uuid};
+use ovsdb::{Atom, Atoms, Datum, Row, Uuid};
 use sb_db::tables::{AddressSet, PortGroup};
 
 use super::super::{Cell, Changes, NameId, Network, Reads};
@@ -55,14 +55,24 @@ impl Network {
     }
 
     fn addresses_changed(&mut self, id: NameId, old: Option<&Row>, new: Option<&Row>) {
-        let was_unfit = self.members.unfit.remove(&id);
-        let mut is_unfit = false;
-        let review = was_unfit || old.is_none() || new.is_none();
         let column = AddressSet::COLUMN.addresses.index;
         let (old, new) = (
             old.map(|row| row.get(column)),
             new.map(|row| row.get(column)),
         );
+        let mut is_unfit = false;
+        // Only without the members that are no prefixes it may be looked up.
+        let mut is_mended = false;
+        if self.members.unfit.contains(&id) {
+            relations::difference(old, new, |atom, comes| {
+                is_mended |= !comes && matches!(parse(atom), Parsed::Unfit);
+            });
+            if is_mended {
+                self.members.unfit.remove(&id);
+            }
+        }
+        let size = |datum: Option<&Datum>| Some(datum?.len().max(1).ilog2());
+        let review = is_mended || size(old) != size(new);
         for of in Membership::ALL {
             let Some((table, bit)) = of.lookup().zip(self.members.bit((of, id))) else {
                 continue;

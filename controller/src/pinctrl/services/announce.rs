@@ -8,7 +8,7 @@
 //! 8 and 16 seconds. With `external_ids:garp-max-timeout-sec` there is no last one and the pause grows up to that; a change of it
 //! starts all over. These are ovn-controller(8)'s rules.
 //!
-//! Left to routers: the addresses in `nat_addresses`.
+//! Those of routers are [`super::nat_addresses`].
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -27,9 +27,9 @@ use crate::network::PortKind;
 use crate::pinctrl::service::{Change, Effect, Service, View};
 
 /// The first pause.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The pause before which, by default, the last announcement is made.
-const LAST_PAUSE: Duration = Duration::from_secs(16);
+pub(super) const LAST_PAUSE: Duration = Duration::from_secs(16);
 /// How many announcements are made at once.
 const BATCH: usize = 64;
 

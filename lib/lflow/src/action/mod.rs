@@ -30,7 +30,9 @@ pub use args::{
     Affinity, Backend, Balance, BalanceKind, EmptyBackends, Log, Options, OptionsKind, Sample,
     SampleArg, Select,
 };
-pub use encode::{Context, DatapathKind, EncodeError, FlagBit, Resources, Tables, encode};
+pub use encode::{
+    Context, DatapathKind, EncodeError, FlagBit, Resources, Tables, encode, needs_port_bits,
+};
 pub use parse::MAX_NESTING;
 pub use prerequisites::prerequisites;
 

@@ -92,33 +92,32 @@ fn comparison_of(
         None => core,
         Some(implied) => Resolved::And(vec![Resolved::Known(implied), core]),
     };
-    let bits = bits.into_iter().flatten();
-    let mut bits: Vec<Resolved> = bits
-        .map(|bit| match relation {
+    let mut parts: Vec<Resolved> = Vec::with_capacity(values.len() + bits.len());
+    parts.extend(bits.into_iter().flatten().map(|bit| {
+        Resolved::Term(match relation {
             Relation::Ne => Term { value: 0, ..bit },
             _ => bit,
         })
-        .map(Resolved::Term)
-        .collect();
-    if bits.is_empty()
-        && relation == Relation::Ne
-        && values.len() > 1
-        && !field.symbol().is_predicate()
-    {
-        let set: Vec<_> = values.iter().map(|int| (int.value, int.mask)).collect();
-        if let Some(alternatives) = outside(&set, field.width()) {
-            return masked(field, &alternatives).map(with_implied);
+    }));
+    let several = relation == Relation::Ne && values.len() > 1 && !field.symbol().is_predicate();
+    let set = || {
+        values
+            .iter()
+            .map(|int| (int.value, int.mask))
+            .collect::<Vec<_>>()
+    };
+    match several.then(|| outside(&set(), field.width())).flatten() {
+        Some(alternatives) => parts.push(masked(field, &alternatives)?),
+        None => {
+            for int in &values {
+                parts.push(one(field, relation, *int)?);
+            }
         }
     }
-    let each = values
-        .iter()
-        .map(|int| one(field, relation, *int))
-        .collect::<Result<Vec<_>, _>>()?;
-    bits.extend(each);
     // Equal to any of the constants, different from all of them; other relations have one constant.
     let core = match relation {
-        Relation::Ne => Resolved::And(bits),
-        _ => Resolved::Or(bits),
+        Relation::Ne => Resolved::And(parts),
+        _ => Resolved::Or(parts),
     };
     Ok(with_implied(core))
 }

@@ -120,10 +120,19 @@ pub fn encode(actions: &Actions, context: &Context<'_>) -> Result<Vec<OfAction>,
     for action in &actions.0 {
         one(action, context, &mut out)?;
         if context.pipeline == Pipeline::Ingress && writes_inport(action) {
-            out.extend(context.tables.port_bits.map(OfAction::resubmit));
+            out.extend(context.port_bits(Pipeline::Ingress));
         }
     }
     Ok(out)
+}
+
+/// Whether the actions write the port of the pipeline's own side, or go on in the other pipeline, where it is the other.
+pub fn needs_port_bits(actions: &Actions, pipeline: Pipeline) -> bool {
+    actions.0.iter().any(|action| match action {
+        Action::Within(_, inner) => needs_port_bits(inner, pipeline),
+        Action::Next { pipeline: to, .. } => to.is_some_and(|to| to != pipeline),
+        _ => pipeline == Pipeline::Ingress && writes_inport(action),
+    })
 }
 
 fn writes_inport(action: &Action) -> bool {
@@ -145,6 +154,8 @@ fn one(action: &Action, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outco
         Action::Drop => out.clear(),
         Action::Output => out.push(OfAction::resubmit(context.output_table())),
         Action::Next { pipeline, table } => {
+            let crosses = pipeline.filter(|to| *to != context.pipeline);
+            out.extend(crosses.and_then(|to| context.port_bits(to)));
             out.push(OfAction::resubmit(context.next_table(*pipeline, *table)?));
         }
         Action::Assign(field, constant) => fields::assign(*field, constant, context, out)?,
@@ -238,6 +249,15 @@ fn query(to: Field, query: &Query, context: &Context<'_>, out: &mut Vec<OfAction
 }
 
 impl Context<'_> {
+    /// Looks up what is known of the port on a pipeline's own side.
+    fn port_bits(&self, pipeline: Pipeline) -> Option<OfAction> {
+        let (ingress, egress) = self.tables.port_bits?;
+        Some(OfAction::resubmit(match pipeline {
+            Pipeline::Ingress => ingress,
+            Pipeline::Egress => egress,
+        }))
+    }
+
     /// The table that `output;` goes to.
     fn output_table(&self) -> u8 {
         match self.pipeline {

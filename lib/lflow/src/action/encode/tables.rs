@@ -47,8 +47,9 @@ pub struct Tables {
     pub mac_cache_use: u8,
     /// Sends to the ports of a group on other chassis.
     pub flood_remote: u8,
-    /// Called after `inport` is written in the ingress pipeline, where more is known of it than its key.
-    pub port_bits: Option<u8>,
+    /// Where more is known of ports than their keys: called for `inport` in the ingress pipeline, and for `outport` in the egress
+    /// pipeline, after [`super::needs_port_bits`] has said so.
+    pub port_bits: Option<(u8, u8)>,
 }
 
 impl Default for Tables {

@@ -1,0 +1,310 @@
+//! Addresses of routers on switches with a physical network are announced there, so that the network learns on which chassis the
+//! gateway is.
+//!
+//! They stand in `Port_Binding.nat_addresses` of the switch's port to the router: a MAC address, IP addresses, and perhaps the port
+//! that must be here for this chassis to announce them (`is_chassis_resident("port")`). They are announced by gratuitous ARP where
+//! that port is, or where the port itself is if it is of type `l3gateway`; and from the start again whenever that or the addresses
+//! change.
+//!
+//! The first announcement is made at once; the pauses are those of guests' ([`super::announce`]).
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use addr::Mac;
+use daemon::Now;
+use ovsdb::Uuid;
+use ovsdb::typed::Table;
+use packet::announce;
+use packet::userdata::Opcode;
+use rustc_hash::{FxHashMap, FxHashSet};
+use sb_db::tables::PortBinding;
+
+use super::announce::{FIRST_PAUSE, LAST_PAUSE};
+use crate::network::PortKind;
+use crate::pinctrl::service::{Change, Effect, Service, View};
+
+/// How many addresses are announced at once.
+const BATCH: usize = 64;
+
+/// The service.
+#[derive(Debug, Default)]
+pub struct NatAddresses {
+    /// Ports with such addresses.
+    ports: FxHashMap<Uuid, Announced>,
+    /// Those of each datapath: a localnet port that comes or goes is about them.
+    of_datapath: FxHashMap<Uuid, FxHashSet<Uuid>>,
+    /// Those that wait for a port of this name, or announce because it is here.
+    by_resident: FxHashMap<Arc<str>, FxHashSet<Uuid>>,
+    /// Announcements to come.
+    due: BTreeSet<(Instant, Uuid)>,
+}
+
+/// What is announced of a port, and when.
+#[derive(Debug, Default)]
+struct Announced {
+    datapath: Uuid,
+    residents: Vec<Arc<str>>,
+    addresses: Vec<(Mac, Ipv4Addr)>,
+    /// How many of these have had their turn this time.
+    done: usize,
+    next: Option<Instant>,
+    pause: Duration,
+}
+
+impl Service for NatAddresses {
+    fn opcodes(&self) -> &'static [Opcode] {
+        &[]
+    }
+
+    fn tables(&self) -> &'static [usize] {
+        &[PortBinding::INDEX]
+    }
+
+    fn changed(&mut self, now: Now, change: Change<'_>, view: &dyn View, _: &mut Vec<Effect>) {
+        match change {
+            Change::Row(row) => self.look_at(now, row.uuid, view),
+            Change::Attachment(uuid) => {
+                let Some(port) = view.port(uuid) else {
+                    return;
+                };
+                let affected = match PortKind::of(port) {
+                    PortKind::Localnet => self.of_datapath.get(&port.datapath),
+                    PortKind::ChassisRedirect => self.by_resident.get(&port.logical_port),
+                    _ => None,
+                };
+                for port in affected.cloned().into_iter().flatten().chain([uuid]) {
+                    self.look_at(now, port, view);
+                }
+            }
+            Change::Settings => {}
+        }
+    }
+
+    fn tick(&mut self, now: Now, view: &dyn View, effects: &mut Vec<Effect>) {
+        let mut left = BATCH;
+        while let Some(&(at, uuid)) = self.due.first().filter(|(at, _)| *at <= now.at && left > 0) {
+            let Some(announced) = self.ports.get_mut(&uuid) else {
+                self.due.remove(&(at, uuid));
+                continue;
+            };
+            let rest = announced.addresses.iter().skip(announced.done).take(left);
+            let before = announced.done;
+            for (mac, ip) in rest {
+                announced.done += 1;
+                let frame = announce::gratuitous_arp(*mac, *ip);
+                let port = view.port(uuid);
+                let out = port.and_then(|port| view.packet_from(port, frame));
+                effects.extend(out.map(Effect::PacketOut));
+            }
+            left -= announced.done - before;
+            if announced.done < announced.addresses.len() {
+                return;
+            }
+            let longest = view.settings().and_then(|s| s.garp_max_timeout);
+            let limit = longest.unwrap_or(LAST_PAUSE);
+            let goes_on = longest.is_some() || announced.pause < LAST_PAUSE;
+            let next = goes_on.then(|| now.at + announced.pause.min(limit));
+            announced.pause = (announced.pause * 2).min(limit);
+            self.schedule(uuid, next);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+}
+
+impl NatAddresses {
+    /// A port may have other addresses, or they are to be announced from now on, or no longer.
+    fn look_at(&mut self, now: Now, uuid: Uuid, view: &dyn View) {
+        let port = view.port(uuid).filter(|port| {
+            let kind = PortKind::of(port);
+            !port.nat_addresses.is_empty() && matches!(kind, PortKind::Patch | PortKind::L3Gateway)
+        });
+        let Some(port) = port else {
+            self.forget(uuid);
+            return;
+        };
+        let parsed: Vec<NatAddress> = port.nat_addresses.iter().filter_map(|a| parse(a)).collect();
+        let residents: Vec<Arc<str>> = parsed.iter().filter_map(|a| a.resident.clone()).collect();
+        let is_here = |address: &NatAddress| match &address.resident {
+            Some(name) => view.is_here(name),
+            None => PortKind::of(port) == PortKind::Patch || view.is_here(&port.logical_port),
+        };
+        let mut addresses = Vec::new();
+        if view.has_localnet(port.datapath) {
+            for address in parsed.iter().filter(|address| is_here(address)) {
+                addresses.extend(address.ips.iter().map(|ip| (address.mac, *ip)));
+            }
+        }
+        let known = self.ports.get(&uuid);
+        if known.is_some_and(|known| {
+            known.addresses == addresses
+                && known.residents == residents
+                && known.datapath == port.datapath
+        }) {
+            return;
+        }
+        self.forget(uuid);
+        self.of_datapath
+            .entry(port.datapath)
+            .or_default()
+            .insert(uuid);
+        for name in &residents {
+            let waiting = self.by_resident.entry(name.clone()).or_default();
+            waiting.insert(uuid);
+        }
+        let begins = !addresses.is_empty();
+        let announced = Announced {
+            datapath: port.datapath,
+            residents,
+            addresses,
+            pause: FIRST_PAUSE,
+            ..Announced::default()
+        };
+        self.ports.insert(uuid, announced);
+        // At once: traffic goes the old way until then.
+        self.schedule(uuid, begins.then_some(now.at));
+    }
+
+    fn forget(&mut self, uuid: Uuid) {
+        self.schedule(uuid, None);
+        let Some(old) = self.ports.remove(&uuid) else {
+            return;
+        };
+        remove(&mut self.of_datapath, &old.datapath, uuid);
+        for name in &old.residents {
+            remove(&mut self.by_resident, name, uuid);
+        }
+    }
+
+    fn schedule(&mut self, uuid: Uuid, next: Option<Instant>) {
+        let Some(announced) = self.ports.get_mut(&uuid) else {
+            return;
+        };
+        if let Some(old) = announced.next {
+            self.due.remove(&(old, uuid));
+        }
+        if let Some(next) = next {
+            self.due.insert((next, uuid));
+        }
+        (announced.next, announced.done) = (next, 0);
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<Uuid>>, key: &K, member: Uuid) {
+    if let Some(members) = map.get_mut(key) {
+        members.remove(&member);
+        if members.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+/// A member of `nat_addresses`.
+#[derive(Debug, PartialEq)]
+struct NatAddress {
+    mac: Mac,
+    ips: Vec<Ipv4Addr>,
+    resident: Option<Arc<str>>,
+}
+
+/// Reads a member of `nat_addresses`. IPv6 addresses are left to neighbour discovery.
+fn parse(text: &str) -> Option<NatAddress> {
+    let (addresses, condition) = match text.split_once("is_chassis_resident(") {
+        Some((addresses, condition)) => (addresses, Some(condition)),
+        None => (text, None),
+    };
+    let mut words = addresses.split_whitespace();
+    let mac = words.next()?.parse().ok()?;
+    let ips = words.filter_map(|word| word.split('/').next()?.parse().ok());
+    let resident = condition.map(|text| text.trim_end().trim_end_matches(')').trim_matches('"'));
+    Some(NatAddress {
+        mac,
+        ips: ips.collect(),
+        resident: resident.map(Arc::from),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pinctrl::tests::{DATAPATH, World, now};
+
+    const PORT: Uuid = Uuid::from_u128(1);
+    const GATEWAY: Uuid = Uuid::from_u128(2);
+
+    fn port(uuid: Uuid, name: &str, kind: &str, addresses: &[&str]) -> Arc<PortBinding> {
+        Arc::new(PortBinding {
+            uuid,
+            logical_port: name.into(),
+            r#type: kind.into(),
+            datapath: DATAPATH,
+            nat_addresses: addresses.iter().map(|a| (*a).into()).collect(),
+            ..PortBinding::default()
+        })
+    }
+
+    #[test]
+    fn addresses_are_announced_where_their_gateway_is() {
+        let text =
+            "02:00:00:00:00:01 203.0.113.10 203.0.113.50 is_chassis_resident(\"cr-r-public\")";
+        let mut world = World {
+            has_localnet: true,
+            ports: vec![
+                port(PORT, "public-r", "patch", &[text, "nonsense"]),
+                port(GATEWAY, "cr-r-public", "chassisredirect", &[]),
+            ],
+            ..World::default()
+        };
+        let mut service = NatAddresses::default();
+        let mut now = now();
+        let told = |service: &mut NatAddresses, world: &World, now: Now| {
+            let mut effects = Vec::new();
+            service.changed(now, Change::Attachment(GATEWAY), world, &mut effects);
+            service.changed(now, Change::Attachment(PORT), world, &mut effects);
+            while service.deadline().is_some_and(|due| due <= now.at) {
+                service.tick(now, world, &mut effects);
+            }
+            effects.len()
+        };
+        assert_eq!(told(&mut service, &world, now), 0, "it is elsewhere");
+        world.here.push("cr-r-public".into());
+        assert_eq!(told(&mut service, &world, now), 2, "at once");
+        let mut count = 0;
+        while let Some(due) = service.deadline() {
+            now.at = due;
+            count += told(&mut service, &world, now);
+        }
+        assert_eq!(count, 2 * 4, "five times in all");
+        world.here.clear();
+        assert_eq!(told(&mut service, &world, now), 0);
+        world.here.push("cr-r-public".into());
+        assert_eq!(told(&mut service, &world, now), 2, "it is back");
+        world.ports.remove(0);
+        assert_eq!(told(&mut service, &world, now), 0);
+    }
+
+    #[test]
+    fn many_addresses_have_their_turn() {
+        let ips: Vec<String> = (0..200).map(|n| format!("203.0.113.{n}")).collect();
+        let text = format!("02:00:00:00:00:01 {}", ips.join(" "));
+        let world = World {
+            has_localnet: true,
+            ports: vec![port(PORT, "public-r", "patch", &[&text])],
+            ..World::default()
+        };
+        let mut service = NatAddresses::default();
+        let (now, mut effects) = (now(), Vec::new());
+        service.changed(now, Change::Attachment(PORT), &world, &mut effects);
+        service.tick(now, &world, &mut effects);
+        assert_eq!(effects.len(), BATCH);
+        while service.deadline().is_some_and(|due| due <= now.at) {
+            service.tick(now, &world, &mut effects);
+        }
+        assert_eq!(effects.len(), 200);
+    }
+}
