@@ -124,7 +124,12 @@ fn a_distributed_gateway_port_leads_outside() {
         let commands = commands.replace("FIRST", first).replace("SECOND", second);
         nb(lab, &commands)?;
         lab.rig.nb(&["--wait=hv", "sync"])?;
-        ensure!(lab.bound_to("cr-r-public")? == first, "the higher priority");
+        // Each waits for a BFD session, so as not to take over when it is itself that is cut off.
+        wait_until(
+            "the gateway of higher priority",
+            std::time::Duration::from_secs(20),
+            || Ok(lab.bound_to("cr-r-public")? == first),
+        )?;
         ping(&red1, "203.0.113.100")?;
         ping(&red2, "203.0.113.100")?;
         // By its floating address a guest is reached.

