@@ -94,12 +94,12 @@ impl Core {
                 continue;
             }
             let told = match PortKind::of(&port) {
-                PortKind::Guest | PortKind::Container => self.tell_of(now, own, &port, knows_all),
+                kind if kind.is_claimed() => self.tell_of(now, own, &port, knows_all),
                 // What it was when it was claimed it is not any more.
                 PortKind::Localport | PortKind::Localnet | PortKind::Patch => {
                     self.south.release(&port, own)
                 }
-                PortKind::Other => Vec::new(),
+                _ => Vec::new(),
             };
             if !told.is_empty() {
                 // It is looked at again when the answer has come.
