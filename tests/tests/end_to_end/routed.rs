@@ -21,9 +21,22 @@ const DMZ6: &str = "2001:db8:1::";
 const INSIDE6: &str = "2001:db8:2::";
 
 #[test]
+fn everybody_reaches_everybody_across_a_router() {
+    the_routed_lab_works_on(Plan::under_test());
+}
+
+#[test]
 fn ovns_controllers_route_what_our_northd_compiles() {
     the_routed_lab_works_on(Plan {
         controller: Ovn,
+        ..over_ovsdb()
+    });
+}
+
+#[test]
+fn our_controllers_route_what_ovns_northd_compiles() {
+    the_routed_lab_works_on(Plan {
+        northd: Ovn,
         ..over_ovsdb()
     });
 }
