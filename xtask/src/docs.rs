@@ -45,15 +45,7 @@ pub fn run(options: &Options) -> Result<()> {
 /// The tests of other crates that check their pages or, blessed, write them.
 fn book_tests() -> Command {
     let mut command = cargo("test");
-    command.args([
-        "--quiet",
-        "--package",
-        "ctl",
-        "--package",
-        "northd",
-        "--test",
-        "book",
-    ]);
+    command.args(["--quiet", "--package", "ctl", "--package", "northd", "book"]);
     command
 }
 

@@ -1,5 +1,5 @@
-//! Routers whose southbound OVN's northd has written, on our controllers: between switches and chassis, and to the outside through
-//! a gateway router and through a distributed gateway port.
+//! To the outside through a gateway router and through a distributed gateway port, and to neighbours that nobody told of: on
+//! Weft's daemons, and on mixtures with OVN's.
 //!
 //! The outside is a host behind the bridge of the underlay, which both chassis map as `phys`.
 
@@ -23,7 +23,7 @@ const GUESTS: [[&str; 4]; 3] = [
 /// The chassis of each.
 const PLACES: [&str; 3] = [CHASSIS[0], CHASSIS[1], CHASSIS[1]];
 
-fn by_ovn() -> Plan {
+fn by_ovns_northd() -> Plan {
     Plan {
         northd: Implementation::Ovn,
         door: Door::Ovsdb,
@@ -31,33 +31,31 @@ fn by_ovn() -> Plan {
     }
 }
 
-#[test]
-fn guests_reach_each_other_through_a_router() {
-    story(by_ovn(), |lab| {
-        let [red1, red2, blue1] = tenant(lab)?;
-        let heard = ping(&red1, "10.2.0.11")?;
-        ensure!(heard.contains("ttl=63"), "one router on the way: {heard}");
-        ping(&red2, "10.2.0.11")?;
-        ping(&red1, "10.1.0.12")?;
-        ping(&blue1, "10.2.0.1")?;
-        ping(&blue1, "10.1.0.1")?;
-        // The router answers with an error of its own.
-        let short =
-            red1.namespace()
-                .run("ping")
-                .args(["-n", "-c", "1", "-W", "2", "-t", "1", "10.2.0.11"]);
-        let said = short.complaint()?;
-        ensure!(
-            said.contains("From 10.1.0.1") && said.contains("Time to live exceeded"),
-            "{said}"
-        );
-        Ok(())
-    });
+fn by_ovns_controllers() -> Plan {
+    Plan {
+        controller: Implementation::Ovn,
+        door: Door::Ovsdb,
+        ..Plan::weft()
+    }
 }
 
 #[test]
 fn a_neighbour_that_nobody_told_of_is_asked_for() {
-    story(by_ovn(), |lab| {
+    a_neighbour_is_asked_for(Plan::under_test());
+}
+
+#[test]
+fn a_neighbour_is_asked_for_as_ovns_northd_says() {
+    a_neighbour_is_asked_for(by_ovns_northd());
+}
+
+#[test]
+fn a_neighbour_is_asked_for_by_ovns_controllers() {
+    a_neighbour_is_asked_for(by_ovns_controllers());
+}
+
+fn a_neighbour_is_asked_for(plan: Plan) {
+    story(plan, |lab| {
         let [red1, _, blue1] = tenant(lab)?;
         // From now on only ARP tells where it is.
         lab.rig
@@ -74,7 +72,21 @@ fn a_neighbour_that_nobody_told_of_is_asked_for() {
 
 #[test]
 fn a_gateway_router_leads_outside() {
-    story(by_ovn(), |lab| {
+    gateway_router(Plan::under_test());
+}
+
+#[test]
+fn a_gateway_router_of_ovns_northd_leads_outside() {
+    gateway_router(by_ovns_northd());
+}
+
+#[test]
+fn a_gateway_router_under_ovns_controllers_leads_outside() {
+    gateway_router(by_ovns_controllers());
+}
+
+fn gateway_router(plan: Plan) {
+    story(plan, |lab| {
         let [red1, _, blue1] = tenant(lab)?;
         let outside = outside(lab)?;
         let commands = "lr-add gw -- set Logical_Router gw options:chassis=CHASSIS \
@@ -109,8 +121,8 @@ fn a_gateway_router_leads_outside() {
 }
 
 #[test]
-fn a_distributed_gateway_port_leads_outside() {
-    story(by_ovn(), |lab| {
+fn a_distributed_gateway_port_of_ovns_northd_leads_outside() {
+    story(by_ovns_northd(), |lab| {
         let [red1, red2, _] = tenant(lab)?;
         let outside = outside(lab)?;
         let commands = "lrp-add r r-public 02:00:00:cb:00:01 203.0.113.10/24 \
