@@ -234,3 +234,29 @@ fn a_number_that_somebody_asks_for_is_given_up_by_who_was_given_it() {
     assert_eq!(key(&world, "s200").1, chosen);
     assert_eq!(key(&world, "s100").1, other);
 }
+
+#[test]
+fn what_followed_rows_that_are_gone_goes_when_the_database_lets_it() {
+    let mut world = World::new();
+    world.north(switch(100, &[1]));
+    let learned = sb::Fdb {
+        mac: "02:00:00:00:00:99".into(),
+        dp_key: 1,
+        port_key: 77,
+        ..Default::default()
+    };
+    let row = Uuid::from_u128(1 << 91);
+    world.south(vec![insert(row, &learned)]);
+    world.refuses = vec![row];
+    world.allows_refusals = true;
+    world.restart();
+    assert_eq!(world.sb::<sb::Fdb>().len(), 1, "the database keeps it");
+    world.refuses.clear();
+    world.now_ms += 120_000;
+    world.settle();
+    assert_eq!(
+        world.sb::<sb::Fdb>().len(),
+        0,
+        "nobody has the port's key any more"
+    );
+}

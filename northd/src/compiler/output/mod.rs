@@ -17,7 +17,7 @@ mod transaction;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daemon::Now;
 use incr::UnitId;
@@ -76,6 +76,9 @@ struct DesiredFlow {
     by: SmallVec<[UnitId; 4]>,
 }
 
+/// After a refusal of what deletes followers, which nobody waits for.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
+
 /// One database's side of the compiler.
 pub struct Output {
     side: Side,
@@ -94,6 +97,8 @@ pub struct Output {
     taken: Vec<RowId>,
     /// Rows that the database would not take.
     aside: Aside,
+    /// When followers are looked for again whose deletion the database refused.
+    sweep_at: Option<Instant>,
 }
 
 /// The tables of one side.
@@ -156,6 +161,7 @@ impl Output {
             to_delete: Marked::default(),
             taken: Vec::new(),
             aside: Aside::default(),
+            sweep_at: None,
         }
     }
 
@@ -425,13 +431,19 @@ impl Output {
     /// a single row's, that one is set aside, and returned.
     pub fn refused(&mut self, now: Now, is_narrowed: bool) -> Option<RowId> {
         let mut taken = std::mem::take(&mut self.taken);
+        if taken.is_empty() {
+            // It was about followers alone.
+            if is_narrowed {
+                self.sweep_at = Some(now.at + SWEEP_AGAIN);
+            } else {
+                self.look_for_stale_followers();
+            }
+        }
         let at_fault = if is_narrowed { taken.pop() } else { None };
         for id in taken {
             if !self.is_desired(id) {
                 // Whose followers were deleted with it, and now are not.
-                self.followers
-                    .iter_mut()
-                    .for_each(|of| of.may_be_stale = true);
+                self.look_for_stale_followers();
             }
             self.mark(id);
         }
@@ -448,11 +460,24 @@ impl Output {
         for id in self.aside.retry(now.at) {
             self.mark(id);
         }
+        if self.sweep_at.is_some_and(|at| at <= now.at) {
+            self.sweep_at = None;
+            self.look_for_stale_followers();
+        }
+    }
+
+    fn look_for_stale_followers(&mut self) {
+        for of in &mut self.followers {
+            of.may_be_stale = true;
+        }
     }
 
     /// When what was set aside is tried again.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.aside.retry_at()
+        [self.aside.retry_at(), self.sweep_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether rows have been set aside or taken after all since the last call.

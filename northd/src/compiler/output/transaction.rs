@@ -18,6 +18,11 @@ use crate::compiler::world::World;
 /// No more text than this in one transaction: servers take messages of 64 MiB.
 const MAX_BYTES: usize = 32 << 20;
 
+/// So many bytes of an operation are the names of tables, columns and members of a JSON object, and UUIDs in brackets.
+const NAMES: usize = 160;
+/// And so many of each column.
+const NAME: usize = 32;
+
 /// A transaction in the making.
 struct Draft {
     operations: Vec<Operation>,
@@ -56,7 +61,7 @@ impl Output {
             self.take_writes(&mut draft, is_compiled, world, sets);
         }
         if is_compiled && draft.operations.is_empty() {
-            draft.operations = self.stale_followers(world);
+            draft.operations = self.stale_followers(limit, world);
         }
         draft.operations
     }
@@ -66,7 +71,7 @@ impl Output {
         // More than one transaction holds: new flows come before old ones go, so that no chassis is ever without. Their
         // names are their contents, so they are in nobody's way.
         let is_large = draft.limit > crate::compiler::MAX_PART;
-        let writes_first = is_large && self.marked() > draft.limit && !self.to_write.is_empty();
+        let writes_first = is_large && self.overflows(draft.limit);
         while !draft.is_full()
             && let Some(id) = self.to_delete.last()
         {
@@ -81,6 +86,26 @@ impl Output {
             }
         }
         false
+    }
+
+    /// Whether what is marked, with something to write among it, is more than a transaction takes.
+    fn overflows(&self, limit: usize) -> bool {
+        if self.to_write.is_empty() || self.to_delete.is_empty() {
+            return false;
+        }
+        if self.marked() > limit {
+            return true;
+        }
+        let written = [FLOWS, SHARED_FLOWS]
+            .into_iter()
+            .flat_map(|table| self.to_write.of_table(table));
+        let mut left = MAX_BYTES.saturating_sub(NAMES * self.to_delete.len());
+        written.filter_map(|id| self.flows.get(&id)).any(|flow| {
+            let columns = flow.row.columns().iter();
+            let bytes = NAMES + columns.map(|datum| NAME + datum_size(datum)).sum::<usize>();
+            left = left.saturating_sub(bytes);
+            left == 0
+        })
     }
 
     fn take_writes(
@@ -197,10 +222,13 @@ impl Output {
         Operation::delete_row(table, uuid)
     }
 
-    /// Deletions of followers at places that nobody has.
-    fn stale_followers(&mut self, world: &World) -> Vec<Operation> {
+    /// Deletions of followers at places that nobody has, `limit` at most: the rest comes with the next transaction.
+    fn stale_followers(&mut self, limit: usize, world: &World) -> Vec<Operation> {
         let mut operations = Vec::new();
         for place in 0..self.followers.len() {
+            if operations.len() >= limit {
+                break;
+            }
             let may_be_stale = std::mem::take(&mut self.followers[place].may_be_stale);
             let followers = &self.followers[place];
             if !may_be_stale || followers.is_empty() {
@@ -216,6 +244,10 @@ impl Output {
                 })
                 .collect();
             operations.extend(followers.outside(&places));
+            if operations.len() > limit {
+                operations.truncate(limit);
+                self.followers[place].may_be_stale = true;
+            }
         }
         operations
     }
@@ -223,9 +255,6 @@ impl Output {
 
 /// About how long the text of an operation is, or longer.
 fn size(operation: &Operation) -> usize {
-    /// The names of tables, columns and members of a JSON object, and UUIDs in brackets.
-    const NAMES: usize = 160;
-    const NAME: usize = 32;
     let row = |row: &[(usize, Datum)]| -> usize {
         row.iter().map(|(_, datum)| NAME + datum_size(datum)).sum()
     };
