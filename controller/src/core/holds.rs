@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// How long changes wait for conditions to take effect.
 const CONDITIONS: Duration = Duration::from_secs(3);
+/// How long, after another southbound is followed, whose rows have other identities: until it has said everything, what the old
+/// one said is all that guests have.
+const ANOTHER: Duration = Duration::from_secs(60);
 /// How long a switch that refuses everything is left alone.
 const REFUSALS: Duration = Duration::from_secs(5);
 
@@ -18,6 +21,9 @@ const REFUSALS: Duration = Duration::from_secs(5);
 pub(super) struct Holds {
     /// The switch has refused again what it had refused.
     pub(super) gave_up: bool,
+    /// Another southbound is followed.
+    pub(super) moved: bool,
+    patient_until: Option<Instant>,
     until: Option<Instant>,
     conditions: Conditions,
 }
@@ -37,9 +43,13 @@ impl Holds {
             self.until = Some(now + REFUSALS);
         }
         self.until = self.until.filter(|until| now < *until);
+        if std::mem::take(&mut self.moved) {
+            self.patient_until = Some(now + ANOTHER);
+        }
+        let limit = self.patient_until.max(Some(now + CONDITIONS));
         self.conditions = match (awaited, &self.conditions) {
             (false, _) => Conditions::Settled,
-            (true, Conditions::Settled) => Conditions::Awaited(now + CONDITIONS),
+            (true, Conditions::Settled) => Conditions::Awaited(limit.unwrap_or(now)),
             (true, Conditions::Awaited(until)) if now < *until => Conditions::Awaited(*until),
             (true, _) => Conditions::TakeTooLong,
         };
@@ -73,5 +83,23 @@ mod tests {
         holds.gave_up = true;
         assert!(holds.hold(start, false));
         assert!(!holds.hold(start + REFUSALS, false));
+    }
+
+    #[test]
+    fn another_southbound_has_time_to_say_everything() {
+        let start = Instant::now();
+        let mut holds = Holds {
+            moved: true,
+            ..Holds::default()
+        };
+        assert!(!holds.hold(start, false), "nothing is awaited yet");
+        let asked = start + CONDITIONS * 2;
+        assert!(holds.hold(asked, true));
+        assert!(holds.hold(asked + CONDITIONS * 2, true));
+        assert_eq!(holds.deadline(), Some(start + ANOTHER));
+        assert!(!holds.hold(start + ANOTHER, true), "not for ever");
+        assert!(!holds.hold(start + ANOTHER, false));
+        assert!(holds.hold(start + ANOTHER, true));
+        assert_eq!(holds.deadline(), Some(start + ANOTHER + CONDITIONS));
     }
 }

@@ -91,6 +91,7 @@ impl Core {
             .any(|remote| target.remotes.contains(remote));
         if is_another && !target.remotes.is_empty() {
             self.seeks_all = true;
+            self.holds.moved = true;
             // Nothing is said of it before it has said what it has.
             self.south_synced = false;
             (self.registered, self.registered_as) = (None, None);
