@@ -133,6 +133,8 @@ pub struct Core {
     active: Option<Box<Active>>,
     /// Another compiler that is told the same, to be compared with the active one.
     check: Option<Box<Active>>,
+    /// Whether rows have changed since it began: who came meanwhile may have another number from it.
+    is_check_late: bool,
     /// Whether there was one and what it was to be compared with is gone.
     is_check_void: bool,
 }
@@ -158,6 +160,7 @@ impl Core {
             is_paused,
             active: None,
             check: None,
+            is_check_late: false,
             is_check_void: false,
         }
     }
@@ -223,6 +226,7 @@ impl Core {
             return Err("changes are just being compiled or written: try again");
         }
         self.check = Some(Box::new(self.compile(active.compiler.world.now_ms)));
+        self.is_check_late = false;
         Ok(())
     }
 
@@ -235,7 +239,8 @@ impl Core {
     }
 
     /// Goes on compiling anew, no more than one step may; when all is compiled and nothing else is under way, compares, and
-    /// takes the new result if it differs.
+    /// takes the new result if it differs. Not if rows have changed meanwhile: numbers are handed out in the order of arrival,
+    /// and those that are in use stay.
     fn check(&mut self) -> Option<Result<Vec<String>, &'static str>> {
         let fresh = self.check.as_mut()?;
         if !fresh.engine.step(&mut fresh.compiler, STEP_UNITS).done || !self.is_at_rest() {
@@ -244,6 +249,11 @@ impl Core {
         let (mut fresh, active) = (self.check.take()?, self.active.as_ref()?);
         fresh.compiler.tell_problems();
         let differences = active.compiler.differences(&fresh.compiler);
+        if !differences.is_empty() && self.is_check_late {
+            return Some(Err(
+                "the network changed while it was compiled anew: try again",
+            ));
+        }
         if !differences.is_empty() {
             // The new compiler has marked every row, and compares them when it writes.
             self.active = Some(fresh);
@@ -420,6 +430,7 @@ impl Core {
             }
         });
         if let Some(fresh) = &mut self.check {
+            self.is_check_late |= !changes.is_empty();
             fresh.compiler.world.now_ms = now.unix_ms;
             fresh.engine.input(&mut fresh.compiler, |compiler, told| {
                 for change in changes {

@@ -168,3 +168,69 @@ fn a_recomputation_takes_turns_with_everything_else() {
     let effects = world.core.step(world.now(), Event::Lock(false));
     assert!(matches!(effects.recomputed, Some(Err(why)) if why.contains("no longer active")));
 }
+
+#[test]
+fn a_port_that_comes_during_a_recomputation_keeps_its_number() {
+    use super::execute;
+    use crate::compiler::feature::Side;
+    use crate::core::{Event, Request};
+    use ovsdb::{Atom, Datum};
+    const EARLIER: u128 = PORTS + 1;
+    const LATER: u128 = PORTS + 2;
+    let mut world = large();
+    world.restart();
+    let port = |number: u128| Uuid::from_u128(1 << 32 | number);
+    let with = |ports: Vec<Uuid>| {
+        let ports = Datum::set(ports.into_iter().map(Atom::Uuid));
+        let column = nb::LogicalSwitch::COLUMN.ports.index;
+        let switch = Uuid::from_u128(1 << 64);
+        Operation::update_row(nb::LogicalSwitch::INDEX, switch, vec![(column, ports)])
+    };
+    // Two numbers are free, and the search is past the first: a new compiler would begin with that.
+    let rest: Vec<Uuid> = (1..=PORTS)
+        .filter(|n| ![3, 7].contains(n))
+        .map(port)
+        .collect();
+    world.north(vec![with(rest.clone())]);
+    let row = nb::LogicalSwitchPort {
+        name: "earlier".into(),
+        ..Default::default()
+    };
+    let all = rest.iter().copied().chain([port(EARLIER)]).collect();
+    world.north(vec![insert(port(EARLIER), &row), with(all)]);
+    world.north(vec![with(rest.clone())]);
+
+    let asked = Event::Request(Request::Recompute);
+    assert_eq!(world.core.step(world.now(), asked).answer, None);
+    let row = nb::LogicalSwitchPort {
+        name: "later".into(),
+        ..Default::default()
+    };
+    let all = rest.into_iter().chain([port(LATER)]).collect();
+    let operations = vec![insert(port(LATER), &row), with(all)];
+    let delta = execute(&mut world.north, operations).expect("well-made");
+    // The recomputation goes on before the southbound has what is written.
+    let news = Event::Changes(Side::North, delta);
+    let writing = world.core.step(world.now(), news);
+    loop {
+        let effects = world.core.step(world.now(), Event::Wake);
+        assert!(effects.south.is_empty() && effects.recomputed.is_none());
+        if !effects.more {
+            break;
+        }
+    }
+    world.perform(writing);
+    let key = |world: &World| {
+        let bindings = world.sb::<sb::PortBinding>().into_iter();
+        let mut keys = bindings.filter(|(_, row)| &*row.logical_port == "later");
+        keys.next().map(|(_, row)| row.tunnel_key)
+    };
+    world.settle();
+    let next = i64::try_from(LATER).expect("small");
+    assert_eq!(
+        key(&world),
+        Some(next),
+        "the one after the last that was given"
+    );
+    assert_eq!(world.core.recompute(), Ok(Vec::new()));
+}
