@@ -48,6 +48,8 @@ pub enum ErrorKind {
     NotSupported,
     /// The database may not be changed here, or not now.
     NotAllowed,
+    /// This member of a cluster does not lead, or does not serve yet as the leader; nothing was done.
+    NotLeader,
     /// The client may not do this (role-based access control).
     PermissionError,
     /// A limit of the server was reached; the details name it.
@@ -60,7 +62,7 @@ pub enum ErrorKind {
     Other(String),
 }
 
-const NAMES: [(ErrorKind, &str); 22] = [
+const NAMES: [(ErrorKind, &str); 23] = [
     (ErrorKind::SyntaxError, "syntax error"),
     (ErrorKind::UnknownColumn, "unknown column"),
     (ErrorKind::UnknownDatabase, "unknown database"),
@@ -82,6 +84,7 @@ const NAMES: [(ErrorKind, &str); 22] = [
     (ErrorKind::Canceled, "canceled"),
     (ErrorKind::NotSupported, "not supported"),
     (ErrorKind::NotAllowed, "not allowed"),
+    (ErrorKind::NotLeader, "not leader"),
     (ErrorKind::PermissionError, "permission error"),
     (ErrorKind::ResourcesExhausted, "resources exhausted"),
     (ErrorKind::IoError, "I/O error"),

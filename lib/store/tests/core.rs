@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use ovsdb::monitor::{MonitorSpec, MonitorVersion};
 use ovsdb::schema::DatabaseSchema;
-use ovsdb::{Condition, Row, Transaction, Uuid};
+use ovsdb::{Condition, ErrorKind, Row, Transaction, Uuid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use store::caller::Caller;
@@ -28,6 +28,7 @@ use store::core::{Core, Process};
 use store::event::{Effects, Event, Output, Request};
 use store::load;
 use store::monitor::{Update, View};
+use store::raft::MemberChange;
 use store::session::{Backlog, Consistency, DatabaseId, MonitorId, RequestId, SessionId};
 use store::storage::{MemoryStorage, Storage};
 use store::writer::{Job, Writer};
@@ -84,10 +85,17 @@ struct Watcher {
 
 impl Rig {
     fn new() -> Self {
+        let mut rig = Self::stopped();
+        rig.start();
+        rig
+    }
+
+    /// Nothing has happened yet.
+    fn stopped() -> Self {
         let disk = MemoryStorage::default();
         let schema = schema();
         let (core, writer) = open(&disk, &schema);
-        let mut rig = Self {
+        Self {
             schema,
             disk,
             core,
@@ -101,9 +109,7 @@ impl Rig {
             answers: Vec::new(),
             other: Vec::new(),
             seed: 0,
-        };
-        rig.start();
-        rig
+        }
     }
 
     fn start(&mut self) {
@@ -632,7 +638,7 @@ fn so_many_wait_for_a_named_transaction_and_no_more() {
         panic!("{:?}", answer(&rig, last));
     };
     // It says nothing about what becomes of the transaction.
-    assert_eq!(error.kind, ovsdb::ErrorKind::IoError);
+    assert_eq!(error.kind, ErrorKind::IoError);
     assert!(error.to_string().contains("More than 64 others"), "{error}");
     assert!(
         requests
@@ -703,6 +709,29 @@ fn a_slow_client_costs_itself_only() {
     rig.read(SessionId(2));
     rig.check_watcher(SessionId(2));
     assert_eq!(rig.watchers[&SessionId(2)].rows.len(), 2000);
+}
+
+#[test]
+fn who_is_elected_and_does_not_serve_yet_says_so() {
+    let mut rig = Rig::stopped();
+    rig.step(Event::Tick);
+    assert!(!rig.core.serves(), "nothing is on disk");
+    rig.connect(CLIENT);
+    let change = MemberChange::Add {
+        member: 2,
+        address: "h2:1".to_owned(),
+        server: None,
+    };
+    for body in [
+        Request::ChangeMembers(change),
+        Request::Transfer { member: 2 },
+    ] {
+        let asked = rig.request(CLIENT, body);
+        let Some(Output::Refused { error, .. }) = answer(&rig, asked) else {
+            panic!("{:?}", answer(&rig, asked));
+        };
+        assert_eq!(error.kind, ErrorKind::NotLeader, "{error}");
+    }
 }
 
 #[test]

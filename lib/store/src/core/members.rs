@@ -120,7 +120,7 @@ impl Core {
     ) -> Result<bool, Error> {
         let refused = |details: String| Err(Error::new(ErrorKind::NotAllowed, details));
         if !self.serves() {
-            return refused(self.not_leader());
+            return Err(self.not_leader());
         }
         match self.check_change(change) {
             Ok(Need::Change) => {}
@@ -204,11 +204,15 @@ impl Core {
         Ok(Need::Change)
     }
 
-    fn not_leader(&self) -> String {
-        match self.node.leader().0 {
-            0 => "not leader, and nobody is known to lead".to_owned(),
-            leader => format!("not leader; member {leader} is"),
-        }
+    fn not_leader(&self) -> Error {
+        let details = match self.node.leader().0 {
+            0 => "nobody is known to lead".to_owned(),
+            leader if leader == self.node.member() => {
+                format!("member {leader} was elected and does not serve yet")
+            }
+            leader => format!("member {leader} leads"),
+        };
+        Error::new(ErrorKind::NotLeader, details)
     }
 
     /// A change of the members holds.
@@ -245,7 +249,7 @@ impl Core {
     pub(super) fn transfer(&mut self, member: u64) -> Result<(), Error> {
         let refused = |details: String| Err(Error::new(ErrorKind::NotAllowed, details));
         if !self.serves() {
-            return refused(self.not_leader());
+            return Err(self.not_leader());
         }
         if !self.node.membership().voters.contains(&member) {
             return refused(format!("{member}: not a voter"));

@@ -253,17 +253,13 @@ impl Cluster {
             Output::Refused { error, .. } if error.kind == ErrorKind::IoError => {
                 unknown("the leader changed meanwhile")
             }
-            Output::Refused { error, .. } => {
-                let status = self.status().await?;
-                if status.raft.leader != status.identity.member {
-                    let leader = status.raft.leader;
-                    return Err(ChangeError::NotLeader { leader });
+            Output::Refused { error, .. } => Err(match error.kind {
+                // Who is being elected will lead in a moment.
+                ErrorKind::NotLeader | ErrorKind::ResourcesExhausted => {
+                    ChangeError::Busy(error.details)
                 }
-                Err(match error.kind {
-                    ErrorKind::ResourcesExhausted => ChangeError::Busy(error.details),
-                    _ => ChangeError::Refused(error.details),
-                })
-            }
+                _ => ChangeError::Refused(error.details),
+            }),
             _ => Ok(()),
         }
     }
