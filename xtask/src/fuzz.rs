@@ -50,11 +50,12 @@ pub struct Options {
     jobs: usize,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    /// All targets, each for so long.
+    pub fn all(seconds: u32) -> Self {
         Self {
             target: None,
-            seconds: 60,
+            seconds,
             jobs: 2,
         }
     }
@@ -138,7 +139,8 @@ pub fn compile() -> Option<ExitCode> {
 fn build() -> Result<PathBuf> {
     let mut build = cargo("build");
     build
-        .args(["--package=fuzz", "--features=libfuzzer", "--bins"])
+        .args(["--workspace", "--features=fuzz/libfuzzer"])
+        .args(targets()?.iter().map(|name| format!("--bin={name}")))
         .env("RUSTC_WORKSPACE_WRAPPER", std::env::current_exe()?)
         .env(WRAPPER, "1");
     succeed(&mut build)?;

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::test;
-use crate::workspace::{cargo, output, root, succeed};
+use crate::workspace::{Profile, build_binaries, output, root, succeed};
 
 /// The list, from the top of the workspace.
 const LIST: &str = "lib/sim/mutants.txt";
@@ -260,8 +260,7 @@ fn mutate(scratch: &Path, mutants: &[Mutant]) -> Result<()> {
 fn run_processes(scratch: &Path, mutant: &str) -> Result<()> {
     let server = &["build", "-p", "nb-db", "--bins"];
     let server = build(scratch, server, MUTATED_SERVER)?;
-    succeed(cargo("build").args(["-p", "ctl", "--bins"]))?;
-    let binaries = target_directory().join("debug");
+    let binaries = build_binaries(Profile::Dev)?;
     let folder = scratch.join("bin");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;

@@ -12,6 +12,10 @@ use clap::Args;
 use crate::setup;
 use crate::workspace::{Profile, build_binaries, cargo, output, privileges, succeed};
 
+/// The end-to-end tests, chosen by name and not by their package: so the features of the dependencies are those of the
+/// whole workspace, and nothing is built once more for them.
+pub const LABS: [&str; 3] = ["--workspace", "--test", "end_to_end"];
+
 /// What to test.
 #[derive(Args)]
 pub struct Options {
@@ -29,7 +33,7 @@ pub fn run(options: &Options) -> Result<()> {
     // Some properties have OVN's own programs as their oracle, so this is for units too.
     setup::run()?;
     if options.end_to_end.is_none() {
-        succeed(cargo("test").args(["--workspace", "--exclude", "tests"]))?;
+        succeed(cargo("test").arg("--workspace"))?;
     }
     if !options.units {
         end_to_end(options.end_to_end.as_deref().unwrap_or_default())?;
@@ -57,7 +61,7 @@ fn end_to_end(filter: &str) -> Result<()> {
     setup::clients()?;
     let binaries = build_binaries(Profile::Dev)?;
     let mut test = cargo("test");
-    test.args(["--package", "tests", "--no-fail-fast"]);
+    test.args(LABS).arg("--no-fail-fast");
     succeed(as_root(&mut test, &binaries)?.args(["--", "--test-threads=1", filter]))
 }
 
@@ -68,10 +72,9 @@ pub fn failure_of(
     variables: &[(&str, &str)],
 ) -> Result<Option<String>> {
     setup::run()?;
-    let package = ["--package", "tests"];
-    succeed(cargo("test").args(package).arg("--no-run"))?;
+    succeed(cargo("test").args(LABS).arg("--no-run"))?;
     let mut test = cargo("test");
-    test.args(package).envs(variables.iter().copied());
+    test.args(LABS).envs(variables.iter().copied());
     let told = as_root(&mut test, binaries)?
         .args(["--", "--nocapture", &format!("{name}::")])
         .output()?;

@@ -94,6 +94,16 @@ pub fn is_root() -> Result<bool> {
     Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
+/// The daemons and the command line. They are chosen by name in the whole workspace, as tests are: packages by themselves
+/// would have their dependencies built once more, with fewer features.
+const PROGRAMS: [&str; 5] = [
+    "weft",
+    "weft-nb",
+    "weft-sb",
+    "weft-northd",
+    "weft-controller",
+];
+
 /// With or without optimisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -106,8 +116,9 @@ pub enum Profile {
 /// Builds the daemons and the command line: the folder in which they are.
 pub fn build_binaries(profile: Profile) -> Result<PathBuf> {
     let mut build = cargo("build");
-    // Not xtask: it is running.
-    build.args(["--workspace", "--exclude", "xtask", "--bins"]);
+    build
+        .arg("--workspace")
+        .args(PROGRAMS.map(|name| format!("--bin={name}")));
     if profile == Profile::Release {
         build.arg("--release");
     }
