@@ -200,6 +200,9 @@ async fn serve(
         metrics.stepped(began.elapsed());
         metrics.dropped("waiting", shell.core.packets_dropped());
         metrics.dropped("unserved", shell.core.packets_unserved());
+        for (reason, count) in shell.core.packets_dropped_by_services() {
+            metrics.dropped(reason, count);
+        }
         wake_at = effects.wake_at;
         again = effects.again;
         if effects.exit {

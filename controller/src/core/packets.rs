@@ -91,6 +91,11 @@ impl Core {
         self.packets.dropped()
     }
 
+    /// By reason, how many packets were kept so far and came to nothing.
+    pub fn packets_dropped_by_services(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.packets.dropped_by_services()
+    }
+
     /// How many packets came so far for which there is no service.
     pub fn packets_unserved(&self) -> u64 {
         self.packets.unserved()
@@ -119,6 +124,7 @@ impl Core {
             let message = match effect {
                 Effect::Resume(packet) => Message::Resume(packet),
                 Effect::PacketOut(packet) => Message::PacketOut(packet),
+                Effect::Keep => continue,
                 Effect::Write(row, operations) => {
                     if !self.learned.add(row, operations) {
                         tracing::debug!(target: "pinctrl", "too many rows wait to be learned");

@@ -4,14 +4,21 @@ use openflow::{Field, Match, Subfield};
 use packet::userdata::ResultBit;
 
 use super::service::HandleError;
+use crate::layout;
 
 /// The logical port by which a packet came, and its datapath, as [`packet::userdata`] says: (datapath, port).
 pub fn logical_port(metadata: &Match) -> (u32, u32) {
-    (
-        // The key is 24 bits wide; flows may use the others.
-        (value(metadata, Field::Metadata) & u128::from(crate::layout::DATAPATH_KEY)) as u32,
-        value(metadata, Field::Reg14) as u32,
-    )
+    (datapath(metadata), value(metadata, layout::IN_PORT) as u32)
+}
+
+/// The logical port by which a packet is to leave, and its datapath: (datapath, port).
+pub fn logical_output(metadata: &Match) -> (u32, u32) {
+    (datapath(metadata), value(metadata, layout::OUT_PORT) as u32)
+}
+
+/// The key is 24 bits wide; flows may use the others.
+fn datapath(metadata: &Match) -> u32 {
+    (value(metadata, layout::DATAPATH) & u128::from(layout::DATAPATH_KEY)) as u32
 }
 
 /// What a field of the metadata holds. What is absent is zero.
@@ -44,6 +51,19 @@ pub fn value_of_registers(metadata: &Match, field: Field) -> u128 {
             .iter()
             .fold(0, |all, &register| all << 32 | value(metadata, register)),
     }
+}
+
+/// The fields with which a packet-out may start (OpenFlow 1.5.1, section 7.2.3.8, "pipeline fields"), of those that a
+/// logical pipeline uses.
+pub fn pipeline_fields(metadata: &Match) -> Match {
+    let mut kept = Match::new();
+    for term in metadata.terms() {
+        let register = Field::Reg0 <= term.field && term.field <= Field::Reg15;
+        if register || matches!(term.field, Field::InPort | Field::Metadata | Field::TunId) {
+            kept.set(term.field, term.value);
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

@@ -121,6 +121,11 @@ impl PinControl {
         self.queue.dropped()
     }
 
+    /// By reason, how many packets services had kept that came to nothing.
+    pub fn dropped_by_services(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.services.iter().filter_map(|service| service.dropped())
+    }
+
     /// How many packets came so far for which there is no service.
     pub fn unserved(&self) -> u64 {
         self.unserved.values().sum()
@@ -175,8 +180,8 @@ impl PinControl {
         // Whatever becomes of it, a packet that waits must go on: without this the switch would never forward it. If the flow
         // waits for a result, that stays as it was: no.
         let is_paused = !packet_in.continuation.is_empty();
-        let is_resumed = |effect: &Effect| matches!(effect, Effect::Resume(_));
-        if is_paused && !effects[before..].iter().any(is_resumed) {
+        let is_settled = |effect: &Effect| matches!(effect, Effect::Resume(_) | Effect::Keep);
+        if is_paused && !effects[before..].iter().any(is_settled) {
             effects.push(Effect::Resume(packet_in));
         }
     }

@@ -31,6 +31,8 @@ use crate::settings::Settings;
 pub enum Effect {
     /// Let the paused packet go on, perhaps changed: `NXT_RESUME`.
     Resume(PacketIn),
+    /// The paused packet does not go on: the service keeps it, or nothing is to become of it.
+    Keep,
     /// Send a packet through actions.
     PacketOut(PacketOut),
     /// Change the southbound, so that the row with this identity says something; of two wishes for one row the later counts. If it
@@ -149,7 +151,7 @@ pub trait Service: Debug {
         let _ = (now, change, view, effects);
     }
 
-    /// A packet came. Whatever becomes of it, a paused packet that no effect resumes goes on as it is.
+    /// A packet came. Whatever becomes of it, a paused packet that no effect resumes or keeps goes on as it is.
     fn packet(
         &mut self,
         now: Now,
@@ -164,6 +166,11 @@ pub trait Service: Debug {
     /// Its deadline has come. It does a bounded part of what is due; while more is, the deadline stays in the past.
     fn tick(&mut self, now: Now, view: &dyn View, effects: &mut Vec<Effect>) {
         let _ = (now, view, effects);
+    }
+
+    /// What it calls packets that it had kept and that came to nothing, and how many there were so far.
+    fn dropped(&self) -> Option<(&'static str, u64)> {
+        None
     }
 
     /// When [`Service::tick`] is to be called.

@@ -227,7 +227,7 @@ fn no_two_services_take_one_opcode() {
 
 proptest! {
     #[test]
-    fn whatever_comes_a_packet_that_waits_goes_on_once(
+    fn whatever_comes_a_packet_that_waits_goes_on_once_or_is_kept(
         opcode in proptest::sample::select(Opcode::all().collect::<Vec<_>>()),
         arguments in proptest::collection::vec(any::<u8>(), 0..80),
         packet in proptest::collection::vec(any::<u8>(), 0..400),
@@ -240,7 +240,7 @@ proptest! {
             packet_in.continuation.clear();
         }
         let effects = handle(packet_in);
-        let resumed = effects.iter().filter(|effect| matches!(effect, Effect::Resume(_))).count();
+        let resumed = effects.iter().filter(|effect| matches!(effect, Effect::Resume(_) | Effect::Keep)).count();
         prop_assert!(resumed <= 1);
         prop_assert!(resumed == 1 || !paused);
     }

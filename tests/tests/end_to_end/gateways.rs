@@ -57,10 +57,13 @@ fn a_neighbour_is_asked_for_by_ovns_controllers() {
 fn a_neighbour_is_asked_for(plan: Plan) {
     story(plan, |lab| {
         let [red1, _, blue1] = tenant(lab)?;
-        // From now on only ARP tells where it is.
+        // From now on only ARP tells where it is. What is sent before that does not get lost.
         lab.rig
             .nb(&["--wait=hv", "lsp-set-addresses", "blue1", "unknown"])?;
-        ping(&red1, "10.2.0.11")?;
+        let first = red1.namespace().run("ping");
+        let first = first.args(["-n", "-c", "1", "-W", "5", "10.2.0.11"]);
+        let answer = first.output().context("the first packet was lost")?;
+        ensure!(answer.contains("1 received"), "{answer}");
         let learned = lab
             .rig
             .sb(&["--bare", "--columns=ip", "find", "MAC_Binding"])?;

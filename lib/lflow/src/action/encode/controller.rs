@@ -73,7 +73,9 @@ pub(super) fn within(
     };
     let mut nested = Vec::new();
     encode_actions(&encode(actions, &inner)?, &mut nested);
-    out.push(message(opcode, nested, false, context));
+    // A packet whose next hop is asked for waits for the answer: what follows the braces is not for now.
+    let pause = matches!(transform, Transform::Arp | Transform::NdNs);
+    out.push(message(opcode, nested, pause, context));
     Ok(())
 }
 
