@@ -155,7 +155,7 @@ impl<P: Program> Engine<P> {
             graph: Graph::new(),
             queues: (0..P::LAYERS).map(|_| Vec::new()).collect(),
             stats: Stats::default(),
-            changes: Changes::new(),
+            changes: Changes::default(),
             reads: Reads::new(),
             scratch: Scratch {
                 cells: Vec::new(),

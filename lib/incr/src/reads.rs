@@ -39,14 +39,16 @@ pub struct Changes<C, U> {
     pub(crate) units: Vec<U>,
 }
 
-impl<C, U> Changes<C, U> {
-    pub(crate) fn new() -> Self {
+impl<C, U> Default for Changes<C, U> {
+    fn default() -> Self {
         Self {
             cells: Vec::new(),
             units: Vec::new(),
         }
     }
+}
 
+impl<C, U> Changes<C, U> {
     /// Says that `cell` has another value than before.
     pub fn cell(&mut self, cell: C) {
         self.cells.push(cell);

@@ -7,7 +7,10 @@
 //! 1. who has a number keeps it;
 //! 2. who requests another one (`requested-tnl-key`, `tag_request`) gets that instead, if nobody else has requested it too
 //!    and has it;
-//! 3. who has none, or had one that was requested, gets a free one, in the order of names.
+//! 3. who has none gets a free one, in the order of names.
+//!
+//! Who has a number that somebody else requests, without having requested it, is given another at once; where there is none,
+//! the request waits: nobody loses a number for it.
 //!
 //! A request for a number that somebody else has requested waits: it is a [`Problem`], and the requester has a chosen number in the
 //! meantime. Of a pool that shares, it is granted all the same, and told with the rank of a warning.
@@ -28,9 +31,6 @@ use super::problem::{Problem, Rank};
 
 /// Who wants something, and of which pool.
 type WantKey = (u16, Handle);
-
-/// The number of who had one that somebody else has asked for, until there is another one.
-const NO_NUMBER: u32 = 0;
 
 /// Somebody who has spoken.
 struct Owner {
@@ -219,7 +219,7 @@ impl Alloc {
         for key in &turn {
             let Owner { want, given } = &self.owners[key];
             let had = match given {
-                Some(given) => Some(given.key).filter(|key| *key != NO_NUMBER),
+                Some(given) => Some(given.key),
                 None => want.recorded,
             };
             // Of a pool that shares, one that is asked for is had at once.
@@ -232,20 +232,19 @@ impl Alloc {
         let mut evicted = Vec::new();
         turn.retain(|key| {
             let Owner { want, given } = &self.owners[key];
-            let has = given.is_some_and(|given| given.key != NO_NUMBER);
-            let is_served = match want.requested {
-                Some(number) => {
-                    evicted.extend(self.evict(*key, number));
+            let is_served = match (want.requested, given) {
+                (Some(number), _) => {
+                    evicted.extend(self.evict(*key, number, values, changes));
                     self.give(*key, number, false, values, changes)
                 }
-                None => has,
+                (None, given) => given.is_some(),
             };
             !is_served
         });
         turn.extend(evicted);
         turn.retain(|key| {
             let Owner { want, given } = &self.owners[key];
-            let has = given.map(|given| given.key).filter(|key| *key != NO_NUMBER);
+            let has = given.map(|given| given.key);
             // Who was evicted may have been given what it asks for since.
             has.is_none() || want.requested.is_some_and(|number| has != Some(number))
         });
@@ -256,10 +255,16 @@ impl Alloc {
         }
     }
 
-    /// Takes a number that somebody asks for from who has it and has not asked for it: that one is given another. Not from
-    /// pools that share.
-    fn evict(&mut self, asker: WantKey, number: u32) -> Option<WantKey> {
-        let want = &self.owners[&asker].want;
+    /// Takes a number that somebody asks for from who has it and has not asked for it, if that one can be given another: a
+    /// free one, or that of the asker. Not from pools that share.
+    fn evict<U>(
+        &mut self,
+        asker: WantKey,
+        number: u32,
+        values: &mut Values,
+        changes: &mut Changes<Cell, U>,
+    ) -> Option<WantKey> {
+        let Owner { want, given } = &self.owners[&asker];
         let numbers = self.pools.get_mut(&(asker.0, want.among))?;
         let holder = *numbers.holders(number).first()?;
         let key = (asker.0, *self.rows.get(&(asker.0, holder))?);
@@ -267,15 +272,18 @@ impl Alloc {
         if key == asker || is_larger || want.pool.conflict == Conflict::Shared {
             return None;
         }
-        let owner = self.owners.get_mut(&key)?;
+        let owner = self.owners.get(&key)?;
         if owner.want.requested == Some(number) {
             return None;
         }
+        let largest = owner.want.max.0;
+        let other = numbers.choose(largest, holder).or_else(|| {
+            let own = given.map(|given| given.key).filter(|own| *own <= largest)?;
+            numbers.release(own, want.row);
+            numbers.take(own, largest, holder, false).then_some(own)
+        })?;
         numbers.release(number, holder);
-        // The row stays.
-        if let Some(given) = &mut owner.given {
-            given.key = NO_NUMBER;
-        }
+        self.tell(key, other, values, changes);
         Some(key)
     }
 
@@ -328,7 +336,7 @@ impl Alloc {
         let problem = want
             .requested
             .map(|requested| taken(want, requested, pool.holders(requested).first().copied()));
-        if owner.given.is_none_or(|given| given.key == NO_NUMBER) {
+        if owner.given.is_none() {
             // What the northbound says of an earlier life is worth less than what others have now.
             let preferred = want.preferred.filter(|_| problem.is_none());
             let preferred =
@@ -473,5 +481,83 @@ fn problem(want: &Want, rank: Rank, why: String, remedy: String) -> Problem {
         place: None,
         why,
         remedy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relations::{Relation, Small};
+
+    use super::super::feature::Pool;
+    use super::*;
+
+    static GIVEN: Relation<Handle, Identity> = Relation::new("given");
+    static POOL: Pool = Pool::new(&GIVEN, ("T", "c", "number"), Conflict::Another);
+
+    fn handle(number: u32) -> Handle {
+        Handle::unpack(Key::new([number, 0, 0, 0, 0]))
+    }
+
+    /// Four owners of which each wants a number of three, and may ask for it.
+    fn give(alloc: &mut Alloc, values: &mut Values, wants: &[(u32, Option<u32>)]) {
+        let mut changes = Changes::<Cell, ()>::default();
+        for (owner, requested) in wants {
+            let row = Uuid::from_u128(u128::from(*owner) + 1);
+            let want = Want {
+                pool: &POOL,
+                owner: handle(*owner),
+                row,
+                name: Arc::from(""),
+                place: None,
+                among: Key::default(),
+                identity: row,
+                derived: row,
+                recorded: None,
+                requested: *requested,
+                preferred: None,
+                max: (3, 9),
+            };
+            alloc.want(want, values, &mut changes);
+        }
+        alloc.settle(0, values, &mut changes);
+    }
+
+    #[test]
+    fn nobody_loses_a_number_because_another_one_asks_for_it() {
+        let mut values = Values::default();
+        values.declare(&GIVEN);
+        let mut alloc = Alloc::new([(POOL.id(), 0)]);
+        let has = |alloc: &Alloc| -> Vec<Option<u32>> {
+            let owner = |owner| alloc.owners.get(&(POOL.id(), handle(owner)));
+            let given = |of| owner(of).and_then(|of| of.given).map(|given| given.key);
+            (0..4).map(given).collect()
+        };
+        let all = [(0, None), (1, None), (2, None)];
+        give(&mut alloc, &mut values, &all);
+        assert_eq!(has(&alloc), [Some(1), Some(2), Some(3), None]);
+        give(&mut alloc, &mut values, &[(0, Some(2))]);
+        assert_eq!(
+            has(&alloc),
+            [Some(2), Some(1), Some(3), None],
+            "an exchange"
+        );
+        give(&mut alloc, &mut values, &[(3, Some(3))]);
+        assert_eq!(has(&alloc), [Some(2), Some(1), Some(3), None], "it waits");
+        let problems = alloc.take_problem_news();
+        assert!(
+            problems
+                .iter()
+                .all(|(problem, _)| problem.row == Uuid::from_u128(4))
+        );
+        assert_eq!(problems.len(), 1);
+        let mut changes = Changes::<Cell, ()>::default();
+        alloc.unwant(POOL.id(), handle(1), &mut values, &mut changes);
+        give(&mut alloc, &mut values, &[]);
+        assert_eq!(
+            has(&alloc),
+            [Some(2), None, Some(1), Some(3)],
+            "one is free"
+        );
+        assert_eq!(alloc.take_problem_news().len(), 1);
     }
 }
