@@ -14,24 +14,23 @@
 //! together with the next. A transaction that is refused is tried again in smaller parts, until a single row is found that
 //! the database will not take; that row is set aside, with a problem, and the rest goes on.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub use daemon::Now;
-use incr::Engine;
 use ovsdb::RowChange;
 use ovsdb::operation::Operation;
 
+use crate::active::Active;
+use crate::check::{Check, Outcome, STEP_UNITS};
 pub use crate::compiler::feature::Side;
+use crate::compiler::output::Fault;
 use crate::compiler::plan::Plan;
-use crate::compiler::{Compiler, Missing};
 pub use crate::database::Columns;
 use crate::database::{Database, MAX_OPERATIONS, MAX_REPLACEMENT};
 use crate::features;
 use crate::status;
 
-/// Units that run before the event loop looks at other events.
-const STEP_UNITS: usize = 2000;
 /// After a refused transaction, the next is tried this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -116,12 +115,6 @@ enum Lock {
     Unknown,
 }
 
-/// What only the active northd has.
-struct Active {
-    compiler: Compiler,
-    engine: Engine<Compiler>,
-}
-
 /// northd.
 pub struct Core {
     plan: &'static Plan,
@@ -131,10 +124,8 @@ pub struct Core {
     lock: Lock,
     is_paused: bool,
     active: Option<Box<Active>>,
-    /// Another compiler that is told the same, to be compared with the active one.
-    check: Option<Box<Active>>,
-    /// Whether rows have changed since it began: who came meanwhile may have another number from it.
-    is_check_late: bool,
+    /// A compilation of everything anew beside it, which somebody has asked for.
+    check: Option<Box<Check>>,
     /// Whether there was one and what it was to be compared with is gone.
     is_check_void: bool,
 }
@@ -160,7 +151,6 @@ impl Core {
             is_paused,
             active: None,
             check: None,
-            is_check_late: false,
             is_check_void: false,
         }
     }
@@ -175,7 +165,7 @@ impl Core {
             // The answer comes with a later step, however little there is to do.
             effects.more |= self.check.is_some();
         } else {
-            self.go_on_checking(&mut effects);
+            self.go_on_checking(now, &mut effects);
         }
         effects
     }
@@ -205,28 +195,28 @@ impl Core {
     /// # Errors
     /// When this northd is not active, or has work to do: then there is nothing to compare.
     #[cfg(test)]
-    pub fn recompute(&mut self) -> Result<Vec<String>, &'static str> {
-        self.begin_check()?;
+    pub fn recompute(&mut self, now: Now) -> Result<Vec<String>, String> {
+        self.begin_check(now)?;
         loop {
-            if let Some(outcome) = self.check() {
+            if let Some(outcome) = self.check(now) {
                 return outcome;
             }
         }
     }
 
     /// Begins to compile everything anew beside what there is. [`Core::check`] goes on with it.
-    fn begin_check(&mut self) -> Result<(), &'static str> {
+    fn begin_check(&mut self, now: Now) -> Result<(), &'static str> {
         if self.check.is_some() {
             return Err("everything is just being compiled anew: wait for that");
         }
-        let Some(active) = &self.active else {
+        if self.active.is_none() {
             return Err("not active: there is nothing to recompute");
-        };
+        }
         if !self.is_at_rest() {
             return Err("changes are just being compiled or written: try again");
         }
-        self.check = Some(Box::new(self.compile(active.compiler.world.now_ms)));
-        self.is_check_late = false;
+        let fresh = Active::new(self.plan, &self.version, [&self.north, &self.south]);
+        self.check = Some(Box::new(Check::new(now, fresh, &self.south)));
         Ok(())
     }
 
@@ -235,50 +225,37 @@ impl Core {
         let active = self.active.as_ref();
         let is_done = active
             .is_some_and(|active| !active.engine.is_dirty() && active.compiler.south.is_settled());
-        is_done && !self.south.is_busy
+        is_done && !self.south.is_busy && !self.north.is_busy
     }
 
-    /// Goes on compiling anew, no more than one step may; when all is compiled and nothing else is under way, compares, and
-    /// takes the new result if it differs. Not if rows have changed meanwhile: numbers are handed out in the order of arrival,
-    /// and those that are in use stay.
-    fn check(&mut self) -> Option<Result<Vec<String>, &'static str>> {
-        let fresh = self.check.as_mut()?;
-        if !fresh.engine.step(&mut fresh.compiler, STEP_UNITS).done || !self.is_at_rest() {
-            return None;
+    /// Goes on compiling anew, no more than one step may; takes the new result if it differs.
+    fn check(&mut self, now: Now) -> Option<Result<Vec<String>, String>> {
+        let is_written = self.is_at_rest();
+        let (check, active) = (self.check.take()?, self.active.as_ref()?);
+        match check.step(now, active, (&self.north, &self.south), is_written) {
+            Err(check) => {
+                self.check = Some(check);
+                None
+            }
+            Ok(Outcome::Same) => Some(Ok(Vec::new())),
+            Ok(Outcome::Void(why)) => Some(Err(why)),
+            Ok(Outcome::Found(differences, fresh)) => {
+                self.active = Some(fresh);
+                Some(Ok(differences))
+            }
         }
-        let (mut fresh, active) = (self.check.take()?, self.active.as_ref()?);
-        fresh.compiler.tell_problems();
-        let differences = active.compiler.differences(&fresh.compiler);
-        if !differences.is_empty() && self.is_check_late {
-            return Some(Err(
-                "the network changed while it was compiled anew: try again",
-            ));
-        }
-        if !differences.is_empty() {
-            // The new compiler has marked every row, and compares them when it writes.
-            self.active = Some(fresh);
-        }
-        Some(Ok(differences))
     }
 
     /// What has become of a recomputation that was asked for.
-    fn go_on_checking(&mut self, effects: &mut Effects) {
+    fn go_on_checking(&mut self, now: Now, effects: &mut Effects) {
         if std::mem::take(&mut self.is_check_void) {
             effects.recomputed = Some(Err("no longer active: nothing was compared".to_owned()));
         }
-        if self.check.is_none() {
-            return;
-        }
-        match self.check() {
-            Some(outcome) => {
-                let outcome = outcome.map_err(str::to_owned);
-                effects.recomputed = Some(outcome.map(|found| status::differences(&found)));
-                effects.more = true;
-            }
-            None => {
-                let mut check = self.check.iter();
-                effects.more |= check.any(|fresh| fresh.engine.is_dirty());
-            }
+        if self.check.is_some() {
+            let outcome = self.check(now);
+            effects.recomputed =
+                outcome.map(|outcome| outcome.map(|found| status::differences(&found)));
+            effects.more = true;
         }
     }
 
@@ -311,7 +288,7 @@ impl Core {
                     self.lock = Lock::Unknown;
                 }
                 if was_busy {
-                    self.write_again(now, side, false);
+                    self.write_again(now, side, Fault::Unknown);
                 }
             }
             Event::Changes(side, changes) => self.change(now, side, &changes),
@@ -320,7 +297,7 @@ impl Core {
             Event::Lock(false) => self.lock = Lock::Others,
             Event::Answered(side, outcome) => self.answered(now, side, outcome),
             Event::Request(Request::Recompute) => {
-                if let Err(why) = self.begin_check() {
+                if let Err(why) = self.begin_check(now) {
                     effects.answer = Some(Err(why.to_owned()));
                 }
             }
@@ -429,58 +406,63 @@ impl Core {
                 compiler.change(side, change, told);
             }
         });
-        if let Some(fresh) = &mut self.check {
-            self.is_check_late |= !changes.is_empty();
-            fresh.compiler.world.now_ms = now.unix_ms;
-            fresh.engine.input(&mut fresh.compiler, |compiler, told| {
-                for change in changes {
-                    compiler.change(side, change, told);
-                }
-            });
+        if let Some(check) = &mut self.check {
+            check.change(now, side, changes);
         }
     }
 
     fn answered(&mut self, now: Now, side: Side, outcome: Result<(), Refusal>) {
-        let database = self.database(side);
+        let active = self.active.as_mut();
+        let output = active.map(|active| active.compiler.output(side));
+        let database = match side {
+            Side::North => &mut self.north,
+            Side::South => &mut self.south,
+        };
         database.is_busy = false;
-        match outcome {
-            Ok(()) => {
-                database.limit = (database.limit * 2).min(MAX_OPERATIONS);
-                if let Some(active) = &mut self.active {
-                    active.compiler.output(side).committed();
-                }
+        let Err(refusal) = outcome else {
+            database.limit = (database.limit * 2).min(MAX_OPERATIONS);
+            if let Some(output) = output {
+                output.committed();
             }
-            Err(refusal) => {
-                tracing::warn!(
-                    target: "northd",
-                    "the {side:?}bound database refused {} operations: {}",
-                    database.sent,
-                    refusal.reason
-                );
-                // Then a part is as small as it gets: whatever of it is refused, it is one row's fault.
-                let is_narrowed = refusal.is_about_rows && database.limit == 1;
-                if refusal.is_about_rows && database.limit > 1 {
-                    database.limit = (database.sent.min(database.limit) / 8).max(1);
-                } else if !is_narrowed {
-                    database.retry_at = Some(now.at + RETRY);
-                }
-                self.write_again(now, side, is_narrowed);
+            return;
+        };
+        let (sent, reason) = (database.sent, &refusal.reason);
+        let fault = match (refusal.is_about_rows, database.limit) {
+            _ if refusal.is_about_rows && output.is_some_and(|output| output.is_trying()) => {
+                // It has been told before, and is nothing to the rest.
+                tracing::debug!(target: "northd", "rows that were set aside are still refused: {reason}");
+                return self.write_again(now, side, Fault::OfRows);
             }
-        }
+            (false, _) => {
+                database.retry_at = Some(now.at + RETRY);
+                Fault::Unknown
+            }
+            // As small as it gets: whatever of it is refused, it is one row's fault.
+            (true, 1) => Fault::OfTheLast,
+            (true, limit) => {
+                database.limit = (sent.min(limit) / 8).max(1);
+                Fault::OfRows
+            }
+        };
+        tracing::warn!(
+            target: "northd",
+            "the {side:?}bound database refused {sent} operations: {reason}"
+        );
+        self.write_again(now, side, fault);
     }
 
     /// What was being written may not have been.
-    fn write_again(&mut self, now: Now, side: Side, is_narrowed: bool) {
+    fn write_again(&mut self, now: Now, side: Side, fault: Fault) {
         let Some(active) = &mut self.active else {
             return;
         };
-        if let Some(id) = active.compiler.output(side).refused(now, is_narrowed) {
+        if let Some(id) = active.compiler.output(side).refused(now, fault) {
             let units = active.compiler.output(side).sayers(id);
             let rows = units
                 .into_iter()
                 .filter_map(|unit| active.engine.unit(unit)?.row());
             let row = rows.min_by_key(|row| active.compiler.world.north.uuid(*row));
-            active.compiler.set_aside(side, id, row);
+            active.compiler.set_aside(id, row);
         }
     }
 
@@ -564,27 +546,12 @@ impl Core {
 
     /// A new compiler that has been told everything.
     fn compile(&self, now_ms: i64) -> Active {
-        let missing = [&self.north, &self.south].map(|database| -> Missing {
-            let columns = database.columns.clone();
-            Arc::new(move |what: &str| columns.lacks(what))
-        });
-        let mut compiler = Compiler::new(self.plan, &self.version, missing);
-        compiler.world.now_ms = now_ms;
-        let mut engine = Engine::new();
-        engine.input(&mut compiler, |compiler, changes| {
-            // What is recorded southbound comes first: it says who had which number.
-            for (side, database) in [(Side::South, &self.south), (Side::North, &self.north)] {
-                let kept = self
-                    .active
-                    .iter()
-                    .flat_map(|active| active.compiler.rows(side));
-                for change in database.all_rows().chain(kept) {
-                    compiler.change(side, &change, changes);
-                }
-            }
-            compiler.begin(changes);
-        });
-        Active { compiler, engine }
+        let mut active = Active::new(self.plan, &self.version, [&self.north, &self.south]);
+        // What is recorded southbound comes first: it says who had which number.
+        active.change(now_ms, Side::South, self.south.all_rows());
+        active.change(now_ms, Side::North, self.north.all_rows());
+        active.begin();
+        active
     }
 
     fn database(&mut self, side: Side) -> &mut Database {

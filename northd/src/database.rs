@@ -90,6 +90,17 @@ impl Database {
         })
     }
 
+    /// A row that is kept here, as news.
+    pub(crate) fn row(&self, (table, uuid): (usize, Uuid)) -> Option<RowChange> {
+        let row = self.rows.get(&(table, uuid))?;
+        Some(RowChange {
+            table,
+            uuid,
+            old: None,
+            new: Some(Arc::clone(row)),
+        })
+    }
+
     /// Whether a transaction can be made now.
     pub(crate) fn may_write(&self, now: Instant) -> bool {
         let may_try = self.retry_at.is_none_or(|at| at <= now);

@@ -11,6 +11,8 @@
 //! the incremental engine, which run again only when something that they read has changed. `daemon.rs` connects the core to
 //! two databases and a control socket.
 
+mod active;
+mod check;
 pub mod compiler;
 pub mod core;
 pub mod daemon;

@@ -1,6 +1,7 @@
 //! The rows of one database: by handle, by UUID, by what they refer to, and by the values of a column.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -264,6 +265,18 @@ impl Rows {
         slots
             .filter(move |(_, slot)| slot.table == table)
             .filter_map(|(index, slot)| Some((Handle::new(index), slot.row.as_ref()?)))
+    }
+
+    /// The rows in these places, of all tables. A row keeps its place while it is there; there are [`Rows::places`].
+    pub fn portion(&self, places: Range<usize>) -> impl Iterator<Item = (Handle, &Arc<Row>)> {
+        let slots = (0..).zip(&self.slots);
+        let slots = slots.skip(places.start).take(places.len());
+        slots.filter_map(|(index, slot)| Some((Handle::new(index), slot.row.as_ref()?)))
+    }
+
+    /// How many places there are, taken or not.
+    pub fn places(&self) -> usize {
+        self.slots.len()
     }
 
     /// How many rows of a table there are.

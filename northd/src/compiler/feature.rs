@@ -263,7 +263,7 @@ pub struct Kind {
 }
 
 /// Rows of others that belong to a row of an owned table without referring to it, as learned addresses belong to a port:
-/// they are deleted with it.
+/// they are deleted with it, and when it moves.
 pub struct Follower {
     /// The southbound table.
     pub table: usize,
@@ -275,6 +275,15 @@ pub struct Follower {
     pub of: usize,
     /// Which place a row of that table is.
     pub place_of: fn(&World, &Row) -> Option<(i64, i64)>,
-    /// Whether a change of a row, possibly of a third table, may have left rows without owner.
-    pub moves: fn(usize, &Row, &Row) -> bool,
+    /// What is left by a row of that table, or of a third one, that changes so.
+    pub leaves: fn(&World, usize, &Row, &Row) -> Option<Left>,
+}
+
+/// Where rows of others are left when the row that they belong to moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// At a place.
+    Place((i64, i64)),
+    /// At all places that begin so.
+    All(i64),
 }

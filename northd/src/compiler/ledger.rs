@@ -80,6 +80,20 @@ impl Ledger {
             .collect()
     }
 
+    /// What another ledger has otherwise, in short.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let beyond = |of: &Self, others: &Self, what: &str| -> Vec<String> {
+            let problems = of.problems.iter();
+            let beyond = problems.filter(|(uuid, _)| !others.problems.contains_key(uuid));
+            beyond
+                .map(|(_, (problem, _))| format!("{what} problem: {problem}"))
+                .collect()
+        };
+        let mut found = beyond(self, other, "stale");
+        found.extend(beyond(other, self, "missing"));
+        found
+    }
+
     fn came(&mut self, uuid: Uuid) {
         if self.told < MAX_TOLD {
             self.tell(uuid, true);

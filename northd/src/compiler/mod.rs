@@ -28,8 +28,9 @@ pub mod unit;
 mod unread;
 pub mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -107,13 +108,11 @@ pub struct Compiler {
     pub south: Output,
     unread: Unread,
     ledger: Ledger,
-    /// The problems of rows that were set aside.
-    of_rows: Vec<Uuid>,
     /// Sets that have the members of columns: by set, and by row.
     mirrors: FxHashMap<Cell, (Handle, usize, Option<Datum>)>,
     mirrored: FxHashMap<Handle, Vec<Cell>>,
-    /// Rows that the southbound would not take, and for which northbound rows they are.
-    refused: BTreeMap<RowId, Option<(usize, Uuid)>>,
+    /// Rows that the databases would not take.
+    refused: FxHashMap<RowId, Refused>,
     /// Who says a value of which there is one: of two rows of a table that should have one, the other's end is not this
     /// one's.
     singles: FxHashMap<Cell, UnitId>,
@@ -124,8 +123,14 @@ pub struct Compiler {
 /// Parts of a compilation that are only added have no more operations than these.
 pub const MAX_PART: usize = 2000;
 
-/// More rows that were set aside than these are not remembered with what they are for.
-const MAX_REFUSED: usize = 1000;
+/// A row that the database would not take.
+#[derive(Clone, Default)]
+struct Refused {
+    /// The northbound row that it is for: table and UUID.
+    row: Option<(usize, Uuid)>,
+    /// The problem that was made of it.
+    problem: Option<Uuid>,
+}
 
 impl Compiler {
     /// A compiler that knows no rows yet. `missing` says what each server lacks.
@@ -174,10 +179,9 @@ impl Compiler {
             south: Output::new(Side::South, south, followers, strong),
             unread: Unread::new(&plan.features),
             ledger: Ledger::default(),
-            of_rows: Vec::new(),
             mirrors: FxHashMap::default(),
             mirrored: FxHashMap::default(),
-            refused: BTreeMap::new(),
+            refused: FxHashMap::default(),
             singles: FxHashMap::default(),
             deadlines: BTreeSet::new(),
         }
@@ -260,59 +264,63 @@ impl Compiler {
     }
 
     /// The database would not take a row, which is for this northbound row: that is a problem, too.
-    pub fn set_aside(&mut self, side: Side, id: RowId, row: Option<Handle>) {
+    pub fn set_aside(&mut self, id: RowId, row: Option<Handle>) {
         let north = &self.world.north;
         let row = row.map(|row| (north.table(row), north.uuid(row)));
-        if self.refused.len() > MAX_REFUSED {
-            let output = match side {
-                Side::North => &self.north,
-                Side::South => &self.south,
-            };
-            let known: BTreeSet<RowId> = output.set_aside().map(|(_, id)| id).collect();
-            self.refused.retain(|id, _| known.contains(id));
-        }
-        self.refused.insert(id, row);
+        self.refused.entry(id).or_default().row = row;
     }
 
     /// The rows of a side's tables that are kept here, as news.
     pub fn rows(&self, side: Side) -> impl Iterator<Item = RowChange> + '_ {
+        self.portion(side, 0..usize::MAX)
+    }
+
+    /// Those of them in these places: nobody changes its place.
+    pub fn portion(
+        &self,
+        side: Side,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = RowChange> + '_ {
         let rows = self.world.rows(side);
-        let tables = match side {
-            Side::North => nb_db::schema().tables.len(),
-            Side::South => sb_db::schema().tables.len(),
-        };
-        let tables = (0..tables).filter(|table| rows.is_kept(*table));
-        tables.flat_map(move |table| {
-            rows.rows(table).map(move |(handle, row)| RowChange {
-                table,
-                uuid: rows.uuid(handle),
-                old: None,
-                new: Some(Arc::clone(row)),
-            })
+        rows.portion(places).map(move |(handle, row)| RowChange {
+            table: rows.table(handle),
+            uuid: rows.uuid(handle),
+            old: None,
+            new: Some(Arc::clone(row)),
         })
     }
 
-    /// What another compiler with the same inputs says otherwise. Empty, if the engine keeps its promise.
-    pub fn differences(&self, other: &Self) -> Vec<String> {
-        let mut found = self
-            .south
-            .differences(&self.sets, &other.south, &other.sets);
-        found.extend(
-            self.north
-                .differences(&self.sets, &other.north, &other.sets),
-        );
-        let problems = |compiler: &Self| {
-            let problems = compiler.problems().map(ToString::to_string);
-            problems.collect::<BTreeSet<_>>()
+    /// The rows that are desired, of both sides; but for what is told of problems.
+    pub fn ids(&self) -> Vec<RowId> {
+        let ids = self.south.ids().chain(self.north.ids());
+        ids.filter(|id| id.table != plan::PROBLEMS).collect()
+    }
+
+    /// What another compiler with the same inputs says otherwise of a row.
+    pub fn difference(&self, other: &Self, id: RowId) -> Option<String> {
+        let (mine, others) = if is_north(id) {
+            (&self.north, &other.north)
+        } else {
+            (&self.south, &other.south)
         };
-        let (mine, others) = (problems(self), problems(other));
-        let stale = mine
-            .difference(&others)
-            .map(|text| format!("stale problem: {text}"));
-        let missing = others
-            .difference(&mine)
-            .map(|text| format!("missing problem: {text}"));
-        found.extend(stale.chain(missing));
+        mine.difference(id, &self.sets, others, &other.sets)
+    }
+
+    /// What another one says otherwise beside the rows that are desired here. It takes up first which rows were set aside.
+    pub fn other_differences(&self, other: &mut Self) -> Vec<String> {
+        other.south.set_aside_as(&self.south);
+        other.north.set_aside_as(&self.north);
+        let rows = self.refused.iter();
+        let rows = rows.map(|(id, Refused { row, .. })| {
+            let (row, problem) = (*row, None);
+            (*id, Refused { row, problem })
+        });
+        other.refused = rows.collect();
+        other.tell_problems();
+        let mut found = self.ledger.differences(&other.ledger);
+        let missing = self.south.lacks(&other.south);
+        let missing = missing.chain(self.north.lacks(&other.north));
+        found.extend(missing.filter_map(|id| self.difference(other, id)));
         found
     }
 
@@ -398,8 +406,14 @@ impl Compiler {
 
     /// The problem of a southbound row that the database would not take: of the northbound row that it is for, else of the
     /// whole.
-    fn refused(&self, table: &str, id: RowId) -> Option<Problem> {
-        let row = self.refused.get(&id).copied().flatten();
+    fn refused(&self, id: RowId) -> Option<Problem> {
+        let output = if is_north(id) {
+            &self.north
+        } else {
+            &self.south
+        };
+        let table = output.name(id);
+        let row = self.refused.get(&id).and_then(|refused| refused.row);
         let global = <nb_db::tables::NbGlobal as ovsdb::typed::Table>::INDEX;
         let north = &self.world.north;
         let found = row.and_then(|(table, uuid)| north.peek_find(table, uuid));
@@ -426,15 +440,17 @@ impl Compiler {
                 self.ledger.remove(problem.uuid());
             }
         }
-        if self.south.take_news() | self.north.take_news() {
-            for uuid in std::mem::take(&mut self.of_rows) {
+        let news = self.south.take_news().into_iter();
+        for (id, is_aside) in news.chain(self.north.take_news()) {
+            if is_aside {
+                let problem = self.refused(id);
+                let uuid = problem.as_ref().map(Problem::uuid);
+                self.refused.entry(id).or_default().problem = uuid;
+                problem
+                    .into_iter()
+                    .for_each(|problem| self.ledger.add(problem));
+            } else if let Some(uuid) = self.refused.remove(&id).and_then(|of| of.problem) {
                 self.ledger.remove(uuid);
-            }
-            let set_aside = self.south.set_aside().chain(self.north.set_aside());
-            let problems = set_aside.filter_map(|(table, id)| self.refused(table, id));
-            for problem in problems.collect::<Vec<_>>() {
-                self.of_rows.push(problem.uuid());
-                self.ledger.add(problem);
             }
         }
         let table = plan::PROBLEMS;

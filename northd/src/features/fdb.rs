@@ -17,7 +17,7 @@ use sb_db::tables::{DatapathBinding, Fdb, PortBinding};
 
 use super::ports::{self, Port, PortKind, Security};
 use super::switch::{SWITCHES, SWITCHES_NAME};
-use crate::compiler::feature::{Feature, Follower, Kind, Over};
+use crate::compiler::feature::{Feature, Follower, Kind, Left, Over};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::world::World;
@@ -66,7 +66,7 @@ static LEARNED: Follower = Follower {
     place: |row| (Fdb::COLUMN.dp_key.get(row), Fdb::COLUMN.port_key.get(row)),
     of: PortBinding::INDEX,
     place_of,
-    moves,
+    leaves,
 };
 
 static SHARED: Kind = Kind {
@@ -120,17 +120,17 @@ fn place_of(world: &World, binding: &Row) -> Option<(i64, i64)> {
     ))
 }
 
-/// Whether a row changed its tunnel key, or its datapath.
-fn moves(table: usize, old: &Row, new: &Row) -> bool {
-    let columns: &[usize] = match table {
-        DatapathBinding::INDEX => &[DatapathBinding::COLUMN.tunnel_key.index],
-        PortBinding::INDEX => &[
-            PortBinding::COLUMN.tunnel_key.index,
-            PortBinding::COLUMN.datapath.index,
-        ],
-        _ => &[],
-    };
-    columns
-        .iter()
-        .any(|column| old.get(*column) != new.get(*column))
+/// A port leaves its place with its tunnel key or its datapath, and a datapath all of its ports' places with its key.
+fn leaves(world: &World, table: usize, old: &Row, new: &Row) -> Option<Left> {
+    let differs = |column: usize| old.get(column) != new.get(column);
+    let (datapath, port) = (DatapathBinding::COLUMN, PortBinding::COLUMN);
+    match table {
+        DatapathBinding::INDEX if differs(datapath.tunnel_key.index) => {
+            Some(Left::All(datapath.tunnel_key.get(old)))
+        }
+        PortBinding::INDEX if differs(port.tunnel_key.index) || differs(port.datapath.index) => {
+            place_of(world, old).map(Left::Place)
+        }
+        _ => None,
+    }
 }

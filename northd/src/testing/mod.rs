@@ -1,5 +1,6 @@
 //! Two databases in memory with every constraint checked, and a northd between them: no sockets, no clock.
 
+mod aside;
 mod book;
 mod chassis;
 mod crossing;
@@ -40,8 +41,10 @@ pub struct World {
     pub written: (usize, usize),
     /// Whether northd's transactions may be refused; else it is a failure of the test.
     pub allows_refusals: bool,
-    /// Rows that the southbound database will have nothing done to.
-    pub refuses: Vec<Uuid>,
+    /// Rows that the southbound database will have nothing done to: by UUID, or by any text that an operation has.
+    pub refuses: Vec<String>,
+    /// How often it has refused something.
+    pub refused: usize,
 }
 
 impl World {
@@ -58,6 +61,7 @@ impl World {
             written: (0, 0),
             allows_refusals: false,
             refuses: Vec::new(),
+            refused: 0,
         };
         world.connect();
         world.settle();
@@ -131,6 +135,11 @@ impl World {
         panic!("northd does not come to rest");
     }
 
+    /// Compiles everything anew, and compares.
+    pub fn recompute(&mut self) -> Result<Vec<String>, String> {
+        self.core.recompute(self.now())
+    }
+
     /// The southbound goes away and comes back; the lock is this northd's again, or not.
     pub fn reconnect(&mut self, has_lock: bool) {
         self.feed(Event::Disconnected(Side::South));
@@ -164,13 +173,17 @@ impl World {
                 Side::North => &mut self.north,
                 Side::South => &mut self.south,
             };
-            let text = format!("{operations:?}");
-            let refused = self
-                .refuses
-                .iter()
-                .find(|row| text.contains(&row.to_string()));
+            let text = if self.refuses.is_empty() {
+                String::new()
+            } else {
+                format!("{operations:?}")
+            };
+            let refused = self.refuses.iter().find(|what| text.contains(*what));
             let outcome = match refused {
-                Some(row) if side == Side::South => Err(format!("row {row} is untouchable")),
+                Some(what) if side == Side::South => {
+                    self.refused += 1;
+                    Err(format!("{what} is untouchable"))
+                }
                 _ => execute(database, operations),
             };
             let (delta, answer) = match outcome {

@@ -46,7 +46,7 @@ fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
         for change in 0..CHANGES_A_NETWORK {
             let what = random::change(&mut world, &mut rng);
             let place = || format!("seed {seed}, network {network}, change {change}: {what}");
-            match world.core.recompute() {
+            match world.recompute() {
                 Ok(differences) => assert!(differences.is_empty(), "{}: {differences:#?}", place()),
                 Err(reason) => panic!("{}: {reason}", place()),
             }

@@ -7,7 +7,7 @@ use ovsdb::operation::Operation;
 use ovsdb::typed::Table;
 use sb_db::tables as sb;
 
-fn switch(number: u128, ports: &[u128]) -> Vec<Operation> {
+pub(super) fn switch(number: u128, ports: &[u128]) -> Vec<Operation> {
     let rows = ports.iter().map(|port| nb::LogicalSwitchPort {
         uuid: Uuid::from_u128(*port),
         name: format!("p{port}").into(),
@@ -36,7 +36,7 @@ fn a_row_that_the_database_will_not_give_up_stops_nothing_else() {
             .map(|(uuid, _)| uuid)
     };
     let kept = datapath(&world, "s100").expect("compiled");
-    world.refuses = vec![kept];
+    world.refuses = vec![kept.to_string()];
 
     world.allows_refusals = true;
     let mut operations = switch(300, &[4]);
@@ -117,7 +117,7 @@ fn what_was_set_aside_is_tried_again_when_something_is_out_of_its_way() {
         .sb::<sb::DatapathBinding>()
         .into_iter()
         .filter(|(_, row)| &*row.external_ids["name"] == "s100")
-        .map(|(uuid, _)| uuid)
+        .map(|(uuid, _)| uuid.to_string())
         .collect();
     world.allows_refusals = true;
     world.north(delete(100));
@@ -247,7 +247,7 @@ fn what_followed_rows_that_are_gone_goes_when_the_database_lets_it() {
     };
     let row = Uuid::from_u128(1 << 91);
     world.south(vec![insert(row, &learned)]);
-    world.refuses = vec![row];
+    world.refuses = vec![row.to_string()];
     world.allows_refusals = true;
     world.restart();
     assert_eq!(world.sb::<sb::Fdb>().len(), 1, "the database keeps it");

@@ -158,7 +158,7 @@ fn a_recomputation_takes_turns_with_everything_else() {
         world.sb::<sb::PortBinding>().len() as u128,
         before as u128 - PORTS
     );
-    let again = world.core.recompute();
+    let again = world.recompute();
     assert_eq!(again, Ok(Vec::new()), "the first one is done");
 
     let effects = world
@@ -212,13 +212,14 @@ fn a_port_that_comes_during_a_recomputation_keeps_its_number() {
     // The recomputation goes on before the southbound has what is written.
     let news = Event::Changes(Side::North, delta);
     let writing = world.core.step(world.now(), news);
-    loop {
+    let outcome = loop {
         let effects = world.core.step(world.now(), Event::Wake);
-        assert!(effects.south.is_empty() && effects.recomputed.is_none());
-        if !effects.more {
-            break;
+        assert!(effects.south.is_empty());
+        if let Some(outcome) = effects.recomputed {
+            break outcome;
         }
-    }
+    };
+    assert!(matches!(outcome, Err(why) if why.contains("changed while")));
     world.perform(writing);
     let key = |world: &World| {
         let bindings = world.sb::<sb::PortBinding>().into_iter();
@@ -232,5 +233,42 @@ fn a_port_that_comes_during_a_recomputation_keeps_its_number() {
         Some(next),
         "the one after the last that was given"
     );
-    assert_eq!(world.core.recompute(), Ok(Vec::new()));
+    assert_eq!(world.recompute(), Ok(Vec::new()));
+}
+
+#[test]
+fn a_recomputation_ends_whatever_goes_on() {
+    use super::execute;
+    use crate::compiler::feature::Side;
+    use crate::core::{Event, Request};
+    use std::time::Duration;
+    let mut world = large();
+    world.restart();
+    let asked = || Event::Request(Request::Recompute);
+    assert_eq!(world.core.step(world.now(), asked()).answer, None);
+    let mut outcome = None;
+    for number in 0..500 {
+        // Nobody answers what is written, and there is always something new.
+        let set = nb::AddressSet {
+            name: format!("as{number}").into(),
+            ..Default::default()
+        };
+        let operations = vec![insert(Uuid::from_u128(1 << 100 | number), &set)];
+        let delta = execute(&mut world.north, operations).expect("well-made");
+        let news = Event::Changes(Side::North, delta);
+        outcome = world.core.step(world.now(), news).recomputed;
+        if outcome.is_some() {
+            break;
+        }
+    }
+    assert_eq!(outcome, Some(Ok(String::new())), "the same in both");
+
+    let mut world = large();
+    world.restart();
+    assert_eq!(world.core.step(world.now(), asked()).answer, None);
+    let mut late = world.now();
+    late.at += Duration::from_secs(601);
+    let effects = world.core.step(late, Event::Wake);
+    assert!(matches!(effects.recomputed, Some(Err(why)) if why.contains("not done after")));
+    assert_eq!(world.recompute(), Ok(Vec::new()), "another one may follow");
 }

@@ -14,8 +14,8 @@ mod difference;
 mod followers;
 mod marked;
 mod transaction;
+mod ways;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ use super::world::World;
 use aside::Aside;
 use followers::Followers;
 use marked::Marked;
+use ways::Ways;
 
 /// A table, or columns of one, as they are written.
 #[derive(Debug, Clone)]
@@ -76,6 +77,17 @@ struct DesiredFlow {
     by: SmallVec<[UnitId; 4]>,
 }
 
+/// What is known of why a transaction was not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: it may do better later.
+    Unknown,
+    /// Some of its rows cannot be taken.
+    OfRows,
+    /// The last of its rows cannot.
+    OfTheLast,
+}
+
 /// After a refusal of what deletes followers, which nobody waits for.
 const SWEEP_AGAIN: Duration = Duration::from_secs(60);
 
@@ -95,8 +107,12 @@ pub struct Output {
     to_delete: Marked,
     /// Rows in the transaction under way.
     taken: Vec<RowId>,
-    /// Rows that the database would not take.
+    /// Rows that the database would not take, what may let them pass, whether the transaction under way tries some again,
+    /// and whether the last one did.
     aside: Aside,
+    ways: Ways,
+    is_trying: bool,
+    has_tried: bool,
     /// When followers are looked for again whose deletion the database refused.
     sweep_at: Option<Instant>,
 }
@@ -161,6 +177,12 @@ impl Output {
             to_delete: Marked::default(),
             taken: Vec::new(),
             aside: Aside::default(),
+            ways: Ways::new(match side {
+                Side::North => nb_db::schema(),
+                Side::South => sb_db::schema(),
+            }),
+            is_trying: false,
+            has_tried: false,
             sweep_at: None,
         }
     }
@@ -295,7 +317,7 @@ impl Output {
         for followers in &mut self.followers {
             followers.observe(change);
         }
-        if !self.aside.is_empty() && self.is_in_the_way(change) {
+        if !self.aside.is_empty() && self.lets_pass(change) {
             self.aside.stir();
         }
         let known = self.tables.of_schema.get(change.table);
@@ -304,30 +326,12 @@ impl Output {
         }
     }
 
-    /// Whether what was may have been why a row was set aside, or what is may be what it lacked: a row of its table, which
-    /// had its name or key; one that it refers to; one that refers to it.
-    fn is_in_the_way(&self, change: &RowChange) -> bool {
-        let schema = match self.side {
-            Side::North => nb_db::schema(),
-            Side::South => sb_db::schema(),
-        };
-        let refers = |from: usize, to: usize| {
-            let columns = schema.tables[from].columns.iter();
-            let mut bases =
-                columns.flat_map(|column| [Some(&column.ty.key), column.ty.value.as_ref()]);
-            bases.any(|base| {
-                let target = base.and_then(|base| base.reference());
-                target.is_some_and(|(target, _)| schema.table_index(target) == Some(to))
-            })
-        };
-        let of = change.table;
-        self.aside.rows().any(|id| {
-            let Some(table) = self.tables.get(id.table).map(|table| table.table) else {
-                return false;
-            };
-            id.uuid != change.uuid
-                && ((change.old.is_some() && (of == table || refers(of, table)))
-                    || (change.new.is_some() && of != table && refers(table, of)))
+    /// Whether a row that was set aside may be taken now.
+    fn lets_pass(&self, change: &RowChange) -> bool {
+        self.ways.opened(change).any(|table| {
+            let known = self.tables.of_schema.get(table).into_iter().flatten();
+            let mut ids = known.map(|place| self.tables.list[usize::from(*place)].id);
+            ids.any(|id| self.aside.has_other(id, change.uuid))
         })
     }
 
@@ -356,7 +360,7 @@ impl Output {
                     self.to_write.remove(id);
                     self.accept(id);
                 }
-                _ => self.mark(id),
+                _ => self.mark_observed(id),
             }
             return;
         }
@@ -385,7 +389,7 @@ impl Output {
                 let is_whole = table.whole;
                 self.settle(id, is_whole, actual, sets);
             }
-            _ => self.mark(id),
+            _ => self.mark_observed(id),
         }
     }
 
@@ -414,23 +418,31 @@ impl Output {
         self.len() == 0
     }
 
-    /// Rows that the database would not take: table and UUID.
-    pub fn set_aside(&self) -> impl Iterator<Item = (&'static str, RowId)> + '_ {
-        self.aside.rows().filter_map(|id| {
-            let table = self.tables.get(id.table)?;
-            Some((table.name, id))
-        })
-    }
-
     /// The transaction under way was committed.
     pub fn committed(&mut self) {
         self.taken.clear();
+        if std::mem::take(&mut self.is_trying) {
+            self.aside.taken();
+        }
+    }
+
+    /// Whether the transaction under way tries again what the database would not take, and nothing else.
+    pub fn is_trying(&self) -> bool {
+        self.is_trying
     }
 
     /// The transaction under way was refused, or nobody knows: its rows are tried again. If it is known that the fault is
     /// a single row's, that one is set aside, and returned.
-    pub fn refused(&mut self, now: Now, is_narrowed: bool) -> Option<RowId> {
+    pub fn refused(&mut self, now: Now, fault: Fault) -> Option<RowId> {
         let mut taken = std::mem::take(&mut self.taken);
+        if std::mem::take(&mut self.is_trying) {
+            match fault {
+                Fault::Unknown => self.aside.again(&taken),
+                Fault::OfRows | Fault::OfTheLast => self.aside.refused(&taken),
+            }
+            return None;
+        }
+        let is_narrowed = fault == Fault::OfTheLast;
         if taken.is_empty() {
             // It was about followers alone.
             if is_narrowed {
@@ -457,9 +469,7 @@ impl Output {
 
     /// Tries what was set aside again, if its time has come: what was in the way may be gone.
     pub fn retry(&mut self, now: Now) {
-        for id in self.aside.retry(now.at) {
-            self.mark(id);
-        }
+        self.aside.begin(now.at);
         if self.sweep_at.is_some_and(|at| at <= now.at) {
             self.sweep_at = None;
             self.look_for_stale_followers();
@@ -474,14 +484,15 @@ impl Output {
 
     /// When what was set aside is tried again.
     pub fn retry_at(&self) -> Option<Instant> {
-        [self.aside.retry_at(), self.sweep_at]
+        [self.aside.due_at(), self.sweep_at]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Whether rows have been set aside or taken after all since the last call.
-    pub fn take_news(&mut self) -> bool {
+    /// Rows that the database would not take since the last call (`true`), and those that it has taken after all or that
+    /// nobody wants any more.
+    pub fn take_news(&mut self) -> Vec<(RowId, bool)> {
         self.aside.take_news()
     }
 
@@ -496,38 +507,52 @@ impl Output {
         table.map_or("", |table| table.name)
     }
 
-    /// The rows that another output desires otherwise. Each may have sets of its own.
-    pub fn differences(&self, sets: &Sets, other: &Self, other_sets: &Sets) -> Vec<String> {
-        let mut found = Vec::new();
-        let mine: BTreeSet<RowId> = self.ids().collect();
-        let others: BTreeSet<RowId> = other.ids().collect();
-        for id in mine.difference(&others) {
-            found.push(format!("stale {} row {}", self.name(*id), id.uuid));
-        }
-        for id in others {
-            let (Some(a), Some(b)) = (self.target(id), other.target(id)) else {
-                found.push(format!("missing {} row {}", self.name(id), id.uuid));
-                continue;
-            };
-            let Some(table) = self.tables.get(id.table) else {
-                continue;
-            };
-            let members = |target: &Target<'_>, sets: &Sets| -> Vec<_> {
-                let columns = target.sets.iter();
-                columns
-                    .map(|(column, cell)| (*column, sets.datum(*cell)))
-                    .collect()
-            };
-            if !difference::is_equal(table, a.row, b.row, &a.sets)
-                || members(&a, sets) != members(&b, other_sets)
-            {
-                found.push(format!("wrong {} row {}", self.name(id), id.uuid));
-            }
-        }
-        found
+    /// What another output desires otherwise of this row, in short. Each may have sets of its own.
+    pub fn difference(
+        &self,
+        id: RowId,
+        sets: &Sets,
+        other: &Self,
+        other_sets: &Sets,
+    ) -> Option<String> {
+        let tell = |what: &str| format!("{what} {} row {}", self.name(id), id.uuid);
+        let (a, b) = match (self.target(id), other.target(id)) {
+            (Some(a), Some(b)) => (a, b),
+            (Some(_), None) => return Some(tell("stale")),
+            (None, Some(_)) => return Some(tell("missing")),
+            (None, None) => return None,
+        };
+        let table = self.tables.get(id.table)?;
+        let members = |target: &Target<'_>, sets: &Sets| -> Vec<_> {
+            let columns = target.sets.iter();
+            columns
+                .map(|(column, cell)| (*column, sets.datum(*cell)))
+                .collect()
+        };
+        let is_equal = difference::is_equal(table, a.row, b.row, &a.sets)
+            && members(&a, sets) == members(&b, other_sets);
+        (!is_equal).then(|| tell("wrong"))
     }
 
-    fn ids(&self) -> impl Iterator<Item = RowId> + '_ {
+    /// Rows that another output desires and this one does not, some of them.
+    pub fn lacks<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = RowId> + 'a {
+        // Looking costs nothing where nobody is missing.
+        let are_as_many = self.len() == other.len();
+        let ids = other.ids().filter(|id| !self.is_desired(*id));
+        ids.take(if are_as_many { 0 } else { usize::MAX })
+    }
+
+    /// Takes up that another output for the same database has set rows aside.
+    pub fn set_aside_as(&mut self, other: &Self) {
+        self.aside = other.aside.anew();
+        for id in self.aside.rows() {
+            self.to_write.remove(id);
+            self.to_delete.remove(id);
+        }
+    }
+
+    /// The rows that are desired, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = RowId> + '_ {
         let groups = self.groups.keys();
         let groups = groups.map(|uuid| RowId {
             table: GROUPS,
@@ -624,13 +649,27 @@ impl Output {
         self.mark(id);
     }
 
+    /// A row is to be compared: it is said otherwise than before, or is to be tried again.
     fn mark(&mut self, id: RowId) {
-        if self.is_desired(id) {
-            self.to_delete.remove(id);
-            self.to_write.insert(id);
-        } else {
+        if !self.is_desired(id) {
             self.to_write.remove(id);
             self.to_delete.insert(id);
+            return;
+        }
+        self.to_delete.remove(id);
+        if self.aside.contains(id) {
+            // Such rows are tried apart from the rest: perhaps it is taken as it is now.
+            self.to_write.remove(id);
+            self.aside.stir();
+        } else {
+            self.to_write.insert(id);
+        }
+    }
+
+    /// The same for a row that has changed in the database.
+    fn mark_observed(&mut self, id: RowId) {
+        if !self.aside.contains(id) {
+            self.mark(id);
         }
     }
 

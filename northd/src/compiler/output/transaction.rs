@@ -1,8 +1,10 @@
 //! The next transaction: what is marked, in an order that a database takes, and no more than it takes at once.
 //!
 //! Deletions come first, so that names and keys are free for those who get them next; rows that others refer to are deleted
-//! after and written before these. A group of datapaths lives by the flows that refer to it: one of them goes with it, the
+//! after and written before these. A group of datapaths lives by the flows that refer to it: it goes with one of them, the
 //! others may follow later. What tells that the rest is done goes when nothing else is left.
+//!
+//! What the database would not take before goes in transactions of its own, by turns with the rest.
 
 use ovsdb::operation::Operation;
 use ovsdb::{Atom, Datum};
@@ -11,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
 use super::{GROUPS, Output, RowId, SHARED_FLOWS, difference, group_of};
-use crate::compiler::flow::FLOWS;
+use crate::compiler::flow::{FLOWS, GROUP_TABLE};
 use crate::compiler::sets::Sets;
 use crate::compiler::world::World;
 
@@ -28,9 +30,20 @@ struct Draft {
     operations: Vec<Operation>,
     limit: usize,
     bytes: usize,
+    /// The groups that it makes.
+    groups: FxHashSet<Uuid>,
 }
 
 impl Draft {
+    fn new(limit: usize) -> Self {
+        Self {
+            operations: Vec::new(),
+            limit,
+            bytes: 0,
+            groups: FxHashSet::default(),
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.operations.len() >= self.limit || self.bytes >= MAX_BYTES
     }
@@ -50,12 +63,16 @@ impl Output {
         world: &World,
         sets: &mut Sets,
     ) -> Vec<Operation> {
-        let mut draft = Draft {
-            operations: Vec::new(),
-            limit,
-            bytes: 0,
-        };
         self.taken.clear();
+        let may_try = is_compiled && self.aside.is_trying();
+        if may_try && !self.has_tried {
+            let operations = self.take_aside(world, sets);
+            if !operations.is_empty() {
+                return operations;
+            }
+        }
+        self.has_tried = false;
+        let mut draft = Draft::new(limit);
         let is_done = self.take_deletions(&mut draft, world);
         if !is_done {
             self.take_writes(&mut draft, is_compiled, world, sets);
@@ -63,6 +80,26 @@ impl Output {
         if is_compiled && draft.operations.is_empty() {
             draft.operations = self.stale_followers(limit, world);
         }
+        if may_try && draft.operations.is_empty() {
+            return self.take_aside(world, sets);
+        }
+        draft.operations
+    }
+
+    /// Takes the next of what the database would not take before.
+    fn take_aside(&mut self, world: &World, sets: &mut Sets) -> Vec<Operation> {
+        let mut draft = Draft::new(usize::MAX);
+        while !draft.is_full()
+            && let Some(id) = self.aside.next(self.taken.len())
+        {
+            if self.is_desired(id) {
+                self.take_write(id, &mut draft, world, sets);
+            } else {
+                self.take_deletion(id, &mut draft, world);
+            }
+        }
+        self.is_trying = !draft.operations.is_empty();
+        self.has_tried = self.is_trying;
         draft.operations
     }
 
@@ -78,9 +115,7 @@ impl Output {
             if writes_first && (FLOWS..=SHARED_FLOWS).contains(&id.table) {
                 break;
             }
-            self.to_delete.remove(id);
-            let deletion = self.delete(id, world);
-            draft.extend(deletion);
+            self.take_deletion(id, draft, world);
             if draft.limit == 1 && !self.taken.is_empty() {
                 return true;
             }
@@ -122,12 +157,16 @@ impl Output {
             if self.tables.get(id.table).is_some_and(|table| table.last) && !is_compiled {
                 return;
             }
-            let is_new_group = self.take_write(id, draft, world, sets) && id.table == GROUPS;
-            if is_new_group {
+            if id.table == GROUPS && !self.has_group(id.uuid, world) {
+                // Whose flows are all set aside comes with the first that is taken.
+                self.to_write.remove(id);
+                self.accept(id);
                 let flows = first_flows.get_or_insert_with(|| self.first_flows());
                 if let Some(flow) = flows.get(&id.uuid) {
                     self.take_write(*flow, draft, world, sets);
                 }
+            } else {
+                self.take_write(id, draft, world, sets);
             }
             if draft.limit == 1 && !draft.operations.is_empty() {
                 return;
@@ -135,23 +174,45 @@ impl Output {
         }
     }
 
-    /// Writes a row, if it is not what it should be. Returns whether it was not there.
-    fn take_write(&mut self, id: RowId, draft: &mut Draft, world: &World, sets: &mut Sets) -> bool {
+    /// Writes a row, if it is not what it should be: a flow with its group, if that is not there yet; a row that moves
+    /// without what belongs to where it was.
+    fn take_write(&mut self, id: RowId, draft: &mut Draft, world: &World, sets: &mut Sets) {
         self.to_write.remove(id);
         let Some(table) = self.tables.get(id.table) else {
-            return false;
+            return;
         };
         let actual = self.actual(id, table, world);
-        let is_new = actual.is_none();
         let found = self.compare(id, table, actual, sets);
         if found.is_empty() {
             self.settle_sets(id, sets);
             self.accept(id);
-            return false;
+            return;
+        }
+        if let (true, Some(old), Some(target)) = (table.whole, actual, self.target(id)) {
+            for followers in &self.followers {
+                draft.extend(followers.left_by(world, table.table, old, target.row));
+            }
+        }
+        let group = (self.flows.get(&id)).and_then(|flow| group_of(&flow.row));
+        if let Some(uuid) = group.filter(|uuid| !self.has_group(*uuid, world))
+            && draft.groups.insert(uuid)
+            && let Some(table) = self.tables.get(GROUPS)
+        {
+            let group = RowId {
+                table: GROUPS,
+                uuid,
+            };
+            draft.extend(self.compare(group, table, None, sets));
+            self.to_write.remove(group);
         }
         draft.extend(found);
         self.taken.push(id);
-        is_new
+    }
+
+    /// Whether a group is in the database.
+    fn has_group(&self, uuid: Uuid, world: &World) -> bool {
+        let rows = world.rows(self.side);
+        rows.peek_find(GROUP_TABLE, uuid).is_some()
     }
 
     /// Of each group, a marked flow.
@@ -160,6 +221,16 @@ impl Output {
         flows
             .filter_map(|id| Some((group_of(&self.flows.get(&id)?.row)?, id)))
             .collect()
+    }
+
+    /// Deletes a row. One that is not there is as it should be.
+    fn take_deletion(&mut self, id: RowId, draft: &mut Draft, world: &World) {
+        self.to_delete.remove(id);
+        let operations = self.delete(id, world);
+        if operations.is_empty() {
+            self.accept(id);
+        }
+        draft.extend(operations);
     }
 
     /// The deletion of a row, with what strongly refers to it and what follows it.
@@ -292,7 +363,22 @@ fn datum_size(datum: &Datum) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use daemon::Now;
+    use incr::{Engine, Program, UnitId};
+    use lflow::{a, m};
+    use ovsdb::RowChange;
+    use relations::Set;
+
     use super::*;
+    use crate::compiler::fact::Fact;
+    use crate::compiler::feature::Side;
+    use crate::compiler::flow::{Flows, Owner};
+    use crate::compiler::output::Fault;
+    use crate::compiler::plan::Plan;
+    use crate::compiler::stage::{Rule, Stage};
+    use crate::compiler::{Compiler, Missing};
 
     #[test]
     fn operations_are_no_longer_than_they_are_said_to_be() {
@@ -333,20 +419,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_group_of_more_flows_than_one_transaction_holds_comes_with_one_of_them() {
-        use std::sync::Arc;
-
-        use crate::compiler::fact::Fact;
-        use crate::compiler::feature::Side;
-        use crate::compiler::flow::{Flows, Owner};
-        use crate::compiler::plan::Plan;
-        use crate::compiler::stage::{Rule, Stage};
-        use crate::compiler::{Compiler, Missing};
-        use incr::{Engine, Program, UnitId};
-        use lflow::{a, m};
-        use relations::Set;
-
+    /// A compiler to which somebody has said some flows of a group.
+    fn with_shared_flows(count: u16) -> (Engine<Compiler>, Compiler) {
         static GROUP: Set<()> = Set::new("a group");
         let plan: &'static Plan = Box::leak(Box::new(Plan::new(crate::features::ALL).unwrap()));
         let missing = [(), ()].map(|()| -> Missing { Arc::new(|_| false) });
@@ -354,34 +428,110 @@ mod tests {
         let mut facts = vec![Fact::Member(GROUP.cell(()), Atom::Uuid(Uuid::from_u128(1)))];
         let owner = Owner::set(GROUP.cell(()), "a group");
         let mut flows = Flows::new(&compiler.world, owner, None, &mut facts);
-        for priority in 0..5000 {
+        for priority in 0..count {
             let rule = Rule::new(Stage::InNeighbours, priority, "one of many");
             flows.add(rule, &m::any(), [a::next()]);
         }
-        Engine::new().input(&mut compiler, |compiler, changes| {
+        let mut engine = Engine::new();
+        engine.input(&mut compiler, |compiler, changes| {
             for fact in facts {
                 compiler.assert(UnitId::MAX, fact, changes);
             }
         });
-        let mut written = 0;
+        (engine, compiler)
+    }
+
+    /// How many rows of groups and of flows are written.
+    fn written(operations: &[Operation]) -> (usize, usize) {
+        let of = |table: usize| {
+            let inserts = operations.iter();
+            inserts
+                .filter(|operation| operation.table() == Some(table))
+                .count()
+        };
+        let flows = <sb_db::tables::LogicalFlow as ovsdb::typed::Table>::INDEX;
+        (of(GROUP_TABLE), of(flows))
+    }
+
+    /// What the insertions make is told.
+    fn tell(engine: &mut Engine<Compiler>, compiler: &mut Compiler, operations: &[Operation]) {
+        let rows = operations.iter().filter_map(|operation| match operation {
+            Operation::Insert { table, uuid, row } => {
+                let row = compiler.world.row(Side::South, *table, row.iter().cloned());
+                Some(RowChange {
+                    table: *table,
+                    uuid: *uuid,
+                    old: None,
+                    new: Some(row),
+                })
+            }
+            _ => None,
+        });
+        let rows: Vec<RowChange> = rows.collect();
+        engine.input(compiler, |compiler, changes| {
+            for change in rows {
+                compiler.change(Side::South, &change, changes);
+            }
+        });
+    }
+
+    #[test]
+    fn a_group_of_more_flows_than_one_transaction_holds_comes_with_one_of_them() {
+        let (mut engine, mut compiler) = with_shared_flows(5000);
+        let mut sum = 0;
         for place in 0.. {
             let operations = compiler.take(Side::South, 2000, true);
             if operations.is_empty() {
                 break;
             }
             assert!(operations.len() <= 2001);
-            let of = |table: usize| {
-                let inserts = operations.iter();
-                inserts
-                    .filter(|operation| operation.table() == Some(table))
-                    .count()
-            };
-            let groups = of(crate::compiler::flow::GROUP_TABLE);
-            let flows = of(<sb_db::tables::LogicalFlow as ovsdb::typed::Table>::INDEX);
+            let (groups, flows) = written(&operations);
             assert_eq!(groups, usize::from(place == 0));
             assert!(flows > 0, "a group lives by its flows");
-            written += flows;
+            sum += flows;
+            tell(&mut engine, &mut compiler, &operations);
+            compiler.south.committed();
         }
-        assert_eq!(written, 5000);
+        assert_eq!(sum, 5000);
+    }
+
+    #[test]
+    fn a_group_comes_with_the_first_of_its_flows_that_is_taken() {
+        let (mut engine, mut compiler) = with_shared_flows(1);
+        let start = std::time::Instant::now();
+        let mut now = Now {
+            at: start,
+            unix_ms: 0,
+        };
+        let operations = compiler.take(Side::South, 1, true);
+        assert_eq!(written(&operations), (1, 1));
+        let id = compiler.south.refused(now, Fault::OfTheLast);
+        assert_eq!(id.map(|id| id.table), Some(SHARED_FLOWS));
+        assert_eq!(
+            compiler.take(Side::South, 1, true),
+            [],
+            "no group without flows"
+        );
+        now.at += std::time::Duration::from_secs(2);
+        compiler.south.retry(now);
+        let operations = compiler.take(Side::South, 2000, true);
+        assert_eq!(written(&operations), (1, 1), "both are tried again");
+        assert!(compiler.south.is_trying());
+        assert_eq!(compiler.south.refused(now, Fault::OfRows), None);
+        assert!(compiler.south.is_settled());
+        now.at += std::time::Duration::from_secs(60);
+        compiler.south.retry(now);
+        let operations = compiler.take(Side::South, 2000, true);
+        assert_eq!(written(&operations), (1, 1));
+        tell(&mut engine, &mut compiler, &operations);
+        compiler.south.committed();
+        assert_eq!(compiler.take(Side::South, 2000, true), []);
+        let news: Vec<bool> = compiler
+            .south
+            .take_news()
+            .iter()
+            .map(|(_, is)| *is)
+            .collect();
+        assert_eq!(news, [true, false]);
     }
 }

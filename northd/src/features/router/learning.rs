@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::ports::{self, View};
 use super::{ROUTER, ROUTERS, ROUTERS_NAME};
-use crate::compiler::feature::{Feature, Follower, Index, Kind, Over, Owned, Source};
+use crate::compiler::feature::{Feature, Follower, Index, Kind, Left, Over, Owned, Source};
 use crate::compiler::identity;
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
@@ -157,7 +157,7 @@ static LEARNED: Follower = Follower {
         let name = column.logical_port.get(row);
         Some(place(&name, column.datapath.get(row)))
     },
-    moves,
+    leaves,
 };
 
 fn place(port: &str, datapath: Uuid) -> (i64, i64) {
@@ -166,16 +166,18 @@ fn place(port: &str, datapath: Uuid) -> (i64, i64) {
     (high.cast_signed(), low.cast_signed())
 }
 
-/// Whether a port changed its name, or its datapath.
-fn moves(table: usize, old: &Row, new: &Row) -> bool {
-    let columns = [
-        PortBinding::COLUMN.logical_port.index,
-        PortBinding::COLUMN.datapath.index,
-    ];
-    table == PortBinding::INDEX
-        && columns
-            .iter()
-            .any(|column| old.get(*column) != new.get(*column))
+/// A port leaves its place with its name or its datapath.
+fn leaves(_: &World, table: usize, old: &Row, new: &Row) -> Option<Left> {
+    let column = PortBinding::COLUMN;
+    let columns = [column.logical_port.index, column.datapath.index];
+    let differs = |column: usize| old.get(column) != new.get(column);
+    let moves = table == PortBinding::INDEX && columns.into_iter().any(differs);
+    moves.then(|| {
+        Left::Place(place(
+            &column.logical_port.get(old),
+            column.datapath.get(old),
+        ))
+    })
 }
 
 static SHARED: Kind = Kind {
