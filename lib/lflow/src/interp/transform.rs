@@ -8,11 +8,18 @@ const ETH_ARP: u128 = 0x806;
 const ETH_IP4: u128 = 0x800;
 const ETH_IP6: u128 = 0x86dd;
 const TCP: u128 = 6;
+const SCTP: u128 = 132;
 const RST: u128 = 4;
 
 /// The packet that the actions in the braces work on.
 pub(super) fn transformed(state: &State, transform: Transform) -> State {
     let mut new = state.clone();
+    // The agent makes it, and sends it as a packet of no connection that is known yet.
+    if transform != Transform::Clone {
+        for base in [Base::CtState, Base::CtMark, Base::CtLabel] {
+            new.set(base, 0);
+        }
+    }
     match transform {
         Transform::Clone => {}
         Transform::Arp => arp(&mut new),
@@ -93,7 +100,7 @@ fn tcp_reset(new: &mut State) {
     new.set(Base::TcpFlags, RST);
 }
 
-/// A reset for TCP, an error for all else, back to where the packet came from.
+/// A reset for TCP, an abort for SCTP, an error for all else, back to where the packet came from.
 fn reject(new: &mut State) {
     let is_ip4 = new.get(Base::EthType) == ETH_IP4;
     exchange(new, Base::EthSrc, Base::EthDst);
@@ -101,12 +108,16 @@ fn reject(new: &mut State) {
         true => exchange(new, Base::Ip4Src, Base::Ip4Dst),
         false => exchange(new, Base::Ip6Src, Base::Ip6Dst),
     }
-    match (new.get(Base::IpProto) == TCP, is_ip4) {
-        (true, _) => {
+    match (new.get(Base::IpProto), is_ip4) {
+        (TCP, _) => {
             exchange(new, Base::TcpSrc, Base::TcpDst);
             tcp_reset(new);
         }
-        (false, true) => unreachable4(new),
-        (false, false) => unreachable6(new),
+        (SCTP, _) => {
+            exchange(new, Base::SctpSrc, Base::SctpDst);
+            new.set(Base::IpTtl, 255);
+        }
+        (_, true) => unreachable4(new),
+        (_, false) => unreachable6(new),
     }
 }
