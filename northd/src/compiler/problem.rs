@@ -122,7 +122,7 @@ impl Complaints {
         why: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.push(column, None, why.into(), remedy.into());
+        self.push(Rank::Error, column, None, why.into(), remedy.into());
     }
 
     /// `text`, which stands in `column`, is wrong from `offset` on.
@@ -134,12 +134,21 @@ impl Complaints {
         why: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.push(
-            column,
-            Some((text.to_owned(), offset)),
-            why.into(),
-            remedy.into(),
-        );
+        let place = Some((text.to_owned(), offset));
+        self.push(Rank::Error, column, place, why.into(), remedy.into());
+    }
+
+    /// `text`, which stands in `column`, is done as written and may not be meant, from `offset` on.
+    pub fn warning(
+        &mut self,
+        column: &'static str,
+        text: &str,
+        offset: usize,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let place = Some((text.to_owned(), offset));
+        self.push(Rank::Warning, column, place, why.into(), remedy.into());
     }
 
     /// `text`, which stands in `column`, is not the address that it should be.
@@ -155,13 +164,14 @@ impl Complaints {
 
     fn push(
         &mut self,
+        rank: Rank,
         column: &'static str,
         place: Option<(String, usize)>,
         why: String,
         remedy: String,
     ) {
         self.problems.push(Problem {
-            rank: Rank::Error,
+            rank,
             table: self.table,
             row: self.row,
             name: Arc::clone(&self.name),

@@ -52,8 +52,20 @@ stages! {
         InLookupFdb "ls_in_lookup_fdb";
         /// If not, it is learned.
         InPutFdb "ls_in_put_fdb";
+        /// Connections are looked up, where rules need that.
+        InPreAcl "ls_in_pre_acl";
+        /// The rule that decides leaves its verdict.
+        InAclEval "ls_in_acl_eval";
+        /// The verdict is done.
+        InAclAction "ls_in_acl_action";
         /// Packets are marked as QoS rules say.
         InQos "ls_in_qos";
+        /// Rules that are for behind load balancers.
+        InAclAfterLbEval "ls_in_acl_after_lb_eval";
+        /// Their verdict is done.
+        InAclAfterLbAction "ls_in_acl_after_lb_action";
+        /// Connections that pass are remembered.
+        InStateful "ls_in_stateful";
         /// Who asks for an address: segment and address are put where `neighbours` looks for them.
         InAsk "ls_in_arp_req";
         /// Known addresses become MACs.
@@ -70,8 +82,16 @@ stages! {
         InUnknown "ls_in_l2_unknown";
     }
     Switch Egress {
+        /// Connections are looked up, where rules need that.
+        OutPreAcl "ls_out_pre_acl";
+        /// The rule that decides leaves its verdict.
+        OutAclEval "ls_out_acl_eval";
+        /// The verdict is done.
+        OutAclAction "ls_out_acl_action";
         /// Packets are marked as QoS rules say.
         OutQos "ls_out_qos";
+        /// Connections that pass are remembered.
+        OutStateful "ls_out_stateful";
         /// Whether the receiver may get it.
         OutCheckPortSec "ls_out_check_port_sec";
         /// If so, it is delivered.

@@ -1,5 +1,6 @@
 //! The features: one file or folder each, and the one list of all. `docs/adding-a-feature.md` walks through a new one.
 
+pub mod acl;
 pub mod address_sets;
 pub mod admission;
 pub mod chassis;
@@ -8,6 +9,8 @@ pub mod dhcp4;
 pub mod dictionaries;
 pub mod fdb;
 pub mod lookup;
+pub mod matches;
+pub mod meters;
 pub mod multicast;
 pub mod neighbours;
 pub mod port_groups;
@@ -33,8 +36,10 @@ pub static ALL: &[&Feature] = &[
     &multicast::FEATURE,
     &address_sets::FEATURE,
     &port_groups::FEATURE,
+    &meters::FEATURE,
     &admission::FEATURE,
     &fdb::FEATURE,
+    &acl::FEATURE,
     &qos::FEATURE,
     &segments::FEATURE,
     &neighbours::FEATURE,

@@ -14,6 +14,7 @@ use relations::{Handle, Key, Relation, Set, Small};
 use sb_db::tables::{AddressSet, PortGroup};
 use uuid::Uuid;
 
+use super::switch::DATAPATH;
 use super::{address_sets, ports};
 use crate::compiler::feature::{Feature, Index, Kind, Over, Owned, Source};
 use crate::compiler::identity;
@@ -23,8 +24,8 @@ use crate::testing::{Change, random};
 
 /// The name of each group.
 static NAME: Relation<Handle, Arc<str>> = Relation::new("port group");
-/// The members of each group, by the key of their datapath.
-static MEMBERS: Set<(Handle, u32)> = Set::new("port group members");
+/// The members of each group, by their switch.
+pub static MEMBERS: Set<(Handle, Handle)> = Set::new("port group members");
 /// The addresses of each group's members, by the version of IP.
 static ADDRESSES: Set<(Handle, u32)> = Set::new("port group addresses");
 
@@ -70,7 +71,7 @@ static MODEL: Kind = Kind {
 static JOIN: Kind = ports::kind!([], [&MEMBERS, &ADDRESSES], |unit, view| {
     for group in unit.referrers(GROUPS_OF_PORT, view.row) {
         let name = Atom::String(Arc::clone(&view.port.name));
-        unit.member(&MEMBERS, (*group, view.datapath.key), name);
+        unit.member(&MEMBERS, (*group, view.switch), name);
         for ip in view.addresses().flat_map(|entry| &entry.ips) {
             let version = if ip.is_ipv4() { 4 } else { 6 };
             unit.member(&ADDRESSES, (*group, version), ip.addr().to_string());
@@ -81,7 +82,7 @@ static JOIN: Kind = ports::kind!([], [&MEMBERS, &ADDRESSES], |unit, view| {
 static GROUP: Kind = Kind {
     name: "port-group",
     over: Over::Keys(&MEMBERS),
-    reads: &[&NAME],
+    reads: &[&NAME, &DATAPATH],
     says: &[],
     wants: &[],
     run: group,
@@ -118,11 +119,11 @@ fn model(unit: &mut Unit<'_>, key: Key) {
 }
 
 fn group(unit: &mut Unit<'_>, key: Key) {
-    let (row, datapath) = <(Handle, u32)>::unpack(key);
-    let Some(name) = unit.get(&NAME, row) else {
+    let (row, switch) = <(Handle, Handle)>::unpack(key);
+    let (Some(name), Some(datapath)) = (unit.get(&NAME, row), unit.get(&DATAPATH, switch)) else {
         return;
     };
-    let name = format!("{datapath}_{name}");
+    let name = format!("{}_{name}", datapath.key);
     let recorded = unit.recorded(BY_NAME, &Atom::from(name.as_str())).next();
     let uuid = recorded.map_or_else(
         || identity::named(PortGroup::NAME, Uuid::nil(), &name),
@@ -130,6 +131,6 @@ fn group(unit: &mut Unit<'_>, key: Key) {
     );
     let column = PortGroup::COLUMN;
     let columns = [(column.name.index, Datum::from(name))];
-    let sets = Box::new([(column.ports.index, MEMBERS.cell((row, datapath)))]);
+    let sets = Box::new([(column.ports.index, MEMBERS.cell((row, switch)))]);
     unit.row_of_sets::<PortGroup>(uuid, columns, sets);
 }

@@ -15,6 +15,7 @@ use ovsdb::Uuid;
 use sb_db::tables as sb;
 
 use super::World;
+use super::connections::Connections;
 use super::packet::{Packet, allows};
 
 type Table = (u32, &'static str, u8);
@@ -29,12 +30,16 @@ pub struct Chassis {
     pub learned: RefCell<BTreeMap<(u32, u128), u32>>,
     /// Which MAC a neighbour of a router's port has: datapath, port, address.
     pub neighbours: RefCell<BTreeMap<(u32, u32, u128), u128>>,
+    /// The connections that have been seen, if connections are tracked; else every packet is of none.
+    pub connections: Option<RefCell<Connections>>,
 }
 
 #[derive(Default)]
 struct Datapath {
     names: BTreeMap<Arc<str>, u32>,
     members: BTreeMap<u32, Vec<u32>>,
+    port_groups: BTreeMap<Arc<str>, Arc<[u32]>>,
+    address_sets: Arc<BTreeMap<Arc<str>, Arc<[Int]>>>,
     security: BTreeMap<u32, Vec<Arc<str>>>,
 }
 
@@ -73,6 +78,7 @@ impl Chassis {
                 row.ports.iter().map(|port| ports[port]).collect(),
             );
         }
+        name_groups(world, &mut datapaths);
         let groups: BTreeMap<Uuid, Vec<Uuid>> = world
             .sb::<sb::LogicalDpGroup>()
             .into_iter()
@@ -114,6 +120,7 @@ impl Chassis {
             peers: peers.collect(),
             learned: RefCell::default(),
             neighbours: RefCell::default(),
+            connections: None,
         }
     }
 
@@ -187,6 +194,29 @@ impl Chassis {
     }
 }
 
+/// What matches may name. What does not exist has no members.
+fn name_groups(world: &World, datapaths: &mut BTreeMap<u32, Datapath>) {
+    let sets = world.sb::<sb::AddressSet>().into_iter().map(|(_, row)| {
+        let members = row.addresses.iter();
+        let members = members.filter_map(|text| Int::parse_address(text).ok());
+        (row.name, members.collect())
+    });
+    let sets = Arc::new(sets.collect());
+    for datapath in datapaths.values_mut() {
+        datapath.address_sets = Arc::clone(&sets);
+    }
+    for (_, row) in world.sb::<sb::PortGroup>() {
+        let (key, name) = row.name.split_once('_').expect("a key and a name");
+        let key: u32 = key.parse().expect("a key");
+        if let Some(datapath) = datapaths.get_mut(&key) {
+            let ports = row.ports.iter();
+            let ports = ports.filter_map(|port| datapath.names.get(port).copied());
+            let ports = ports.collect();
+            datapath.port_groups.insert(name.into(), ports);
+        }
+    }
+}
+
 impl Network for Chassis {
     fn flows(&self, datapath: u32, pipeline: Pipeline, table: u8) -> &[LogicalFlow] {
         self.flows
@@ -246,7 +276,11 @@ impl Network for Chassis {
         known.get(&(datapath, port, ip)).copied().unwrap_or(0)
     }
 
-    fn track(&self, _: u32, _: &mut State, _: &Action) {}
+    fn track(&self, datapath: u32, state: &mut State, action: &Action) {
+        if let Some(connections) = &self.connections {
+            connections.borrow_mut().track(datapath, state, action);
+        }
+    }
 }
 
 impl Lookup for Datapath {
@@ -254,12 +288,14 @@ impl Lookup for Datapath {
         self.names.get(name).copied()
     }
 
-    fn address_set(&self, _: &str) -> Option<Arc<[Int]>> {
-        None
+    fn address_set(&self, name: &str) -> Option<Arc<[Int]>> {
+        let known = self.address_sets.get(name).cloned();
+        Some(known.unwrap_or_default())
     }
 
-    fn port_group(&self, _: &str) -> Option<Arc<[u32]>> {
-        None
+    fn port_group(&self, name: &str) -> Option<Arc<[u32]>> {
+        let known = self.port_groups.get(name).cloned();
+        Some(known.unwrap_or_default())
     }
 
     fn is_resident(&self, _: &str) -> bool {

@@ -75,7 +75,9 @@ fn section(text: &str) -> String {
         .iter()
         .map(|(table, name, columns)| insertion(table, name, columns, &names));
     let mut world = World::new();
-    world.north(operations.collect());
+    let operations = operations.map(|operation| of_the_only_row(&world, operation));
+    let operations = operations.collect();
+    world.north(operations);
     let mut flows: Vec<String> = flows(&world, &stages);
     flows.sort();
     let problems = world.nb::<nb_db::tables::WeftProblem>();
@@ -135,6 +137,18 @@ fn flows(world: &World, stages: &[String]) -> Vec<String> {
         ))
     })
     .collect()
+}
+
+/// An insertion into a table that can only have one row, and has it, says what is in that row.
+fn of_the_only_row(world: &World, operation: Operation) -> Operation {
+    let Operation::Insert { table, row, .. } = &operation else {
+        return operation;
+    };
+    let known = world.north.rows(*table).next().map(|(uuid, _)| uuid);
+    match known {
+        Some(uuid) => Operation::update_row(*table, uuid, row.clone().into_iter().collect()),
+        None => operation,
+    }
 }
 
 /// The words of a line; quotes hold a word together.

@@ -3,10 +3,12 @@
 mod aside;
 mod book;
 mod chassis;
+mod connections;
 mod crossing;
 mod flows;
 mod naive;
 mod packet;
+mod policy;
 mod properties;
 pub mod random;
 mod refusal;

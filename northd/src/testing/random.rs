@@ -685,25 +685,17 @@ pub fn port_groups(world: &mut World, rng: &mut Rng) -> String {
 
 /// Something that no feature reads is set, or not any more.
 pub fn unread(world: &mut World, rng: &mut Rng) -> String {
-    let meters = world.nb::<nb::Meter>();
-    if let Some((uuid, _)) = meters.first() {
-        world.north(vec![Operation::delete_row(nb::Meter::INDEX, *uuid)]);
-        return "meter deleted".to_owned();
+    let rows = world.nb::<nb::Copp>();
+    if let Some((uuid, _)) = rows.first() {
+        world.north(vec![Operation::delete_row(nb::Copp::INDEX, *uuid)]);
+        return "copp deleted".to_owned();
     }
-    let (meter, band) = (rng.uuid(), rng.uuid());
-    let row = nb::Meter {
-        name: "m".into(),
-        unit: "pktps".into(),
-        bands: vec![band],
+    let row = nb::Copp {
+        name: "c".into(),
         ..Default::default()
     };
-    let of = nb::MeterBand {
-        action: "drop".into(),
-        rate: 1,
-        ..Default::default()
-    };
-    world.north(vec![insert(band, &of), insert(meter, &row)]);
-    "meter".to_owned()
+    world.north(vec![insert(rng.uuid(), &row)]);
+    "copp".to_owned()
 }
 
 /// Writes columns of a row, or of the only one.

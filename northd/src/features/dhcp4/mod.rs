@@ -20,6 +20,7 @@ use nb_db::tables::{DhcpOptions, LogicalSwitchPort};
 use ovsdb::typed::{Table, TableDefinition};
 use relations::{Handle, Relation, Small};
 
+use super::acl;
 use super::ports::{self, PortKind, PortView};
 use super::switch::{SWITCHES, SWITCHES_NAME};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
@@ -71,7 +72,7 @@ pub static FEATURE: Feature = Feature {
         Source::north::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.dhcpv4_options.index]),
     ],
     relations: &[&OPTIONS],
-    kinds: &[&MODEL, &SHARED, &OF_PORT],
+    kinds: &[&MODEL, &SHARED, &PAST_RULES, &OF_PORT],
     rules: &[REQUEST, NO_REQUEST, REPLY, NO_REPLY],
     bits: &[IS_REPLY, SERVER],
     #[cfg(test)]
@@ -163,6 +164,28 @@ static OF_PORT: Kind = ports::kind!([&OPTIONS], [], |unit, view| {
         reply(dhcp, &mut flows);
     }
 });
+
+/// Rules of the switch do not keep replies from clients.
+static PAST_RULES: Kind = Kind {
+    name: acl::PART,
+    ..ports::kind!([&OPTIONS, &acl::HAS_RULES], [], |unit, view| {
+        let row = view
+            .port
+            .dhcp4
+            .and_then(|row| unit.find_north::<DhcpOptions>(row));
+        let dhcp = row.and_then(|row| unit.get(&OPTIONS, row));
+        let (Some(dhcp), Some(())) = (dhcp, unit.get(&acl::HAS_RULES, view.switch)) else {
+            return;
+        };
+        let reply = m::outport(view.port.name.clone())
+            & m::eth_src(dhcp.server_mac)
+            & m::ip_src(dhcp.server.into())
+            & m::udp_src(SERVER_PORT)
+            & m::udp_dst(CLIENT_PORT);
+        view.flows(unit)
+            .add(acl::ANSWER, &reply, acl::pass_answer());
+    })
+};
 
 /// What the port's clients are told.
 fn options<'a>(unit: &mut Unit<'a>, view: &PortView<'_>) -> Option<&'a Arc<Dhcp4>> {

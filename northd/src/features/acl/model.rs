@@ -1,0 +1,174 @@
+//! From a row of `ACL` to a rule that makes sense.
+
+use std::sync::Arc;
+
+use lflow::{Expr, Symbol};
+use nb_db::tables::Acl;
+use ovsdb::Row;
+use ovsdb::typed::Table;
+use relations::{Handle, Relation, Small};
+
+use super::owners::Profile;
+use super::{LAST_TIER, Point};
+use crate::compiler::feature::{Kind, Over};
+use crate::compiler::options::Options;
+use crate::compiler::problem::Complaints;
+use crate::compiler::unit::Unit;
+use crate::features::matches;
+
+/// Rules that make sense.
+pub(super) static RULE: Relation<Handle, Arc<Access>> = Relation::new("acl");
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Access {
+    /// Where it is asked.
+    pub(super) point: Point,
+    /// In which tier.
+    pub(super) tier: u8,
+    /// `ACL.priority`.
+    pub(super) priority: u16,
+    /// What it matches.
+    pub(super) when: Expr,
+    /// What becomes of it.
+    pub(super) verdict: Verdict,
+    /// How it is logged, if it is.
+    pub(super) log: Option<Logging>,
+    /// The number that connections carry; 0 for none.
+    pub(super) label: u32,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It passes; where connections are tracked, so does what belongs to its connection.
+    Allow,
+    /// The same, and connections are tracked.
+    AllowRelated,
+    /// It passes, and its connection is not looked up.
+    AllowStateless,
+    /// It is dropped.
+    Drop,
+    /// It is dropped, and its sender told.
+    Reject,
+    /// The next tier is asked.
+    Pass,
+}
+
+/// How packets are logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Logging {
+    /// `ACL.name`, or nothing.
+    pub(super) name: Arc<str>,
+    /// `ACL.severity`.
+    pub(super) severity: Arc<str>,
+    /// `ACL.meter`.
+    pub(super) meter: Option<Arc<str>>,
+    /// Replies and related packets, too (`options:log-related`).
+    pub(super) related: bool,
+}
+
+pub(super) static MODEL: Kind = Kind {
+    name: "model/acl",
+    over: Over::North(Acl::INDEX),
+    reads: &[],
+    says: &[&RULE],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(columns) = unit.north(row) else {
+            return;
+        };
+        let name: Option<Arc<str>> = Acl::COLUMN.name.get(columns);
+        let mut complaints = unit.complaints::<Acl>(row, name.unwrap_or_default());
+        if let Some(rule) = Access::parse(columns, &mut complaints) {
+            check(unit, columns, &rule, &mut complaints);
+            unit.say(&RULE, row, Arc::new(rule));
+        }
+        unit.problems(complaints.into_problems());
+    },
+};
+
+impl Access {
+    /// What a switch needs for it.
+    pub(super) fn profile(&self) -> Profile {
+        let tiers = Profile::tiers(self.point, self.tier);
+        match self.verdict {
+            Verdict::AllowRelated => tiers | Profile::TRACKS,
+            _ => tiers,
+        }
+    }
+
+    /// Reads a row. Nothing comes of one whose match cannot be read.
+    fn parse(row: &Row, complaints: &mut Complaints) -> Option<Self> {
+        let column = Acl::COLUMN;
+        let text: Arc<str> = column.r#match.get(row);
+        let remedy = "the rule is left out until its match can be read";
+        let when = matches::parse(&text, column.r#match.name, remedy, complaints);
+        let options = Options::read(column.options.name, row.get(column.options.index));
+        let after_lb = options.truth("apply-after-lb", false, complaints);
+        let related = options.truth("log-related", false, complaints);
+        let point = match (&*column.direction.get(row), after_lb) {
+            ("from-lport", false) => Point::In,
+            ("from-lport", true) => Point::AfterLb,
+            (_, is_said) => {
+                if is_said {
+                    let why = "apply-after-lb is for rules from-lport";
+                    let remedy = "it is ignored: rules to-lport see packets as their receiver does";
+                    complaints.text(column.options.name, "apply-after-lb", 0, why, remedy);
+                }
+                Point::Out
+            }
+        };
+        let verdict = match &*column.action.get(row) {
+            "allow" => Verdict::Allow,
+            "allow-related" => Verdict::AllowRelated,
+            "allow-stateless" => Verdict::AllowStateless,
+            "reject" => Verdict::Reject,
+            "pass" => Verdict::Pass,
+            _ => Verdict::Drop,
+        };
+        let label = u32::try_from(column.label.get(row)).unwrap_or_default();
+        let log = column.log.get(row).then(|| {
+            let name: Option<Arc<str>> = column.name.get(row);
+            let severity: Option<Arc<str>> = column.severity.get(row);
+            Logging {
+                name: name.unwrap_or_default(),
+                severity: severity.unwrap_or_else(|| "info".into()),
+                meter: column.meter.get(row),
+                related,
+            }
+        });
+        if related && (log.is_none() || label == 0) {
+            let why = "log-related needs log and a label";
+            let remedy = "replies are not logged: set log, and a label that no other rule has";
+            complaints.text(column.options.name, "log-related", 0, why, remedy);
+        }
+        Some(Self {
+            point,
+            tier: u8::try_from(column.tier.get(row)).map_or(LAST_TIER, |tier| tier.min(LAST_TIER)),
+            priority: u16::try_from(column.priority.get(row)).unwrap_or_default(),
+            when: when?,
+            verdict,
+            log,
+            label,
+        })
+    }
+}
+
+/// Tells what is done as written and cannot have been meant.
+fn check(unit: &Unit<'_>, row: &Row, rule: &Access, complaints: &mut Complaints) {
+    let column = Acl::COLUMN.r#match;
+    let text: Arc<str> = column.get(row);
+    matches::check_names(unit, &rule.when, &text, column.name, complaints);
+    let mut uses_outport = false;
+    rule.when.comparisons(&mut |comparison| {
+        uses_outport |= comparison.field.symbol() == Symbol::Outport;
+    });
+    if uses_outport && rule.point != Point::Out {
+        let why = "a packet from-lport has no outport yet";
+        let at = matches::place_of("outport", &text);
+        let remedy = "it matches nothing: match the destination's address, or use to-lport";
+        complaints.warning(column.name, &text, at, why, remedy);
+    }
+}

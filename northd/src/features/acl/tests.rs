@@ -1,0 +1,125 @@
+//! What careless operators do with rules. What rules mean is tested in `testing/policy.rs`.
+
+use std::sync::Arc;
+
+use nb_db::tables::{Acl, LogicalSwitch, NbGlobal, PortGroup};
+use ovsdb::operation::Operation;
+use ovsdb::typed::{Table, TableDefinition};
+
+use crate::testing::random::Rng;
+use crate::testing::{World, insert};
+
+/// A rule comes to a switch or a port group, goes, or says something else; or the network changes its mind.
+///
+/// Nothing that the other tests send is dropped: they hold what becomes of packets without rules against a model.
+pub fn change(world: &mut World, rng: &mut Rng) -> String {
+    let operations = match rng.below(8) {
+        0 => setting(world, rng),
+        1 | 2 => another(world, rng),
+        _ => owner(world, rng),
+    };
+    if operations.is_empty() {
+        return "nobody to have rules".to_owned();
+    }
+    let what = format!("acls: {operations:?}");
+    world.north(operations);
+    what
+}
+
+fn owner(world: &World, rng: &mut Rng) -> Vec<Operation> {
+    let switches = world.nb::<LogicalSwitch>();
+    let switches = switches.into_iter().map(|(uuid, row)| {
+        let column = LogicalSwitch::COLUMN.acls;
+        (LogicalSwitch::INDEX, uuid, column, row.acls)
+    });
+    let groups = world.nb::<PortGroup>();
+    let groups = groups.into_iter().map(|(uuid, row)| {
+        let column = PortGroup::COLUMN.acls;
+        (PortGroup::INDEX, uuid, column, row.acls)
+    });
+    let owners: Vec<_> = switches.chain(groups).collect();
+    let Some((table, uuid, column, mut acls)) = rng.pick(&owners).cloned() else {
+        return Vec::new();
+    };
+    let mut operations = Vec::new();
+    let all = world.nb::<Acl>();
+    match rng.below(5) {
+        0 | 1 if !acls.is_empty() => {
+            acls.pop();
+        }
+        // A rule of somebody else.
+        2 if !all.is_empty() => acls.push(all[rng.below(all.len())].0),
+        _ => {
+            let acl = rng.uuid();
+            operations.push(insert(acl, &random(rng)));
+            acls.push(acl);
+        }
+    }
+    acls.sort();
+    acls.dedup();
+    operations.push(Operation::update_row(table, uuid, vec![column.to(&acls)]));
+    operations
+}
+
+fn another(world: &World, rng: &mut Rng) -> Vec<Operation> {
+    let all = world.nb::<Acl>();
+    let Some((uuid, _)) = rng.pick(&all) else {
+        return Vec::new();
+    };
+    let row = random(rng).to_row();
+    let columns = row.columns().iter().cloned().enumerate().collect();
+    vec![Operation::update_row(Acl::INDEX, *uuid, columns)]
+}
+
+fn setting(world: &World, rng: &mut Rng) -> Vec<Operation> {
+    let Some((uuid, mut row)) = world.nb::<NbGlobal>().pop() else {
+        return Vec::new();
+    };
+    let value = ["true", "false", "perhaps"][rng.below(3)];
+    row.options.insert("use_ct_inv_match".into(), value.into());
+    let columns = vec![NbGlobal::COLUMN.options.to(&row.options)];
+    vec![Operation::update_row(NbGlobal::INDEX, uuid, columns)]
+}
+
+fn random(rng: &mut Rng) -> Acl {
+    let actions = [
+        "allow",
+        "allow-related",
+        "allow-stateless",
+        "pass",
+        "drop",
+        "reject",
+    ];
+    let action = actions[rng.below(actions.len())];
+    let harmless = [
+        "ip4",
+        "inport == @pg",
+        "outport == \"p1\" && ip6.src == $pg_ip6",
+        "tcp && ip4.src == $as",
+        "1",
+        "inport ==",
+        "outport == @nobody",
+    ];
+    let r#match = match action {
+        "drop" | "reject" => ["tcp.dst == 4242", "sctp.dst == 4242"][rng.below(2)],
+        _ => harmless[rng.below(harmless.len())],
+    };
+    let mut row = Acl {
+        priority: [0, 1, 1000, 32_767][rng.below(4)],
+        direction: ["from-lport", "to-lport"][rng.below(2)].into(),
+        r#match: r#match.into(),
+        action: action.into(),
+        tier: [0, 0, 1, 3][rng.below(4)],
+        label: [0, 0, 7][rng.below(3)],
+        log: rng.once_in(3),
+        name: rng.once_in(2).then(|| Arc::from("rule")),
+        meter: rng.once_in(2).then(|| ["m1", "m2"][rng.below(2)].into()),
+        ..Default::default()
+    };
+    for key in ["apply-after-lb", "log-related"] {
+        if rng.once_in(4) {
+            row.options.insert(key.into(), "true".into());
+        }
+    }
+    row
+}
