@@ -24,9 +24,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
 use super::fact::{Identity, Want};
-use super::feature::Conflict;
 use super::identity;
 use super::numbers::Numbers;
+use super::pool::Conflict;
 use super::problem::{Problem, Rank};
 
 /// Who wants something, and of which pool.
@@ -488,7 +488,7 @@ fn problem(want: &Want, rank: Rank, why: String, remedy: String) -> Problem {
 mod tests {
     use relations::{Relation, Small};
 
-    use super::super::feature::Pool;
+    use super::super::pool::Pool;
     use super::*;
 
     static GIVEN: Relation<Handle, Identity> = Relation::new("given");

@@ -8,7 +8,8 @@ use ovsdb::{Atom, Row};
 use relations::{Cell, Handle, Key, Small};
 use uuid::Uuid;
 
-use super::feature::Pool;
+pub use super::pool::Identity;
+use super::pool::Pool;
 use super::problem::Problem;
 
 /// A table that somebody owns, by its place in the order of writing.
@@ -298,15 +299,6 @@ impl PartialEq for Want {
         };
         of(self) == of(other) && self.name == other.name
     }
-}
-
-/// What a pool gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// The row that has it.
-    pub uuid: Uuid,
-    /// The number: a tunnel key, a tag.
-    pub key: u32,
 }
 
 #[cfg(test)]

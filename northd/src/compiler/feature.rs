@@ -1,26 +1,14 @@
 //! What a feature declares. The machinery works from these declarations alone; see `docs/adding-a-feature.md`.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
-
 use ovsdb::Row;
-use ovsdb::typed::Table;
-use relations::{Declared, Handle, Key, Relation};
+use relations::{Declared, Key};
 
-use super::fact::Identity;
+pub use super::pool::{Conflict, Pool};
 use super::register::Bits;
+pub use super::source::{Index, Owned, Side, Source};
 use super::stage::Rule;
 use super::unit::Unit;
 use super::world::World;
-
-/// One of the two databases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// The northbound.
-    North,
-    /// The southbound.
-    South,
-}
 
 /// Everything that northd does for one purpose.
 pub struct Feature {
@@ -66,168 +54,6 @@ impl Feature {
             #[cfg(test)]
             operator: &[],
         }
-    }
-}
-
-/// A table that is read, and what of it. What nobody declares, and a user has set, becomes a problem.
-pub struct Source {
-    /// The database.
-    pub side: Side,
-    /// The table's index in its schema.
-    pub table: usize,
-    /// The columns, by their indexes.
-    pub columns: &'static [usize],
-    /// The keys of map columns; a key that ends in `*` stands for all that begin so. A map column with keys here need not be
-    /// among the columns.
-    pub keys: &'static [(usize, &'static [&'static str])],
-}
-
-impl Source {
-    /// Columns of a northbound table.
-    pub const fn north<T: Table>(columns: &'static [usize]) -> Self {
-        Self {
-            side: Side::North,
-            table: T::INDEX,
-            columns,
-            keys: &[],
-        }
-    }
-
-    /// Columns of a southbound table that others write.
-    pub const fn south<T: Table>(columns: &'static [usize]) -> Self {
-        Self {
-            side: Side::South,
-            table: T::INDEX,
-            columns,
-            keys: &[],
-        }
-    }
-
-    /// With these keys of map columns.
-    #[must_use]
-    pub const fn keys(mut self, keys: &'static [(usize, &'static [&'static str])]) -> Self {
-        self.keys = keys;
-        self
-    }
-}
-
-/// An index over a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Index {
-    /// The database.
-    pub side: Side,
-    /// The table.
-    pub table: usize,
-    /// The column.
-    pub column: usize,
-}
-
-impl Index {
-    /// Over a column of a northbound table.
-    pub const fn north<T: Table>(column: usize) -> Self {
-        Self {
-            side: Side::North,
-            table: T::INDEX,
-            column,
-        }
-    }
-
-    /// Over a column of a southbound table.
-    pub const fn south<T: Table>(column: usize) -> Self {
-        Self {
-            side: Side::South,
-            table: T::INDEX,
-            column,
-        }
-    }
-}
-
-/// A table whose rows a feature makes, or columns that it writes in rows of others. No column has two owners.
-pub struct Owned {
-    /// The database.
-    pub side: Side,
-    /// The table's index in its schema.
-    pub table: usize,
-    /// The columns that are written, by their indexes.
-    pub columns: &'static [usize],
-    /// Whether rows come and go as units say; else only the columns of rows that are there are written.
-    pub whole: bool,
-    /// Whether a row that is there and that nobody wants is kept.
-    pub keeps: bool,
-    /// Whether it is written only when everything before it is: it tells that the rest has been done.
-    pub last: bool,
-    /// Keys of map columns that others write and that stay as they are.
-    pub foreign: &'static [(usize, &'static [&'static str])],
-}
-
-impl Owned {
-    /// Rows of a southbound table, all of them.
-    pub const fn south<T: Table>(columns: &'static [usize]) -> Self {
-        Self {
-            side: Side::South,
-            table: T::INDEX,
-            columns,
-            whole: true,
-            keeps: false,
-            last: false,
-            foreign: &[],
-        }
-    }
-
-    /// Columns of rows of a northbound table.
-    pub const fn north_columns<T: Table>(columns: &'static [usize]) -> Self {
-        Self {
-            side: Side::North,
-            table: T::INDEX,
-            columns,
-            whole: false,
-            keeps: true,
-            last: false,
-            foreign: &[],
-        }
-    }
-}
-
-/// A pool of numbers, and the relation of who has which.
-pub struct Pool {
-    /// The relation of what is given.
-    pub given: &'static Relation<Handle, Identity>,
-    /// The table of those who want numbers, the column where one is requested, and what the number is called.
-    pub place: (&'static str, &'static str, &'static str),
-    /// What becomes of a request that somebody else has.
-    pub conflict: Conflict,
-    /// The number in the order of declarations.
-    id: OnceLock<u16>,
-}
-
-/// What becomes of a request for a number that somebody else has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conflict {
-    /// Another one is given until it is free.
-    Another,
-    /// It is granted all the same, and told.
-    Shared,
-}
-
-impl Pool {
-    /// A pool, to be put into a `static`.
-    pub const fn new(
-        given: &'static Relation<Handle, Identity>,
-        place: (&'static str, &'static str, &'static str),
-        conflict: Conflict,
-    ) -> Self {
-        Self {
-            given,
-            place,
-            conflict,
-            id: OnceLock::new(),
-        }
-    }
-
-    /// Its number.
-    pub fn id(&self) -> u16 {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        *self.id.get_or_init(|| NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 

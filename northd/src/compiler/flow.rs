@@ -12,8 +12,8 @@ use sb_db::tables::{LogicalDpGroup, LogicalFlow};
 use uuid::Uuid;
 
 use super::fact::{Fact, RowId};
-use super::feature::Side;
 use super::identity;
+use super::source::Side;
 use super::stage::{Rule, Stage};
 use super::world::World;
 

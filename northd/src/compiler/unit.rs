@@ -9,9 +9,9 @@ use relations::{Bucket, Cell, Declared, Handle, Relation, Set, Small, Value};
 use uuid::Uuid;
 
 use super::fact::{Fact, RowId, Want, Wanted};
-use super::feature::{Index, Owned, Side};
 use super::flow::{Flows, Owner};
 use super::problem::{Complaints, Problem};
+use super::source::{Index, Owned, Side};
 use super::world::World;
 
 /// The relations that a kind of units has declared, to be held to.

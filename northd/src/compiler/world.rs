@@ -8,7 +8,7 @@ use ovsdb::{Datum, Row};
 use relations::{IndexId, Rows, Values};
 
 use super::fact::TableId;
-use super::feature::{Index, Owned, Side};
+use super::source::{Index, Owned, Side};
 
 /// The inputs of the compiler, and what has been derived of them.
 pub struct World {

@@ -12,9 +12,6 @@ use serde_json::Value;
 
 use super::modules::{Mention, Modules, Name};
 
-/// Crates that still have circles, and between how many modules. The numbers may only fall; in the end there is none.
-const KNOWN: &[(&str, usize)] = &[("northd", 7)];
-
 /// So many places are shown of what ties a module to the next.
 const SHOWN: usize = 3;
 
@@ -41,12 +38,7 @@ pub fn check(top: &Path, metadata: &Value) -> Result<Vec<String>> {
                 circles.extend(find(&Modules::read(top, Path::new(root))?));
             }
         }
-        let tied: usize = circles.iter().map(|circle| circle.modules).sum();
-        let known = KNOWN.iter().find(|(known, _)| *known == name);
-        let known = known.map_or(0, |(_, count)| *count);
-        if tied > known {
-            findings.extend(circles.iter().map(|circle| tell(name, circle)));
-        }
+        findings.extend(circles.iter().map(|circle| tell(name, circle)));
     }
     Ok(findings)
 }

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use addr::PortKey;
 use nb_db::tables::LogicalSwitchPort;
 use ovsdb::typed::{ColumnValue, TableDefinition};
-use ovsdb::{Atom, Datum, Row};
+use ovsdb::{Atom, Datum};
 use relations::{Handle, Key, Small};
 use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
 use super::containers::TAG;
 use super::model::{Port, PortKind};
+use super::recorded::recorded;
 use super::{BINDING, OWNERS, PORT, PortView, kind, owner};
 use crate::compiler::fact::Want;
-use crate::compiler::feature::{Conflict, Index, Kind, Over, Owned, Pool};
+use crate::compiler::feature::{Conflict, Kind, Over, Owned, Pool};
 use crate::compiler::identity;
 use crate::compiler::unit::Unit;
 use crate::features::chassis;
@@ -32,9 +33,6 @@ pub(super) static KEYS: Pool = Pool::new(
     ),
     Conflict::Another,
 );
-
-/// Bindings by the names of their ports, those of routers among them.
-pub const BY_NAME: Index = Index::south::<PortBinding>(PortBinding::COLUMN.logical_port.index);
 
 pub(super) static ROWS: Owned = Owned {
     foreign: &[(
@@ -81,12 +79,6 @@ pub(super) static ROW: Kind = kind!([&TAG, &SWITCH], [], |unit, view| {
     let columns = columns(unit, view, tag);
     unit.row::<PortBinding>(view.binding.uuid, columns);
 });
-
-/// The binding that the southbound records for a name.
-pub(super) fn recorded<'a>(unit: &Unit<'a>, name: &Arc<str>) -> Option<(Uuid, &'a Row)> {
-    unit.recorded(BY_NAME, &Atom::String(Arc::clone(name)))
-        .next()
-}
 
 fn wish(unit: &mut Unit<'_>, key: Key) {
     let row = Handle::unpack(key);

@@ -14,7 +14,8 @@ use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
 use super::model::{Nested, Port};
-use super::{PORT, binding, owner};
+use super::recorded::recorded;
+use super::{PORT, owner};
 use crate::compiler::fact::{Identity, Want};
 use crate::compiler::feature::{Conflict, Index, Kind, Over, Owned, Pool};
 use crate::compiler::identity;
@@ -103,7 +104,7 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
     if !is_in_guest || owner(unit, row).is_none() {
         return;
     }
-    let recorded = binding::recorded(unit, &port.name)
+    let recorded = recorded(unit, &port.name)
         .filter(|(_, row)| {
             PortBinding::COLUMN.parent_port.get(row) == Some(Arc::clone(&nested.parent))
         })

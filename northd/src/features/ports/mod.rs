@@ -8,6 +8,7 @@ mod addresses;
 mod binding;
 mod containers;
 mod model;
+mod recorded;
 mod up;
 
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use crate::features::switch::DATAPATH;
 use crate::testing::{Change, random};
 
 pub use addresses::{IPS, MACS, is_first};
-pub use binding::BY_NAME as BINDINGS_BY_NAME;
 pub use model::{Port, PortKind, Security};
+pub use recorded::BINDINGS_BY_NAME;
 
 /// Ports that make sense.
 pub static PORT: Relation<Handle, Arc<Port>> = Relation::new("port");
@@ -88,7 +89,7 @@ pub static FEATURE: Feature = Feature {
             PortBinding::COLUMN.up.index,
         ]),
     ],
-    indexes: &[OWNERS, binding::BY_NAME, containers::BY_NAME],
+    indexes: &[OWNERS, BINDINGS_BY_NAME, containers::BY_NAME],
     owns: &[&binding::ROWS, &up::COLUMNS, &containers::COLUMNS],
     relations: &[
         &PORT,

@@ -1,0 +1,59 @@
+//! Pools of numbers, as features declare them.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use relations::{Handle, Relation};
+use uuid::Uuid;
+
+/// What a pool gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The row that has it.
+    pub uuid: Uuid,
+    /// The number: a tunnel key, a tag.
+    pub key: u32,
+}
+
+/// A pool of numbers, and the relation of who has which.
+pub struct Pool {
+    /// The relation of what is given.
+    pub given: &'static Relation<Handle, Identity>,
+    /// The table of those who want numbers, the column where one is requested, and what the number is called.
+    pub place: (&'static str, &'static str, &'static str),
+    /// What becomes of a request that somebody else has.
+    pub conflict: Conflict,
+    /// The number in the order of declarations.
+    id: OnceLock<u16>,
+}
+
+/// What becomes of a request for a number that somebody else has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflict {
+    /// Another one is given until it is free.
+    Another,
+    /// It is granted all the same, and told.
+    Shared,
+}
+
+impl Pool {
+    /// A pool, to be put into a `static`.
+    pub const fn new(
+        given: &'static Relation<Handle, Identity>,
+        place: (&'static str, &'static str, &'static str),
+        conflict: Conflict,
+    ) -> Self {
+        Self {
+            given,
+            place,
+            conflict,
+            id: OnceLock::new(),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u16 {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        *self.id.get_or_init(|| NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
