@@ -7,12 +7,13 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use daemon::Process;
 use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
 use daemon::unixctl::{self, Command, Control};
+use daemon::{Process, Recorder};
 use ovsdb::adapt::Missing;
 use ovsdb::{ErrorKind, Operation, Remote};
 use replica::{Handle, Spec, TableSpec, Tls, TransactError};
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use crate::compiler::plan::Plan;
 use crate::core::{Columns, Core, Effects, Event, Now, Refusal, Request, Side};
 use crate::error::Error;
+use crate::record;
 
 /// The southbound lock of the active northd: OVN's, so that both kinds can stand by for each other.
 const LOCK: &str = "ovn_northd";
@@ -41,6 +43,8 @@ pub struct Config {
     pub metrics: MetricsArgs,
     /// Whether to start paused.
     pub is_paused: bool,
+    /// Where events are recorded.
+    pub record_events: Option<PathBuf>,
 }
 
 /// What is answered on the control socket, beside what every daemon answers.
@@ -95,6 +99,14 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
         what: "signals",
         error,
     })?;
+    let recorder = config.record_events.as_ref().map(|path| {
+        let about = record::about(env!("CARGO_PKG_VERSION"), config.is_paused);
+        Recorder::create(path, &about).map_err(|error| Error::System {
+            what: "a file for recorded events",
+            error,
+        })
+    });
+    let recorder = recorder.transpose()?;
     let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
     let metrics = Metrics::new(&process.program, env!("CARGO_PKG_VERSION"), DATABASES);
     metrics.listen(&config.metrics, DATABASES).await?;
@@ -102,7 +114,7 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
         what: "the word to the parent process",
         error,
     })?;
-    let mut shell = Shell::new(config, metrics);
+    let mut shell = Shell::new(config, metrics, recorder);
     loop {
         match shell.next(&mut control, &mut signals).await {
             Input::Replica(side, life, event) => shell.replica(side, life, event),
@@ -128,6 +140,7 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
 struct Shell {
     config: Config,
     metrics: Metrics,
+    recorder: Option<Recorder>,
     core: Core,
     sender: mpsc::Sender<(Side, u64, replica::Event)>,
     events: mpsc::Receiver<(Side, u64, replica::Event)>,
@@ -145,7 +158,7 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(config: Config, metrics: Metrics) -> Self {
+    fn new(config: Config, metrics: Metrics, recorder: Option<Recorder>) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
         let core = Core::new(env!("CARGO_PKG_VERSION"), config.is_paused);
         let north = replica::spawn(north_spec(&config, core.plan()), sender.clone(), |event| {
@@ -159,6 +172,7 @@ impl Shell {
         Self {
             config,
             metrics,
+            recorder,
             core,
             sender,
             events,
@@ -237,6 +251,9 @@ impl Shell {
     fn step(&mut self, event: Event) -> Option<Result<String, String>> {
         let began = Instant::now();
         let now = Now::read();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add(now, &record::to_json(&event));
+        }
         let Effects {
             north,
             south,

@@ -34,6 +34,13 @@ impl Columns {
         }
     }
 
+    /// All that is missing, in order, in the notation of [`Columns::without`].
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        let mut missing: Vec<&str> = self.missing.iter().map(String::as_str).collect();
+        missing.sort_unstable();
+        missing.into_iter()
+    }
+
     /// Whether the server lacks a table, a column or a value, in the notation of [`Columns::without`].
     pub fn lacks(&self, what: &str) -> bool {
         self.missing.contains(what)

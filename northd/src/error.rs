@@ -22,6 +22,9 @@ pub enum Error {
     /// The daemon's surroundings.
     #[error(transparent)]
     Start(#[from] daemon::StartError),
+    /// A recording cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] crate::record::ReplayError),
     /// Signals or threads.
     #[error("the operating system refused {what}: {error}")]
     System {

@@ -19,6 +19,7 @@ pub mod daemon;
 mod database;
 pub mod error;
 pub mod features;
+pub mod record;
 pub mod status;
 #[cfg(test)]
 mod testing;

@@ -1,13 +1,15 @@
 //! `weft-northd`: arguments become a configuration, and the daemon runs.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use daemon::args::{NO_EFFECT, TlsArgs};
 use daemon::metrics::MetricsArgs;
-use daemon::{CommonArgs, Process};
+use daemon::{CommonArgs, Process, Recording};
 use northd::daemon::{Config, run};
 use northd::error::Error;
+use northd::record::{self, ReplayError};
 use ovsdb::Remote;
 
 /// Compiles the northbound database into the southbound one.
@@ -50,7 +52,7 @@ struct Args {
 
     /// OVN's compiler in Datalog recorded itself there; this one has nothing to record
     #[arg(long, value_name = "FILE", help_heading = NO_EFFECT)]
-    ddlog_record: Option<std::path::PathBuf>,
+    ddlog_record: Option<PathBuf>,
 
     #[command(flatten)]
     metrics: MetricsArgs,
@@ -61,6 +63,14 @@ struct Args {
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
+
+    /// Record everything that happens in a new file, for --replay-events; at most 1 GiB
+    #[arg(long, value_name = "FILE", help_heading = "Debugging")]
+    record_events: Option<PathBuf>,
+
+    /// Let happen again what was recorded, without databases, say where that leads, and end
+    #[arg(long, value_name = "FILE", help_heading = "Debugging")]
+    replay_events: Option<PathBuf>,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -109,6 +119,11 @@ fn start(args: &Args) -> Result<ExitCode, Error> {
         Ok(process) => process,
         Err(code) => return Ok(code),
     };
+    if let Some(path) = &args.replay_events {
+        let recording = Recording::open(path).map_err(ReplayError::File)?;
+        print!("{}", record::replay(recording)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -130,5 +145,6 @@ fn config(args: &Args) -> Result<Config, Error> {
         tls: args.tls.files()?,
         metrics: args.metrics.clone(),
         is_paused: args.dry_run,
+        record_events: args.record_events.clone(),
     })
 }
