@@ -50,6 +50,10 @@ enum Subject {
         /// How many switches of 100 ports; several sizes, comma-separated
         #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 250])]
         switches: Vec<usize>,
+
+        /// How they are connected; several, comma-separated
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "switches")]
+        topology: Vec<Topology>,
     },
     /// Start, a local port plugged in, a remote port added
     Chassis {
@@ -59,6 +63,17 @@ enum Subject {
     },
     /// The databases: durable writes, subscribers, stalls, recovery, memory, hostile clients
     Store(store::Options),
+}
+
+/// How switches are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Topology {
+    /// Not at all.
+    Switches,
+    /// By one router.
+    Routed,
+    /// By one router, and for each a gateway router with SNAT behind a join switch.
+    K8s,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,7 +97,9 @@ impl Whose {
 pub fn run(options: &Options) -> Result<()> {
     if options.built {
         return match &options.subject {
-            Subject::Northd { switches } => northd::run(switches, options.changes, options.whose),
+            Subject::Northd { switches, topology } => {
+                northd::run(switches, topology, options.changes, options.whose)
+            }
             Subject::Chassis { switches } => {
                 chassis::run(*switches, options.changes, options.whose)
             }

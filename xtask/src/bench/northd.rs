@@ -1,5 +1,6 @@
 //! Compiling networks: from the start of northd to `sb_cfg`; then one port added, and one removed, many times; then members
-//! of a port group and of an address set as large as the network.
+//! of a port group and of an address set as large as the network; where there are routers, a route, a NAT rule, and a switch
+//! with its port of the router.
 //!
 //! Both databases are served by OVN's `ovsdb-server` for both compilers, so that what is compared is the compilers. Ours
 //! is measured on our own databases too, as it is meant to be run.
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use super::network::Network;
 use super::report::{Column, Number, median, print};
-use super::{Whose, settled_cpu_time};
+use super::{Topology, Whose, settled_cpu_time};
 
 const PORTS_PER_SWITCH: usize = 100;
 
@@ -48,31 +49,43 @@ const SUBJECTS: [Subject; 3] = [
 ];
 
 /// Measures every size, and prints one table for each.
-pub fn run(sizes: &[usize], changes: usize, whose: Whose) -> Result<()> {
+pub fn run(sizes: &[usize], topologies: &[Topology], changes: usize, whose: Whose) -> Result<()> {
     println!("northd: every port with MAC address, IPv4 address and port security");
     println!("databases: OVN's ovsdb-server, but for the last column");
     println!("times of single changes are medians of {changes}; CPU is northd's own");
-    for &switches in sizes {
+    let kinds = topologies.iter();
+    for (&topology, &switches) in kinds.flat_map(|of| sizes.iter().map(move |size| (of, size))) {
         let mut columns = Vec::new();
         for subject in SUBJECTS
             .iter()
             .filter(|subject| whose.includes(subject.northd))
         {
-            columns.push((subject.name, measure(subject, switches, changes)?));
+            columns.push((subject.name, measure(subject, topology, switches, changes)?));
         }
         print(
-            &format!("{switches} switches, {} ports", switches * PORTS_PER_SWITCH),
+            &format!(
+                "{topology:?}: {switches} switches, {} ports",
+                switches * PORTS_PER_SWITCH
+            ),
             &columns,
         );
     }
     Ok(())
 }
 
-fn measure(subject: &Subject, switches: usize, changes: usize) -> Result<Column> {
+fn measure(
+    subject: &Subject,
+    topology: Topology,
+    switches: usize,
+    changes: usize,
+) -> Result<Column> {
     let dir = tempfile::tempdir()?;
     let start = |side| Database::start(subject.databases, side, dir.path(), None, None);
     let (northbound, southbound) = (start(Side::Northbound)?, start(Side::Southbound)?);
     let mut network = Network::describe(&northbound.socket(), switches, PORTS_PER_SWITCH)?;
+    if topology != Topology::Switches {
+        network.add_routers(topology == Topology::K8s)?;
+    }
     let remotes = [&northbound, &southbound].map(|database| database.local_remote(subject.door));
 
     let began = Instant::now();
@@ -109,7 +122,7 @@ fn measure(subject: &Subject, switches: usize, changes: usize) -> Result<Column>
     let leaves_set = large(|network, number| network.change_set("delete", number))?;
     let leaves_group = large(|network, number| network.change_group("delete", number))?;
     let joins_group = large(|network, number| network.change_group("insert", number))?;
-    Ok(vec![
+    let mut column = vec![
         ("full compile: time until sb_cfg", Number::Time(compiled)),
         ("full compile: CPU", Number::Time(cpu)),
         ("full compile: peak memory", Number::Memory(memory)),
@@ -125,7 +138,18 @@ fn measure(subject: &Subject, switches: usize, changes: usize) -> Result<Column>
         ("an address leaves it: CPU", leaves_set),
         ("a port leaves a group of all: CPU", leaves_group),
         ("a port joins it: CPU", joins_group),
-    ])
+    ];
+    if topology != Topology::Switches {
+        let route = large(Network::add_route)?;
+        column.push(("a route added to the router of all: CPU", route));
+        let switch = large(Network::add_routed_switch)?;
+        column.push(("a switch added with its router port: CPU", switch));
+    }
+    if topology == Topology::K8s {
+        let nat = large(Network::add_nat)?;
+        column.push(("a NAT rule added to a gateway router: CPU", nat));
+    }
+    Ok(column)
 }
 
 fn count_flows(southbound: &Database) -> Result<usize> {
