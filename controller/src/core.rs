@@ -210,6 +210,7 @@ impl Core {
             Event::Request(request) => self.request(request, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
         }
+        self.hand_over(now.at);
         if let Some(mut leaving) = self.leaving.take() {
             self.leave(&mut leaving, &mut effects);
             self.leaving = Some(leaving);

@@ -92,6 +92,8 @@ pub enum Cell {
     Session(NameId),
     /// Whether any BFD session is up.
     Connected,
+    /// Whether this chassis has just lost a `chassisredirect` port to another one.
+    HandedOver(Uuid),
     /// The value of the template variable of this name.
     Template(NameId),
     /// A row of `Datapath_Binding`.
@@ -275,6 +277,10 @@ pub struct Network {
     pub(crate) sessions: Store<Cell, NameId, bool>,
     /// Any of them is.
     pub(crate) connected: Store<Cell, (), ()>,
+    /// The `chassisredirect` ports that other chassis have just claimed, and this one still serves.
+    pub(crate) handed_over: Store<Cell, Uuid, ()>,
+    /// Those of them of which nobody was told yet.
+    pub(crate) just_handed_over: Vec<Uuid>,
     /// Names and values of this chassis' template variables.
     pub(crate) templates: Store<Cell, NameId, (Arc<str>, Arc<str>)>,
     template_rows: FxHashMap<Uuid, Vec<NameId>>,
@@ -357,6 +363,8 @@ impl Default for Network {
             gateways_version: 0,
             sessions: Store::new(Cell::Session),
             connected: Store::new(|()| Cell::Connected),
+            handed_over: Store::new(Cell::HandedOver),
+            just_handed_over: Vec::new(),
             templates: Store::new(Cell::Template),
             template_rows: FxHashMap::default(),
             datapaths: Store::new(Cell::Datapath),

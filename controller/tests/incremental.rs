@@ -445,6 +445,10 @@ proptest! {
         for (at, change) in changes.iter().enumerate() {
             world.apply(change, &mut engine, &mut network);
             if looks.contains(&at) {
+                // Time passes.
+                for port in network.take_handovers() {
+                    engine.input(&mut network, |network, changes| network.end_handover(changes, port));
+                }
                 engine.step(&mut network, usize::MAX);
                 network.zones.forget_left();
                 let fresh = world.anew(&network);

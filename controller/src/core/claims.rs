@@ -18,6 +18,10 @@ use crate::south::{Claim, Claimant, Role};
 /// For so long a claim is not repeated against another chassis.
 pub const HOLD: Duration = Duration::from_secs(2);
 
+/// For so long a gateway goes on after another one has claimed its port: others hear of it later than this one, and send here
+/// until then.
+const HANDOVER: Duration = Duration::from_millis(500);
+
 /// When ports were claimed, and which wait.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
@@ -26,6 +30,8 @@ pub(super) struct Claims {
     order: VecDeque<(Instant, Uuid)>,
     /// Claims that wait, by when they may be made.
     waiting: BTreeSet<(Instant, Uuid)>,
+    /// Ports of gateways that others have claimed, by when this chassis stops serving them.
+    handed_over: VecDeque<(Instant, Uuid)>,
     /// Ports that seem to be nowhere here, until everything is told.
     unsettled: FxHashSet<Uuid>,
 }
@@ -65,11 +71,26 @@ impl Claims {
 
     /// When a claim is due that waits.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waiting.first().map(|(at, _)| *at)
+        let waiting = self.waiting.first().map(|(at, _)| *at);
+        let handed_over = self.handed_over.front().map(|(at, _)| *at);
+        waiting.into_iter().chain(handed_over).min()
     }
 }
 
 impl Core {
+    /// Gateways that were just taken over by others are served for a moment longer.
+    pub(super) fn hand_over(&mut self, now: Instant) {
+        let claims = &mut self.claims.handed_over;
+        let begun = self.network.take_handovers().into_iter();
+        claims.extend(begun.map(|port| (now + HANDOVER, port)));
+        while let Some((_, port)) = claims.pop_front_if(|(at, _)| *at <= now) {
+            self.ports.untold.insert(port);
+            self.engine.input(&mut self.network, |network, changes| {
+                network.end_handover(changes, port);
+            });
+        }
+    }
+
     /// What the southbound has to be told of ports that may have changed, of as many as a transaction takes.
     pub(super) fn port_operations(
         &mut self,
@@ -154,6 +175,16 @@ impl Core {
             encap: encap_ip.and_then(|ip| self.south.encap_at(own, ip)),
             is_installed: self.ports.is_installed(port.uuid),
         };
+        if self.network.handed_over.peek(port.uuid).is_some() {
+            return None;
+        }
+        if binding.kind == PortKind::ChassisRedirect
+            && !claim.is_installed
+            && self.network.is_served_elsewhere(port)
+        {
+            // It is looked at again when its flows are in place.
+            return None;
+        }
         if self.south.is_taken(port, &claim)
             && let Some(until) = self.claims.waits_until(port.uuid)
         {

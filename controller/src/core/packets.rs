@@ -54,6 +54,11 @@ impl View for World<'_> {
         port.is_some_and(|port| self.network.bindings.peek(port.uuid).is_some())
     }
 
+    fn is_served_elsewhere(&self, name: &str) -> bool {
+        let port = self.network.port_by_name(&Reads::untracked(), name);
+        port.is_some_and(|port| self.network.is_served_elsewhere(port))
+    }
+
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
         inject::from_port(self.network, port, packet)
     }

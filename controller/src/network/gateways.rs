@@ -1,8 +1,13 @@
 //! Which chassis is the gateway of a port: the only one that has it.
 //!
 //! The port of a gateway router names its chassis. A `chassisredirect` port names several, in an `HA_Chassis_Group` or by rows of
-//! `Gateway_Chassis`: of those that are alive, the one with the greatest priority is it. Every chassis comes to this by itself, from
-//! the same rows, and none waits for another to say so.
+//! `Gateway_Chassis`: of those that are alive, the one with the greatest priority is to have it. Every chassis comes to this by
+//! itself, from the same rows.
+//!
+//! **A gateway that lives hands over, and loses nothing.** When another one is to have the port, because priorities have changed or
+//! because it is back, that one makes its flows first and claims the port when they are in place. Until then the old one, and
+//! everybody who sends to it, goes by the claim in `Port_Binding.chassis`; and the old one serves it for a moment longer, because
+//! not all hear of the claim at once. Who is dead is not waited for.
 //!
 //! **Who is alive is told by BFD sessions** over the tunnels between those concerned: the members of a group, and the chassis that
 //! use it. One with whom there is no session is taken to be alive. A member none of whose sessions is up does not take over: it is
@@ -16,7 +21,7 @@ use rustc_hash::FxHashSet;
 use sb_db::tables::PortBinding;
 
 use super::binding::PortKind;
-use super::{NameId, Network, Reads};
+use super::{Changes, NameId, Network, Reads};
 
 impl Network {
     /// Whether this chassis is the gateway of a port.
@@ -31,7 +36,8 @@ impl Network {
         }
     }
 
-    /// The chassis that is the gateway of a `chassisredirect` port.
+    /// The chassis that is the gateway of a `chassisredirect` port, as this one has to see it: itself, if it is to have the port;
+    /// or else who has claimed it, if that one is alive; or else who is to have it.
     pub(crate) fn gateway_of(&self, reads: &Reads, port: &PortBinding) -> Option<Uuid> {
         let group = port
             .ha_chassis_group
@@ -41,7 +47,10 @@ impl Network {
             None => &port.gateway_chassis[..],
         };
         let is_only = members.len() == 1;
-        let own = self.own(reads).chassis;
+        let (own, holder) = (self.own(reads).chassis, port.chassis);
+        if self.handed_over.get(reads, port.uuid).is_some() {
+            return own;
+        }
         let members = members.iter();
         let ranked = members.filter_map(|uuid| {
             let (chassis, priority) = *self.ranks.get(reads, *uuid)?;
@@ -55,7 +64,46 @@ impl Network {
                     false => self.sessions.get(reads, NameId::of(name)) != Some(&false),
                 }
         });
-        alive.min().map(|(.., chassis)| chassis)
+        let (mut first, mut holds) = (None, None);
+        for gateway in alive {
+            holds = holds.or((holder == Some(gateway.2)).then_some(gateway.2));
+            first = Some(first.map_or(gateway, |first| gateway.min(first)));
+        }
+        let first = first.map(|(.., chassis)| chassis);
+        if first == own { own } else { holds.or(first) }
+    }
+
+    /// A row of `Port_Binding` is about to be as it is here: has another chassis claimed what this one serves?
+    pub(super) fn watch_handover(&mut self, changes: &mut Changes, port: &PortBinding) {
+        let own = self.own.peek(()).and_then(|own| own.chassis);
+        let held = self.ports.peek(port.uuid).and_then(|old| old.chassis);
+        let is_gateway = PortKind::of(port) == PortKind::ChassisRedirect;
+        if is_gateway
+            && own.is_some()
+            && held == own
+            && port.chassis.is_some_and(|by| own != Some(by))
+        {
+            self.handed_over.set(changes, port.uuid, ());
+            self.just_handed_over.push(port.uuid);
+        }
+    }
+
+    /// The ports that others have claimed since the last time, and that this chassis still serves.
+    pub fn take_handovers(&mut self) -> Vec<Uuid> {
+        std::mem::take(&mut self.just_handed_over)
+    }
+
+    /// A port that another chassis has claimed is served no longer.
+    pub fn end_handover(&mut self, changes: &mut Changes, port: Uuid) {
+        self.handed_over.remove(changes, port);
+    }
+
+    /// Whether another chassis has claimed a `chassisredirect` port, and may be at work.
+    pub fn is_served_elsewhere(&self, port: &PortBinding) -> bool {
+        let own = self.own.peek(()).and_then(|own| own.chassis);
+        let other = port.chassis.filter(|holder| Some(*holder) != own);
+        let other = other.and_then(|holder| self.chassis.peek(holder));
+        other.is_some_and(|other| self.sessions.peek(NameId::of(&other.name)) != Some(&false))
     }
 
     /// The chassis with which there are to be BFD sessions: if this one is a member of a group of several, all others of the group

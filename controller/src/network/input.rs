@@ -329,6 +329,7 @@ impl Network {
             }
         }
         let Some(port) = port else {
+            self.handed_over.remove(changes, uuid);
             self.ports.remove(changes, uuid);
             self.settle_near(uuid, changes);
             return;
@@ -341,6 +342,7 @@ impl Network {
         if PortKind::of(&port) == PortKind::Localnet {
             self.localnets_of.insert(changes, port.datapath, uuid);
         }
+        self.watch_handover(changes, &port);
         self.ports.set(changes, uuid, Arc::new(port));
         self.settle_near(uuid, changes);
         for unit in [

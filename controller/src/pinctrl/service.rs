@@ -104,6 +104,8 @@ pub trait View {
     fn has_localnet(&self, datapath: Uuid) -> bool;
     /// Whether the port of this name is on this chassis.
     fn is_here(&self, name: &str) -> bool;
+    /// Whether the port of this name is claimed by another chassis that may be alive.
+    fn is_served_elsewhere(&self, name: &str) -> bool;
     /// Sends a packet as if it had come from a port, into the datapath's pipeline. `None` while the port's datapath is not known.
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut>;
 }

@@ -74,6 +74,11 @@ impl View for World {
         self.here.iter().any(|here| **here == *name)
     }
 
+    fn is_served_elsewhere(&self, name: &str) -> bool {
+        let port = self.ports.iter().find(|port| &*port.logical_port == name);
+        port.is_some_and(|port| port.chassis.is_some())
+    }
+
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
         Some(PacketOut {
             metadata: Match::new().with(Field::Reg14, port.tunnel_key as u32),

@@ -6,7 +6,8 @@
 //! that port is, or where the port itself is if it is of type `l3gateway`; and from the start again whenever that or the addresses
 //! change.
 //!
-//! The first announcement is made at once; the pauses are those of guests' ([`super::announce`]).
+//! The first announcement is made at once, unless the port is being handed over by a chassis that lives: then whoever sends to the
+//! gateway is given [`HANDOVER`] to send to the new one first, because answers that came there earlier would not be known. The pauses are those of guests' ([`super::announce`]).
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -26,6 +27,8 @@ use super::announce::{FIRST_PAUSE, LAST_PAUSE};
 use crate::network::PortKind;
 use crate::pinctrl::service::{Change, Effect, Service, View};
 
+/// How long after a gateway has come from a chassis that lives its addresses are announced; that one serves them for longer.
+const HANDOVER: Duration = Duration::from_millis(300);
 /// How many addresses are announced at once.
 const BATCH: usize = 64;
 
@@ -158,6 +161,8 @@ impl NatAddresses {
             waiting.insert(uuid);
         }
         let begins = !addresses.is_empty();
+        let mut names = residents.iter();
+        let is_handed_over = names.any(|name| view.is_here(name) && view.is_served_elsewhere(name));
         let announced = Announced {
             datapath: port.datapath,
             residents,
@@ -166,8 +171,13 @@ impl NatAddresses {
             ..Announced::default()
         };
         self.ports.insert(uuid, announced);
-        // At once: traffic goes the old way until then.
-        self.schedule(uuid, begins.then_some(now.at));
+        // Traffic goes the old way until then.
+        let pause = if is_handed_over {
+            HANDOVER
+        } else {
+            Duration::ZERO
+        };
+        self.schedule(uuid, begins.then_some(now.at + pause));
     }
 
     fn forget(&mut self, uuid: Uuid) {
@@ -284,6 +294,21 @@ mod tests {
         assert_eq!(told(&mut service, &world, now), 0);
         world.here.push("cr-r-public".into());
         assert_eq!(told(&mut service, &world, now), 2, "it is back");
+        world.here.clear();
+        assert_eq!(told(&mut service, &world, now), 0);
+        let held = PortBinding {
+            chassis: Some(Uuid::from_u128(9)),
+            ..(*world.ports[1]).clone()
+        };
+        world.ports[1] = Arc::new(held);
+        world.here.push("cr-r-public".into());
+        assert_eq!(
+            told(&mut service, &world, now),
+            0,
+            "another one still has it"
+        );
+        now.at += HANDOVER;
+        assert_eq!(told(&mut service, &world, now), 2, "soon");
         world.ports.remove(0);
         assert_eq!(told(&mut service, &world, now), 0);
     }
