@@ -341,7 +341,7 @@ fn parse_lease(line: &str) -> Result<Lease> {
 }
 
 /// The time in `64 bytes from 10.0.0.1: icmp_seq=1 ttl=64 time=0.512 ms`.
-fn parse_round_trip(output: &str) -> Result<Duration> {
+pub(crate) fn parse_round_trip(output: &str) -> Result<Duration> {
     let time = output
         .split("time=")
         .nth(1)

@@ -394,17 +394,8 @@ impl Lab {
         Ok(found.trim().to_owned())
     }
 
-    /// Gives an operator's command to the northbound.
     fn operate(&self, words: &[&str], observer: &mut dyn Observer) -> Result<String> {
-        let mut line = match self.rig.plan().tools {
-            Implementation::Weft => "weft nb".to_owned(),
-            Implementation::Ovn => "ovn-nbctl".to_owned(),
-        };
-        for word in words {
-            write!(line, " {}", quoted(word)).expect("a String can be written to");
-        }
-        observer.command(&line);
-        self.rig.nb(words)
+        operate(&self.rig, words, observer)
     }
 
     fn plug(&self, member: &Member) -> Result<()> {
@@ -470,6 +461,19 @@ impl Lab {
         command.push(&interface_id);
         chassis.vsctl(&command).map(drop)
     }
+}
+
+/// Gives an operator's command to the northbound.
+pub fn operate(rig: &Rig, words: &[&str], observer: &mut dyn Observer) -> Result<String> {
+    let mut line = match rig.plan().tools {
+        Implementation::Weft => "weft nb".to_owned(),
+        Implementation::Ovn => "ovn-nbctl".to_owned(),
+    };
+    for word in words {
+        write!(line, " {}", quoted(word)).expect("a String can be written to");
+    }
+    observer.command(&line);
+    rig.nb(words)
 }
 
 /// Every ordered pair of different members.

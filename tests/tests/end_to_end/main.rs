@@ -9,6 +9,7 @@ mod container_host;
 mod disabled_ports;
 mod durability;
 mod examples;
+mod failover;
 mod gateways;
 mod leases;
 mod localnet;

@@ -1,0 +1,67 @@
+//! A distributed gateway port on two chassis: everybody inside reaches the outside and is reached from there, also after a
+//! gateway has died and come back and after one was drained; a controller that dies moves nothing. How long nobody is reached
+//! meanwhile is a matter of `cargo xtask bench failover`.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tests::implementation::{Door, Implementation, Plan};
+use tests::process::tail;
+use tests::routed::{GATEWAY_PORT, GATEWAYS, RoutedLab};
+use tests::wait::wait_until;
+
+#[test]
+fn gateways_of_ovns_northd_replace_each_other() {
+    gateways_replace_each_other(Plan {
+        northd: Implementation::Ovn,
+        door: Door::Ovsdb,
+        ..Plan::weft()
+    });
+}
+
+fn gateways_replace_each_other(plan: Plan) {
+    let mut lab = RoutedLab::build(plan, &mut ()).expect("the lab is built");
+    let told = story(&mut lab).and_then(|()| lab.rig.check_alive());
+    if let Err(error) = told {
+        for log in lab.rig.logs() {
+            eprintln!("---- {}\n{}", log.display(), tail(&log, 25));
+        }
+        panic!("{error:#} ({plan})");
+    }
+}
+
+fn story(lab: &mut RoutedLab) -> Result<()> {
+    let [first, second] = GATEWAYS;
+    lab.ping_all()?;
+
+    lab.kill_gateway()?;
+    ensure!(lab.gateway()? == second, "nobody else took over");
+    lab.ping_all()?;
+    lab.revive_gateway()?;
+    lab.ping_all()?;
+
+    // The controller alone: packets go on as they were.
+    lab.under_traffic(|lab| {
+        let chassis = lab.chassis(first)?;
+        if let Some(controller) = chassis.controller() {
+            controller.kill()?;
+        }
+        chassis.start_controller()?;
+        lab.rig.nb(&["--wait=hv", "sync"]).map(drop)
+    })?;
+    ensure!(
+        lab.gateway()? == first,
+        "a controller's death moved the gateway"
+    );
+
+    // As an administrator empties a chassis.
+    lab.under_traffic(|lab| {
+        let drain = ["lrp-set-gateway-chassis", GATEWAY_PORT, second, "30"];
+        lab.rig.nb(&drain)?;
+        wait_until("the drain", Duration::from_secs(30), || {
+            Ok(lab.gateway()? == second)
+        })
+    })?;
+    lab.wait_for_gateway(second)?;
+    lab.ping_all().map(drop)
+}
