@@ -42,6 +42,7 @@ struct Owner {
 pub struct Alloc {
     /// The layer after which each pool gives.
     layers: FxHashMap<u16, usize>,
+    /// The numbers of each space.
     pools: FxHashMap<(u16, Key), Numbers>,
     owners: FxHashMap<WantKey, Owner>,
     /// Who is to be served when the layer settles.
@@ -52,9 +53,9 @@ pub struct Alloc {
     touched: FxHashSet<(u16, Key, u32)>,
     /// Who has which row: a row that somebody has is nobody else's.
     identities: FxHashMap<(u16, Uuid), WantKey>,
-    /// Owners by their rows.
-    rows: FxHashMap<(u16, Uuid), Handle>,
-    /// Pools of which somebody may be waiting for a number that has been given back.
+    /// Owners by space and holder.
+    rows: FxHashMap<(u16, Uuid), WantKey>,
+    /// Spaces of which somebody may be waiting for a number that has been given back.
     released: FxHashSet<u16>,
     /// What was given since the layer began to settle.
     given: Vec<(Cell, Changed)>,
@@ -99,22 +100,22 @@ impl Alloc {
                     .filter(|number| owner.given.is_some_and(|given| given.key == *number));
                 if has_asked_for.is_some() && want.requested != has_asked_for {
                     // Others who ask for it may have it now.
-                    self.released.insert(key.0);
+                    self.released.insert(owner.want.pool.space());
                 }
                 owner.want = want;
             }
             Some(owner) => {
-                let row = owner.want.row;
+                let place = place(&owner.want);
                 self.give_back(key, values, changes);
-                self.rows.remove(&(key.0, row));
+                self.rows.remove(&place);
                 self.owners.insert(key, Owner { want, given: None });
             }
             None => {
                 self.owners.insert(key, Owner { want, given: None });
             }
         }
-        let row = self.owners[&key].want.row;
-        self.rows.insert((key.0, row), key.1);
+        let place = place(&self.owners[&key].want);
+        self.rows.insert(place, key);
         self.pending.push(key);
     }
 
@@ -128,7 +129,7 @@ impl Alloc {
     ) {
         self.give_back((pool, owner), values, changes);
         if let Some(gone) = self.owners.remove(&(pool, owner)) {
-            self.rows.remove(&(pool, gone.want.row));
+            self.rows.remove(&place(&gone.want));
         }
         self.wait_no_more((pool, owner));
     }
@@ -149,12 +150,15 @@ impl Alloc {
                 .released
                 .iter()
                 .copied()
-                .filter(|pool| is_here(*pool))
+                .filter(|space| is_here(*space))
                 .collect();
-            for pool in released {
+            for space in released {
                 // Somebody may be waiting for just this number.
-                self.released.remove(&pool);
-                let waiting = self.waiting.keys().filter(|key| key.0 == pool);
+                self.released.remove(&space);
+                let waiting = self.waiting.keys().filter(|key| {
+                    let owner = self.owners.get(key);
+                    owner.is_some_and(|owner| owner.want.pool.space() == space)
+                });
                 self.pending.extend(waiting);
             }
             let (mut turn, later): (Vec<WantKey>, Vec<WantKey>) = std::mem::take(&mut self.pending)
@@ -191,7 +195,7 @@ impl Alloc {
         let owners = holders
             .iter()
             .filter_map(|row| self.rows.get(&(pool, *row)));
-        let mut keys: Vec<WantKey> = owners.map(|owner| (pool, *owner)).collect();
+        let mut keys: Vec<WantKey> = owners.copied().collect();
         keys.sort_by_cached_key(|key| rank(&self.owners[key]));
         let first = keys.first().map(|key| self.owners[key].want.row);
         for (place, key) in keys.into_iter().enumerate() {
@@ -265,9 +269,10 @@ impl Alloc {
         changes: &mut Changes<Cell, U>,
     ) -> Option<WantKey> {
         let Owner { want, given } = &self.owners[&asker];
-        let numbers = self.pools.get_mut(&(asker.0, want.among))?;
+        let (space, asks) = place(want);
+        let numbers = self.pools.get_mut(&(space, want.among))?;
         let holder = *numbers.holders(number).first()?;
-        let key = (asker.0, *self.rows.get(&(asker.0, holder))?);
+        let key = *self.rows.get(&(space, holder))?;
         let is_larger = number > want.max.0.max(want.max.1);
         if key == asker || is_larger || want.pool.conflict == Conflict::Shared {
             return None;
@@ -279,7 +284,7 @@ impl Alloc {
         let largest = owner.want.max.0;
         let other = numbers.choose(largest, holder).or_else(|| {
             let own = given.map(|given| given.key).filter(|own| *own <= largest)?;
-            numbers.release(own, want.row);
+            numbers.release(own, asks);
             numbers.take(own, largest, holder, false).then_some(own)
         })?;
         numbers.release(number, holder);
@@ -305,20 +310,21 @@ impl Alloc {
         // What somebody has stays, also when keys have become scarcer meanwhile.
         let max = if had { u32::MAX } else { chosen.max(asked) };
         let shares = want.pool.conflict == Conflict::Shared && (is_request || had);
-        let pool = self.pools.entry((key.0, want.among)).or_default();
-        if !pool.take(number, max, want.row, shares) {
+        let (space, holder) = place(want);
+        let pool = self.pools.entry((space, want.among)).or_default();
+        if !pool.take(number, max, holder, shares) {
             return false;
         }
         if want.pool.conflict == Conflict::Shared {
-            self.touched.insert((key.0, want.among, number));
+            self.touched.insert((space, want.among, number));
         }
         let before = owner.given.filter(|before| before.key != number);
         if let Some(before) = before {
-            if pool.release(before.key, owner.want.row) {
-                self.released.insert(key.0);
+            if pool.release(before.key, holder) {
+                self.released.insert(space);
             }
             if owner.want.pool.conflict == Conflict::Shared {
-                self.touched.insert((key.0, owner.want.among, before.key));
+                self.touched.insert((space, owner.want.among, before.key));
             }
         }
         self.wait_no_more(key);
@@ -332,16 +338,20 @@ impl Alloc {
             return;
         };
         let want = &owner.want;
-        let pool = self.pools.entry((key.0, want.among)).or_default();
-        let problem = want
-            .requested
-            .map(|requested| taken(want, requested, pool.holders(requested).first().copied()));
+        let (space, holder) = place(want);
+        let pool = self.pools.entry((space, want.among)).or_default();
+        let problem = want.requested.map(|requested| {
+            let other = pool.holders(requested).first();
+            let other = other.and_then(|other| self.rows.get(&(space, *other)));
+            let other = other.and_then(|other| self.owners.get(other));
+            taken(want, requested, other.map(|other| other.want.row))
+        });
         if owner.given.is_none() {
             // What the northbound says of an earlier life is worth less than what others have now.
             let preferred = want.preferred.filter(|_| problem.is_none());
             let preferred =
-                preferred.filter(|number| pool.take(*number, want.max.0, want.row, false));
-            let number = preferred.or_else(|| pool.choose(want.max.0, want.row));
+                preferred.filter(|number| pool.take(*number, want.max.0, holder, false));
+            let number = preferred.or_else(|| pool.choose(want.max.0, holder));
             match number {
                 Some(number) => self.tell(key, number, values, changes),
                 None => {
@@ -369,11 +379,12 @@ impl Alloc {
             return;
         };
         let recorded = owner.want.identity;
+        let space = owner.want.pool.space();
         let uuid = match owner.given {
             Some(given) => given.uuid,
             None => {
                 let is_others = |uuid: Uuid| {
-                    let holder = self.identities.get(&(key.0, uuid));
+                    let holder = self.identities.get(&(space, uuid));
                     holder.is_some_and(|other| *other != key)
                 };
                 // A port that was renamed has the row on which its former name still stands; and another one may have
@@ -388,7 +399,7 @@ impl Alloc {
             }
         };
         if !uuid.is_nil() {
-            self.identities.insert((key.0, uuid), key);
+            self.identities.insert((space, uuid), key);
         }
         let identity = Identity { uuid, key: number };
         owner.given = Some(identity);
@@ -401,17 +412,18 @@ impl Alloc {
         let Some(owner) = self.owners.get_mut(&key) else {
             return;
         };
-        let among = (key.0, owner.want.among);
+        let (space, holder) = place(&owner.want);
+        let among = (space, owner.want.among);
         if let Some(given) = owner.given.take() {
-            if self.identities.get(&(key.0, given.uuid)) == Some(&key) {
-                self.identities.remove(&(key.0, given.uuid));
+            if self.identities.get(&(space, given.uuid)) == Some(&key) {
+                self.identities.remove(&(space, given.uuid));
             }
             if let Some(pool) = self.pools.get_mut(&among) {
-                if pool.release(given.key, owner.want.row) {
-                    self.released.insert(key.0);
+                if pool.release(given.key, holder) {
+                    self.released.insert(space);
                 }
                 if owner.want.pool.conflict == Conflict::Shared {
-                    self.touched.insert((key.0, owner.want.among, given.key));
+                    self.touched.insert((space, owner.want.among, given.key));
                 }
                 if pool.is_unused() {
                     self.pools.remove(&among);
@@ -433,6 +445,15 @@ impl Alloc {
         let gone = self.waiting.remove(&key);
         self.news.extend(gone.map(|gone| (gone, false)));
     }
+}
+
+/// The space of the numbers, and who holds one there: whoever has two holds them as two.
+fn place(want: &Want) -> (u16, Uuid) {
+    let holder = match want.pool.of {
+        None => want.row,
+        Some(_) => identity::derive(&[b"second number", want.row.as_bytes()]),
+    };
+    (want.pool.space(), holder)
 }
 
 /// The order in which owners are served.

@@ -388,7 +388,12 @@ fn tables(features: &[&'static Feature]) -> Result<Vec<(&'static str, Table)>, P
         .iter()
         .filter(|(_, owned)| owned.side == Side::South)
         .collect();
-    south.sort_by_key(|(_, owned)| depth(sb_db::schema(), owned.table, 0));
+    // Rows that live by references to them are written with who refers to them.
+    south.sort_by_key(|(_, owned)| {
+        let schema = sb_db::schema();
+        let lives_by_others = !schema.tables[owned.table].is_root;
+        (lives_by_others, depth(schema, owned.table, 0))
+    });
     let (mut next, mut last, mut north) = (0, FIRST_LAST, FIRST_NORTH);
     let others = owned.iter().filter(|(_, owned)| owned.side == Side::North);
     for (feature, owned) in south.into_iter().chain(others) {

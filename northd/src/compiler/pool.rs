@@ -23,6 +23,8 @@ pub struct Pool {
     pub place: (&'static str, &'static str, &'static str),
     /// What becomes of a request that somebody else has.
     pub conflict: Conflict,
+    /// The pool whose numbers these are, if not its own: no number is given twice by the two.
+    pub of: Option<&'static Pool>,
     /// The number in the order of declarations.
     id: OnceLock<u16>,
 }
@@ -47,8 +49,26 @@ impl Pool {
             given,
             place,
             conflict,
+            of: None,
             id: OnceLock::new(),
         }
+    }
+
+    /// A second relation of numbers of a pool, for who needs two of them. Who wants numbers here has to be declared to want
+    /// them there, too: then both are given in the same layer.
+    pub const fn second(given: &'static Relation<Handle, Identity>, of: &'static Self) -> Self {
+        Self {
+            given,
+            place: of.place,
+            conflict: of.conflict,
+            of: Some(of),
+            id: OnceLock::new(),
+        }
+    }
+
+    /// The number of the pool whose numbers these are.
+    pub fn space(&self) -> u16 {
+        self.of.map_or_else(|| self.id(), Self::id)
     }
 
     /// Its number.

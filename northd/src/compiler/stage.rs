@@ -130,6 +130,8 @@ stages! {
         RouterInTooLarge "lr_in_too_large";
         /// An error goes back.
         RouterInLarger "lr_in_larger_pkts";
+        /// What leaves by a gateway port goes to the chassis that has it.
+        RouterInRedirect "lr_in_gw_redirect";
         /// Next hops whose MAC is not known are asked for it.
         RouterInAsk "lr_in_arp_request";
     }
@@ -140,6 +142,8 @@ stages! {
         RouterOutPostUndnat "lr_out_post_undnat";
         /// Inside addresses become outside ones.
         RouterOutSnat "lr_out_snat";
+        /// What is still for an address of a NAT rule enters the router again.
+        RouterOutLoop "lr_out_egr_loop";
         /// Delivery to the port.
         RouterOutDelivery "lr_out_delivery";
     }

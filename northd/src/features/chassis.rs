@@ -122,3 +122,9 @@ pub fn named(unit: &Unit<'_>, name: &str) -> Option<Uuid> {
     let found = by_name.or_else(|| unit.having(BY_HOSTNAME, &atom).first());
     found.map(|chassis| unit.south_uuid(*chassis))
 }
+
+/// The chassis with this name.
+pub fn by_name(unit: &Unit<'_>, name: &str) -> Option<Uuid> {
+    let found = unit.having(BY_NAME, &Atom::from(name)).first();
+    found.map(|chassis| unit.south_uuid(*chassis))
+}

@@ -23,7 +23,8 @@ use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
 
-const BY_ROUTER: Rule = Rule::new(
+/// Also by MACs that a router has outside for its guests.
+pub const BY_ROUTER: Rule = Rule::new(
     Stage::InLookup,
     75,
     "a request of a router: to all enabled ports that lead to no router",
@@ -35,7 +36,8 @@ pub const TO_ROUTER: Rule = Rule::new(
     "a request for an address of a router, or one that it translates: to its port, and to no other router",
 );
 const GROUP: Rule = Rule::new(Stage::InLookup, 70, "a group address: to all enabled ports");
-const KNOWN: Rule = Rule::new(
+/// Also such MACs.
+pub const KNOWN: Rule = Rule::new(
     Stage::InLookup,
     50,
     "the address of a port: to that port, or drop if it is disabled",
@@ -77,8 +79,7 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
     let to_router = to_router(unit, view);
     let mut flows = view.flows(unit);
     if matches!(port.kind, PortKind::Router { .. }) && port.is_enabled {
-        let request = m::arp_op(1) | m::eq(Symbol::RarpOp, 3u16) | m::nd_ns();
-        let request = m::eth_mcast() & request;
+        let request = router_request();
         for mac in &macs {
             let flood = [a::set_outport(Group::FloodL2.name()), a::output()];
             flows.add(BY_ROUTER, &(m::eth_src(*mac) & request.clone()), flood);
@@ -90,6 +91,12 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
     for mac in macs {
         let here = m::eth_dst(mac);
         if port.is_enabled {
+            // A MAC that one chassis alone works for is elsewhere for all others: behind a physical network, or nowhere.
+            let residence = view.link.and_then(|link| link.residence.clone());
+            let here = match residence {
+                Some(residence) => here & m::resident(residence),
+                None => here,
+            };
             let deliver = [a::set_outport(port.name.clone()), a::output()];
             flows.add(KNOWN, &here, deliver);
         } else {
@@ -97,6 +104,12 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
         }
     }
 });
+
+/// What a router asks everybody.
+pub fn router_request() -> Expr {
+    let request = m::arp_op(1) | m::eq(Symbol::RarpOp, 3u16) | m::nd_ns();
+    m::eth_mcast() & request
+}
 
 /// To the router's port, and to everybody else but other routers: who asks may announce that it has the address itself.
 pub fn steer(port: &Arc<str>) -> [Action; 3] {

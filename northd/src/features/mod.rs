@@ -50,6 +50,7 @@ pub static ALL: &[&Feature] = &[
     &router::FEATURE,
     &router::ports::FEATURE,
     &router::links::FEATURE,
+    &router::gateways::FEATURE,
     &router::admission::FEATURE,
     &router::learning::FEATURE,
     &router::own::FEATURE,

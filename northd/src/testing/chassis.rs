@@ -56,6 +56,7 @@ impl Chassis {
         let mut ports = BTreeMap::new();
         let mut places: BTreeMap<Arc<str>, (u32, u32)> = BTreeMap::new();
         let mut ends = Vec::new();
+        let mut redirects = Vec::new();
         for (uuid, row) in world.sb::<sb::PortBinding>() {
             let datapath = datapaths.entry(keys[&row.datapath]).or_default();
             let port = key(row.tunnel_key);
@@ -66,9 +67,20 @@ impl Chassis {
             {
                 ends.push((place, Arc::clone(peer)));
             }
+            if let Some(of) = row.options.get("distributed-port") {
+                redirects.push((place, Arc::clone(of)));
+            }
             datapath.names.insert(row.logical_port, port);
             datapath.security.insert(port, row.port_security);
             ports.insert(uuid, port);
+        }
+        // Here, what passes the gateway goes on by its distributed port.
+        for ((datapath, port), of) in redirects {
+            let Some((_, distributed)) = places.get(&of) else {
+                continue;
+            };
+            let of = datapaths.entry(datapath).or_default();
+            of.members.insert(port, vec![*distributed]);
         }
         for (_, row) in world.sb::<sb::MulticastGroup>() {
             let datapath = datapaths.entry(keys[&row.datapath]).or_default();

@@ -6,6 +6,7 @@ mod chassis;
 mod connections;
 mod crossing;
 mod flows;
+pub mod gateways;
 mod naive;
 mod packet;
 mod policy;

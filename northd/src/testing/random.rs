@@ -516,6 +516,11 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
             port.r#type = "router".into();
             let peer = super::routers::port_name(rng);
             port.options.insert("router-port".into(), peer.into());
+            if rng.once_in(3) {
+                let announced = ["router", "02:00:00:00:00:98 10.0.0.98", "10.0.0"][rng.below(3)];
+                let key = "nat-addresses";
+                port.options.insert(key.into(), announced.into());
+            }
             if !rng.once_in(3) {
                 port.addresses.push("router".into());
             }

@@ -165,6 +165,7 @@ fn random_port(rng: &mut Rng) -> nb::LogicalRouterPort {
         ("requested-tnl-key", ["1", "2", "0"]),
         ("route_table", ["blue", "", "red"]),
         ("gateway_mtu", ["1400", "9", "1500"]),
+        ("reside-on-redirect-chassis", ["true", "false", "perhaps"]),
     ] {
         if rng.once_in(6) {
             row.options.insert(key.into(), values[rng.below(3)].into());
@@ -351,7 +352,12 @@ pub fn nat(world: &mut World, rng: &mut Rng) -> String {
     if row.nat.len() < 4 && !rng.once_in(3) {
         let uuid = rng.uuid();
         row.nat.push(uuid);
-        operations.push(insert(uuid, &random_nat(rng)));
+        let mut rule = random_nat(rng);
+        if rng.once_in(4) {
+            let ports = world.nb::<nb::LogicalRouterPort>();
+            rule.gateway_port = rng.pick(&ports).map(|(port, _)| *port);
+        }
+        operations.push(insert(uuid, &rule));
     } else if !row.nat.is_empty() {
         row.nat.remove(rng.below(row.nat.len()));
     }
@@ -382,6 +388,10 @@ fn random_nat(rng: &mut Rng) -> nb::Nat {
     }
     if rng.once_in(5) {
         row.options.insert("stateless".into(), "true".into());
+    }
+    if rng.once_in(3) {
+        row.logical_port = Some(["p1", "nobody", ""][rng.below(3)].into());
+        row.external_mac = Some(["02:00:00:00:00:99", "99"][rng.below(2)].into());
     }
     if rng.once_in(5) {
         row.external_port_range = ["1000-2000", "2-1"][rng.below(2)].into();

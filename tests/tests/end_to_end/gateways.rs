@@ -124,8 +124,22 @@ fn gateway_router(plan: Plan) {
 }
 
 #[test]
+fn a_distributed_gateway_port_leads_outside() {
+    distributed_gateway_port(Plan::under_test());
+}
+
+#[test]
 fn a_distributed_gateway_port_of_ovns_northd_leads_outside() {
-    story(by_ovns_northd(), |lab| {
+    distributed_gateway_port(by_ovns_northd());
+}
+
+#[test]
+fn a_distributed_gateway_port_under_ovns_controllers_leads_outside() {
+    distributed_gateway_port(by_ovns_controllers());
+}
+
+fn distributed_gateway_port(plan: Plan) {
+    story(plan, |lab| {
         let [red1, red2, _] = tenant(lab)?;
         let outside = outside(lab)?;
         let commands = "lrp-add r r-public 02:00:00:cb:00:01 203.0.113.10/24 \

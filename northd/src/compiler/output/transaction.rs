@@ -13,6 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
 use super::{GROUPS, Output, RowId, SHARED_FLOWS, difference, group_of};
+use crate::compiler::feature::Side;
 use crate::compiler::flow::{FLOWS, GROUP_TABLE};
 use crate::compiler::sets::Sets;
 use crate::compiler::world::World;
@@ -205,7 +206,13 @@ impl Output {
             draft.extend(self.compare(group, table, None, sets));
             self.to_write.remove(group);
         }
+        let companions = self.companions(id, world, sets);
         draft.extend(found);
+        for (id, found) in companions {
+            self.to_write.remove(id);
+            draft.extend(found);
+            self.taken.push(id);
+        }
         self.taken.push(id);
     }
 
@@ -213,6 +220,44 @@ impl Output {
     fn has_group(&self, uuid: Uuid, world: &World) -> bool {
         let rows = world.rows(self.side);
         rows.peek_find(GROUP_TABLE, uuid).is_some()
+    }
+
+    /// The rows that a row refers to, that are not there, and that live by such references alone: a database forgets at once
+    /// what nobody refers to, so they are written with it.
+    fn companions(&self, id: RowId, world: &World, sets: &Sets) -> Vec<(RowId, Vec<Operation>)> {
+        let (Some(desired), Some(table)) = (self.rows.get(&id), self.tables.get(id.table)) else {
+            return Vec::new();
+        };
+        let schema = match self.side {
+            Side::North => nb_db::schema(),
+            Side::South => sb_db::schema(),
+        };
+        let row = &desired.said[desired.counts].1.row;
+        let columns = table.columns.iter().flat_map(|column| {
+            let ty = &schema.tables[table.table].columns[*column].ty;
+            let base = ty.value.as_ref().unwrap_or(&ty.key);
+            let target = base
+                .reference()
+                .and_then(|(name, _)| schema.table_index(name));
+            let target = target.and_then(|target| {
+                let mut list = self.tables.list.iter();
+                list.find(|of| of.table == target && of.whole && !of.is_root && of.id < FLOWS)
+            });
+            let atoms = row.get(*column).atoms().iter();
+            let uuids = atoms.filter_map(Atom::as_uuid);
+            uuids.filter_map(move |uuid| {
+                Some(RowId {
+                    table: target?.id,
+                    uuid,
+                })
+            })
+        });
+        let missing = columns.filter_map(|id| {
+            let table = self.tables.get(id.table)?;
+            let is_there = self.actual(id, table, world).is_some() || self.taken.contains(&id);
+            (!is_there).then(|| (id, self.compare(id, table, None, sets)))
+        });
+        missing.collect()
     }
 
     /// Of each group, a marked flow.

@@ -13,6 +13,7 @@ use relations::{Handle, Key, Small};
 use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
+use super::announce::ANNOUNCED;
 use super::containers::TAG;
 use super::model::{Port, PortKind};
 use super::recorded::recorded;
@@ -55,6 +56,8 @@ pub(super) static ROWS: Owned = Owned {
         PortBinding::COLUMN.mac.index,
         PortBinding::COLUMN.port_security.index,
         PortBinding::COLUMN.external_ids.index,
+        PortBinding::COLUMN.ha_chassis_group.index,
+        PortBinding::COLUMN.nat_addresses.index,
         PortBinding::COLUMN.requested_chassis.index,
         PortBinding::COLUMN.requested_additional_chassis.index,
     ])
@@ -77,7 +80,14 @@ pub(super) static ROW: Kind = kind!([&TAG, &SWITCH], [], |unit, view| {
         PortKind::Vif { nested: Some(_) } => unit.get(&TAG, view.row).map(|tag| i64::from(tag.key)),
     };
     let columns = columns(unit, view, tag);
-    unit.row::<PortBinding>(view.binding.uuid, columns);
+    match view.port.kind {
+        PortKind::Router { .. } => {
+            let announced = PortBinding::COLUMN.nat_addresses.index;
+            let sets = Box::new([(announced, ANNOUNCED.cell(view.row))]);
+            unit.row_of_sets::<PortBinding>(view.binding.uuid, columns, sets);
+        }
+        _ => unit.row::<PortBinding>(view.binding.uuid, columns),
+    }
 });
 
 fn wish(unit: &mut Unit<'_>, key: Key) {

@@ -5,6 +5,7 @@
 //! the port and its flows in place (`up.rs`). Other features add their part of a port by [`kind`].
 
 mod addresses;
+mod announce;
 mod binding;
 mod containers;
 mod model;
@@ -28,8 +29,10 @@ use crate::features::switch::DATAPATH;
 use crate::testing::{Change, random};
 
 pub use addresses::{IPS, MACS, is_first};
-pub use model::{Port, PortKind, Security};
+pub use announce::{ANNOUNCED, announcement};
+pub use model::{Announced, Port, PortKind, Security};
 pub use recorded::BINDINGS_BY_NAME;
+pub use up::HOSTS;
 
 /// Ports that make sense.
 pub static PORT: Relation<Handle, Arc<Port>> = Relation::new("port");
@@ -48,9 +51,11 @@ const OPTIONS: &[&str] = &[
     "ct-zone-limit",
     "disable_arp_nd_rsp",
     "disable_garp_rarp",
+    "exclude-router-ips-from-garp",
     "hostname",
     "iface-id-ver",
     "localnet_learn_fdb",
+    "nat-addresses",
     "network_name",
     "qos_burst",
     "qos_max_rate",
@@ -86,6 +91,7 @@ pub static FEATURE: Feature = Feature {
         Source::south::<sb_db::tables::Chassis>(&[sb_db::tables::Chassis::COLUMN.name.index]),
         Source::south::<PortBinding>(&[
             PortBinding::COLUMN.chassis.index,
+            PortBinding::COLUMN.additional_chassis.index,
             PortBinding::COLUMN.up.index,
         ]),
     ],
@@ -99,6 +105,7 @@ pub static FEATURE: Feature = Feature {
         &containers::TAG,
         &MACS,
         &IPS,
+        &announce::LOCALNETS,
     ],
     pools: &[&binding::KEYS, &containers::TAGS],
     kinds: &[
@@ -108,6 +115,8 @@ pub static FEATURE: Feature = Feature {
         &binding::WISH,
         &binding::ROW,
         &addresses::CLAIMS,
+        &announce::DOORS,
+        &announce::OWN,
         &up::UP,
     ],
     #[cfg(test)]
@@ -182,6 +191,8 @@ pub struct Link {
     pub gives_macs: bool,
     /// The chassis that has the router, if it is on one alone.
     pub chassis: Option<Arc<str>>,
+    /// The port that has to be on the chassis that works for the router's port, if not all do.
+    pub residence: Option<Arc<str>>,
 }
 
 /// A port with its place, as features see it.

@@ -74,7 +74,22 @@ pub enum PortKind {
         peer: Option<Arc<str>>,
         /// Whether the router's port says which addresses are here (`router` among `addresses`).
         takes_addresses: bool,
+        /// Which addresses beside the router's own the router's chassis announces here (`options:nat-addresses`).
+        announced: Announced,
+        /// Whether it announces the router's own (`options:exclude-router-ips-from-garp`).
+        announces_router: bool,
     },
+}
+
+/// Addresses that the chassis of a router announces in a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announced {
+    /// None.
+    None,
+    /// The outside addresses of its NAT rules.
+    Router,
+    /// These.
+    These(MacAndIps),
 }
 
 /// A container's place.
@@ -235,8 +250,21 @@ fn parse_router(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -
         complaints.column(column.options.name, why, remedy);
     }
     let mut addresses = row.get(column.addresses.index).atoms().iter();
+    let announced = match options.text("nat-addresses") {
+        None | Some("") => Announced::None,
+        Some("router") => Announced::Router,
+        Some(text) => match text.parse::<MacAndIps>() {
+            Ok(these) => Announced::These(these),
+            Err(error) => {
+                complaints.address(column.options.name, text, &error);
+                Announced::None
+            }
+        },
+    };
     PortKind::Router {
         peer,
+        announced,
+        announces_router: !options.truth("exclude-router-ips-from-garp", false, complaints),
         takes_addresses: addresses.any(|atom| atom.as_str().map(str::trim) == Some("router")),
     }
 }

@@ -1,12 +1,16 @@
 //! Whether a port is up: when a chassis has it and has its flows in place.
 
 use nb_db::tables::LogicalSwitchPort;
-use relations::{Handle, Small};
-use sb_db::tables::PortBinding;
+use relations::{Handle, Set, Small};
+use sb_db::tables::{Chassis, PortBinding};
+use uuid::Uuid;
 
 use super::model::PortKind;
-use super::{BINDING, PORT};
+use super::{BINDING, PORT, owner};
 use crate::compiler::feature::{Kind, Over, Owned};
+
+/// The guests of a switch that a chassis has. Chassis are southbound rows.
+pub static HOSTS: Set<(Handle, Handle)> = Set::new("guests of a switch on a chassis");
 
 pub(super) static COLUMNS: Owned =
     Owned::north_columns::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.up.index]);
@@ -15,7 +19,7 @@ pub(super) static UP: Kind = Kind {
     name: "port/up",
     over: Over::Keys(&BINDING),
     reads: &[&PORT],
-    says: &[],
+    says: &[&HOSTS],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -30,6 +34,21 @@ pub(super) static UP: Kind = Kind {
                 // A controller that tells nothing of flows has them in place as soon as it has the port.
                 !row.get(column.chassis.index).is_empty() && column.up.get(row).unwrap_or(true)
             });
+        let is_guest = unit
+            .get(&PORT, row)
+            .is_some_and(|port| matches!(port.kind, PortKind::Vif { .. }));
+        if let (true, Some(found), Some(switch)) = (is_guest, found, owner(unit, row))
+            && let Some(columns) = unit.south(found)
+        {
+            let main: Option<Uuid> = column.chassis.get(columns);
+            let others: Vec<Uuid> = column.additional_chassis.get(columns);
+            let uuid = unit.uuid(row);
+            for chassis in main.into_iter().chain(others) {
+                if let Some(chassis) = unit.find_south::<Chassis>(chassis) {
+                    unit.member(&HOSTS, (switch, chassis), uuid);
+                }
+            }
+        }
         // A link to a router is nowhere, and so always there.
         let is_link = unit
             .get(&PORT, row)

@@ -7,7 +7,7 @@
 use lflow::action::Action;
 use lflow::{Int, Symbol, a, m};
 
-use super::ports;
+use super::ports::{self, RouterPort};
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::register::Bits;
@@ -98,6 +98,15 @@ static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
     if !port.is_enabled {
         return;
     }
+    let then = remember(port);
+    // What is for everybody may be for an address that is translated on this very chassis.
+    let mine = view.at_home(m::eth_dst(port.mac));
+    let here = m::inport(port.name.clone()) & (m::eth_mcast() | mine);
+    view.flows(unit).add(ADMIT, &here, then);
+});
+
+/// Admits a packet, and keeps what later stages have to know of its port.
+pub fn remember(port: &RouterPort) -> Vec<Action> {
     let mut then: Vec<Action> = vec![a::set(MAC.field(), port.mac)];
     for (is_ip4, source, has) in [(true, SOURCE_4, HAS_4), (false, SOURCE_6, HAS_6)] {
         // Who has no other address of IPv6 speaks from the link-local one.
@@ -108,6 +117,5 @@ static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
         }
     }
     then.push(a::next());
-    let here = m::inport(port.name.clone()) & (m::eth_mcast() | m::eth_dst(port.mac));
-    view.flows(unit).add(ADMIT, &here, then);
-});
+    then
+}

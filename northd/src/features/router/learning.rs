@@ -308,7 +308,7 @@ static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
     let asker = [Symbol::Inport, Symbol::ArpSpa, Symbol::ArpSha];
     let look = a::lookup(KNOWN.field(), Lookup::LookupArp, asker);
     let here = m::inport(view.port.name.clone()) & m::arp_op(1);
-    let near = here & m::one_of(Symbol::ArpSpa, networks);
+    let near = view.at_home(here & m::one_of(Symbol::ArpSpa, networks));
     let mut flows = view.flows(unit);
     if view.of.always_learns {
         flows.add(ASKS, &near, [look, a::next()]);

@@ -17,7 +17,7 @@ use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
 use super::ROUTER;
-use super::ports::{self, PORT, View};
+use super::ports::{self, PORT, RESIDENCE, View};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::problem::Complaints;
 use crate::compiler::unit::Unit;
@@ -26,7 +26,7 @@ use crate::features::segments::{ROUTERS, SEGMENT};
 use crate::features::switch::DATAPATH;
 
 /// The switch ports that name a router's port.
-static FACING: Bucket<Handle, Uuid> = Bucket::new("facing");
+pub static FACING: Bucket<Handle, Uuid> = Bucket::new("facing");
 /// What is at the other end of a router's port.
 pub static PEER: Relation<Handle, Peer> = Relation::new("peer");
 
@@ -100,7 +100,7 @@ static NAMES: Kind = Kind {
 static SWITCH_END: Kind = Kind {
     name: "router-link",
     over: Over::Keys(&switch_ports::PORT),
-    reads: &[&PORT, &ROUTER, &FACING],
+    reads: &[&PORT, &ROUTER, &RESIDENCE, &FACING],
     says: &[&LINK],
     wants: &[],
     run: switch_end,
@@ -147,6 +147,7 @@ fn switch_end(unit: &mut Unit<'_>, key: Key) {
     let PortKind::Router {
         peer: Some(peer),
         takes_addresses,
+        ..
     } = &port.kind
     else {
         return;
@@ -172,6 +173,7 @@ fn switch_end(unit: &mut Unit<'_>, key: Key) {
                     addresses: other.addresses(),
                     gives_macs: *takes_addresses,
                     chassis: unit.get(&ROUTER, router).and_then(|of| of.chassis.clone()),
+                    residence: unit.get(&RESIDENCE, peer).cloned(),
                 };
                 unit.say(&LINK, row, link);
             }
@@ -262,7 +264,10 @@ fn columns(view: &View<'_>, peer: Option<&Peer>) -> Vec<(usize, Datum)> {
     let kind = chassis.map_or("patch", |_| "l3gateway");
     let chassis = chassis.map(|chassis| ("l3gateway-chassis", chassis));
     let peer = peer.map(|peer| ("peer", peer.name()));
-    let options = peer.into_iter().chain(chassis);
+    let is_own = |name: &&Arc<str>| name.strip_prefix("cr-") == Some(&*view.port.name);
+    let redirect = view.residence.filter(is_own);
+    let redirect = redirect.map(|name| ("chassis-redirect-port", name));
+    let options = peer.into_iter().chain(chassis).chain(redirect);
     let options = options.map(|(key, value)| (Atom::from(key), Atom::String(Arc::clone(value))));
     vec![
         (

@@ -16,6 +16,7 @@
 pub mod admission;
 pub mod delivery;
 pub mod family;
+pub mod gateways;
 pub mod input;
 pub mod learning;
 pub mod lengths;

@@ -141,7 +141,7 @@ fn own(view: &View<'_>, cidr: Cidr, is_translated: bool) -> Expr {
     match ip {
         IpAddr::V4(own) => {
             let asker = m::eq(Symbol::ArpSpa, cidr.network());
-            to | (here & m::arp_op(1) & m::arp_tpa(own) & asker)
+            to | view.at_home(here & m::arp_op(1) & m::arp_tpa(own) & asker)
         }
         IpAddr::V6(_) => {
             // Every link of the router may have its own host of this address.
@@ -157,7 +157,7 @@ fn own(view: &View<'_>, cidr: Cidr, is_translated: bool) -> Expr {
 fn solicitation(view: &View<'_>, ip: Ipv6Addr) -> Expr {
     let to = [ip, solicited_node(ip)].map(IpAddr::V6);
     let here = m::inport(view.port.name.clone());
-    here & m::nd_ns() & m::one_of(Symbol::Ip6Dst, to) & m::nd_target(ip)
+    view.at_home(here & m::nd_ns() & m::one_of(Symbol::Ip6Dst, to) & m::nd_target(ip))
 }
 
 /// The group that a solicitation for `ip` is sent to (RFC 4291, section 2.7.1).

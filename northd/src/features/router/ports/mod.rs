@@ -10,6 +10,7 @@ mod model;
 use std::sync::Arc;
 
 use addr::PortKey;
+use lflow::{Expr, m};
 use nb_db::tables::{LogicalRouter, LogicalRouterPort};
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Atom, Row};
@@ -42,7 +43,12 @@ const OWNERS: Index = Index::north::<LogicalRouter>(LogicalRouter::COLUMN.ports.
 /// Ports by name.
 const BY_NAME: Index = Index::north::<LogicalRouterPort>(LogicalRouterPort::COLUMN.name.index);
 
-static KEYS: Pool = Pool::new(
+/// The port that has to be on the chassis that works for a router's port, for ports that not all chassis work for. Said by the
+/// feature `gateway ports`.
+pub static RESIDENCE: Relation<Handle, Arc<str>> = Relation::new("residence");
+
+/// The keys of a router's ports.
+pub static KEYS: Pool = Pool::new(
     &BINDING,
     (
         LogicalRouterPort::NAME,
@@ -65,13 +71,18 @@ pub static FEATURE: Feature = Feature {
         ])
         .keys(&[(
             LogicalRouterPort::COLUMN.options.index,
-            &["requested-tnl-key", "route_table", "gateway_mtu"],
+            &[
+                "requested-tnl-key",
+                "route_table",
+                "gateway_mtu",
+                "reside-on-redirect-chassis",
+            ],
         )]),
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.ports.index]),
         Source::south::<PortBinding>(&[PortBinding::COLUMN.logical_port.index]),
     ],
     indexes: &[OWNERS, BY_NAME],
-    relations: &[&PORT, &BINDING, &IPS, &NETWORKS],
+    relations: &[&PORT, &BINDING, &RESIDENCE, &IPS, &NETWORKS],
     pools: &[&KEYS],
     kinds: &[&MODEL, &WISH, &addresses::CLAIMS, &addresses::CHECK],
     #[cfg(test)]
@@ -133,9 +144,19 @@ pub struct View<'a> {
     pub datapath: Identity,
     /// The port's binding.
     pub binding: Identity,
+    /// The port that has to be on the chassis that works for this one, if not all do.
+    pub residence: Option<&'a Arc<str>>,
 }
 
 impl View<'_> {
+    /// The same, and the chassis is one that works for the port.
+    pub fn at_home(&self, when: Expr) -> Expr {
+        match self.residence {
+            Some(port) => when & m::resident(Arc::clone(port)),
+            None => when,
+        }
+    }
+
     /// Where the port's flows go.
     pub fn flows<'u>(&self, unit: &'u mut Unit<'_>) -> Flows<'u> {
         let hint = unit.uuid(self.row);
@@ -172,6 +193,7 @@ pub fn view_of<'a>(unit: &Unit<'a>, row: Handle) -> Option<View<'a>> {
         of: unit.get(&ROUTER, router)?,
         datapath: *unit.get(&DATAPATH, router)?,
         binding: *unit.get(&BINDING, row)?,
+        residence: unit.get(&RESIDENCE, row),
     })
 }
 
@@ -184,6 +206,7 @@ macro_rules! kind {
             over: $crate::compiler::feature::Over::Keys(&$crate::features::router::ports::PORT),
             reads: &[
                 &$crate::features::router::ports::BINDING,
+                &$crate::features::router::ports::RESIDENCE,
                 &$crate::features::router::ROUTER,
                 &$crate::features::switch::DATAPATH,
                 $($read),*
@@ -212,30 +235,41 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
     let Some(datapath) = unit.get(&DATAPATH, router) else {
         return;
     };
+    let name = &port.name;
+    let requested = port.requested_key.map(u32::from);
+    unit.want(wanted(unit, (row, router), name, *datapath, requested));
+}
+
+/// The wish for a key and a binding of this name, in a router. The owner is a port's row.
+pub fn wanted(
+    unit: &Unit<'_>,
+    (row, router): (Handle, Handle),
+    name: &Arc<str>,
+    datapath: Identity,
+    requested: Option<u32>,
+) -> Want {
     let column = PortBinding::COLUMN;
     let recorded: Option<(Uuid, &Row)> = unit
-        .recorded(BINDINGS_BY_NAME, &Atom::String(Arc::clone(&port.name)))
+        .recorded(BINDINGS_BY_NAME, &Atom::String(Arc::clone(name)))
         .find(|(_, row)| column.datapath.get(row) == datapath.uuid);
     let max = match unit.get(&chassis::IS_VXLAN, ()) {
         Some(()) => PortKey::MAX_VXLAN_PORT,
         None => PortKey::MAX_PORT,
     };
     let uuid = unit.uuid(row);
-    unit.want(Want {
+    let derived = identity::binding(datapath.uuid, uuid);
+    Want {
         pool: &KEYS,
         owner: row,
         row: uuid,
-        name: Arc::clone(&port.name),
+        name: Arc::clone(name),
         place: None,
         among: router.pack(),
-        derived: identity::binding(datapath.uuid, uuid),
-        identity: recorded.map_or_else(
-            || identity::binding(datapath.uuid, uuid),
-            |(known, _)| known,
-        ),
+        derived,
+        identity: recorded.map_or(derived, |(known, _)| known),
         recorded: recorded.and_then(|(_, row)| u32::try_from(column.tunnel_key.get(row)).ok()),
-        requested: port.requested_key.map(u32::from),
+        requested,
         preferred: None,
         max: (max.into(), max.into()),
-    });
+    }
 }

@@ -38,6 +38,8 @@ pub struct RouterPort {
     pub route_table: Option<Arc<str>>,
     /// `options:gateway_mtu`: the most bytes of an IP packet that pass.
     pub mtu: Option<u16>,
+    /// `options:reside-on-redirect-chassis`: the port is on the chassis of the router's gateway port alone.
+    pub resides_on_redirect: bool,
     /// `external_ids`.
     pub external_ids: Datum,
 }
@@ -70,6 +72,7 @@ impl RouterPort {
             requested_key: options.number("requested-tnl-key", 1..=PortKey::MAX_PORT, complaints),
             route_table: route_table.map(Arc::from),
             mtu: options.number("gateway_mtu", MIN_MTU..=u16::MAX, complaints),
+            resides_on_redirect: options.truth("reside-on-redirect-chassis", false, complaints),
             external_ids: row.get(column.external_ids.index).clone(),
         })
     }

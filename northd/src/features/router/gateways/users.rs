@@ -1,0 +1,164 @@
+//! Who uses a group of chassis: `HA_Chassis_Group.ref_chassis`.
+//!
+//! A chassis that has a guest whose packets may have to pass a gateway port runs BFD sessions with the chassis of its group,
+//! and they with it, so that each knows whom to send to. Such guests are in the switches of the port's router, and in those
+//! of routers behind it: as far as three routers in a row, and never beyond another gateway port, where the chassis of that
+//! one send. A chassis farther away sends to the best of the group without knowing whether it lives.
+//!
+//! Each port says for itself what it is near to, from one router to the next; each guest where it is. One guest more costs
+//! itself alone.
+
+use relations::{Bucket, Handle, Key, Small};
+
+use super::GATEWAY;
+use super::groups::{GroupKey, USERS};
+use crate::compiler::feature::{Kind, Over};
+use crate::compiler::unit::Unit;
+use crate::features::ports::HOSTS;
+use crate::features::router::ROUTER;
+use crate::features::router::links::{PEER, Peer};
+use crate::features::router::ports::{self, PORT};
+
+/// Groups that are near a switch or a router, each with the port by which they are.
+pub(super) type Near = Bucket<Handle, By>;
+
+/// A group, and the router's port by which it is near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct By {
+    group: GroupKey,
+    port: Handle,
+}
+
+impl Small for By {
+    fn pack(self) -> Key {
+        let [row, is_shared, ..] = self.group.pack().words();
+        let [port, ..] = self.port.pack().words();
+        Key::new([row, is_shared, port, 0, 0])
+    }
+
+    fn unpack(key: Key) -> Self {
+        let [row, is_shared, port, ..] = key.words();
+        Self {
+            group: GroupKey::unpack(Key::new([row, is_shared, 0, 0, 0])),
+            port: Handle::unpack(Key::new([port, 0, 0, 0, 0])),
+        }
+    }
+}
+
+/// Groups of a router's own gateway ports.
+pub(super) static OF_ROUTER: Near = Bucket::new("gateway groups of a router");
+/// Groups near a switch, and near a router behind it, by how many routers are between.
+pub(super) static SWITCH_1: Near = Bucket::new("gateway groups one router away");
+pub(super) static ROUTER_1: Near = Bucket::new("gateway groups of the next router");
+pub(super) static SWITCH_2: Near = Bucket::new("gateway groups two routers away");
+pub(super) static ROUTER_2: Near = Bucket::new("gateway groups of the router behind");
+pub(super) static SWITCH_3: Near = Bucket::new("gateway groups three routers away");
+
+/// From a router to the switches that its ports lead to.
+macro_rules! out {
+    ($name:literal, $from:ident => $to:ident) => {
+        Kind {
+            name: $name,
+            over: Over::Keys(&PORT),
+            reads: &[&ROUTER, &GATEWAY, &PEER, &$from],
+            says: &[&$to],
+            wants: &[],
+            run: |unit, key| {
+                let row = Handle::unpack(key);
+                if let Some((router, Peer::Switch { switch, .. })) = link(unit, row) {
+                    let groups = groups(unit, &$from, router);
+                    tell(unit, &$to, *switch, groups, row);
+                }
+            },
+        }
+    };
+}
+
+/// From a switch, or by a direct link, to the router that a port belongs to.
+macro_rules! into {
+    ($name:literal, $switch:ident | $router:ident => $to:ident) => {
+        Kind {
+            name: $name,
+            over: Over::Keys(&PORT),
+            reads: &[&ROUTER, &PORT, &GATEWAY, &PEER, &$switch, &$router],
+            says: &[&$to],
+            wants: &[],
+            run: |unit, key| {
+                let row = Handle::unpack(key);
+                let Some((router, peer)) = link(unit, row) else {
+                    return;
+                };
+                let mut near = match peer {
+                    Peer::Switch { switch, .. } => groups(unit, &$switch, *switch),
+                    Peer::Router { name, .. } => {
+                        let other = ports::named(unit, name).map(|(_, router)| router);
+                        other.map_or_else(Vec::new, |other| groups(unit, &$router, other))
+                    }
+                };
+                let known = groups(unit, &$router, router);
+                near.retain(|group| !known.contains(group));
+                tell(unit, &$to, router, near, row);
+            },
+        }
+    };
+}
+
+pub(super) static OUT_1: Kind = out!("gateway-users/1", OF_ROUTER => SWITCH_1);
+pub(super) static INTO_1: Kind = into!("gateway-users/1-router", SWITCH_1 | OF_ROUTER => ROUTER_1);
+pub(super) static OUT_2: Kind = out!("gateway-users/2", ROUTER_1 => SWITCH_2);
+pub(super) static INTO_2: Kind = into!("gateway-users/2-router", SWITCH_2 | ROUTER_1 => ROUTER_2);
+pub(super) static OUT_3: Kind = out!("gateway-users/3", ROUTER_2 => SWITCH_3);
+
+/// A chassis with guests in a switch uses what is near.
+pub(super) static CHASSIS: Kind = Kind {
+    name: "gateway-users/chassis",
+    over: Over::Keys(&HOSTS),
+    reads: &[&SWITCH_1, &SWITCH_2, &SWITCH_3],
+    says: &[&USERS],
+    wants: &[],
+    run: |unit, key| {
+        let (switch, chassis) = <(Handle, Handle)>::unpack(key);
+        let uuid = unit.south_uuid(chassis);
+        let near = [&SWITCH_1, &SWITCH_2, &SWITCH_3];
+        let mut near: Vec<GroupKey> = near
+            .into_iter()
+            .flat_map(|of| groups(unit, of, switch))
+            .collect();
+        near.sort_unstable();
+        near.dedup();
+        for group in near {
+            unit.member(&USERS, group, uuid);
+        }
+    },
+};
+
+/// The router of a port that is no gateway port, and what the port leads to: what is beyond a gateway port is the business of
+/// its chassis.
+fn link<'a>(unit: &Unit<'a>, row: Handle) -> Option<(Handle, &'a Peer)> {
+    if unit.get(&GATEWAY, row).is_some() {
+        return None;
+    }
+    Some((ports::owner(unit, row)?, unit.get(&PEER, row)?))
+}
+
+/// The groups near a switch or a router, each once.
+fn groups(unit: &Unit<'_>, of: &'static Near, key: Handle) -> Vec<GroupKey> {
+    let members = unit.members(of, key).iter();
+    let mut groups: Vec<GroupKey> = members.map(|by| by.group).collect();
+    groups.dedup();
+    groups
+}
+
+/// They are near this one, too, by that port.
+fn tell(unit: &mut Unit<'_>, of: &'static Near, to: Handle, groups: Vec<GroupKey>, port: Handle) {
+    for group in groups {
+        unit.join(of, to, By { group, port });
+    }
+}
+
+impl By {
+    /// A group of the port's own.
+    pub(super) const fn own(group: GroupKey, port: Handle) -> Self {
+        Self { group, port }
+    }
+}

@@ -1,0 +1,106 @@
+//! Outside addresses in the switch outside.
+//!
+//! Requests for one go to the router's port there; the other routers there know its MAC; and where the switch's port says so
+//! (`options:nat-addresses`), the chassis that translates announces it. An address of the router's port is known as that.
+
+use std::net::IpAddr;
+
+use addr::Mac;
+use lflow::{Symbol, a, m};
+use nb_db::tables::LogicalSwitchPort;
+use ovsdb::Atom;
+use relations::Handle;
+use std::sync::Arc;
+
+use super::flows::request;
+use super::model::Translation;
+use super::site::Site;
+use crate::compiler::unit::Unit;
+use crate::features::lookup::{BY_ROUTER, KNOWN, TO_ROUTER, router_request, steer};
+use crate::features::multicast::Group;
+use crate::features::ports::{self as switch_ports, ANNOUNCED, Announced, PortKind};
+use crate::features::router::links::{FACING, PEER, Peer};
+use crate::features::router::ports::{self, PORT};
+use crate::features::segments;
+use crate::features::switch::DATAPATH;
+
+/// Says what the switch outside has to know of a rule.
+pub fn say(unit: &mut Unit<'_>, rule: &Translation, site: &Site) {
+    let external = rule.external;
+    let port = match &site.gateway {
+        Some(at) => Some(at.row),
+        None => ports::facing(unit, site.router, external),
+    };
+    let Some(port) = port else {
+        return;
+    };
+    let (
+        Some(end),
+        Some(Peer::Switch {
+            name,
+            switch,
+            segment,
+        }),
+    ) = (unit.get(&PORT, port), unit.get(&PEER, port))
+    else {
+        return;
+    };
+    let mac = site.gateway.as_ref().and_then(|at| at.mac);
+    if let (Some(mac), Some(at)) = (mac, &site.gateway) {
+        let residence = &at.residence;
+        guest(unit, *switch, (name, mac), residence);
+    }
+    if !unit
+        .members(&ports::IPS, (site.router, external))
+        .is_empty()
+    {
+        return;
+    }
+    let mac = mac.unwrap_or(end.mac);
+    garp(unit, port, (mac, external), site);
+    let Some(datapath) = unit.get(&DATAPATH, *switch) else {
+        return;
+    };
+    let asked = m::eth_mcast() & request(external);
+    let mut flows = unit.flows(datapath.uuid, None);
+    flows.add(TO_ROUTER, &asked, steer(name));
+    let known = segments::is_asked(*segment, external);
+    let answer = segments::answer(mac, true);
+    let mut flows = segments::router_flows(unit, *switch, port);
+    flows.add_common(segments::KNOWN, &known, answer);
+}
+
+/// A guest's MAC outside: where the guest is, it is the router's.
+fn guest(unit: &mut Unit<'_>, switch: Handle, (name, mac): (&Arc<str>, Mac), residence: &Arc<str>) {
+    let Some(datapath) = unit.get(&DATAPATH, switch) else {
+        return;
+    };
+    let mut flows = unit.flows(datapath.uuid, None);
+    let here = m::eth_dst(mac) & m::resident(Arc::clone(residence));
+    flows.add(KNOWN, &here, [a::set_outport(name.clone()), a::output()]);
+    let asks = m::eq(Symbol::EthSrc, mac) & router_request();
+    let flood = [a::set_outport(Group::FloodL2.name()), a::output()];
+    flows.add(BY_ROUTER, &asks, flood);
+}
+
+/// Has the chassis that translates announce an address, if the switch's port says so.
+fn garp(unit: &mut Unit<'_>, port: Handle, (mac, external): (Mac, IpAddr), site: &Site) {
+    let facing = unit.members(&FACING, port).first();
+    let facing = facing.and_then(|uuid| unit.find_north::<LogicalSwitchPort>(*uuid));
+    let Some(facing) = facing.filter(|_| external.is_ipv4()) else {
+        return;
+    };
+    let of = unit.get(&switch_ports::PORT, facing);
+    let says_so = of.is_some_and(|of| {
+        let announced = match &of.kind {
+            PortKind::Router { announced, .. } => announced,
+            _ => return false,
+        };
+        *announced == Announced::Router
+    });
+    if says_so {
+        let residence = site.gateway.as_ref().map(|at| &at.residence);
+        let text = switch_ports::announcement(mac, &[external], residence);
+        unit.member(&ANNOUNCED, facing, Atom::from(text));
+    }
+}
