@@ -92,11 +92,8 @@ fn garp(unit: &mut Unit<'_>, port: Handle, (mac, external): (Mac, IpAddr), site:
     };
     let of = unit.get(&switch_ports::PORT, facing);
     let says_so = of.is_some_and(|of| {
-        let announced = match &of.kind {
-            PortKind::Router { announced, .. } => announced,
-            _ => return false,
-        };
-        *announced == Announced::Router
+        let announced = Announced::Router;
+        matches!(&of.kind, PortKind::Router { announced: of, .. } if *of == announced)
     });
     if says_so {
         let residence = site.gateway.as_ref().map(|at| &at.residence);
