@@ -107,6 +107,7 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
         None => PortKey::MAX_PORT,
     };
     let uuid = unit.uuid(row);
+    let derived = identity::binding(datapath.uuid, uuid);
     unit.want(Want {
         pool: &KEYS,
         owner: row,
@@ -114,11 +115,8 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
         name: Arc::clone(&port.name),
         place: None,
         among: switch.pack(),
-        derived: identity::binding(datapath.uuid, uuid),
-        identity: recorded.map_or_else(
-            || identity::binding(datapath.uuid, uuid),
-            |(known, _)| known,
-        ),
+        derived,
+        identity: recorded.map_or(derived, |(known, _)| known),
         recorded: recorded.and_then(|(_, row)| u32::try_from(column.tunnel_key.get(row)).ok()),
         requested: port.requested_key.map(u32::from),
         preferred: None,
