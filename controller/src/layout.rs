@@ -140,6 +140,13 @@ pub fn stage(egress: bool, table: u8) -> (u8, u8) {
     }
 }
 
+/// Whether a table is of the egress pipeline, itself or in its stages that ask for address sets.
+pub fn is_egress(table: u8) -> bool {
+    [EGRESS, EGRESS_ASKING]
+        .iter()
+        .any(|first| (*first..*first + EGRESS_LEN).contains(&table))
+}
+
 /// Bits of [`FLAGS`].
 pub mod flag {
     /// The packet may go out by the port that it came in by.

@@ -136,6 +136,10 @@ impl Core {
                     }
                     continue;
                 }
+                Effect::Log(text) => {
+                    tracing::info!(target: "acl_log", "{text}");
+                    continue;
+                }
                 Effect::Warn(text) => {
                     tracing::warn!(target: "pinctrl", "{text}");
                     continue;

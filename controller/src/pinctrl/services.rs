@@ -4,14 +4,16 @@
 //! | --- | --- | --- |
 //! | `put_dhcp_opts` | [`dhcp4`] | the request goes on as a reply, a register bit says whether |
 //! | `put_fdb`, `put_arp`, `put_nd` | [`learn`] | a row in the southbound |
+//! | `log` | [`log`] | a line in the log |
 //! | `arp`, `nd_ns` | [`resolve`] | a next hop is asked for its address, and the packet waits for the answer |
-//! | `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
+//! | `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `sctp_abort`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
 //! | none | [`announce`] | guests on switches with a physical network are announced there |
 //! | none | [`nat_addresses`] | so are addresses of routers, where their gateway is |
 
 pub mod announce;
 pub mod dhcp4;
 pub mod learn;
+pub mod log;
 pub mod nat_addresses;
 pub mod resolve;
 pub mod transform;
@@ -23,6 +25,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
     vec![
         Box::new(dhcp4::Dhcp4),
         Box::new(learn::Learn::default()),
+        Box::new(log::Log),
         Box::new(resolve::Resolve::default()),
         Box::new(transform::Transform),
         Box::new(announce::Announce::default()),

@@ -74,6 +74,18 @@ impl<'p> Frame<'p> {
         self.mac_at(0)
     }
 
+    /// The Ethernet type of what follows the link header.
+    pub fn ether_type(&self) -> u16 {
+        let at = self.link.len() - 2;
+        u16::from_be_bytes([self.link[at], self.link[at + 1]])
+    }
+
+    /// The outer VLAN tag, if there is one.
+    pub fn vlan_tci(&self) -> Option<u16> {
+        let tag = self.link.get(14..16)?;
+        Some(u16::from_be_bytes([tag[0], tag[1]]))
+    }
+
     /// The network packet and what follows it.
     pub fn network(&self) -> &'p [u8] {
         self.network

@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | [`userdata`] | what a flow tells the agent beside the packet: an opcode and its arguments |
 //! | [`frame`] | an Ethernet frame taken apart, and put together again with checksums |
-//! | [`reply`] | ARP requests, neighbour advertisements, ICMP errors and TCP resets made of other packets |
+//! | [`reply`] | ARP requests, neighbour advertisements, ICMP errors, TCP resets and SCTP aborts made of other packets |
+//! | [`text`] | a frame as Open vSwitch prints it |
 //! | [`announce`] | gratuitous ARP and reverse ARP |
 //! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
 //!
@@ -27,4 +28,5 @@ pub mod announce;
 pub mod dhcp4;
 pub mod frame;
 pub mod reply;
+pub mod text;
 pub mod userdata;

@@ -28,6 +28,7 @@ impl Service for Transform {
             Opcode::Icmp4Error,
             Opcode::Icmp6Error,
             Opcode::TcpReset,
+            Opcode::SctpAbort,
             Opcode::Reject,
         ]
     }
@@ -46,6 +47,7 @@ impl Service for Transform {
             Opcode::NdNa => reply::neighbour_advertisement(&frame, false)?,
             Opcode::NdNaRouter => reply::neighbour_advertisement(&frame, true)?,
             Opcode::TcpReset => reply::tcp_reset(&frame, Direction::Onward)?,
+            Opcode::SctpAbort => reply::sctp_abort(&frame, Direction::Onward)?,
             Opcode::Reject => reply::reject(&frame)?,
             _ => match mtu(&actions) {
                 Some(mtu) => reply::too_big(&frame, Direction::Onward, mtu)?,

@@ -10,11 +10,13 @@
 //! | `nd_ns` | [`neighbour_solicitation`] |
 //! | `icmp4`, `icmp6` and their `_error` forms | [`unreachable`], [`too_big`] |
 //! | `tcp_reset` | [`tcp_reset`] |
+//! | `sctp_abort` | [`sctp_abort`] |
 //! | `reject` | [`reject`] |
 
 mod arp;
 mod icmp;
 mod neighbour;
+mod sctp;
 mod tcp;
 
 use std::net::IpAddr;
@@ -27,6 +29,8 @@ use crate::frame::{Frame, FrameError};
 pub use arp::arp_request;
 pub use icmp::{too_big, unreachable};
 pub use neighbour::{neighbour_advertisement, neighbour_solicitation};
+pub(crate) use sctp::sctp;
+pub use sctp::sctp_abort;
 pub use tcp::tcp_reset;
 
 /// The TTL of what the agent sends.
@@ -57,10 +61,11 @@ impl Direction {
     }
 }
 
-/// The refusal of a packet, sent back: of a TCP segment a reset, of anything else an ICMP error.
+/// The refusal of a packet, sent back: of a TCP segment a reset, of an SCTP packet an abort, of anything else an ICMP error.
 pub fn reject(frame: &Frame<'_>) -> Result<Vec<u8>, FrameError> {
     match frame.transport() {
         Some(TransportSlice::Tcp(_)) => tcp_reset(frame, Direction::Back),
+        _ if sctp(frame).is_some() => sctp_abort(frame, Direction::Back),
         _ => unreachable(frame, Direction::Back),
     }
 }
