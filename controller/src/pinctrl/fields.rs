@@ -1,6 +1,6 @@
 //! The fields of a packet's metadata.
 
-use openflow::{Field, Match, Subfield};
+use openflow::{Field, Match, Port, Subfield};
 use packet::userdata::ResultBit;
 
 use super::service::HandleError;
@@ -56,10 +56,11 @@ pub fn value_of_registers(metadata: &Match, field: Field) -> u128 {
 /// The fields with which a packet-out may start (OpenFlow 1.5.1, section 7.2.3.8, "pipeline fields"), of those that a
 /// logical pipeline uses.
 pub fn pipeline_fields(metadata: &Match) -> Match {
-    let mut kept = Match::new();
+    // It comes from the agent: a switch sends nothing out by the port that it came in by, and many an answer goes there.
+    let mut kept = Match::new().with(Field::InPort, Port::CONTROLLER.0);
     for term in metadata.terms() {
         let register = Field::Reg0 <= term.field && term.field <= Field::Reg15;
-        if register || matches!(term.field, Field::InPort | Field::Metadata | Field::TunId) {
+        if register || matches!(term.field, Field::Metadata | Field::TunId) {
             kept.set(term.field, term.value);
         }
     }

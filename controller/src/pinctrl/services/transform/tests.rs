@@ -42,6 +42,12 @@ fn the_actions_are_done_with_the_new_packet() {
     };
     assert_eq!(sent.actions, actions);
     assert!(sent.metadata.get(Field::Reg14).is_some());
+    let from = sent.metadata.get(Field::InPort).map(|term| term.value);
+    assert_eq!(
+        from,
+        Some(Port::CONTROLLER.0.into()),
+        "an answer may leave by the port that its packet came in by"
+    );
     assert!(
         sent.metadata.get(Field::CtState).is_none(),
         "not a field to start with"
