@@ -51,7 +51,7 @@ fn own(unit: &mut Unit<'_>, view: &PortView<'_>) {
     }
     if let Announced::These(these) = announced {
         let ips: Vec<IpAddr> = these.ips.iter().map(|ip| ip.addr()).collect();
-        let text = announcement(these.mac, &ips, None);
+        let text = announcement(these.mac, &ips, residence);
         unit.member(&ANNOUNCED, view.row, Atom::from(text));
     }
     let leads_outside = !unit.members(&LOCALNETS, view.switch).is_empty();

@@ -264,8 +264,7 @@ fn columns(view: &View<'_>, peer: Option<&Peer>) -> Vec<(usize, Datum)> {
     let kind = chassis.map_or("patch", |_| "l3gateway");
     let chassis = chassis.map(|chassis| ("l3gateway-chassis", chassis));
     let peer = peer.map(|peer| ("peer", peer.name()));
-    let is_own = |name: &&Arc<str>| name.strip_prefix("cr-") == Some(&*view.port.name);
-    let redirect = view.residence.filter(is_own);
+    let redirect = view.residence.filter(|_| view.is_gateway());
     let redirect = redirect.map(|name| ("chassis-redirect-port", name));
     let options = peer.into_iter().chain(chassis).chain(redirect);
     let options = options.map(|(key, value)| (Atom::from(key), Atom::String(Arc::clone(value))));

@@ -42,6 +42,11 @@ pub const ASKED: Bits = Bits::bit(
 /// The NAT rules of a router whose outside address this is: their rows. Said by the feature `nat`.
 pub static TRANSLATED: Bucket<(Handle, IpAddr), Uuid> = Bucket::new("translated addresses");
 
+const EAST_WEST: Rule = Rule::new(
+    Stage::RouterInOwn,
+    110,
+    "by a gateway port, from an address of it that a NAT rule uses: another chassis has translated it, next",
+);
 const FORGED: Rule = Rule::new(
     Stage::RouterInOwn,
     100,
@@ -63,7 +68,7 @@ const OTHERS: Rule = Rule::new(Stage::RouterInOwn, 0, "the rest: next");
 pub static FEATURE: Feature = Feature {
     relations: &[&TRANSLATED],
     kinds: &[&SHARED, &OF_PORT],
-    rules: &[FORGED, SOLICITED, OWN, OTHERS],
+    rules: &[EAST_WEST, FORGED, SOLICITED, OWN, OTHERS],
     bits: &[TO_ME, ASKED],
     ..Feature::new("router addresses")
 };
@@ -97,6 +102,11 @@ static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED], [], |unit, view| {
             !rules.is_empty()
         })
         .collect();
+    // Between guests, one without an address of its own outside and one with, what the gateway's chassis has translated comes in
+    // at the other's.
+    let pairs = owned.iter().zip(&is_translated);
+    let translated = pairs.filter(|(cidr, is)| **is && cidr.is_ipv4() && view.is_gateway());
+    let translated: Vec<IpAddr> = translated.map(|(cidr, _)| cidr.addr()).collect();
     let mut flows = view.flows(unit);
     let mark = [a::set(TO_ME.field(), Int::new(1)), a::next()];
     let mut seen: Vec<IpAddr> = Vec::new();
@@ -109,6 +119,10 @@ static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED], [], |unit, view| {
                 flows.add(SOLICITED, &solicitation(view, ip), asked);
             }
         }
+    }
+    for ip in translated {
+        let here = m::inport(view.port.name.clone()) & m::ip_src(ip);
+        flows.add(EAST_WEST, &here, [a::next()]);
     }
     let mut forged: Vec<IpAddr> = Vec::new();
     for cidr in owned.iter().filter(|cidr| cidr.is_ipv4()) {

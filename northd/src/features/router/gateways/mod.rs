@@ -113,7 +113,11 @@ pub static FEATURE: Feature = Feature {
         &users::OUT_3,
         &users::CHASSIS,
     ],
-    rules: &[redirect::TO_GATEWAY, redirect::HERE],
+    rules: &[
+        redirect::TO_GATEWAY,
+        redirect::ASKED_ELSEWHERE,
+        redirect::HERE,
+    ],
     #[cfg(test)]
     operator: &[Change {
         weight: 6,

@@ -36,6 +36,11 @@ pub(super) const TO_GATEWAY: Rule = Rule::new(
     50,
     "by a gateway port: by the port that is where packets pass",
 );
+pub(super) const ASKED_ELSEWHERE: Rule = Rule::new(
+    Stage::RouterInOwn,
+    41,
+    "a request by a gateway port, on a chassis that does not have it: next",
+);
 pub(super) const HERE: Rule = Rule::new(Stage::RouterInRedirect, 0, "the rest: next");
 
 pub(super) static WISH: Kind = Kind {
@@ -156,7 +161,11 @@ pub(super) static FLOWS: Kind = ports::kind!([&GATEWAY], [], |unit, view| {
     if let Some(gateway) = unit.get(&GATEWAY, view.row) {
         let leaves = m::outport(view.port.name.clone());
         let instead = a::set_outport(Arc::clone(&gateway.redirect));
-        view.flows(unit)
-            .add(TO_GATEWAY, &leaves, [instead, a::next()]);
+        // Addresses of NAT rules are answered for by whichever port they are asked for, but here by one chassis.
+        let asked = m::inport(view.port.name.clone()) & (m::arp_op(1) | m::nd_ns());
+        let elsewhere = asked & !m::resident(Arc::clone(&gateway.redirect));
+        let mut flows = view.flows(unit);
+        flows.add(TO_GATEWAY, &leaves, [instead, a::next()]);
+        flows.add(ASKED_ELSEWHERE, &elsewhere, [a::next()]);
     }
 });

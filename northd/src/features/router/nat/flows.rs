@@ -81,13 +81,11 @@ fn answer(flows: &mut Flows<'_>, rule: &Translation, site: &Site) {
     let Some(at) = &site.gateway else {
         return;
     };
-    // By the gateway port, one chassis alone answers.
-    let asked = asked & m::inport(at.port.name.clone());
+    // By the gateway port, for a guest with a MAC of its own outside, the guest's chassis alone answers.
     let Some(mac) = at.mac else {
-        let elsewhere = asked & !m::resident(Arc::clone(&at.residence));
-        flows.add_common(ANSWERED_NOT, &elsewhere, [a::next()]);
         return;
     };
+    let asked = asked & m::inport(at.port.name.clone());
     flows.add_common(ANSWERED_NOT, &asked, [a::next()]);
     let mut answer = mark();
     answer.insert(0, a::set(MAC.field(), mac));

@@ -65,7 +65,7 @@ const ANSWERED: Rule = Rule::new(
 const ANSWERED_NOT: Rule = Rule::new(
     Stage::RouterInOwn,
     41,
-    "a request for it by the gateway port, on a chassis that does not translate: next",
+    "a request by the gateway port for an address of a guest with a MAC outside: next",
 );
 const ANSWERED_BY_GUEST: Rule = Rule::new(
     Stage::RouterInOwn,

@@ -149,6 +149,12 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// Whether it is a gateway port, which has a port `cr-NAME` of its own.
+    pub fn is_gateway(&self) -> bool {
+        let redirect = self.residence.and_then(|name| name.strip_prefix("cr-"));
+        redirect == Some(&*self.port.name)
+    }
+
     /// The same, and the chassis is one that works for the port.
     pub fn at_home(&self, when: Expr) -> Expr {
         match self.residence {
