@@ -1,21 +1,25 @@
-//! The lab before the eyes of whoever looks: two chassis, virtual machines and containers, described with the commands
-//! that an operator would type; then who has got which lease and who reaches whom.
+//! The labs before the eyes of whoever looks. First two chassis, virtual machines and containers, described with the commands
+//! that an operator would type; then who has got which lease and who reaches whom. Then a router, the outside, and a gateway
+//! that dies.
 //!
 //! `cargo xtask demo` builds as whoever calls it and then runs itself again as root. A shell stands between the two, so
 //! that an interrupted demo is cleaned up as well.
+
+mod routed;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use rig::folder::{Sweep, sweep};
-use rig::guest::{DhcpClient, Lease};
+use rig::guest::{DhcpClient, Guest, Lease};
 use rig::implementation::Plan;
 use rig::lab::{CHASSIS, Lab, MEMBERS, Member, Observer};
 use rig::process::tail;
+use rig::rig::Rig;
 
 use crate::setup;
 use crate::workspace::{Profile, build_binaries, is_root, privileged, succeed};
@@ -24,9 +28,22 @@ use crate::workspace::{Profile, build_binaries, is_root, privileged, succeed};
 const SURVIVE: &str =
     r#"trap : INT TERM; "$0" demo --stage "$@"; status=$?; "$0" demo --sweep; exit $status"#;
 
+/// A lab that can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scene {
+    /// Virtual machines and containers on one switch, with DHCP
+    Containers,
+    /// Two switches, a router, the outside, and a gateway that dies
+    Routed,
+}
+
 /// How to show it.
 #[derive(Args)]
 pub struct Options {
+    /// What to show; all of it in turn, if left out
+    #[arg(value_enum)]
+    scene: Option<Scene>,
+
     /// Leave everything running and say how to look inside
     #[arg(long)]
     keep: bool,
@@ -53,8 +70,11 @@ pub fn run(options: &Options) -> Result<()> {
     let this = std::env::current_exe()?;
     match options {
         Options {
-            stage: true, keep, ..
-        } => show(*keep),
+            stage: true,
+            keep,
+            scene,
+            ..
+        } => show(*scene, *keep),
         Options { sweep: true, .. } => sweep(Sweep::Abandoned).map(drop),
         Options { down: true, .. } if !is_root()? => {
             succeed(privileged(this)?.args(["demo", "--down"]))
@@ -76,42 +96,62 @@ pub fn run(options: &Options) -> Result<()> {
                 .arg(format!("WEFT_BIN_DIR={}", binaries.display()))
                 .args(["sh", "-c", SURVIVE])
                 .arg(this);
+            let scene = options.scene.and_then(|scene| scene.to_possible_value());
+            if let Some(scene) = scene {
+                stage.arg(scene.get_name());
+            }
             succeed(stage.args(options.keep.then_some("--keep")))
         }
     }
 }
 
-fn show(keep: bool) -> Result<()> {
+fn show(scene: Option<Scene>, keep: bool) -> Result<()> {
     let started = Instant::now();
     let mut progress = Progress::new();
-    let lab = match Lab::build(Plan::under_test(), &mut progress) {
-        Ok(lab) => lab,
-        Err(error) => {
-            progress.end();
-            return Err(error);
+    let mut folders = Vec::new();
+    if scene != Some(Scene::Routed) {
+        let lab = show_containers(&mut progress)?;
+        if keep {
+            print_where_to_look(&lab.rig, lab.guest(&MEMBERS[0]));
+            folders.push(lab.keep()?);
         }
-    };
-    let shown = meet(&lab, &mut progress);
-    progress.end();
-    if let Err(error) = shown {
-        for log in lab.rig.logs() {
-            println!("---- {}\n{}", log.display(), tail(&log, 10));
-        }
-        return Err(error);
     }
+    if scene != Some(Scene::Containers) {
+        let lab = routed::show(&mut progress)?;
+        if keep {
+            print_where_to_look(&lab.rig, lab.guest(&rig::routed::MEMBERS[0]));
+            folders.push(lab.keep()?);
+        }
+    }
+    progress.end();
     println!(
         "\nEverybody reaches everybody, {:.1} s after the start.",
         started.elapsed().as_secs_f64()
     );
+    for folder in &folders {
+        println!("\nIts folder is {}.", folder.display());
+    }
     if keep {
-        print_where_to_look(&lab);
-        let folder = lab.keep()?;
-        println!(
-            "\nIts folder is {}; `cargo xtask demo --down` removes it all.",
-            folder.display()
-        );
+        println!("`cargo xtask demo --down` removes it all.");
     }
     Ok(())
+}
+
+fn show_containers(progress: &mut Progress) -> Result<Lab> {
+    let lab = Lab::build(Plan::under_test(), progress)?;
+    let shown = meet(&lab, progress);
+    progress.end();
+    if shown.is_err() {
+        show_logs(&lab.rig);
+    }
+    shown?;
+    Ok(lab)
+}
+
+fn show_logs(rig: &Rig) {
+    for log in rig.logs() {
+        println!("---- {}\n{}", log.display(), tail(&log, 10));
+    }
 }
 
 /// Leases for all, then everybody pings everybody; prints both.
@@ -173,13 +213,17 @@ fn ping_table(pings: &[(&Member, &Member, Duration)]) -> Table {
     for from in &MEMBERS {
         let cells = MEMBERS
             .iter()
-            .map(|to| match times.get(&(from.port, to.port)) {
-                Some(time) => format!("{:.2}", time.as_secs_f64() * 1000.0),
-                None => "-".to_owned(),
-            });
+            .map(|to| milliseconds(times.get(&(from.port, to.port))));
         table.add_row(std::iter::once(from.port.to_owned()).chain(cells));
     }
     table
+}
+
+fn milliseconds(time: Option<&Duration>) -> String {
+    match time {
+        Some(time) => format!("{:.2}", time.as_secs_f64() * 1000.0),
+        None => "-".to_owned(),
+    }
 }
 
 fn empty_table() -> Table {
@@ -190,9 +234,9 @@ fn empty_table() -> Table {
     table
 }
 
-fn print_where_to_look(lab: &Lab) {
-    let folder = lab.rig.dir().display();
-    let chassis = &lab.rig.chassis[0];
+fn print_where_to_look(rig: &Rig, guest: &Guest) {
+    let folder = rig.dir().display();
+    let chassis = &rig.chassis[0];
     let binaries = std::env::var("WEFT_BIN_DIR").unwrap_or_default();
     println!("\nIt is all still running. To look inside, as root:");
     for (what, line) in [
@@ -224,16 +268,13 @@ fn print_where_to_look(lab: &Lab) {
         ),
         (
             "inside a guest",
-            format!(
-                "nsenter --net=/run/netns/{} bash",
-                lab.guest(&MEMBERS[0]).namespace().name()
-            ),
+            format!("nsenter --net=/run/netns/{} bash", guest.namespace().name()),
         ),
         (
             "the underlay",
             format!(
                 "nsenter --net=/run/netns/{} tcpdump -ni underlay",
-                lab.rig.namespace().name()
+                rig.namespace().name()
             ),
         ),
         ("logs", format!("ls {folder}/*.log {folder}/*/*.log")),

@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | [`northd`] | compiling networks of 1,000 to 25,000 ports, and one port more or less |
 //! | [`chassis`] | a controller's start, a port plugged in, a remote port |
+//! | [`failover`] | a gateway that dies, returns, and is drained, under traffic |
 //! | [`store`] | the databases: writes, subscribers, stalls, recovery, memory, hostile clients |
 //! | [`network`] | the networks that both are given |
 //! | [`report`] | numbers, medians and the table with ratios |
 
 mod chassis;
+mod failover;
 mod network;
 mod northd;
 mod report;
@@ -61,6 +63,12 @@ enum Subject {
         #[arg(long, default_value_t = 100)]
         switches: usize,
     },
+    /// A gateway that dies, returns, and is drained, under traffic
+    Failover {
+        /// How often
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+    },
     /// The databases: durable writes, subscribers, stalls, recovery, memory, hostile clients
     Store(store::Options),
 }
@@ -103,6 +111,7 @@ pub fn run(options: &Options) -> Result<()> {
             Subject::Chassis { switches } => {
                 chassis::run(*switches, options.changes, options.whose)
             }
+            Subject::Failover { rounds } => failover::run(*rounds, options.whose),
             Subject::Store(store) => store::run(store, options.whose),
         };
     }
