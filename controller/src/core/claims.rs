@@ -178,10 +178,7 @@ impl Core {
         if self.network.handed_over.peek(port.uuid).is_some() {
             return None;
         }
-        if binding.kind == PortKind::ChassisRedirect
-            && !claim.is_installed
-            && self.network.is_served_elsewhere(port)
-        {
+        if !claim.is_installed && self.network.is_served_elsewhere(port) {
             // It is looked at again when its flows are in place.
             return None;
         }

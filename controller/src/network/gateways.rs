@@ -100,6 +100,9 @@ impl Network {
 
     /// Whether another chassis has claimed a `chassisredirect` port, and may be at work.
     pub fn is_served_elsewhere(&self, port: &PortBinding) -> bool {
+        if PortKind::of(port) != PortKind::ChassisRedirect {
+            return false;
+        }
         let own = self.own.peek(()).and_then(|own| own.chassis);
         let other = port.chassis.filter(|holder| Some(*holder) != own);
         let other = other.and_then(|holder| self.chassis.peek(holder));

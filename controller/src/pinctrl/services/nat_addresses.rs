@@ -6,8 +6,9 @@
 //! that port is, or where the port itself is if it is of type `l3gateway`; and from the start again whenever that or the addresses
 //! change.
 //!
-//! The first announcement is made at once, unless the port is being handed over by a chassis that lives: then whoever sends to the
-//! gateway is given [`HANDOVER`] to send to the new one first, because answers that came there earlier would not be known. The pauses are those of guests' ([`super::announce`]).
+//! The first announcement is made at once, unless the port is handed over by a chassis that lives: then this one announces when it
+//! has claimed the port, and [`HANDOVER`] later, so that whoever sends to the gateway sends to the new one first; answers that
+//! came there earlier would not be known. The pauses are those of guests' ([`super::announce`]).
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use addr::Mac;
 use daemon::Now;
-use ovsdb::Uuid;
 use ovsdb::typed::Table;
+use ovsdb::{RowChange, Uuid};
 use packet::announce;
 use packet::userdata::Opcode;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -27,8 +28,8 @@ use super::announce::{FIRST_PAUSE, LAST_PAUSE};
 use crate::network::PortKind;
 use crate::pinctrl::service::{Change, Effect, Service, View};
 
-/// How long after a gateway has come from a chassis that lives its addresses are announced; that one serves them for longer.
-const HANDOVER: Duration = Duration::from_millis(300);
+/// How long after a port was claimed that a living chassis had its addresses are announced; that one serves them for longer.
+const HANDOVER: Duration = Duration::from_millis(200);
 /// How many addresses are announced at once.
 const BATCH: usize = 64;
 
@@ -55,6 +56,8 @@ struct Announced {
     done: usize,
     next: Option<Instant>,
     pause: Duration,
+    /// A chassis that lives still has a port that is to be here.
+    is_awaited: bool,
 }
 
 impl Service for NatAddresses {
@@ -68,9 +71,9 @@ impl Service for NatAddresses {
 
     fn changed(&mut self, now: Now, change: Change<'_>, view: &dyn View, _: &mut Vec<Effect>) {
         match change {
-            Change::Row(row) => self.look_at(now, row.uuid, view),
-            Change::Attachment(uuid) => {
+            Change::Row(&RowChange { uuid, .. }) | Change::Attachment(uuid) => {
                 let Some(port) = view.port(uuid) else {
+                    self.forget(uuid);
                     return;
                 };
                 let affected = match PortKind::of(port) {
@@ -134,7 +137,7 @@ impl NatAddresses {
         let parsed: Vec<NatAddress> = port.nat_addresses.iter().filter_map(|a| parse(a)).collect();
         let residents: Vec<Arc<str>> = parsed.iter().filter_map(|a| a.resident.clone()).collect();
         let is_here = |address: &NatAddress| match &address.resident {
-            Some(name) => view.is_here(name),
+            Some(name) => view.is_here(name) && !view.is_served_elsewhere(name),
             None => PortKind::of(port) == PortKind::Patch || view.is_here(&port.logical_port),
         };
         let mut addresses = Vec::new();
@@ -143,11 +146,15 @@ impl NatAddresses {
                 addresses.extend(address.ips.iter().map(|ip| (address.mac, *ip)));
             }
         }
+        let mut names = residents.iter();
+        let is_awaited = names.any(|name| view.is_here(name) && view.is_served_elsewhere(name));
         let known = self.ports.get(&uuid);
+        let was_awaited = known.is_some_and(|known| known.is_awaited);
         if known.is_some_and(|known| {
             known.addresses == addresses
                 && known.residents == residents
                 && known.datapath == port.datapath
+                && known.is_awaited == is_awaited
         }) {
             return;
         }
@@ -161,18 +168,17 @@ impl NatAddresses {
             waiting.insert(uuid);
         }
         let begins = !addresses.is_empty();
-        let mut names = residents.iter();
-        let is_handed_over = names.any(|name| view.is_here(name) && view.is_served_elsewhere(name));
         let announced = Announced {
             datapath: port.datapath,
             residents,
             addresses,
             pause: FIRST_PAUSE,
+            is_awaited,
             ..Announced::default()
         };
         self.ports.insert(uuid, announced);
         // Traffic goes the old way until then.
-        let pause = if is_handed_over {
+        let pause = if was_awaited {
             HANDOVER
         } else {
             Duration::ZERO
@@ -302,11 +308,14 @@ mod tests {
         };
         world.ports[1] = Arc::new(held);
         world.here.push("cr-r-public".into());
+        now.at += HANDOVER;
         assert_eq!(
             told(&mut service, &world, now),
             0,
             "another one still has it"
         );
+        world.ports[1] = port(GATEWAY, "cr-r-public", "chassisredirect", &[]);
+        assert_eq!(told(&mut service, &world, now), 0, "it is claimed");
         now.at += HANDOVER;
         assert_eq!(told(&mut service, &world, now), 2, "soon");
         world.ports.remove(0);
