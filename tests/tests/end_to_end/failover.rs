@@ -11,6 +11,11 @@ use tests::routed::{GATEWAY_PORT, GATEWAYS, RoutedLab};
 use tests::wait::wait_until;
 
 #[test]
+fn gateways_replace_each_other_on_weft() {
+    gateways_replace_each_other(Plan::under_test());
+}
+
+#[test]
 fn gateways_of_ovns_northd_replace_each_other() {
     gateways_replace_each_other(Plan {
         northd: Implementation::Ovn,
