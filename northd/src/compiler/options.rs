@@ -27,8 +27,8 @@ impl<'a> Options<'a> {
     pub fn truth(&self, key: &str, default: bool, complaints: &mut Complaints) -> bool {
         match self.text(key) {
             None => default,
-            Some("true") => true,
-            Some("false") => false,
+            Some(text) if text.eq_ignore_ascii_case("true") => true,
+            Some(text) if text.eq_ignore_ascii_case("false") => false,
             Some(other) => {
                 let why = format!("{key} is neither true nor false");
                 complaints.text(

@@ -85,6 +85,9 @@ fn meter(unit: &mut Unit<'_>, row: Handle, log: &Logging) -> Option<String> {
 
 impl Access {
     fn lines(&self, meter: Option<&str>) -> Vec<Line> {
+        let Some(when) = &self.when else {
+            return Vec::new();
+        };
         let kinds = self.point.kinds();
         let priority = self.priority + ABOVE;
         let mut then: Vec<Action> = self.log_action(meter).into_iter().collect();
@@ -101,10 +104,10 @@ impl Access {
         then.extend(bit.map(verdict));
         then.push(a::next());
         let in_tier = m::eq(TIER_IN.field(), Int::new(self.tier.into()));
-        let mut lines = vec![(kinds.rule.at(priority), in_tier & self.when.clone(), then)];
+        let mut lines = vec![(kinds.rule.at(priority), in_tier & when.clone(), then)];
         if self.verdict == Verdict::AllowStateless {
             let rule = kinds.stateless.at(priority);
-            lines.push((rule, self.when.clone(), vec![a::next()]));
+            lines.push((rule, when.clone(), vec![a::next()]));
         }
         self.log_related(meter, &mut lines);
         lines

@@ -19,7 +19,7 @@
 //! forgotten or neither is decided behind, by three flows for all rules. The rest of the switches tracks nothing.
 //!
 //! Never tracked, and never dropped: neighbour discovery, router solicitations and advertisements, MLD. Never tracked:
-//! groups, what comes from or goes to routers (unless their port has `options:enable_router_port_acl`) and physical networks, DHCPv6, and what a rule `allow-stateless` matches.
+//! groups, what comes from or goes to routers and physical networks, DHCPv6, and what a rule `allow-stateless` matches.
 //!
 //! *Port groups.* A rule of a group is one flow for all switches on which the group has ports (`owners.rs`).
 //!
@@ -73,8 +73,7 @@ pub static FEATURE: Feature = Feature {
         Source::north::<LogicalSwitch>(&[LogicalSwitch::COLUMN.acls.index]),
         Source::north::<PortGroup>(&[PortGroup::COLUMN.acls.index, PortGroup::COLUMN.name.index]),
         Source::north::<AddressSet>(&[AddressSet::COLUMN.name.index]),
-        Source::north::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.name.index])
-            .keys(&[(LogicalSwitchPort::COLUMN.options.index, &[ports::ASKED])]),
+        Source::north::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.name.index]),
         Source::north::<Meter>(&[
             Meter::COLUMN.name.index,
             Meter::COLUMN.unit.index,

@@ -28,8 +28,9 @@ pub(super) struct Access {
     pub(super) tier: u8,
     /// `ACL.priority`.
     pub(super) priority: u16,
-    /// What it matches.
-    pub(super) when: Expr,
+    /// What it matches, if that can be read. A rule that cannot be has no flows; it is a rule of its switch all the same, so
+    /// that a slip of the pen neither lets everything pass nor ends the tracking of connections.
+    pub(super) when: Option<Expr>,
     /// What becomes of it.
     pub(super) verdict: Verdict,
     /// How it is logged, if it is.
@@ -81,10 +82,11 @@ pub(super) static MODEL: Kind = Kind {
         };
         let name: Option<Arc<str>> = Acl::COLUMN.name.get(columns);
         let mut complaints = unit.complaints::<Acl>(row, name.unwrap_or_default());
-        if let Some(rule) = Access::parse(columns, &mut complaints) {
-            check(unit, columns, &rule, &mut complaints);
-            unit.say(&RULE, row, Arc::new(rule));
+        let rule = Access::parse(columns, &mut complaints);
+        if let Some(when) = &rule.when {
+            check(unit, columns, rule.point, when, &mut complaints);
         }
+        unit.say(&RULE, row, Arc::new(rule));
         unit.problems(complaints.into_problems());
     },
 };
@@ -99,8 +101,8 @@ impl Access {
         }
     }
 
-    /// Reads a row. Nothing comes of one whose match cannot be read.
-    fn parse(row: &Row, complaints: &mut Complaints) -> Option<Self> {
+    /// Reads a row.
+    fn parse(row: &Row, complaints: &mut Complaints) -> Self {
         let column = Acl::COLUMN;
         let text: Arc<str> = column.r#match.get(row);
         let remedy = "the rule is left out until its match can be read";
@@ -144,28 +146,28 @@ impl Access {
             let remedy = "replies are not logged: set log, and a label that no other rule has";
             complaints.text(column.options.name, "log-related", 0, why, remedy);
         }
-        Some(Self {
+        Self {
             point,
             tier: u8::try_from(column.tier.get(row)).map_or(LAST_TIER, |tier| tier.min(LAST_TIER)),
             priority: u16::try_from(column.priority.get(row)).unwrap_or_default(),
-            when: when?,
+            when,
             verdict,
             log,
             label,
-        })
+        }
     }
 }
 
 /// Tells what is done as written and cannot have been meant.
-fn check(unit: &Unit<'_>, row: &Row, rule: &Access, complaints: &mut Complaints) {
+fn check(unit: &Unit<'_>, row: &Row, point: Point, when: &Expr, complaints: &mut Complaints) {
     let column = Acl::COLUMN.r#match;
     let text: Arc<str> = column.get(row);
-    matches::check_names(unit, &rule.when, &text, column.name, complaints);
+    matches::check_names(unit, when, &text, column.name, complaints);
     let mut uses_outport = false;
-    rule.when.comparisons(&mut |comparison| {
+    when.comparisons(&mut |comparison| {
         uses_outport |= comparison.field.symbol() == Symbol::Outport;
     });
-    if uses_outport && rule.point != Point::Out {
+    if uses_outport && point != Point::Out {
         let why = "a packet from-lport has no outport yet";
         let at = matches::place_of("outport", &text);
         let remedy = "it matches nothing: match the destination's address, or use to-lport";

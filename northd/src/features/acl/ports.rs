@@ -2,15 +2,13 @@
 
 use lflow::action::Action;
 use lflow::{a, m};
-use nb_db::tables::LogicalSwitchPort;
 
 use super::flows::verdict;
 use super::owners::IS_TRACKED;
 use super::{ALLOW, IN, OUT};
 use crate::compiler::feature::Kind;
 use crate::compiler::stage::{Rule, Stage};
-use crate::compiler::unit::Unit;
-use crate::features::ports::{self, PortKind, PortView};
+use crate::features::ports::{self, PortKind};
 
 /// What the network itself answers to guests passes rules `to-lport`. Said by those who answer.
 pub const ANSWER: Rule = Rule::new(
@@ -27,23 +25,13 @@ pub fn pass_answer() -> [Action; 2] {
     [verdict(ALLOW), a::next()]
 }
 
-/// The key of a router's end that says that rules are for it, too, with connections and all.
-pub(super) const ASKED: &str = "enable_router_port_acl";
-
-fn is_asked(unit: &Unit<'_>, view: &PortView<'_>) -> bool {
-    let row = unit.north(view.row);
-    let column = LogicalSwitchPort::COLUMN.options;
-    row.is_some_and(|row| row.get(column.index).get_str(ASKED) == Some("true"))
-}
-
 pub(super) static OF_PORT: Kind = Kind {
     name: PART,
     ..ports::kind!([&IS_TRACKED], [], |unit, view| {
-        let is_door = match view.port.kind {
-            PortKind::Router { .. } => !is_asked(unit, view),
-            PortKind::Localnet { .. } => true,
-            _ => false,
-        };
+        let is_door = matches!(
+            view.port.kind,
+            PortKind::Router { .. } | PortKind::Localnet { .. }
+        );
         if is_door && unit.get(&IS_TRACKED, view.switch).is_some() {
             let mut flows = view.flows(unit);
             let name = &view.port.name;
