@@ -39,6 +39,14 @@ impl View for World<'_> {
         self.port(*self.network.port_keyed.peek((datapath, port))?)
     }
 
+    fn port_named(&self, name: &str) -> Option<&Arc<PortBinding>> {
+        self.network.port_by_name(&Reads::untracked(), name)
+    }
+
+    fn is_local(&self, datapath: Uuid) -> bool {
+        self.network.local.peek(datapath).is_some()
+    }
+
     fn datapath(&self, uuid: Uuid) -> Option<&Datapath> {
         self.network.datapaths.peek(uuid)
     }

@@ -100,6 +100,10 @@ pub trait View {
     fn port(&self, uuid: Uuid) -> Option<&Arc<PortBinding>>;
     /// The port with this key in the datapath with that key.
     fn port_keyed(&self, datapath: u32, port: u32) -> Option<&Arc<PortBinding>>;
+    /// The port of this name.
+    fn port_named(&self, name: &str) -> Option<&Arc<PortBinding>>;
+    /// Whether a datapath is local: reachable from ports that are here.
+    fn is_local(&self, datapath: Uuid) -> bool;
     /// A datapath.
     fn datapath(&self, uuid: Uuid) -> Option<&Datapath>;
     /// Whether a datapath reaches a physical network by a localnet port that is attached here.

@@ -7,9 +7,11 @@
 //! | `log` | [`log`] | a line in the log |
 //! | `arp`, `nd_ns` | [`resolve`] | a next hop is asked for its address, and the packet waits for the answer |
 //! | `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `sctp_abort`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
+//! | `put_nd_ra_opts` | [`advertise`] | the solicitation goes on as an advertisement; others are sent from time to time |
 //! | none | [`announce`] | guests on switches with a physical network are announced there |
 //! | none | [`nat_addresses`] | so are addresses of routers, where their gateway is |
 
+pub mod advertise;
 pub mod announce;
 pub mod dhcp4;
 pub mod learn;
@@ -28,6 +30,7 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(log::Log),
         Box::new(resolve::Resolve::default()),
         Box::new(transform::Transform),
+        Box::new(advertise::Advertise::default()),
         Box::new(announce::Announce::default()),
         Box::new(nat_addresses::NatAddresses::default()),
     ]

@@ -21,6 +21,7 @@ pub(super) const OWN: Uuid = Uuid::from_u128(9);
 pub(super) struct World {
     pub(super) ports: Vec<Arc<PortBinding>>,
     pub(super) has_localnet: bool,
+    pub(super) is_local: bool,
     pub(super) settings: Option<Settings>,
     /// The names of ports that are here.
     pub(super) here: Vec<Arc<str>>,
@@ -38,6 +39,7 @@ impl Default for World {
         World {
             ports: [1, 2].map(port).map(Arc::new).into(),
             has_localnet: false,
+            is_local: true,
             settings: None,
             here: Vec::new(),
         }
@@ -60,6 +62,14 @@ impl View for World {
     fn port_keyed(&self, datapath: u32, port: u32) -> Option<&Arc<PortBinding>> {
         let mut ports = self.ports.iter();
         ports.find(|known| datapath == 7 && known.tunnel_key == i64::from(port))
+    }
+
+    fn port_named(&self, name: &str) -> Option<&Arc<PortBinding>> {
+        self.ports.iter().find(|port| *port.logical_port == *name)
+    }
+
+    fn is_local(&self, _: Uuid) -> bool {
+        self.is_local
     }
 
     fn datapath(&self, _: Uuid) -> Option<&Datapath> {

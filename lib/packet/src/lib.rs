@@ -10,6 +10,7 @@
 //! | [`frame`] | an Ethernet frame taken apart, and put together again with checksums |
 //! | [`reply`] | ARP requests, neighbour advertisements, ICMP errors, TCP resets and SCTP aborts made of other packets |
 //! | [`text`] | a frame as Open vSwitch prints it |
+//! | [`advertisement`] | router advertisements |
 //! | [`announce`] | gratuitous ARP and reverse ARP |
 //! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
 //!
@@ -24,6 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod advertisement;
 pub mod announce;
 pub mod dhcp4;
 pub mod frame;

@@ -33,7 +33,7 @@ pub enum Opcode {
     DnsLookup,
     /// `log(…)`
     Log,
-    /// `put_nd_ra_opts(…)`
+    /// `put_nd_ra_opts(…)`: make the solicitation an advertisement. See [`AdvertisementArguments`].
     PutRouterAdvertisement,
     /// `nd_ns { … }`: ask for the next hop's address, IPv6.
     NdNs,
@@ -211,6 +211,38 @@ impl DhcpArguments {
             result: ResultBit { oxm_header, bit },
             offer: Ipv4Addr::from_bits(offer),
             options,
+        })
+    }
+}
+
+/// The arguments of [`Opcode::PutRouterAdvertisement`]: result, and the ICMPv6 message with its checksum zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdvertisementArguments {
+    /// Where the result goes.
+    pub result: ResultBit,
+    /// The message.
+    pub message: Vec<u8>,
+}
+
+impl AdvertisementArguments {
+    /// What follows the header.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.result.oxm_header.to_be_bytes().to_vec();
+        bytes.extend(self.result.bit.to_be_bytes());
+        bytes.extend(&self.message);
+        bytes
+    }
+
+    /// Reads what [`Opcode::split`] left.
+    pub fn decode(mut rest: &[u8]) -> Result<Self, UserdataError> {
+        let [oxm_header, bit] = [
+            take(&mut rest, "the result's field")?,
+            take(&mut rest, "the result's bit")?,
+        ]
+        .map(u32::from_be_bytes);
+        Ok(Self {
+            result: ResultBit { oxm_header, bit },
+            message: rest.to_vec(),
         })
     }
 }

@@ -108,6 +108,10 @@ stages! {
         RouterInOwn "lr_in_own";
         /// The router's own answers, and what it does not forward.
         RouterInInput "lr_in_ip_input";
+        /// Router solicitations become advertisements.
+        RouterInAdvertise "lr_in_nd_ra_options";
+        /// The advertisements go back.
+        RouterInAdvertised "lr_in_nd_ra_response";
         /// Replies to translated addresses are translated back.
         RouterInUnsnat "lr_in_unsnat";
         /// Outside addresses become inside ones.

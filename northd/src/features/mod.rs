@@ -55,6 +55,7 @@ pub static ALL: &[&Feature] = &[
     &router::learning::FEATURE,
     &router::own::FEATURE,
     &router::input::FEATURE,
+    &router::advertisements::FEATURE,
     &router::nat::FEATURE,
     &router::routes::FEATURE,
     &router::static_routes::FEATURE,

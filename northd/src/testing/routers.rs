@@ -126,6 +126,7 @@ pub fn port(world: &mut World, rng: &mut Rng) -> String {
                 column.peer.index,
                 column.enabled.index,
                 column.options.index,
+                column.ipv6_ra_configs.index,
             ]
             .into_iter()
             .filter(|_| !rng.once_in(3))
@@ -169,6 +170,21 @@ fn random_port(rng: &mut Rng) -> nb::LogicalRouterPort {
     ] {
         if rng.once_in(6) {
             row.options.insert(key.into(), values[rng.below(3)].into());
+        }
+    }
+    if rng.once_in(3) {
+        for (key, values) in [
+            ("address_mode", ["slaac", "dhcpv6_stateful", "auto"]),
+            ("send_periodic", ["true", "false", "maybe"]),
+            ("mtu", ["0", "1400", "9"]),
+            ("max_interval", ["4", "1", "60"]),
+            ("route_info", ["HIGH-fd00:7::/48", "LOW", "LOW-fd01::/64,x"]),
+            ("rdnss", ["fd00::53", "53", "fd00::54"]),
+        ] {
+            if !rng.once_in(3) {
+                let value = values[rng.below(3)];
+                row.ipv6_ra_configs.insert(key.into(), value.into());
+            }
         }
     }
     row

@@ -17,6 +17,7 @@ use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
 use super::ROUTER;
+use super::advertisements::PERIODIC;
 use super::ports::{self, PORT, RESIDENCE, View};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::problem::Complaints;
@@ -115,8 +116,9 @@ static ROUTER_END: Kind = Kind {
     run: router_end,
 };
 
-static ROW: Kind = ports::kind!([&PEER], [], |unit, view| {
-    let columns = columns(view, unit.get(&PEER, view.row));
+static ROW: Kind = ports::kind!([&PEER, &PERIODIC], [], |unit, view| {
+    let advertised = unit.get(&PERIODIC, view.row).map_or(&[][..], Vec::as_slice);
+    let columns = columns(view, unit.get(&PEER, view.row), advertised);
     unit.row::<PortBinding>(view.binding.uuid, columns);
 });
 
@@ -258,7 +260,11 @@ fn router_of(unit: &Unit<'_>, row: Handle, complaints: &mut Complaints) -> Optio
     }
 }
 
-fn columns(view: &View<'_>, peer: Option<&Peer>) -> Vec<(usize, Datum)> {
+fn columns(
+    view: &View<'_>,
+    peer: Option<&Peer>,
+    advertised: &[(&'static str, String)],
+) -> Vec<(usize, Datum)> {
     let column = PortBinding::COLUMN;
     let chassis = view.of.chassis.as_ref();
     let kind = chassis.map_or("patch", |_| "l3gateway");
@@ -268,6 +274,9 @@ fn columns(view: &View<'_>, peer: Option<&Peer>) -> Vec<(usize, Datum)> {
     let redirect = redirect.map(|name| ("chassis-redirect-port", name));
     let options = peer.into_iter().chain(chassis).chain(redirect);
     let options = options.map(|(key, value)| (Atom::from(key), Atom::String(Arc::clone(value))));
+    let advertised = advertised.iter();
+    let advertised = advertised.map(|(key, value)| (Atom::from(*key), Atom::from(value.as_str())));
+    let options = options.chain(advertised);
     vec![
         (
             column.logical_port.index,

@@ -7,13 +7,14 @@
 //!           ▲
 //!         links     which end leads where         to a port of a switch, or to another router
 //!           ▲
-//!   admission → learning → own → input → routes → policies → neighbours → lengths → delivery
+//!   admission → learning → own → input → advertisements → routes → policies → neighbours → lengths → delivery
 //! ```
 //!
 //! Guarantees that every enabled router has a `Datapath_Binding` with a tunnel key that it keeps for life, and that all of
 //! them are in the set for which shared flows are. A disabled router has none: its ports lead nowhere.
 
 pub mod admission;
+pub mod advertisements;
 pub mod delivery;
 pub mod family;
 pub mod gateways;

@@ -1,12 +1,14 @@
 //! Messages to the controller: an opcode and what it takes, as userdata of a `controller` action.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use addr::{Cidr, Mac};
 use openflow::action::{Controller, encode_actions};
 use openflow::message::Group;
 use openflow::{Action as OfAction, Subfield};
+use packet::advertisement::{self as ra, AddressMode, Advertisement, Preference, Route};
 use packet::dhcp4::option::{OptionType, OptionValue};
-use packet::userdata::{DhcpArguments, Opcode, ResultBit};
+use packet::userdata::{AdvertisementArguments, DhcpArguments, Opcode, ResultBit};
 
 use super::arguments::port_args;
 use super::fields::subfield;
@@ -192,8 +194,10 @@ pub(super) fn put_options(
     context: &Context<'_>,
     out: &mut Vec<OfAction>,
 ) -> Outcome {
-    if kind != OptionsKind::Dhcp4 {
-        return Err(EncodeError::Unsupported(kind.name()));
+    match kind {
+        OptionsKind::Dhcp4 => {}
+        OptionsKind::Dhcp6 => return Err(EncodeError::Unsupported(kind.name())),
+        OptionsKind::RouterAdvertisement => return advertisement(to, options, context, out),
     }
     let mut arguments = DhcpArguments {
         result: result_bit(subfield(to)?),
@@ -222,6 +226,82 @@ pub(super) fn put_options(
     })?;
     out.push(of_userdata(userdata, true, context.controller_meter));
     Ok(())
+}
+
+/// `R = put_nd_ra_opts(…);`
+fn advertisement(
+    to: Field,
+    options: &Options,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    let arguments = AdvertisementArguments {
+        result: result_bit(subfield(to)?),
+        message: advertised(options)?.encode(),
+    };
+    let message = message(
+        Opcode::PutRouterAdvertisement,
+        arguments.encode(),
+        true,
+        context,
+    );
+    out.push(message);
+    Ok(())
+}
+
+/// What options say of an advertisement.
+fn advertised(options: &Options) -> Result<Advertisement, EncodeError> {
+    let mut said = Advertisement {
+        mode: AddressMode::default(),
+        preference: Preference::default(),
+        mac: Mac::ZERO,
+        mtu: None,
+        prefixes: Vec::new(),
+        servers: Vec::new(),
+        domains: Vec::new(),
+        routes: Vec::new(),
+    };
+    for (name, values) in options {
+        let [value] = &values[..] else {
+            return Err(EncodeError::Advertisement(name.clone()));
+        };
+        said_by(&mut said, name, value).ok_or_else(|| EncodeError::Advertisement(name.clone()))?;
+    }
+    if said.mac.is_zero() {
+        return Err(EncodeError::Advertisement("slla".into()));
+    }
+    Ok(said)
+}
+
+/// Adds what one option says. None if that makes no sense.
+fn said_by(said: &mut Advertisement, name: &str, value: &Constant) -> Option<()> {
+    let text = || match value {
+        Constant::Str(text) => Some(&**text),
+        _ => None,
+    };
+    let number = |format: Format| match value {
+        Constant::Int(int) if int.format == format => Some(*int),
+        _ => None,
+    };
+    match name {
+        "addr_mode" => said.mode = text()?.parse().ok()?,
+        "router_preference" => said.preference = text()?.parse().ok()?,
+        "slla" => said.mac = Mac::from_u64(u64::try_from(number(Format::Mac)?.value).ok()?),
+        "mtu" => said.mtu = Some(u32::try_from(number(Format::Decimal)?.value).ok()?),
+        "prefix" => {
+            let prefix = number(Format::Ip6)?;
+            let length = u8::try_from(prefix.mask.count_ones()).ok()?;
+            let network = Ipv6Addr::from_bits(prefix.value).into();
+            said.prefixes.push(Cidr::new(network, length)?);
+        }
+        "rdnss" => said
+            .servers
+            .push(Ipv6Addr::from_bits(number(Format::Ip6)?.value)),
+        "dnssl" => said.domains.extend(ra::list::<String>(text()?).ok()?),
+        "route_info" => said.routes.extend(ra::list::<Route>(text()?).ok()?),
+        _ => return None,
+    }
+    Some(())
 }
 
 /// `offerip`, which every reply needs.

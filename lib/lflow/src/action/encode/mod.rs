@@ -106,6 +106,9 @@ pub enum EncodeError {
     /// `put_dhcp_opts` without an `offerip` that is an address.
     #[error("put_dhcp_opts needs offerip, an IPv4 address")]
     NoOffer,
+    /// An option of `put_nd_ra_opts` that is unknown, has no value that makes sense, or is missing.
+    #[error("put_nd_ra_opts needs a value of {0:?} that makes sense")]
+    Advertisement(Name),
     /// A template variable that was not replaced before parsing.
     #[error("the template variable ^{0} has no value on this chassis")]
     Template(Name),

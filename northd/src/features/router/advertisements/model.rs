@@ -1,0 +1,321 @@
+//! `Logical_Router_Port.ipv6_ra_configs`: a value that makes no sense costs itself, one of `address_mode` all of them.
+
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use addr::{Cidr, Mac};
+use lflow::action::Options as LogicalOptions;
+use lflow::{Constant, Int, a};
+use nb_db::tables::LogicalRouterPort;
+use ovsdb::Row;
+use ovsdb::typed::TableDefinition;
+use uuid::Uuid;
+
+use crate::compiler::options::Options;
+use crate::compiler::problem::{Complaints, Problem};
+
+/// All keys of the column.
+pub const KEYS: &[&str] = &[
+    "address_mode",
+    "router_preference",
+    "route_info",
+    "mtu",
+    "send_periodic",
+    "max_interval",
+    "min_interval",
+    "rdnss",
+    "dnssl",
+];
+/// More prefixes, routes or domains than these do not fit into a packet; those beyond are left out.
+pub const MAX_PREFIXES: usize = 16;
+const MAX_ROUTES: usize = 16;
+const MAX_DOMAINS: usize = 8;
+/// The least MTU of IPv6 (RFC 8200, section 5).
+const MIN_MTU: u32 = 1280;
+const MODES: [&str; 3] = ["slaac", "dhcpv6_stateful", "dhcpv6_stateless"];
+const PREFERENCES: [&str; 3] = ["HIGH", "MEDIUM", "LOW"];
+/// The limits of pauses, in seconds (RFC 4861, section 6.2.1).
+const LONGEST_S: std::ops::RangeInclusive<u32> = 4..=1_800;
+const DEFAULT_LONGEST_S: u32 = 600;
+const LEAST_SHORTEST_S: u32 = 3;
+
+/// What a port is to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// `address_mode`.
+    mode: &'static str,
+    /// `router_preference`.
+    preference: Option<&'static str>,
+    /// `mtu`.
+    mtu: Option<u32>,
+    /// `rdnss`.
+    server: Option<Ipv6Addr>,
+    /// `dnssl`: domains, separated by commas.
+    domains: String,
+    /// `route_info`: routes, separated by commas.
+    routes: String,
+    /// The shortest and the longest pause between advertisements that nobody asked for, in seconds.
+    pauses_s: Option<(u32, u32)>,
+}
+
+impl Configuration {
+    /// Reads a row. Nothing comes of one that does not say how guests get their addresses.
+    pub fn parse(uuid: Uuid, row: &Row) -> (Option<Self>, Vec<Problem>) {
+        let name: Arc<str> = LogicalRouterPort::COLUMN.name.get(row);
+        let mut complaints = Complaints::about(LogicalRouterPort::NAME, uuid, name);
+        let column = LogicalRouterPort::COLUMN.ipv6_ra_configs;
+        let pairs = row.get(column.index);
+        let configuration = if pairs.is_empty() {
+            None
+        } else {
+            Self::read(&Options::read(column.name, pairs), &mut complaints)
+        };
+        (configuration, complaints.into_problems())
+    }
+
+    fn read(options: &Options<'_>, complaints: &mut Complaints) -> Option<Self> {
+        let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
+        if options.text("address_mode").is_none() {
+            let why = "address_mode is missing, without which nothing is advertised";
+            let remedy = format!("add it: {}", MODES.join(", "));
+            complaints.column(column, why, remedy);
+        }
+        let mode = choice(options, "address_mode", &MODES, complaints)?;
+        let is_none = |key| matches!(options.text(key), None | Some("0"));
+        let longest = options.number("max_interval", LONGEST_S, complaints);
+        let longest = longest.unwrap_or(DEFAULT_LONGEST_S);
+        let most_shortest = longest * 3 / 4;
+        let shortest = options
+            .number("min_interval", LEAST_SHORTEST_S..=most_shortest, complaints)
+            .unwrap_or(if longest >= 9 {
+                longest / 3
+            } else {
+                most_shortest
+            });
+        Some(Self {
+            mode,
+            preference: choice(options, "router_preference", &PREFERENCES, complaints),
+            mtu: match is_none("mtu") {
+                true => None,
+                false => options.number("mtu", MIN_MTU..=u32::MAX, complaints),
+            },
+            server: server(options, complaints),
+            domains: list(options, "dnssl", MAX_DOMAINS, complaints, |domain| {
+                is_domain(domain).then(|| domain.to_owned())
+            }),
+            routes: list(options, "route_info", MAX_ROUTES, complaints, route),
+            pauses_s: options
+                .truth("send_periodic", false, complaints)
+                .then_some((shortest, longest)),
+        })
+    }
+
+    /// The arguments of `put_nd_ra_opts`.
+    pub fn options(&self, mac: Mac, prefixes: &[Cidr]) -> LogicalOptions {
+        let text = |name: &'static str, text: &str| a::option(name, a::text(text));
+        let mut options = vec![text("addr_mode", self.mode), a::option("slla", mac)];
+        options.extend(self.mtu.map(|mtu| a::option("mtu", Int::new(mtu.into()))));
+        options.extend(self.preference.map(|p| text("router_preference", p)));
+        options.extend(self.server.map(|ip| a::option("rdnss", ip)));
+        for (name, list) in [("dnssl", &self.domains), ("route_info", &self.routes)] {
+            if !list.is_empty() {
+                options.push(text(name, list));
+            }
+        }
+        let network = |prefix: &Cidr| a::option("prefix", Constant::Int(Int::from(*prefix)));
+        options.extend(prefixes.iter().map(network));
+        options
+    }
+
+    /// The keys of `Port_Binding.options` with which controllers advertise by themselves.
+    pub fn periodic(
+        &self,
+        mac: Mac,
+        source: Ipv6Addr,
+        prefixes: &[Cidr],
+    ) -> Option<Vec<(&'static str, String)>> {
+        let (shortest, longest) = self.pauses_s?;
+        let mut pairs = vec![
+            ("ipv6_ra_send_periodic", "true".to_owned()),
+            ("ipv6_ra_address_mode", self.mode.to_owned()),
+            ("ipv6_ra_min_interval", shortest.to_string()),
+            ("ipv6_ra_max_interval", longest.to_string()),
+            (
+                "ipv6_ra_prf",
+                self.preference.unwrap_or("MEDIUM").to_owned(),
+            ),
+            ("ipv6_ra_src_eth", mac.to_string()),
+            ("ipv6_ra_src_addr", source.to_string()),
+        ];
+        pairs.extend(self.mtu.map(|mtu| ("ipv6_ra_mtu", mtu.to_string())));
+        pairs.extend(self.server.map(|ip| ("ipv6_ra_rdnss", ip.to_string())));
+        let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+        for (key, value) in [
+            ("ipv6_ra_prefixes", prefixes.join(" ")),
+            ("ipv6_ra_dnssl", self.domains.clone()),
+            ("ipv6_ra_route_info", self.routes.clone()),
+        ] {
+            if !value.is_empty() {
+                pairs.push((key, value));
+            }
+        }
+        Some(pairs)
+    }
+}
+
+/// One of several words.
+fn choice(
+    options: &Options<'_>,
+    key: &str,
+    words: &[&'static str],
+    complaints: &mut Complaints,
+) -> Option<&'static str> {
+    let text = options.text(key)?;
+    let found = words.iter().find(|word| **word == text);
+    if found.is_none() {
+        let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
+        let remedy = format!("write one of {}", words.join(", "));
+        complaints.text(column, text, 0, format!("{key} is none of them"), remedy);
+    }
+    found.copied()
+}
+
+fn server(options: &Options<'_>, complaints: &mut Complaints) -> Option<Ipv6Addr> {
+    let text = options.text("rdnss")?;
+    let server = text.parse().ok();
+    if server.is_none() {
+        let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
+        let why = "rdnss is not an address of IPv6";
+        complaints.text(column, text, 0, why, "write that of one DNS server");
+    }
+    server
+}
+
+/// The parts of a list that make sense, separated by commas.
+fn list(
+    options: &Options<'_>,
+    key: &str,
+    most: usize,
+    complaints: &mut Complaints,
+    read: impl Fn(&str) -> Option<String>,
+) -> String {
+    let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
+    let Some(text) = options.text(key) else {
+        return String::new();
+    };
+    let mut good = Vec::new();
+    let mut at = 0;
+    for part in text.split(',') {
+        let word = part.trim();
+        match read(word) {
+            Some(_) if good.len() == most => {
+                let why = format!("{key} has more than {most} members");
+                complaints.text(column, text, at, why, "those from here on are left out");
+                break;
+            }
+            Some(read) => good.push(read),
+            None if word.is_empty() => {}
+            None => {
+                let why = format!("{key}: {word:?} makes no sense");
+                let remedy = match key {
+                    "dnssl" => "write domains, separated by commas",
+                    _ => {
+                        "write PREFERENCE-NETWORK, such as HIGH-2001:db8::/48, separated by commas"
+                    }
+                };
+                complaints.text(column, text, at, why, remedy);
+            }
+        }
+        at += part.len() + 1;
+    }
+    good.join(",")
+}
+
+/// `PREFERENCE-NETWORK`.
+fn route(text: &str) -> Option<String> {
+    let (preference, network) = text.split_once('-')?;
+    let network: Cidr = network.parse().ok()?;
+    let is_good = PREFERENCES.contains(&preference) && !network.is_ipv4();
+    is_good.then(|| format!("{preference}-{}", network.network()))
+}
+
+/// Whether a text is a domain (RFC 1035, section 2.3.4).
+fn is_domain(text: &str) -> bool {
+    let mut labels = text.trim_end_matches('.').split('.');
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|c| c.is_ascii_graphic() && c != b'"')
+    };
+    text.len() <= 253 && labels.all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> (Option<Configuration>, usize) {
+        let row = LogicalRouterPort {
+            name: "lrp".into(),
+            ipv6_ra_configs: pairs
+                .iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+            ..Default::default()
+        };
+        let (configuration, problems) = Configuration::parse(Uuid::nil(), &row.to_row());
+        (configuration, problems.len())
+    }
+
+    #[test]
+    fn pauses_are_within_what_the_protocol_allows() {
+        for (longest, shortest, pauses, problems) in [
+            ("", "", (200, 600), 0),
+            ("8", "", (6, 8), 0),
+            ("4", "3", (3, 4), 0),
+            ("4", "4", (3, 4), 1),
+            ("2000", "10", (10, 600), 1),
+        ] {
+            let mut pairs = vec![("address_mode", "slaac"), ("send_periodic", "true")];
+            let given = [("max_interval", longest), ("min_interval", shortest)];
+            pairs.extend(given.into_iter().filter(|(_, value)| !value.is_empty()));
+            let (configuration, told) = parse(&pairs);
+            let configuration = configuration.expect("a mode");
+            assert_eq!((configuration.pauses_s, told), (Some(pauses), problems));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_costs_itself() {
+        assert_eq!(parse(&[]), (None, 0));
+        assert_eq!(parse(&[("mtu", "1400")]), (None, 1));
+        assert_eq!(parse(&[("address_mode", "SLAAC")]), (None, 1));
+        let (bare, _) = parse(&[("address_mode", "slaac")]);
+        for (key, value) in [
+            ("router_preference", "high"),
+            ("mtu", "1279"),
+            ("rdnss", "10.0.0.1"),
+            ("dnssl", "a..b"),
+            ("route_info", "HIGH-10.0.0.0/8"),
+            ("send_periodic", "yes"),
+        ] {
+            let read = parse(&[("address_mode", "slaac"), (key, value)]);
+            assert_eq!(read, (bare.clone(), 1), "{key}");
+        }
+        assert_eq!(parse(&[("address_mode", "slaac"), ("mtu", "0")]), (bare, 0));
+    }
+
+    #[test]
+    fn good_members_of_a_list_stay() {
+        let (read, problems) = parse(&[
+            ("address_mode", "slaac"),
+            ("dnssl", "a.example, ,b"),
+            ("route_info", "HIGH-fd00::1/48,LOW,LOW-fd01::/64"),
+        ]);
+        let read = read.expect("a mode");
+        assert_eq!(read.domains, "a.example,b");
+        assert_eq!(read.routes, "HIGH-fd00::/48,LOW-fd01::/64");
+        assert_eq!(problems, 1);
+        let many = vec!["d"; 20].join(",");
+        let (read, problems) = parse(&[("address_mode", "slaac"), ("dnssl", &many)]);
+        assert_eq!((read.expect("a mode").domains.len(), problems), (15, 1));
+    }
+}
