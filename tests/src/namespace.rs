@@ -1,11 +1,13 @@
 //! A network namespace that takes its processes with it when it goes.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::run::Run;
 use crate::wait::wait_until;
@@ -37,6 +39,20 @@ impl Namespace {
     /// A command inside it.
     pub fn run(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {
         Run::new(program).inside(&self.name)
+    }
+
+    /// Does something on a thread inside it. Sockets that are made there stay there.
+    pub fn inside<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let file = fs::File::open(Path::new("/run/netns").join(&self.name))?;
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(move || {
+                let network = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(file.as_fd(), network)
+                    .context("cannot enter a network namespace")?;
+                what()
+            });
+            inside.join().expect("what is done inside does not panic")
+        })
     }
 
     /// `ip ARGS` inside it.

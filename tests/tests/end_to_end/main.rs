@@ -17,6 +17,7 @@ mod manners;
 mod marks;
 mod mixed;
 mod ovsdbapp;
+mod policy;
 mod ports_up;
 mod reachability;
 mod restart;
