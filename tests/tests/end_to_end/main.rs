@@ -2,6 +2,7 @@
 //! `cargo xtask test --end-to-end FILTER` filters by.
 
 mod access;
+mod advertisements;
 mod bad_input;
 mod cluster_clients;
 mod cluster_faults;
