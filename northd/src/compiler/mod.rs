@@ -124,6 +124,8 @@ pub struct Compiler {
 
 /// Parts of a compilation that are only added have no more operations than these.
 pub const MAX_PART: usize = 2000;
+/// What the problem of a unit that broke down says.
+pub const MISTAKE: &str = "a mistake of northd's";
 
 /// A row that the database would not take.
 #[derive(Clone, Default)]
@@ -512,10 +514,7 @@ impl Compiler {
             name: Arc::from(""),
             column: "_uuid",
             place: None,
-            why: format!(
-                "northd fails at it ({}): a mistake of northd's",
-                unit.part.name
-            ),
+            why: format!("northd fails at it ({}): {MISTAKE}", unit.part.name),
             remedy: "the row is left out; please report it with the row's contents".to_owned(),
         }
     }

@@ -17,6 +17,7 @@ use ovsdb::{Atom, AtomicType, Datum, Uuid};
 use sb_db::tables as sb;
 
 use super::World;
+use crate::compiler::MISTAKE;
 
 const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/features");
 
@@ -81,6 +82,10 @@ fn section(text: &str) -> String {
     let mut flows: Vec<String> = flows(&world, &stages);
     flows.sort();
     let problems = world.nb::<nb_db::tables::WeftProblem>();
+    let broken = problems
+        .iter()
+        .find(|(_, problem)| problem.why.contains(MISTAKE));
+    assert_eq!(broken, None, "not to be blessed");
     let mut problems: Vec<String> = problems
         .into_iter()
         .map(|(_, problem)| {
