@@ -138,7 +138,8 @@ impl NatAddresses {
         let residents: Vec<Arc<str>> = parsed.iter().filter_map(|a| a.resident.clone()).collect();
         let is_here = |address: &NatAddress| match &address.resident {
             Some(name) => view.is_here(name) && !view.is_served_elsewhere(name),
-            None => PortKind::of(port) == PortKind::Patch || view.is_here(&port.logical_port),
+            // A patch port is on all chassis, so that nothing says which is to announce.
+            None => PortKind::of(port) == PortKind::L3Gateway && view.is_here(&port.logical_port),
         };
         let mut addresses = Vec::new();
         if view.has_localnet(port.datapath) {
@@ -328,7 +329,8 @@ mod tests {
         let text = format!("02:00:00:00:00:01 {}", ips.join(" "));
         let world = World {
             has_localnet: true,
-            ports: vec![port(PORT, "public-r", "patch", &[&text])],
+            ports: vec![port(PORT, "public-r", "l3gateway", &[&text])],
+            here: vec!["public-r".into()],
             ..World::default()
         };
         let mut service = NatAddresses::default();
@@ -340,5 +342,18 @@ mod tests {
             service.tick(now, &world, &mut effects);
         }
         assert_eq!(effects.len(), 200);
+    }
+
+    #[test]
+    fn nobody_announces_what_is_everywhere() {
+        let text = "02:00:00:00:00:01 203.0.113.10";
+        let world = World {
+            has_localnet: true,
+            ports: vec![port(PORT, "public-r", "patch", &[text])],
+            ..World::default()
+        };
+        let mut service = NatAddresses::default();
+        service.changed(now(), Change::Attachment(PORT), &world, &mut Vec::new());
+        assert_eq!(service.deadline(), None);
     }
 }
