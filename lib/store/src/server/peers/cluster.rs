@@ -312,7 +312,7 @@ impl Cluster {
             Change::Move {
                 member, address, ..
             } => members.address(*member) == Some(address),
-            Change::Transfer { to } => to.is_none_or(|to| to == status.raft.leader),
+            Change::Transfer { to } => to.is_some_and(|to| to == status.raft.leader),
         })
     }
 }
@@ -339,6 +339,9 @@ pub(super) async fn ask(
             ) =>
         {
             Err(ChangeError::Refused(status.message().to_owned()))
+        }
+        Err(status) if status.code() == Code::Aborted => {
+            Err(ChangeError::Busy(status.message().to_owned()))
         }
         Err(status) => Err(unknown(status.message().to_owned())),
     }

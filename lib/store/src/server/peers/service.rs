@@ -312,6 +312,10 @@ impl Raft for Service {
             };
             changed.map_err(|error| match error {
                 ChangeError::Refused(_) => Status::failed_precondition(error.to_string()),
+                // Nothing was done.
+                ChangeError::NotLeader { .. } | ChangeError::Busy(_) => {
+                    Status::aborted(error.to_string())
+                }
                 error => Status::unavailable(error.to_string()),
             })?;
         }
