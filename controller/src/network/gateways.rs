@@ -19,6 +19,7 @@ use std::sync::Arc;
 use ovsdb::Uuid;
 use rustc_hash::FxHashSet;
 use sb_db::tables::PortBinding;
+use smallvec::SmallVec;
 
 use super::binding::PortKind;
 use super::{Changes, NameId, Network, Reads};
@@ -46,18 +47,19 @@ impl Network {
             Some(group) => &group.ha_chassis[..],
             None => &port.gateway_chassis[..],
         };
-        let is_only = members.len() == 1;
         let (own, holder) = (self.own(reads).chassis, port.chassis);
         if self.handed_over.get(reads, port.uuid).is_some() {
             return own;
         }
-        let members = members.iter();
-        let ranked = members.filter_map(|uuid| {
+        let ranked = members.iter().filter_map(|uuid| {
             let (chassis, priority) = *self.ranks.get(reads, *uuid)?;
             let name = &self.chassis.get(reads, chassis)?.name;
             Some((Reverse(priority), name, chassis))
         });
-        let alive = ranked.filter(|(_, name, chassis)| {
+        let ranked: SmallVec<[_; 4]> = ranked.collect();
+        // A member that is no chassis any more does not count: nobody has a session on its account.
+        let is_only = ranked.len() == 1;
+        let alive = ranked.into_iter().filter(|(_, name, chassis)| {
             is_only
                 || match own == Some(*chassis) {
                     true => self.connected.get(reads, ()).is_some(),

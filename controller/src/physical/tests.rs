@@ -592,6 +592,17 @@ fn a_redirected_packet_goes_to_the_best_gateway() {
     session(&mut world, "other", false);
     let bound = |world: &World| world.network.bindings.peek(Uuid::from_u128(18)).is_some();
     assert!(!bound(&world), "no session is up");
+    // The other member's chassis is deleted: nobody is left to have a session with.
+    let gone = HaChassis {
+        chassis: None,
+        ..rank(30, 20)
+    };
+    world.set(50, Some(&rank(30, 20)), Some(&gone));
+    world.changes_in(in_tables);
+    assert!(bound(&world), "the last one serves");
+    world.set(50, Some(&gone), Some(&rank(30, 20)));
+    world.changes_in(in_tables);
+    assert!(!bound(&world));
     let flows = session(&mut world, "user", true);
     assert!(bound(&world) && flows.contains(local), "{flows}");
     let flows = session(&mut world, "other", true);
