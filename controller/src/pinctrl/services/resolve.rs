@@ -100,10 +100,10 @@ impl Service for Resolve {
         effects: &mut Vec<Effect>,
     ) -> Result<(), HandleError> {
         let packet_in = packet.packet_in;
+        // Whatever follows the braces is not for this packet, even if it makes no sense.
+        effects.push(Effect::Keep);
         let actions = decode_actions(Reader::new(packet.arguments))?;
         let frame = Frame::parse(&packet_in.packet)?;
-        // From here on, whatever follows the braces is not for this packet.
-        effects.push(Effect::Keep);
         let neighbour = next_hop(packet.opcode, packet_in, view);
         if let Some(neighbour) = &neighbour
             && let Some(mac) = self.waiting.known(now.at, neighbour)
