@@ -2,7 +2,8 @@
 //!
 //! Arrives: what is not for the router itself. Guarantees that a solicitation is answered by a port with
 //! `ipv6_ra_configs:address_mode` and a network of IPv6, on the guest's own chassis. The encoding is the controller's
-//! (`put_nd_ra_opts`), which also tells whether it was a solicitation. Who has no address yet is answered by way of all nodes.
+//! (`put_nd_ra_opts`), which also tells whether it was a solicitation. Who has no address yet is answered at its MAC address and at
+//! that of all nodes.
 //!
 //! With `ipv6_ra_configs:send_periodic` controllers advertise by themselves; what they say stands in `Port_Binding.options`, and
 //! is put there by `links`.
@@ -12,7 +13,7 @@ mod model;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use addr::{Cidr, Mac};
+use addr::Cidr;
 use lflow::action::OptionsKind;
 use lflow::{Expr, Int, Symbol, a, m};
 use nb_db::tables::LogicalRouterPort;
@@ -51,7 +52,7 @@ const OTHERS: Rule = Rule::new(Stage::RouterInAdvertise, 0, "the rest: next");
 const TO_ALL: Rule = Rule::new(
     Stage::RouterInAdvertised,
     60,
-    "an advertisement for somebody without an address: to all nodes",
+    "an advertisement for somebody without an address: to all nodes, at its MAC",
 );
 const BACK: Rule = Rule::new(
     Stage::RouterInAdvertised,
@@ -155,7 +156,8 @@ static OF_PORT: Kind = ports::kind!([&CONFIGURATION, &IPS, &NETWORKS], [], |unit
         a::output(),
     ];
     let mut to_all = vec![
-        a::set(Symbol::EthDst, Mac::for_ip6_multicast(ALL_NODES)),
+        // To the address of all, and to the one who asked (RFC 6085): nobody makes others hear of it.
+        a::copy(Symbol::EthDst, Symbol::EthSrc),
         a::set(Symbol::Ip6Dst, ALL_NODES),
     ];
     to_all.extend(from_here.clone());
@@ -175,7 +177,8 @@ fn prefixes(unit: &Unit<'_>, view: &View<'_>) -> Vec<Cidr> {
     let mut prefixes: Vec<Cidr> = Vec::new();
     for cidr in &view.port.networks {
         let network = cidr.network();
-        let is_wanted = !cidr.is_ipv4() && !is_link_local(cidr.addr());
+        // Of a single address nobody makes another one.
+        let is_wanted = !cidr.is_ipv4() && !is_link_local(cidr.addr()) && cidr.prefix_len() < 128;
         if is_wanted && !prefixes.contains(&network) && has_network(unit, view, *cidr) {
             prefixes.push(network);
         }
