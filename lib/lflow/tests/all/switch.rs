@@ -148,7 +148,6 @@ fn the_switch_accepts_the_corpus() {
             "commit_ecmp_nh",
             "commit_lb_aff",
             "put_dhcpv6_opts",
-            "put_nd_ra_opts",
             "trigger_event"
         ]
     );
