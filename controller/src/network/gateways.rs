@@ -4,10 +4,11 @@
 //! `Gateway_Chassis`: of those that are alive, the one with the greatest priority is to have it. Every chassis comes to this by
 //! itself, from the same rows.
 //!
-//! **A gateway that lives hands over, and loses nothing.** When another one is to have the port, because priorities have changed or
+//! **A gateway that lives hands over.** When another one is to have the port, because priorities have changed or
 //! because it is back, that one makes its flows first and claims the port when they are in place. Until then the old one, and
 //! everybody who sends to it, goes by the claim in `Port_Binding.chassis`; and the old one serves it for a moment longer, because
-//! not all hear of the claim at once. Who is dead is not waited for.
+//! not all hear of the claim at once. Answers to connections that the new one does not know are lost all the same. Who is dead, or
+//! no member any more, is not waited for.
 //!
 //! **Who is alive is told by BFD sessions** over the tunnels between those concerned: the members of a group, and the chassis that
 //! use it. One with whom there is no session is taken to be alive. A member none of whose sessions is up does not take over: it is

@@ -302,10 +302,8 @@ fn ports_of_several_ends_go_their_own_ways() {
     assert!(line("+ 44 101 ", "reg15=0x8000 ").contains("output:104"));
 }
 
-#[test]
-fn a_flow_based_tunnel_is_told_both_ends() {
-    let mut world = routed();
-    two_ends(&mut world);
+/// There is one tunnel, whose ends flows name.
+fn flow_based(world: &mut World) {
     world.change_ports(|ports| {
         ports.tunnels.clear();
         let tunnel = Tunnel {
@@ -318,6 +316,13 @@ fn a_flow_based_tunnel_is_told_both_ends() {
             .tunnels
             .insert("flow".into(), [tunnel].into_iter().collect());
     });
+}
+
+#[test]
+fn a_flow_based_tunnel_is_told_both_ends() {
+    let mut world = routed();
+    two_ends(&mut world);
+    flow_based(&mut world);
     let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
     let unicast = flows
         .lines()
@@ -382,18 +387,7 @@ fn keys_that_vxlan_has_no_room_for_are_told_and_not_cut() {
 fn a_flow_based_tunnel_keeps_to_transport_zones() {
     let mut world = routed();
     two_ends(&mut world);
-    world.change_ports(|ports| {
-        ports.tunnels.clear();
-        let tunnel = Tunnel {
-            ofport: 60,
-            kind: TunnelKind::Geneve,
-            remote: None,
-            local: None,
-        };
-        ports
-            .tunnels
-            .insert("flow".into(), [tunnel].into_iter().collect());
-    });
+    flow_based(&mut world);
     let leaves = |world: &mut World| {
         let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
         let mut lines = flows.lines();
@@ -427,18 +421,7 @@ fn from_an_address_that_leads_nowhere_packets_take_the_default_way() {
             .map(|ip| ip.parse().expect("an address"))
             .into();
     });
-    world.change_ports(|ports| {
-        ports.tunnels.clear();
-        let tunnel = Tunnel {
-            ofport: 60,
-            kind: TunnelKind::Geneve,
-            remote: None,
-            local: None,
-        };
-        ports
-            .tunnels
-            .insert("flow".into(), [tunnel].into_iter().collect());
-    });
+    flow_based(&mut world);
     let flows = world.changes_in(|table| table == layout::REMOTE_OUTPUT);
     assert!(flows.contains("+ 44 100 "), "{flows}");
     assert!(!flows.contains("+ 44 101 "), "{flows}");
