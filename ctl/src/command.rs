@@ -36,6 +36,8 @@ pub enum Tables {
     Fixed(&'static [&'static str]),
     /// Those that depend on the arguments.
     Asked(fn(&Snapshot, &Invocation) -> Outcome<Vec<usize>>),
+    /// These, as far as the server has them, and of others the rows that a match in the arguments names.
+    Match(&'static [&'static str], fn(&Invocation) -> Option<&str>),
 }
 
 /// Commands that belong together.

@@ -116,7 +116,7 @@ fn run_commands(
     if options.shuffle {
         shuffle(&mut options);
     }
-    let done = Connection::open(&options, &schema, &tables)
+    let done = Connection::open(&options, &schema, tables)
         .map_err(LineError::from)
         .and_then(|mut connection| {
             run_line(tool, &mut connection, commands, &options, remark, &now_ms)

@@ -5,18 +5,19 @@ use northbound::acl::{self, AclFilter, AclOwner, AddAclError, FindOwnerError, Ne
 use northbound::find::{find, parse_uuid};
 use ovsdb::Uuid;
 
-use super::arguments::{parse_direction, parse_priority};
+use super::arguments::{parse_direction, parse_priority, warn_of_unknown_names};
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 use crate::text::{atom_text, quoted};
 
-const TABLES: Tables = Tables::Fixed(&[
+const NAMES: &[&str] = &[
     "Logical_Switch",
     "Port_Group",
     "ACL",
     "Sample",
     "Network_Function_Group",
-]);
+];
+const TABLES: Tables = Tables::Fixed(NAMES);
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -39,7 +40,7 @@ pub static FAMILY: Family = Family {
                 "--sample-est=",
             ],
             help: "add a rule to a switch or a port group; packets that it allows are led through the network functions of NFGROUP",
-            tables: TABLES,
+            tables: Tables::Match(NAMES, |invocation| Some(&invocation.arguments[3])),
             run: add,
         },
         Command {
@@ -107,7 +108,11 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
                 context.arg(0)
             ))
         }
-        added => Ok(added.map(|_| ())?),
+        added => {
+            added?;
+            warn_of_unknown_names(context, new.matches);
+            Ok(())
+        }
     }
 }
 

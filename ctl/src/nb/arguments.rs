@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use northbound::matches;
 use northbound::values::{Direction, Existing, Priority};
 use ovsdb::Uuid;
 
@@ -30,6 +31,16 @@ pub fn pairs(context: &mut Context<'_, '_>, from: usize) -> Pairs {
         }
     }
     pairs
+}
+
+/// Warns of the names in a match, which a rule was just made of, that are names of nothing.
+pub fn warn_of_unknown_names(context: &mut Context<'_, '_>, text: &str) {
+    let Ok(when) = matches::read(text) else {
+        return;
+    };
+    let unknown = matches::unknown_names(context.draft, &when);
+    let warnings = unknown.iter().map(ToString::to_string);
+    context.warnings.extend(warnings);
 }
 
 /// A `KEY=VALUE` line a pair.

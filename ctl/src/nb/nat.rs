@@ -13,17 +13,18 @@ use northbound::nat::{
 use northbound::route::Prefix;
 use northbound::values::Spelled;
 
-use super::arguments::parse_priority;
+use super::arguments::{parse_priority, warn_of_unknown_names};
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 
-const TABLES: Tables = Tables::Fixed(&[
+const NAMES: &[&str] = &[
     "Logical_Router",
     "Logical_Router_Port",
     "Logical_Switch_Port",
     "NAT",
     "Address_Set",
-]);
+];
+const TABLES: Tables = Tables::Fixed(NAMES);
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -42,7 +43,9 @@ pub static FAMILY: Family = Family {
                 "--match=",
             ],
             help: "add a translation of TYPE snat, dnat or dnat_and_snat to ROUTER; with PORT and EXTERNALMAC, it is done where PORT is; a port range needs --portrange",
-            tables: TABLES,
+            tables: Tables::Match(NAMES, |invocation| {
+                invocation.options.get("--match")?.as_deref()
+            }),
             run: add,
         },
         Command {
@@ -105,7 +108,11 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
              external IP of NAT rule.",
             context.arg(0)
         )),
-        added => Ok(added.map(|_| ())?),
+        added => {
+            added?;
+            warn_of_unknown_names(context, new.matches);
+            Ok(())
+        }
     }
 }
 

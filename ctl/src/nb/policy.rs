@@ -10,16 +10,17 @@ use northbound::policy::{
     delete_policies, list_policies,
 };
 
-use super::arguments::{Pairs, parse_priority};
+use super::arguments::{Pairs, parse_priority, warn_of_unknown_names};
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 
-const TABLES: Tables = Tables::Fixed(&[
+const NAMES: &[&str] = &[
     "Logical_Router",
     "Logical_Router_Port",
     "Logical_Router_Policy",
     "BFD",
-]);
+];
+const TABLES: Tables = Tables::Fixed(NAMES);
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -30,7 +31,7 @@ pub static FAMILY: Family = Family {
             arguments: "ROUTER PRIORITY MATCH ACTION [NEXTHOPS|CHAIN] [KEY=VALUE]...",
             options: &["--may-exist", "--bfd[=]", "--chain=", "--output-port="],
             help: "add a policy to ROUTER; ACTION is allow, drop, reroute to comma-separated NEXTHOPS, or jump to CHAIN",
-            tables: TABLES,
+            tables: Tables::Match(NAMES, |invocation| Some(&invocation.arguments[2])),
             run: add,
         },
         Command {
@@ -80,7 +81,11 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
             "Same routing policy already existed on the logical router {}.",
             context.arg(0)
         )),
-        added => Ok(added.map(|_| ())?),
+        added => {
+            added?;
+            warn_of_unknown_names(context, new.matches);
+            Ok(())
+        }
     }
 }
 

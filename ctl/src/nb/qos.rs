@@ -6,11 +6,12 @@ use nb_db::tables::{LogicalSwitch, Qos};
 use northbound::find::{find, parse_uuid};
 use northbound::qos::{self, AddQosError, Dscp, NewQos, QosFilter};
 
-use super::arguments::{parse_direction, parse_priority};
+use super::arguments::{parse_direction, parse_priority, warn_of_unknown_names};
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 
-const TABLES: Tables = Tables::Fixed(&["Logical_Switch", "QoS"]);
+const NAMES: &[&str] = &["Logical_Switch", "QoS"];
+const TABLES: Tables = Tables::Fixed(NAMES);
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -21,7 +22,7 @@ pub static FAMILY: Family = Family {
             arguments: "SWITCH DIRECTION PRIORITY MATCH WHAT [WHAT] [WHAT] [WHAT]",
             options: &["--may-exist"],
             help: "add a rule to SWITCH; WHAT is rate=KBPS, burst=KBIT, dscp=CODEPOINT or mark=MARK",
-            tables: TABLES,
+            tables: Tables::Match(NAMES, |invocation| Some(&invocation.arguments[3])),
             run: add,
         },
         Command {
@@ -64,7 +65,11 @@ fn add(context: &mut Context<'_, '_>) -> Outcome {
             "Same qos already existed on the ls {}.",
             context.arg(0)
         )),
-        added => Ok(added.map(|_| ())?),
+        added => {
+            added?;
+            warn_of_unknown_names(context, new.matches);
+            Ok(())
+        }
     }
 }
 

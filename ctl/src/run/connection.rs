@@ -29,18 +29,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to the first remote that will do, and reads these tables.
+    /// Connects to the first remote that will do, and reads this of the tables.
     pub fn open(
         options: &RunOptions,
         schema: &Arc<DatabaseSchema>,
-        tables: &[usize],
+        tables: Vec<TableSpec>,
     ) -> Result<Self, DatabaseError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| DatabaseError::Connection(error.to_string()))?;
+        let indexes: Vec<usize> = tables.iter().map(|spec| spec.table).collect();
         let spec = Spec {
-            tables: tables.iter().copied().map(TableSpec::all).collect(),
+            tables,
             leader_only: options.leader_only,
             resend: true,
             probe_interval: PROBE_INTERVAL,
@@ -51,7 +52,7 @@ impl Connection {
         let mut snapshot = Snapshot::empty(Arc::clone(schema));
         let missing = client.handle().status().missing;
         snapshot.set_missing(missing.tables.into_iter().chain(missing.columns));
-        for &table in tables {
+        for table in indexes {
             for (uuid, row) in client.tables().table(table).iter() {
                 snapshot.apply(RowChange {
                     table,

@@ -1,8 +1,12 @@
 //! The commands of a line, run over a snapshot.
 
-use ovsdb::{Operation, Uuid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use northbound::{Draft, Rows as _, Snapshot};
+use northbound::{Draft, Rows as _, Snapshot, matches};
+use ovsdb::condition::{Clause, Condition};
+use ovsdb::{Atom, Operation, Uuid};
+use replica::TableSpec;
 
 use crate::command::{Context, Invocation, Tables};
 use crate::error::{Outcome, fail};
@@ -24,21 +28,52 @@ pub struct Executed {
     pub increments: bool,
 }
 
-/// The indexes of the tables that a line needs to see.
-pub fn needed_tables(tool: &Tool, snapshot: &Snapshot, line: &[Invocation]) -> Outcome<Vec<usize>> {
+/// What a line needs to see of the tables.
+pub fn needed_tables(
+    tool: &Tool,
+    snapshot: &Snapshot,
+    line: &[Invocation],
+) -> Outcome<Vec<TableSpec>> {
     let schema = snapshot.schema();
-    let mut tables: Vec<usize> = schema.table_index(tool.global_table).into_iter().collect();
+    let mut whole: BTreeSet<usize> = schema.table_index(tool.global_table).into_iter().collect();
+    let mut named: BTreeMap<usize, BTreeSet<Arc<str>>> = BTreeMap::new();
     for invocation in line {
-        match invocation.command.tables {
-            Tables::Fixed(names) => {
-                tables.extend(names.iter().filter_map(|name| schema.table_index(name)));
+        let fixed = match invocation.command.tables {
+            Tables::Fixed(names) => names,
+            Tables::Asked(ask) => {
+                whole.extend(ask(snapshot, invocation)?);
+                &[]
             }
-            Tables::Asked(ask) => tables.extend(ask(snapshot, invocation)?),
-        }
+            Tables::Match(names, text) => {
+                // What cannot be read is told when the command is done.
+                let when = text(invocation).and_then(|text| matches::read(text).ok());
+                for (table, name) in when.iter().flat_map(matches::rows_named) {
+                    if let Some(table) = schema.table_index(table) {
+                        named.entry(table).or_default().insert(name);
+                    }
+                }
+                names
+            }
+        };
+        whole.extend(fixed.iter().filter_map(|name| schema.table_index(name)));
     }
-    tables.sort_unstable();
-    tables.dedup();
-    Ok(tables)
+    let of_names = named
+        .into_iter()
+        .filter(|(table, _)| !whole.contains(table))
+        .filter_map(|(table, names)| {
+            let column = schema.tables[table].column_index("name")?;
+            let clauses = names
+                .into_iter()
+                .map(|name| Clause::equals(column, Atom::String(name)));
+            let spec = TableSpec::all(table).columns([column]);
+            Some(spec.rows(Condition::any(clauses)))
+        });
+    let of_names: Vec<TableSpec> = of_names.collect();
+    Ok(whole
+        .into_iter()
+        .map(TableSpec::all)
+        .chain(of_names)
+        .collect())
 }
 
 /// Runs the commands of a line, and says what they print and change.
@@ -110,4 +145,67 @@ fn global_row(tool: &Tool, draft: &mut Draft<'_>) -> Option<(usize, Uuid)> {
     draft.expect_empty(table);
     draft.insert_row(table, uuid);
     Some((table, uuid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::{parse_commands, parse_options};
+    use crate::tools::NB;
+
+    /// What a line needs to see: a table, and the names of the rows if not all.
+    fn needed(words: &[&str]) -> Vec<(&'static str, Vec<String>)> {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        let line = parse_options(&NB, words).expect("the options are right");
+        let line = parse_commands(&NB, line).expect("the commands are right");
+        let schema = nb_db::schema();
+        let snapshot = Snapshot::empty(Arc::clone(schema));
+        let specs = needed_tables(&NB, &snapshot, &line).expect("there are such tables");
+        let told = specs.into_iter().map(|spec| {
+            let names = spec
+                .condition
+                .clauses()
+                .iter()
+                .filter_map(|clause| match clause {
+                    Clause::Always(_) => None,
+                    Clause::Compare { arg, .. } => Some(arg.scalar()?.as_str()?.to_owned()),
+                });
+            (&*schema.tables[spec.table].name, names.collect())
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn of_what_a_match_names_only_that_is_seen() {
+        let when = "outport == {\"p\", \"q\"} && ip4.src == $a";
+        let mut line = vec!["qos-add", "s", "to-lport", "1", when, "dscp=1"];
+        let whole = |name| (name, Vec::new());
+        let some =
+            |name, names: &[&str]| (name, names.iter().map(|name| (*name).to_owned()).collect());
+        let mut expected = vec![
+            whole("Logical_Switch"),
+            whole("NB_Global"),
+            whole("QoS"),
+            some("Address_Set", &["a"]),
+            some("Logical_Router_Port", &["p", "q"]),
+            some("Logical_Switch_Port", &["p", "q"]),
+        ];
+        let sorted = |mut needed: Vec<_>| {
+            needed.sort();
+            needed
+        };
+        expected.sort();
+        assert_eq!(sorted(needed(&line)), expected);
+        // Another command of the line needs all of one of them.
+        line.extend(["--", "lsp-list", "s"]);
+        for row in &mut expected {
+            if row.0 == "Logical_Switch_Port" {
+                row.1.clear();
+            }
+        }
+        assert_eq!(sorted(needed(&line)), expected);
+        // What cannot be read names nothing.
+        let wrong = ["qos-add", "s", "to-lport", "1", "outport ==", "dscp=1"];
+        assert_eq!(needed(&wrong).len(), 3);
+    }
 }

@@ -10,6 +10,7 @@ use ovsdb::Uuid;
 use crate::draft::Draft;
 use crate::error::{DraftError, Refusal, RefusalKind};
 use crate::find::{FindError, find_if_any};
+use crate::matches::{self, WrongMatch};
 use crate::values::{Direction, Made, Priority};
 use crate::words::words;
 
@@ -217,6 +218,9 @@ pub enum AddAclError {
     /// The server's schema lacks something.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// Nobody could read its match.
+    #[error(transparent)]
+    Match(#[from] WrongMatch),
     /// There is one of this direction, priority, match and tier.
     #[error("the same ACL is there already")]
     Exists(Uuid),
@@ -226,6 +230,7 @@ impl Refusal for AddAclError {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Draft(error) => error.kind(),
+            Self::Match(error) => error.kind(),
             Self::Exists(_) => RefusalKind::AlreadyExists,
         }
     }
@@ -238,6 +243,7 @@ pub fn add_acl(
     new: &NewAcl<'_>,
     may_exist: bool,
 ) -> Result<Made, AddAclError> {
+    matches::read(new.matches)?;
     let acl = new.row();
     let what = |acl: &Acl| {
         let (direction, matches) = (Arc::clone(&acl.direction), Arc::clone(&acl.r#match));

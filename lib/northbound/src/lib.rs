@@ -12,6 +12,7 @@
 //! | [`error`] | what the errors have in common |
 //! | [`values`] | values that several verbs take |
 //! | [`find`] | rows by what people call them |
+//! | [`matches`] | which packets a rule is about, read where it is written |
 //! | [`datapath`], [`port`], [`address`], [`port_settings`], [`router_port`] | switches, routers and their ports |
 //! | [`port_group`], [`dhcp`], [`acl`], [`qos`], [`meter`], [`mirror`], [`forwarding_group`], [`network_function`] | what switches and their ports have: a family of verbs each |
 //! | [`nat`], [`route`], [`policy`], [`load_balancer`], [`static_mac_binding`] | what routers have |
@@ -45,6 +46,7 @@ pub mod forwarding_group;
 pub mod ha_chassis_group;
 pub mod indexes;
 pub mod load_balancer;
+pub mod matches;
 pub mod meter;
 pub mod mirror;
 pub mod nat;

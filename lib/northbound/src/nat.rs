@@ -9,6 +9,7 @@ use ovsdb::Uuid;
 
 use crate::draft::Draft;
 use crate::error::{DraftError, Refusal, RefusalKind};
+use crate::matches::{self, WrongMatch};
 use crate::values::{Family, Made, Priority, Spelled};
 use crate::words::words;
 
@@ -101,6 +102,9 @@ pub enum AddNatError {
     /// The server's schema lacks something.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// Nobody could read its match.
+    #[error(transparent)]
+    Match(#[from] WrongMatch),
     /// Only a `dnat_and_snat` is done where a port is.
     #[error("logical_port and external_mac are only valid when type is \"dnat_and_snat\".")]
     Distributed,
@@ -158,6 +162,7 @@ impl Refusal for AddNatError {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Draft(error) => error.kind(),
+            Self::Match(error) => error.kind(),
             Self::Distributed | Self::Stateless | Self::RouteOfSnat => RefusalKind::Invalid,
             Self::OtherRouter | Self::NoGateway | Self::Undetermined | Self::Shared { .. } => {
                 RefusalKind::Conflict
@@ -179,6 +184,9 @@ impl NewNat<'_> {
         }
         if self.add_route && self.nat_type == NatType::Snat {
             return Err(AddNatError::RouteOfSnat);
+        }
+        if !self.matches.is_empty() {
+            matches::read(self.matches)?;
         }
         Ok(())
     }

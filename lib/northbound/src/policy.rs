@@ -11,6 +11,7 @@ use ovsdb::Uuid;
 
 use crate::draft::Draft;
 use crate::error::{DraftError, Refusal, RefusalKind};
+use crate::matches::{self, WrongMatch};
 use crate::route::session;
 use crate::values::{Family, Made, Priority};
 
@@ -112,6 +113,9 @@ pub enum AddPolicyError {
     /// The server's schema lacks something.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// Nobody could read its match.
+    #[error(transparent)]
+    Match(#[from] WrongMatch),
     /// There is one of this chain, priority and match.
     #[error("the same routing policy is there already")]
     Exists(Uuid),
@@ -127,6 +131,7 @@ impl Refusal for AddPolicyError {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Draft(error) => error.kind(),
+            Self::Match(error) => error.kind(),
             Self::Exists(_) => RefusalKind::AlreadyExists,
             Self::NotRerouted | Self::NoSession(_) => RefusalKind::Invalid,
         }
@@ -140,6 +145,7 @@ pub fn add_policy(
     new: &NewPolicy<'_>,
     may_exist: bool,
 ) -> Result<Made, AddPolicyError> {
+    matches::read(new.matches)?;
     let is_same = |policy: &LogicalRouterPolicy| {
         (
             policy.chain.as_deref().unwrap_or_default(),

@@ -8,6 +8,7 @@ use ovsdb::Uuid;
 
 use crate::draft::Draft;
 use crate::error::{DraftError, Refusal, RefusalKind};
+use crate::matches::{self, WrongMatch};
 use crate::values::{Direction, Made, Priority};
 
 /// A differentiated services code point, 0 to 63.
@@ -55,6 +56,9 @@ pub enum AddQosError {
     /// The server's schema lacks something.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// Nobody could read its match.
+    #[error(transparent)]
+    Match(#[from] WrongMatch),
     /// It would do nothing.
     #[error("Either \"rate\" and/or \"dscp\" must be specified")]
     Nothing,
@@ -67,6 +71,7 @@ impl Refusal for AddQosError {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Draft(error) => error.kind(),
+            Self::Match(error) => error.kind(),
             Self::Nothing => RefusalKind::Invalid,
             Self::Exists(_) => RefusalKind::AlreadyExists,
         }
@@ -83,6 +88,7 @@ pub fn add_qos(
     if new.rate_kbps.is_none() && new.dscp.is_none() && new.mark == 0 {
         return Err(AddQosError::Nothing);
     }
+    matches::read(new.matches)?;
     let filter = QosFilter::Rule(new.direction, new.priority, new.matches);
     let mut all = list_qos(draft, switch).into_iter();
     if let Some(same) = all.find(|qos| filter.accepts(qos)) {

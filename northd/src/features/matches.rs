@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use lflow::{Constant, Expr, Symbol};
+use lflow::Expr;
+use lflow::expr::Reference;
 use nb_db::tables::{AddressSet, LogicalSwitchPort, PortGroup};
 use ovsdb::Atom;
 
@@ -43,71 +44,33 @@ pub fn check_names(
     column: &'static str,
     complaints: &mut Complaints,
 ) {
-    let mut missing: Vec<(String, String)> = Vec::new();
-    when.comparisons(&mut |comparison| {
-        for constant in &comparison.constants {
-            if missing.len() == MAX_TOLD {
-                return;
-            }
-            let lost = match constant {
-                Constant::AddressSet(name) if !is_address_set(unit, name) => {
-                    (format!("${name}"), "address set")
-                }
-                Constant::PortGroup(name) if !is_there(unit, PORT_GROUPS, name) => {
-                    (format!("@{name}"), "port group")
-                }
-                Constant::Str(name)
-                    if is_port_field(comparison.field.symbol()) && !is_port(unit, name) =>
-                {
-                    (format!("\"{name}\""), "port")
-                }
-                _ => continue,
-            };
-            if !missing.iter().any(|(word, _)| *word == lost.0) {
-                missing.push((lost.0, lost.1.to_owned()));
-            }
+    let mut missing: Vec<Reference<'_>> = Vec::new();
+    when.references(&mut |reference| {
+        let is_told = missing.len() == MAX_TOLD || missing.contains(&reference);
+        if !is_told && !is_name_of_something(unit, reference) {
+            missing.push(reference);
         }
     });
-    for (word, kind) in missing {
-        let why = format!("there is no {kind} {word}");
-        let at = place_of(&word, text);
+    for reference in missing {
+        let why = format!("there is no {} {reference}", reference.kind());
         let remedy = "it matches nothing until there is one";
-        complaints.warning(column, text, at, why, remedy);
+        complaints.warning(column, text, reference.place_in(text), why, remedy);
     }
 }
 
-fn is_port_field(symbol: Symbol) -> bool {
-    matches!(symbol, Symbol::Inport | Symbol::Outport)
-}
-
-/// Groups of ports for multicast have names, too, and are not rows of users.
-fn is_port(unit: &Unit<'_>, name: &Arc<str>) -> bool {
-    name.starts_with("_MC_") || is_there(unit, PORTS, name)
-}
-
-/// A port group stands for two address sets.
-fn is_address_set(unit: &Unit<'_>, name: &Arc<str>) -> bool {
-    let of_group = ["_ip4", "_ip6"]
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix));
-    is_there(unit, ADDRESS_SETS, name)
-        || of_group.is_some_and(|group| is_there(unit, PORT_GROUPS, group))
-}
-
-fn is_there(unit: &Unit<'_>, index: Index, name: &str) -> bool {
-    !unit.having(index, &Atom::from(name)).is_empty()
-}
-
-/// Where a word stands in a text, as a whole word if possible.
-pub fn place_of(word: &str, text: &str) -> usize {
-    let continues = |end: usize| {
-        let next = text[end..].chars().next();
-        next.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+fn is_name_of_something(unit: &Unit<'_>, reference: Reference<'_>) -> bool {
+    let is_there = |index: Index, name: &Arc<str>| {
+        let name = Atom::from(&**name);
+        !unit.having(index, &name).is_empty()
     };
-    let mut places = text.match_indices(word).map(|(at, _)| at);
-    places
-        .find(|at| word.ends_with('"') || !continues(at + word.len()))
-        .unwrap_or(0)
+    match reference {
+        Reference::AddressSet(name) => {
+            let group = reference.group_of_set();
+            is_there(ADDRESS_SETS, name) || group.is_some_and(|group| is_there(PORT_GROUPS, &group))
+        }
+        Reference::PortGroup(name) => is_there(PORT_GROUPS, name),
+        Reference::Port(name) => is_there(PORTS, name),
+    }
 }
 
 #[cfg(test)]
@@ -135,18 +98,6 @@ mod tests {
             let (read, why) = parse(&deep);
             let why = why.expect("a problem");
             assert!(!read && why.contains("nested more than"), "{why}");
-        }
-    }
-
-    #[test]
-    fn a_name_is_found_as_a_whole_word() {
-        for (word, text, at) in [
-            ("$a", "ip4.src == $ab || ip4.src == $a", 29),
-            ("@pg", "inport == @pg && ip4.src == $pg_ip4", 10),
-            ("\"p\"", "inport == \"p\"", 10),
-            ("outport", "ip4 && outport == \"p\"", 7),
-        ] {
-            assert_eq!(place_of(word, text), at, "{word} in {text}");
         }
     }
 }

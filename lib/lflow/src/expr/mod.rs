@@ -19,6 +19,7 @@ mod normalise;
 mod parse;
 mod print;
 mod range;
+mod reference;
 mod resolve;
 mod tree;
 
@@ -33,6 +34,7 @@ pub use cube::{Cube, Term};
 pub use normalise::{MAX_CUBES, normalise};
 pub use parse::{MAX_DEPTH, parse_field};
 pub(crate) use parse::{constants, field, fits};
+pub use reference::{Reference, place_of};
 pub use resolve::{Lookup, resolve};
 pub(crate) use resolve::{port_key, texts};
 pub use tree::{Alternative, ResolveError, Resolved};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lflow::expr::place_of;
 use lflow::{Expr, Symbol};
 use nb_db::tables::Acl;
 use ovsdb::Row;
@@ -169,7 +170,7 @@ fn check(unit: &Unit<'_>, row: &Row, point: Point, when: &Expr, complaints: &mut
     });
     if uses_outport && point != Point::Out {
         let why = "a packet from-lport has no outport yet";
-        let at = matches::place_of("outport", &text);
+        let at = place_of("outport", &text);
         let remedy = "it matches nothing: match the destination's address, or use to-lport";
         complaints.warning(column.name, &text, at, why, remedy);
     }
