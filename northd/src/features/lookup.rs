@@ -17,7 +17,7 @@ use lflow::{Expr, Symbol, a, m};
 use nb_db::tables::LogicalSwitchPort;
 
 use super::multicast::Group;
-use super::ports::{self, IPS, MACS, PortKind, PortView, is_first};
+use super::ports::{self, ENTRANCE, IPS, MACS, PortKind, PortView, is_first};
 use super::switch::{SWITCHES, SWITCHES_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::stage::{Rule, Stage};
@@ -65,7 +65,7 @@ static SHARED: Kind = Kind {
     },
 };
 
-static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
+static OF_PORT: Kind = ports::kind!([&MACS, &IPS, &ENTRANCE], [], |unit, view| {
     let port = view.port;
     let mut complaints = unit.complaints::<LogicalSwitchPort>(view.row, port.name.clone());
     let mut macs = Vec::new();
@@ -77,6 +77,8 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
     }
     unit.problems(complaints.into_problems());
     let to_router = to_router(unit, view);
+    let entrance = unit.get(&ENTRANCE, view.row);
+    let way = entrance.map_or(&port.name, |entrance| &entrance.name);
     let mut flows = view.flows(unit);
     if matches!(port.kind, PortKind::Router { .. }) && port.is_enabled {
         let request = router_request();
@@ -86,18 +88,20 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS], [], |unit, view| {
         }
     }
     if let Some(to_router) = to_router {
-        flows.add(TO_ROUTER, &to_router, steer(&port.name));
+        flows.add(TO_ROUTER, &to_router, steer(way));
     }
     for mac in macs {
         let here = m::eth_dst(mac);
         if port.is_enabled {
-            // A MAC that one chassis alone works for is elsewhere for all others: behind a physical network, or nowhere.
+            // A MAC that one chassis alone works for is elsewhere for all others: behind a physical network, or, where none
+            // is, by the way that leads there.
             let residence = view.link.and_then(|link| link.residence.clone());
+            let residence = residence.filter(|_| entrance.is_none());
             let here = match residence {
                 Some(residence) => here & m::resident(residence),
                 None => here,
             };
-            let deliver = [a::set_outport(port.name.clone()), a::output()];
+            let deliver = [a::set_outport(way.clone()), a::output()];
             flows.add(KNOWN, &here, deliver);
         } else {
             flows.add(KNOWN, &here, [a::drop()]);

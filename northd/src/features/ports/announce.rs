@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use addr::Mac;
 use ovsdb::Atom;
-use relations::{Bucket, Handle, Set};
+use relations::{Bucket, Handle, Set, Small};
 
 use super::model::{Announced, PortKind};
-use super::{PortView, kind};
-use crate::compiler::feature::Kind;
+use super::{PORT, PortView, kind, owner};
+use crate::compiler::feature::{Kind, Over};
 use crate::compiler::unit::Unit;
 
 /// Members of `nat_addresses` of a port of type router.
@@ -23,12 +23,20 @@ pub static LOCALNETS: Bucket<Handle, (u32, Handle)> = Bucket::new("localnet port
 
 pub(super) static DOORS: Kind = Kind {
     name: "port/doors",
-    ..kind!([], [&LOCALNETS], |unit, view| {
-        if let PortKind::Localnet { tag, .. } = view.port.kind {
-            let door = (tag.unwrap_or_default().into(), view.row);
-            unit.join(&LOCALNETS, view.switch, door);
+    over: Over::Keys(&PORT),
+    reads: &[],
+    says: &[&LOCALNETS],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let (Some(port), Some(switch)) = (unit.get(&PORT, row), owner(unit, row)) else {
+            return;
+        };
+        if let PortKind::Localnet { tag, .. } = port.kind {
+            let door = (tag.unwrap_or_default().into(), row);
+            unit.join(&LOCALNETS, switch, door);
         }
-    })
+    },
 };
 
 pub(super) static OWN: Kind = kind!([&LOCALNETS], [&ANNOUNCED], own);

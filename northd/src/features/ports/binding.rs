@@ -18,14 +18,15 @@ use super::containers::TAG;
 use super::model::{Port, PortKind};
 use super::recorded::recorded;
 use super::{BINDING, OWNERS, PORT, PortView, kind, owner};
-use crate::compiler::fact::Want;
+use crate::compiler::fact::{Identity, Want};
 use crate::compiler::feature::{Conflict, Kind, Over, Owned, Pool};
 use crate::compiler::identity;
 use crate::compiler::unit::Unit;
 use crate::features::chassis;
 use crate::features::switch::{DATAPATH, SWITCH};
 
-pub(super) static KEYS: Pool = Pool::new(
+/// The keys of a switch's ports.
+pub static KEYS: Pool = Pool::new(
     &BINDING,
     (
         LogicalSwitchPort::NAME,
@@ -99,29 +100,47 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
     let Some(datapath) = unit.get(&DATAPATH, switch).filter(|_| is_bindable) else {
         return;
     };
+    let requested = port.requested_key.map(u32::from);
+    unit.want(wanted(
+        unit,
+        (row, switch),
+        &port.name,
+        *datapath,
+        requested,
+    ));
+}
+
+/// The wish for a key and a binding of this name, in a switch. The owner is a port's row.
+pub fn wanted(
+    unit: &Unit<'_>,
+    (row, switch): (Handle, Handle),
+    name: &Arc<str>,
+    datapath: Identity,
+    requested: Option<u32>,
+) -> Want {
     let column = PortBinding::COLUMN;
     let recorded =
-        recorded(unit, &port.name).filter(|(_, row)| column.datapath.get(row) == datapath.uuid);
+        recorded(unit, name).filter(|(_, row)| column.datapath.get(row) == datapath.uuid);
     let max = match unit.get(&chassis::IS_VXLAN, ()) {
         Some(()) => PortKey::MAX_VXLAN_PORT,
         None => PortKey::MAX_PORT,
     };
     let uuid = unit.uuid(row);
     let derived = identity::binding(datapath.uuid, uuid);
-    unit.want(Want {
+    Want {
         pool: &KEYS,
         owner: row,
         row: uuid,
-        name: Arc::clone(&port.name),
+        name: Arc::clone(name),
         place: None,
         among: switch.pack(),
         derived,
         identity: recorded.map_or(derived, |(known, _)| known),
         recorded: recorded.and_then(|(_, row)| u32::try_from(column.tunnel_key.get(row)).ok()),
-        requested: port.requested_key.map(u32::from),
+        requested,
         preferred: None,
         max: (max.into(), max.into()),
-    });
+    }
 }
 
 fn check_owners(unit: &mut Unit<'_>, view: &PortView<'_>) {

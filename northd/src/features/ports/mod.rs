@@ -29,7 +29,8 @@ use crate::features::switch::DATAPATH;
 use crate::testing::{Change, random};
 
 pub use addresses::{IPS, MACS, is_first};
-pub use announce::{ANNOUNCED, announcement};
+pub use announce::{ANNOUNCED, LOCALNETS, announcement};
+pub use binding::{KEYS, wanted};
 pub use model::{Announced, Port, PortKind, Security};
 pub use recorded::BINDINGS_BY_NAME;
 pub use up::HOSTS;
@@ -41,6 +42,9 @@ pub static BINDING: Relation<Handle, Identity> = Relation::new("binding");
 
 /// Where each port of type router leads. Said by the feature `router links`.
 pub static LINK: Relation<Handle, Link> = Relation::new("link");
+/// Of a port whose router works for it on one chassis alone, in a switch that no physical network leads to that chassis: the
+/// port by which packets get there. Said by the feature `gateway ports`.
+pub static ENTRANCE: Relation<Handle, Entrance> = Relation::new("entrance");
 
 /// The switches that name a port.
 pub const OWNERS: Index = Index::north::<LogicalSwitch>(LogicalSwitch::COLUMN.ports.index);
@@ -101,13 +105,14 @@ pub static FEATURE: Feature = Feature {
         &PORT,
         &BINDING,
         &LINK,
+        &ENTRANCE,
         &containers::CONTAINER,
         &containers::TAG,
         &MACS,
         &IPS,
-        &announce::LOCALNETS,
+        &LOCALNETS,
     ],
-    pools: &[&binding::KEYS, &containers::TAGS],
+    pools: &[&KEYS, &containers::TAGS],
     kinds: &[
         &MODEL,
         &containers::WISH,
@@ -193,6 +198,15 @@ pub struct Link {
     pub chassis: Option<Arc<str>>,
     /// The port that has to be on the chassis that works for the router's port, if not all do.
     pub residence: Option<Arc<str>>,
+}
+
+/// The port by which packets get to the chassis that works for a router's port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// Its name, `cr-NAME`.
+    pub name: Arc<str>,
+    /// The router's port.
+    pub gateway: Handle,
 }
 
 /// A port with its place, as features see it.

@@ -6,6 +6,7 @@
 //!      GATEWAY ── groups     their southbound group, and who uses it
 //!        │
 //!        ├─────── redirect   the port `cr-NAME`, which is on the chassis that has it, and what is sent there
+//!        ├─────── entrance   the port `cr-NAME` of the switch's end, if no physical network leads to the chassis
 //!        └─────── RESIDENCE  the name that has to be here for a port's own flows
 //! ```
 //!
@@ -13,8 +14,12 @@
 //! `chassisredirect` beside its own, with a key of the router's that it keeps, and a group of chassis. Controllers decide which
 //! chassis of the group has it; the northbound is told (`status:hosting-chassis`).
 //!
+//! Where a physical network leads to the switch, the gateway's MAC is found there on all other chassis. Where none does, the
+//! switch's end has a binding of type `chassisredirect`, too, and packets for the gateway go to its chassis by that.
+//!
 //! A router that is on one chassis (`options:chassis`) has no such ports: what is said there is a problem and has no effect.
 
+mod entrance;
 mod groups;
 mod redirect;
 mod users;
@@ -27,9 +32,11 @@ use sb_db::tables::{Chassis, PortBinding};
 use uuid::Uuid;
 
 use super::ROUTER;
+use super::links::{PEER, Peer};
 use super::ports::{self, PORT, RESIDENCE};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::unit::Unit;
+use crate::features::ports::LOCALNETS;
 #[cfg(test)]
 use crate::testing::{Change, gateways};
 
@@ -88,6 +95,7 @@ pub static FEATURE: Feature = Feature {
         &GATEWAYS,
         &GUESTS,
         &REDIRECT,
+        &entrance::BINDING,
         &GROUP,
         &users::OF_ROUTER,
         &users::SWITCH_1,
@@ -96,7 +104,7 @@ pub static FEATURE: Feature = Feature {
         &users::ROUTER_2,
         &users::SWITCH_3,
     ],
-    pools: &[&redirect::KEYS],
+    pools: &[&redirect::KEYS, &entrance::KEYS],
     kinds: &[
         &MODEL,
         &RESIDES,
@@ -106,6 +114,9 @@ pub static FEATURE: Feature = Feature {
         &redirect::HOSTING,
         &redirect::SHARED,
         &redirect::FLOWS,
+        &entrance::SAY,
+        &entrance::WISH,
+        &entrance::ROW,
         &users::OUT_1,
         &users::INTO_1,
         &users::OUT_2,
@@ -138,7 +149,7 @@ static MODEL: Kind = Kind {
 static RESIDES: Kind = Kind {
     name: "router-port/residence",
     over: Over::Keys(&PORT),
-    reads: &[&ROUTER, &GATEWAY, &GATEWAYS],
+    reads: &[&ROUTER, &GATEWAY, &GATEWAYS, &PEER, &LOCALNETS],
     says: &[&RESIDENCE],
     wants: &[],
     run: |unit, key| {
@@ -205,13 +216,19 @@ fn model(unit: &mut Unit<'_>, key: Key) {
     unit.say(&GATEWAY, row, Arc::new(gateway));
 }
 
-/// Of a gateway port, its own chassis; of a port with `reside-on-redirect-chassis`, that of the router's only gateway port.
+/// Of a gateway port, its own chassis; of a port with `reside-on-redirect-chassis`, that of the router's only gateway port, if
+/// a physical network leads there: without one, all chassis work for it.
 fn residence(unit: &mut Unit<'_>, row: Handle) -> Option<Arc<str>> {
     if let Some(gateway) = unit.get(&GATEWAY, row) {
         return Some(Arc::clone(&gateway.redirect));
     }
     let port = unit.get(&PORT, row)?;
     if !port.resides_on_redirect {
+        return None;
+    }
+    if let Some(Peer::Switch { switch, .. }) = unit.get(&PEER, row)
+        && unit.members(&LOCALNETS, *switch).is_empty()
+    {
         return None;
     }
     let router = ports::owner(unit, row)?;

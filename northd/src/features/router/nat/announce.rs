@@ -18,7 +18,7 @@ use super::site::Site;
 use crate::compiler::unit::Unit;
 use crate::features::lookup::{BY_ROUTER, KNOWN, TO_ROUTER, router_request, steer};
 use crate::features::multicast::Group;
-use crate::features::ports::{self as switch_ports, ANNOUNCED, Announced, PortKind};
+use crate::features::ports::{self as switch_ports, ANNOUNCED, Announced, ENTRANCE, PortKind};
 use crate::features::router::links::{FACING, PEER, Peer};
 use crate::features::router::ports::{self, PORT};
 use crate::features::segments;
@@ -62,8 +62,10 @@ pub fn say(unit: &mut Unit<'_>, rule: &Translation, site: &Site) {
         return;
     };
     let asked = m::eth_mcast() & request(external);
+    let entrance = facing(unit, port).and_then(|facing| unit.get(&ENTRANCE, facing));
+    let way = entrance.map_or(name, |entrance| &entrance.name);
     let mut flows = unit.flows(datapath.uuid, None);
-    flows.add(TO_ROUTER, &asked, steer(name));
+    flows.add(TO_ROUTER, &asked, steer(way));
     let known = segments::is_asked(*segment, external);
     let answer = segments::answer(mac, true);
     let mut flows = segments::router_flows(unit, *switch, port);
@@ -83,11 +85,15 @@ fn guest(unit: &mut Unit<'_>, switch: Handle, (name, mac): (&Arc<str>, Mac), res
     flows.add(BY_ROUTER, &asks, flood);
 }
 
+/// The switch's end of a router's port.
+fn facing(unit: &Unit<'_>, port: Handle) -> Option<Handle> {
+    let facing = unit.members(&FACING, port).first()?;
+    unit.find_north::<LogicalSwitchPort>(*facing)
+}
+
 /// Has the chassis that translates announce an address, if the switch's port says so.
 fn garp(unit: &mut Unit<'_>, port: Handle, (mac, external): (Mac, IpAddr), site: &Site) {
-    let facing = unit.members(&FACING, port).first();
-    let facing = facing.and_then(|uuid| unit.find_north::<LogicalSwitchPort>(*uuid));
-    let Some(facing) = facing.filter(|_| external.is_ipv4()) else {
+    let Some(facing) = facing(unit, port).filter(|_| external.is_ipv4()) else {
         return;
     };
     let of = unit.get(&switch_ports::PORT, facing);

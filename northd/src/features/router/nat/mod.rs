@@ -43,7 +43,7 @@ use super::{ROUTER, ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
-use crate::features::ports::{self as switch_ports, ANNOUNCED};
+use crate::features::ports::{self as switch_ports, ANNOUNCED, ENTRANCE, LOCALNETS};
 use crate::features::switch::DATAPATH;
 #[cfg(test)]
 use crate::testing::{Change, routers};
@@ -248,6 +248,8 @@ static CLAIMS: Kind = Kind {
         &PORT,
         &GATEWAY,
         &GATEWAYS,
+        &PEER,
+        &LOCALNETS,
         &ports::NETWORKS,
     ],
     says: &[&TRANSLATED, &TRANSLATORS, &GUESTS],
@@ -285,6 +287,8 @@ static FLOWS: Kind = Kind {
         &ports::IPS,
         &ports::NETWORKS,
         &switch_ports::PORT,
+        &LOCALNETS,
+        &ENTRANCE,
     ],
     says: &[&ANNOUNCED],
     wants: &[],

@@ -2,7 +2,8 @@
 //!
 //! On a router that is on one chassis: at all of its ports. On one that is on all chassis: at one gateway port, that which the
 //! rule names (`gateway_port`), else the only one, else the one in whose network the outside address is; there, packets are
-//! translated on the chassis that has the port, or, for a guest with an outside address and MAC of its own, on the guest's.
+//! translated on the chassis that has the port, or, for a guest with an outside address and MAC of its own, on the guest's; the
+//! latter only if a physical network leads to the port's switch.
 
 use std::sync::Arc;
 
@@ -16,8 +17,10 @@ use super::OWNERS;
 use super::model::Translation;
 use crate::compiler::problem::Complaints;
 use crate::compiler::unit::Unit;
+use crate::features::ports::LOCALNETS;
 use crate::features::router::ROUTER;
 use crate::features::router::gateways::{GATEWAY, GATEWAYS};
+use crate::features::router::links::{PEER, Peer};
 use crate::features::router::ports::{self, PORT, RouterPort};
 use crate::features::switch::DATAPATH;
 
@@ -102,7 +105,12 @@ fn gateway(
     let row = gateway_port(unit, router, rule, complaints)?;
     let port = Arc::clone(unit.get(&PORT, row)?);
     let gateway = unit.get(&GATEWAY, row)?;
-    let (residence, mac) = match &rule.guest {
+    // Without a physical network, who is outside reaches the gateway's chassis alone.
+    let leads_outside = match unit.get(&PEER, row) {
+        Some(Peer::Switch { switch, .. }) => !unit.members(&LOCALNETS, *switch).is_empty(),
+        _ => true,
+    };
+    let (residence, mac) = match rule.guest.as_ref().filter(|_| leads_outside) {
         Some((guest, mac)) => (Arc::clone(guest), Some(*mac)),
         None => (Arc::clone(&gateway.redirect), None),
     };
