@@ -4,8 +4,8 @@
 //!
 //! A router's port with `options:ipv6_ra_send_periodic` advertises by itself, on every chassis where the switch at its other end
 //! is, to the guests there. The next advertisement comes between `ipv6_ra_min_interval` and `ipv6_ra_max_interval` seconds after
-//! the last. Where in between, differs by port and by advertisement, so that routers do not speak all at once. The gateway router
-//! of another chassis advertises there.
+//! the last. Where in between, differs by port and by advertisement, so that routers do not speak all at once. That is so for
+//! gateway routers, too: guests hear their own chassis, wherever the router is.
 
 mod periodic;
 
@@ -24,7 +24,6 @@ use rustc_hash::{FxHashMap, FxHasher};
 use sb_db::tables::PortBinding;
 
 use crate::layout::{self, flag};
-use crate::network::PortKind;
 use crate::pinctrl::fields::{result_bit, set_result};
 use crate::pinctrl::service::{Change, Effect, HandleError, Packet, Service, View};
 
@@ -147,13 +146,9 @@ impl Advertise {
         let next = now.at + self.pause(uuid, &periodic);
         self.due.insert((next, uuid));
         self.ports.insert(uuid, (periodic.clone(), next));
-        let is_here = view.port(uuid).is_some_and(|port| {
-            PortKind::of(port) != PortKind::L3Gateway
-                || (view.own().is_some() && port.chassis == view.own())
-        });
         let peer = view
             .port_named(&periodic.peer)
-            .filter(|peer| is_here && view.is_local(peer.datapath));
+            .filter(|peer| view.is_local(peer.datapath));
         let Some(peer) = peer else {
             return;
         };

@@ -1,7 +1,7 @@
 //! Router advertisements: guests learn prefixes, routes and DNS from the router (RFC 4861, RFC 4191, RFC 8106).
 //!
 //! Arrives: what is not for the router itself. Guarantees that a solicitation is answered by a port with
-//! `ipv6_ra_configs:address_mode` and a network of IPv6, on the guest's own chassis. The encoding is the controller's
+//! `ipv6_ra_configs:address_mode` and a network of IPv6 that leads to a switch, on the guest's own chassis. The encoding is the controller's
 //! (`put_nd_ra_opts`), which also tells whether it was a solicitation. Who has no address yet is answered at its MAC address and at
 //! that of all nodes.
 //!
@@ -20,7 +20,8 @@ use nb_db::tables::LogicalRouterPort;
 use ovsdb::typed::Table;
 use relations::{Handle, Relation, Small};
 
-use super::ports::{self, IPS, NETWORKS, View, has_network, is_link_local};
+use super::links::{PEER, Peer};
+use super::ports::{self, IPS, NETWORKS, PERIODIC, View, has_network, is_link_local};
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::register::Bits;
@@ -30,9 +31,6 @@ use model::Configuration;
 
 /// What ports are to tell.
 static CONFIGURATION: Relation<Handle, Arc<Configuration>> = Relation::new("router advertisements");
-/// What a port tells by itself, as keys of `Port_Binding.options`.
-pub static PERIODIC: Relation<Handle, Vec<(&'static str, String)>> =
-    Relation::new("periodic router advertisements");
 
 /// Nothing has written this bit before, so a guest's own advertisement is not taken for an answer.
 const IS_ANSWER: Bits = Bits::bit(
@@ -70,7 +68,7 @@ pub static FEATURE: Feature = Feature {
         Source::north::<LogicalRouterPort>(&[LogicalRouterPort::COLUMN.name.index])
             .keys(&[(LogicalRouterPort::COLUMN.ipv6_ra_configs.index, model::KEYS)]),
     ],
-    relations: &[&CONFIGURATION, &PERIODIC],
+    relations: &[&CONFIGURATION],
     kinds: &[&MODEL, &SHARED, &BY_ITSELF, &OF_PORT],
     rules: &[SOLICITED, OTHERS, TO_ALL, BACK, PASS],
     bits: &[IS_ANSWER],
@@ -112,13 +110,13 @@ static SHARED: Kind = Kind {
 static BY_ITSELF: Kind = Kind {
     name: "router-port/advertisements",
     ..ports::kind!(
-        [&CONFIGURATION, &IPS, &NETWORKS],
+        [&CONFIGURATION, &PEER, &IPS, &NETWORKS],
         [&PERIODIC],
         |unit, view| {
             let Some(configuration) = unit.get(&CONFIGURATION, view.row) else {
                 return;
             };
-            if !view.port.is_enabled {
+            if !view.port.is_enabled || !leads_to_guests(unit, view) {
                 return;
             }
             let prefixes = prefixes(unit, view);
@@ -131,14 +129,22 @@ static BY_ITSELF: Kind = Kind {
     )
 };
 
-static OF_PORT: Kind = ports::kind!([&CONFIGURATION, &IPS, &NETWORKS], [], |unit, view| {
-    let Some(configuration) = unit.get(&CONFIGURATION, view.row) else {
-        return;
-    };
+static OF_PORT: Kind = ports::kind!(
+    [&CONFIGURATION, &PEER, &IPS, &NETWORKS],
+    [],
+    |unit, view| {
+        if let Some(configuration) = unit.get(&CONFIGURATION, view.row) {
+            answer(unit, view, configuration);
+        }
+    }
+);
+
+fn answer(unit: &mut Unit<'_>, view: &View<'_>, configuration: &Configuration) {
     let prefixes = prefixes(unit, view);
-    if !view.port.is_enabled || prefixes.is_empty() {
+    if !view.port.is_enabled || prefixes.is_empty() || !leads_to_guests(unit, view) {
         return;
     }
+    tell_left_out(unit, view);
     let port = view.port;
     let here = |kind: Symbol| -> Expr {
         m::inport(port.name.clone()) & m::eq(Symbol::Ip6Dst, ALL_ROUTERS) & m::is(kind)
@@ -170,10 +176,37 @@ static OF_PORT: Kind = ports::kind!([&CONFIGURATION, &IPS, &NETWORKS], [], |unit
     flows.add(SOLICITED, &here(Symbol::NdRs), [put, a::next()]);
     flows.add(TO_ALL, &(answer.clone() & nowhere), to_all);
     flows.add(BACK, &answer, back);
-});
+}
+
+/// Whether hosts may be at the port's other end: between two routers nobody makes addresses of what is advertised.
+fn leads_to_guests(unit: &Unit<'_>, view: &View<'_>) -> bool {
+    matches!(unit.get(&PEER, view.row), Some(Peer::Switch { .. }))
+}
+
+/// More networks than an advertisement has room for.
+fn tell_left_out(unit: &mut Unit<'_>, view: &View<'_>) {
+    let count = networks(unit, view).len();
+    if count <= model::MAX_PREFIXES {
+        return;
+    }
+    let name = Arc::clone(&view.port.name);
+    let mut complaints = unit.complaints::<LogicalRouterPort>(view.row, name);
+    let most = model::MAX_PREFIXES;
+    let why = format!("the port has {count} networks of IPv6, and advertises the first {most}");
+    let remedy = "give the others to further ports, or remove ipv6_ra_configs";
+    complaints.column(LogicalRouterPort::COLUMN.networks.name, why, remedy);
+    unit.problems(complaints.into_problems());
+}
+
+/// The networks that the port advertises.
+fn prefixes(unit: &Unit<'_>, view: &View<'_>) -> Vec<Cidr> {
+    let mut networks = networks(unit, view);
+    networks.truncate(model::MAX_PREFIXES);
+    networks
+}
 
 /// The networks of IPv6 that are the port's own: those of which guests may make addresses.
-fn prefixes(unit: &Unit<'_>, view: &View<'_>) -> Vec<Cidr> {
+fn networks(unit: &Unit<'_>, view: &View<'_>) -> Vec<Cidr> {
     let mut prefixes: Vec<Cidr> = Vec::new();
     for cidr in &view.port.networks {
         let network = cidr.network();
@@ -183,6 +216,5 @@ fn prefixes(unit: &Unit<'_>, view: &View<'_>) -> Vec<Cidr> {
             prefixes.push(network);
         }
     }
-    prefixes.truncate(model::MAX_PREFIXES);
     prefixes
 }

@@ -17,8 +17,7 @@ use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
 use super::ROUTER;
-use super::advertisements::PERIODIC;
-use super::ports::{self, PORT, RESIDENCE, View};
+use super::ports::{self, PERIODIC, PORT, RESIDENCE, View};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::problem::Complaints;
 use crate::compiler::unit::Unit;

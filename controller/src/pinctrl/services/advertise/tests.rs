@@ -113,6 +113,21 @@ fn a_port_advertises_by_itself_again_and_again() {
 }
 
 #[test]
+fn a_gateway_router_advertises_wherever_its_link_is() {
+    let (mut service, start) = (Advertise::default(), now());
+    let mut world = world(&OPTIONS);
+    let mut port = PortBinding::clone(&world.ports[0]);
+    port.r#type = "l3gateway".into();
+    port.chassis = Some(Uuid::from_u128(999));
+    world.ports[0] = Arc::new(port);
+    tell(&mut service, start, &world);
+    let at = service.deadline().expect("there is a next one");
+    let mut effects = Vec::new();
+    service.tick(Now { at, ..start }, &world, &mut effects);
+    assert!(matches!(effects[..], [Effect::PacketOut(_)]), "{effects:?}");
+}
+
+#[test]
 fn where_the_link_is_not_nobody_is_told() {
     let (mut service, start) = (Advertise::default(), now());
     let mut world = world(&OPTIONS);

@@ -26,12 +26,15 @@ pub const KEYS: &[&str] = &[
     "rdnss",
     "dnssl",
 ];
-/// More prefixes, routes or domains than these do not fit into a packet; those beyond are left out.
+/// More prefixes, routes or domains than these do not fit into a packet; those beyond are left out and told.
 pub const MAX_PREFIXES: usize = 16;
 const MAX_ROUTES: usize = 16;
 const MAX_DOMAINS: usize = 8;
 /// The least MTU of IPv6 (RFC 8200, section 5).
 const MIN_MTU: u32 = 1280;
+/// What an advertisement has at most beside its domains, in bytes: headers, the link's address and MTU, a server, prefixes and
+/// routes, and the head of the option with the domains.
+const BESIDE_DOMAINS: usize = 40 + 16 + 8 + 8 + 24 + 32 * MAX_PREFIXES + 24 * MAX_ROUTES + 8;
 const MODES: [&str; 3] = ["slaac", "dhcpv6_stateful", "dhcpv6_stateless"];
 const PREFERENCES: [&str; 3] = ["HIGH", "MEDIUM", "LOW"];
 /// The limits of pauses, in seconds (RFC 4861, section 6.2.1).
@@ -82,28 +85,49 @@ impl Configuration {
         }
         let mode = choice(options, "address_mode", &MODES, complaints)?;
         let is_none = |key| matches!(options.text(key), None | Some("0"));
-        let longest = options.number("max_interval", LONGEST_S, complaints);
+        let longest = nearest(options, "max_interval", LONGEST_S, complaints);
         let longest = longest.unwrap_or(DEFAULT_LONGEST_S);
         let most_shortest = longest * 3 / 4;
-        let shortest = options
-            .number("min_interval", LEAST_SHORTEST_S..=most_shortest, complaints)
-            .unwrap_or(if longest >= 9 {
+        let range = LEAST_SHORTEST_S..=most_shortest;
+        let shortest =
+            nearest(options, "min_interval", range, complaints).unwrap_or(if longest >= 9 {
                 longest / 3
             } else {
                 most_shortest
             });
+        let mtu = match is_none("mtu") {
+            true => None,
+            false => options.number("mtu", MIN_MTU..=u32::MAX, complaints),
+        };
+        let room = usize::try_from(mtu.unwrap_or(MIN_MTU)).unwrap_or(usize::MAX);
+        let mut room = room.saturating_sub(BESIDE_DOMAINS);
         Some(Self {
             mode,
             preference: choice(options, "router_preference", &PREFERENCES, complaints),
-            mtu: match is_none("mtu") {
-                true => None,
-                false => options.number("mtu", MIN_MTU..=u32::MAX, complaints),
-            },
+            mtu,
             server: server(options, complaints),
-            domains: list(options, "dnssl", MAX_DOMAINS, complaints, |domain| {
-                is_domain(domain).then(|| domain.to_owned())
+            domains: list(options, "dnssl", complaints, |domain, before| {
+                if !is_domain(domain) {
+                    return Read::Senseless;
+                }
+                // Each label has its length before it, and a name a zero behind it.
+                let size = domain.trim_end_matches('.').len() + 2;
+                if before == MAX_DOMAINS || size > room {
+                    return Read::TooMuch;
+                }
+                room -= size;
+                Read::Good(domain.to_owned())
             }),
-            routes: list(options, "route_info", MAX_ROUTES, complaints, route),
+            routes: list(
+                options,
+                "route_info",
+                complaints,
+                |text, before| match route(text) {
+                    None => Read::Senseless,
+                    Some(_) if before == MAX_ROUTES => Read::TooMuch,
+                    Some(route) => Read::Good(route),
+                },
+            ),
             pauses_s: options
                 .truth("send_periodic", false, complaints)
                 .then_some((shortest, longest)),
@@ -191,13 +215,44 @@ fn server(options: &Options<'_>, complaints: &mut Complaints) -> Option<Ipv6Addr
     server
 }
 
-/// The parts of a list that make sense, separated by commas.
+/// A number, or the nearest one that is allowed.
+fn nearest(
+    options: &Options<'_>,
+    key: &str,
+    range: std::ops::RangeInclusive<u32>,
+    complaints: &mut Complaints,
+) -> Option<u32> {
+    let text = options.text(key)?;
+    let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
+    let (least, most) = (*range.start(), *range.end());
+    let why = format!("{key} is not a number from {least} to {most}");
+    let Ok(number) = text.parse::<i64>() else {
+        complaints.text(column, text, 0, why, "it is ignored until it is");
+        return None;
+    };
+    let clamped = number.clamp(least.into(), most.into());
+    if clamped != number {
+        complaints.text(column, text, 0, why, format!("it is taken to be {clamped}"));
+    }
+    u32::try_from(clamped).ok()
+}
+
+/// What a part of a list comes to.
+enum Read {
+    /// It is kept.
+    Good(String),
+    /// It makes no sense.
+    Senseless,
+    /// An advertisement has no room for it.
+    TooMuch,
+}
+
+/// The parts of a list that make sense, separated by commas. `read` is told how many there are before.
 fn list(
     options: &Options<'_>,
     key: &str,
-    most: usize,
     complaints: &mut Complaints,
-    read: impl Fn(&str) -> Option<String>,
+    mut read: impl FnMut(&str, usize) -> Read,
 ) -> String {
     let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
     let Some(text) = options.text(key) else {
@@ -207,15 +262,16 @@ fn list(
     let mut at = 0;
     for part in text.split(',') {
         let word = part.trim();
-        match read(word) {
-            Some(_) if good.len() == most => {
-                let why = format!("{key} has more than {most} members");
+        match read(word, good.len()) {
+            Read::TooMuch => {
+                let count = good.len();
+                let why = format!("{key} has more than the {count} members that there is room for");
                 complaints.text(column, text, at, why, "those from here on are left out");
                 break;
             }
-            Some(read) => good.push(read),
-            None if word.is_empty() => {}
-            None => {
+            Read::Good(read) => good.push(read),
+            Read::Senseless if word.is_empty() => {}
+            Read::Senseless => {
                 let why = format!("{key}: {word:?} makes no sense");
                 let remedy = match key {
                     "dnssl" => "write domains, separated by commas",
@@ -272,7 +328,10 @@ mod tests {
             ("8", "", (6, 8), 0),
             ("4", "3", (3, 4), 0),
             ("4", "4", (3, 4), 1),
-            ("2000", "10", (10, 600), 1),
+            ("2000", "10", (10, 1_800), 1),
+            ("1", "900", (3, 4), 2),
+            ("100", "-5", (3, 100), 1),
+            ("often", "", (200, 600), 1),
         ] {
             let mut pairs = vec![("address_mode", "slaac"), ("send_periodic", "true")];
             let given = [("max_interval", longest), ("min_interval", shortest)];
@@ -317,5 +376,14 @@ mod tests {
         let many = vec!["d"; 20].join(",");
         let (read, problems) = parse(&[("address_mode", "slaac"), ("dnssl", &many)]);
         assert_eq!((read.expect("a mode").domains.len(), problems), (15, 1));
+        // All of it fits into a packet of the link's MTU, or of the least that there is.
+        let long = vec![["d"; 60].concat(); 8].join(",");
+        for (mtu, count) in [("1280", 4), ("1500", 8)] {
+            let pairs = [("address_mode", "slaac"), ("dnssl", &long), ("mtu", mtu)];
+            let (read, problems) = parse(&pairs);
+            let domains = read.expect("a mode").domains;
+            let told = usize::from(count < 8);
+            assert_eq!((domains.split(',').count(), problems), (count, told));
+        }
     }
 }

@@ -47,6 +47,10 @@ const BY_NAME: Index = Index::north::<LogicalRouterPort>(LogicalRouterPort::COLU
 /// feature `gateway ports`.
 pub static RESIDENCE: Relation<Handle, Arc<str>> = Relation::new("residence");
 
+/// What a port advertises by itself, as keys of `Port_Binding.options`. Said by the feature `router advertisements`.
+pub static PERIODIC: Relation<Handle, Vec<(&'static str, String)>> =
+    Relation::new("periodic router advertisements");
+
 /// The keys of a router's ports.
 pub static KEYS: Pool = Pool::new(
     &BINDING,
@@ -82,7 +86,7 @@ pub static FEATURE: Feature = Feature {
         Source::south::<PortBinding>(&[PortBinding::COLUMN.logical_port.index]),
     ],
     indexes: &[OWNERS, BY_NAME],
-    relations: &[&PORT, &BINDING, &RESIDENCE, &IPS, &NETWORKS],
+    relations: &[&PORT, &BINDING, &RESIDENCE, &PERIODIC, &IPS, &NETWORKS],
     pools: &[&KEYS],
     kinds: &[&MODEL, &WISH, &addresses::CLAIMS, &addresses::CHECK],
     #[cfg(test)]
