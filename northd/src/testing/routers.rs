@@ -317,7 +317,12 @@ pub fn policy(world: &mut World, rng: &mut Rng) -> String {
     if row.policies.len() < 4 && !rng.once_in(3) {
         let uuid = rng.uuid();
         row.policies.push(uuid);
-        operations.push(insert(uuid, &random_policy(rng)));
+        let mut policy = random_policy(rng);
+        if rng.once_in(4) {
+            let ports = world.nb::<nb::LogicalRouterPort>();
+            policy.output_port = rng.pick(&ports).map(|(port, _)| *port);
+        }
+        operations.push(insert(uuid, &policy));
     } else if !row.policies.is_empty() {
         row.policies.remove(rng.below(row.policies.len()));
     }

@@ -3,7 +3,8 @@
 //! Arrives: packets that have a route. Guarantees that of the policies that match, the one of the highest priority decides: the
 //! route stays (`allow`), the packet is dropped (`drop`), or it goes to another next hop (`reroute`); of several next hops one
 //! is chosen as for routes. `options:pkt_mark` marks the packet in the chassis. Next hops have to be in a network of the
-//! router; a policy whose next hops nobody reaches is left out and told.
+//! router, unless the policy names the port by which they are reached (`output_port`); a policy whose next hops nobody reaches is
+//! left out and told.
 //!
 //! Chains (`chain`, `jump`) and BFD are not compiled by this version: policies in chains are left out.
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use addr::Cidr;
 use lflow::action::Action;
 use lflow::{Expr, Int, Symbol, a, m};
-use nb_db::tables::{LogicalRouter, LogicalRouterPolicy};
+use nb_db::tables::{LogicalRouter, LogicalRouterPolicy, LogicalRouterPort};
 use ovsdb::Row;
 use ovsdb::typed::{Table, TableDefinition};
 use relations::{Handle, Key, Relation, Small};
@@ -78,9 +79,11 @@ pub static FEATURE: Feature = Feature {
             LogicalRouterPolicy::COLUMN.nexthop.index,
             LogicalRouterPolicy::COLUMN.nexthops.index,
             LogicalRouterPolicy::COLUMN.chain.index,
+            LogicalRouterPolicy::COLUMN.output_port.index,
         ])
         .keys(&[(LogicalRouterPolicy::COLUMN.options.index, &["pkt_mark"])]),
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.policies.index]),
+        Source::north::<LogicalRouterPort>(&[LogicalRouterPort::COLUMN.name.index]),
     ],
     indexes: &[OWNERS],
     relations: &[&POLICY],
@@ -102,6 +105,8 @@ struct Policy {
     when: Expr,
     verdict: Verdict,
     mark: Option<u32>,
+    /// `output_port`: the port by which next hops are reached, whatever its networks.
+    output_port: Option<Uuid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,18 +190,38 @@ fn of_router(unit: &mut Unit<'_>, row: Handle, policy: &Policy, router: Handle, 
         Verdict::Reroute(hops) => hops,
     };
     let mut complaints = unit.complaints::<LogicalRouterPolicy>(row, Arc::from(""));
+    let column = LogicalRouterPolicy::COLUMN;
+    let named = policy.output_port.map(|port| {
+        let port = unit.find_north::<LogicalRouterPort>(port);
+        port.filter(|port| ports::owner(unit, *port) == Some(router))
+    });
+    if named == Some(None) {
+        let why = "the port is not one of the router's";
+        let remedy = "the policy has no effect until it names one that is, or none";
+        complaints.column(column.output_port.name, why, remedy);
+        return unit.problems(complaints.into_problems());
+    }
     let mut ways: Vec<Vec<Action>> = Vec::new();
     for hop in hops {
-        match towards(unit, router, *hop) {
+        let port = named.unwrap_or_else(|| ports::facing(unit, router, *hop));
+        match port.and_then(|port| towards(unit, port, *hop)) {
             Some(way) => {
                 ways.push(way);
                 routes::ask(&mut unit.flows(datapath, None), *hop);
             }
             None => {
-                let column = LogicalRouterPolicy::COLUMN.nexthops.name;
-                let why = format!("no enabled port of the router has {hop} in its network");
-                let remedy = "this next hop is left out until one has";
-                complaints.text(column, &hop.to_string(), 0, why, remedy);
+                let (column, hop) = (column.nexthops.name, hop.to_string());
+                let (why, remedy) = match named {
+                    None => (
+                        format!("no enabled port of the router has {hop} in its network"),
+                        "this next hop is left out until one has",
+                    ),
+                    Some(_) => (
+                        format!("output_port is disabled, or has no address to ask {hop} from"),
+                        "this next hop is left out until it has one of that family",
+                    ),
+                };
+                complaints.text(column, &hop, 0, why, remedy);
             }
         }
     }
@@ -226,8 +251,7 @@ fn of_router(unit: &mut Unit<'_>, row: Handle, policy: &Policy, router: Handle, 
     }
 }
 
-fn towards(unit: &Unit<'_>, router: Handle, hop: IpAddr) -> Option<Vec<Action>> {
-    let row = ports::facing(unit, router, hop)?;
+fn towards(unit: &Unit<'_>, row: Handle, hop: IpAddr) -> Option<Vec<Action>> {
     let port = unit.get(&PORT, row).filter(|port| port.is_enabled)?;
     let segment = unit.get(&PEER, row).map_or(0, Peer::segment);
     let source = port.source_towards(hop)?;
@@ -271,6 +295,7 @@ impl Policy {
             when: when.ok()?,
             verdict,
             mark: options.number("pkt_mark", 1..=u32::MAX, complaints),
+            output_port: column.output_port.get(row),
         })
     }
 }
