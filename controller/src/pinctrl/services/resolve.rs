@@ -14,8 +14,8 @@
 //! The flow may be one that goes on after the braces, as those of OVN 26.03's northd do for who has an answer at once: with a
 //! packet that is kept they do not.
 //!
-//! A row may come while a packet is on its way here, from a flow that did not know of it yet. What came lately is remembered for
-//! that.
+//! A row may come while a packet is on its way here, from a flow that did not know of it yet: who is known already is not asked.
+//! Neighbours that operators have declared (`Static_MAC_Binding`) are known like those that were learned.
 
 mod waiting;
 
@@ -29,12 +29,13 @@ use openflow::action::decode_actions;
 use openflow::message::{PacketIn, PacketOut};
 use openflow::wire::Reader;
 use openflow::{Action, Field, Match};
-use ovsdb::Row;
 use ovsdb::typed::Table;
+use ovsdb::{Row, Uuid};
 use packet::frame::{Frame, FrameError};
 use packet::reply;
 use packet::userdata::Opcode;
-use sb_db::tables::{MacBinding, PortBinding};
+use rustc_hash::FxHashMap;
+use sb_db::tables::{MacBinding, PortBinding, StaticMacBinding};
 
 use crate::layout;
 use crate::pinctrl::fields::{logical_output, pipeline_fields, value, value_of_registers};
@@ -57,6 +58,8 @@ pub const WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Resolve {
     waiting: Waiting,
+    /// What the rows of both tables tell, each with its row.
+    known: FxHashMap<Neighbour, (Uuid, Mac)>,
 }
 
 impl Service for Resolve {
@@ -65,7 +68,7 @@ impl Service for Resolve {
     }
 
     fn tables(&self) -> &'static [usize] {
-        &[MacBinding::INDEX]
+        &[MacBinding::INDEX, StaticMacBinding::INDEX]
     }
 
     /// Sends on what waited for a neighbour that is known now.
@@ -73,22 +76,22 @@ impl Service for Resolve {
         let Change::Row(change) = change else {
             return;
         };
-        match (&change.old, &change.new) {
-            (_, Some(row)) => {
-                let Some((neighbour, mac)) = told(row) else {
-                    return;
-                };
-                for kept in self.waiting.resolved(now.at, neighbour, mac) {
-                    effects.push(Effect::PacketOut(onward(kept, mac)));
-                }
-            }
-            (Some(row), None) => {
-                if let Some((neighbour, _)) = told(row) {
-                    self.waiting.forget_known(&neighbour);
-                }
-            }
-            (None, None) => {}
+        let told = |row: &Option<Arc<Row>>| told(change.table, row.as_deref()?);
+        if let Some((neighbour, _)) = told(&change.old)
+            && self
+                .known
+                .get(&neighbour)
+                .is_some_and(|(uuid, _)| *uuid == change.uuid)
+        {
+            self.known.remove(&neighbour);
         }
+        let Some((neighbour, mac)) = told(&change.new) else {
+            return;
+        };
+        for kept in self.waiting.resolved(now.at, &neighbour) {
+            effects.push(Effect::PacketOut(onward(kept, mac)));
+        }
+        self.known.insert(neighbour, (change.uuid, mac));
     }
 
     /// Sends the request, and keeps the packet, or sends it on if the answer has come meanwhile.
@@ -106,9 +109,9 @@ impl Service for Resolve {
         let frame = Frame::parse(&packet_in.packet)?;
         let neighbour = next_hop(packet.opcode, packet_in, view);
         if let Some(neighbour) = &neighbour
-            && let Some(mac) = self.waiting.known(now.at, neighbour)
+            && let Some((_, mac)) = self.known.get(neighbour)
         {
-            effects.push(Effect::PacketOut(onward(Kept::of(packet_in), mac)));
+            effects.push(Effect::PacketOut(onward(Kept::of(packet_in), *mac)));
             return Ok(());
         }
         let request = match packet.opcode {
@@ -163,12 +166,24 @@ fn router_port(port: &PortBinding) -> Arc<str> {
     }
 }
 
-/// What a row tells, if it makes sense.
-fn told(row: &Row) -> Option<(Neighbour, Mac)> {
-    let columns = MacBinding::COLUMN;
-    let port = columns.logical_port.get(row);
-    let ip = columns.ip.get(row).parse().ok()?;
-    let mac = columns.mac.get(row).parse().ok()?;
+/// What a row of one of both tables tells, if it makes sense.
+fn told(table: usize, row: &Row) -> Option<(Neighbour, Mac)> {
+    let (port, ip, mac) = if table == MacBinding::INDEX {
+        let columns = MacBinding::COLUMN;
+        (
+            columns.logical_port.get(row),
+            columns.ip.get(row),
+            columns.mac.get(row),
+        )
+    } else {
+        let columns = StaticMacBinding::COLUMN;
+        (
+            columns.logical_port.get(row),
+            columns.ip.get(row),
+            columns.mac.get(row),
+        )
+    };
+    let (ip, mac) = (ip.parse().ok()?, mac.parse().ok()?);
     Some((Neighbour { port, ip }, mac))
 }
 

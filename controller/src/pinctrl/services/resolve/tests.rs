@@ -116,9 +116,13 @@ fn a_packet_waits_while_its_next_hop_is_asked() {
         assert_eq!(value(&out.metadata, Field::Reg15), 2);
         assert_eq!(out.metadata.get(Field::CtState), None);
     }
-    // One that was on its way meanwhile.
+    // One that comes while the flow is not in the switch yet, however long that takes.
     let late = sent(Opcode::Arp, &actions, 2, udp4(13));
-    let effects = take(&mut resolve, &world, now, &late);
+    let later = Now {
+        at: now.at + Duration::from_secs(60),
+        ..now
+    };
+    let effects = take(&mut resolve, &world, later, &late);
     let [Effect::Keep, Effect::PacketOut(out)] = effects.as_slice() else {
         panic!("{effects:?}")
     };
