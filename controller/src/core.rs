@@ -70,6 +70,8 @@ enum Subject {
     Progress,
     /// A row of `Port_Binding`.
     Port(Uuid),
+    /// An answer of the southbound, whatever it is: what it told before is known then.
+    Word,
 }
 
 /// The agent.

@@ -32,6 +32,7 @@ use ovsdb::{Row, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     Fdb, HaChassisGroup, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
+    StaticMacBinding,
 };
 use smallvec::SmallVec;
 
@@ -94,6 +95,10 @@ pub enum Cell {
     Connected,
     /// Whether this chassis has just lost a `chassisredirect` port to another one.
     HandedOver(Uuid),
+    /// Which chassis has taken a `chassisredirect` port and lives, although no session with it is up.
+    Conceded(Uuid),
+    /// Whether this chassis was cut off, and may not know what became of its claims.
+    CutOff,
     /// The value of the template variable of this name.
     Template(NameId),
     /// A row of `Datapath_Binding`.
@@ -134,6 +139,8 @@ pub enum Cell {
     Fdb(Uuid),
     /// A row of `MAC_Binding`.
     MacBinding(Uuid),
+    /// A row of `Static_MAC_Binding`.
+    StaticMacBinding(Uuid),
     /// Which datapath has this key.
     DatapathKeyed(u32),
     /// The meter of this name.
@@ -187,6 +194,8 @@ pub enum Unit {
     Fdb(Uuid),
     /// The flows of a learned neighbour.
     MacBinding(Uuid),
+    /// The flows of a declared neighbour.
+    StaticMacBinding(Uuid),
     /// Flows of what comes in by a tunnel.
     Tunnel(u32),
     /// Flows that are always there.
@@ -281,6 +290,11 @@ pub struct Network {
     pub(crate) handed_over: Store<Cell, Uuid, ()>,
     /// Those of them of which nobody was told yet.
     pub(crate) just_handed_over: Vec<Uuid>,
+    /// The `chassisredirect` ports that better members have taken from this one, and live, whatever sessions say.
+    pub(crate) conceded: Store<Cell, Uuid, Uuid>,
+    pub(crate) just_conceded: Vec<Uuid>,
+    /// Present from when the last session went down until the southbound has answered afterwards.
+    pub(crate) cut_off: Store<Cell, (), ()>,
     /// Names and values of this chassis' template variables.
     pub(crate) templates: Store<Cell, NameId, (Arc<str>, Arc<str>)>,
     template_rows: FxHashMap<Uuid, Vec<NameId>>,
@@ -298,6 +312,7 @@ pub struct Network {
     pub(crate) port_groups: Store<Cell, NameId, Named>,
     pub(crate) fdb: Store<Cell, Uuid, Arc<Fdb>>,
     pub(crate) mac_bindings: Store<Cell, Uuid, Arc<MacBinding>>,
+    pub(crate) static_mac_bindings: Store<Cell, Uuid, Arc<StaticMacBinding>>,
     pub(crate) meters: Store<Cell, NameId, Arc<Meter>>,
     pub(crate) meter_bands: Store<Cell, Uuid, MeterBand>,
     pub(crate) dhcp: Store<Cell, (), Arc<DhcpCodes>>,
@@ -365,6 +380,9 @@ impl Default for Network {
             connected: Store::new(|()| Cell::Connected),
             handed_over: Store::new(Cell::HandedOver),
             just_handed_over: Vec::new(),
+            conceded: Store::new(Cell::Conceded),
+            just_conceded: Vec::new(),
+            cut_off: Store::new(|()| Cell::CutOff),
             templates: Store::new(Cell::Template),
             template_rows: FxHashMap::default(),
             datapaths: Store::new(Cell::Datapath),
@@ -380,6 +398,7 @@ impl Default for Network {
             port_groups: Store::new(Cell::PortGroup),
             fdb: Store::new(Cell::Fdb),
             mac_bindings: Store::new(Cell::MacBinding),
+            static_mac_bindings: Store::new(Cell::StaticMacBinding),
             meters: Store::new(Cell::Meter),
             meter_bands: Store::new(Cell::MeterBand),
             dhcp: Store::new(|()| Cell::DhcpOptions),

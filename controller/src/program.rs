@@ -36,6 +36,7 @@ impl Program for Network {
             Unit::PortBits => "port-bits",
             Unit::Fdb(_) => "fdb",
             Unit::MacBinding(_) => "mac-binding",
+            Unit::StaticMacBinding(_) => "static-mac-binding",
             Unit::Tunnel(_) => "tunnel",
             Unit::Constant => "constant",
         }
@@ -83,6 +84,10 @@ impl Program for Network {
                 .mac_bindings
                 .get(reads, uuid)
                 .map(|row| physical::learned::neighbour_flows(self, reads, row, facts)),
+            Unit::StaticMacBinding(uuid) => self
+                .static_mac_bindings
+                .get(reads, uuid)
+                .map(|row| physical::learned::static_neighbour_flows(self, reads, row, facts)),
             Unit::Tunnel(ofport) => self
                 .tunnel_ports
                 .get(reads, ofport)

@@ -22,6 +22,9 @@ pub const HOLD: Duration = Duration::from_secs(2);
 /// until then.
 const HANDOVER: Duration = Duration::from_millis(500);
 
+/// For so long a member of a group yields to a better one that it does not see, at first and at most.
+const CONCESSION: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(64));
+
 /// When ports were claimed, and which wait.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
@@ -32,6 +35,10 @@ pub(super) struct Claims {
     waiting: BTreeSet<(Instant, Uuid)>,
     /// Ports of gateways that others have claimed, by when this chassis stops serving them.
     handed_over: VecDeque<(Instant, Uuid)>,
+    /// Ports of gateways that better members have, whatever sessions say, by when sessions count again.
+    conceded: BTreeSet<(Instant, Uuid)>,
+    /// For how long each was conceded last, and until when.
+    concessions: FxHashMap<Uuid, (Duration, Instant)>,
     /// Ports that seem to be nowhere here, until everything is told.
     unsettled: FxHashSet<Uuid>,
 }
@@ -45,6 +52,20 @@ impl Claims {
     fn note(&mut self, now: Instant, port: Uuid) {
         self.since.insert(port, now);
         self.order.push_back((now, port));
+    }
+
+    /// A port is left to a better member for a while: for twice as long as the last time, if that is not long ago.
+    fn concede(&mut self, now: Instant, port: Uuid) {
+        let longest = CONCESSION.1;
+        self.concessions
+            .retain(|_, (_, until)| now < *until + longest);
+        let before = self.concessions.get(&port).copied();
+        let pause = before.map_or(CONCESSION.0, |(pause, _)| (pause * 2).min(longest));
+        if let Some((_, until)) = before {
+            self.conceded.remove(&(until, port));
+        }
+        self.concessions.insert(port, (pause, now + pause));
+        self.conceded.insert((now + pause, port));
     }
 
     fn forget_old(&mut self, now: Instant) {
@@ -73,7 +94,8 @@ impl Claims {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.first().map(|(at, _)| *at);
         let handed_over = self.handed_over.front().map(|(at, _)| *at);
-        waiting.into_iter().chain(handed_over).min()
+        let conceded = self.conceded.first().map(|(at, _)| *at);
+        [waiting, handed_over, conceded].into_iter().flatten().min()
     }
 }
 
@@ -87,6 +109,15 @@ impl Core {
             self.ports.untold.insert(port);
             self.engine.input(&mut self.network, |network, changes| {
                 network.end_handover(changes, port);
+            });
+        }
+        for port in self.network.take_concessions() {
+            self.claims.concede(now, port);
+        }
+        while let Some(&first) = self.claims.conceded.first().filter(|(at, _)| *at <= now) {
+            self.claims.conceded.remove(&first);
+            self.engine.input(&mut self.network, |network, changes| {
+                network.end_concession(changes, first.1);
             });
         }
     }

@@ -180,6 +180,11 @@ impl Core {
         if let (Some(leaving), Some(error)) = (&mut self.leaving, failure) {
             leaving.failed(SOUTH, id, error);
         }
+        if failure.is_none() && outcome.again.contains(&Subject::Word) {
+            self.engine.input(&mut self.network, |network, changes| {
+                network.has_word(changes);
+            });
+        }
         for subject in outcome.again {
             self.ask_again(subject);
         }
@@ -201,7 +206,7 @@ impl Core {
         match subject {
             Subject::Port(port) => self.ports.untold.extend([port]),
             Subject::Registration => self.registered = None,
-            Subject::Progress | Subject::Farewell => {}
+            Subject::Progress | Subject::Farewell | Subject::Word => {}
         }
     }
 
@@ -212,6 +217,7 @@ impl Core {
             Subject::Registration => format!("Chassis {name}"),
             Subject::Progress => format!("Chassis_Private {name}, nb_cfg"),
             Subject::Farewell => format!("the removal of Chassis {name}"),
+            Subject::Word => "a comment".to_owned(),
             Subject::Port(uuid) => {
                 let port = self.network.ports.peek(uuid);
                 let name = port.map_or_else(|| uuid.to_string(), |p| p.logical_port.to_string());

@@ -333,6 +333,10 @@ impl Core {
                 wanted.extend(progress.map(|progress| (Subject::Progress, vec![progress])));
             }
             self.port_operations(now, own, &mut wanted);
+            if self.network.awaits_word() && !self.south_writes.is_held_back(Subject::Word) {
+                let comment = format!("weft-controller: {} is back", settings.system_id).into();
+                wanted.push((Subject::Word, vec![Operation::Comment { comment }]));
+            }
         }
         // Claims may be repeated word for word, against another chassis.
         if let [(Subject::Registration, _)] = wanted[..] {

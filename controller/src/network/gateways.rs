@@ -7,12 +7,21 @@
 //! **A gateway that lives hands over.** When another one is to have the port, because priorities have changed or
 //! because it is back, that one makes its flows first and claims the port when they are in place. Until then the old one, and
 //! everybody who sends to it, goes by the claim in `Port_Binding.chassis`; and the old one serves it for a moment longer, because
-//! not all hear of the claim at once. Answers to connections that the new one does not know are lost all the same. Who is dead, or
-//! no member any more, is not waited for.
+//! not all hear of the claim at once. Answers to connections that the new one does not know are lost all the same. Who is no member
+//! any more hands over like this, too, to one that is. Who is dead is not waited for.
 //!
 //! **Who is alive is told by BFD sessions** over the tunnels between those concerned: the members of a group, and the chassis that
 //! use it. One with whom there is no session is taken to be alive. A member none of whose sessions is up does not take over: it is
 //! itself that is cut off.
+//!
+//! **Who was cut off asks the southbound first.** What it knows of claims may be old: others may have taken over meanwhile and
+//! serve. When a session is up again, it waits until the southbound has answered it once. Where the southbound does not answer at
+//! all, it stays away: others know of its return and go by the last claim that they have heard of, so nobody serves if that is
+//! this one's. That takes two faults at once; the opposite choice would have two chassis answer for one address after each loss of
+//! a link.
+//!
+//! **Two members that do not see each other, while others see both**, would claim in turn. The lower one yields: the higher one
+//! that takes the port from it lives, whatever the session says. It tries again after a pause, which grows each time.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -60,20 +69,52 @@ impl Network {
         let ranked: SmallVec<[_; 4]> = ranked.collect();
         // A member that is no chassis any more does not count: nobody has a session on its account.
         let is_only = ranked.len() == 1;
+        let conceded = self.conceded.get(reads, port.uuid).copied();
+        let is_alive = |name: &Arc<str>, chassis: Uuid| {
+            if own == Some(chassis) {
+                return self.cut_off.get(reads, ()).is_none();
+            }
+            conceded == Some(chassis) || self.sessions.get(reads, NameId::of(name)) != Some(&false)
+        };
         let alive = ranked.into_iter().filter(|(_, name, chassis)| {
-            is_only
-                || match own == Some(*chassis) {
-                    true => self.connected.get(reads, ()).is_some(),
-                    false => self.sessions.get(reads, NameId::of(name)) != Some(&false),
-                }
+            let is_unseen = own == Some(*chassis) && self.connected.get(reads, ()).is_none();
+            is_only || (!is_unseen && is_alive(name, *chassis))
         });
         let (mut first, mut holds) = (None, None);
         for gateway in alive {
             holds = holds.or((holder == Some(gateway.2)).then_some(gateway.2));
             first = Some(first.map_or(gateway, |first| gateway.min(first)));
         }
-        let first = first.map(|(.., chassis)| chassis);
-        if first == own { own } else { holds.or(first) }
+        let first = first.map(|(.., chassis)| chassis)?;
+        if own == Some(first) {
+            return own;
+        }
+        let left = || {
+            // Who is no member any more serves until one that is has claimed.
+            let holder = holder?;
+            let is_member = members.iter().any(|uuid| {
+                let rank = self.ranks.get(reads, *uuid);
+                rank.is_some_and(|(chassis, _)| *chassis == holder)
+            });
+            let name = &self.chassis.get(reads, holder)?.name;
+            (!is_member && is_alive(name, holder)).then_some(holder)
+        };
+        holds.or_else(left).or(Some(first))
+    }
+
+    /// The place of a chassis among the members of a port's group: the smaller, the better.
+    fn place(&self, port: &PortBinding, chassis: Uuid) -> Option<(Reverse<i64>, Arc<str>)> {
+        let group = port
+            .ha_chassis_group
+            .and_then(|group| self.ha_groups.peek(group));
+        let members = match group {
+            Some(group) => &group.ha_chassis[..],
+            None => &port.gateway_chassis[..],
+        };
+        let mut ranks = members.iter().filter_map(|uuid| self.ranks.peek(*uuid));
+        let (_, priority) = ranks.find(|(member, _)| *member == chassis)?;
+        let name = self.chassis.peek(chassis)?.name.clone();
+        Some((Reverse(*priority), name))
     }
 
     /// A row of `Port_Binding` is about to be as it is here: has another chassis claimed what this one serves?
@@ -81,13 +122,47 @@ impl Network {
         let own = self.own.peek(()).and_then(|own| own.chassis);
         let held = self.ports.peek(port.uuid).and_then(|old| old.chassis);
         let is_gateway = PortKind::of(port) == PortKind::ChassisRedirect;
-        if is_gateway
-            && own.is_some()
-            && held == own
-            && port.chassis.is_some_and(|by| own != Some(by))
+        let (Some(own), Some(by)) = (own.filter(|_| is_gateway), port.chassis) else {
+            return;
+        };
+        if held != Some(own) || by == own {
+            return;
+        }
+        self.handed_over.set(changes, port.uuid, ());
+        self.just_handed_over.push(port.uuid);
+        let seems_dead = self
+            .chassis
+            .peek(by)
+            .is_some_and(|by| self.sessions.peek(NameId::of(&by.name)) == Some(&false));
+        let places = (self.place(port, by), self.place(port, own));
+        if let (Some(by_place), Some(own_place)) = places
+            && seems_dead
+            && by_place < own_place
         {
-            self.handed_over.set(changes, port.uuid, ());
-            self.just_handed_over.push(port.uuid);
+            self.conceded.set(changes, port.uuid, by);
+            self.just_conceded.push(port.uuid);
+        }
+    }
+
+    /// The ports that better members seem to have taken although no session with them is up, since the last time.
+    pub fn take_concessions(&mut self) -> Vec<Uuid> {
+        std::mem::take(&mut self.just_conceded)
+    }
+
+    /// What sessions say of the chassis that has taken a port counts again.
+    pub fn end_concession(&mut self, changes: &mut Changes, port: Uuid) {
+        self.conceded.remove(changes, port);
+    }
+
+    /// Whether this chassis was cut off, is no more, and has yet to hear from the southbound what became of its claims.
+    pub fn awaits_word(&self) -> bool {
+        self.cut_off.peek(()).is_some() && self.connected.peek(()).is_some()
+    }
+
+    /// The southbound has answered since.
+    pub fn has_word(&mut self, changes: &mut Changes) {
+        if self.awaits_word() {
+            self.cut_off.remove(changes, ());
         }
     }
 

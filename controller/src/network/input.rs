@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     AddressSet, Chassis, ChassisTemplateVar, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap,
     Fdb, GatewayChassis, HaChassis, HaChassisGroup, LogicalDpGroup, LogicalFlow, MacBinding, Meter,
-    MeterBand, MulticastGroup, PortBinding, PortGroup,
+    MeterBand, MulticastGroup, PortBinding, PortGroup, StaticMacBinding,
 };
 use smallvec::SmallVec;
 
@@ -109,7 +109,13 @@ impl Network {
             let is_connected = self.sessions.iter().any(|(_, is_up)| *is_up);
             match is_connected {
                 true => drop(self.connected.set(changes, (), ())),
-                false => drop(self.connected.remove(changes, ())),
+                false => {
+                    // A session that is not wanted any more tells nothing.
+                    let was_connected = self.connected.remove(changes, ()).is_some();
+                    if was_connected && is_up == Some(false) {
+                        self.cut_off.set(changes, (), ());
+                    }
+                }
             }
         }
     }
@@ -213,6 +219,14 @@ impl Network {
                     changes.wake(Unit::MacBinding(uuid));
                 }
                 None => drop(self.mac_bindings.remove(changes, uuid)),
+            },
+            StaticMacBinding::INDEX => match row::<StaticMacBinding>(change) {
+                Some(binding) => {
+                    let bindings = &mut self.static_mac_bindings;
+                    bindings.set(changes, uuid, Arc::new(binding));
+                    changes.wake(Unit::StaticMacBinding(uuid));
+                }
+                None => drop(self.static_mac_bindings.remove(changes, uuid)),
             },
             Meter::INDEX => {
                 if let Some(old) = change.old.as_ref().map(|old| Meter::COLUMN.name.get(old)) {
@@ -330,6 +344,7 @@ impl Network {
         }
         let Some(port) = port else {
             self.handed_over.remove(changes, uuid);
+            self.conceded.remove(changes, uuid);
             self.ports.remove(changes, uuid);
             self.settle_near(uuid, changes);
             return;

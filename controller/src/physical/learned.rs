@@ -5,8 +5,11 @@
 //! | 71 | 100 | datapath, destination | output port |
 //! | 72 | 100 | datapath, input port, source | flag "known" |
 //! | 72 | 100 | datapath, flag "localnet", source that a guest's port has | flag "known" |
-//! | 66 | 100 | datapath, output port, next hop | destination, flag "known" |
-//! | 67 | 100 | datapath, input port, address, source | flag "known" |
+//! | 66 | 100, 50, 150 | datapath, output port, next hop | destination, flag "known" |
+//! | 67 | 100, 50, 150 | datapath, input port, address, source | flag "known" |
+//!
+//! What was learned of a neighbour (`MAC_Binding`, 100) is preferred to what an operator has declared (`Static_MAC_Binding`, 50),
+//! unless the operator says otherwise (`override_dynamic_mac`, 150).
 //!
 //! An address behind a guest's port stays there when a physical network sends it back: frames that the network reflects must
 //! not move guests.
@@ -15,7 +18,8 @@ use std::net::IpAddr;
 
 use addr::Mac;
 use openflow::{Action, Field};
-use sb_db::tables::{Fdb, MacBinding};
+use ovsdb::Uuid;
+use sb_db::tables::{Fdb, MacBinding, StaticMacBinding};
 
 use super::{Flows, towards};
 use crate::layout::{self, flag};
@@ -66,15 +70,55 @@ pub fn fdb_flows(network: &Network, reads: &Reads, row: &Fdb, facts: &mut Vec<Fa
     }
 }
 
-/// The flows of a neighbour.
+/// What a row says of a neighbour.
+struct Neighbour<'a> {
+    row: Uuid,
+    datapath: Uuid,
+    port: &'a str,
+    ip: &'a str,
+    mac: &'a str,
+    priority: u16,
+}
+
+/// The flows of a neighbour that was learned.
 pub fn neighbour_flows(network: &Network, reads: &Reads, row: &MacBinding, facts: &mut Vec<Fact>) {
+    let neighbour = Neighbour {
+        row: row.uuid,
+        datapath: row.datapath,
+        port: &row.logical_port,
+        ip: &row.ip,
+        mac: &row.mac,
+        priority: 100,
+    };
+    flows(network, reads, &neighbour, facts);
+}
+
+/// The flows of a neighbour that an operator has declared.
+pub fn static_neighbour_flows(
+    network: &Network,
+    reads: &Reads,
+    row: &StaticMacBinding,
+    facts: &mut Vec<Fact>,
+) {
+    let neighbour = Neighbour {
+        row: row.uuid,
+        datapath: row.datapath,
+        port: &row.logical_port,
+        ip: &row.ip,
+        mac: &row.mac,
+        priority: if row.override_dynamic_mac { 150 } else { 50 },
+    };
+    flows(network, reads, &neighbour, facts);
+}
+
+fn flows(network: &Network, reads: &Reads, row: &Neighbour<'_>, facts: &mut Vec<Fact>) {
     if network.local.get(reads, row.datapath).is_none() {
         return;
     }
     let Some(datapath) = network.datapaths.get(reads, row.datapath) else {
         return;
     };
-    let Some(port) = network.port_by_name(reads, &row.logical_port) else {
+    let Some(port) = network.port_by_name(reads, row.port) else {
         return;
     };
     let (Ok(ip), Ok(mac), Ok(key)) = (
@@ -84,7 +128,7 @@ pub fn neighbour_flows(network: &Network, reads: &Reads, row: &MacBinding, facts
     ) else {
         return;
     };
-    let mut out = Flows::of(facts, row.uuid);
+    let mut out = Flows::of(facts, row.row);
     let from = || layout::of_datapath(datapath.key).with(layout::IN_PORT, key);
     let known = vec![Action::set_masked(
         layout::FLAGS,
@@ -109,13 +153,13 @@ pub fn neighbour_flows(network: &Network, reads: &Reads, row: &MacBinding, facts
     };
     out.add(
         layout::MAC_BINDING,
-        100,
+        row.priority,
         get,
         [vec![Action::set(Field::EthDst, number(mac))], known.clone()].concat(),
     );
     out.add(
         layout::MAC_LOOKUP,
-        100,
+        row.priority,
         lookup.with(Field::EthSrc, number(mac)),
         known,
     );

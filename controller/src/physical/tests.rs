@@ -3,7 +3,7 @@
 use ovsdb::Uuid;
 use sb_db::tables::{
     Chassis, DatapathBinding, Fdb, GatewayChassis, HaChassis, HaChassisGroup, MacBinding,
-    MulticastGroup, PortBinding,
+    MulticastGroup, PortBinding, StaticMacBinding,
 };
 
 use crate::layout;
@@ -154,6 +154,33 @@ fn a_neighbour_that_is_found_is_said_to_be() {
     world.set(40, None, Some(&neighbour));
     let flows = world.changes_in(|table| table == layout::MAC_BINDING);
     assert!(flows.contains("set_field:0x40/0x40->reg10"), "{flows}");
+}
+
+#[test]
+fn a_declared_neighbour_is_below_what_was_learned_unless_it_overrides() {
+    let mut world = routed();
+    world.changes();
+    for (overrides, priority) in [(false, " 50 "), (true, " 150 ")] {
+        let neighbour = StaticMacBinding {
+            datapath: Uuid::from_u128(2),
+            logical_port: "to-switch".into(),
+            ip: "10.0.0.9".into(),
+            mac: "02:00:00:00:00:09".into(),
+            override_dynamic_mac: overrides,
+            ..StaticMacBinding::default()
+        };
+        world.set(40, None, Some(&neighbour));
+        let tables = [layout::MAC_BINDING, layout::MAC_LOOKUP];
+        let flows = world.changes_in(|table| tables.contains(&table));
+        assert_eq!(
+            flows.lines().filter(|line| line.starts_with('+')).count(),
+            2,
+            "{flows}"
+        );
+        assert!(flows.contains(priority), "{flows}");
+        world.set(40, Some(&neighbour), None);
+        world.changes();
+    }
 }
 
 #[test]
@@ -586,7 +613,12 @@ fn a_redirected_packet_goes_to_the_best_gateway() {
     world.set(50, Some(&gone), Some(&rank(30, 20)));
     world.changes_in(in_tables);
     assert!(!bound(&world));
-    let flows = session(&mut world, "user", true);
+    session(&mut world, "user", true);
+    assert!(!bound(&world), "it may know old claims only");
+    world.engine.input(&mut world.network, |network, changes| {
+        network.has_word(changes);
+    });
+    let flows = world.changes_in(in_tables);
     assert!(bound(&world) && flows.contains(local), "{flows}");
     let flows = session(&mut world, "other", true);
     assert!(!bound(&world) && flows.contains(remote), "{flows}");

@@ -4,6 +4,7 @@
 //! have it in addition, as long as a guest migrates from one to the other. Only the main chassis says `up`. northd writes the
 //! chassis as references (`requested_chassis`, `requested_additional_chassis`); where it has not, the option's names count.
 
+use ovsdb::condition::Clause;
 use ovsdb::mutation::{Mutation, Mutator};
 use ovsdb::operation::Operation;
 use ovsdb::typed::Table;
@@ -139,6 +140,7 @@ impl South {
         let mut change = Change::default();
         let name = &port.logical_port;
         if port.chassis == Some(own) {
+            change.only_of = Some(own);
             tracing::info!(target: "binding", "Releasing lport {name} from this chassis.");
             change.set(PortBinding::COLUMN.chassis.index, None);
             if port.encap.is_some() {
@@ -202,6 +204,8 @@ impl South {
 struct Change {
     row: Vec<(usize, Datum)>,
     mutations: Vec<Mutation>,
+    /// The row is changed only if this chassis has the port when the southbound comes to it: another may have claimed it.
+    only_of: Option<Uuid>,
 }
 
 impl Change {
@@ -230,7 +234,15 @@ impl Change {
     fn operations(self, uuid: Uuid) -> Vec<Operation> {
         let mut operations = Vec::new();
         if !self.row.is_empty() {
-            operations.push(Operation::update_row(PortBinding::INDEX, uuid, self.row));
+            let column = PortBinding::COLUMN.chassis.index;
+            let holder = self.only_of.map(Atom::Uuid);
+            let holder = holder.map(|own| Clause::equals(column, Datum::One(own)));
+            let condition = std::iter::once(Clause::is_row(uuid)).chain(holder);
+            operations.push(Operation::Update {
+                table: PortBinding::INDEX,
+                condition: condition.collect(),
+                row: self.row,
+            });
         }
         if !self.mutations.is_empty() {
             operations.push(Operation::mutate_row(
@@ -240,5 +252,37 @@ impl Change {
             ));
         }
         operations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ovsdb::typed::TableDefinition;
+
+    use super::*;
+
+    #[test]
+    fn a_release_leaves_the_claim_of_another_alone() {
+        let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let known = PortBinding {
+            chassis: Some(own),
+            up: Some(true),
+            ..PortBinding::default()
+        };
+        let operations = South::default().release(&known, own);
+        let [Operation::Update { condition, .. }] = operations.as_slice() else {
+            panic!("{operations:?}");
+        };
+        let releases = |chassis| {
+            let row = PortBinding {
+                chassis: Some(chassis),
+                ..known.clone()
+            };
+            let row = row.to_row();
+            condition
+                .iter()
+                .all(|clause| clause.holds(known.uuid, &row))
+        };
+        assert_eq!((releases(own), releases(other)), (true, false));
     }
 }

@@ -33,6 +33,7 @@ use sb_db::tables::{
     AddressSet, Chassis, ChassisPrivate, ChassisTemplateVar, DatapathBinding, DhcpOptions,
     Dhcpv6Options, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup, LogicalDpGroup,
     LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup, SbGlobal,
+    StaticMacBinding,
 };
 
 /// A table that is followed.
@@ -78,6 +79,7 @@ pub const FOLLOWED: &[Followed] = &[
     Followed::in_part::<LogicalFlow>(),
     Followed::in_part::<MulticastGroup>(),
     Followed::in_part::<MacBinding>(),
+    Followed::in_part::<StaticMacBinding>(),
     Followed::in_part::<Fdb>(),
     Followed::whole::<AddressSet>(),
     Followed::whole::<PortGroup>(),
@@ -191,6 +193,10 @@ impl Conditions {
             (
                 MacBinding::INDEX,
                 Condition::any(of_datapaths(MacBinding::COLUMN.datapath.index)),
+            ),
+            (
+                StaticMacBinding::INDEX,
+                Condition::any(of_datapaths(StaticMacBinding::COLUMN.datapath.index)),
             ),
             (Fdb::INDEX, Condition::any(learned)),
         ];

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use controller::core::{Event, HOLD};
 use controller::vswitch::Interface;
-use ovsdb::Uuid;
-use sb_db::tables::{Encap, HaChassis, HaChassisGroup};
+use sb_db::tables::Encap;
 
 use super::stage::*;
 
@@ -88,72 +87,4 @@ fn a_port_says_by_which_address_it_is_reached() {
             (geneve.map(|e| e.uuid), found)
         );
     }
-}
-
-#[test]
-fn a_gateway_is_handed_over_when_the_next_one_is_ready() {
-    const GROUP: Uuid = Uuid::from_u128(62);
-    let mut stage = Stage::new();
-    stage.start();
-    let other = stage.add_chassis(2);
-    let own = stage.own();
-    let rank_own = |stage: &mut Stage, own_priority| {
-        for (n, chassis, priority) in [(60, own, own_priority), (61, other, 10)] {
-            let rank = HaChassis {
-                chassis: Some(chassis),
-                priority,
-                ..HaChassis::default()
-            };
-            let change = stage.south.put(&rank, Uuid::from_u128(n));
-            stage.change_south(change);
-        }
-    };
-    rank_own(&mut stage, 5);
-    let group = HaChassisGroup {
-        name: "g".into(),
-        ha_chassis: [60, 61].map(Uuid::from_u128).into(),
-        ..HaChassisGroup::default()
-    };
-    let change = stage.south.put(&group, GROUP);
-    stage.change_south(change);
-    stage.add_port();
-    stage.change_port(|port| {
-        port.r#type = "chassisredirect".into();
-        port.ha_chassis_group = Some(GROUP);
-        port.options = [("distributed-port".into(), "vm1".into())].into();
-        port.chassis = Some(other);
-    });
-    let mut tunnels = stage.local.all::<Interface>();
-    tunnels.retain(|interface| &*interface.r#type == "geneve");
-    let mut tunnel = tunnels.remove(0);
-    tunnel.ofport = Some(100);
-    tunnel.bfd_status = [("state".into(), "up".into())].into();
-    let change = stage.local.put(&tunnel, tunnel.uuid);
-    stage.event(Event::Local(replica::Event::Changes(vec![change])));
-    assert_eq!(stage.port().chassis, Some(other));
-
-    stage.switch.hold_barriers = true;
-    rank_own(&mut stage, 20);
-    assert_eq!(stage.port().chassis, Some(other), "its flows come first");
-    stage.release_barriers();
-    assert_eq!(stage.port().chassis, Some(own));
-    stage.switch.hold_barriers = false;
-
-    // The other is to have it again: until it says so it is served here, and for a moment longer; it is not fought for.
-    rank_own(&mut stage, 5);
-    assert_eq!(stage.port().chassis, Some(own));
-    stage.change_port(|port| port.chassis = Some(other));
-    let is_served = |stage: &Stage| {
-        let mut flows = stage.switch.flows.iter();
-        flows.any(|flow| flow.table == controller::layout::LOCAL_OUTPUT && flow.priority == 100)
-    };
-    assert_eq!(
-        (stage.port().chassis, is_served(&stage)),
-        (Some(other), true)
-    );
-    stage.pass(Duration::from_secs(1));
-    assert_eq!(
-        (stage.port().chassis, is_served(&stage)),
-        (Some(other), false)
-    );
 }

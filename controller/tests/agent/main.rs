@@ -2,6 +2,7 @@
 
 mod claims;
 mod following;
+mod gateways;
 mod refusals;
 mod replay;
 mod requests;

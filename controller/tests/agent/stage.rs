@@ -89,6 +89,9 @@ impl Database {
                 } => {
                     let uuid = condition[0].as_row().expect("updates name a row");
                     let mut new = (*self.rows[&(*table, uuid)]).clone();
+                    if !condition.iter().all(|clause| clause.holds(uuid, &new)) {
+                        continue;
+                    }
                     row.iter()
                         .for_each(|(column, datum)| new.set(*column, datum.clone()));
                     changes.push(self.set(*table, uuid, Some(Arc::new(new))));
@@ -113,6 +116,7 @@ impl Database {
                     let uuid = condition[0].as_row().expect("deletions name a row");
                     changes.push(self.set(*table, uuid, None));
                 }
+                Operation::Comment { .. } => {}
                 other => panic!("the agent has no use for {other:?}"),
             }
         }
