@@ -50,17 +50,6 @@ pub struct Options {
     jobs: usize,
 }
 
-impl Options {
-    /// All targets, each for so long.
-    pub fn all(seconds: u32) -> Self {
-        Self {
-            target: None,
-            seconds,
-            jobs: 2,
-        }
-    }
-}
-
 /// Fuzzes; an error if anything was found.
 pub fn run(options: &Options) -> Result<()> {
     setup::run()?;

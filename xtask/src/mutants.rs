@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::test;
-use crate::workspace::{Profile, build_binaries, output, root, succeed};
+use crate::workspace::{Profile, build_binaries, executable, root, succeed};
 
 /// The list, from the top of the workspace.
 const LIST: &str = "lib/sim/mutants.txt";
@@ -286,19 +286,9 @@ fn build(scratch: &Path, arguments: &[&str], target: &str) -> Result<PathBuf> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     command
         .args(arguments)
-        .args(["--message-format", "json"])
         .current_dir(scratch)
         .env("CARGO_TARGET_DIR", target_directory());
-    let messages = output(&mut command)?;
-    let mut executables = messages.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let name = message["target"]["name"].as_str()?;
-        let executable = message["executable"].as_str()?;
-        (name == target).then(|| PathBuf::from(executable))
-    });
-    executables
-        .next_back()
-        .with_context(|| format!("cargo built no {target}"))
+    executable(&mut command, target)
 }
 
 /// Whether the museum does not notice.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::setup;
-use crate::workspace::{Profile, build_binaries, cargo, output, privileges, succeed};
+use crate::workspace::{Profile, build_binaries, cargo, executable, privileged, root, succeed};
 
 /// The end-to-end tests, chosen by name and not by their package: so the features of the dependencies are those of the
 /// whole workspace, and nothing is built once more for them.
@@ -36,7 +36,8 @@ pub fn run(options: &Options) -> Result<()> {
         succeed(cargo("test").arg("--workspace"))?;
     }
     if !options.units {
-        end_to_end(options.end_to_end.as_deref().unwrap_or_default())?;
+        let filter = options.end_to_end.as_deref().unwrap_or_default();
+        succeed(&mut build_end_to_end(filter)?)?;
     }
     Ok(())
 }
@@ -49,20 +50,14 @@ pub fn run_units() -> Result<()> {
     })
 }
 
-/// Runs all end-to-end tests.
-pub fn run_end_to_end() -> Result<()> {
-    run(&Options {
-        units: false,
-        end_to_end: Some(String::new()),
-    })
-}
-
-fn end_to_end(filter: &str) -> Result<()> {
+/// Builds the end-to-end tests and what they run: the program, as it is to be called.
+pub fn build_end_to_end(filter: &str) -> Result<Command> {
+    setup::run()?;
     setup::clients()?;
     let binaries = build_binaries(Profile::Dev)?;
-    let mut test = cargo("test");
-    test.args(LABS).arg("--no-fail-fast");
-    succeed(as_root(&mut test, &binaries)?.args(["--", "--test-threads=1", filter]))
+    let mut test = of_labs(&binaries)?;
+    test.args(["--test-threads=1", filter]);
+    Ok(test)
 }
 
 /// Runs one module of end-to-end tests with the binaries of a folder. If it fails, what it printed.
@@ -72,35 +67,23 @@ pub fn failure_of(
     variables: &[(&str, &str)],
 ) -> Result<Option<String>> {
     setup::run()?;
-    succeed(cargo("test").args(LABS).arg("--no-run"))?;
-    let mut test = cargo("test");
-    test.args(LABS).envs(variables.iter().copied());
-    let told = as_root(&mut test, binaries)?
-        .args(["--", "--nocapture", &format!("{name}::")])
-        .output()?;
+    let mut test = of_labs(binaries)?;
+    test.envs(variables.iter().copied());
+    let told = test
+        .args(["--nocapture", &format!("{name}::")])
+        .output()
+        .context("cannot run the end-to-end tests")?;
     let printed = [told.stdout, told.stderr].concat();
     let printed = String::from_utf8_lossy(&printed).into_owned();
     Ok((!told.status.success()).then_some(printed))
 }
 
-fn as_root<'a>(test: &'a mut Command, binaries: &Path) -> Result<&'a mut Command> {
-    test.env("WEFT_BIN_DIR", binaries);
-    let privileges = privileges()?;
-    if !privileges.is_empty() {
-        test.env(runner_variable()?, privileges.join(" "));
-    }
+/// The program of the end-to-end tests, built, as root and with the binaries of a folder. It is run as it is and not by
+/// cargo, which would keep everybody else from building for as long as it has not begun.
+fn of_labs(binaries: &Path) -> Result<Command> {
+    let program = executable(cargo("test").args(LABS).arg("--no-run"), "end_to_end")?;
+    let mut test = privileged(program)?;
+    test.current_dir(root().join("tests"))
+        .env("WEFT_BIN_DIR", binaries);
     Ok(test)
-}
-
-/// The variable by which cargo is told with what to run tests on this machine.
-fn runner_variable() -> Result<String> {
-    let version = output(Command::new("rustc").arg("-vV"))?;
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .context("rustc names no host")?;
-    Ok(format!(
-        "CARGO_TARGET_{}_RUNNER",
-        host.to_uppercase().replace('-', "_")
-    ))
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -61,6 +61,24 @@ pub fn output(command: &mut Command) -> Result<String> {
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Has cargo build something: the program that it built of the target with this name.
+pub fn executable(build: &mut Command, target: &str) -> Result<PathBuf> {
+    let messages = output(
+        build
+            .args(["--message-format", "json-render-diagnostics"])
+            .stderr(Stdio::inherit()),
+    )?;
+    let mut executables = messages.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let name = message["target"]["name"].as_str()?;
+        let executable = message["executable"].as_str()?;
+        (name == target).then(|| PathBuf::from(executable))
+    });
+    executables
+        .next_back()
+        .with_context(|| format!("cargo built no {target}"))
 }
 
 /// The words to put before a program so that it runs as root: none if this process already does.
