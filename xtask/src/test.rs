@@ -16,6 +16,9 @@ use crate::workspace::{Profile, build_binaries, cargo, executable, privileged, r
 /// whole workspace, and nothing is built once more for them.
 pub const LABS: [&str; 3] = ["--workspace", "--test", "end_to_end"];
 
+/// An example that they run.
+const EXAMPLE: &str = "--example=watch_ports";
+
 /// What to test.
 #[derive(Args)]
 pub struct Options {
@@ -55,6 +58,7 @@ pub fn build_end_to_end(filter: &str) -> Result<Command> {
     setup::run()?;
     setup::clients()?;
     let binaries = build_binaries(Profile::Dev)?;
+    succeed(cargo("build").args(["--workspace", EXAMPLE]))?;
     let mut test = of_labs(&binaries)?;
     test.args(["--test-threads=1", filter]);
     Ok(test)
