@@ -159,6 +159,16 @@ impl Small for (Handle, IpAddr) {
     }
 }
 
+impl Small for IpAddr {
+    fn pack(self) -> Key {
+        (Handle(0), self).pack()
+    }
+
+    fn unpack(key: Key) -> Self {
+        <(Handle, Self)>::unpack(key).1
+    }
+}
+
 /// Set in the first word, which a handle leaves free, when the address is of IPv4.
 const V4: u32 = 1 << 31;
 

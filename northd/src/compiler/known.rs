@@ -5,8 +5,8 @@
 //! what is before it.
 
 use nb_db::tables::{
-    LogicalRouter, LogicalRouterPolicy, LogicalRouterPort, LogicalRouterStaticRoute, LogicalSwitch,
-    LogicalSwitchPort, Nat, NbGlobal,
+    LoadBalancer, LogicalRouter, LogicalRouterPolicy, LogicalRouterPort, LogicalRouterStaticRoute,
+    LogicalSwitch, LogicalSwitchPort, Nat, NbGlobal,
 };
 use ovsdb::typed::Table;
 
@@ -46,6 +46,11 @@ pub const KNOWN: &[(usize, usize, &[&str])] = &[
         Nat::INDEX,
         Nat::COLUMN.options.index,
         &["add_route", "stateless"],
+    ),
+    (
+        LoadBalancer::INDEX,
+        LoadBalancer::COLUMN.options.index,
+        BALANCER,
     ),
     (NbGlobal::INDEX, NbGlobal::COLUMN.options.index, GLOBAL),
 ];
@@ -179,6 +184,22 @@ const ROUTER_PORT: &[&str] = &[
     "route_table",
     "routing-protocol-redirect",
     "routing-protocols",
+];
+
+/// Keys of `Load_Balancer.options`.
+const BALANCER: &[&str] = &[
+    "add_route",
+    "address-family",
+    "affinity_timeout",
+    "ct_flush",
+    "distributed",
+    "event",
+    "hairpin_snat_ip",
+    "neighbor_responder",
+    "reject",
+    "skip_snat",
+    "template",
+    "use_stateless_nat",
 ];
 
 /// Keys of `NB_Global.options`.

@@ -39,6 +39,12 @@ macro_rules! stages {
     (@number $number:ident) => { Some($number) };
 }
 
+/// The number of the stage where clients that have chosen a backend are recognised, in switches and in routers.
+const AFFINITY: u8 = 9;
+/// The number of the stage where a virtual address becomes a backend's.
+const BALANCE: u8 = 10;
+/// The number of the stage where the backend is remembered.
+const LEARN_AFFINITY: u8 = 11;
 /// The number of the stage where an address becomes a MAC, in switches and in routers.
 const NEIGHBOURS: u8 = 19;
 
@@ -60,6 +66,18 @@ stages! {
         InAclAction "ls_in_acl_action";
         /// Packets are marked as QoS rules say.
         InQos "ls_in_qos";
+        /// Is the client known to have chosen a backend?
+        InAffinity "ls_in_lb_aff_check" = AFFINITY;
+        /// Virtual addresses become those of backends.
+        InBalance "ls_in_lb" = BALANCE;
+        /// The backend that was chosen is remembered.
+        InLearnAffinity "ls_in_lb_aff_learn" = LEARN_AFFINITY;
+        /// Has a balanced packet come back to its own sender?
+        InPreHairpin "ls_in_pre_hairpin";
+        /// If so, it is from the virtual address.
+        InNatHairpin "ls_in_nat_hairpin";
+        /// And goes back.
+        InHairpin "ls_in_hairpin";
         /// Rules that are for behind load balancers.
         InAclAfterLbEval "ls_in_acl_after_lb_eval";
         /// Their verdict is done.
@@ -114,8 +132,14 @@ stages! {
         RouterInAdvertised "lr_in_nd_ra_response";
         /// Replies to translated addresses are translated back.
         RouterInUnsnat "lr_in_unsnat";
-        /// Outside addresses become inside ones.
-        RouterInDnat "lr_in_dnat";
+        /// Connections to virtual addresses are looked up.
+        RouterInDefrag "lr_in_defrag";
+        /// Is the client known to have chosen a backend?
+        RouterInAffinity "lr_in_lb_aff_check" = AFFINITY;
+        /// Virtual addresses become those of backends, and outside addresses inside ones.
+        RouterInDnat "lr_in_dnat" = BALANCE;
+        /// The backend that was chosen is remembered.
+        RouterInLearnAffinity "lr_in_lb_aff_learn" = LEARN_AFFINITY;
         /// Which table of routes.
         RouterInRoutingPre "lr_in_ip_routing_pre";
         /// The route of the longest prefix: port and next hop.
@@ -277,11 +301,25 @@ mod tests {
 
     #[test]
     fn what_switches_and_routers_share_has_one_number() {
-        assert_eq!(
-            Stage::InNeighbours.table(),
-            Stage::RouterInNeighbours.table()
-        );
+        for (switch, router) in [
+            (Stage::InAffinity, Stage::RouterInAffinity),
+            (Stage::InBalance, Stage::RouterInDnat),
+            (Stage::InLearnAffinity, Stage::RouterInLearnAffinity),
+            (Stage::InNeighbours, Stage::RouterInNeighbours),
+        ] {
+            assert_eq!(switch.table(), router.table());
+        }
         assert_eq!(Stage::RouterInPolicyEcmp.leap(), Some(NEIGHBOURS));
+        assert_eq!(Stage::InQos.leap(), Some(AFFINITY));
+        // What goes on by itself cannot stand before a gap.
+        for stage in [
+            Stage::RouterInDefrag,
+            Stage::InBalance,
+            Stage::RouterInDnat,
+            Stage::InNatHairpin,
+        ] {
+            assert_eq!(stage.leap(), None);
+        }
         assert_eq!(Stage::InNeighbours.leap(), None);
         assert_eq!(Stage::RouterInAsk.leap(), None);
     }

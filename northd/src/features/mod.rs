@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod dhcp4;
 pub mod dictionaries;
 pub mod fdb;
+pub mod load_balancer;
 pub mod lookup;
 pub mod matches;
 pub mod meters;
@@ -57,6 +58,8 @@ pub static ALL: &[&Feature] = &[
     &router::input::FEATURE,
     &router::advertisements::FEATURE,
     &router::nat::FEATURE,
+    &router::force_snat::FEATURE,
+    &load_balancer::FEATURE,
     &router::routes::FEATURE,
     &router::static_routes::FEATURE,
     &router::policies::FEATURE,

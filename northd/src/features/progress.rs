@@ -248,6 +248,8 @@ static GO_SOUTH: Kind = Kind {
         let (nb, sb) = (NbGlobal::COLUMN, SbGlobal::COLUMN);
         let mut options = nb.options.get(row);
         options.insert("northd_internal_version".into(), unit.version().into());
+        // Load balancers mark connections in `ct_mark`, not in `ct_label`: controllers of some versions have to be told.
+        options.insert("lb_hairpin_use_ct_mark".into(), "true".into());
         let columns = [
             sb.nb_cfg.to(&nb.nb_cfg.get(row)),
             (sb.options.index, options.to_datum()),

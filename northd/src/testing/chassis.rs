@@ -17,6 +17,7 @@ use sb_db::tables as sb;
 use super::World;
 use super::connections::Connections;
 use super::packet::{Packet, allows};
+use super::translations::{End, Translations, ends};
 
 type Table = (u32, &'static str, u8);
 
@@ -32,6 +33,10 @@ pub struct Chassis {
     pub neighbours: RefCell<BTreeMap<(u32, u32, u128), u128>>,
     /// The connections that have been seen, if connections are tracked; else every packet is of none.
     pub connections: Option<RefCell<Connections>>,
+    /// The same with translation.
+    pub translations: Option<RefCell<Translations>>,
+    /// Virtual addresses and backends by datapath, as the rows of `Load_Balancer` have them.
+    balanced: BTreeMap<u32, Vec<(End, End)>>,
 }
 
 #[derive(Default)]
@@ -133,6 +138,8 @@ impl Chassis {
             learned: RefCell::default(),
             neighbours: RefCell::default(),
             connections: None,
+            translations: None,
+            balanced: balanced(world, &keys),
         }
     }
 
@@ -199,11 +206,43 @@ impl Chassis {
         heard
     }
 
+    fn balances(&self, datapath: u32, is_it: impl Fn(End, End) -> bool) -> bool {
+        let pairs = self.balanced.get(&datapath).into_iter().flatten();
+        pairs
+            .into_iter()
+            .any(|(vip, backend)| is_it(*vip, *backend))
+    }
+
     fn is_allowed(&self, datapath: u32, port: u128, state: &State, is_sender: bool) -> bool {
         let port = u32::try_from(port).expect("ports have small keys");
         let security = &self.datapaths[&datapath].security[&port];
         allows(security, state, is_sender)
     }
+}
+
+/// Every pair of virtual address and backend of each switch.
+fn balanced(world: &World, keys: &BTreeMap<Uuid, u32>) -> BTreeMap<u32, Vec<(End, End)>> {
+    let groups = world.sb::<sb::LogicalDpGroup>().into_iter();
+    let groups: BTreeMap<Uuid, Vec<Uuid>> =
+        groups.map(|(uuid, row)| (uuid, row.datapaths)).collect();
+    let mut balanced: BTreeMap<u32, Vec<(End, End)>> = BTreeMap::new();
+    for (_, row) in world.sb::<sb::LoadBalancer>() {
+        assert_eq!(row.datapath_group, row.ls_datapath_group);
+        let datapaths = row.ls_datapath_group.map(|group| &groups[&group]);
+        for datapath in datapaths.into_iter().flatten() {
+            for (vip, backends) in &row.vips {
+                let backends = backends.split(',').filter_map(end);
+                let pairs = backends.filter_map(|backend| Some((end(vip)?, backend)));
+                balanced.entry(keys[datapath]).or_default().extend(pairs);
+            }
+        }
+    }
+    balanced
+}
+
+fn end(text: &str) -> Option<End> {
+    let address: std::net::SocketAddr = text.parse().ok()?;
+    Some((address.ip(), address.port().into()))
 }
 
 /// What matches may name. What does not exist has no members.
@@ -277,6 +316,16 @@ impl Network for Chassis {
                 let port = u32::try_from(args[0]).expect("ports have small keys");
                 u128::from(self.neighbour(datapath, port, args[1]) != 0)
             }
+            Query::Bare(Bare::ChkLbHairpin) => {
+                let (from, to) = ends(state);
+                let is_backend = self.balances(datapath, |_, backend| backend == to);
+                u128::from(from.0 == to.0 && is_backend)
+            }
+            Query::Bare(Bare::ChkLbHairpinReply) => {
+                let translations = self.translations.as_ref().map(RefCell::borrow);
+                let learned = translations.is_some_and(|of| of.answers_hairpin(datapath, state));
+                u128::from(learned)
+            }
             Query::PacketLarger(_) => 0,
             Query::PutOptions(..) => 1,
             other => panic!("northd's flows do not ask for {other:?}"),
@@ -289,6 +338,9 @@ impl Network for Chassis {
     }
 
     fn track(&self, datapath: u32, state: &mut State, action: &Action) {
+        if let Some(translations) = &self.translations {
+            translations.borrow_mut().track(datapath, state, action);
+        }
         if let Some(connections) = &self.connections {
             connections.borrow_mut().track(datapath, state, action);
         }

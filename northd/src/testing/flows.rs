@@ -5,7 +5,7 @@
 //! stage, priority, match, actions. Before the rows, `stages STAGE ...` says which stages are looked at. `BLESS=1` writes
 //! what is there.
 //!
-//! Values are as in `ovn-nbctl`: sets and maps with commas and `key:value`; a row is referred to by its NAME.
+//! Values are as in `ovn-nbctl`: sets and maps with commas and `key:value`, either in double quotes where it has those itself; a row is referred to by its NAME.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -198,13 +198,28 @@ fn insertion(
 
 fn datum(ty: &ColumnType, text: &str, names: &BTreeMap<String, Uuid>) -> Datum {
     match &ty.value {
-        Some(value) => Datum::map(text.split(',').map(|pair| {
-            let (key, of) = pair.split_once(':').expect("KEY:VALUE");
-            (atom(&ty.key, key, names), atom(value, of, names))
+        Some(value) => Datum::map(split(text, ',').into_iter().map(|pair| {
+            let key = split(pair, ':')[0];
+            let of = pair[key.len()..].strip_prefix(':').expect("KEY:VALUE");
+            let unquoted = |text: &str| text.trim_matches('"').to_owned();
+            (
+                atom(&ty.key, &unquoted(key), names),
+                atom(value, &unquoted(of), names),
+            )
         })),
         None if ty.max == 1 => Datum::One(atom(&ty.key, text, names)),
         None => Datum::set(text.split(',').map(|word| atom(&ty.key, word, names))),
     }
+}
+
+/// The parts of a text between separators; double quotes hold a part together.
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let mut is_quoted = false;
+    text.split(|c| {
+        is_quoted ^= c == '"';
+        c == separator && !is_quoted
+    })
+    .collect()
 }
 
 fn atom(ty: &BaseType, text: &str, names: &BTreeMap<String, Uuid>) -> Atom {

@@ -1,6 +1,7 @@
 //! Two databases in memory with every constraint checked, and a northd between them: no sockets, no clock.
 
 mod aside;
+mod balancing;
 mod book;
 mod chassis;
 mod connections;
@@ -16,6 +17,7 @@ mod refusal;
 mod restart;
 mod rooms;
 pub mod routers;
+mod translations;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -273,7 +273,9 @@ impl Machine<'_> {
                 self.network.track(place.datapath, &mut tracked, action);
                 self.table(next_of(place), &mut tracked);
             }
-            Action::CtCommit(_) | Action::CtCommitToZone(_) => {
+            Action::CtCommit(_)
+            | Action::CtCommitToZone(_)
+            | Action::Plain(crate::action::Plain::CtSnatToVip) => {
                 self.network.track(place.datapath, state, action);
             }
             Action::Plain(crate::action::Plain::CtClear) => state.set(Base::CtState, 0),

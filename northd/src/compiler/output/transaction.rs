@@ -6,6 +6,8 @@
 //!
 //! What the database would not take before goes in transactions of its own, by turns with the rest.
 
+use std::collections::BTreeSet;
+
 use ovsdb::operation::Operation;
 use ovsdb::{Atom, Datum};
 use relations::Handle;
@@ -252,7 +254,9 @@ impl Output {
                 })
             })
         });
-        let missing = columns.filter_map(|id| {
+        // Two columns may refer to one row.
+        let wanted: BTreeSet<RowId> = columns.collect();
+        let missing = wanted.into_iter().filter_map(|id| {
             let table = self.tables.get(id.table)?;
             let is_there = self.actual(id, table, world).is_some() || self.taken.contains(&id);
             (!is_there).then(|| (id, self.compare(id, table, None, sets)))

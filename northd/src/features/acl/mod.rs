@@ -48,7 +48,7 @@ use crate::compiler::stage::{Rule, Stage};
 #[cfg(test)]
 use crate::testing::Change;
 
-pub use owners::HAS_RULES;
+pub use owners::{HAS_RULES, TRACKED_SETS, track};
 pub use ports::{ANSWER, PART, pass_answer};
 
 /// The feature.

@@ -183,6 +183,15 @@ fn join(unit: &mut Unit<'_>, switch: Handle, datapath: Uuid, profile: Profile) {
     }
 }
 
+/// The sets that [`track`] says.
+pub const TRACKED_SETS: [&dyn relations::Declared; 2] = [&TRACKING, &TRACKING_SWITCH];
+
+/// Connections of a switch are tracked, whatever its rules are.
+pub fn track(unit: &mut Unit<'_>, switch: Handle, datapath: Uuid) {
+    unit.member(&TRACKING, (), datapath);
+    unit.member(&TRACKING_SWITCH, switch, datapath);
+}
+
 pub(super) static RULED: Kind = Kind {
     name: "acl/ruled",
     over: Over::Keys(&RULED_SWITCH),

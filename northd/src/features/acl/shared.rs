@@ -166,8 +166,9 @@ pub(super) static OF_TRACKED: Kind = Kind {
 /// Connections that pass are remembered; those that were blocked are let again.
 fn commits(kinds: &super::FlowKinds, flows: &mut Flows<'_>) {
     let pass = || a::set(Symbol::CtMarkBlocked, Int::new(0));
-    let is_new = m::is(Symbol::CtNew);
     let is_asked = m::is(Symbol::CtEst) & !m::is(Symbol::CtRpl);
+    // A connection that has got a backend is remembered already; of its later packets, the label is.
+    let is_new = m::is(Symbol::CtNew) & m::eq(Symbol::CtMarkNatted, Int::new(0));
     let labelled = HAS_LABEL_IN.is_set() & (is_new.clone() | is_asked.clone());
     let label = a::copy(Symbol::CtLabelLabel, LABEL_IN.field());
     flows.add(

@@ -78,6 +78,8 @@ pub enum PortKind {
         announced: Announced,
         /// Whether it announces the router's own (`options:exclude-router-ips-from-garp`).
         announces_router: bool,
+        /// Whether it announces virtual addresses (`options:exclude-lb-vips-from-garp`).
+        announces_vips: bool,
     },
 }
 
@@ -265,6 +267,7 @@ fn parse_router(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -
         peer,
         announced,
         announces_router: !options.truth("exclude-router-ips-from-garp", false, complaints),
+        announces_vips: !options.truth("exclude-lb-vips-from-garp", false, complaints),
         takes_addresses: addresses.any(|atom| atom.as_str().map(str::trim) == Some("router")),
     }
 }

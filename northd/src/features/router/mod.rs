@@ -17,6 +17,7 @@ pub mod admission;
 pub mod advertisements;
 pub mod delivery;
 pub mod family;
+pub mod force_snat;
 pub mod gateways;
 pub mod input;
 pub mod learning;

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use addr::Cidr;
 use lflow::{Expr, Int, Symbol, a, m};
-use relations::{Bucket, Handle};
+use relations::{Bucket, Handle, Set};
 use uuid::Uuid;
 
 use super::admission::AGAIN;
@@ -41,6 +41,11 @@ pub const ASKED: Bits = Bits::bit(
 
 /// The NAT rules of a router whose outside address this is: their rows. Said by the feature `nat`.
 pub static TRANSLATED: Bucket<(Handle, IpAddr), Uuid> = Bucket::new("translated addresses");
+/// The load balancers whose virtual address this address of a router is, and the ports for which it is forced: their rows. Said
+/// by them.
+pub static BALANCED: Bucket<(Handle, IpAddr), Uuid> = Bucket::new("balanced addresses");
+/// The datapaths of routers on one chassis that translate. Said by all who do.
+pub static TRANSLATORS: Set<()> = Set::new("translating routers");
 
 const EAST_WEST: Rule = Rule::new(
     Stage::RouterInOwn,
@@ -62,13 +67,18 @@ const SOLICITED: Rule = Rule::new(
     60,
     "a solicitation for an address of the port that it came by: mark",
 );
+const NOBODYS: Rule = Rule::new(
+    Stage::RouterInNeighbours,
+    150,
+    "still to an address of the router that it balances or forces: nobody's connection, drop",
+);
 const OTHERS: Rule = Rule::new(Stage::RouterInOwn, 0, "the rest: next");
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
-    relations: &[&TRANSLATED],
+    relations: &[&TRANSLATED, &BALANCED],
     kinds: &[&SHARED, &OF_PORT],
-    rules: &[EAST_WEST, FORGED, SOLICITED, OWN, OTHERS],
+    rules: &[EAST_WEST, FORGED, SOLICITED, OWN, NOBODYS, OTHERS],
     bits: &[TO_ME, ASKED],
     ..Feature::new("router addresses")
 };
@@ -85,7 +95,7 @@ static SHARED: Kind = Kind {
     },
 };
 
-static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED], [], |unit, view| {
+static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED, &BALANCED], [], |unit, view| {
     if !view.port.is_enabled {
         return;
     }
@@ -107,13 +117,22 @@ static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED], [], |unit, view| {
     let pairs = owned.iter().zip(&is_translated);
     let translated = pairs.filter(|(cidr, is)| **is && cidr.is_ipv4() && view.is_gateway());
     let translated: Vec<IpAddr> = translated.map(|(cidr, _)| cidr.addr()).collect();
+    let balanced = owned.iter().map(|cidr| cidr.addr());
+    let balanced: Vec<IpAddr> = balanced
+        .filter(|ip| !unit.members(&BALANCED, (view.router, *ip)).is_empty())
+        .collect();
     let mut flows = view.flows(unit);
     let mark = [a::set(TO_ME.field(), Int::new(1)), a::next()];
     let mut seen: Vec<IpAddr> = Vec::new();
     for (cidr, is_translated) in owned.iter().zip(is_translated) {
         if !seen.contains(&cidr.addr()) {
             seen.push(cidr.addr());
-            flows.add(OWN, &own(view, *cidr, is_translated), mark.clone());
+            let is_balanced = balanced.contains(&cidr.addr());
+            if is_balanced {
+                flows.add(NOBODYS, &m::ip_dst(cidr.addr()), [a::drop()]);
+            }
+            let own = own(view, *cidr, is_translated || is_balanced);
+            flows.add(OWN, &own, mark.clone());
             if let IpAddr::V6(ip) = cidr.addr() {
                 let asked = [a::set(ASKED.field(), Int::new(1)), a::next()];
                 flows.add(SOLICITED, &solicitation(view, ip), asked);

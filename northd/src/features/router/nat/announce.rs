@@ -57,7 +57,8 @@ pub fn say(unit: &mut Unit<'_>, rule: &Translation, site: &Site) {
         return;
     }
     let mac = mac.unwrap_or(end.mac);
-    garp(unit, port, (mac, external), site);
+    let residence = site.gateway.as_ref().map(|at| &at.residence);
+    announce(unit, port, (mac, external), residence);
     let Some(datapath) = unit.get(&DATAPATH, *switch) else {
         return;
     };
@@ -85,14 +86,19 @@ fn guest(unit: &mut Unit<'_>, switch: Handle, (name, mac): (&Arc<str>, Mac), res
     flows.add(BY_ROUTER, &asks, flood);
 }
 
-/// The switch's end of a router's port.
-fn facing(unit: &Unit<'_>, port: Handle) -> Option<Handle> {
+/// The port of a switch at the other end of a router's.
+pub fn facing(unit: &Unit<'_>, port: Handle) -> Option<Handle> {
     let facing = unit.members(&FACING, port).first()?;
     unit.find_north::<LogicalSwitchPort>(*facing)
 }
 
-/// Has the chassis that translates announce an address, if the switch's port says so.
-fn garp(unit: &mut Unit<'_>, port: Handle, (mac, external): (Mac, IpAddr), site: &Site) {
+/// Has the chassis where `residence` is announce an address at a router's port, if the switch's port says so.
+pub fn announce(
+    unit: &mut Unit<'_>,
+    port: Handle,
+    (mac, external): (Mac, IpAddr),
+    residence: Option<&Arc<str>>,
+) {
     let Some(facing) = facing(unit, port).filter(|_| external.is_ipv4()) else {
         return;
     };
@@ -102,7 +108,6 @@ fn garp(unit: &mut Unit<'_>, port: Handle, (mac, external): (Mac, IpAddr), site:
         matches!(&of.kind, PortKind::Router { announced: of, .. } if *of == announced)
     });
     if says_so {
-        let residence = site.gateway.as_ref().map(|at| &at.residence);
         let text = switch_ports::announcement(mac, &[external], residence);
         unit.member(&ANNOUNCED, facing, Atom::from(text));
     }

@@ -20,6 +20,7 @@ use crate::compiler::problem::Complaints;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
 use crate::features::router::admission::{self, AGAIN, MAC};
+use crate::features::router::force_snat;
 use crate::features::router::gateways::GATEWAY;
 use crate::features::router::own::{ASKED, TO_ME};
 use crate::features::router::routes::{ASKER_4, ASKER_6};
@@ -54,10 +55,12 @@ pub fn say(
         let gateway = unit.get(&GATEWAY, at.row)?;
         Some(Arc::clone(&gateway.redirect))
     });
+    let forced = unit.get(&force_snat::FORCED, site.router);
     let hint = unit.uuid(row);
     let mut flows = unit.flows(site.datapath, Some(hint));
     answer(&mut flows, rule, site);
-    arrive(&mut flows, &full, site);
+    let forced = force_snat::remember(forced);
+    arrive(&mut flows, &full, site, forced);
     leave(&mut flows, &full, site);
     if let Some(at) = &site.gateway {
         come_back(&mut flows, rule, site);
@@ -95,7 +98,7 @@ fn answer(flows: &mut Flows<'_>, rule: &Translation, site: &Site) {
 }
 
 /// Packets to the outside address.
-fn arrive(flows: &mut Flows<'_>, full: &Full<'_>, site: &Site) {
+fn arrive(flows: &mut Flows<'_>, full: &Full<'_>, site: &Site, forced: Option<Action>) {
     let rule = full.rule;
     let to_outside = site.arrives(m::ip_dst(rule.external));
     if rule.is_snat && !rule.is_stateless {
@@ -128,7 +131,7 @@ fn arrive(flows: &mut Flows<'_>, full: &Full<'_>, site: &Site) {
     };
     // Where routes lead, a packet may go back by the port that it came by.
     let loopback = site.gateway.is_none().then(a::loopback);
-    let then: Vec<Action> = loopback.into_iter().chain(to).collect();
+    let then: Vec<Action> = loopback.into_iter().chain(forced).chain(to).collect();
     flows.add(DNAT.at(full.rank(100)), &when, then);
 }
 

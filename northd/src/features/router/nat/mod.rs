@@ -30,14 +30,17 @@ use lflow::action::NatKind;
 use lflow::{Symbol, a, m};
 use nb_db::tables::{AddressSet, LogicalRouter, LogicalRouterPort, LogicalSwitchPort, Nat};
 use ovsdb::typed::Table;
-use relations::{Handle, Relation, Set, Small};
+use relations::{Handle, Relation, Small};
 
+pub use self::announce::{announce, facing};
+pub use self::flows::request;
 use self::flows::translate;
 use self::model::Translation;
 use self::site::sites;
+use super::force_snat::FORCED;
 use super::gateways::{GATEWAY, GATEWAYS, GUESTS};
 use super::links::{FACING, PEER};
-use super::own::TRANSLATED;
+use super::own::{TRANSLATED, TRANSLATORS};
 use super::ports::{self, PORT};
 use super::{ROUTER, ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
@@ -50,8 +53,6 @@ use crate::testing::{Change, routers};
 
 /// Rules that make sense by themselves.
 static RULE: Relation<Handle, Arc<Translation>> = Relation::new("nat rule");
-/// The datapaths of routers that translate.
-static TRANSLATORS: Set<()> = Set::new("translating routers");
 const TRANSLATORS_NAME: &str = "translating routers";
 
 /// The routers that have a rule.
@@ -183,7 +184,7 @@ pub static FEATURE: Feature = Feature {
         Source::north::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.name.index]),
     ],
     indexes: &[OWNERS],
-    relations: &[&RULE, &TRANSLATORS],
+    relations: &[&RULE],
     kinds: &[&MODEL, &CLAIMS, &FLOWS, &SHARED, &OF_TRANSLATORS],
     rules: &[
         ANSWERED,
@@ -289,6 +290,7 @@ static FLOWS: Kind = Kind {
         &switch_ports::PORT,
         &LOCALNETS,
         &ENTRANCE,
+        &FORCED,
     ],
     says: &[&ANNOUNCED],
     wants: &[],

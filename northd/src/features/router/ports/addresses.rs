@@ -16,18 +16,25 @@ pub static IPS: Bucket<(Handle, IpAddr), (u32, Handle)> = Bucket::new("router ip
 /// The ports of a router that have a network ([`network`]): tunnel key and row.
 pub static NETWORKS: Bucket<(Handle, IpAddr), (u32, Handle)> = Bucket::new("router network");
 
+/// The ports that have an address, of all routers: router and row. The same without an order.
+pub static HOLDERS: Bucket<IpAddr, (Handle, Handle)> = Bucket::new("holders of an address");
+/// The ports that have a network ([`network`]), of all routers.
+pub static LANS: Bucket<IpAddr, (Handle, Handle)> = Bucket::new("holders of a network");
+
 pub(super) static CLAIMS: Kind = Kind {
     name: "router-port/addresses",
-    ..kind!([], [&IPS, &NETWORKS], |unit, view| {
+    ..kind!([], [&IPS, &NETWORKS, &HOLDERS, &LANS], |unit, view| {
         if !view.port.is_enabled {
             return;
         }
         let claim = (view.binding.key, view.row);
         for cidr in view.port.networks.iter().filter(|cidr| is_shared(**cidr)) {
             unit.join(&IPS, (view.router, cidr.addr()), claim);
+            unit.join(&HOLDERS, cidr.addr(), (view.router, view.row));
         }
         for network in networks(view) {
             unit.join(&NETWORKS, (view.router, network), claim);
+            unit.join(&LANS, network, (view.router, view.row));
         }
     })
 };
@@ -73,6 +80,18 @@ pub fn facing(unit: &Unit<'_>, router: Handle, neighbour: IpAddr) -> Option<Hand
         let members = unit.members(&NETWORKS, (router, network));
         members.first().map(|(_, port)| *port)
     })
+}
+
+/// The ports of all routers in whose networks an address is, with their routers. The cost is that of a prefix, not that of
+/// the routers.
+pub fn in_whose_network(unit: &Unit<'_>, ip: IpAddr) -> Vec<(Handle, Handle)> {
+    let longest = if ip.is_ipv4() { 31 } else { 127 };
+    let networks = (1..=longest).filter_map(|len| network(Cidr::new(ip, len)?));
+    let found = networks.flat_map(|network| unit.members(&LANS, network));
+    let mut found: Vec<(Handle, Handle)> = found.copied().collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// The port that has the network of an address, and the address.

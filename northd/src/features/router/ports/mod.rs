@@ -30,7 +30,7 @@ use crate::features::switch::DATAPATH;
 #[cfg(test)]
 use crate::testing::{Change, routers};
 
-pub use addresses::{IPS, NETWORKS, facing, has_ip, has_network};
+pub use addresses::{HOLDERS, IPS, LANS, NETWORKS, facing, has_ip, has_network, in_whose_network};
 pub use model::{RouterPort, is_link_local};
 
 /// Router ports that make sense.
@@ -86,7 +86,9 @@ pub static FEATURE: Feature = Feature {
         Source::south::<PortBinding>(&[PortBinding::COLUMN.logical_port.index]),
     ],
     indexes: &[OWNERS, BY_NAME],
-    relations: &[&PORT, &BINDING, &RESIDENCE, &PERIODIC, &IPS, &NETWORKS],
+    relations: &[
+        &PORT, &BINDING, &RESIDENCE, &PERIODIC, &IPS, &NETWORKS, &HOLDERS, &LANS,
+    ],
     pools: &[&KEYS],
     kinds: &[&MODEL, &WISH, &addresses::CLAIMS, &addresses::CHECK],
     #[cfg(test)]

@@ -1,0 +1,298 @@
+//! Where load balancers act: on the switches and routers that name them, or that name a group that they are in.
+//!
+//! What names a load balancer is its *carrier*: a group, or, for those that name it directly, the load balancer itself. A
+//! carrier has sets of datapaths, and the flows of a load balancer are for its carriers' sets. So a datapath that takes a group
+//! costs a member of a few sets, whatever is in the group, and a load balancer that comes into a group costs its own flows,
+//! wherever the group acts.
+//!
+//! | place | its datapaths |
+//! | --- | --- |
+//! | `BOTH` | switches, and routers that force no client's address |
+//! | `FORCED` | routers that do (`options:lb_force_snat_ip`) |
+//! | `SWITCHES`, `ROUTERS` | all of them |
+//! | `EVERYWHERE` | routers without a gateway port: they look connections up on all chassis |
+//! | `GATEWAYS` | routers with one: they do on the chassis that has it |
+
+use nb_db::tables::{LoadBalancer, LoadBalancerGroup, LogicalRouter, LogicalSwitch};
+use relations::{Handle, Key, Relation, Set, Small};
+use uuid::Uuid;
+
+use super::model::BALANCER;
+use super::settings::SETTINGS;
+use crate::compiler::feature::{Index, Kind, Over};
+use crate::compiler::flow::Flows;
+use crate::compiler::unit::Unit;
+use crate::features::acl;
+use crate::features::router::ROUTER;
+use crate::features::router::force_snat::FORCED as FORCED_ROUTER;
+use crate::features::router::gateways::GATEWAYS as GATEWAY_PORTS;
+use crate::features::router::links::{PEER, Peer};
+use crate::features::router::own::TRANSLATORS;
+use crate::features::router::ports as router_ports;
+use crate::features::switch::{DATAPATH, SWITCH};
+
+/// The groups that a load balancer is in.
+pub(super) const GROUPS_OF: Index =
+    Index::north::<LoadBalancerGroup>(LoadBalancerGroup::COLUMN.load_balancer.index);
+/// The switches that name a load balancer.
+pub(super) const SWITCHES_OF: Index =
+    Index::north::<LogicalSwitch>(LogicalSwitch::COLUMN.load_balancer.index);
+/// The routers that do.
+pub(super) const ROUTERS_OF: Index =
+    Index::north::<LogicalRouter>(LogicalRouter::COLUMN.load_balancer.index);
+
+/// Datapaths of a carrier; see above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Both,
+    Forced,
+    Switches,
+    Routers,
+    Everywhere,
+    Gateways,
+}
+
+/// The datapaths of each carrier, by place.
+pub(super) static PLACES: Set<(Handle, u32)> = Set::new("datapaths of load balancers");
+/// There is a value for each of them that has datapaths.
+pub(super) static HAS: Relation<(Handle, u32), ()> = Relation::new("has load balancers");
+/// There is a value for each carrier and router of it.
+pub(super) static ACTS_ON: Relation<(Handle, Handle), ()> =
+    Relation::new("load balancers of a router");
+
+/// The virtual addresses of each group, by the version of IP.
+pub(super) static VIPS: Set<(Handle, u32)> = Set::new("virtual addresses of a group");
+/// There is a value for each group that has some.
+pub(super) static HAS_VIPS: Relation<(Handle, u32), ()> = Relation::new("has virtual addresses");
+
+/// The datapaths of switches with load balancers.
+pub(super) static BALANCING_SWITCHES: Set<()> = Set::new("switches with load balancers");
+/// The datapaths of routers with load balancers.
+pub(super) static BALANCING_ROUTERS: Set<()> = Set::new("routers with load balancers");
+
+/// The versions of IP.
+pub(super) const VERSIONS: [u32; 2] = [4, 6];
+
+/// Where the flows of a place go.
+pub(super) fn flows<'u>(
+    unit: &'u mut Unit<'_>,
+    carrier: Handle,
+    place: Place,
+    hint: Option<Uuid>,
+) -> Flows<'u> {
+    let name = format!("load balancers of {}: {place:?}", unit.uuid(carrier));
+    unit.shared_flows(&PLACES, (carrier, place as u32), &name, hint)
+}
+
+/// The carriers of a load balancer that have datapaths at a place.
+pub(super) fn carriers_at(unit: &Unit<'_>, balancer: Handle, place: Place) -> Vec<Handle> {
+    let groups = unit.referrers(GROUPS_OF, balancer).iter().copied();
+    let carriers = std::iter::once(balancer).chain(groups);
+    let has = |carrier: &Handle| unit.get(&HAS, (*carrier, place as u32)).is_some();
+    carriers.filter(has).collect()
+}
+
+/// Whether a load balancer acts on a router.
+pub(super) fn acts_on(unit: &Unit<'_>, balancer: Handle, router: Handle) -> bool {
+    let groups = unit.referrers(GROUPS_OF, balancer).iter().copied();
+    let mut carriers = std::iter::once(balancer).chain(groups);
+    carriers.any(|carrier| unit.get(&ACTS_ON, (carrier, router)).is_some())
+}
+
+pub(super) static IS_THERE: Kind = Kind {
+    name: "load-balancer/place",
+    over: Over::Keys(&PLACES),
+    reads: &[],
+    says: &[&HAS],
+    wants: &[],
+    run: |unit, key| unit.say(&HAS, <(Handle, u32)>::unpack(key), ()),
+};
+
+/// What a load balancer says of its own to the groups that it is in.
+pub(super) static IN_GROUPS: Kind = Kind {
+    name: "load-balancer/groups",
+    over: Over::Keys(&BALANCER),
+    reads: &[],
+    says: &[&VIPS],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(balancer) = unit.get(&BALANCER, row) else {
+            return;
+        };
+        for group in unit.referrers(GROUPS_OF, row) {
+            for ip in balancer.ips() {
+                let version = if ip.is_ipv4() { 4 } else { 6 };
+                unit.member(&VIPS, (*group, version), ip.to_string());
+            }
+        }
+    },
+};
+
+/// What a place of a switch is said with.
+const OF_SWITCH: &[&dyn relations::Declared] = &[
+    &PLACES,
+    &BALANCING_SWITCHES,
+    acl::TRACKED_SETS[0],
+    acl::TRACKED_SETS[1],
+];
+
+/// The groups of a switch.
+pub(super) static SWITCH_GROUPS: Kind = Kind {
+    name: "load-balancer/switch",
+    over: Over::Keys(&SWITCH),
+    reads: &[&DATAPATH, &HAS_VIPS],
+    says: OF_SWITCH,
+    wants: &[],
+    run: |unit, key| {
+        let switch = Handle::unpack(key);
+        let Some(columns) = unit.north(switch) else {
+            return;
+        };
+        let groups: Vec<Uuid> = LogicalSwitch::COLUMN.load_balancer_group.get(columns);
+        for group in groups_with_vips(unit, &groups) {
+            on_switch(unit, group, switch);
+        }
+    },
+};
+
+/// The groups of a router.
+pub(super) static ROUTER_GROUPS: Kind = Kind {
+    name: "load-balancer/router",
+    over: Over::Keys(&ROUTER),
+    reads: ON_ROUTER,
+    says: OF_ROUTER,
+    wants: &[],
+    run: |unit, key| {
+        let router = Handle::unpack(key);
+        for group in groups_of_router(unit, router) {
+            on_router(unit, group, router);
+        }
+    },
+};
+
+/// The switches and routers that name a load balancer directly.
+pub(super) static DIRECT: Kind = Kind {
+    name: "load-balancer/direct",
+    over: Over::Keys(&BALANCER),
+    reads: ON_ROUTER,
+    says: &[
+        &PLACES,
+        &BALANCING_SWITCHES,
+        &BALANCING_ROUTERS,
+        &TRANSLATORS,
+        &ACTS_ON,
+        acl::TRACKED_SETS[0],
+        acl::TRACKED_SETS[1],
+    ],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        for switch in unit.referrers(SWITCHES_OF, row) {
+            on_switch(unit, row, *switch);
+        }
+        for router in unit.referrers(ROUTERS_OF, row) {
+            on_router(unit, row, *router);
+        }
+    },
+};
+
+/// With `NB_Global.options:install_ls_lb_from_router`, the switches of a router have its load balancers, too.
+pub(super) static FROM_ROUTER: Kind = Kind {
+    name: "load-balancer/router-port",
+    over: Over::Keys(&router_ports::PORT),
+    reads: &[&ROUTER, &PEER, &SETTINGS, &DATAPATH, &HAS_VIPS, &BALANCER],
+    says: OF_SWITCH,
+    wants: &[],
+    run: |unit, key| {
+        let port = Handle::unpack(key);
+        let follows = unit.get(&SETTINGS, ()).is_some_and(|of| of.follows_routers);
+        let (true, Some(router)) = (follows, router_ports::owner(unit, port)) else {
+            return;
+        };
+        let Some(Peer::Switch { switch, .. }) = unit.get(&PEER, port) else {
+            return;
+        };
+        for group in groups_of_router(unit, router) {
+            on_switch(unit, group, *switch);
+        }
+        for balancer in direct_of_router(unit, router) {
+            on_switch(unit, balancer, *switch);
+        }
+    },
+};
+
+const ON_ROUTER: &[&dyn relations::Declared] = &[
+    &DATAPATH,
+    &HAS_VIPS,
+    &ROUTER,
+    &FORCED_ROUTER,
+    &GATEWAY_PORTS,
+];
+const OF_ROUTER: &[&dyn relations::Declared] =
+    &[&PLACES, &BALANCING_ROUTERS, &TRANSLATORS, &ACTS_ON];
+
+fn on_switch(unit: &mut Unit<'_>, carrier: Handle, switch: Handle) {
+    let Some(datapath) = unit.get(&DATAPATH, switch).map(|of| of.uuid) else {
+        return;
+    };
+    for place in [Place::Both, Place::Switches] {
+        unit.member(&PLACES, (carrier, place as u32), datapath);
+    }
+    unit.member(&BALANCING_SWITCHES, (), datapath);
+    acl::track(unit, switch, datapath);
+}
+
+fn on_router(unit: &mut Unit<'_>, carrier: Handle, router: Handle) {
+    let (Some(of), Some(datapath)) = (unit.get(&ROUTER, router), unit.get(&DATAPATH, router))
+    else {
+        return;
+    };
+    let forces = unit.get(&FORCED_ROUTER, router);
+    let forces = forces.is_some_and(|forced| forced.balanced.is_some());
+    let style = if forces { Place::Forced } else { Place::Both };
+    let lookup = match unit.members(&GATEWAY_PORTS, router).is_empty() {
+        true => Place::Everywhere,
+        false => Place::Gateways,
+    };
+    for place in [Place::Routers, style, lookup] {
+        unit.member(&PLACES, (carrier, place as u32), datapath.uuid);
+    }
+    unit.member(&BALANCING_ROUTERS, (), datapath.uuid);
+    if of.chassis.is_some() {
+        unit.member(&TRANSLATORS, (), datapath.uuid);
+    }
+    unit.say(&ACTS_ON, (carrier, router), ());
+}
+
+/// The groups of a router that have virtual addresses.
+pub(super) fn groups_of_router(unit: &Unit<'_>, router: Handle) -> Vec<Handle> {
+    let columns = unit.north(router);
+    let groups = columns.map(|row| LogicalRouter::COLUMN.load_balancer_group.get(row));
+    let groups: Vec<Uuid> = groups.unwrap_or_default();
+    groups_with_vips(unit, &groups)
+}
+
+/// The load balancers that a router names directly.
+fn direct_of_router(unit: &Unit<'_>, router: Handle) -> Vec<Handle> {
+    let columns = unit.north(router);
+    let balancers = columns.map(|row| LogicalRouter::COLUMN.load_balancer.get(row));
+    let balancers: Vec<Uuid> = balancers.unwrap_or_default();
+    let rows = balancers.iter();
+    let rows = rows.filter_map(|uuid| unit.find_north::<LoadBalancer>(*uuid));
+    rows.filter(|row| unit.get(&BALANCER, *row).is_some())
+        .collect()
+}
+
+fn groups_with_vips(unit: &Unit<'_>, groups: &[Uuid]) -> Vec<Handle> {
+    let rows = groups.iter();
+    let rows = rows.filter_map(|uuid| unit.find_north::<LoadBalancerGroup>(*uuid));
+    let has = |group: &Handle, version| unit.get(&HAS_VIPS, (*group, version)).is_some();
+    rows.filter(|group| VERSIONS.iter().any(|version| has(group, *version)))
+        .collect()
+}
+
+/// The key of a set of addresses of a group.
+pub(super) fn group_of(key: Key) -> (Handle, u32) {
+    <(Handle, u32)>::unpack(key)
+}

@@ -1,0 +1,258 @@
+//! Load balancers: connections to a virtual address are spread over backends.
+//!
+//! Arrives: on switches, what their ports send; on routers, what comes to them. Guarantees that a new connection to a virtual
+//! address goes to one of its backends, with all its packets and back; that a client which is a backend itself can reach the
+//! address (a *hairpin*); that an address without backends drops, rejects or tells, as its options say; and that rules with
+//! `apply-after-lb` see the backend. Of the addresses that match, one with a port comes first.
+//!
+//! ```text
+//!   Load_Balancer ── model ──┐
+//!                            ├── flows, record, neighbours       a flow for each address, for the sets of its carriers
+//!   who names it ── carriers ┘   shared                          a flow for all addresses
+//! ```
+//!
+//! | stage | what happens there |
+//! | --- | --- |
+//! | `ls_*_pre_acl` | connections are looked up; what belongs to one that was balanced is translated |
+//! | `lr_in_defrag` | the same for what comes to a virtual address, on routers |
+//! | `ls_in_lb`, `lr_in_dnat` | a new connection to a virtual address gets a backend: one flow, for the stage has one number |
+//! | `ls_in_*_hairpin` | what has come back to its own sender is from the virtual address, and goes back |
+//! | `lr_out_undnat` | by a gateway port, replies are from the virtual address again |
+//! | `lr_out_snat` | the client's address is left alone (`skip_snat`); it is forced elsewhere (`force_snat`) |
+//!
+//! A switch with load balancers tracks all connections, as one with a rule `allow-related` does. The original destination of
+//! a connection is what connection tracking remembers: no register carries it, and controllers read it there, too.
+
+mod carriers;
+mod endpoint;
+mod flows;
+mod model;
+mod neighbours;
+mod record;
+mod settings;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use lflow::Symbol;
+use nb_db::tables::{
+    LoadBalancer, LoadBalancerGroup, LogicalRouter, LogicalRouterPort, LogicalSwitch,
+    LogicalSwitchPort, NbGlobal,
+};
+use sb_db::tables as sb;
+
+use crate::compiler::feature::{Feature, Source};
+use crate::compiler::register::Bits;
+use crate::compiler::stage::{Rule, Stage};
+#[cfg(test)]
+use crate::testing::Change;
+
+/// The feature.
+pub static FEATURE: Feature = Feature {
+    reads: &[
+        Source::north::<LoadBalancer>(&[
+            LoadBalancer::COLUMN.name.index,
+            LoadBalancer::COLUMN.vips.index,
+            LoadBalancer::COLUMN.protocol.index,
+            LoadBalancer::COLUMN.selection_fields.index,
+        ])
+        .keys(&[(LoadBalancer::COLUMN.options.index, OPTIONS)]),
+        Source::north::<LoadBalancerGroup>(&[
+            LoadBalancerGroup::COLUMN.name.index,
+            LoadBalancerGroup::COLUMN.load_balancer.index,
+        ]),
+        Source::north::<LogicalSwitch>(&[
+            LogicalSwitch::COLUMN.load_balancer.index,
+            LogicalSwitch::COLUMN.load_balancer_group.index,
+        ]),
+        Source::north::<LogicalRouter>(&[
+            LogicalRouter::COLUMN.load_balancer.index,
+            LogicalRouter::COLUMN.load_balancer_group.index,
+        ]),
+        Source::north::<LogicalRouterPort>(&[]),
+        Source::north::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.name.index]).keys(&[(
+            LogicalSwitchPort::COLUMN.options.index,
+            &["exclude-lb-vips-from-garp"],
+        )]),
+        Source::north::<NbGlobal>(&[]).keys(&[(
+            NbGlobal::COLUMN.options.index,
+            &["install_ls_lb_from_router"],
+        )]),
+        // Written in the name of the feature whose table it is.
+        Source::south::<sb::AddressSet>(&[]),
+    ],
+    indexes: &[
+        carriers::GROUPS_OF,
+        carriers::SWITCHES_OF,
+        carriers::ROUTERS_OF,
+    ],
+    owns: &[&record::ROWS, &record::GROUPS],
+    relations: &[
+        &model::BALANCER,
+        &settings::SETTINGS,
+        &carriers::HAS,
+        &carriers::ACTS_ON,
+        &carriers::HAS_VIPS,
+        &flows::HAS_BACKENDS,
+    ],
+    kinds: &[
+        &model::MODEL,
+        &settings::READ,
+        &carriers::IS_THERE,
+        &carriers::IN_GROUPS,
+        &carriers::SWITCH_GROUPS,
+        &carriers::ROUTER_GROUPS,
+        &carriers::DIRECT,
+        &carriers::FROM_ROUTER,
+        &flows::FLOWS,
+        &flows::GROUP_VIPS,
+        &flows::GROUP_BACKENDS,
+        &flows::GROUP_LOOKUP,
+        &flows::AT_GATEWAYS,
+        &flows::AT_GATEWAYS_DIRECT,
+        &record::RECORD,
+        &neighbours::CLAIMS,
+        &neighbours::NEIGHBOURS,
+        &shared::OF_SWITCHES,
+        &shared::OF_ROUTERS,
+        &shared::OF_BALANCING_SWITCHES,
+        &shared::OF_BALANCING_ROUTERS,
+    ],
+    rules: &[
+        LOOK_UP_IN,
+        LOOK_UP_OUT,
+        NO_AFFINITY,
+        EMPTY,
+        BALANCE,
+        NO_BALANCE,
+        NO_LEARN,
+        OWN_VIP,
+        NO_PRE_HAIRPIN,
+        FROM_VIP,
+        NO_NAT_HAIRPIN,
+        BACK,
+        NO_HAIRPIN,
+        ANSWERED,
+        NOBODYS,
+        DEFRAG,
+        NO_DEFRAG,
+        NO_ROUTER_AFFINITY,
+        FLAG,
+        MARKED,
+        NO_ROUTER_LEARN,
+        TRANSLATE_BACK,
+        KEEP_SOURCE,
+    ],
+    bits: &[IS_HAIRPIN, IS_HAIRPIN_REPLY],
+    #[cfg(test)]
+    operator: &[Change {
+        weight: 8,
+        run: tests::change,
+    }],
+    ..Feature::new("load balancers")
+};
+
+/// The keys that this feature reads, or that go southbound for controllers to read.
+const OPTIONS: &[&str] = &[
+    "ct_flush",
+    "event",
+    "hairpin_snat_ip",
+    "neighbor_responder",
+    "reject",
+    "skip_snat",
+];
+
+const LOOK_UP_IN: Rule = Rule::new(
+    Stage::InPreAcl,
+    105,
+    "on a switch with load balancers, IP: look the connection up, and translate",
+);
+const LOOK_UP_OUT: Rule = Rule::new(
+    Stage::OutPreAcl,
+    105,
+    "on a switch with load balancers, IP: look the connection up, and translate",
+);
+const NO_AFFINITY: Rule = Rule::new(Stage::InAffinity, 0, "the rest: next");
+const EMPTY: Rule = Rule::new(
+    Stage::InBalance,
+    130,
+    "to a virtual address without backends, with event: tell it; also in routers",
+);
+const BALANCE: Rule = Rule::new(
+    Stage::InBalance,
+    120,
+    "a new connection to a virtual address, at 110 without a port: one of its backends, or drop or reject; also in routers",
+);
+const NO_BALANCE: Rule = Rule::new(Stage::InBalance, 0, "the rest: next");
+const NO_LEARN: Rule = Rule::new(Stage::InLearnAffinity, 0, "the rest: next");
+const OWN_VIP: Rule = Rule::new(
+    Stage::InPreHairpin,
+    100,
+    "on a switch with load balancers: has a packet come back to its own sender?",
+);
+const NO_PRE_HAIRPIN: Rule = Rule::new(Stage::InPreHairpin, 0, "the rest: next");
+const FROM_VIP: Rule = Rule::new(
+    Stage::InNatHairpin,
+    100,
+    "back to its own sender: from the virtual address; a reply, at 90, to the sender's own",
+);
+const NO_NAT_HAIRPIN: Rule = Rule::new(Stage::InNatHairpin, 0, "the rest: next");
+const BACK: Rule = Rule::new(
+    Stage::InHairpin,
+    1,
+    "back to its own sender, or a reply to that: out by the port that it came by",
+);
+const NO_HAIRPIN: Rule = Rule::new(Stage::InHairpin, 0, "the rest: next");
+const ANSWERED: Rule = Rule::new(
+    Stage::RouterInOwn,
+    40,
+    "a request for a virtual address: mark",
+);
+const NOBODYS: Rule = Rule::new(
+    Stage::RouterInNeighbours,
+    150,
+    "still to a virtual address in the network of a port: nobody's connection, drop",
+);
+const DEFRAG: Rule = Rule::new(
+    Stage::RouterInDefrag,
+    100,
+    "to a virtual address, at gateway ports where the port is: look the connection up, and translate",
+);
+const NO_DEFRAG: Rule = Rule::new(Stage::RouterInDefrag, 0, "the rest: next");
+const NO_ROUTER_AFFINITY: Rule = Rule::new(Stage::RouterInAffinity, 0, "the rest: next");
+const FLAG: Rule = Rule::new(
+    Stage::RouterInDnat,
+    70,
+    "of a balanced connection whose client's address is forced, or left alone: remember that",
+);
+const MARKED: Rule = Rule::new(
+    Stage::RouterInDnat,
+    50,
+    "of another balanced connection, or an error about one: next",
+);
+const NO_ROUTER_LEARN: Rule = Rule::new(Stage::RouterInLearnAffinity, 0, "the rest: next");
+const TRANSLATE_BACK: Rule = Rule::new(
+    Stage::RouterOutUndnat,
+    120,
+    "by a gateway port, from a backend: translate back what is a reply",
+);
+const KEEP_SOURCE: Rule = Rule::new(
+    Stage::RouterOutSnat,
+    290,
+    "of a connection whose client's address is left alone: next",
+);
+
+const IS_HAIRPIN: Bits = Bits::bit(
+    "the packet has come back to its own sender",
+    Symbol::Reg0,
+    6,
+    Stage::InPreHairpin,
+    Stage::InHairpin,
+);
+const IS_HAIRPIN_REPLY: Bits = Bits::bit(
+    "the packet is a reply to such a one",
+    Symbol::Reg0,
+    12,
+    Stage::InPreHairpin,
+    Stage::InHairpin,
+);

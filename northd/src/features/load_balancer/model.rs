@@ -1,0 +1,382 @@
+//! From a row of `Load_Balancer` to virtual addresses and backends that make sense.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lflow::action::Backend;
+use lflow::{Expr, Symbol, m};
+use nb_db::tables::LoadBalancer;
+use ovsdb::Row;
+use ovsdb::typed::Table;
+use relations::{Handle, Relation, Small};
+
+use crate::compiler::feature::{Kind, Over};
+use crate::compiler::options::Options;
+use crate::compiler::problem::Complaints;
+use crate::features::load_balancer::endpoint::{self, Endpoint};
+
+/// Load balancers with an address that makes sense.
+pub(super) static BALANCER: Relation<Handle, Arc<Balancer>> = Relation::new("load balancer");
+
+/// A load balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Balancer {
+    /// `name`, which need not be unique.
+    pub(super) name: Arc<str>,
+    /// The protocol of addresses with a port.
+    pub(super) protocol: Protocol,
+    /// The virtual addresses; at least one.
+    pub(super) vips: Vec<Vip>,
+    /// The fields that choose the backend, if not the switch's own choice.
+    pub(super) hash_fields: Option<Arc<str>>,
+    /// `options:reject`: who comes to an address without backends is told.
+    pub(super) rejects: bool,
+    /// `options:event`: the management system is told of it.
+    pub(super) tells: bool,
+    /// `options:skip_snat`: routers leave the client's address alone.
+    pub(super) skips_snat: bool,
+    /// `options:neighbor_responder`.
+    pub(super) responder: Responder,
+}
+
+/// A virtual address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Vip {
+    /// As it is written.
+    pub(super) text: Arc<str>,
+    /// The address.
+    pub(super) ip: IpAddr,
+    /// The port; without one, everything for the address is balanced.
+    pub(super) port: Option<u16>,
+    /// The backends.
+    pub(super) backends: Vec<Endpoint>,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// For which virtual addresses routers answer requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Responder {
+    /// For all.
+    All,
+    /// For those in the network of one of their ports.
+    Reachable,
+    /// For none.
+    Nobody,
+}
+
+impl Protocol {
+    /// Its name in columns and in fields.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// Its destination port.
+    const fn dst(self) -> Symbol {
+        match self {
+            Self::Tcp => Symbol::TcpDst,
+            Self::Udp => Symbol::UdpDst,
+            Self::Sctp => Symbol::SctpDst,
+        }
+    }
+}
+
+impl Vip {
+    /// To the address, and to the port if it has one.
+    pub(super) fn is_meant(&self, protocol: Protocol) -> Expr {
+        let to = m::ip_dst(self.ip);
+        match self.port {
+            Some(port) => to & m::eq(protocol.dst(), port),
+            None => to,
+        }
+    }
+
+    /// The backends as actions name them.
+    pub(super) fn targets(&self) -> Vec<Backend> {
+        let backends = self.backends.iter();
+        let target = |backend: &Endpoint| Backend {
+            lport: None,
+            ip: backend.ip,
+            port: backend.port,
+        };
+        backends.map(target).collect()
+    }
+}
+
+impl Balancer {
+    /// The virtual addresses without their ports, each once.
+    pub(super) fn ips(&self) -> Vec<IpAddr> {
+        unique(self.vips.iter().map(|vip| vip.ip))
+    }
+
+    /// The addresses of all backends, each once.
+    pub(super) fn backend_ips(&self) -> Vec<IpAddr> {
+        let backends = self.vips.iter().flat_map(|vip| &vip.backends);
+        unique(backends.map(|backend| backend.ip))
+    }
+
+    /// Reads a row. Nothing comes of one without an address that can be read.
+    fn parse(row: &Row, complaints: &mut Complaints) -> Option<Self> {
+        let column = LoadBalancer::COLUMN;
+        let options = Options::read(column.options.name, row.get(column.options.index));
+        let mut vips = Vec::new();
+        for (key, value) in row.get(column.vips.index).pairs() {
+            if let (Some(vip), Some(backends)) = (key.as_str(), value.as_str()) {
+                vips.extend(parse_vip(vip, backends, complaints));
+            }
+        }
+        let written: Option<Arc<str>> = column.protocol.get(row);
+        let has_port = vips.iter().any(|vip| vip.port.is_some());
+        if written.is_some() && !vips.is_empty() && !has_port {
+            let why = "no virtual address has a port, so all protocols are balanced";
+            let remedy = "it is ignored: remove it, or write addresses with a port";
+            complaints.column(column.protocol.name, why, remedy);
+        }
+        let protocol = match written.as_deref() {
+            Some("udp") => Protocol::Udp,
+            Some("sctp") => Protocol::Sctp,
+            _ => Protocol::Tcp,
+        };
+        let fields: Vec<Arc<str>> = column.selection_fields.get(row);
+        let mut truth = |key| options.truth(key, false, complaints);
+        let balancer = Self {
+            name: column.name.get(row),
+            protocol,
+            hash_fields: hash_fields(&fields, has_port.then_some(protocol)),
+            rejects: truth("reject"),
+            tells: truth("event"),
+            skips_snat: truth("skip_snat"),
+            responder: responder(&options, complaints),
+            vips,
+        };
+        (!balancer.vips.is_empty()).then_some(balancer)
+    }
+}
+
+pub(super) static MODEL: Kind = Kind {
+    name: "model/load-balancer",
+    over: Over::North(LoadBalancer::INDEX),
+    reads: &[],
+    says: &[&BALANCER],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(columns) = unit.north(row) else {
+            return;
+        };
+        let name: Arc<str> = LoadBalancer::COLUMN.name.get(columns);
+        let mut complaints = unit.complaints::<LoadBalancer>(row, name);
+        if let Some(balancer) = Balancer::parse(columns, &mut complaints) {
+            unit.say(&BALANCER, row, Arc::new(balancer));
+        }
+        unit.problems(complaints.into_problems());
+    },
+};
+
+fn parse_vip(text: &str, backends: &str, complaints: &mut Complaints) -> Option<Vip> {
+    let column = LoadBalancer::COLUMN.vips.name;
+    let Some(vip) = endpoint::parse(text) else {
+        let why = "it is no IP address, nor one with : and a port number";
+        let remedy = "it is left out: write IP, IPV4:PORT or [IPV6]:PORT";
+        complaints.text(column, text, 0, why, remedy);
+        return None;
+    };
+    if !is_host(vip.ip) {
+        let why = format!("{} is not the address of one host", vip.ip);
+        complaints.text(
+            column,
+            text,
+            0,
+            why,
+            "it is left out: write a unicast address",
+        );
+        return None;
+    }
+    Some(Vip {
+        text: text.into(),
+        ip: vip.ip,
+        port: vip.port,
+        backends: parse_backends(vip, backends, complaints),
+    })
+}
+
+/// The backends that fit the virtual address, each once.
+fn parse_backends(vip: Endpoint, text: &str, complaints: &mut Complaints) -> Vec<Endpoint> {
+    let column = LoadBalancer::COLUMN.vips.name;
+    let mut backends: Vec<Endpoint> = Vec::new();
+    let mut seen = rustc_hash::FxHashSet::default();
+    let mut at = 0;
+    for word in text.split(',') {
+        let begins = at;
+        at += word.len() + 1;
+        if word.trim().is_empty() {
+            continue;
+        }
+        let why = match endpoint::parse(word.trim()) {
+            None => "the backend is no IP address, nor one with : and a port number",
+            Some(backend) if backend.ip.is_ipv4() != vip.ip.is_ipv4() => {
+                "the backend is not of the virtual address' family"
+            }
+            Some(backend) if backend.port.is_some() && vip.port.is_none() => {
+                "the backend has a port, and the virtual address has none"
+            }
+            Some(backend) if !is_host(backend.ip) => "the backend is not one host",
+            Some(backend) => {
+                if seen.insert(backend) {
+                    backends.push(backend);
+                }
+                continue;
+            }
+        };
+        complaints.text(column, text, begins, why, "it is left out: correct it");
+    }
+    backends
+}
+
+fn is_host(ip: IpAddr) -> bool {
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !ip.is_unspecified() && !ip.is_multicast() && !ip.is_loopback() && !is_broadcast
+}
+
+/// The fields by the names that the switch knows: ports are those of a protocol.
+fn hash_fields(fields: &[Arc<str>], protocol: Option<Protocol>) -> Option<Arc<str>> {
+    let fields = fields.iter().filter_map(|field| {
+        let side = match &**field {
+            "tp_src" => "src",
+            "tp_dst" => "dst",
+            other => return Some(other.to_owned()),
+        };
+        // Who balances all protocols alike has no ports to choose by.
+        Some(format!("{}_{side}", protocol?.name()))
+    });
+    let fields: Vec<String> = fields.collect();
+    (!fields.is_empty()).then(|| fields.join(",").into())
+}
+
+fn responder(options: &Options<'_>, complaints: &mut Complaints) -> Responder {
+    match options.text("neighbor_responder") {
+        Some("all") => Responder::All,
+        Some("none") => Responder::Nobody,
+        None | Some("reachable") => Responder::Reachable,
+        Some(other) => {
+            let why = "neighbor_responder is none of all, reachable and none";
+            let column = LoadBalancer::COLUMN.options.name;
+            complaints.text(
+                column,
+                other,
+                0,
+                why,
+                "reachable is assumed: write one of them",
+            );
+            Responder::Reachable
+        }
+    }
+}
+
+fn unique(ips: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut ips: Vec<IpAddr> = ips.collect();
+    ips.sort_unstable();
+    ips.dedup();
+    ips
+}
+
+#[cfg(test)]
+mod tests {
+    use ovsdb::Uuid;
+    use ovsdb::typed::TableDefinition;
+
+    use super::*;
+
+    fn parse(row: &LoadBalancer) -> (Option<Balancer>, Vec<String>) {
+        let mut complaints = Complaints::about(LoadBalancer::NAME, Uuid::nil(), "".into());
+        let balancer = Balancer::parse(&row.to_row(), &mut complaints);
+        let problems = complaints.into_problems();
+        let whys = problems.into_iter().map(|problem| problem.why);
+        (balancer, whys.collect())
+    }
+
+    fn row(vips: &[(&str, &str)]) -> LoadBalancer {
+        LoadBalancer {
+            vips: vips
+                .iter()
+                .map(|(vip, backends)| ((*vip).into(), (*backends).into()))
+                .collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_and_the_rest_is_done() {
+        for (vip, backends, left, why) in [
+            (
+                "10.0.0.1:80",
+                "10.0.0.2:80,fd00::1,10.0.0.3:81",
+                2,
+                "family",
+            ),
+            ("10.0.0.1:80", "10.0.0.2:80,nobody", 1, "no IP address"),
+            ("10.0.0.1", "10.0.0.2:80,10.0.0.3", 1, "has none"),
+            ("10.0.0.1:80", "224.0.0.1:80", 0, "not one host"),
+            ("[fd00::1]:80", "[fd00::2]:8080,[fd00::2]:8080", 1, ""),
+            ("10.0.0.1:80", "", 0, ""),
+        ] {
+            let (balancer, problems) = parse(&row(&[(vip, backends)]));
+            let balancer = balancer.expect("the address makes sense");
+            assert_eq!(balancer.vips[0].backends.len(), left, "{vip} {backends}");
+            let told = problems.first().map_or("", String::as_str);
+            assert!(
+                told.contains(why) && told.is_empty() == why.is_empty(),
+                "{told}"
+            );
+        }
+        for vip in [
+            "10.0.0",
+            "10.0.0.1:0",
+            "10.0.0.1:65536",
+            "224.0.0.1:80",
+            "0.0.0.0",
+            "::",
+        ] {
+            let (balancer, problems) = parse(&row(&[(vip, "10.0.0.2:80")]));
+            assert_eq!((balancer, problems.len()), (None, 1), "{vip}");
+        }
+    }
+
+    #[test]
+    fn thousands_of_backends_are_backends() {
+        let backends: Vec<String> = (0..5000)
+            .map(|number| format!("10.1.{}.{}:80", number / 250, 1 + number % 250))
+            .collect();
+        let (balancer, problems) = parse(&row(&[("10.0.0.1:80", &backends.join(","))]));
+        assert_eq!(
+            balancer.expect("it makes sense").vips[0].backends.len(),
+            5000
+        );
+        assert_eq!(problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_protocol_and_ports_belong_together() {
+        let mut udp = row(&[("10.0.0.1", "10.0.0.2")]);
+        udp.protocol = Some("udp".into());
+        udp.selection_fields = vec!["ip_src".into(), "tp_dst".into()];
+        let (balancer, problems) = parse(&udp);
+        let fields = balancer.expect("it makes sense").hash_fields;
+        assert_eq!((fields.as_deref(), problems.len()), (Some("ip_src"), 1));
+        udp.vips = row(&[("10.0.0.1:53", "10.0.0.2:53")]).vips;
+        let (balancer, problems) = parse(&udp);
+        let fields = balancer.expect("it makes sense").hash_fields;
+        assert_eq!(fields.as_deref(), Some("ip_src,udp_dst"));
+        assert_eq!(problems, Vec::<String>::new());
+    }
+}

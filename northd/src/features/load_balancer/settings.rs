@@ -1,0 +1,38 @@
+//! What the whole network says of load balancers: `NB_Global.options`.
+
+use nb_db::tables::NbGlobal;
+use ovsdb::typed::Table;
+use relations::{Handle, Relation, Small};
+
+use crate::compiler::feature::{Kind, Over};
+use crate::compiler::options::Options;
+
+/// What is set, once the row is there.
+pub(super) static SETTINGS: Relation<(), Settings> = Relation::new("load balancer settings");
+
+/// What is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// `install_ls_lb_from_router`: switches have the load balancers of their routers.
+    pub(super) follows_routers: bool,
+}
+
+pub(super) static READ: Kind = Kind {
+    name: "load-balancer/settings",
+    over: Over::North(NbGlobal::INDEX),
+    reads: &[],
+    says: &[&SETTINGS],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(columns) = unit.north(row) else {
+            return;
+        };
+        let mut complaints = unit.complaints::<NbGlobal>(row, "".into());
+        let column = NbGlobal::COLUMN.options;
+        let options = Options::read(column.name, columns.get(column.index));
+        let follows_routers = options.truth("install_ls_lb_from_router", false, &mut complaints);
+        unit.say(&SETTINGS, (), Settings { follows_routers });
+        unit.problems(complaints.into_problems());
+    },
+};
