@@ -4,6 +4,7 @@
 //! for arrives as [`Message::Other`].
 
 mod bundle;
+mod ct_flush;
 mod error;
 mod flow;
 mod group;
@@ -15,6 +16,7 @@ mod port;
 mod switch;
 
 pub use bundle::{BundleAdd, BundleControl, BundleKind, BundleOp};
+pub use ct_flush::{CtFlush, CtTuple};
 pub use error::ErrorMessage;
 pub use flow::{
     FlowCommand, FlowDesc, FlowFlags, FlowMod, FlowRemoved, FlowRemovedReason, FlowRequest,
@@ -102,6 +104,8 @@ pub enum Message {
     Resume(PacketIn),
     /// Forgets the tracked connections of a zone.
     CtFlushZone(u16),
+    /// Forgets the tracked connections with these ends. Open vSwitch 3.1 is the first that can.
+    CtFlush(CtFlush),
     /// Changes the mapping of Geneve options to `tun_metadata` fields.
     TlvTableMod(TlvTableCommand),
     /// Asks for that mapping.
@@ -194,6 +198,7 @@ impl Message {
             | Message::SetControllerId(_)
             | Message::Resume(_)
             | Message::CtFlushZone(_)
+            | Message::CtFlush(_)
             | Message::TlvTableMod(_)
             | Message::TlvTableRequest
             | Message::TlvTableReply(_) => kind::EXPERIMENTER,
@@ -241,6 +246,9 @@ impl Message {
                 out.put_zeros(6);
                 out.put_u16(*zone);
             }),
+            Message::CtFlush(flush) => {
+                nicira::encode(out, nicira::CT_FLUSH, |out| flush.encode(out));
+            }
             Message::TlvTableMod(m) => {
                 nicira::encode(out, nicira::TLV_TABLE_MOD, |out| m.encode(out));
             }
@@ -352,6 +360,7 @@ fn experimenter(mut r: Reader<'_>) -> Result<Message, DecodeError> {
             r.skip(6, "flush zone")?;
             Message::CtFlushZone(r.u16("flush zone")?)
         }
+        nicira::CT_FLUSH => Message::CtFlush(CtFlush::decode(r)?),
         nicira::TLV_TABLE_MOD => Message::TlvTableMod(TlvTableCommand::decode(r)?),
         nicira::TLV_TABLE_REQUEST => Message::TlvTableRequest,
         nicira::TLV_TABLE_REPLY => Message::TlvTableReply(TlvTable::decode(r)?),

@@ -159,6 +159,17 @@ impl GroupMod {
 }
 
 impl Group {
+    /// How many bytes of a group a switch can tell in answer to a question for its groups: Open vSwitch 3.1 spoils the whole
+    /// connection with a group of more than 64 KB.
+    pub const MAX_LEN: usize = 60_000;
+
+    /// How many bytes the group takes in messages.
+    pub fn encoded_len(&self) -> usize {
+        let mut bytes = Vec::new();
+        self.encode_desc(&mut bytes);
+        bytes.len()
+    }
+
     /// Appends a group description, as in the reply of a multipart request.
     pub(super) fn encode_desc(&self, out: &mut Vec<u8>) {
         let start = out.len();

@@ -11,6 +11,7 @@ pub(super) const TLV_TABLE_REPLY: u32 = 26;
 pub(super) const RESUME: u32 = 28;
 pub(super) const CT_FLUSH_ZONE: u32 = 29;
 pub(super) const PACKET_IN2: u32 = 30;
+pub(super) const CT_FLUSH: u32 = 32;
 
 /// Appends experimenter, type and body.
 pub(super) fn encode(out: &mut Vec<u8>, subtype: u32, body: impl FnOnce(&mut Vec<u8>)) {

@@ -192,6 +192,21 @@ fn messages() -> Vec<Message> {
         Message::SetControllerId(5),
         Message::Resume(packet_in),
         Message::CtFlushZone(5),
+        Message::CtFlush(CtFlush {
+            zone: Some(5),
+            protocol: 6,
+            original: CtTuple {
+                destination: Some("172.30.0.10".parse().unwrap()),
+                destination_port: Some(80),
+                ..CtTuple::default()
+            },
+            reply: CtTuple {
+                source: Some("10.0.0.1".parse().unwrap()),
+                source_port: Some(8080),
+                ..CtTuple::default()
+            },
+        }),
+        Message::CtFlush(CtFlush::default()),
         Message::TlvTableMod(TlvTableCommand::Add(vec![tlv])),
         Message::TlvTableMod(TlvTableCommand::Clear),
         Message::TlvTableRequest,
