@@ -29,6 +29,7 @@ pub mod advertisement;
 pub mod announce;
 pub mod dhcp4;
 pub mod frame;
+pub mod probe;
 pub mod reply;
 pub mod text;
 pub mod userdata;

@@ -45,7 +45,7 @@ pub enum Opcode {
     NdNaRouter,
     /// `icmp4_error { … }`
     Icmp4Error,
-    /// `trigger_event(…)`
+    /// `trigger_event(…)`. See [`EmptyBackendsArguments`].
     Event,
     /// `igmp`
     Igmp,
@@ -247,6 +247,60 @@ impl AdvertisementArguments {
     }
 }
 
+/// The arguments of [`Opcode::Event`]: a load balancer without backends was asked for. The number of this kind of event, 0, and
+/// each text with a number and its length before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct EmptyBackendsArguments {
+    /// Its address, with the port.
+    pub vip: String,
+    /// `tcp`, `udp` or `sctp`; may be empty.
+    pub protocol: String,
+    /// The UUID of its row in the northbound.
+    pub load_balancer: String,
+}
+
+/// The number of the event.
+const EMPTY_BACKENDS: u32 = 0;
+
+impl EmptyBackendsArguments {
+    /// The whole userdata, header included. `None` if a text is longer than 65,535 bytes.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let mut bytes = Opcode::Event.header().to_vec();
+        bytes.extend(EMPTY_BACKENDS.to_be_bytes());
+        let texts = [&self.vip, &self.protocol, &self.load_balancer];
+        for (number, text) in (1u16..).zip(texts) {
+            bytes.extend(number.to_be_bytes());
+            bytes.extend(u16::try_from(text.len()).ok()?.to_be_bytes());
+            bytes.extend(text.as_bytes());
+        }
+        Some(bytes)
+    }
+
+    /// Reads what [`Opcode::split`] left. `None` if it is about something else.
+    pub fn decode(mut rest: &[u8]) -> Result<Option<Self>, UserdataError> {
+        if u32::from_be_bytes(take(&mut rest, "the event")?) != EMPTY_BACKENDS {
+            return Ok(None);
+        }
+        let mut arguments = Self::default();
+        while !rest.is_empty() {
+            let number = u16::from_be_bytes(take(&mut rest, "a text's number")?);
+            let length = usize::from(u16::from_be_bytes(take(&mut rest, "a text's length")?));
+            let (text, tail) = rest
+                .split_at_checked(length)
+                .ok_or(UserdataError::Short("a text"))?;
+            rest = tail;
+            let text = String::from_utf8_lossy(text).into_owned();
+            match number {
+                1 => arguments.vip = text,
+                2 => arguments.protocol = text,
+                3 => arguments.load_balancer = text,
+                _ => {}
+            }
+        }
+        Ok(Some(arguments))
+    }
+}
+
 fn take<const N: usize>(rest: &mut &[u8], what: &'static str) -> Result<[u8; N], UserdataError> {
     let (taken, tail) = rest
         .split_first_chunk::<N>()
@@ -274,6 +328,29 @@ mod tests {
             Opcode::split(&[0, 0, 0]),
             Err(UserdataError::Short("their header"))
         );
+    }
+
+    #[test]
+    fn an_event_survives_its_bytes() {
+        let arguments = EmptyBackendsArguments {
+            vip: "[fd00::1]:80".into(),
+            protocol: "tcp".into(),
+            load_balancer: "6a0c9b2e-3a0b-4a55-9d5f-1a2b3c4d5e6f".into(),
+        };
+        let bytes = arguments.encode().expect("short enough");
+        let (opcode, rest) = Opcode::split(&bytes).expect("a header");
+        assert_eq!(opcode, Opcode::Event);
+        assert_eq!(
+            EmptyBackendsArguments::decode(rest),
+            Ok(Some(arguments.clone()))
+        );
+        assert_eq!(EmptyBackendsArguments::decode(&[0, 0, 0, 9]), Ok(None));
+        assert!(EmptyBackendsArguments::decode(&rest[..rest.len() - 1]).is_err());
+        let long = EmptyBackendsArguments {
+            vip: "x".repeat(1 << 16),
+            ..arguments
+        };
+        assert_eq!(long.encode(), None);
     }
 
     #[test]
