@@ -8,12 +8,14 @@ use openflow::message::Group;
 use openflow::{Action as OfAction, Subfield};
 use packet::advertisement::{self as ra, AddressMode, Advertisement, Preference, Route};
 use packet::dhcp4::option::{OptionType, OptionValue};
-use packet::userdata::{AdvertisementArguments, DhcpArguments, Opcode, ResultBit};
+use packet::userdata::{
+    AdvertisementArguments, DhcpArguments, EmptyBackendsArguments, Opcode, ResultBit,
+};
 
 use super::arguments::port_args;
 use super::fields::subfield;
 use super::{Context, EncodeError, Outcome, Resources, encode};
-use crate::action::{Actions, Log, Options, OptionsKind, Transform};
+use crate::action::{Actions, EmptyBackends, Log, Options, OptionsKind, Transform};
 use crate::constant::{Constant, Format, Int};
 use crate::symbols::Field;
 
@@ -102,9 +104,42 @@ impl Resources for Unnumbered<'_> {
         None
     }
 
+    fn is_resident(&self, port: &str) -> bool {
+        self.0.is_resident(port)
+    }
+
+    fn has_new_registers(&self) -> bool {
+        self.0.has_new_registers()
+    }
+
     fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)> {
         self.0.dhcp_option(name)
     }
+}
+
+/// `trigger_event(…);`: what happened to which load balancer.
+pub(super) fn event(
+    event: &EmptyBackends,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    let arguments = EmptyBackendsArguments {
+        vip: event.vip.to_string(),
+        protocol: event.protocol.to_string(),
+        load_balancer: event.load_balancer.to_string(),
+    };
+    let meter = metered(&event.meter, context);
+    let userdata = arguments
+        .encode()
+        .ok_or(EncodeError::Unsupported("trigger_event with such names"))?;
+    out.push(of_userdata(userdata, false, meter));
+    Ok(())
+}
+
+/// The meter of this name, or that of all that the flow sends to the controller.
+fn metered(name: &str, context: &Context<'_>) -> Option<u32> {
+    let named = (!name.is_empty()).then(|| context.resources.named_meter(name));
+    named.flatten().or(context.controller_meter)
 }
 
 /// `bind_vport("vport", inport);`
@@ -144,13 +179,7 @@ pub(super) fn log(log: &Log, context: &Context<'_>, out: &mut Vec<OfAction>) {
         number(&SEVERITIES, &log.severity, 3),
     ];
     rest.extend(log.name.as_bytes());
-    let meter = match &*log.meter {
-        "" => context.controller_meter,
-        name => context
-            .resources
-            .named_meter(name)
-            .or(context.controller_meter),
-    };
+    let meter = metered(&log.meter, context);
     let mut userdata = Opcode::Log.header().to_vec();
     userdata.extend(rest);
     out.push(of_userdata(userdata, false, meter));

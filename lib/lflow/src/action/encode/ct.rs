@@ -1,7 +1,9 @@
 //! Connection tracking.
 //!
 //! A switch tracks each port in a zone of its own, a router sources and destinations in one zone each; the controller has
-//! put the numbers of the zones into registers 11 to 13 before the pipeline runs.
+//! put the numbers of the zones into registers 11 to 13 before the pipeline runs. Translations that a flow orders by name
+//! (`ct_snat`, `ct_dnat`) are in the datapath's zone for them on switches, too: there, connections that come back to their
+//! client are kept apart from those of its port.
 
 use std::net::IpAddr;
 
@@ -52,18 +54,18 @@ pub(super) fn track(action: &Action, context: &Context<'_>, out: &mut Vec<OfActi
             ..in_zone(context, zone.unwrap_or(Zone::Dnat))
         },
         Action::Nat { kind, ip, ports } => {
-            let (zone, of_kind) = match kind {
-                NatKind::Dnat => (Zone::Dnat, OfNatKind::Dst),
-                NatKind::Snat => (Zone::Snat, OfNatKind::Src),
+            let (register, of_kind) = match kind {
+                NatKind::Dnat => (DNAT_ZONE, OfNatKind::Dst),
+                NatKind::Snat => (SNAT_ZONE, OfNatKind::Src),
                 // The common zone of a router is that for destinations.
-                NatKind::DnatInCommonZone => (Zone::Dnat, OfNatKind::Dst),
-                NatKind::SnatInCommonZone => (Zone::Dnat, OfNatKind::Src),
+                NatKind::DnatInCommonZone => (DNAT_ZONE, OfNatKind::Dst),
+                NatKind::SnatInCommonZone => (DNAT_ZONE, OfNatKind::Src),
             };
             Ct {
                 commit: ip.is_some(),
                 table: next()?,
                 exec: vec![nat(ip.map(|_| of_kind), *ip, *ports)],
-                ..in_zone(context, zone)
+                ..in_register(register)
             }
         }
         _ => return Err(EncodeError::Unsupported("this connection tracking action")),
@@ -79,6 +81,11 @@ pub(super) fn in_zone(context: &Context<'_>, zone: Zone) -> Ct {
         (DatapathKind::Router, Zone::Dnat) => DNAT_ZONE,
         (DatapathKind::Router, Zone::Snat) => SNAT_ZONE,
     };
+    in_register(register)
+}
+
+/// The same in the zone whose number is in a register.
+fn in_register(register: OfField) -> Ct {
     let bits = Subfield {
         field: register,
         offset: 0,

@@ -1,4 +1,11 @@
 //! Actions that choose: groups of OpenFlow.
+//!
+//! **A bucket's number comes from what it stands for,** not from its place: when a backend comes or goes, the others keep
+//! theirs. Where a bucket is chosen by a hash of fields, the switch weighs the hash with each bucket's number (rendezvous
+//! hashing), so that only those who had the backend that went, or who get the one that came, are moved.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use openflow::action::NatKind;
 use openflow::message::{Bucket, Group, GroupKind, SelectionMethod};
@@ -7,7 +14,7 @@ use openflow::{Action as OfAction, Field as OfField};
 use super::ct::{in_zone, nat};
 use super::fields::subfield;
 use super::{Context, EncodeError, Outcome};
-use crate::action::{Balance, BalanceKind, Select, Zone};
+use crate::action::{Backend, Balance, BalanceKind, Select, Zone};
 use crate::constant::Name;
 use crate::symbols::Field;
 
@@ -25,9 +32,6 @@ pub(super) fn balance(
     out: &mut Vec<OfAction>,
 ) -> Outcome {
     let table = Some(context.next_table(None, None)?);
-    if balance.kind == BalanceKind::CtLbMarkLocal {
-        return Err(EncodeError::Unsupported("ct_lb_mark_local"));
-    }
     if balance.backends.is_empty() {
         let mut ct = in_zone(context, Zone::Dnat);
         ct.table = table;
@@ -46,7 +50,11 @@ pub(super) fn balance(
         BalanceKind::CtLb => OfField::CtLabel,
         _ => OfField::CtMark,
     };
-    let actions = balance.backends.iter().map(|backend| {
+    let is_used = |backend: &&Backend| match (balance.kind, &backend.lport) {
+        (BalanceKind::CtLbMarkLocal, Some(port)) => context.resources.is_resident(port),
+        _ => true,
+    };
+    let buckets = balance.backends.iter().filter(is_used).map(|backend| {
         let ports = backend
             .port
             .and_then(|port| addr::PortRange::new(port, port));
@@ -57,9 +65,18 @@ pub(super) fn balance(
             nat(Some(NatKind::Dst), Some(backend.ip), ports),
             OfAction::set_masked(field, flags, flags),
         ];
-        (DEFAULT_WEIGHT, vec![OfAction::Ct(Box::new(ct))])
+        Choice {
+            number: number_of(&(backend.ip, backend.port)),
+            weight: DEFAULT_WEIGHT,
+            actions: vec![OfAction::Ct(Box::new(ct))],
+        }
     });
-    let group = select_group(actions, balance.hash_fields.as_deref());
+    let group = select_group(buckets, balance.hash_fields.as_deref());
+    if group.buckets.is_empty() {
+        // None of them is on this chassis: nobody here takes it.
+        out.clear();
+        return Ok(());
+    }
     choose(&group, balance.kind.name(), context, out)
 }
 
@@ -72,11 +89,12 @@ pub(super) fn select(
 ) -> Outcome {
     let next = context.next_table(None, None)?;
     let to = subfield(to)?;
-    let actions = select.values.iter().map(|(value, weight)| {
-        let actions = vec![OfAction::load(to, *value), OfAction::resubmit(next)];
-        (*weight, actions)
+    let buckets = select.values.iter().map(|(value, weight)| Choice {
+        number: u32::from(*value),
+        weight: *weight,
+        actions: vec![OfAction::load(to, *value), OfAction::resubmit(next)],
     });
-    let group = select_group(actions, select.hash_fields.as_deref());
+    let group = select_group(buckets, select.hash_fields.as_deref());
     choose(&group, "select", context, out)
 }
 
@@ -89,14 +107,15 @@ pub(super) fn forward(
     let keys = children
         .iter()
         .filter_map(|child| context.resources.port(child));
-    let actions = keys.map(|key| {
-        let output = OfAction::resubmit(context.output_table());
-        (
-            DEFAULT_WEIGHT,
-            vec![OfAction::set(OfField::Reg15, key), output],
-        )
+    let buckets = keys.map(|key| Choice {
+        number: key,
+        weight: DEFAULT_WEIGHT,
+        actions: vec![
+            OfAction::set(OfField::Reg15, key),
+            OfAction::resubmit(context.output_table()),
+        ],
     });
-    let group = select_group(actions, None);
+    let group = select_group(buckets, None);
     match group.buckets.is_empty() {
         true => Ok(()),
         false => choose(&group, "fwd_group", context, out),
@@ -110,6 +129,12 @@ fn choose(
     context: &Context<'_>,
     out: &mut Vec<OfAction>,
 ) -> Outcome {
+    if group.encoded_len() > Group::MAX_LEN {
+        return Err(EncodeError::Choices {
+            action: name,
+            count: group.buckets.len(),
+        });
+    }
     let number = context
         .resources
         .group(group)
@@ -121,15 +146,37 @@ fn choose(
 /// The weight of a bucket where none is written.
 const DEFAULT_WEIGHT: u16 = Select::DEFAULT_WEIGHT;
 
+/// The greatest number of a bucket (OpenFlow 1.5.1, section 7.3.4.3, `OFPG_BUCKET_MAX`).
+const LAST_BUCKET: u32 = 0xffff_ff00;
+
+/// Something to choose.
+struct Choice {
+    /// The number of its bucket, unless another has that already.
+    number: u32,
+    weight: u16,
+    actions: Vec<OfAction>,
+}
+
+/// A number for what a bucket stands for: the same in every process.
+fn number_of(content: &impl Hash) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
 /// A select group of these buckets; its number is the caller's to set.
-fn select_group(
-    buckets: impl Iterator<Item = (u16, Vec<OfAction>)>,
-    hash_fields: Option<&str>,
-) -> Group {
-    let buckets = (0..).zip(buckets).map(|(id, (weight, actions))| Bucket {
-        id,
-        weight: Some(weight),
-        actions,
+fn select_group(choices: impl Iterator<Item = Choice>, hash_fields: Option<&str>) -> Group {
+    let mut taken = HashSet::new();
+    let buckets = choices.map(|choice| {
+        let mut id = choice.number % LAST_BUCKET;
+        while !taken.insert(id) {
+            id = (id + 1) % LAST_BUCKET;
+        }
+        Bucket {
+            id,
+            weight: Some(choice.weight),
+            actions: choice.actions,
+        }
     });
     Group {
         id: 0,

@@ -7,6 +7,7 @@
 //! `eth.src`, looks up, and reads a flag. [`call`] saves what stands in those fields before and restores it after. Others are
 //! a message to the controller, [`controller`]; those that make another packet carry the OpenFlow actions to be done with it.
 
+mod affinity;
 mod arguments;
 mod call;
 mod controller;
@@ -38,6 +39,11 @@ pub trait Resources {
     fn rate_meter(&self, rate: u32, burst: Option<u32>) -> Option<u32>;
     /// The number of the meter with a name, if the southbound has one.
     fn named_meter(&self, name: &str) -> Option<u32>;
+    /// Whether a port is on this chassis.
+    fn is_resident(&self, port: &str) -> bool;
+    /// Whether northd's flows of load balancers use the registers that they use since OVN 25.09, and no others:
+    /// `SB_Global.options:register_consolidation`.
+    fn has_new_registers(&self) -> bool;
     /// Code and type of a DHCPv4 option.
     fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)>;
 }
@@ -109,6 +115,16 @@ pub enum EncodeError {
     /// An option of `put_nd_ra_opts` that is unknown, has no value that makes sense, or is missing.
     #[error("put_nd_ra_opts needs a value of {0:?} that makes sense")]
     Advertisement(Name),
+    /// A choice between more than a group of the switch can hold.
+    #[error(
+        "{action} has {count} to choose from, more than fit into a group of the switch: it must be fewer, about 700"
+    )]
+    Choices {
+        /// The action.
+        action: &'static str,
+        /// How many there are.
+        count: usize,
+    },
     /// A template variable that was not replaced before parsing.
     #[error("the template variable ^{0} has no value on this chassis")]
     Template(Name),
@@ -206,10 +222,10 @@ fn one(action: &Action, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outco
             ));
         }
         Action::CommitEcmpNextHop { .. } => return Err(EncodeError::Unsupported("commit_ecmp_nh")),
-        Action::CommitAffinity(_) => return Err(EncodeError::Unsupported("commit_lb_aff")),
+        Action::CommitAffinity(affinity) => affinity::commit(affinity, context, out)?,
         Action::Sample(_) => return Err(EncodeError::Unsupported("sample")),
         Action::Mirror(_) => return Err(EncodeError::Unsupported("mirror")),
-        Action::Event(_) => return Err(EncodeError::Unsupported("trigger_event")),
+        Action::Event(event) => controller::event(event, context, out)?,
     }
     Ok(())
 }

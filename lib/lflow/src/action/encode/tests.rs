@@ -30,6 +30,14 @@ impl Resources for World {
         (name == "m").then_some(9)
     }
 
+    fn is_resident(&self, port: &str) -> bool {
+        port == "lsp1"
+    }
+
+    fn has_new_registers(&self) -> bool {
+        false
+    }
+
     fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)> {
         match name {
             "router" => Some((3, OptionType::Ipv4)),
@@ -87,4 +95,119 @@ fn as_expected() {
     } else {
         assert_eq!(got, expected);
     }
+}
+
+/// The group of the last action that chooses.
+#[derive(Default)]
+struct Recorder(std::cell::RefCell<Option<Group>>);
+
+impl Resources for Recorder {
+    fn port(&self, name: &str) -> Option<u32> {
+        World.port(name)
+    }
+
+    fn group(&self, group: &Group) -> Option<u32> {
+        *self.0.borrow_mut() = Some(group.clone());
+        Some(1)
+    }
+
+    fn rate_meter(&self, rate: u32, burst: Option<u32>) -> Option<u32> {
+        World.rate_meter(rate, burst)
+    }
+
+    fn named_meter(&self, name: &str) -> Option<u32> {
+        World.named_meter(name)
+    }
+
+    fn is_resident(&self, port: &str) -> bool {
+        World.is_resident(port)
+    }
+
+    fn has_new_registers(&self) -> bool {
+        false
+    }
+
+    fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)> {
+        World.dhcp_option(name)
+    }
+}
+
+fn group_of(text: &str) -> Result<Group, EncodeError> {
+    let recorder = Recorder::default();
+    let context = Context {
+        pipeline: Pipeline::Ingress,
+        table: 3,
+        datapath: DatapathKind::Switch,
+        cookie: 7,
+        controller_meter: None,
+        zero_snat: true,
+        tables: &Tables::default(),
+        resources: &recorder,
+    };
+    let actions = Actions::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    encode(&actions, &context)?;
+    Ok(recorder.0.take().expect("it chooses"))
+}
+
+/// Backends come and go a thousand times under clients that are told apart by their addresses: a client is moved only if its
+/// backend has gone, or to one that has come. The switch chooses the bucket that weighs most with the client
+/// (Open vSwitch, `group_best_live_bucket`); any hash of client and bucket shows the same.
+#[test]
+fn a_backend_that_comes_or_goes_moves_only_its_own_clients() {
+    use std::collections::BTreeSet;
+    use std::hash::{DefaultHasher, Hash, Hasher};
+
+    let chosen = |group: &Group, client: u32| {
+        let weight = |id: u32| {
+            let mut hasher = DefaultHasher::new();
+            (client, id).hash(&mut hasher);
+            hasher.finish()
+        };
+        let best = group.buckets.iter().max_by_key(|bucket| weight(bucket.id));
+        best.expect("there are some").actions.clone()
+    };
+    let group = |present: &BTreeSet<u32>| {
+        let backends: Vec<String> = present.iter().map(|n| format!("10.0.0.{n}:80")).collect();
+        let backends = backends.join(",");
+        group_of(&format!(
+            "ct_lb_mark(backends={backends}; hash_fields=\"ip_src\");"
+        ))
+        .expect("it is small")
+    };
+    let mut present: BTreeSet<u32> = (1..=5).collect();
+    let mut before = group(&present);
+    let mut random = 1u32;
+    for change in 0..1_000 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let backend = 1 + (random >> 16) % 20;
+        if !present.remove(&backend) || present.is_empty() {
+            present.insert(backend);
+        }
+        let after = group(&present);
+        let ids: BTreeSet<u32> = after.buckets.iter().map(|bucket| bucket.id).collect();
+        assert_eq!(ids.len(), present.len());
+        for client in 0..100 {
+            let (old, new) = (chosen(&before, client), chosen(&after, client));
+            let is_in = |group: &Group, actions: &[OfAction]| {
+                group.buckets.iter().any(|bucket| bucket.actions == actions)
+            };
+            assert!(
+                old == new || !is_in(&after, &old) || !is_in(&before, &new),
+                "change {change} moved client {client} from one that stays to one that was there"
+            );
+        }
+        before = after;
+    }
+}
+
+#[test]
+fn more_backends_than_fit_into_a_group_are_refused_and_named() {
+    let backends = |count: u32| {
+        let all = (0..count).map(|n| format!("10.0.{}.{}:80", n >> 8, n & 255));
+        let all = all.collect::<Vec<_>>().join(",");
+        group_of(&format!("ct_lb_mark(backends={all});"))
+    };
+    assert_eq!(backends(600).map(|group| group.buckets.len()), Ok(600));
+    let error = backends(5_000).expect_err("too many");
+    assert!(error.to_string().contains("5000"), "{error}");
 }
