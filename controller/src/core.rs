@@ -418,6 +418,12 @@ impl Core {
             }
             Notice::Confirmed(number) => self.confirmed(number),
             Notice::Packet(packet) => self.packets.receive(*packet),
+            Notice::CannotFlush(error) => {
+                tracing::warn!(
+                    target: "ofctrl",
+                    "the switch cannot forget single connections, so those of backends that are gone stay until they time out: {error}"
+                );
+            }
             Notice::Error(error) => {
                 tracing::warn!(target: "ofctrl", "error from the switch: {error}");
             }

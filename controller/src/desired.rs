@@ -27,6 +27,7 @@ use smallvec::SmallVec;
 
 use self::numbered::{Change, Numbered};
 use crate::flow::{Digest, Flow, FlowKey, Resource, digest, effect, mentions};
+use crate::layout::is_learned;
 
 /// The greatest number of a group (OpenFlow 1.5.1, section 7.2.4.2, `OFPG_MAX`).
 const LAST_GROUP: u32 = 0xffff_ff00;
@@ -163,12 +164,13 @@ impl Desired {
         }
         let mut numbers: SmallVec<[(u32, u32); 4]> = SmallVec::new();
         for need in flow.needs.iter() {
-            let (content, preferred) = (digest(&need.resource), need.resource.preferred_number());
+            let content = (need.resource.name(), digest(&need.resource));
+            let preferred = need.resource.preferred_number();
             let number = match &need.resource {
-                Resource::Group(group) => self.groups.acquire(content, preferred, |id| {
+                Resource::Group(spec) => self.groups.acquire(content, preferred, |id| {
                     Arc::new(Group {
                         id,
-                        ..(**group).clone()
+                        ..(*spec.group).clone()
                     })
                 }),
                 Resource::Meter(spec) => self.meters.acquire(content, preferred, |id| Meter {
@@ -189,7 +191,7 @@ impl Desired {
 
     fn release_needs(&mut self, flow: &Flow) {
         for need in flow.needs.iter() {
-            let content = digest(&need.resource);
+            let content = (need.resource.name(), digest(&need.resource));
             match need.resource {
                 Resource::Group(_) => self.groups.release(content),
                 Resource::Meter(_) => self.meters.release(content),
@@ -204,7 +206,8 @@ impl Desired {
     pub fn set_installed(&mut self, installed: Installed) {
         self.installed.clear();
         self.dirty.clear();
-        for flow in installed.flows {
+        let ours = installed.flows.into_iter();
+        for flow in ours.filter(|flow| !is_learned(flow.table)) {
             let key = Arc::new(FlowKey {
                 table: flow.table,
                 priority: flow.priority,

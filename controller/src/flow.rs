@@ -49,12 +49,21 @@ pub struct Need {
 /// Something of the switch that flows refer to by number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
-    /// A group; its own number is not looked at.
-    Group(Arc<Group>),
+    /// A group.
+    Group(GroupSpec),
     /// A meter.
     Meter(MeterSpec),
     /// A conjunctive match.
     Conjunction(Conjunctive),
+}
+
+/// A group. It keeps its number while its buckets change, so that nothing else changes with them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupSpec {
+    /// For whom it chooses: the same in every process, whatever there is to choose from.
+    pub chooser: u64,
+    /// The group; its own number is not looked at.
+    pub group: Arc<Group>,
 }
 
 /// A meter. Two with equal limits and different names are two: packets of one do not count for the other.
@@ -171,11 +180,32 @@ pub(crate) fn mentions(actions: &[Action], number: u32) -> bool {
 impl Resource {
     /// A number that the resource would have if nobody had it: the same in every run, so that a restart changes nothing.
     pub(crate) fn preferred_number(&self) -> u32 {
-        // The keys of this hasher are fixed.
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish() as u32
+        match self {
+            Resource::Group(spec) => digest_in_every_process(&spec.chooser),
+            _ => digest_in_every_process(self),
+        }
     }
+
+    /// What has one number, whatever it holds.
+    pub(crate) fn name(&self) -> Digest {
+        match self {
+            Resource::Group(spec) => digest(&("group", spec.chooser)),
+            _ => digest(self),
+        }
+    }
+}
+
+/// A number for some content that is the same in every process.
+pub(crate) fn digest_in_every_process(content: &impl Hash) -> u32 {
+    wide_digest_in_every_process(content) as u32
+}
+
+/// The same with more digits.
+pub(crate) fn wide_digest_in_every_process(content: &impl Hash) -> u64 {
+    // The keys of this hasher are fixed.
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The digest of a flow's actions and cookie.

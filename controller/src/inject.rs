@@ -90,6 +90,23 @@ pub fn from_port(network: &Network, port: &PortBinding, packet: Vec<u8>) -> Opti
     })
 }
 
+/// The packet-out that sends a packet straight to a port that is here, through the egress pipeline. `None` while the port's datapath
+/// is not known.
+pub fn to_port(network: &Network, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
+    let datapath = network.datapaths.peek(port.datapath)?;
+    let actions = vec![
+        Action::set(layout::DATAPATH, u64::from(datapath.key)),
+        Action::set(layout::OUT_PORT, u32::try_from(port.tunnel_key).ok()?),
+        Action::set(layout::FLAGS, layout::flag::LOCAL_ONLY),
+        Action::resubmit(layout::LOCAL_OUTPUT),
+    ];
+    Some(PacketOut {
+        metadata: Match::new().with(Field::InPort, Port::CONTROLLER.0),
+        actions,
+        packet,
+    })
+}
+
 /// The port in `inport == "PORT"`.
 fn input_port(expr: &Expr) -> Option<Name> {
     let mut found = None;

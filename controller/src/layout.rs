@@ -14,8 +14,10 @@
 //! | 64 | for packets that may go back: hide the input port from the switch |
 //! | 65 | from a logical port to a port of the switch |
 //! | 66, 67 | neighbours: look up, compare |
+//! | 68, 69, 70 | connections that load balancers send back to their client: detect, detect replies, translate |
 //! | 71, 72 | learned Ethernet addresses: look up, compare |
 //! | 73, 74, 75 | port security: in, its ARP and ND, out |
+//! | 78 | which backend a client of a load balancer has: flows that the switch has learned |
 //! | 90 to 93 | which address sets have the source, or the destination: ingress, egress |
 //! | 94, 96 | which port groups have the input port, or the output port, where a flow has written it or changes the pipeline |
 //! | 95 | what bits stand for, for whoever reads the switch: no packet comes here |
@@ -51,6 +53,14 @@ pub const LOGICAL_TO_PHYSICAL: u8 = 65;
 pub const MAC_BINDING: u8 = 66;
 /// `lookup_arp`, `lookup_nd`.
 pub const MAC_LOOKUP: u8 = 67;
+/// `chk_lb_hairpin`.
+pub const CHECK_HAIRPIN: u8 = 68;
+/// `chk_lb_hairpin_reply`. All of its flows are learned.
+pub const CHECK_HAIRPIN_REPLY: u8 = 69;
+/// `ct_snat_to_vip`.
+pub const CT_SNAT_HAIRPIN: u8 = 70;
+/// `chk_lb_aff`. All of its flows are learned.
+pub const CHECK_AFFINITY: u8 = 78;
 /// `get_fdb`.
 pub const GET_FDB: u8 = 71;
 /// `lookup_fdb`.
@@ -122,6 +132,18 @@ pub const PORT_ZONE_BITS: Subfield = Subfield {
     width: 16,
 };
 
+/// The bit of [`FLAGS`] that is the answer of `chk_lb_hairpin` and `chk_lb_hairpin_reply`.
+pub const HAIRPIN_BIT: Subfield = Subfield {
+    field: FLAGS,
+    offset: 7,
+    width: 1,
+};
+
+/// Whether all flows of a table are the switch's own: it has learned them, and forgets them with the flows that taught them.
+pub fn is_learned(table: u8) -> bool {
+    matches!(table, CHECK_HAIRPIN_REPLY | CHECK_AFFINITY)
+}
+
 /// The match of packets of the datapath with this key.
 pub fn of_datapath(key: u32) -> Match {
     Match::new().with_masked(DATAPATH, key, DATAPATH_KEY)
@@ -159,6 +181,8 @@ pub mod flag {
     pub const NESTED_CONTAINER: u128 = 1 << 5;
     /// The answer of `lookup_arp` and `lookup_nd`.
     pub const LOOKUP_MAC: u128 = 1 << 6;
+    /// The answer of `chk_lb_hairpin` and `chk_lb_hairpin_reply`.
+    pub const HAIRPIN: u128 = 1 << 7;
     /// The answer of `lookup_fdb`.
     pub const LOOKUP_FDB: u128 = 1 << 8;
     /// The packet comes from a localport, which every chassis has: it must not leave this one.

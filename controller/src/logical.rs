@@ -16,7 +16,9 @@
 //! port of the ingress pipeline or output port of the egress pipeline applies only to packets that never come by here. So it is
 //! with the members of a port group: only those have flows that are here.
 //!
-//! **Groups, meters and conjunctive matches** are named by what they are ([`Need`]); whoever installs the flows numbers them.
+//! **Groups, meters and conjunctive matches** are named by what they are ([`Need`]); whoever installs the flows numbers them. A group
+//! is named by whom it chooses for, too, and keeps its number while what there is to choose from changes: a backend that comes or
+//! goes is one change of one group.
 //!
 //! **What goes to the controller is metered,** by the meter that the logical flow names, else by one of its own
 //! ([`default_meter`]): guests can send no more than the controller can take.
@@ -24,7 +26,6 @@
 //! A flow that makes no sense is left out, with a [`Fact::Problem`] that says why; the rest is not affected.
 
 pub(crate) mod names;
-mod templates;
 mod uses;
 
 use std::sync::Arc;
@@ -41,9 +42,11 @@ use sb_db::tables::LogicalFlow;
 
 use self::names::Names;
 pub use self::uses::uses;
-use crate::flow::{Conjunctive, Flow, MeterSpec, Need, Resource, mentions};
+use crate::flow::{
+    Conjunctive, Flow, MeterSpec, Need, Resource, mentions, wide_digest_in_every_process,
+};
 use crate::layout;
-use crate::network::{Fact, Network, PortKind, Reads};
+use crate::network::{Fact, Network, PortKind, Reads, expand};
 use crate::physical::members;
 
 /// The flows of a logical flow.
@@ -220,9 +223,9 @@ impl Parsed {
             table.ok_or_else(|| format!("{}: there are only {length} tables", place(row)))?;
         let priority = u16::try_from(row.priority)
             .map_err(|_| format!("{}: impossible priority", place(row)))?;
-        let matches = Expr::parse(&templates::expand(network, reads, &row.r#match))
+        let matches = Expr::parse(&expand(network, reads, &row.r#match))
             .map_err(|error| format!("{}: match: {error}", place(row)))?;
-        let actions = Actions::parse(&templates::expand(network, reads, &row.actions))
+        let actions = Actions::parse(&expand(network, reads, &row.actions))
             .map_err(|error| format!("{}: actions: {error}", place(row)))?;
         let matches = matches & prerequisites(&actions);
         Ok(Parsed {
@@ -268,7 +271,7 @@ impl Parsed {
         }
         let asks = names.asks_for_addresses();
         let choices = u32::try_from(conjunctions(&alternatives)).unwrap_or(u32::MAX);
-        let names = names.for_actions_of(row.uuid, choices + 1);
+        let names = names.for_actions_of(row.uuid, chooser(row, at), choices + 1);
         let Some((actions, needs)) = self.encode(row, at.is_router(), names)? else {
             return Ok(Said::DifferentThings);
         };
@@ -357,6 +360,17 @@ impl Parsed {
     }
 }
 
+/// For whom the groups of a logical flow choose: packets of its stage that it matches there. Northd replaces a flow when what there
+/// is to choose from changes; then this stays the same, and with it the group's number.
+fn chooser(row: &LogicalFlow, at: &Place) -> u64 {
+    let of = (row.logical_datapath, row.logical_dp_group);
+    // Ports are not the same in two datapaths; where something else is chosen from, one group is enough for all.
+    let chooses_ports = row.actions.contains("fwd_group");
+    let place = chooses_ports.then(|| at.metadata());
+    let stage = (&*row.pipeline, row.table_id, row.priority);
+    wide_digest_in_every_process(&(of, stage, &*row.r#match, at.is_router(), place))
+}
+
 /// The meter of what a logical flow sends to the controller, where none is said: 1,000 packets a second. Each flow has its own, so
 /// that who makes packets for one keeps nobody from the others: DHCP has flows for each port.
 fn default_meter(flow: Uuid) -> MeterSpec {
@@ -401,6 +415,10 @@ fn tables() -> Tables {
         output_egress: layout::SAVE_IN_PORT,
         mac_binding: layout::MAC_BINDING,
         mac_lookup: layout::MAC_LOOKUP,
+        chk_lb_hairpin: layout::CHECK_HAIRPIN,
+        chk_lb_hairpin_reply: layout::CHECK_HAIRPIN_REPLY,
+        ct_snat_hairpin: layout::CT_SNAT_HAIRPIN,
+        chk_lb_affinity: layout::CHECK_AFFINITY,
         get_fdb: layout::GET_FDB,
         lookup_fdb: layout::LOOKUP_FDB,
         chk_in_port_sec: layout::CHECK_IN_PORT_SEC,

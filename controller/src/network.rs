@@ -11,6 +11,7 @@
 //!
 //! A unit of the later layers reads whether its datapath is local, so that a datapath's flows come and go with its first and last port.
 
+mod balancers;
 mod binding;
 mod fact;
 mod gateways;
@@ -19,10 +20,11 @@ mod locality;
 mod members;
 mod paths;
 mod sharing;
+mod templates;
 mod tunnels;
 mod zones;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -40,14 +42,16 @@ use crate::desired::Desired;
 use crate::flow::MeterSpec;
 use crate::settings::TunnelKind;
 
+pub use balancers::{Balancer, Endpoint, Flush, Vip, endpoint};
 pub use binding::{Attachment, Binding, PortKind, patch_name};
 pub use fact::{Fact, Key};
 pub use input::{LocalPorts, PortChanges};
-pub(crate) use locality::router_zones;
+pub(crate) use locality::translation_zones;
 pub use members::{BitsByNames, Membership, Use};
 pub(crate) use members::{Named, NamedBit, integers, named_bits};
 pub(crate) use sharing::SharedBit;
 pub use sharing::{Bits, BitsByKeys};
+pub(crate) use templates::expand;
 pub(crate) use tunnels::is_reached;
 pub use tunnels::{EncapEnd, RemoteChassis, Way};
 pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
@@ -73,6 +77,12 @@ impl NameId {
     pub fn of(name: &str) -> NameId {
         static KEY: OnceLock<RandomState> = OnceLock::new();
         NameId(KEY.get_or_init(RandomState::new).hash_one(name))
+    }
+
+    /// The number of an address.
+    pub fn of_address(ip: IpAddr) -> NameId {
+        static KEY: OnceLock<RandomState> = OnceLock::new();
+        NameId(KEY.get_or_init(RandomState::new).hash_one(ip))
     }
 }
 
@@ -169,6 +179,14 @@ pub enum Cell {
     BitsOf(Uuid),
     /// The connection tracking zone of this name.
     Zone(NameId),
+    /// In which registers northd's flows of load balancers look.
+    NewRegisters,
+    /// A row of `Load_Balancer`.
+    Balancer(Uuid),
+    /// A virtual address of a load balancer, or one of its backends.
+    Vip(NameId),
+    /// The ports that have an address.
+    PortsWith(NameId),
 }
 
 /// Something that concludes.
@@ -200,6 +218,8 @@ pub enum Unit {
     Tunnel(u32),
     /// Flows that are always there.
     Constant,
+    /// Flows for connections that come back from a load balancer to their client.
+    Vip(NameId),
 }
 
 /// What the controller knows of itself.
@@ -320,6 +340,16 @@ pub struct Network {
     pub(crate) tunnels: Store<Cell, NameId, SmallVec<[Tunnel; 1]>>,
     pub(crate) tunnel_ports: Store<Cell, u32, Tunnel>,
     pub(crate) patches: Store<Cell, NameId, u32>,
+    /// Northd's flows of load balancers use the registers that they use since OVN 25.09, and no others.
+    pub(crate) new_registers: Store<Cell, (), ()>,
+    pub(crate) balancers: Store<Cell, Uuid, Balancer>,
+    pub(crate) vips: Store<Cell, NameId, Vip>,
+    balancers_known: FxHashMap<Uuid, balancers::Known>,
+    /// On how many grounds load balancers act on a datapath or a group of datapaths.
+    balanced: FxHashMap<Uuid, u32>,
+    /// Connections of backends that are gone, to be forgotten.
+    pub(crate) flushes: BTreeSet<Flush>,
+    pub(crate) ports_with: Index<Cell, NameId, Uuid>,
     /// Rows of `DHCP_Options` and `DHCPv6_Options`, from which `dhcp` is made: name, code, type, IPv6.
     dhcp_rows: FxHashMap<Uuid, (Arc<str>, u8, Arc<str>, bool)>,
     /// Members of each datapath group, and the groups of each datapath.
@@ -354,9 +384,9 @@ pub struct Network {
     new_seeds: Vec<Uuid>,
     /// Counts the changes of what is local, and of ports that may lead there or to a bridge.
     pub(crate) topology_version: u64,
-    /// The names by which attached ports and local routers got their zones.
+    /// The names by which attached ports and local datapaths got their zones.
     zone_names: FxHashMap<Uuid, Arc<str>>,
-    router_names: FxHashMap<Uuid, Arc<str>>,
+    datapath_zones: FxHashMap<Uuid, SmallVec<[String; 2]>>,
     /// The zones.
     pub zones: Zones,
     /// Logical ports whose attachment changed since this was last taken.
@@ -406,6 +436,13 @@ impl Default for Network {
             tunnels: Store::new(Cell::Tunnels),
             tunnel_ports: Store::new(Cell::TunnelPort),
             patches: Store::new(Cell::Patch),
+            new_registers: Store::new(|()| Cell::NewRegisters),
+            balancers: Store::new(Cell::Balancer),
+            vips: Store::new(Cell::Vip),
+            balancers_known: FxHashMap::default(),
+            balanced: FxHashMap::default(),
+            flushes: BTreeSet::new(),
+            ports_with: Index::new(Cell::PortsWith),
             dhcp_rows: FxHashMap::default(),
             group_members: FxHashMap::default(),
             groups_of: FxHashMap::default(),
@@ -430,7 +467,7 @@ impl Default for Network {
             zones: Zones::default(),
             rebound: FxHashSet::default(),
             zone_names: FxHashMap::default(),
-            router_names: FxHashMap::default(),
+            datapath_zones: FxHashMap::default(),
             desired: Desired::default(),
             problems: FxHashMap::default(),
         }

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod constant;
+pub mod hairpin;
 pub mod learned;
 pub mod members;
 pub mod multicast;
@@ -164,7 +165,7 @@ pub(crate) fn other_chassis(
     all.filter(|(chassis, _)| own != Some(*chassis)).collect()
 }
 
-/// Loads a port's connection tracking zone, and on a router those of its translations.
+/// Loads a port's connection tracking zone, and those of its datapath's translations.
 pub(crate) fn load_zones(
     network: &Network,
     reads: &Reads,
@@ -175,14 +176,10 @@ pub(crate) fn load_zones(
     if let Some(zone) = network.zone_of.get(reads, NameId::of(port)) {
         actions.push(Action::load(layout::PORT_ZONE_BITS, *zone));
     }
-    let Some(datapath) = network
-        .datapaths
-        .get(reads, datapath)
-        .filter(|d| d.is_router)
-    else {
+    let Some(datapath) = network.datapaths.get(reads, datapath) else {
         return;
     };
-    let names = crate::network::router_zones(&datapath.name);
+    let names = crate::network::translation_zones(&datapath.name);
     for (register, name) in [layout::DNAT_ZONE, layout::SNAT_ZONE]
         .into_iter()
         .zip(names)

@@ -39,6 +39,7 @@ impl Program for Network {
             Unit::StaticMacBinding(_) => "static-mac-binding",
             Unit::Tunnel(_) => "tunnel",
             Unit::Constant => "constant",
+            Unit::Vip(_) => "vip",
         }
     }
 
@@ -92,6 +93,10 @@ impl Program for Network {
                 .tunnel_ports
                 .get(reads, ofport)
                 .map(|tunnel| physical::tunnel::flows(self, reads, *tunnel, facts)),
+            Unit::Vip(id) => self
+                .vips
+                .get(reads, id)
+                .map(|part| physical::hairpin::flows(self, reads, part, facts)),
             Unit::Constant => {
                 physical::constant::flows(facts);
                 Some(())

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openflow::message::{
-    AsyncConfig, BundleAdd, BundleControl, BundleKind, BundleOp, FlowRequest, GroupMod,
+    AsyncConfig, BundleAdd, BundleControl, BundleKind, BundleOp, CtFlush, FlowRequest, GroupMod,
     MultipartReply, MultipartRequest, PacketIn, SwitchConfig, TlvMap, TlvTableCommand,
 };
 use openflow::{DecodeError, ErrorMessage, Incoming, Match, Message, Session, SessionError};
@@ -39,6 +39,8 @@ enum Token {
     Group(u32),
     /// A meter.
     Meter(u32),
+    /// Connections to be forgotten.
+    Flush,
     /// Opening or committing a bundle.
     Bundle,
     /// The barrier with this number.
@@ -69,6 +71,8 @@ pub enum Notice {
     Confirmed(u64),
     /// A packet for us.
     Packet(Box<PacketIn>),
+    /// It cannot forget single connections.
+    CannotFlush(ErrorMessage),
     /// An error about something else.
     Error(ErrorMessage),
 }
@@ -91,6 +95,8 @@ pub struct Switch {
     unanswered: u32,
     unreadable: Vec<DecodeError>,
     next_bundle: u32,
+    /// It has said that it cannot forget single connections.
+    cannot_flush: bool,
     /// How many bundles failed, since one succeeded, without a word of what was wrong in them.
     failures: u32,
     /// Something was refused since a bundle last failed: the next will be without it.
@@ -116,6 +122,7 @@ impl Switch {
             unanswered: 0,
             unreadable: Vec::new(),
             next_bundle: 1,
+            cannot_flush: false,
             failures: 0,
             has_refused: false,
             sent,
@@ -170,10 +177,10 @@ impl Switch {
         self.phase == Phase::Ready
     }
 
-    /// Makes changes, all at once, and asks for a confirmation. Returns its number.
+    /// Makes changes, all at once.
     ///
     /// Meters cannot be part of a bundle; those that flows come to need are made before it, those that they needed go after it.
-    pub fn change(&mut self, changes: Changes) -> u64 {
+    pub fn change_flows(&mut self, changes: Changes) {
         for meter in changes.meters {
             self.session
                 .request(&Message::MeterMod(meter), Token::Meter(meter.meter.id));
@@ -213,10 +220,21 @@ impl Switch {
             self.session
                 .request(&Message::MeterMod(meter), Token::Meter(meter.meter.id));
         }
+    }
+
+    /// Asks for a confirmation of all that was sent so far. Returns its number.
+    pub fn ask_confirmation(&mut self) -> u64 {
         self.sent += 1;
         self.session
             .request(&Message::BarrierRequest, Token::Barrier(self.sent));
         self.sent
+    }
+
+    /// Has the switch forget connections, if it can.
+    pub fn flush(&mut self, flush: CtFlush) {
+        if !self.cannot_flush {
+            self.session.request(&Message::CtFlush(flush), Token::Flush);
+        }
     }
 
     /// Sends something that has no answer.
@@ -369,6 +387,12 @@ impl Switch {
             }
             (Token::Bundle, Message::BundleControl(done)) if done.op == BundleOp::Commit => {
                 self.failures = 0;
+            }
+            // Told once: it says the same to each.
+            (Token::Flush, Message::Error(_)) if self.cannot_flush => {}
+            (Token::Flush, Message::Error(error)) => {
+                self.cannot_flush = true;
+                notices.push(Notice::CannotFlush(error));
             }
             (Token::Barrier(number), Message::BarrierReply) => {
                 self.confirmed = number;

@@ -13,8 +13,8 @@ use ovsdb::{Row, RowChange, Uuid};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sb_db::tables::{
-    AddressSet, Chassis, DatapathBinding, Encap, Fdb, LogicalDpGroup, LogicalFlow, MulticastGroup,
-    PortBinding, PortGroup,
+    AddressSet, Chassis, ChassisTemplateVar, DatapathBinding, Encap, Fdb, LoadBalancer,
+    LogicalDpGroup, LogicalFlow, MulticastGroup, PortBinding, PortGroup,
 };
 
 const DATAPATHS: u128 = 3;
@@ -115,6 +115,8 @@ fn port() -> impl Strategy<Value = Change> {
                     logical_port: port_name(n).into(),
                     datapath: uuid::<DatapathBinding>(datapath),
                     tunnel_key: tunnel_key + 10 * n as i64,
+                    // Two may have one address.
+                    mac: vec![format!("02:00:00:00:00:0{n} 10.0.0.{}", n / 2).into()],
                     r#type: if kind == "container" {
                         "".into()
                     } else {
@@ -175,6 +177,9 @@ fn flow() -> impl Strategy<Value = Change> {
         "outport = \"_MC_1\"; output;",
         "drop;",
         "ct_next;",
+        "ct_lb_mark(backends=10.0.0.1:80,10.0.0.2:80);",
+        "ct_lb_mark(backends=10.0.0.2:80,10.0.0.3:80);",
+        "ct_lb_mark(backends=^there);",
     ];
     let contents = (
         prop::option::of(0..DATAPATHS),
@@ -275,7 +280,51 @@ fn others() -> impl Strategy<Value = Change> {
             }),
         )
     });
-    prop_oneof![dp_group, set, port_group, chassis, fdb]
+    let backends = prop::sample::subsequence(
+        vec![
+            "10.0.0.1:80",
+            "10.0.0.2:80",
+            "10.0.0.3:81",
+            "10.9.9.9:80",
+            "^there",
+        ],
+        0..5,
+    );
+    let contents = (
+        backends,
+        any::<bool>(),
+        prop::option::of(0..2u128),
+        prop::collection::btree_set(0..DATAPATHS, 0..3),
+    );
+    let balancer = (0..2u128, maybe(contents)).prop_map(|(n, contents)| {
+        row(
+            n,
+            contents.map(|(backends, has_snat_ip, group, datapaths)| LoadBalancer {
+                vips: [
+                    ("172.30.0.1:80".into(), backends.join(",").into()),
+                    (format!("172.30.0.{n}").into(), "10.0.0.4".into()),
+                ]
+                .into(),
+                options: has_snat_ip
+                    .then(|| ("hairpin_snat_ip".into(), "169.254.0.1".into()))
+                    .into_iter()
+                    .collect(),
+                ls_datapath_group: group.map(uuid::<LogicalDpGroup>),
+                datapaths: datapaths.into_iter().map(uuid::<DatapathBinding>).collect(),
+                ..LoadBalancer::default()
+            }),
+        )
+    });
+    let variable = maybe(0..PORTS).prop_map(|value| {
+        row(
+            0,
+            value.map(|n| ChassisTemplateVar {
+                variables: [("there".into(), format!("10.0.0.{n}:80").into())].into(),
+                ..ChassisTemplateVar::default()
+            }),
+        )
+    });
+    prop_oneof![dp_group, set, port_group, chassis, fdb, balancer, variable]
 }
 
 fn surroundings() -> impl Strategy<Value = Change> {
@@ -295,7 +344,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         6 => port(),
         2 => group(),
         6 => flow(),
-        2 => others(),
+        3 => others(),
         4 => surroundings(),
         5 => Just(Change::Step),
     ];

@@ -67,6 +67,10 @@ impl View for World<'_> {
         port.is_some_and(|port| self.network.is_served_elsewhere(port))
     }
 
+    fn packet_to(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
+        inject::to_port(self.network, port, packet)
+    }
+
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
         inject::from_port(self.network, port, packet)
     }

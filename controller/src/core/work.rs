@@ -245,6 +245,7 @@ impl Core {
             let ZoneChange::Flush(zone) = change;
             switch.send(&Message::CtFlushZone(zone));
         }
+        let flushes = std::mem::take(&mut self.network.flushes);
         let changes = if self.network.desired.is_dirty() {
             self.network.desired.changes()
         } else {
@@ -258,13 +259,18 @@ impl Core {
             .or(self.nb_cfg_reached);
         let cfg_waits = settled && newest != Some(nb_cfg);
         let ports_wait = settled && self.ports.has_unsent();
-        if changes.is_empty() && !cfg_waits && !ports_wait {
+        if changes.is_empty() && flushes.is_empty() && !cfg_waits && !ports_wait {
             return;
         }
         if !changes.is_empty() {
             tracing::debug!(target: "ofctrl", "{} changes of flows, groups and meters", changes.len());
         }
-        let barrier = switch.change(changes);
+        switch.change_flows(changes);
+        // Only then do no more packets go to who is gone.
+        flushes
+            .into_iter()
+            .for_each(|flush| switch.flush(flush.into()));
+        let barrier = switch.ask_confirmation();
         if cfg_waits {
             self.nb_cfg_waiting.push_back((nb_cfg, barrier));
         }

@@ -1,10 +1,11 @@
 //! Things of the switch that have numbers: groups, meters, conjunctive matches.
 //!
-//! A thing is known by its content and has one number while somebody holds it. The number is the one that its content prefers,
-//! or the next that is free: so a restart gives the same numbers, but for two contents that prefer one, and no number ever stands
-//! for two things.
+//! A thing has a name, and one number while somebody holds it, whatever it holds: a group keeps its number while backends come and
+//! go. Where nothing else is said, its content is its name. The number is the one that its name prefers, or the next that is free:
+//! so a restart gives the same numbers, but for two names that prefer one, and no number ever stands for two things.
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use crate::flow::Digest;
 
@@ -13,7 +14,7 @@ use crate::flow::Digest;
 pub(super) struct Numbered<T> {
     /// The greatest number; the least is 1.
     last: u32,
-    by_content: FxHashMap<Digest, Held>,
+    by_name: FxHashMap<Digest, Named<T>>,
     wanted: FxHashMap<u32, T>,
     installed: FxHashMap<u32, T>,
     /// Numbers for which wanted and installed may differ.
@@ -22,9 +23,17 @@ pub(super) struct Numbered<T> {
     refused: FxHashSet<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Held {
+/// What has a name: a number, and what it holds. Mostly that is one thing.
+#[derive(Debug)]
+struct Named<T> {
     number: u32,
+    contents: SmallVec<[Held<T>; 1]>,
+}
+
+#[derive(Clone, Debug)]
+struct Held<T> {
+    content: Digest,
+    thing: T,
     holders: u32,
 }
 
@@ -43,7 +52,7 @@ impl<T: Clone + PartialEq> Numbered<T> {
     pub(super) fn new(last: u32) -> Self {
         Numbered {
             last,
-            by_content: FxHashMap::default(),
+            by_name: FxHashMap::default(),
             wanted: FxHashMap::default(),
             installed: FxHashMap::default(),
             dirty: FxHashSet::default(),
@@ -51,41 +60,77 @@ impl<T: Clone + PartialEq> Numbered<T> {
         }
     }
 
-    /// Somebody holds a thing. Returns its number.
+    /// Somebody holds a thing with a name and a content. Returns its number.
     pub(super) fn acquire(
         &mut self,
-        content: Digest,
+        (name, content): (Digest, Digest),
         preferred: u32,
         make: impl FnOnce(u32) -> T,
     ) -> u32 {
-        if let Some(held) = self.by_content.get_mut(&content) {
-            held.holders += 1;
-            return held.number;
+        if let Some(named) = self.by_name.get_mut(&name) {
+            let number = named.number;
+            let mut contents = named.contents.iter_mut();
+            match contents.find(|held| held.content == content) {
+                Some(held) => held.holders += 1,
+                None => {
+                    named.contents.push(Held {
+                        content,
+                        thing: make(number),
+                        holders: 1,
+                    });
+                    self.settle(name);
+                }
+            }
+            return number;
         }
         let mut number = preferred % self.last + 1;
         // Things do not come near to being as many as there are numbers: each takes more memory than this walk has steps.
         while self.wanted.contains_key(&number) {
             number = number % self.last + 1;
         }
-        let held = Held { number, holders: 1 };
-        self.by_content.insert(content, held);
-        self.wanted.insert(number, make(number));
-        self.dirty.insert(number);
+        let held = Held {
+            content,
+            thing: make(number),
+            holders: 1,
+        };
+        let contents = [held].into_iter().collect();
+        self.by_name.insert(name, Named { number, contents });
+        self.settle(name);
         number
     }
 
     /// Somebody holds it no more.
-    pub(super) fn release(&mut self, content: Digest) {
-        let Some(held) = self.by_content.get_mut(&content) else {
+    pub(super) fn release(&mut self, (name, content): (Digest, Digest)) {
+        let Some(named) = self.by_name.get_mut(&name) else {
+            return;
+        };
+        let mut contents = named.contents.iter_mut();
+        let Some(held) = contents.find(|held| held.content == content) else {
             return;
         };
         held.holders -= 1;
-        if held.holders > 0 {
-            return;
+        if held.holders == 0 {
+            named.contents.retain(|held| held.holders > 0);
+            self.settle(name);
         }
-        let number = held.number;
-        self.by_content.remove(&content);
-        self.wanted.remove(&number);
+    }
+
+    /// Brings up to date what is wanted of a name. Several contents are nobody's intention, but for the moment between the coming
+    /// of one and the going of another: then the least counts, whatever came first.
+    fn settle(&mut self, name: Digest) {
+        let Some(named) = self.by_name.get(&name) else {
+            return;
+        };
+        let number = named.number;
+        let least = named.contents.iter().min_by_key(|held| held.content);
+        match least.map(|held| held.thing.clone()) {
+            Some(thing) if self.wanted.get(&number) == Some(&thing) => return,
+            Some(thing) => drop(self.wanted.insert(number, thing)),
+            None => {
+                self.wanted.remove(&number);
+                self.by_name.remove(&name);
+            }
+        }
         self.refused.remove(&number);
         self.dirty.insert(number);
     }
@@ -157,8 +202,9 @@ impl<T: Clone + PartialEq> Numbered<T> {
 mod tests {
     use super::*;
 
-    fn digest(n: u128) -> Digest {
-        Digest(n)
+    /// Something that is its own name.
+    fn digest(n: u128) -> (Digest, Digest) {
+        (Digest(n), Digest(n))
     }
 
     #[test]
@@ -190,5 +236,28 @@ mod tests {
         assert_eq!(things.changes(), []);
         assert_eq!(things.acquire(digest(1), 7, |_| "a"), number);
         assert_eq!(things.changes(), [Change::Add(number, "a")]);
+    }
+
+    #[test]
+    fn a_name_keeps_its_number_while_its_content_changes() {
+        let named = |content| (Digest(1), Digest(content));
+        for order in [[0, 1], [1, 0]] {
+            let mut things: Numbered<&str> = Numbered::new(100);
+            let number = things.acquire(named(5), 7, |_| "two backends");
+            things.changes();
+            for step in order {
+                match step {
+                    0 => {
+                        let again = things.acquire(named(4), 7, |_| "three");
+                        // Without holders in between it is the same by what it prefers.
+                        assert_eq!(again, number);
+                    }
+                    _ => things.release(named(5)),
+                }
+            }
+            assert_eq!(things.changes(), [Change::Modify(number, "three")]);
+            things.release(named(4));
+            assert_eq!(things.changes(), [Change::Delete(number)]);
+        }
     }
 }

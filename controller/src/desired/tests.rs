@@ -139,7 +139,7 @@ fn meter(name: &str) -> Resource {
 }
 
 fn group(weight: u16) -> Resource {
-    Resource::Group(Arc::new(Group {
+    let group = Group {
         id: 0,
         kind: openflow::message::GroupKind::Select,
         buckets: vec![openflow::message::Bucket {
@@ -148,7 +148,25 @@ fn group(weight: u16) -> Resource {
             actions: vec![Action::resubmit(9)],
         }],
         selection: None,
-    }))
+    };
+    Resource::Group(crate::flow::GroupSpec {
+        chooser: 1,
+        group: Arc::new(group),
+    })
+}
+
+#[test]
+fn a_group_whose_buckets_change_is_all_that_changes() {
+    let mut desired = Desired::default();
+    let flows = [1, 2].map(|weight| needy(1, vec![group(weight)]));
+    desired.add(flows[0].clone());
+    let number = desired.changes().groups[0].group.id;
+    desired.add(flows[1].clone());
+    desired.remove(flows[0].digest);
+    let changes = desired.changes();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(changes.groups[0].command, GroupCommand::Modify);
+    assert_eq!(changes.groups[0].group.id, number);
 }
 
 fn needy(reg: u8, resources: Vec<Resource>) -> Flow {

@@ -11,7 +11,7 @@ use ovsdb::Uuid;
 use packet::dhcp4::option::OptionType;
 use sb_db::tables::PortGroup;
 
-use crate::flow::{MeterSpec, Need, Resource};
+use crate::flow::{GroupSpec, MeterSpec, Need, Resource};
 use crate::layout;
 use crate::network::{Membership, NameId, Network, Reads, integers};
 
@@ -38,6 +38,8 @@ pub(crate) struct Names<'a> {
     asks_for_addresses: Cell<bool>,
     /// Whose actions are encoded.
     flow: Uuid,
+    /// For whom their groups choose.
+    chooser: u64,
     /// What the actions' numbers stand for.
     needs: RefCell<Vec<Need>>,
     /// The first of these numbers.
@@ -91,16 +93,19 @@ impl<'a> Names<'a> {
             is_specific: Cell::new(false),
             asks_for_addresses: Cell::new(false),
             flow: Uuid::default(),
+            chooser: 0,
             needs: RefCell::default(),
             first_number: 1,
         }
     }
 
-    /// The same for the actions of a logical flow, whose numbers for groups and meters begin with `first_number`.
+    /// The same for the actions of a logical flow, whose groups choose for `chooser`, and whose numbers for groups and meters begin
+    /// with `first_number`.
     #[must_use]
-    pub fn for_actions_of(self, flow: Uuid, first_number: u32) -> Self {
+    pub fn for_actions_of(self, flow: Uuid, chooser: u64, first_number: u32) -> Self {
         Names {
             flow,
+            chooser,
             first_number,
             ..self
         }
@@ -306,7 +311,20 @@ impl Resources for Names<'_> {
     }
 
     fn group(&self, group: &Group) -> Option<u32> {
-        Some(self.need(Resource::Group(Arc::new(group.clone()))))
+        let group = Arc::new(group.clone());
+        // One flow may have several groups, each of which is for something else.
+        let place = {
+            let needs = self.needs.borrow();
+            let others = needs.iter().filter_map(|need| match &need.resource {
+                Resource::Group(spec) => Some(&spec.group),
+                _ => None,
+            });
+            others.take_while(|other| **other != group).count()
+        };
+        Some(self.need(Resource::Group(GroupSpec {
+            chooser: self.chooser.wrapping_add(place as u64),
+            group,
+        })))
     }
 
     /// Each logical flow has a meter of its own: two limits that happen to be equal do not share it.
@@ -322,6 +340,14 @@ impl Resources for Names<'_> {
     fn named_meter(&self, name: &str) -> Option<u32> {
         let meter = self.network.meter(self.reads, name)?;
         Some(self.need(Resource::Meter(meter)))
+    }
+
+    fn is_resident(&self, port: &str) -> bool {
+        Lookup::is_resident(self, port)
+    }
+
+    fn has_new_registers(&self) -> bool {
+        self.network.new_registers.get(self.reads, ()).is_some()
     }
 
     fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)> {

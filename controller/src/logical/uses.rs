@@ -5,8 +5,7 @@ use sb_db::tables::LogicalFlow;
 
 use super::names::addresses_in;
 use super::places_here;
-use super::templates::expand;
-use crate::network::{Fact, Membership, NameId, Network, Reads, Use};
+use crate::network::{Fact, Membership, NameId, Network, Reads, Use, expand};
 
 /// Says them, for a flow that packets come by here.
 pub fn uses(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Vec<Fact>) {

@@ -7,8 +7,9 @@ use ovsdb::{Atom, Row, RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     AddressSet, Chassis, ChassisTemplateVar, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap,
-    Fdb, GatewayChassis, HaChassis, HaChassisGroup, LogicalDpGroup, LogicalFlow, MacBinding, Meter,
-    MeterBand, MulticastGroup, PortBinding, PortGroup, StaticMacBinding,
+    Fdb, GatewayChassis, HaChassis, HaChassisGroup, LoadBalancer, LogicalDpGroup, LogicalFlow,
+    MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup, SbGlobal,
+    StaticMacBinding,
 };
 use smallvec::SmallVec;
 
@@ -206,6 +207,15 @@ impl Network {
             PortGroup::INDEX => {
                 self.apply_port_group(changes, uuid, (change.old.as_ref(), change.new.as_ref()));
             }
+            SbGlobal::INDEX => {
+                let option = row::<SbGlobal>(change)
+                    .and_then(|mut global| global.options.remove("register_consolidation"));
+                match option.as_deref() {
+                    Some("true") => drop(self.new_registers.set(changes, (), ())),
+                    _ => drop(self.new_registers.remove(changes, ())),
+                }
+            }
+            LoadBalancer::INDEX => self.apply_balancer(changes, uuid, row(change)),
             Fdb::INDEX => match row::<Fdb>(change) {
                 Some(fdb) => {
                     self.fdb.set(changes, uuid, Arc::new(fdb));
@@ -316,6 +326,7 @@ impl Network {
             let network = port.options.get("network_name").cloned();
             Some((port.logical_port.clone(), port.datapath, network))
         };
+        self.change_addresses(changes, uuid, old.as_deref(), port.as_ref());
         let is_path = self.paths.change(uuid, old.as_deref(), port.as_ref());
         if is_path || to_bridge(old.as_deref()) != to_bridge(port.as_ref()) {
             self.topology_version += 1;
@@ -400,7 +411,7 @@ impl Network {
             self.datapath_keyed.remove(changes, old.key);
         }
         // The name and the kind decide the zones, the key what is asked for.
-        self.settle_router_zones(uuid, changes);
+        self.settle_zones(uuid, changes);
         for group in self.groups_of.get(&uuid).into_iter().flatten() {
             self.sharing.members_changed(*group);
         }
@@ -413,12 +424,8 @@ impl Network {
         uuid: Uuid,
         row: Option<LogicalDpGroup>,
     ) {
-        for member in self
-            .group_members
-            .remove(&uuid)
-            .iter()
-            .flat_map(|members| members.iter())
-        {
+        let before = self.group_members.remove(&uuid);
+        for member in before.iter().flat_map(|members| members.iter()) {
             if let Some(groups) = self.groups_of.get_mut(member) {
                 groups.remove(&uuid);
             }
@@ -428,6 +435,14 @@ impl Network {
                 self.groups_of.entry(*member).or_default().insert(uuid);
             }
             self.group_members.insert(uuid, group.datapaths.into());
+        }
+        if self.balanced.contains_key(&uuid) {
+            let now = self.group_members.get(&uuid).cloned();
+            let members = before.iter().chain(&now);
+            let members: Vec<Uuid> = members.flat_map(|m| m.iter().copied()).collect();
+            members
+                .into_iter()
+                .for_each(|member| self.settle_zones(member, changes));
         }
         self.settle_group(uuid, changes);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ovsdb::Uuid;
 use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
 
 use super::binding::{Binding, PortKind};
 use super::{Changes, NameId, Network};
@@ -146,7 +147,7 @@ impl Network {
         changed.sort_unstable();
         let mut groups = FxHashSet::default();
         for uuid in changed {
-            self.settle_router_zones(uuid, changes);
+            self.settle_zones(uuid, changes);
             groups.extend(self.groups_of.get(&uuid).into_iter().flatten().copied());
         }
         for group in groups {
@@ -154,35 +155,39 @@ impl Network {
         }
     }
 
-    /// Gives a local router its zones, and takes them from what is none any more.
-    pub(super) fn settle_router_zones(&mut self, uuid: Uuid, changes: &mut Changes) {
-        let router = self
-            .datapaths
+    /// Gives a local datapath its zones, and takes them from what needs none any more.
+    pub(super) fn settle_zones(&mut self, uuid: Uuid, changes: &mut Changes) {
+        let local = self
+            .local
             .peek(uuid)
-            .filter(|d| d.is_router && self.local.peek(uuid).is_some());
-        let name = router.map(|d| d.name.clone());
-        if self.router_names.get(&uuid) == name.as_ref() {
+            .and_then(|()| self.datapaths.peek(uuid));
+        let names: SmallVec<[String; 2]> = match local {
+            Some(router) if router.is_router => translation_zones(&router.name).into(),
+            Some(switch) if self.is_balanced(uuid) => {
+                let [_, snat] = translation_zones(&switch.name);
+                [snat].into_iter().collect()
+            }
+            _ => SmallVec::new(),
+        };
+        let before = self.datapath_zones.get(&uuid);
+        if before.map_or(&[][..], SmallVec::as_slice) == names.as_slice() {
             return;
         }
-        for zone in self
-            .router_names
-            .remove(&uuid)
-            .iter()
-            .flat_map(|name| router_zones(name))
-        {
+        let before = self.datapath_zones.remove(&uuid);
+        for zone in before.into_iter().flatten() {
             self.release_zone(&zone, changes);
         }
-        let Some(name) = name else {
-            return;
-        };
-        let [dnat, snat] = router_zones(&name);
-        if !self.assign_zone(&dnat, changes) {
-            return;
-        }
-        if self.assign_zone(&snat, changes) {
-            self.router_names.insert(uuid, name);
-        } else {
-            self.release_zone(&dnat, changes);
+        let assigned = names
+            .iter()
+            .take_while(|name| self.assign_zone(name, changes))
+            .count();
+        if assigned < names.len() {
+            // All or none: half a translation is none.
+            for name in &names[..assigned] {
+                self.release_zone(name, changes);
+            }
+        } else if !names.is_empty() {
+            self.datapath_zones.insert(uuid, names);
         }
     }
 
@@ -259,7 +264,8 @@ impl Network {
     }
 }
 
-/// The names of a router's zones: for destination and for source address translation.
-pub(crate) fn router_zones(datapath: &str) -> [String; 2] {
+/// The names of a datapath's zones for translations of destinations and of sources. A router has both, a switch with load
+/// balancers the second.
+pub(crate) fn translation_zones(datapath: &str) -> [String; 2] {
     [format!("{datapath}_dnat"), format!("{datapath}_snat")]
 }

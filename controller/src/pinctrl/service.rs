@@ -112,6 +112,8 @@ pub trait View {
     fn is_here(&self, name: &str) -> bool;
     /// Whether the port of this name is claimed by another chassis that may be alive.
     fn is_served_elsewhere(&self, name: &str) -> bool;
+    /// Sends a packet straight to a port, through its datapath's egress pipeline. `None` while the port's datapath is not known.
+    fn packet_to(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut>;
     /// Sends a packet as if it had come from a port, into the datapath's pipeline. `None` while the port's datapath is not known.
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut>;
 }

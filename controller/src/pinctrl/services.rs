@@ -8,16 +8,20 @@
 //! | `arp`, `nd_ns` | [`resolve`] | a next hop is asked for its address, and the packet waits for the answer |
 //! | `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `sctp_abort`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
 //! | `put_nd_ra_opts` | [`advertise`] | the solicitation goes on as an advertisement; others are sent from time to time |
+//! | `trigger_event` | [`empty_backends`] | a row in the southbound |
+//! | `handle_svc_check` | [`service_monitors`] | services are probed, and their rows say whether they are there |
 //! | none | [`announce`] | guests on switches with a physical network are announced there |
 //! | none | [`nat_addresses`] | so are addresses of routers, where their gateway is |
 
 pub mod advertise;
 pub mod announce;
 pub mod dhcp4;
+pub mod empty_backends;
 pub mod learn;
 pub mod log;
 pub mod nat_addresses;
 pub mod resolve;
+pub mod service_monitors;
 pub mod transform;
 
 use super::service::Service;
@@ -32,6 +36,8 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(transform::Transform),
         Box::new(advertise::Advertise::default()),
         Box::new(announce::Announce::default()),
+        Box::new(empty_backends::EmptyBackends::default()),
+        Box::new(service_monitors::ServiceMonitors::default()),
         Box::new(nat_addresses::NatAddresses::default()),
     ]
 }

@@ -20,6 +20,7 @@ pub(super) const OWN: Uuid = Uuid::from_u128(9);
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) ports: Vec<Arc<PortBinding>>,
+    pub(super) datapath: Option<Datapath>,
     pub(super) has_localnet: bool,
     pub(super) is_local: bool,
     pub(super) settings: Option<Settings>,
@@ -38,6 +39,7 @@ impl Default for World {
         };
         World {
             ports: [1, 2].map(port).map(Arc::new).into(),
+            datapath: None,
             has_localnet: false,
             is_local: true,
             settings: None,
@@ -73,7 +75,7 @@ impl View for World {
     }
 
     fn datapath(&self, _: Uuid) -> Option<&Datapath> {
-        None
+        self.datapath.as_ref()
     }
 
     fn has_localnet(&self, datapath: Uuid) -> bool {
@@ -87,6 +89,14 @@ impl View for World {
     fn is_served_elsewhere(&self, name: &str) -> bool {
         let port = self.ports.iter().find(|port| &*port.logical_port == name);
         port.is_some_and(|port| port.chassis.is_some())
+    }
+
+    fn packet_to(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
+        Some(PacketOut {
+            metadata: Match::new().with(Field::Reg15, port.tunnel_key as u32),
+            actions: Vec::new(),
+            packet,
+        })
     }
 
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {

@@ -15,6 +15,9 @@
 //! | `Datapath_Binding` | all | `Network` | locality, zones, flows of ports |
 //! | `Port_Binding` | with an interface here, of this chassis, that it may have to host, containers, of local datapaths | `Network` | bindings, locality, flows of ports, claims, announcements |
 //! | `Logical_DP_Group` | with local members | `Network` | locality, flows shared by bits |
+//! | `Load_Balancer` | of local datapaths and their groups | `Network` | connections that come back to their client |
+//! | `Service_Monitor` | of this chassis, or of none yet | `ServiceMonitors` | health checks |
+//! | `Controller_Event` | of this chassis | `EmptyBackends` | what need not be told again |
 //! | `Logical_Flow` | of local datapaths and their groups | `Network` | logical flows |
 //! | `Multicast_Group` | of local datapaths | `Network` | flows of groups |
 //! | `MAC_Binding`, `FDB` | of local datapaths | `Network`, `Learn` | learned neighbours and addresses; what need not be learned again |
@@ -30,10 +33,10 @@ use ovsdb::{Atom, Clause, Condition, Function, Uuid};
 use replica::{Columns, TableSpec};
 use rustc_hash::FxHashSet;
 use sb_db::tables::{
-    AddressSet, Chassis, ChassisPrivate, ChassisTemplateVar, DatapathBinding, DhcpOptions,
-    Dhcpv6Options, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup, LogicalDpGroup,
-    LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup, SbGlobal,
-    StaticMacBinding,
+    AddressSet, Chassis, ChassisPrivate, ChassisTemplateVar, ControllerEvent, DatapathBinding,
+    DhcpOptions, Dhcpv6Options, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup,
+    LoadBalancer, LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup,
+    PortBinding, PortGroup, SbGlobal, ServiceMonitor, StaticMacBinding,
 };
 
 /// A table that is followed.
@@ -77,6 +80,9 @@ pub const FOLLOWED: &[Followed] = &[
     Followed::in_part::<PortBinding>(),
     Followed::in_part::<LogicalDpGroup>(),
     Followed::in_part::<LogicalFlow>(),
+    Followed::in_part::<LoadBalancer>(),
+    Followed::in_part::<ServiceMonitor>(),
+    Followed::in_part::<ControllerEvent>(),
     Followed::in_part::<MulticastGroup>(),
     Followed::in_part::<MacBinding>(),
     Followed::in_part::<StaticMacBinding>(),
@@ -158,8 +164,22 @@ impl Conditions {
         let flows = LogicalFlow::COLUMN;
         // A flow of several datapaths does not say of which; the groups do, and are told first.
         let grouped = groups
-            .into_iter()
+            .iter()
+            .copied()
             .map(|group| Clause::equals(flows.logical_dp_group.index, Atom::Uuid(group)));
+        let balancers = LoadBalancer::COLUMN;
+        let balancing = groups.iter().flat_map(|group| {
+            let columns = [
+                balancers.ls_datapath_group.index,
+                balancers.lr_datapath_group.index,
+                balancers.datapath_group.index,
+            ];
+            columns.map(|column| Clause::equals(column, Atom::Uuid(*group)))
+        });
+        let balancing_singly = datapaths.iter().map(|(uuid, _)| {
+            let column = balancers.datapaths.index;
+            Clause::compare(column, Function::Includes, Atom::Uuid(*uuid))
+        });
         let members = datapaths.iter().map(|(uuid, _)| {
             Clause::compare(
                 LogicalDpGroup::COLUMN.datapaths.index,
@@ -186,6 +206,16 @@ impl Conditions {
                 Condition::any(of_datapaths(flows.logical_datapath.index).chain(grouped)),
             ),
             (LogicalDpGroup::INDEX, Condition::any(members)),
+            (
+                ControllerEvent::INDEX,
+                Condition::any(own.map(|uuid| {
+                    Clause::equals(ControllerEvent::COLUMN.chassis.index, Atom::Uuid(uuid))
+                })),
+            ),
+            (
+                LoadBalancer::INDEX,
+                Condition::any(balancing.chain(balancing_singly)),
+            ),
             (
                 MulticastGroup::INDEX,
                 Condition::any(of_datapaths(MulticastGroup::COLUMN.datapath.index)),
@@ -222,17 +252,25 @@ impl Conditions {
 }
 
 /// Tables of whose rows those with the chassis' names are asked for.
-const OF_OWN_NAMES: [usize; 2] = [ChassisPrivate::INDEX, ChassisTemplateVar::INDEX];
+const OF_OWN_NAMES: [usize; 3] = [
+    ChassisPrivate::INDEX,
+    ChassisTemplateVar::INDEX,
+    ServiceMonitor::INDEX,
+];
 
 /// Their conditions.
-fn of_own_names(own_names: impl IntoIterator<Item = Arc<str>>) -> [(usize, Condition); 2] {
+fn of_own_names(own_names: impl IntoIterator<Item = Arc<str>>) -> [(usize, Condition); 3] {
     let mut names: Vec<Arc<str>> = own_names.into_iter().collect();
     names.sort_unstable();
     names.dedup();
-    let having = |column: usize| {
+    let are = |column: usize| {
         let names = names.iter();
-        Condition::any(names.map(|name| Clause::equals(column, Atom::String(name.clone()))))
+        names.map(move |name| Clause::equals(column, Atom::String(name.clone())))
     };
+    let having = |column: usize| Condition::any(are(column));
+    // Older northds do not say whose a monitor is.
+    let monitor = ServiceMonitor::COLUMN.chassis_name.index;
+    let nobodys = Clause::equals(monitor, Atom::from(""));
     [
         (
             ChassisPrivate::INDEX,
@@ -241,6 +279,10 @@ fn of_own_names(own_names: impl IntoIterator<Item = Arc<str>>) -> [(usize, Condi
         (
             ChassisTemplateVar::INDEX,
             having(ChassisTemplateVar::COLUMN.chassis.index),
+        ),
+        (
+            ServiceMonitor::INDEX,
+            Condition::any(are(monitor).chain([nobodys])),
         ),
     ]
 }

@@ -1,10 +1,10 @@
-//! Template variables: `^name` in a logical flow is what this chassis' row of `Chassis_Template_Var` says, as text.
+//! Template variables: `^name` in a logical flow or a load balancer's row is what this chassis' row of `Chassis_Template_Var` says, as text.
 //!
 //! A value may hold anything that may stand there, but no variable. What has no value stays as it is, and is told when it is parsed.
 
 use std::borrow::Cow;
 
-use crate::network::{NameId, Network, Reads};
+use super::{NameId, Network, Reads};
 
 /// The text with values in the place of variables.
 pub fn expand<'t>(network: &Network, reads: &Reads, text: &'t str) -> Cow<'t, str> {
