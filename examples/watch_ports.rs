@@ -50,7 +50,7 @@ async fn watch(channel: Channel, count: Option<usize>) -> Result<()> {
             columns: Some(v1::Columns { names: columns }),
             ..Default::default()
         }],
-        since: Vec::new(),
+        ..Default::default()
     };
     let kind = Some(monitor_request::Kind::Open(open));
     let requests = tokio_stream::iter([v1::MonitorRequest { kind }]);
@@ -94,6 +94,8 @@ impl Ports {
             }
             Change::Inserted(row) => ("+", row),
             Change::Modified(row) => ("~", row),
+            // Only clients that ask for differences get them.
+            Change::Changed(_) => return "a difference that nobody asked for".to_owned(),
         };
         let port = self.0.entry(uuid.to_vec()).or_default();
         if let Some(datum) = row.columns.get("name") {

@@ -186,6 +186,7 @@ impl Watch {
                 r#where: vec![in_group(group)],
             }],
             since,
+            differences: false,
         };
         let (requests, stream) = mpsc::channel(4);
         let request = v1::MonitorRequest {
@@ -240,6 +241,7 @@ fn shown(response: &v1::MonitorResponse) -> Vec<String> {
         .map(|row| match row.change.unwrap() {
             Change::Inserted(row) => format!("+{}", name(&row)),
             Change::Modified(row) => format!("~{:?}", row.columns.keys().collect::<Vec<_>>()),
+            Change::Changed(changed) => format!("{changed:?}"),
             Change::Deleted(_) => "-".to_owned(),
         })
         .collect();
@@ -434,6 +436,7 @@ async fn add_and_watch(channel: Channel, database: &str) -> Result<usize, tonic:
             ..Default::default()
         }],
         since: Vec::new(),
+        differences: false,
     };
     let kind = Some(v1::monitor_request::Kind::Open(open));
     let requests = tokio_stream::iter([v1::MonitorRequest { kind }]);

@@ -105,6 +105,7 @@ fn watch_everything() -> v1::MonitorRequest {
             ..Default::default()
         }],
         since: Vec::new(),
+        differences: false,
     };
     v1::MonitorRequest {
         kind: Some(v1::monitor_request::Kind::Open(open)),

@@ -274,6 +274,7 @@ async fn open(config: Config, stream: Box<dyn Stream>) -> Result<Session, Reason
         } else {
             last.as_bytes().to_vec()
         },
+        differences: true,
     };
     let (changes, receiver) = mpsc::channel(1);
     let first = v1::MonitorRequest {

@@ -107,6 +107,15 @@ pub fn updates_from_proto(
                     let delta = |(column, datum)| (column, Delta::Replace(datum));
                     RowUpdate::Modify(columns.map(delta).collect())
                 }
+                Some(Change::Changed(v1::Changed { replaced, toggled })) => {
+                    let columns =
+                        |row: Option<v1::Row>| row_from_proto(table, row.unwrap_or_default());
+                    let replaced = columns(replaced)?.into_iter();
+                    let replaced = replaced.map(|(column, datum)| (column, Delta::Replace(datum)));
+                    let toggled = columns(toggled)?.into_iter();
+                    let toggled = toggled.map(|(column, datum)| (column, Delta::Toggle(datum)));
+                    RowUpdate::Modify(replaced.chain(toggled).collect())
+                }
                 Some(Change::Deleted(v1::Done {})) => RowUpdate::Delete,
                 None => return Err(ConvertError::new("change", "missing")),
             };

@@ -1,14 +1,22 @@
 //! A row's change as gRPC clients are told of it.
 
+use std::collections::HashMap;
+
 use ovsdb::monitor::TableMonitor;
 use ovsdb::schema::TableSchema;
+use ovsdb::update::Delta;
 use ovsdb::{ColumnRef, Datum, RowChange};
 use rpc::convert::datum_to_proto;
 use rpc::v1::row_update::Change;
-use rpc::v1::{Done, Row, RowUpdate};
+use rpc::v1::{Changed, Done, Row, RowUpdate};
 
-/// The change, as far as the columns of a view show it.
-pub fn row_update(table: &TableSchema, view: &TableMonitor, change: &RowChange) -> RowUpdate {
+/// The change, as far as the columns of a view show it. With `differences`, large columns are told by what came and went.
+pub fn row_update(
+    table: &TableSchema,
+    view: &TableMonitor,
+    change: &RowChange,
+    differences: bool,
+) -> RowUpdate {
     let RowChange { uuid, old, new, .. } = change;
     let shown = view.columns.iter().map(|monitored| monitored.column);
     let differs = |column: &ColumnRef| match (column, old, new) {
@@ -19,9 +27,29 @@ pub fn row_update(table: &TableSchema, view: &TableMonitor, change: &RowChange) 
         (ColumnRef::Uuid, Some(_), Some(_)) => false,
         _ => true,
     };
-    let change = match new {
-        None => Change::Deleted(Done {}),
-        Some(row) => {
+    let change = match (old, new) {
+        (_, None) => Change::Deleted(Done {}),
+        (Some(old), Some(new)) if differences => {
+            let (mut replaced, mut toggled) = (HashMap::new(), HashMap::new());
+            for column in shown.filter(differs) {
+                let ColumnRef::Column(index) = column else {
+                    continue;
+                };
+                let ty = &table.columns[index].ty;
+                let delta = Delta::between(ty, old.get(index), new.get(index));
+                let columns = match delta {
+                    Delta::Replace(_) => &mut replaced,
+                    Delta::Toggle(_) => &mut toggled,
+                };
+                columns.insert(column.name(table).to_owned(), datum_to_proto(delta.datum()));
+            }
+            let row = |columns: HashMap<_, _>| (!columns.is_empty()).then_some(Row { columns });
+            Change::Changed(Changed {
+                replaced: row(replaced),
+                toggled: row(toggled),
+            })
+        }
+        (_, Some(row)) => {
             let column = |column: ColumnRef| {
                 let datum = datum_to_proto(&column.of(*uuid, row));
                 (column.name(table).to_owned(), datum)
@@ -37,5 +65,86 @@ pub fn row_update(table: &TableSchema, view: &TableMonitor, change: &RowChange) 
     RowUpdate {
         uuid: uuid.as_bytes().to_vec(),
         change: Some(change),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use ovsdb::schema::DatabaseSchema;
+    use ovsdb::{Atom, Condition, Row as Contents, Uuid};
+    use proptest::collection::{btree_map, btree_set};
+    use proptest::prelude::*;
+    use rpc::convert::updates_from_proto;
+    use rpc::shared::{TableUpdate, encode_row};
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> DatabaseSchema {
+        let columns = json!({
+            "map": {"type": {"key": "integer", "value": "string", "min": 0, "max": "unlimited"}},
+            "name": {"type": "string"},
+            "set": {"type": {"key": "integer", "min": 0, "max": "unlimited"}},
+            "tag": {"type": {"key": "integer", "min": 0, "max": 1}}});
+        let json = json!({"name": "T", "tables": {"A": {"columns": columns}}});
+        DatabaseSchema::from_json(&json).expect("a schema")
+    }
+
+    fn rows() -> impl Strategy<Value = Contents> {
+        let map = btree_map(0..4_i64, "[ab]", 0..4);
+        let set = btree_set(0..6_i64, 0..6);
+        (map, "[ab]", set, btree_set(0..2_i64, 0..2)).prop_map(|(map, name, set, tag)| {
+            let pairs = map.into_iter();
+            let map = Datum::map(pairs.map(|(key, value)| (Atom::from(key), Atom::from(value))));
+            let of = |elements: BTreeSet<i64>| Datum::set(elements.into_iter().map(Atom::from));
+            Contents::new(vec![map, name.into(), of(set), of(tag)])
+        })
+    }
+
+    /// The message about a change, and what a client that reads it makes of the old row.
+    fn told(old: &Contents, new: &Contents, differences: bool) -> (usize, Contents) {
+        let schema = schema();
+        let table = &schema.tables[0];
+        let view = TableMonitor::new(0, (0..4).map(ColumnRef::Column), Condition::everything());
+        let change = RowChange {
+            table: 0,
+            uuid: Uuid::from_u128(1),
+            old: Some(Arc::new(old.clone())),
+            new: Some(Arc::new(new.clone())),
+        };
+        let bytes = encode_row(&row_update(table, &view, &change, differences));
+        let length = bytes.len();
+        let update = TableUpdate {
+            table: "A".to_owned(),
+            rows: vec![bytes],
+        };
+        let read = updates_from_proto(&schema, vec![update]).expect("it can be read");
+        let (_, update) = &read.tables[0].1[0];
+        let row = update.apply(&Contents::default_for(table), Some(old));
+        (length, row.expect("the row is there"))
+    }
+
+    proptest! {
+        #[test]
+        fn both_forms_make_the_new_row_of_the_old(old in rows(), new in rows()) {
+            prop_assert_eq!(&told(&old, &new, false).1, &new);
+            prop_assert_eq!(&told(&old, &new, true).1, &new);
+        }
+    }
+
+    #[test]
+    fn an_element_that_joins_a_large_set_is_told_by_itself() {
+        let row = |count: i64| {
+            let set = Datum::set((0..count).map(Atom::from));
+            Contents::new(vec![Datum::map([]), "x".into(), set, Datum::empty_set()])
+        };
+        for (old, new) in [(10_000, 10_001), (10_001, 10_000)] {
+            let (length, read) = told(&row(old), &row(new), true);
+            assert_eq!(read, row(new));
+            assert!(length < 100, "{length} bytes");
+        }
     }
 }

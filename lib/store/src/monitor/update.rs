@@ -32,7 +32,7 @@ pub struct Fragment {
     /// Whether it is part of a view's initial content.
     pub initial: bool,
     json: [OnceLock<Box<[u8]>>; 2],
-    message: OnceLock<Bytes>,
+    messages: [OnceLock<Bytes>; 2],
 }
 
 impl Update {
@@ -90,7 +90,7 @@ impl Fragment {
             change,
             initial,
             json: Default::default(),
-            message: OnceLock::new(),
+            messages: Default::default(),
         }
     }
 
@@ -103,10 +103,15 @@ impl Fragment {
         })
     }
 
-    /// The bytes of the message that tells gRPC clients.
-    pub fn to_message(&self, table: &TableSchema, view: &TableMonitor) -> &Bytes {
-        self.message.get_or_init(|| {
-            let update = message::row_update(table, view, &self.change);
+    /// The bytes of the message that tells gRPC clients; with `differences`, those that asked for them.
+    pub fn to_message(
+        &self,
+        table: &TableSchema,
+        view: &TableMonitor,
+        differences: bool,
+    ) -> &Bytes {
+        self.messages[usize::from(differences)].get_or_init(|| {
+            let update = message::row_update(table, view, &self.change, differences);
             rpc::shared::encode_row(&update)
         })
     }

@@ -161,6 +161,7 @@ impl Grpc {
                         r#where: Vec::new(),
                     }],
                     since: Vec::new(),
+                    differences: false,
                 };
                 let open = v1::MonitorRequest {
                     kind: Some(v1::monitor_request::Kind::Open(open)),

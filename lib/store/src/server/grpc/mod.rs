@@ -325,6 +325,7 @@ impl Database for DatabaseService {
             turn,
             database: served.id,
             spec,
+            differences: open.differences,
             tags: HashMap::new(),
             tag: 0,
             state: Uuid::nil(),
@@ -393,6 +394,8 @@ struct Watch {
     turn: Option<OwnedSemaphorePermit>,
     database: DatabaseId,
     spec: MonitorSpec,
+    /// Whether the client wants differences of columns.
+    differences: bool,
     /// The tags of condition changes that the core has not taken up yet.
     tags: HashMap<RequestId, u64>,
     /// The tag of the last one that it has.
@@ -480,7 +483,8 @@ impl Watch {
         large: bool,
     ) -> Result<(), Status> {
         let schema = self.engine.databases.get(self.database).schema.clone();
-        let write = move || messages(&schema, &update);
+        let differences = self.differences;
+        let write = move || messages(&schema, &update, differences);
         let written = self.engine.workers.run_if(large, write).await;
         let mut messages = written.map_err(stopped)?;
         let last = messages.len() - 1;
@@ -506,14 +510,18 @@ impl Watch {
 }
 
 /// An update as messages of bounded size, at least one.
-fn messages(schema: &ovsdb::schema::DatabaseSchema, update: &Update) -> Vec<v1::MonitorResponse> {
+fn messages(
+    schema: &ovsdb::schema::DatabaseSchema,
+    update: &Update,
+    differences: bool,
+) -> Vec<v1::MonitorResponse> {
     let mut messages = vec![v1::MonitorResponse::default()];
     let mut size = 0;
     for (view, fragments) in &update.tables {
         let table = &schema.tables[view.table];
         let mut begun = false;
         for fragment in fragments {
-            let row = fragment.to_message(table, view);
+            let row = fragment.to_message(table, view, differences);
             let row_size = row.len();
             if size > 0 && size + row_size > MAX_PART_BYTES {
                 messages.push(v1::MonitorResponse::default());
