@@ -5,9 +5,10 @@
 //! and that of the calendar. The first line says what was recorded: `{"recorded": PROGRAM, "version": …, "host": …}`. What an
 //! event is, the daemon knows.
 //!
-//! A recording has a limit; past it the log says so and nothing more is written.
+//! A recording has a limit; past it the log says so and nothing more is written. The recording before it stays, as `FILE.1`: it may
+//! be that of a crash, and who starts the daemon again does so with the same arguments.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,10 @@ pub struct Recorder {
 impl Recorder {
     /// Begins one, in a new file that nobody else can read. `about` is what replaying has to know beside the events.
     pub fn create(path: &Path, about: &Value) -> io::Result<Self> {
+        if fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+            fs::rename(path, earlier(path))?;
+        }
+        // What is left there is a pipe or a terminal.
         let file = File::options()
             .write(true)
             .create(true)
@@ -151,9 +156,33 @@ impl Recording {
     }
 }
 
+/// Where the recording goes that a new one is made in place of.
+fn earlier(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn the_recording_of_a_crash_outlives_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events");
+        drop(Recorder::create(&path, &json!({"recorded": "crash"})).unwrap());
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        drop(Recorder::create(&path, &json!({"recorded": "next"})).unwrap());
+        let recorded = |path: &Path| Recording::open(path).unwrap().about["recorded"].clone();
+        assert_eq!(recorded(&path), "next");
+        assert_eq!(recorded(&directory.path().join("events.1")), "crash");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 
     #[test]
     fn what_was_recorded_is_read_with_its_times() {
@@ -167,7 +196,7 @@ mod tests {
             };
             recorder.add(now, &json!({"n": millis}));
         }
-        let mut text = std::fs::read_to_string(&path).unwrap();
+        let mut text = fs::read_to_string(&path).unwrap();
         let mut recording = Recording::open(&path).unwrap();
         assert_eq!(recording.about["recorded"], "x");
         let (first, event) = recording.next_event().unwrap().unwrap();
@@ -178,11 +207,11 @@ mod tests {
         assert_eq!(recording.next_event().unwrap(), None);
         // Who was killed while writing leaves half a line.
         text.push_str("{\"at_us\":");
-        std::fs::write(&path, &text).unwrap();
+        fs::write(&path, &text).unwrap();
         let mut recording = Recording::open(&path).unwrap();
         assert!((0..2).all(|_| recording.next_event().unwrap().is_some()));
         assert_eq!(recording.next_event().unwrap(), None);
-        std::fs::write(&path, "{}\nnonsense\n").unwrap();
+        fs::write(&path, "{}\nnonsense\n").unwrap();
         let error = Recording::open(&path).unwrap().next_event().unwrap_err();
         assert_eq!(error.line, 2);
     }
