@@ -5,8 +5,8 @@
 //! what is before it.
 
 use nb_db::tables::{
-    LoadBalancer, LogicalRouter, LogicalRouterPolicy, LogicalRouterPort, LogicalRouterStaticRoute,
-    LogicalSwitch, LogicalSwitchPort, Nat, NbGlobal,
+    LoadBalancer, LoadBalancerHealthCheck, LogicalRouter, LogicalRouterPolicy, LogicalRouterPort,
+    LogicalRouterStaticRoute, LogicalSwitch, LogicalSwitchPort, Nat, NbGlobal,
 };
 use ovsdb::typed::Table;
 
@@ -51,6 +51,11 @@ pub const KNOWN: &[(usize, usize, &[&str])] = &[
         LoadBalancer::INDEX,
         LoadBalancer::COLUMN.options.index,
         BALANCER,
+    ),
+    (
+        LoadBalancerHealthCheck::INDEX,
+        LoadBalancerHealthCheck::COLUMN.options.index,
+        &["failure_count", "interval", "success_count", "timeout"],
     ),
     (NbGlobal::INDEX, NbGlobal::COLUMN.options.index, GLOBAL),
 ];

@@ -23,6 +23,8 @@ pub struct Bits {
     pub from: Stage,
     /// The last stage that reads them, in the same pipeline.
     pub to: Stage,
+    /// Whether who writes them puts back what was there, in the same actions: they are in nobody's way.
+    pub is_put_back: bool,
 }
 
 impl Bits {
@@ -35,6 +37,7 @@ impl Bits {
             width: 1,
             from,
             to,
+            is_put_back: false,
         }
     }
 
@@ -63,6 +66,16 @@ impl Bits {
             width,
             from,
             to,
+            is_put_back: false,
+        }
+    }
+
+    /// The same, put back by who writes them.
+    #[must_use]
+    pub const fn put_back(self) -> Self {
+        Self {
+            is_put_back: true,
+            ..self
         }
     }
 
@@ -85,6 +98,8 @@ impl Bits {
     pub fn collides(&self, other: &Self) -> bool {
         let pipeline = |bits: &Self| (bits.from.datapath(), bits.from.pipeline());
         self.symbol == other.symbol
+            && !self.is_put_back
+            && !other.is_put_back
             && pipeline(self) == pipeline(other)
             && self.low < other.low + other.width
             && other.low < self.low + self.width

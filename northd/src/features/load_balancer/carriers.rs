@@ -13,8 +13,8 @@
 //! | `EVERYWHERE` | routers without a gateway port: they look connections up on all chassis |
 //! | `GATEWAYS` | routers with one: they do on the chassis that has it |
 
-use nb_db::tables::{LoadBalancer, LoadBalancerGroup, LogicalRouter, LogicalSwitch};
-use relations::{Handle, Key, Relation, Set, Small};
+use nb_db::tables::{LoadBalancerGroup, LogicalRouter, LogicalSwitch};
+use relations::{Bucket, Handle, Key, Relation, Set, Small};
 use uuid::Uuid;
 
 use super::model::BALANCER;
@@ -52,6 +52,18 @@ pub(super) enum Place {
     Gateways,
 }
 
+/// The switches that name a group.
+pub(super) const SWITCHES_WITH: Index =
+    Index::north::<LogicalSwitch>(LogicalSwitch::COLUMN.load_balancer_group.index);
+/// The routers that do.
+pub(super) const ROUTERS_WITH: Index =
+    Index::north::<LogicalRouter>(LogicalRouter::COLUMN.load_balancer_group.index);
+
+/// The groups that a switch or a router names, if any.
+pub(super) static NAMED: Relation<Handle, Vec<Uuid>> = Relation::new("load balancer groups");
+/// The switches that have what their router has: the switch, and the router's port.
+pub(super) static FOLLOWERS: Bucket<Handle, (Handle, Handle)> =
+    Bucket::new("switches that follow a router");
 /// The datapaths of each carrier, by place.
 pub(super) static PLACES: Set<(Handle, u32)> = Set::new("datapaths of load balancers");
 /// There is a value for each of them that has datapaths.
@@ -129,44 +141,61 @@ pub(super) static IN_GROUPS: Kind = Kind {
     },
 };
 
-/// What a place of a switch is said with.
-const OF_SWITCH: &[&dyn relations::Declared] = &[
-    &PLACES,
-    &BALANCING_SWITCHES,
-    acl::TRACKED_SETS[0],
-    acl::TRACKED_SETS[1],
-];
-
-/// The groups of a switch.
-pub(super) static SWITCH_GROUPS: Kind = Kind {
-    name: "load-balancer/switch",
+/// The groups that a switch names.
+pub(super) static OF_SWITCHES: Kind = Kind {
+    name: "load-balancer/names-of-switch",
     over: Over::Keys(&SWITCH),
-    reads: &[&DATAPATH, &HAS_VIPS],
-    says: OF_SWITCH,
+    reads: &[],
+    says: &[&NAMED],
     wants: &[],
     run: |unit, key| {
-        let switch = Handle::unpack(key);
-        let Some(columns) = unit.north(switch) else {
-            return;
-        };
-        let groups: Vec<Uuid> = LogicalSwitch::COLUMN.load_balancer_group.get(columns);
-        for group in groups_with_vips(unit, &groups) {
-            on_switch(unit, group, switch);
-        }
+        let row = Handle::unpack(key);
+        let groups = unit.north(row);
+        let groups = groups.map(|row| LogicalSwitch::COLUMN.load_balancer_group.get(row));
+        name(unit, row, groups);
     },
 };
 
-/// The groups of a router.
-pub(super) static ROUTER_GROUPS: Kind = Kind {
-    name: "load-balancer/router",
+/// The groups that a router names.
+pub(super) static OF_ROUTERS: Kind = Kind {
+    name: "load-balancer/names-of-router",
     over: Over::Keys(&ROUTER),
-    reads: ON_ROUTER,
-    says: OF_ROUTER,
+    reads: &[],
+    says: &[&NAMED],
     wants: &[],
     run: |unit, key| {
-        let router = Handle::unpack(key);
-        for group in groups_of_router(unit, router) {
-            on_router(unit, group, router);
+        let row = Handle::unpack(key);
+        let groups = unit.north(row);
+        let groups = groups.map(|row| LogicalRouter::COLUMN.load_balancer_group.get(row));
+        name(unit, row, groups);
+    },
+};
+
+fn name(unit: &mut Unit<'_>, row: Handle, groups: Option<Vec<Uuid>>) {
+    if let Some(groups) = groups.filter(|groups| !groups.is_empty()) {
+        unit.say(&NAMED, row, groups);
+    }
+}
+
+/// The groups of a switch or a router.
+pub(super) static GROUPS: Kind = Kind {
+    name: "load-balancer/groups-of",
+    over: Over::Keys(&NAMED),
+    reads: &[
+        &DATAPATH,
+        &HAS_VIPS,
+        &NAMED,
+        &ROUTER,
+        &FORCED_ROUTER,
+        &GATEWAY_PORTS,
+        &FOLLOWERS,
+    ],
+    says: SAYS,
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        for group in groups_of(unit, row) {
+            on(unit, group, row);
         }
     },
 };
@@ -175,34 +204,31 @@ pub(super) static ROUTER_GROUPS: Kind = Kind {
 pub(super) static DIRECT: Kind = Kind {
     name: "load-balancer/direct",
     over: Over::Keys(&BALANCER),
-    reads: ON_ROUTER,
-    says: &[
-        &PLACES,
-        &BALANCING_SWITCHES,
-        &BALANCING_ROUTERS,
-        &TRANSLATORS,
-        &ACTS_ON,
-        acl::TRACKED_SETS[0],
-        acl::TRACKED_SETS[1],
+    reads: &[
+        &DATAPATH,
+        &ROUTER,
+        &FORCED_ROUTER,
+        &GATEWAY_PORTS,
+        &FOLLOWERS,
     ],
+    says: SAYS,
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
-        for switch in unit.referrers(SWITCHES_OF, row) {
-            on_switch(unit, row, *switch);
-        }
-        for router in unit.referrers(ROUTERS_OF, row) {
-            on_router(unit, row, *router);
+        for index in [SWITCHES_OF, ROUTERS_OF] {
+            for datapath in unit.referrers(index, row) {
+                on(unit, row, *datapath);
+            }
         }
     },
 };
 
 /// With `NB_Global.options:install_ls_lb_from_router`, the switches of a router have its load balancers, too.
-pub(super) static FROM_ROUTER: Kind = Kind {
+pub(super) static FOLLOW: Kind = Kind {
     name: "load-balancer/router-port",
     over: Over::Keys(&router_ports::PORT),
-    reads: &[&ROUTER, &PEER, &SETTINGS, &DATAPATH, &HAS_VIPS, &BALANCER],
-    says: OF_SWITCH,
+    reads: &[&ROUTER, &PEER, &SETTINGS],
+    says: &[&FOLLOWERS],
     wants: &[],
     run: |unit, key| {
         let port = Handle::unpack(key);
@@ -210,27 +236,33 @@ pub(super) static FROM_ROUTER: Kind = Kind {
         let (true, Some(router)) = (follows, router_ports::owner(unit, port)) else {
             return;
         };
-        let Some(Peer::Switch { switch, .. }) = unit.get(&PEER, port) else {
-            return;
-        };
-        for group in groups_of_router(unit, router) {
-            on_switch(unit, group, *switch);
-        }
-        for balancer in direct_of_router(unit, router) {
-            on_switch(unit, balancer, *switch);
+        if let Some(Peer::Switch { switch, .. }) = unit.get(&PEER, port) {
+            unit.join(&FOLLOWERS, router, (*switch, port));
         }
     },
 };
 
-const ON_ROUTER: &[&dyn relations::Declared] = &[
-    &DATAPATH,
-    &HAS_VIPS,
-    &ROUTER,
-    &FORCED_ROUTER,
-    &GATEWAY_PORTS,
+/// What places are said with.
+const SAYS: &[&dyn relations::Declared] = &[
+    &PLACES,
+    &BALANCING_SWITCHES,
+    &BALANCING_ROUTERS,
+    &TRANSLATORS,
+    &ACTS_ON,
+    acl::TRACKED_SETS[0],
+    acl::TRACKED_SETS[1],
 ];
-const OF_ROUTER: &[&dyn relations::Declared] =
-    &[&PLACES, &BALANCING_ROUTERS, &TRANSLATORS, &ACTS_ON];
+
+/// A carrier acts on a switch, or on a router and the switches that follow it.
+fn on(unit: &mut Unit<'_>, carrier: Handle, row: Handle) {
+    if unit.get(&ROUTER, row).is_none() {
+        return on_switch(unit, carrier, row);
+    }
+    on_router(unit, carrier, row);
+    for (switch, _) in unit.members(&FOLLOWERS, row) {
+        on_switch(unit, carrier, *switch);
+    }
+}
 
 fn on_switch(unit: &mut Unit<'_>, carrier: Handle, switch: Handle) {
     let Some(datapath) = unit.get(&DATAPATH, switch).map(|of| of.uuid) else {
@@ -265,31 +297,37 @@ fn on_router(unit: &mut Unit<'_>, carrier: Handle, router: Handle) {
     unit.say(&ACTS_ON, (carrier, router), ());
 }
 
-/// The groups of a router that have virtual addresses.
-pub(super) fn groups_of_router(unit: &Unit<'_>, router: Handle) -> Vec<Handle> {
-    let columns = unit.north(router);
-    let groups = columns.map(|row| LogicalRouter::COLUMN.load_balancer_group.get(row));
-    let groups: Vec<Uuid> = groups.unwrap_or_default();
-    groups_with_vips(unit, &groups)
-}
-
-/// The load balancers that a router names directly.
-fn direct_of_router(unit: &Unit<'_>, router: Handle) -> Vec<Handle> {
-    let columns = unit.north(router);
-    let balancers = columns.map(|row| LogicalRouter::COLUMN.load_balancer.get(row));
-    let balancers: Vec<Uuid> = balancers.unwrap_or_default();
-    let rows = balancers.iter();
-    let rows = rows.filter_map(|uuid| unit.find_north::<LoadBalancer>(*uuid));
-    rows.filter(|row| unit.get(&BALANCER, *row).is_some())
-        .collect()
-}
-
-fn groups_with_vips(unit: &Unit<'_>, groups: &[Uuid]) -> Vec<Handle> {
-    let rows = groups.iter();
+/// The groups of a switch or a router that have virtual addresses.
+pub(super) fn groups_of(unit: &Unit<'_>, row: Handle) -> Vec<Handle> {
+    let named = unit.get(&NAMED, row).map_or(&[][..], Vec::as_slice);
+    let rows = named.iter();
     let rows = rows.filter_map(|uuid| unit.find_north::<LoadBalancerGroup>(*uuid));
     let has = |group: &Handle, version| unit.get(&HAS_VIPS, (*group, version)).is_some();
     rows.filter(|group| VERSIONS.iter().any(|version| has(group, *version)))
         .collect()
+}
+
+/// The datapaths of all carriers of a load balancer, switches and routers.
+pub(super) fn datapaths(unit: &Unit<'_>, balancer: Handle) -> [Vec<Uuid>; 2] {
+    let groups = unit.referrers(GROUPS_OF, balancer).iter();
+    let by_group = groups.flat_map(|group| {
+        let switches = unit.referrers(SWITCHES_WITH, *group).iter();
+        switches.chain(unit.referrers(ROUTERS_WITH, *group))
+    });
+    let direct = unit.referrers(SWITCHES_OF, balancer).iter();
+    let direct = direct.chain(unit.referrers(ROUTERS_OF, balancer));
+    let [mut switches, mut routers] = [Vec::new(), Vec::new()];
+    for row in direct.chain(by_group) {
+        let datapath = |row| unit.get(&DATAPATH, row).map(|of| of.uuid);
+        if unit.get(&ROUTER, *row).is_none() {
+            switches.extend(datapath(*row));
+            continue;
+        }
+        routers.extend(datapath(*row));
+        let followers = unit.members(&FOLLOWERS, *row).iter();
+        switches.extend(followers.filter_map(|(switch, _)| datapath(*switch)));
+    }
+    [switches, routers]
 }
 
 /// The key of a set of addresses of a group.

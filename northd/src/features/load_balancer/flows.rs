@@ -15,11 +15,14 @@ use lflow::action::{Action, Balance, BalanceKind, EmptyBackends, NatKind, Pipeli
 use lflow::{Constant, Expr, Int, Symbol, a, m};
 use relations::{Handle, Relation, Set, Small};
 
+use super::affinity;
 use super::carriers::{
-    self, GROUPS_OF, HAS, HAS_VIPS, Place, ROUTERS_OF, VERSIONS, VIPS, carriers_at, group_of,
-    groups_of_router,
+    self, GROUPS_OF, HAS, HAS_VIPS, NAMED, Place, ROUTERS_OF, VERSIONS, VIPS, carriers_at,
+    group_of, groups_of,
 };
-use super::model::{BALANCER, Balancer, Vip};
+use super::endpoint::Endpoint;
+use super::health::LIVE;
+use super::model::{BALANCER, Balancer, target};
 use super::{BALANCE, DEFRAG, EMPTY, TRANSLATE_BACK};
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::stage::Stage;
@@ -37,13 +40,14 @@ pub(super) static HAS_BACKENDS: Relation<(Handle, u32), ()> = Relation::new("has
 
 pub(super) static FLOWS: Kind = Kind {
     name: "load-balancer",
-    over: Over::Keys(&BALANCER),
-    reads: &[&HAS],
+    over: Over::Keys(&LIVE),
+    reads: &[&HAS, &BALANCER],
     says: &[&BACKENDS],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
-        let Some(balancer) = unit.get(&BALANCER, row) else {
+        let (Some(balancer), Some(written)) = (unit.get(&LIVE, row), unit.get(&BALANCER, row))
+        else {
             return;
         };
         for (place, source) in sources(balancer) {
@@ -63,7 +67,8 @@ pub(super) static FLOWS: Kind = Kind {
         }
         for group in unit.referrers(GROUPS_OF, row) {
             if unit.get(&HAS, (*group, Place::Gateways as u32)).is_some() {
-                for ip in balancer.backend_ips() {
+                // Those that are down still have connections.
+                for ip in written.backend_ips() {
                     unit.member(&BACKENDS, (*group, version(ip)), ip.to_string());
                 }
             }
@@ -73,7 +78,7 @@ pub(super) static FLOWS: Kind = Kind {
 
 /// What routers have to do with the client's address later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub(super) enum Source {
     AsRulesSay,
     Forced,
     Kept,
@@ -103,14 +108,24 @@ fn say(
     let hint = unit.uuid(row);
     for vip in &balancer.vips {
         let is_meant = vip.is_meant(balancer.protocol);
-        let begins = m::is(Symbol::CtNew) & !m::is(Symbol::CtRel) & is_meant.clone();
+        let begins = m::is(Symbol::CtNew) & !m::is(Symbol::CtRel) & is_meant;
         let rule = BALANCE.at(if vip.port.is_some() { 120 } else { 110 });
         if !vip.backends.is_empty() {
             let mut flows = carriers::flows(unit, carrier, place, Some(hint));
-            flows.add(rule, &begins, spread(balancer, vip, source));
+            flows.add(rule, &begins, spread(balancer, &vip.backends, source));
+            if let Some(timeout) = balancer.affinity {
+                affinity::say(
+                    unit,
+                    carrier,
+                    (balancer, vip, timeout),
+                    (place, source),
+                    hint,
+                );
+            }
             continue;
         }
-        if balancer.tells {
+        // Who is told by a reset needs no event (ovn-nb(5), `reject`).
+        if balancer.tells && !balancer.rejects && !vip.has_backends {
             let event = Action::Event(Box::new(EmptyBackends {
                 vip: Arc::clone(&vip.text),
                 protocol: balancer.protocol.name().into(),
@@ -118,7 +133,7 @@ fn say(
                 meter: "".into(),
             }));
             let mut flows = carriers::flows(unit, carrier, place, Some(hint));
-            flows.add(EMPTY, &is_meant, [event]);
+            flows.add(EMPTY, &begins, [event]);
             continue;
         }
         if !balancer.rejects {
@@ -140,7 +155,7 @@ fn say(
 }
 
 /// The packet goes to one of the backends, and so does all of its connection.
-fn spread(balancer: &Balancer, vip: &Vip, source: Source) -> Vec<Action> {
+pub(super) fn spread(balancer: &Balancer, backends: &[Endpoint], source: Source) -> Vec<Action> {
     let flag = match source {
         Source::AsRulesSay => None,
         Source::Forced => Some(Symbol::FlagsForceSnatForLb),
@@ -148,7 +163,7 @@ fn spread(balancer: &Balancer, vip: &Vip, source: Source) -> Vec<Action> {
     };
     let balance = Action::Balance(Box::new(Balance {
         kind: BalanceKind::CtLbMark,
-        backends: vip.targets(),
+        backends: backends.iter().copied().map(target).collect(),
         hash_fields: balancer.hash_fields.clone(),
         skip_snat: source == Source::Kept,
         force_snat: source == Source::Forced,
@@ -222,12 +237,13 @@ pub(super) static AT_GATEWAYS: Kind = Kind {
         &PORT,
         &HAS_VIPS,
         &HAS_BACKENDS,
+        &NAMED,
     ],
     says: &[],
     wants: &[],
     run: |unit, key| {
         let router = Handle::unpack(key);
-        for group in groups_of_router(unit, router) {
+        for group in groups_of(unit, router) {
             for version in VERSIONS {
                 let name = |unit: &Unit<'_>, of| set_name(unit, of, (group, version));
                 if unit.get(&HAS_VIPS, (group, version)).is_some() {

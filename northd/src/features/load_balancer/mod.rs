@@ -14,6 +14,8 @@
 //! | stage | what happens there |
 //! | --- | --- |
 //! | `ls_*_pre_acl` | connections are looked up; what belongs to one that was balanced is translated |
+//! | `ls_in_l2_lkup` | answers to probes of backends go to the chassis (`health`) |
+//! | `l*_in_lb_aff_check`, `l*_in_lb_aff_learn` | a client keeps its backend for a while (`affinity`) |
 //! | `lr_in_defrag` | the same for what comes to a virtual address, on routers |
 //! | `ls_in_lb`, `lr_in_dnat` | a new connection to a virtual address gets a backend: one flow, for the stage has one number |
 //! | `ls_in_*_hairpin` | what has come back to its own sender is from the virtual address, and goes back |
@@ -23,9 +25,12 @@
 //! A switch with load balancers tracks all connections, as one with a rule `allow-related` does. The original destination of
 //! a connection is what connection tracking remembers: no register carries it, and controllers read it there, too.
 
+mod affinity;
 mod carriers;
 mod endpoint;
 mod flows;
+mod health;
+mod mappings;
 mod model;
 mod neighbours;
 mod record;
@@ -36,14 +41,15 @@ mod tests;
 
 use lflow::Symbol;
 use nb_db::tables::{
-    LoadBalancer, LoadBalancerGroup, LogicalRouter, LogicalRouterPort, LogicalSwitch,
-    LogicalSwitchPort, NbGlobal,
+    LoadBalancer, LoadBalancerGroup, LoadBalancerHealthCheck, LogicalRouter, LogicalRouterPort,
+    LogicalSwitch, LogicalSwitchPort, NbGlobal,
 };
 use sb_db::tables as sb;
 
 use crate::compiler::feature::{Feature, Source};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
+use crate::features::matches;
 #[cfg(test)]
 use crate::testing::Change;
 
@@ -57,6 +63,18 @@ pub static FEATURE: Feature = Feature {
             LoadBalancer::COLUMN.selection_fields.index,
         ])
         .keys(&[(LoadBalancer::COLUMN.options.index, OPTIONS)]),
+        Source::north::<LoadBalancer>(&[
+            LoadBalancer::COLUMN.health_check.index,
+            LoadBalancer::COLUMN.ip_port_mappings.index,
+        ]),
+        Source::north::<LoadBalancerHealthCheck>(&[LoadBalancerHealthCheck::COLUMN.vip.index])
+            .keys(&[(
+                LoadBalancerHealthCheck::COLUMN.options.index,
+                &["interval", "timeout", "success_count", "failure_count"],
+            )]),
+        Source::south::<sb::ServiceMonitor>(&[sb::ServiceMonitor::COLUMN.status.index]),
+        Source::south::<sb::PortBinding>(&[sb::PortBinding::COLUMN.chassis.index]),
+        Source::south::<sb::Chassis>(&[sb::Chassis::COLUMN.name.index]),
         Source::north::<LoadBalancerGroup>(&[
             LoadBalancerGroup::COLUMN.name.index,
             LoadBalancerGroup::COLUMN.load_balancer.index,
@@ -76,7 +94,7 @@ pub static FEATURE: Feature = Feature {
         )]),
         Source::north::<NbGlobal>(&[]).keys(&[(
             NbGlobal::COLUMN.options.index,
-            &["install_ls_lb_from_router"],
+            &["install_ls_lb_from_router", "svc_monitor_mac"],
         )]),
         // Written in the name of the feature whose table it is.
         Source::south::<sb::AddressSet>(&[]),
@@ -85,25 +103,34 @@ pub static FEATURE: Feature = Feature {
         carriers::GROUPS_OF,
         carriers::SWITCHES_OF,
         carriers::ROUTERS_OF,
+        carriers::SWITCHES_WITH,
+        carriers::ROUTERS_WITH,
+        health::BY_PORT,
+        matches::PORTS,
     ],
-    owns: &[&record::ROWS, &record::GROUPS],
+    owns: &[&record::ROWS, &record::GROUPS, &health::ROWS],
     relations: &[
         &model::BALANCER,
         &settings::SETTINGS,
         &carriers::HAS,
         &carriers::ACTS_ON,
         &carriers::HAS_VIPS,
+        &carriers::NAMED,
+        &carriers::FOLLOWERS,
         &flows::HAS_BACKENDS,
+        &health::LIVE,
     ],
     kinds: &[
         &model::MODEL,
         &settings::READ,
         &carriers::IS_THERE,
         &carriers::IN_GROUPS,
-        &carriers::SWITCH_GROUPS,
-        &carriers::ROUTER_GROUPS,
+        &carriers::OF_SWITCHES,
+        &carriers::OF_ROUTERS,
+        &carriers::FOLLOW,
+        &carriers::GROUPS,
         &carriers::DIRECT,
-        &carriers::FROM_ROUTER,
+        &health::HEALTH,
         &flows::FLOWS,
         &flows::GROUP_VIPS,
         &flows::GROUP_BACKENDS,
@@ -121,6 +148,15 @@ pub static FEATURE: Feature = Feature {
     rules: &[
         LOOK_UP_IN,
         LOOK_UP_OUT,
+        UNTRACKED_IN,
+        UNTRACKED_OUT,
+        PROBE_IN,
+        PROBE_LATER,
+        PROBE_OUT,
+        PROBED,
+        affinity::CHECK,
+        affinity::KEPT,
+        affinity::LEARN,
         NO_AFFINITY,
         EMPTY,
         BALANCE,
@@ -143,7 +179,21 @@ pub static FEATURE: Feature = Feature {
         TRANSLATE_BACK,
         KEEP_SOURCE,
     ],
-    bits: &[IS_HAIRPIN, IS_HAIRPIN_REPLY],
+    bits: &[
+        IS_HAIRPIN,
+        IS_HAIRPIN_REPLY,
+        affinity::IS_KNOWN,
+        affinity::END_4,
+        affinity::END_6,
+        affinity::VIP_PORT,
+        affinity::BACKEND_PORT,
+        affinity::LOADED_6,
+        affinity::ROUTER_IS_KNOWN,
+        affinity::ROUTER_END_4,
+        affinity::ROUTER_END_6,
+        affinity::ROUTER_VIP_PORT,
+        affinity::ROUTER_BACKEND_PORT,
+    ],
     #[cfg(test)]
     operator: &[Change {
         weight: 8,
@@ -154,6 +204,7 @@ pub static FEATURE: Feature = Feature {
 
 /// The keys that this feature reads, or that go southbound for controllers to read.
 const OPTIONS: &[&str] = &[
+    "affinity_timeout",
     "ct_flush",
     "event",
     "hairpin_snat_ip",
@@ -171,6 +222,29 @@ const LOOK_UP_OUT: Rule = Rule::new(
     Stage::OutPreAcl,
     105,
     "on a switch with load balancers, IP: look the connection up, and translate",
+);
+const UNTRACKED_IN: Rule = Rule::new(
+    Stage::InPreAcl,
+    // Above all rules allow-stateless.
+    60_000,
+    "an answer to a probe of a backend: next",
+);
+const UNTRACKED_OUT: Rule = Rule::new(Stage::OutPreAcl, 60_000, "a probe of a backend: next");
+const PROBE_IN: Rule = Rule::new(
+    Stage::InAclEval,
+    34_000,
+    "an answer to a probe of a backend: allow",
+);
+const PROBE_LATER: Rule = Rule::new(
+    Stage::InAclAfterLbEval,
+    34_000,
+    "an answer to a probe of a backend: allow",
+);
+const PROBE_OUT: Rule = Rule::new(Stage::OutAclEval, 34_001, "a probe of a backend: allow");
+const PROBED: Rule = Rule::new(
+    Stage::InLookup,
+    110,
+    "an answer to a probe of a backend: to the chassis",
 );
 const NO_AFFINITY: Rule = Rule::new(Stage::InAffinity, 0, "the rest: next");
 const EMPTY: Rule = Rule::new(
@@ -211,7 +285,7 @@ const ANSWERED: Rule = Rule::new(
 const NOBODYS: Rule = Rule::new(
     Stage::RouterInNeighbours,
     150,
-    "still to a virtual address in the network of a port: nobody's connection, drop",
+    "still to a virtual address in the network of the port that it came by and leaves by: nobody's connection, drop",
 );
 const DEFRAG: Rule = Rule::new(
     Stage::RouterInDefrag,

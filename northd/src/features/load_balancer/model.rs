@@ -1,5 +1,6 @@
 //! From a row of `Load_Balancer` to virtual addresses and backends that make sense.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::compiler::feature::{Kind, Over};
 use crate::compiler::options::Options;
 use crate::compiler::problem::Complaints;
 use crate::features::load_balancer::endpoint::{self, Endpoint};
+use crate::features::load_balancer::mappings::{self, Mapping};
 
 /// Load balancers with an address that makes sense.
 pub(super) static BALANCER: Relation<Handle, Arc<Balancer>> = Relation::new("load balancer");
@@ -27,6 +29,8 @@ pub(super) struct Balancer {
     pub(super) protocol: Protocol,
     /// The virtual addresses; at least one.
     pub(super) vips: Vec<Vip>,
+    /// `ip_port_mappings`: where backends are.
+    pub(super) mappings: BTreeMap<IpAddr, Mapping>,
     /// The fields that choose the backend, if not the switch's own choice.
     pub(super) hash_fields: Option<Arc<str>>,
     /// `options:reject`: who comes to an address without backends is told.
@@ -35,6 +39,8 @@ pub(super) struct Balancer {
     pub(super) tells: bool,
     /// `options:skip_snat`: routers leave the client's address alone.
     pub(super) skips_snat: bool,
+    /// `options:affinity_timeout`: so many seconds after a client's last new connection, it keeps its backend.
+    pub(super) affinity: Option<u16>,
     /// `options:neighbor_responder`.
     pub(super) responder: Responder,
 }
@@ -50,6 +56,8 @@ pub(super) struct Vip {
     pub(super) port: Option<u16>,
     /// The backends.
     pub(super) backends: Vec<Endpoint>,
+    /// Whether any are written, whatever became of them.
+    pub(super) has_backends: bool,
 }
 
 /// A transport protocol.
@@ -82,12 +90,21 @@ impl Protocol {
     }
 
     /// Its destination port.
-    const fn dst(self) -> Symbol {
+    pub(super) const fn dst(self) -> Symbol {
         match self {
             Self::Tcp => Symbol::TcpDst,
             Self::Udp => Symbol::UdpDst,
             Self::Sctp => Symbol::SctpDst,
         }
+    }
+}
+
+/// A backend as actions name it.
+pub(super) fn target(backend: Endpoint) -> Backend {
+    Backend {
+        lport: None,
+        ip: backend.ip,
+        port: backend.port,
     }
 }
 
@@ -101,15 +118,9 @@ impl Vip {
         }
     }
 
-    /// The backends as actions name them.
-    pub(super) fn targets(&self) -> Vec<Backend> {
-        let backends = self.backends.iter();
-        let target = |backend: &Endpoint| Backend {
-            lport: None,
-            ip: backend.ip,
-            port: backend.port,
-        };
-        backends.map(target).collect()
+    /// The port of a backend: its own, or that of the virtual address.
+    pub(super) fn port_of(&self, backend: Endpoint) -> Option<u16> {
+        backend.port.or(self.port)
     }
 }
 
@@ -148,14 +159,18 @@ impl Balancer {
             _ => Protocol::Tcp,
         };
         let fields: Vec<Arc<str>> = column.selection_fields.get(row);
+        let mappings = mappings::parse(row.get(column.ip_port_mappings.index), complaints);
+        let affinity = options.number("affinity_timeout", 0..=u16::MAX, complaints);
         let mut truth = |key| options.truth(key, false, complaints);
         let balancer = Self {
             name: column.name.get(row),
             protocol,
+            mappings,
             hash_fields: hash_fields(&fields, has_port.then_some(protocol)),
             rejects: truth("reject"),
             tells: truth("event"),
             skips_snat: truth("skip_snat"),
+            affinity: affinity.filter(|seconds| *seconds > 0),
             responder: responder(&options, complaints),
             vips,
         };
@@ -202,11 +217,13 @@ fn parse_vip(text: &str, backends: &str, complaints: &mut Complaints) -> Option<
         );
         return None;
     }
+    let backends = parse_backends(vip, backends, complaints);
     Some(Vip {
         text: text.into(),
         ip: vip.ip,
         port: vip.port,
-        backends: parse_backends(vip, backends, complaints),
+        has_backends: !backends.is_empty(),
+        backends,
     })
 }
 

@@ -6,6 +6,7 @@
 //! the address if the switch's port says so. An address of a router's port is known as that.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lflow::action::Action;
 use lflow::{Int, a, m};
@@ -22,7 +23,7 @@ use crate::features::router::ROUTER;
 use crate::features::router::links::{FACING, PEER, Peer};
 use crate::features::router::nat;
 use crate::features::router::own::{ASKED, BALANCED, TO_ME};
-use crate::features::router::ports::{self, HOLDERS, IPS, LANS, PORT, RESIDENCE};
+use crate::features::router::ports::{self, HOLDERS, IPS, LANS, LENGTHS, PORT, RESIDENCE};
 use crate::features::segments;
 use crate::features::switch::DATAPATH;
 
@@ -60,6 +61,7 @@ pub(super) static NEIGHBOURS: Kind = Kind {
         &HAS,
         &ACTS_ON,
         &LANS,
+        &LENGTHS,
         &IPS,
         &ROUTER,
         &DATAPATH,
@@ -80,10 +82,13 @@ pub(super) static NEIGHBOURS: Kind = Kind {
         if balancer.responder == Responder::Nobody {
             return;
         }
-        let everywhere = match balancer.responder {
-            Responder::All => carriers_at(unit, row, Place::Routers),
-            _ => Vec::new(),
-        };
+        let mut everywhere = carriers_at(unit, row, Place::Routers);
+        if everywhere.is_empty() {
+            return;
+        }
+        if balancer.responder != Responder::All {
+            everywhere.clear();
+        }
         for ip in balancer.ips() {
             for carrier in &everywhere {
                 let mut flows = carriers::flows(unit, *carrier, Place::Routers, None);
@@ -115,7 +120,10 @@ fn answer(unit: &mut Unit<'_>, router: Handle, port: Handle, ip: IpAddr) {
     };
     let mut flows = unit.flows(datapath.uuid, None);
     flows.add_common(ANSWERED, &nat::request(ip), mark());
-    flows.add_common(NOBODYS, &m::ip_dst(ip), [a::drop()]);
+    // Turned round by the port, it would run in circles.
+    let name = &end.name;
+    let stays = m::inport(Arc::clone(name)) & m::outport(Arc::clone(name)) & m::ip_dst(ip);
+    flows.add_common(NOBODYS, &stays, [a::drop()]);
     let Some(Peer::Switch {
         name,
         switch,

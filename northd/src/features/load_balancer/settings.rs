@@ -1,5 +1,6 @@
 //! What the whole network says of load balancers: `NB_Global.options`.
 
+use addr::Mac;
 use nb_db::tables::NbGlobal;
 use ovsdb::typed::Table;
 use relations::{Handle, Relation, Small};
@@ -15,6 +16,8 @@ pub(super) static SETTINGS: Relation<(), Settings> = Relation::new("load balance
 pub(super) struct Settings {
     /// `install_ls_lb_from_router`: switches have the load balancers of their routers.
     pub(super) follows_routers: bool,
+    /// `svc_monitor_mac`: where probes of backends come from; else one that follows from the network's own row.
+    pub(super) service_mac: Mac,
 }
 
 pub(super) static READ: Kind = Kind {
@@ -32,7 +35,18 @@ pub(super) static READ: Kind = Kind {
         let column = NbGlobal::COLUMN.options;
         let options = Options::read(column.name, columns.get(column.index));
         let follows_routers = options.truth("install_ls_lb_from_router", false, &mut complaints);
-        unit.say(&SETTINGS, (), Settings { follows_routers });
+        let written = options.text("svc_monitor_mac").map(|text| {
+            let read = text.parse::<Mac>();
+            read.map_err(|error| complaints.address(column.name, text, &error))
+        });
+        let [a, b, c, d, e, ..] = *unit.uuid(row).as_bytes();
+        let own = Mac([2, a, b, c, d, e]);
+        let service_mac = written.and_then(Result::ok).unwrap_or(own);
+        let settings = Settings {
+            follows_routers,
+            service_mac,
+        };
+        unit.say(&SETTINGS, (), settings);
         unit.problems(complaints.into_problems());
     },
 };

@@ -8,6 +8,7 @@
 //! made it and has it enter again.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use addr::Cidr;
 use lflow::{Expr, Int, Symbol, a, m};
@@ -70,7 +71,7 @@ const SOLICITED: Rule = Rule::new(
 const NOBODYS: Rule = Rule::new(
     Stage::RouterInNeighbours,
     150,
-    "still to an address of the router that it balances or forces: nobody's connection, drop",
+    "back to an address of the port, which the router balances or forces: nobody's connection, drop",
 );
 const OTHERS: Rule = Rule::new(Stage::RouterInOwn, 0, "the rest: next");
 
@@ -129,7 +130,9 @@ static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED, &BALANCED], [], |unit, v
             seen.push(cidr.addr());
             let is_balanced = balanced.contains(&cidr.addr());
             if is_balanced {
-                flows.add(NOBODYS, &m::ip_dst(cidr.addr()), [a::drop()]);
+                let name = &view.port.name;
+                let stays = m::inport(Arc::clone(name)) & m::outport(Arc::clone(name));
+                flows.add(NOBODYS, &(stays & m::ip_dst(cidr.addr())), [a::drop()]);
             }
             let own = own(view, *cidr, is_translated || is_balanced);
             flows.add(OWN, &own, mark.clone());

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use addr::Cidr;
 use nb_db::tables::LogicalRouterPort;
-use relations::{Bucket, Handle};
+use relations::{Bucket, Handle, Relation, Set, Small};
 
 use super::{View, is_link_local, kind};
-use crate::compiler::feature::Kind;
+use crate::compiler::feature::{Kind, Over};
 use crate::compiler::unit::Unit;
 
 /// The ports of a router that have an address: tunnel key and row. Link-local addresses are of the link alone and not here.
@@ -18,25 +18,35 @@ pub static NETWORKS: Bucket<(Handle, IpAddr), (u32, Handle)> = Bucket::new("rout
 
 /// The ports that have an address, of all routers: router and row. The same without an order.
 pub static HOLDERS: Bucket<IpAddr, (Handle, Handle)> = Bucket::new("holders of an address");
+/// There are networks with prefixes of this length ([`length`]).
+static OF_LENGTH: Set<u32> = Set::new("networks of a length");
+pub(super) static HAS_LENGTH: Relation<u32, ()> = Relation::new("has networks of a length");
+/// The lengths of the prefixes that there are: a bit for each, of IPv4 and of IPv6.
+pub static LENGTHS: Relation<(), (u32, u128)> = Relation::new("lengths of networks");
 /// The ports that have a network ([`network`]), of all routers.
 pub static LANS: Bucket<IpAddr, (Handle, Handle)> = Bucket::new("holders of a network");
 
 pub(super) static CLAIMS: Kind = Kind {
     name: "router-port/addresses",
-    ..kind!([], [&IPS, &NETWORKS, &HOLDERS, &LANS], |unit, view| {
-        if !view.port.is_enabled {
-            return;
+    ..kind!(
+        [],
+        [&IPS, &NETWORKS, &HOLDERS, &LANS, &OF_LENGTH],
+        |unit, view| {
+            if !view.port.is_enabled {
+                return;
+            }
+            let claim = (view.binding.key, view.row);
+            for cidr in view.port.networks.iter().filter(|cidr| is_shared(**cidr)) {
+                unit.join(&IPS, (view.router, cidr.addr()), claim);
+                unit.join(&HOLDERS, cidr.addr(), (view.router, view.row));
+            }
+            for network in networks(view) {
+                unit.join(&NETWORKS, (view.router, network), claim);
+                unit.join(&LANS, network, (view.router, view.row));
+                unit.member(&OF_LENGTH, length(network), unit.uuid(view.row));
+            }
         }
-        let claim = (view.binding.key, view.row);
-        for cidr in view.port.networks.iter().filter(|cidr| is_shared(**cidr)) {
-            unit.join(&IPS, (view.router, cidr.addr()), claim);
-            unit.join(&HOLDERS, cidr.addr(), (view.router, view.row));
-        }
-        for network in networks(view) {
-            unit.join(&NETWORKS, (view.router, network), claim);
-            unit.join(&LANS, network, (view.router, view.row));
-        }
-    })
+    )
 };
 
 pub(super) static CHECK: Kind = kind!([&IPS, &NETWORKS], [], |unit, view| {
@@ -82,11 +92,51 @@ pub fn facing(unit: &Unit<'_>, router: Handle, neighbour: IpAddr) -> Option<Hand
     })
 }
 
+pub(super) static IS_LENGTH: Kind = Kind {
+    name: "router-port/length",
+    over: Over::Shared(&OF_LENGTH),
+    reads: &[],
+    says: &[&HAS_LENGTH],
+    wants: &[],
+    run: |unit, key| unit.say(&HAS_LENGTH, u32::unpack(key), ()),
+};
+
+pub(super) static ALL_LENGTHS: Kind = Kind {
+    name: "router-port/lengths",
+    over: Over::Once,
+    reads: &[&HAS_LENGTH],
+    says: &[&LENGTHS],
+    wants: &[],
+    run: |unit, _| {
+        let has = |tag: u32, len: &u32| unit.get(&HAS_LENGTH, tag | len).is_some();
+        let v4 = (1..32)
+            .filter(|len| has(0, len))
+            .fold(0, |bits, len| bits | 1u32 << len);
+        let v6 = (1..128)
+            .filter(|len| has(LENGTH_6, len))
+            .fold(0, |bits, len| bits | 1u128 << len);
+        unit.say(&LENGTHS, (), (v4, v6));
+    },
+};
+
+/// In [`OF_LENGTH`], the family.
+const LENGTH_6: u32 = 1 << 8;
+
+/// The key of the length of a network ([`network`]).
+fn length(network: IpAddr) -> u32 {
+    match network {
+        IpAddr::V4(ip) => 31 - ip.to_bits().trailing_zeros(),
+        IpAddr::V6(ip) => LENGTH_6 | (127 - ip.to_bits().trailing_zeros()),
+    }
+}
+
 /// The ports of all routers in whose networks an address is, with their routers. The cost is that of a prefix, not that of
 /// the routers.
 pub fn in_whose_network(unit: &Unit<'_>, ip: IpAddr) -> Vec<(Handle, Handle)> {
-    let longest = if ip.is_ipv4() { 31 } else { 127 };
-    let networks = (1..=longest).filter_map(|len| network(Cidr::new(ip, len)?));
+    let (v4, v6) = unit.get(&LENGTHS, ()).copied().unwrap_or_default();
+    let lengths = if ip.is_ipv4() { v4.into() } else { v6 };
+    let lengths = (1..128u8).filter(|len| lengths & (1u128 << len) != 0);
+    let networks = lengths.filter_map(|len| network(Cidr::new(ip, len)?));
     let found = networks.flat_map(|network| unit.members(&LANS, network));
     let mut found: Vec<(Handle, Handle)> = found.copied().collect();
     found.sort_unstable();

@@ -30,7 +30,9 @@ use crate::features::switch::DATAPATH;
 #[cfg(test)]
 use crate::testing::{Change, routers};
 
-pub use addresses::{HOLDERS, IPS, LANS, NETWORKS, facing, has_ip, has_network, in_whose_network};
+pub use addresses::{
+    HOLDERS, IPS, LANS, LENGTHS, NETWORKS, facing, has_ip, has_network, in_whose_network,
+};
 pub use model::{RouterPort, is_link_local};
 
 /// Router ports that make sense.
@@ -87,10 +89,26 @@ pub static FEATURE: Feature = Feature {
     ],
     indexes: &[OWNERS, BY_NAME],
     relations: &[
-        &PORT, &BINDING, &RESIDENCE, &PERIODIC, &IPS, &NETWORKS, &HOLDERS, &LANS,
+        &PORT,
+        &BINDING,
+        &RESIDENCE,
+        &PERIODIC,
+        &IPS,
+        &NETWORKS,
+        &HOLDERS,
+        &LANS,
+        &LENGTHS,
+        &addresses::HAS_LENGTH,
     ],
     pools: &[&KEYS],
-    kinds: &[&MODEL, &WISH, &addresses::CLAIMS, &addresses::CHECK],
+    kinds: &[
+        &MODEL,
+        &WISH,
+        &addresses::CLAIMS,
+        &addresses::CHECK,
+        &addresses::IS_LENGTH,
+        &addresses::ALL_LENGTHS,
+    ],
     #[cfg(test)]
     operator: &[Change {
         weight: 14,
