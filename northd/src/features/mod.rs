@@ -22,6 +22,7 @@ pub mod rbac;
 pub mod router;
 pub mod segments;
 pub mod switch;
+pub mod templates;
 pub mod unknown;
 
 use crate::compiler::feature::Feature;
@@ -38,6 +39,7 @@ pub static ALL: &[&Feature] = &[
     &address_sets::FEATURE,
     &port_groups::FEATURE,
     &meters::FEATURE,
+    &templates::FEATURE,
     &admission::FEATURE,
     &fdb::FEATURE,
     &acl::FEATURE,

@@ -56,6 +56,14 @@ enum Subject {
         /// How they are connected; several, comma-separated
         #[arg(long, value_enum, value_delimiter = ',', default_value = "switches")]
         topology: Vec<Topology>,
+
+        /// How many load balancers, in one group on all switches and routers
+        #[arg(long, default_value_t = 0)]
+        load_balancers: usize,
+
+        /// How many rules that track connections, on a port group of all ports
+        #[arg(long, default_value_t = 0)]
+        acls: usize,
     },
     /// Start, a local port plugged in, a remote port added
     Chassis {
@@ -105,8 +113,17 @@ impl Whose {
 pub fn run(options: &Options) -> Result<()> {
     if options.built {
         return match &options.subject {
-            Subject::Northd { switches, topology } => {
-                northd::run(switches, topology, options.changes, options.whose)
+            Subject::Northd {
+                switches,
+                topology,
+                load_balancers,
+                acls,
+            } => {
+                let burden = northd::Burden {
+                    load_balancers: *load_balancers,
+                    acls: *acls,
+                };
+                northd::run(switches, topology, burden, (options.changes, options.whose))
             }
             Subject::Chassis { switches } => {
                 chassis::run(*switches, options.changes, options.whose)

@@ -1,6 +1,7 @@
 //! The networks of the benchmarks: switches full of ports, each with a MAC address, an IP address and port security.
 
 mod routers;
+mod services;
 
 use std::path::Path;
 

@@ -48,8 +48,22 @@ const SUBJECTS: [Subject; 3] = [
     },
 ];
 
+/// What a network has beside switches, ports and routers.
+#[derive(Clone, Copy)]
+pub struct Burden {
+    /// Load balancers, in one group on all switches and routers.
+    pub load_balancers: usize,
+    /// Rules that track connections, on a port group of all ports.
+    pub acls: usize,
+}
+
 /// Measures every size, and prints one table for each.
-pub fn run(sizes: &[usize], topologies: &[Topology], changes: usize, whose: Whose) -> Result<()> {
+pub fn run(
+    sizes: &[usize],
+    topologies: &[Topology],
+    burden: Burden,
+    (changes, whose): (usize, Whose),
+) -> Result<()> {
     println!("northd: every port with MAC address, IPv4 address and port security");
     println!("databases: OVN's ovsdb-server, but for the last column");
     println!("times of single changes are medians of {changes}; CPU is northd's own");
@@ -60,12 +74,15 @@ pub fn run(sizes: &[usize], topologies: &[Topology], changes: usize, whose: Whos
             .iter()
             .filter(|subject| whose.includes(subject.northd))
         {
-            columns.push((subject.name, measure(subject, topology, switches, changes)?));
+            let network = (topology, switches, burden);
+            columns.push((subject.name, measure(subject, network, changes)?));
         }
         print(
             &format!(
-                "{topology:?}: {switches} switches, {} ports",
-                switches * PORTS_PER_SWITCH
+                "{topology:?}: {switches} switches, {} ports, {} load balancers, {} rules",
+                switches * PORTS_PER_SWITCH,
+                burden.load_balancers,
+                burden.acls
             ),
             &columns,
         );
@@ -75,8 +92,7 @@ pub fn run(sizes: &[usize], topologies: &[Topology], changes: usize, whose: Whos
 
 fn measure(
     subject: &Subject,
-    topology: Topology,
-    switches: usize,
+    (topology, switches, burden): (Topology, usize, Burden),
     changes: usize,
 ) -> Result<Column> {
     let dir = tempfile::tempdir()?;
@@ -85,6 +101,12 @@ fn measure(
     let mut network = Network::describe(&northbound.socket(), switches, PORTS_PER_SWITCH)?;
     if topology != Topology::Switches {
         network.add_routers(topology == Topology::K8s)?;
+    }
+    if burden.load_balancers > 0 {
+        network.add_load_balancers(burden.load_balancers)?;
+    }
+    if burden.acls > 0 {
+        network.add_acls(burden.acls)?;
     }
     let remotes = [&northbound, &southbound].map(|database| database.local_remote(subject.door));
 
@@ -148,6 +170,16 @@ fn measure(
     if topology == Topology::K8s {
         let nat = large(Network::add_nat)?;
         column.push(("a NAT rule added to a gateway router: CPU", nat));
+    }
+    if burden.load_balancers > 0 {
+        let balancer = large(Network::add_load_balancer)?;
+        column.push(("a load balancer added on all: CPU", balancer));
+        let backend = large(Network::remove_backend)?;
+        column.push(("a backend of it less: CPU", backend));
+    }
+    if burden.acls > 0 {
+        let acl = large(Network::add_acl)?;
+        column.push(("a rule added for all: CPU", acl));
     }
     Ok(column)
 }

@@ -17,6 +17,11 @@ use crate::compiler::problem::Complaints;
 use crate::features::load_balancer::endpoint::{self, Endpoint};
 use crate::features::load_balancer::mappings::{self, Mapping};
 
+/// So many backends fit into a group of OpenFlow, of which a switch can tell 60,000 bytes: one of IPv4 takes up to 88 bytes, one of
+/// IPv6 104.
+const MAX_4: usize = 650;
+const MAX_6: usize = 550;
+
 /// Load balancers with an address that makes sense.
 pub(super) static BALANCER: Relation<Handle, Arc<Balancer>> = Relation::new("load balancer");
 
@@ -257,6 +262,16 @@ fn parse_backends(vip: Endpoint, text: &str, complaints: &mut Complaints) -> Vec
         };
         complaints.text(column, text, begins, why, "it is left out: correct it");
     }
+    let most = if vip.ip.is_ipv4() { MAX_4 } else { MAX_6 };
+    if backends.len() > most {
+        let why = format!(
+            "{vip} has {} backends, and a group of OpenFlow has room for {most}",
+            backends.len()
+        );
+        let remedy = "the first of them are used: give the others a virtual address of their own";
+        complaints.column(column, why, remedy);
+        backends.truncate(most);
+    }
     backends
 }
 
@@ -370,16 +385,17 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_backends_are_backends() {
+    fn no_more_backends_than_a_group_holds() {
         let backends: Vec<String> = (0..5000)
             .map(|number| format!("10.1.{}.{}:80", number / 250, 1 + number % 250))
             .collect();
         let (balancer, problems) = parse(&row(&[("10.0.0.1:80", &backends.join(","))]));
         assert_eq!(
             balancer.expect("it makes sense").vips[0].backends.len(),
-            5000
+            MAX_4
         );
-        assert_eq!(problems, Vec::<String>::new());
+        let why = "10.0.0.1:80 has 5000 backends, and a group of OpenFlow has room for 650";
+        assert_eq!(problems, [why]);
     }
 
     #[test]

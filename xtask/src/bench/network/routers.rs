@@ -161,7 +161,7 @@ fn insert(table: &str, id: &str, row: &Value) -> Value {
 }
 
 /// Adds a row of the same transaction to a column of the row with a name.
-fn mutate(table: &str, name: &str, column: &str, id: &str) -> Value {
+pub(super) fn mutate(table: &str, name: &str, column: &str, id: &str) -> Value {
     json!({
         "op": "mutate",
         "table": table,
