@@ -181,7 +181,7 @@ impl Resource {
     /// A number that the resource would have if nobody had it: the same in every run, so that a restart changes nothing.
     pub(crate) fn preferred_number(&self) -> u32 {
         match self {
-            Resource::Group(spec) => digest_in_every_process(&spec.chooser),
+            Resource::Group(spec) => spec.chooser as u32,
             _ => digest_in_every_process(self),
         }
     }
@@ -197,15 +197,16 @@ impl Resource {
 
 /// A number for some content that is the same in every process.
 pub(crate) fn digest_in_every_process(content: &impl Hash) -> u32 {
-    wide_digest_in_every_process(content) as u32
-}
-
-/// The same with more digits.
-pub(crate) fn wide_digest_in_every_process(content: &impl Hash) -> u64 {
     // The keys of this hasher are fixed.
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
-    hasher.finish()
+    hasher.finish() as u32
+}
+
+/// A number for a text that is the same in every process, also of one built otherwise: an upgrade keeps it.
+pub(crate) fn stable_number(text: &str) -> u64 {
+    let (number, _) = Uuid::new_v5(&Uuid::nil(), text.as_bytes()).as_u64_pair();
+    number
 }
 
 /// The digest of a flow's actions and cookie.

@@ -42,9 +42,7 @@ use sb_db::tables::LogicalFlow;
 
 use self::names::Names;
 pub use self::uses::uses;
-use crate::flow::{
-    Conjunctive, Flow, MeterSpec, Need, Resource, mentions, wide_digest_in_every_process,
-};
+use crate::flow::{Conjunctive, Flow, MeterSpec, Need, Resource, mentions, stable_number};
 use crate::layout;
 use crate::network::{Fact, Network, PortKind, Reads, expand};
 use crate::physical::members;
@@ -368,7 +366,11 @@ fn chooser(row: &LogicalFlow, at: &Place) -> u64 {
     let chooses_ports = row.actions.contains("fwd_group");
     let place = chooses_ports.then(|| at.metadata());
     let stage = (&*row.pipeline, row.table_id, row.priority);
-    wide_digest_in_every_process(&(of, stage, &*row.r#match, at.is_router(), place))
+    let router = at.is_router();
+    stable_number(&format!(
+        "{of:?} {stage:?} {router} {place:?} {}",
+        row.r#match
+    ))
 }
 
 /// The meter of what a logical flow sends to the controller, where none is said: 1,000 packets a second. Each flow has its own, so

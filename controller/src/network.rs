@@ -24,7 +24,7 @@ mod templates;
 mod tunnels;
 mod zones;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -348,7 +348,7 @@ pub struct Network {
     /// On how many grounds load balancers act on a datapath or a group of datapaths.
     balanced: FxHashMap<Uuid, u32>,
     /// Connections of backends that are gone, to be forgotten.
-    pub(crate) flushes: BTreeSet<Flush>,
+    flushes: balancers::Flushes,
     pub(crate) ports_with: Index<Cell, NameId, Uuid>,
     /// Rows of `DHCP_Options` and `DHCPv6_Options`, from which `dhcp` is made: name, code, type, IPv6.
     dhcp_rows: FxHashMap<Uuid, (Arc<str>, u8, Arc<str>, bool)>,
@@ -441,7 +441,7 @@ impl Default for Network {
             vips: Store::new(Cell::Vip),
             balancers_known: FxHashMap::default(),
             balanced: FxHashMap::default(),
-            flushes: BTreeSet::new(),
+            flushes: balancers::Flushes::default(),
             ports_with: Index::new(Cell::PortsWith),
             dhcp_rows: FxHashMap::default(),
             group_members: FxHashMap::default(),

@@ -245,7 +245,7 @@ impl Core {
             let ZoneChange::Flush(zone) = change;
             switch.send(&Message::CtFlushZone(zone));
         }
-        let flushes = std::mem::take(&mut self.network.flushes);
+        let flushes = self.network.take_flushes();
         let changes = if self.network.desired.is_dirty() {
             self.network.desired.changes()
         } else {

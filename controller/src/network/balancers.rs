@@ -3,6 +3,7 @@
 //! Logical flows balance by themselves. Rows of `Load_Balancer` tell what else a chassis has to know: from which backends a
 //! connection may come back to its own client ([`crate::physical::hairpin`]).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -44,18 +45,55 @@ pub struct Vip {
 /// An address, perhaps with a port.
 pub type Endpoint = (IpAddr, Option<u16>);
 
-/// The connections through a virtual address to a backend.
+/// The connections through a virtual address, or of them those to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flush {
     /// The number of their protocol; 0 for all of them.
     pub protocol: u8,
     /// To whom they were made.
     pub vip: Endpoint,
-    /// To whom they go.
-    pub backend: Endpoint,
+    /// To whom they go; `None` for all of them.
+    pub backend: Option<Endpoint>,
 }
 
-/// How many of those wait for the switch.
+/// What is to be forgotten, and who may still hold it.
+#[derive(Debug, Default)]
+pub(super) struct Flushes {
+    /// How many rows have a virtual address with this protocol, or one of its backends: a load balancer may have several rows.
+    holders: FxHashMap<NameId, u32>,
+    /// What a row had that went, with the name that its holders are counted by.
+    waiting: BTreeMap<Flush, NameId>,
+    /// Groups with local members that went since this was last taken.
+    groups_gone: FxHashSet<Uuid>,
+    dropped: u64,
+}
+
+impl Flushes {
+    /// A row has this.
+    fn hold(&mut self, what: NameId) {
+        *self.holders.entry(what).or_default() += 1;
+    }
+
+    /// A row has it no more.
+    fn release(&mut self, what: NameId) {
+        if let Some(count) = self.holders.get_mut(&what) {
+            *count -= 1;
+            if *count == 0 {
+                self.holders.remove(&what);
+            }
+        }
+    }
+
+    fn want(&mut self, flush: Flush, what: NameId) {
+        if self.waiting.len() < MAX_FLUSHES {
+            self.waiting.insert(flush, what);
+        } else {
+            self.dropped += 1;
+        }
+    }
+}
+
+/// How many of those wait for the switch. Beyond that, connections time out.
 const MAX_FLUSHES: usize = 4_096;
 
 /// What of a row was taken apart.
@@ -108,7 +146,14 @@ impl Network {
     ) {
         let mut known = self.balancers_known.remove(&uuid).unwrap_or_default();
         let before = self.balancers.peek(uuid).cloned();
-        let flushing = before.filter(|before| before.flushes);
+        // A row also goes when nothing that it is about is here any more.
+        let flushes = before
+            .as_ref()
+            .is_some_and(|before| before.flushes && self.acts_here(before));
+        let protocols = (
+            before.as_ref().map(|before| before.protocol),
+            row.as_ref().map(|row| Balancer::of(row).protocol),
+        );
         let (balancer, vips) = match row {
             Some(row) => (Some(Balancer::of(&row)), row.vips),
             None => (None, Default::default()),
@@ -121,13 +166,14 @@ impl Network {
             .collect();
         for vip in gone {
             let backends = known.vips.remove(&vip).unwrap_or_default();
-            self.change_vip(changes, (uuid, &flushing), &vip, Some(&backends), None);
+            let place = (uuid, flushes, protocols);
+            self.change_vip(changes, place, &vip, Some(&backends), None);
         }
         for (vip, backends) in vips {
             let before = known.vips.insert(vip.clone(), backends.clone());
-            if before.as_ref() != Some(&backends) {
-                let balancer = (uuid, &flushing);
-                self.change_vip(changes, balancer, &vip, before.as_deref(), Some(&backends));
+            if before.as_ref() != Some(&backends) || protocols.0 != protocols.1 {
+                let place = (uuid, flushes, protocols);
+                self.change_vip(changes, place, &vip, before.as_deref(), Some(&backends));
             }
         }
         let (groups, datapaths) = match &balancer {
@@ -150,26 +196,42 @@ impl Network {
         self.change_balanced(changes, &before, &now);
     }
 
-    /// A virtual address has other backends, or is new or gone.
+    /// A virtual address has other backends, or is new or gone. `protocols` are those of its load balancer before and now.
     fn change_vip(
         &mut self,
         changes: &mut Changes,
-        (balancer, flushing): (Uuid, &Option<Balancer>),
+        (balancer, flushes, protocols): (Uuid, bool, (Option<u8>, Option<u8>)),
         vip: &Arc<str>,
         old: Option<&str>,
         new: Option<&str>,
     ) {
         let before: FxHashSet<Option<&str>> = old.into_iter().flat_map(parts).collect();
         let now: FxHashSet<Option<&str>> = new.into_iter().flat_map(parts).collect();
-        let id = |backend: &Option<&str>| {
-            let backend = backend.map_or_else(String::new, |backend| format!(",{backend}"));
-            NameId::of(&format!("{balancer} {vip}{backend}"))
+        let name = |part: &Option<&str>| {
+            let backend = part.map_or_else(String::new, |backend| format!(",{backend}"));
+            format!("{vip}{backend}")
         };
+        let id = |part: &Option<&str>| NameId::of(&format!("{balancer} {}", name(part)));
+        let held =
+            |part: &Option<&str>, protocol: u8| NameId::of(&format!("{protocol} {}", name(part)));
+        for part in now.iter().filter(|_| protocols.1.is_some()) {
+            let is_same = before.contains(part) && protocols.0 == protocols.1;
+            if let Some(protocol) = protocols.1.filter(|_| !is_same) {
+                self.flushes.hold(held(part, protocol));
+            }
+        }
+        for part in &before {
+            let is_same = now.contains(part) && protocols.0 == protocols.1;
+            if let Some(protocol) = protocols.0.filter(|_| !is_same) {
+                self.flushes.release(held(part, protocol));
+                // When the address is gone, that says all.
+                if flushes && (part.is_none() || now.contains(&None)) {
+                    self.want_flush(protocol, vip, *part, held(part, protocol));
+                }
+            }
+        }
         for gone in before.difference(&now) {
             self.vips.remove(changes, id(gone));
-            if let (Some(flushing), Some(backends)) = (flushing, gone) {
-                self.flush(flushing.protocol, vip, backends);
-            }
         }
         for come in now.difference(&before) {
             let part = Vip {
@@ -182,23 +244,60 @@ impl Network {
         }
     }
 
-    /// Connections through a virtual address to backends that are gone are to be forgotten.
-    fn flush(&mut self, protocol: u8, vip: &str, backends: &str) {
+    /// Connections through a virtual address, or to some backends of it, are to be forgotten unless another row has them.
+    fn want_flush(&mut self, protocol: u8, vip: &str, backends: Option<&str>, held: NameId) {
         let reads = Reads::untracked();
         let vip = endpoint(&expand(self, &reads, vip));
         let Some(vip) = vip else { return };
+        let flush = |backend| Flush {
+            protocol: if vip.1.is_some() { protocol } else { 0 },
+            vip,
+            backend,
+        };
+        let Some(backends) = backends else {
+            return self.flushes.want(flush(None), held);
+        };
         let backends = expand(self, &reads, backends).into_owned();
         for backend in backends.split(',').filter_map(endpoint) {
-            // Beyond that, they time out.
-            if self.flushes.len() >= MAX_FLUSHES {
-                return;
-            }
-            self.flushes.insert(Flush {
-                protocol: if vip.1.is_some() { protocol } else { 0 },
-                vip,
-                backend,
-            });
+            self.flushes.want(flush(Some(backend)), held);
         }
+    }
+
+    /// What connections are to be forgotten, once all of an update is known.
+    pub fn take_flushes(&mut self) -> Vec<Flush> {
+        self.flushes.groups_gone.clear();
+        let waiting = std::mem::take(&mut self.flushes.waiting);
+        let dropped = std::mem::take(&mut self.flushes.dropped);
+        if dropped > 0 {
+            tracing::warn!(
+                target: "ofctrl",
+                "{dropped} times connections to a backend that is gone stay until they time out: too many went at once"
+            );
+        }
+        let holders = &self.flushes.holders;
+        let gone = waiting
+            .into_iter()
+            .filter(|(_, what)| !holders.contains_key(what));
+        gone.map(|(flush, _)| flush).collect()
+    }
+
+    /// A group of datapaths goes.
+    pub(super) fn note_group_gone(&mut self, group: Uuid) {
+        if self.balanced.contains_key(&group) && self.local_members.peek(group).is_some() {
+            self.flushes.groups_gone.insert(group);
+        }
+    }
+
+    /// Whether a load balancer acts on a datapath that is local, or was until its group went a moment ago.
+    fn acts_here(&self, balancer: &Balancer) -> bool {
+        let is_here = |group: &Uuid| {
+            self.local_members.peek(*group).is_some() || self.flushes.groups_gone.contains(group)
+        };
+        balancer.groups.iter().any(is_here)
+            || balancer
+                .datapaths
+                .iter()
+                .any(|datapath| self.local.peek(*datapath).is_some())
     }
 
     /// A load balancer acts on other groups or datapaths than before. The switches among them need a zone for it.
@@ -309,8 +408,8 @@ impl From<Flush> for CtFlush {
                 ..CtTuple::default()
             },
             reply: CtTuple {
-                source: Some(flush.backend.0),
-                source_port: flush.backend.1,
+                source: flush.backend.map(|backend| backend.0),
+                source_port: flush.backend.and_then(|backend| backend.1),
                 ..CtTuple::default()
             },
         }
@@ -347,26 +446,101 @@ fn parts(backends: &str) -> Vec<Option<&str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{World, options};
+    use sb_db::tables::LogicalDpGroup;
+
+    use crate::testing::{SWITCH, World, options};
+
+    const GROUP: u128 = 41;
+
+    fn row(flushes: &str, backends: &str) -> LoadBalancer {
+        LoadBalancer {
+            vips: options([("172.30.0.10:80", backends)]),
+            options: options([("ct_flush", flushes)]),
+            ls_datapath_group: Some(Uuid::from_u128(GROUP)),
+            ..LoadBalancer::default()
+        }
+    }
+
+    fn world() -> World {
+        let mut world = World::new();
+        let group = LogicalDpGroup {
+            datapaths: vec![SWITCH],
+            ..LogicalDpGroup::default()
+        };
+        world.set(GROUP, None, Some(&group));
+        world
+    }
+
+    /// The backends whose connections are to be forgotten, or the whole address.
+    fn told(world: &mut World) -> Vec<String> {
+        let backends = world.network.take_flushes().into_iter();
+        let backends = backends.map(|flush| flush.backend);
+        backends
+            .map(|backend| backend.map_or_else(|| "all".into(), |(ip, _)| ip.to_string()))
+            .collect()
+    }
+
+    const NOTHING: [String; 0] = [];
 
     #[test]
     fn connections_to_a_backend_that_went_are_forgotten_where_that_is_wanted() {
-        let row = |flushes: &str, backends: &str| LoadBalancer {
-            vips: options([("172.30.0.10:80", backends)]),
-            options: options([("ct_flush", flushes)]),
-            ..LoadBalancer::default()
-        };
-        let told = |flushes: &str| {
-            let mut world = World::new();
+        for (flushes, expected) in [
+            ("true", [&["10.0.0.1"][..], &["all"]]),
+            ("false", [&[], &[]]),
+        ] {
+            let mut world = world();
             let rows = ["10.0.0.1:80,10.0.0.2:80", "10.0.0.2:80,10.0.0.3:80"];
             let rows = rows.map(|backends| row(flushes, backends));
             world.set(40, None, Some(&rows[0]));
             world.set(40, Some(&rows[0]), Some(&rows[1]));
+            assert_eq!(told(&mut world), expected[0]);
             world.set(40, Some(&rows[1]), None);
-            let backends = world.network.flushes.iter().map(|flush| flush.backend);
-            backends.map(|(ip, _)| ip.to_string()).collect::<Vec<_>>()
+            assert_eq!(told(&mut world), expected[1]);
+        }
+    }
+
+    #[test]
+    fn what_another_row_has_is_not_forgotten() {
+        let mut world = world();
+        let rows = ["10.0.0.1:80,10.0.0.2:80", "10.0.0.2:80"].map(|backends| row("true", backends));
+        world.set(40, None, Some(&rows[0]));
+        world.set(42, None, Some(&rows[0]));
+        world.set(40, Some(&rows[0]), Some(&rows[1]));
+        assert_eq!(told(&mut world), NOTHING);
+        world.set(42, Some(&rows[0]), Some(&rows[1]));
+        assert_eq!(told(&mut world), ["10.0.0.1"]);
+        world.set(42, Some(&rows[1]), None);
+        assert_eq!(told(&mut world), NOTHING);
+        // It moves to another row, in one update.
+        world.set(40, Some(&rows[1]), None);
+        world.set(43, None, Some(&rows[1]));
+        assert_eq!(told(&mut world), NOTHING);
+        world.set(43, Some(&rows[1]), None);
+        assert_eq!(told(&mut world), ["all"]);
+    }
+
+    #[test]
+    fn rows_that_are_about_nothing_here_any_more_take_no_connections_along() {
+        let mut world = world();
+        let row = row("true", "10.0.0.1:80");
+        let group = LogicalDpGroup {
+            datapaths: vec![SWITCH],
+            ..LogicalDpGroup::default()
         };
-        assert_eq!(told("true"), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
-        assert_eq!(told("false"), Vec::<String>::new());
+        world.set(40, None, Some(&row));
+        world.changes();
+        world.change_ports(|ports| ports.interfaces.clear());
+        world.changes();
+        world.set(GROUP, Some(&group), None);
+        world.set(40, Some(&row), None);
+        assert_eq!(told(&mut world), NOTHING);
+        // Where they are deleted together, they do.
+        world.plug("here", 7);
+        world.set(GROUP, None, Some(&group));
+        world.set(40, None, Some(&row));
+        world.changes();
+        world.set(GROUP, Some(&group), None);
+        world.set(40, Some(&row), None);
+        assert_eq!(told(&mut world), ["all"]);
     }
 }

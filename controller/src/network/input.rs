@@ -424,6 +424,9 @@ impl Network {
         uuid: Uuid,
         row: Option<LogicalDpGroup>,
     ) {
+        if row.is_none() {
+            self.note_group_gone(uuid);
+        }
         let before = self.group_members.remove(&uuid);
         for member in before.iter().flat_map(|members| members.iter()) {
             if let Some(groups) = self.groups_of.get_mut(member) {

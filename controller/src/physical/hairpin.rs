@@ -11,15 +11,16 @@
 //! priority 200 (190): another load balancer of another switch may have the same virtual address and no such option.
 //!
 //! What a connection was for is asked of connection tracking, whatever northd's flows keep in registers. Only backends from which
-//! packets may come here have flows. A learned flow goes with the backend that it is about: its cookie says which.
+//! packets may come here have flows. A learned flow goes with the backend that it is about: its cookie says which,
+//! whatever row has it.
 
 use std::net::IpAddr;
 
 use openflow::action::{Ct, CtZone, Learn, LearnSource, LearnSpec, Nat, NatKind};
 use openflow::{Action, Field, Match, Subfield};
 
-use super::{Flows, cookie};
-use crate::flow::digest_in_every_process;
+use super::Flows;
+use crate::flow::stable_number;
 use crate::layout::{self, flag};
 use crate::network::{Balancer, Endpoint, Fact, Network, Reads, Vip, endpoint, expand};
 
@@ -89,10 +90,8 @@ fn detect(
     }
     let seen = seen_instead_of(vip.0, balancer);
     let protocol = backend.1.map(|_| balancer.protocol);
-    let low = cookie(part.balancer);
-    // Who looks for the row finds it by the lower half; the upper tells its backends apart.
-    let own = digest_in_every_process(&(vip, backend));
-    let learned = u64::from(own) << 32 | low;
+    // Several rows may say this, and the flows of one may take the place of another's: what was learned stays.
+    let learned = stable_number(&format!("{vip:?} {backend:?} {seen}"));
     let learn = Action::Learn(Box::new(Learn {
         priority: LEARNED,
         cookie: learned,

@@ -4,13 +4,14 @@
 //! (ovn-sb(5), `Controller_Event`). The management system deletes the row when it has seen it; as long as the row is there, it is
 //! not said again. Nor is it within [`PAUSE`], so that packets cannot make rows as fast as those are deleted.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use daemon::Now;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Operation, Row, Uuid};
 use packet::userdata::{EmptyBackendsArguments, Opcode};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::ControllerEvent;
 
 use crate::pinctrl::service::{Change, Effect, HandleError, Packet, Service, View};
@@ -25,8 +26,9 @@ const LIMIT: usize = 1_024;
 pub struct EmptyBackends {
     /// Events with rows.
     rows: FxHashMap<EmptyBackendsArguments, Uuid>,
-    /// When events were last told.
-    told: FxHashMap<EmptyBackendsArguments, Instant>,
+    /// Events that were told lately, the first first.
+    told: FxHashSet<EmptyBackendsArguments>,
+    told_at: VecDeque<(Instant, EmptyBackendsArguments)>,
     /// The number of the last event.
     last: i64,
     /// Packets whose events were not told for there were too many.
@@ -73,11 +75,19 @@ impl Service for EmptyBackends {
         let Some(own) = view.own() else {
             return Ok(());
         };
-        self.told.retain(|_, at| *at + PAUSE > now.at);
-        if self.rows.contains_key(&event) || self.told.contains_key(&event) {
+        let is_past = |told: &mut (Instant, EmptyBackendsArguments)| told.0 + PAUSE <= now.at;
+        while let Some((_, past)) = self.told_at.pop_front_if(is_past) {
+            self.told.remove(&past);
+        }
+        if self.rows.contains_key(&event) || self.told.contains(&event) {
             return Ok(());
         }
         if self.told.len() >= LIMIT || self.rows.len() >= LIMIT {
+            if self.dropped == 0 {
+                effects.push(Effect::Warn(format!(
+                    "there are {LIMIT} rows of Controller_Event of this chassis that nobody has deleted: no more are made"
+                )));
+            }
             self.dropped += 1;
             return Ok(());
         }
@@ -103,7 +113,8 @@ impl Service for EmptyBackends {
             row,
         };
         effects.push(Effect::Write(uuid, vec![insert]));
-        self.told.insert(event, now.at);
+        self.told.insert(event.clone());
+        self.told_at.push_back((now.at, event));
         Ok(())
     }
 
@@ -162,10 +173,11 @@ mod tests {
         service
             .packet(now, packet, &World::default(), &mut effects)
             .expect("it makes sense");
-        let rows = effects.into_iter().map(|effect| {
-            let Effect::Write(_, operations) = effect else {
-                panic!("{effect:?}");
-            };
+        let rows = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Write(_, operations) => Some(operations),
+            _ => None,
+        });
+        let rows = rows.map(|operations| {
             let [Operation::Insert { uuid, row, .. }] = &operations[..] else {
                 panic!("{operations:?}");
             };

@@ -5,7 +5,6 @@
 //! hashing), so that only those who had the backend that went, or who get the one that came, are moved.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use openflow::action::NatKind;
 use openflow::message::{Bucket, Group, GroupKind, SelectionMethod};
@@ -66,7 +65,7 @@ pub(super) fn balance(
             OfAction::set_masked(field, flags, flags),
         ];
         Choice {
-            number: number_of(&(backend.ip, backend.port)),
+            number: number_of(backend),
             weight: DEFAULT_WEIGHT,
             actions: vec![OfAction::Ct(Box::new(ct))],
         }
@@ -157,11 +156,12 @@ struct Choice {
     actions: Vec<OfAction>,
 }
 
-/// A number for what a bucket stands for: the same in every process.
-fn number_of(content: &impl Hash) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    hasher.finish() as u32
+/// A number for what a bucket stands for, the same in every process and for ever: the FNV-1a hash of its text.
+fn number_of(backend: &Backend) -> u32 {
+    let text = format!("{} {}", backend.ip, backend.port.unwrap_or_default());
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// A select group of these buckets; its number is the caller's to set.
