@@ -31,6 +31,7 @@
 //! | [`capture`] | `tcpdump`, read while it runs |
 //! | [`flows`] | what is installed in a switch, and since when |
 //! | [`lab`] | the lab of virtual machines and nested containers |
+//! | [`service`] | a service on a guest, and connections to it
 //! | [`story`] | a test's frame: build, tell, and on failure show the logs |
 //!
 //! Everything needs root, Open vSwitch and the tools that `cargo xtask setup` installs. Without them a test fails and
@@ -50,6 +51,7 @@ pub mod process;
 pub mod rig;
 pub mod routed;
 pub mod run;
+pub mod service;
 pub mod story;
 pub mod traffic;
 pub mod volume;

@@ -25,5 +25,6 @@ mod restart;
 mod rig;
 mod routed;
 mod schema;
+mod services;
 mod spoofing;
 mod vxlan;

@@ -1,0 +1,620 @@
+//! Load balancers: what is sent to a virtual address is spread over its backends, on a switch, on a router, and by a group, over
+//! IPv4 and IPv6; a client is seen as itself, and as the virtual address where it is its own backend; who is connected stays
+//! connected while other backends come and go; a client with affinity finds its backend again; a backend that does not listen is
+//! left out until it does; a service without backends refuses at once, or tells of it. On Weft's daemons and on mixtures with
+//! OVN's.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use tests::guest::Guest;
+use tests::implementation::Implementation::{Ovn, Weft};
+use tests::implementation::{Door, Plan};
+use tests::lab::{CHASSIS, Lab, MEMBERS, Member, ROUTER};
+use tests::service::{Connection, Service};
+use tests::story::story;
+use tests::wait::{wait_for, wait_until};
+
+/// Where every guest of the first switch listens.
+const PORT: u16 = 8080;
+/// The members that are backends: both chassis have some, and containers are among them.
+const BACKENDS: [usize; 4] = [0, 1, 3, 4];
+/// The second switch's guests: port, device, MAC address, last part of both addresses; one for each chassis.
+const INSIDE: [(&str, &str, &str, u8); 2] = [
+    ("inside-vm3", "vm3", "02:ac:10:ff:01:94", 194),
+    ("inside-vm4", "vm4", "02:ac:10:ff:01:95", 195),
+];
+const INSIDE_ROUTER: Ipv4Addr = Ipv4Addr::new(172, 16, 255, 193);
+const DMZ6: &str = "2001:db8:1::";
+const INSIDE6: &str = "2001:db8:2::";
+/// What virtual addresses begin with, of either family.
+const VIPS: [&str; 2] = ["172.30.0.", "2001:db8:30::"];
+/// How many connections show how they are spread. The chance that a fair choice among four is off by a fifth somewhere is less
+/// than one in a thousand.
+const SPREAD: usize = 1_200;
+/// How often backends come and go under connections that stand.
+const CHANGES: usize = 12;
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn services_work_on_switches() {
+    on_switches(Plan::under_test());
+}
+
+#[test]
+fn ovns_controllers_serve_on_switches_what_our_northd_compiles() {
+    on_switches(our_northd());
+}
+
+#[test]
+fn our_controllers_serve_on_switches_what_ovns_northd_compiles() {
+    on_switches(our_controllers());
+}
+
+#[test]
+fn services_work_on_a_router() {
+    on_a_router(Plan::under_test());
+}
+
+#[test]
+fn ovns_controllers_serve_on_a_router_what_our_northd_compiles() {
+    on_a_router(our_northd());
+}
+
+#[test]
+fn our_controllers_serve_on_a_router_what_ovns_northd_compiles() {
+    on_a_router(our_controllers());
+}
+
+fn our_northd() -> Plan {
+    Plan {
+        controller: Ovn,
+        ..over_ovsdb()
+    }
+}
+
+fn our_controllers() -> Plan {
+    Plan {
+        northd: Ovn,
+        ..over_ovsdb()
+    }
+}
+
+fn over_ovsdb() -> Plan {
+    Plan {
+        door: Door::Ovsdb,
+        databases: Weft,
+        ..Plan::weft()
+    }
+}
+
+/// The services of the backends.
+type Services = BTreeMap<usize, Service>;
+
+fn on_switches(plan: Plan) {
+    told_of(plan, |lab, inside, services| {
+        attach(lab)?;
+        for vip in [vip(0, 10)?, vip(1, 10)?] {
+            wait_until_served(vip, &clients(lab, inside))?;
+            spread(&clients(lab, inside), vip)?;
+        }
+        let mut held = hairpin(lab)?;
+        held.extend(undisturbed(lab, &clients(lab, inside))?);
+        if plan.controller == Weft {
+            restart(lab, &mut held)?;
+        }
+        if plan.northd == Ovn {
+            affinity(lab, &inside[1])?;
+        }
+        empty(lab, &inside[0])?;
+        if plan.northd == Ovn {
+            healthy(lab, &inside[0], services)?;
+        }
+        Ok(())
+    });
+}
+
+/// The router is on one chassis, and has load balancers.
+fn on_a_router(plan: Plan) {
+    told_of(plan, |lab, inside, _| {
+        let chassis = format!("options:chassis={}", CHASSIS[0]);
+        lab.rig
+            .nb(&["set", "Logical_Router", "tenant1", &chassis])?;
+        for name in add(lab, "front", 20, &BACKENDS)? {
+            lab.rig.nb(&["lr-lb-add", "tenant1", &name])?;
+        }
+        lab.sync()?;
+        for vip in [vip(0, 20)?, vip(1, 20)?] {
+            wait_until_served(vip, &[&inside[0], &inside[1]])?;
+            spread(&[&inside[0], &inside[1]], vip)?;
+        }
+        Ok(())
+    });
+}
+
+/// A story of a lab with both switches, the router, guests of the second switch, and services on the backends.
+fn told_of(plan: Plan, told: impl FnOnce(&mut Lab, &[Guest; 2], &mut Services) -> Result<()>) {
+    story(plan, |lab| {
+        lab.address_all()?;
+        let inside = describe(lab)?;
+        let mut services = Services::new();
+        for number in BACKENDS {
+            services.insert(number, Service::start(lab.guest(&MEMBERS[number]), PORT)?);
+        }
+        told(lab, &inside, &mut services)
+    });
+}
+
+fn wait_until_served(vip: SocketAddr, clients: &[&Guest]) -> Result<()> {
+    clients.iter().try_for_each(|client| {
+        let what = format!("{vip} to serve {}", client.device());
+        wait_until(&what, LIMIT, || Connection::open(client, vip).map(|_| true))
+    })
+}
+
+/// Guests of both switches that are no backends.
+fn clients<'l>(lab: &'l Lab, inside: &'l [Guest; 2]) -> [&'l Guest; 3] {
+    [&inside[0], &inside[1], lab.guest(&MEMBERS[2])]
+}
+
+/// The virtual address with this last part, in a family.
+fn vip(family: usize, last: u8) -> Result<SocketAddr> {
+    let ip: IpAddr = format!("{}{last}", VIPS[family]).parse()?;
+    Ok((ip, 80).into())
+}
+
+/// A member's address in a family.
+fn address(family: usize, member: usize) -> Result<SocketAddr> {
+    let member = &MEMBERS[member];
+    let ip: IpAddr = match family {
+        0 => member.address.into(),
+        _ => format!("{DMZ6}{}", member.address.octets()[3]).parse()?,
+    };
+    Ok((ip, PORT).into())
+}
+
+/// Addresses of members, as a load balancer has its backends.
+fn backends(family: usize, members: &[usize]) -> Result<String> {
+    let all = members.iter().map(|member| address(family, *member));
+    let all: Vec<String> = all
+        .map(|address| Ok(address?.to_string()))
+        .collect::<Result<_>>()?;
+    Ok(all.join(","))
+}
+
+/// Adds a load balancer of these backends in both families, and says its two names.
+fn add(lab: &Lab, name: &str, last: u8, members: &[usize]) -> Result<[String; 2]> {
+    let names = ["4", "6"].map(|family| format!("{name}{family}"));
+    for (family, name) in names.iter().enumerate() {
+        let vip = vip(family, last)?.to_string();
+        let backends = backends(family, members)?;
+        lab.rig.nb(&["lb-add", name, &vip, &backends, "tcp"])?;
+    }
+    Ok(names)
+}
+
+/// On the first switch by itself, on the second by a group.
+fn attach(lab: &Lab) -> Result<()> {
+    let names = add(lab, "web", 10, &BACKENDS)?;
+    for name in &names {
+        lab.rig.nb(&["ls-lb-add", "dmz", name])?;
+    }
+    let rows: Vec<String> = names
+        .iter()
+        .map(|name| row_of(lab, name))
+        .collect::<Result<_>>()?;
+    let members = format!("load_balancer={}", rows.join(","));
+    let group = lab
+        .rig
+        .nb(&["create", "Load_Balancer_Group", "name=all", &members])?;
+    let group = format!("load_balancer_group={}", group.trim());
+    lab.rig.nb(&["set", "Logical_Switch", "inside", &group])?;
+    lab.sync()
+}
+
+/// The identity of a load balancer's row.
+fn row_of(lab: &Lab, name: &str) -> Result<String> {
+    let condition = format!("name={name}");
+    let row = lab.rig.nb(&[
+        "--bare",
+        "--columns=_uuid",
+        "find",
+        "Load_Balancer",
+        &condition,
+    ])?;
+    Ok(row.trim().to_owned())
+}
+
+/// Connections are spread evenly, and the services see who connects.
+fn spread(clients: &[&Guest], vip: SocketAddr) -> Result<()> {
+    let each = SPREAD / clients.len();
+    let tallies = std::thread::scope(|scope| {
+        let asking: Vec<_> = clients
+            .iter()
+            .map(|client| scope.spawn(move || ask(client, vip, each)))
+            .collect();
+        asking
+            .into_iter()
+            .map(|client| client.join().expect("connecting does not panic"))
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let mut tally: BTreeMap<String, usize> = BTreeMap::new();
+    for (server, count) in tallies.into_iter().flatten() {
+        *tally.entry(server).or_default() += count;
+    }
+    let share = each * clients.len() / BACKENDS.len();
+    let is_fair = |count: usize| count.abs_diff(share) * 5 <= share;
+    ensure!(
+        tally.len() == BACKENDS.len() && tally.values().all(|count| is_fair(*count)),
+        "{vip}: {tally:?}, not {share} each"
+    );
+    Ok(())
+}
+
+/// Who has answered how often.
+fn ask(client: &Guest, vip: SocketAddr, times: usize) -> Result<BTreeMap<String, usize>> {
+    let mut tally = BTreeMap::new();
+    let mut seen_as = None;
+    for _ in 0..times {
+        let connection = Connection::open(client, vip)?;
+        *tally.entry(connection.server).or_default() += 1;
+        let before = seen_as.replace(connection.seen_as);
+        ensure!(
+            before.is_none_or(|before| before == connection.seen_as),
+            "{} is seen as {before:?} and as {}",
+            client.device(),
+            connection.seen_as
+        );
+    }
+    let own = client.namespace().ip(&["-brief", "address", "show"])?;
+    let seen_as = seen_as.map(|ip| format!(" {ip}/"));
+    ensure!(
+        seen_as.as_ref().is_some_and(|ip| own.contains(ip.as_str())),
+        "{} is seen as {seen_as:?}, and has {own}",
+        client.device()
+    );
+    Ok(tally)
+}
+
+/// A client that is its own backend has itself at the other end, and sees the virtual address there, as does its service.
+fn hairpin(lab: &Lab) -> Result<Vec<Connection>> {
+    let mut held = Vec::new();
+    // One on the host, one in a container behind it.
+    for (last, member) in [(11, 0), (12, 3)] {
+        let names = add(lab, &format!("own{member}-"), last, &[member])?;
+        for name in &names {
+            lab.rig.nb(&["ls-lb-add", "dmz", name])?;
+        }
+        lab.sync()?;
+        for family in [0, 1] {
+            let vip = vip(family, last)?;
+            let guest = lab.guest(&MEMBERS[member]);
+            let mut connection = wait_for(&format!("{vip} to be served"), LIMIT, || {
+                Connection::open(guest, vip).map(Some)
+            })?;
+            ensure!(connection.server == guest.device(), "{connection:?}");
+            ensure!(
+                connection.seen_as == vip.ip(),
+                "a client that is its own backend is seen as {}",
+                connection.seen_as
+            );
+            connection.lives()?;
+            // Again: what the switch has learned of the first stays.
+            Connection::open(guest, vip)?.lives()?;
+            held.push(connection);
+        }
+    }
+    Ok(held)
+}
+
+/// Who is connected stays connected to whom he is, while other backends come and go; who connects finds only those that are there.
+fn undisturbed(lab: &Lab, clients: &[&Guest]) -> Result<Vec<Connection>> {
+    let names = ["web4", "web6"];
+    let stays = BACKENDS[0];
+    let stays_name = MEMBERS[stays].device;
+    let mut held = Vec::new();
+    for family in [0, 1] {
+        for client in clients {
+            let connection = wait_for("a connection to the one that stays", LIMIT, || {
+                let connection = Connection::open(client, vip(family, 10)?)?;
+                Ok((connection.server == stays_name).then_some(connection))
+            })?;
+            held.push(connection);
+        }
+    }
+    for change in 0..CHANGES {
+        // Some of the others, another some each time.
+        let present: Vec<usize> = BACKENDS
+            .into_iter()
+            .enumerate()
+            .filter(|(place, member)| *member == stays || (change * 5 + 3) >> place & 1 == 1)
+            .map(|(_, member)| member)
+            .collect();
+        for (family, name) in names.into_iter().enumerate() {
+            let vip = vip(family, 10)?.to_string();
+            let backends = backends(family, &present)?;
+            lab.rig
+                .nb(&["--may-exist", "lb-add", name, &vip, &backends, "tcp"])?;
+        }
+        held.iter_mut().try_for_each(Connection::lives)?;
+        lab.sync()?;
+        held.iter_mut().try_for_each(Connection::lives)?;
+        let present: Vec<&str> = present
+            .iter()
+            .map(|number| MEMBERS[*number].device)
+            .collect();
+        for family in [0, 1] {
+            for client in clients {
+                let mut connection = Connection::open(client, vip(family, 10)?)?;
+                connection.lives()?;
+                ensure!(
+                    present.contains(&connection.server.as_str()),
+                    "{} serves, and was taken out: {present:?} are there",
+                    connection.server
+                );
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Connections live while controllers restart, and after. OVN's controller has the switch forget what that has learned of clients
+/// that are their own backends.
+fn restart(lab: &mut Lab, held: &mut [Connection]) -> Result<()> {
+    for chassis in &mut lab.rig.chassis {
+        if let Some(controller) = chassis.controller() {
+            controller.kill()?;
+        }
+        chassis.start_controller()?;
+    }
+    held.iter_mut().try_for_each(Connection::lives)?;
+    lab.sync()?;
+    held.iter_mut().try_for_each(Connection::lives)
+}
+
+/// A client finds the backend again that it had.
+fn affinity(lab: &Lab, client: &Guest) -> Result<()> {
+    let names = add(lab, "sticky", 13, &BACKENDS)?;
+    for name in &names {
+        let row = row_of(lab, name)?;
+        lab.rig
+            .nb(&["set", "Load_Balancer", &row, "options:affinity_timeout=60"])?;
+        lab.rig.nb(&["ls-lb-add", "inside", name])?;
+    }
+    lab.sync()?;
+    for family in [0, 1] {
+        let vip = vip(family, 13)?;
+        // OVN's northd drops the packets of the connection that the choice is learned from, so that this one is never made.
+        let first = wait_for(&format!("{vip} to be served"), LIMIT, || {
+            Connection::open_within(client, vip, Duration::from_secs(1)).map(Some)
+        })?;
+        for _ in 0..40 {
+            let again = Connection::open(client, vip)?;
+            ensure!(
+                again.server == first.server,
+                "{vip}: {} was there for the client, and now {}",
+                first.server,
+                again.server
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Without backends, a service refuses at once if it is to, or tells of whoever asked for it.
+fn empty(lab: &Lab, client: &Guest) -> Result<()> {
+    for (family, name) in ["none4", "none6"].into_iter().enumerate() {
+        let vip = vip(family, 14)?;
+        let text = vip.to_string();
+        lab.rig
+            .nb(&["--reject", "lb-add", name, &text, "", "tcp"])?;
+        lab.rig.nb(&["ls-lb-add", "inside", name])?;
+        lab.sync()?;
+        wait_until(&format!("{vip} to refuse"), LIMIT, || refuses(client, vip))?;
+        let start = Instant::now();
+        ensure!(refuses(client, vip)?, "{vip} refuses no more");
+        let waited = start.elapsed();
+        ensure!(
+            waited < Duration::from_secs(1),
+            "{vip} refuses after {waited:?}"
+        );
+    }
+    lab.rig
+        .nb(&["set", "NB_Global", ".", "options:controller_event=true"])?;
+    let vip = vip(0, 15)?;
+    let text = vip.to_string();
+    lab.rig
+        .nb(&["--event", "lb-add", "asleep", &text, "", "tcp"])?;
+    lab.rig.nb(&["ls-lb-add", "inside", "asleep"])?;
+    lab.sync()?;
+    let condition = format!("event_info:vip=\"{text}\"");
+    let find = [
+        "--bare",
+        "--columns=event_info",
+        "find",
+        "Controller_Event",
+        &condition,
+    ];
+    let told = wait_for("an event to tell who is asked for", LIMIT, || {
+        let from = client.namespace();
+        let _silent = from.inside(|| {
+            let limit = Duration::from_millis(100);
+            Ok(TcpStream::connect_timeout(&vip, limit).is_ok())
+        })?;
+        let rows = lab.rig.sb(&find)?;
+        Ok((!rows.trim().is_empty()).then_some(rows))
+    })?;
+    ensure!(told.contains("protocol=tcp"), "{told}");
+    Ok(())
+}
+
+fn refuses(client: &Guest, vip: SocketAddr) -> Result<bool> {
+    client
+        .namespace()
+        .inside(|| match TcpStream::connect_timeout(&vip, LIMIT) {
+            Ok(_) => bail!("{vip} is served"),
+            Err(error) => Ok(matches!(
+                error.kind(),
+                ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset
+            )),
+        })
+}
+
+/// A backend that does not listen is left out, and comes back when it does.
+fn healthy(lab: &Lab, client: &Guest, services: &mut Services) -> Result<()> {
+    let names = add(lab, "checked", 16, &BACKENDS)?;
+    for (family, name) in names.iter().enumerate() {
+        let row = row_of(lab, name)?;
+        let vip = vip(family, 16)?.to_string();
+        let from = match family {
+            0 => "172.16.255.189".to_owned(),
+            _ => format!("[{DMZ6}fe]"),
+        };
+        for number in BACKENDS {
+            let ip = match address(family, number)?.ip() {
+                IpAddr::V4(ip) => format!("\"{ip}\""),
+                IpAddr::V6(ip) => format!("\"[{ip}]\""),
+            };
+            let mapping = format!("ip_port_mappings:{ip}=\"{}:{from}\"", MEMBERS[number].port);
+            lab.rig.nb(&["set", "Load_Balancer", &row, &mapping])?;
+        }
+        let check = format!("vip=\"{vip}\"");
+        lab.rig.nb(&[
+            "--id=@check",
+            "create",
+            "Load_Balancer_Health_Check",
+            &check,
+            "options:interval=1",
+            "options:timeout=1",
+            "options:success_count=1",
+            "options:failure_count=2",
+            "--",
+            "add",
+            "Load_Balancer",
+            &row,
+            "health_check",
+            "@check",
+        ])?;
+        lab.rig.nb(&["ls-lb-add", "inside", name])?;
+    }
+    lab.sync()?;
+    let monitors = |status: &str| -> Result<usize> {
+        let condition = format!("status={status}");
+        let found = lab.rig.sb(&[
+            "--bare",
+            "--columns=_uuid",
+            "find",
+            "Service_Monitor",
+            &condition,
+        ])?;
+        Ok(found.split_whitespace().count())
+    };
+    let all = 2 * BACKENDS.len();
+    wait_until("all backends to be found online", LIMIT, || {
+        Ok(monitors("online")? == all)
+    })?;
+    let gone = BACKENDS[1];
+    let guest = lab.guest(&MEMBERS[gone]);
+    if let Some(service) = services.remove(&gone) {
+        service.stop(guest)?;
+    }
+    wait_until("a backend to be found offline", LIMIT, || {
+        Ok(monitors("offline")? == 2)
+    })?;
+    lab.sync()?;
+    for family in [0, 1] {
+        let found = ask(client, vip(family, 16)?, 40)?;
+        ensure!(
+            !found.contains_key(MEMBERS[gone].device) && found.len() == BACKENDS.len() - 1,
+            "without {}: {found:?}",
+            MEMBERS[gone].device
+        );
+    }
+    services.insert(gone, Service::start(guest, PORT)?);
+    wait_until("it to be found online again", LIMIT, || {
+        Ok(monitors("online")? == all)
+    })?;
+    for family in [0, 1] {
+        let vip = vip(family, 16)?;
+        wait_until("it to serve again", LIMIT, || {
+            let connection = Connection::open(client, vip)?;
+            Ok(connection.server == MEMBERS[gone].device)
+        })?;
+    }
+    Ok(())
+}
+
+/// The second switch with its guests, the router, and IPv6 for all.
+fn describe(lab: &Lab) -> Result<[Guest; 2]> {
+    let nb = |line: &str| lab.rig.nb(&line.split(' ').collect::<Vec<_>>()).map(drop);
+    nb("ls-add inside")?;
+    nb("lr-add tenant1")?;
+    for (switch, mac, networks) in [
+        (
+            "dmz",
+            "02:ac:10:ff:01:29",
+            [format!("{ROUTER}/26"), format!("{DMZ6}1/64")],
+        ),
+        (
+            "inside",
+            "02:ac:10:ff:01:93",
+            [format!("{INSIDE_ROUTER}/26"), format!("{INSIDE6}1/64")],
+        ),
+    ] {
+        nb(&format!(
+            "lrp-add tenant1 tenant1-{switch} {mac} {}",
+            networks.join(" ")
+        ))?;
+        let port = format!("{switch}-tenant1");
+        nb(&format!(
+            "lsp-add {switch} {port} -- lsp-set-type {port} router -- lsp-set-addresses {port} router \
+             -- lsp-set-options {port} router-port=tenant1-{switch}"
+        ))?;
+    }
+    for member in &MEMBERS {
+        let Member {
+            port, mac, address, ..
+        } = member;
+        let last = address.octets()[3];
+        let addresses = format!("{mac} {address} {DMZ6}{last}");
+        lab.rig.nb(&["lsp-set-addresses", port, &addresses])?;
+        lab.rig.nb(&["lsp-set-port-security", port, &addresses])?;
+        address_ipv6(lab.guest(member), DMZ6, last)?;
+    }
+    let mut guests = Vec::new();
+    for ((port, device, mac, last), chassis) in INSIDE.iter().zip(CHASSIS) {
+        let addresses = format!("{mac} 172.16.255.{last} {INSIDE6}{last}");
+        lab.rig.nb(&["lsp-add", "inside", port])?;
+        lab.rig.nb(&["lsp-set-addresses", port, &addresses])?;
+        let guest = Guest::new(&lab.rig, device, mac)?;
+        let interface = format!("external_ids:iface-id={port}");
+        guest.plug(
+            lab.rig.chassis(chassis)?,
+            "br-int",
+            &[["Interface", &interface]],
+        )?;
+        let ip = |words: &str| guest.namespace().ip(&words.split(' ').collect::<Vec<_>>());
+        ip(&format!("address add 172.16.255.{last}/26 dev {device}"))?;
+        ip(&format!("route add default via {INSIDE_ROUTER}"))?;
+        address_ipv6(&guest, INSIDE6, *last)?;
+        lab.rig
+            .nb(&["wait-until", "Logical_Switch_Port", port, "up=true"])?;
+        guests.push(guest);
+    }
+    lab.sync()?;
+    Ok(guests.try_into().expect("as many guests as chassis"))
+}
+
+fn address_ipv6(guest: &Guest, network: &str, last: u8) -> Result<()> {
+    let device = guest.device();
+    for line in [
+        format!("-6 address add {network}{last}/64 dev {device} nodad"),
+        format!("-6 route add default via {network}1 dev {device}"),
+    ] {
+        guest.namespace().ip(&line.split(' ').collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
