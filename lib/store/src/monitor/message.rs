@@ -32,7 +32,9 @@ pub fn row_update(
         (Some(old), Some(new)) if differences => {
             let (mut replaced, mut toggled) = (HashMap::new(), HashMap::new());
             for column in shown.filter(differs) {
+                let name = column.name(table).to_owned();
                 let ColumnRef::Column(index) = column else {
+                    replaced.insert(name, datum_to_proto(&column.of(*uuid, new)));
                     continue;
                 };
                 let ty = &table.columns[index].ty;
@@ -41,7 +43,7 @@ pub fn row_update(
                     Delta::Replace(_) => &mut replaced,
                     Delta::Toggle(_) => &mut toggled,
                 };
-                columns.insert(column.name(table).to_owned(), datum_to_proto(delta.datum()));
+                columns.insert(name, datum_to_proto(delta.datum()));
             }
             let row = |columns: HashMap<_, _>| (!columns.is_empty()).then_some(Row { columns });
             Change::Changed(Changed {
@@ -146,5 +148,39 @@ mod tests {
             assert_eq!(read, row(new));
             assert!(length < 100, "{length} bytes");
         }
+    }
+
+    #[test]
+    fn a_version_that_is_asked_for_is_told_in_both_forms() {
+        let schema = schema();
+        let table = &schema.tables[0];
+        let columns = [ColumnRef::Version, ColumnRef::Column(1)];
+        let view = TableMonitor::new(0, columns, Condition::everything());
+        let row = |name: &str| {
+            let (map, none) = (Datum::map([]), Datum::empty_set());
+            Some(Arc::new(Contents::new(vec![
+                map,
+                name.into(),
+                none.clone(),
+                none,
+            ])))
+        };
+        let change = RowChange {
+            table: 0,
+            uuid: Uuid::from_u128(1),
+            old: row("x"),
+            new: row("y"),
+        };
+        let version = |differences| {
+            let update = row_update(table, &view, &change, differences);
+            let row = match update.change {
+                Some(Change::Modified(row)) => row,
+                Some(Change::Changed(changed)) => changed.replaced.unwrap_or_default(),
+                other => panic!("{other:?}"),
+            };
+            row.columns.get("_version").cloned()
+        };
+        assert!(version(true).is_some());
+        assert_eq!(version(true), version(false));
     }
 }
