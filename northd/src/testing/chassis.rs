@@ -103,6 +103,10 @@ impl Chassis {
             .collect();
         let mut flows: BTreeMap<Table, Vec<LogicalFlow>> = BTreeMap::new();
         for (_, row) in world.sb::<sb::LogicalFlow>() {
+            // This chassis has no value for any variable, and so leaves such flows out.
+            if row.r#match.contains('^') || row.actions.contains('^') {
+                continue;
+            }
             let flow = LogicalFlow::new(
                 u16::try_from(row.priority).expect("checked by the schema"),
                 Expr::parse(&row.r#match).expect("northd writes matches that can be read"),

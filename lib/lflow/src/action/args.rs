@@ -27,6 +27,8 @@ pub struct Balance {
     pub kind: BalanceKind,
     /// The backends; none applies the translation of an established connection.
     pub backends: Vec<Backend>,
+    /// The backends as a text with template variables, in the place of others. Who reads actions has put values in their place.
+    pub template: Option<Name>,
     /// The fields by which a backend is chosen, as written, if not by the usual hash.
     pub hash_fields: Option<Name>,
     /// Remember that the source must not be translated.

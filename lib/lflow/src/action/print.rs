@@ -177,10 +177,11 @@ fn endpoint(f: &mut impl Write, ip: IpAddr, port: Option<u16>) -> fmt::Result {
 
 fn print_balance(f: &mut Formatter<'_>, balance: &Balance) -> fmt::Result {
     f.write_str(balance.kind.name())?;
-    if balance.backends.is_empty() {
+    if balance.backends.is_empty() && balance.template.is_none() {
         return Ok(());
     }
     f.write_str("(backends=")?;
+    f.write_str(balance.template.as_deref().unwrap_or_default())?;
     separated(f, &balance.backends, ",", |f, backend| {
         if let Some(lport) = &backend.lport {
             print_string(f, lport)?;

@@ -106,7 +106,7 @@ pub(super) fn say(
         if let Some(port) = port {
             kept = kept & m::eq(BACKEND_PORT.field(), port);
         }
-        flows.add(KEPT, &kept, spread(balancer, &[*backend], source));
+        flows.add(KEPT, &kept, spread(balancer, (&[*backend], None), source));
         let learn = Action::CommitAffinity(Box::new(Affinity {
             vip: (vip.ip, vip.port),
             backend: (backend.ip, port),

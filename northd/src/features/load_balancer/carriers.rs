@@ -82,6 +82,8 @@ pub(super) static BALANCING_SWITCHES: Set<()> = Set::new("switches with load bal
 /// The datapaths of routers with load balancers.
 pub(super) static BALANCING_ROUTERS: Set<()> = Set::new("routers with load balancers");
 
+/// In [`VIPS`], in the place of a version: the load balancers whose addresses chassis have.
+pub(super) const VARIABLE: u32 = 0;
 /// The versions of IP.
 pub(super) const VERSIONS: [u32; 2] = [4, 6];
 
@@ -136,6 +138,10 @@ pub(super) static IN_GROUPS: Kind = Kind {
             for ip in balancer.ips() {
                 let version = if ip.is_ipv4() { 4 } else { 6 };
                 unit.member(&VIPS, (*group, version), ip.to_string());
+            }
+            if !balancer.templates.is_empty() {
+                let uuid = unit.uuid(row);
+                unit.member(&VIPS, (*group, VARIABLE), uuid.to_string());
             }
         }
     },
@@ -303,7 +309,8 @@ pub(super) fn groups_of(unit: &Unit<'_>, row: Handle) -> Vec<Handle> {
     let rows = named.iter();
     let rows = rows.filter_map(|uuid| unit.find_north::<LoadBalancerGroup>(*uuid));
     let has = |group: &Handle, version| unit.get(&HAS_VIPS, (*group, version)).is_some();
-    rows.filter(|group| VERSIONS.iter().any(|version| has(group, *version)))
+    let kinds = || VERSIONS.into_iter().chain([VARIABLE]);
+    rows.filter(|group| kinds().any(|kind| has(group, kind)))
         .collect()
 }
 

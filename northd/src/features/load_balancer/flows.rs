@@ -17,8 +17,8 @@ use relations::{Handle, Relation, Set, Small};
 
 use super::affinity;
 use super::carriers::{
-    self, GROUPS_OF, HAS, HAS_VIPS, NAMED, Place, ROUTERS_OF, VERSIONS, VIPS, carriers_at,
-    group_of, groups_of,
+    self, GROUPS_OF, HAS, HAS_VIPS, NAMED, Place, ROUTERS_OF, ROUTERS_WITH, VARIABLE, VERSIONS,
+    VIPS, carriers_at, group_of, groups_of,
 };
 use super::endpoint::Endpoint;
 use super::health::LIVE;
@@ -55,8 +55,16 @@ pub(super) static FLOWS: Kind = Kind {
                 say(unit, row, balancer, carrier, (place, source));
             }
         }
-        let routers = carriers_at(unit, row, Place::Everywhere);
-        if routers.contains(&row) {
+        let carriers = carriers_at(unit, row, Place::Everywhere);
+        for carrier in &carriers {
+            let hint = unit.uuid(row);
+            let mut flows = carriers::flows(unit, *carrier, Place::Everywhere, Some(hint));
+            for template in &balancer.templates {
+                let lookup = m::ip() & template.is_address();
+                flows.add(DEFRAG, &lookup, [look_up()]);
+            }
+        }
+        if carriers.contains(&row) {
             let hint = unit.uuid(row);
             let to = balancer.ips();
             let mut flows = carriers::flows(unit, row, Place::Everywhere, Some(hint));
@@ -106,13 +114,23 @@ fn say(
     (place, source): (Place, Source),
 ) {
     let hint = unit.uuid(row);
+    for template in &balancer.templates {
+        let begins = begins(template.is_meant(balancer.protocol));
+        let rule = BALANCE.at(if template.port.is_some() { 120 } else { 110 });
+        let backends = (&[][..], Some(Arc::clone(&template.backends)));
+        let mut flows = carriers::flows(unit, carrier, place, Some(hint));
+        flows.add(rule, &begins, spread(balancer, backends, source));
+    }
     for vip in &balancer.vips {
-        let is_meant = vip.is_meant(balancer.protocol);
-        let begins = m::is(Symbol::CtNew) & !m::is(Symbol::CtRel) & is_meant;
+        let begins = begins(vip.is_meant(balancer.protocol));
         let rule = BALANCE.at(if vip.port.is_some() { 120 } else { 110 });
         if !vip.backends.is_empty() {
             let mut flows = carriers::flows(unit, carrier, place, Some(hint));
-            flows.add(rule, &begins, spread(balancer, &vip.backends, source));
+            flows.add(
+                rule,
+                &begins,
+                spread(balancer, (&vip.backends, None), source),
+            );
             if let Some(timeout) = balancer.affinity {
                 affinity::say(
                     unit,
@@ -154,8 +172,17 @@ fn say(
     }
 }
 
+/// A new connection.
+fn begins(is_meant: Expr) -> Expr {
+    m::is(Symbol::CtNew) & !m::is(Symbol::CtRel) & is_meant
+}
+
 /// The packet goes to one of the backends, and so does all of its connection.
-pub(super) fn spread(balancer: &Balancer, backends: &[Endpoint], source: Source) -> Vec<Action> {
+pub(super) fn spread(
+    balancer: &Balancer,
+    (backends, template): (&[Endpoint], Option<Arc<str>>),
+    source: Source,
+) -> Vec<Action> {
     let flag = match source {
         Source::AsRulesSay => None,
         Source::Forced => Some(Symbol::FlagsForceSnatForLb),
@@ -164,6 +191,7 @@ pub(super) fn spread(balancer: &Balancer, backends: &[Endpoint], source: Source)
     let balance = Action::Balance(Box::new(Balance {
         kind: BalanceKind::CtLbMark,
         backends: backends.iter().copied().map(target).collect(),
+        template,
         hash_fields: balancer.hash_fields.clone(),
         skip_snat: source == Source::Kept,
         force_snat: source == Source::Forced,
@@ -188,8 +216,11 @@ pub(super) static GROUP_VIPS: Kind = Kind {
     says: &[&HAS_VIPS],
     wants: &[],
     run: |unit, key| {
-        let name = set_name(unit, "vips", group_of(key));
-        address_sets::say(unit, &name, VIPS.cell(group_of(key)));
+        let (_, version) = group_of(key);
+        if version != VARIABLE {
+            let name = set_name(unit, "vips", group_of(key));
+            address_sets::say(unit, &name, VIPS.cell(group_of(key)));
+        }
         unit.say(&HAS_VIPS, group_of(key), ());
     },
 };
@@ -216,7 +247,8 @@ pub(super) static GROUP_LOOKUP: Kind = Kind {
     wants: &[],
     run: |unit, key| {
         let (group, version) = group_of(key);
-        if unit.get(&HAS, (group, Place::Everywhere as u32)).is_none() {
+        let has = unit.get(&HAS, (group, Place::Everywhere as u32)).is_some();
+        if !has || version == VARIABLE {
             return;
         }
         let name = set_name(unit, "vips", (group, version));
@@ -272,7 +304,20 @@ pub(super) static AT_GATEWAYS_DIRECT: Kind = Kind {
             return;
         };
         let (vips, backends) = (balancer.ips(), balancer.backend_ips());
-        for router in unit.referrers(ROUTERS_OF, row) {
+        let routers = unit.referrers(ROUTERS_OF, row);
+        let mut of_templates = routers.to_vec();
+        for group in unit.referrers(GROUPS_OF, row) {
+            of_templates.extend(unit.referrers(ROUTERS_WITH, *group));
+        }
+        // Which backends reply, their chassis know.
+        for router in of_templates {
+            for template in &balancer.templates {
+                arrive(unit, router, &template.is_address());
+                let family = if template.is_ip4 { m::ip4() } else { m::ip6() };
+                leave(unit, router, &family);
+            }
+        }
+        for router in routers {
             for to in by_version(&vips) {
                 arrive(unit, *router, &m::one_of(m::ip_dst_field(to[0]), to));
             }

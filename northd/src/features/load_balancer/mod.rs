@@ -36,6 +36,7 @@ mod neighbours;
 mod record;
 mod settings;
 mod shared;
+mod templates;
 #[cfg(test)]
 mod tests;
 
@@ -204,6 +205,7 @@ pub static FEATURE: Feature = Feature {
 
 /// The keys that this feature reads, or that go southbound for controllers to read.
 const OPTIONS: &[&str] = &[
+    "address-family",
     "affinity_timeout",
     "ct_flush",
     "event",
@@ -211,6 +213,7 @@ const OPTIONS: &[&str] = &[
     "neighbor_responder",
     "reject",
     "skip_snat",
+    "template",
 ];
 
 const LOOK_UP_IN: Rule = Rule::new(

@@ -16,6 +16,7 @@ use crate::compiler::options::Options;
 use crate::compiler::problem::Complaints;
 use crate::features::load_balancer::endpoint::{self, Endpoint};
 use crate::features::load_balancer::mappings::{self, Mapping};
+use crate::features::load_balancer::templates::Template;
 
 /// So many backends fit into a group of OpenFlow, of which a switch can tell 60,000 bytes: one of IPv4 takes up to 88 bytes, one of
 /// IPv6 104.
@@ -32,8 +33,10 @@ pub(super) struct Balancer {
     pub(super) name: Arc<str>,
     /// The protocol of addresses with a port.
     pub(super) protocol: Protocol,
-    /// The virtual addresses; at least one.
+    /// The virtual addresses.
     pub(super) vips: Vec<Vip>,
+    /// Those with template variables.
+    pub(super) templates: Vec<Template>,
     /// `ip_port_mappings`: where backends are.
     pub(super) mappings: BTreeMap<IpAddr, Mapping>,
     /// The fields that choose the backend, if not the switch's own choice.
@@ -145,15 +148,23 @@ impl Balancer {
     fn parse(row: &Row, complaints: &mut Complaints) -> Option<Self> {
         let column = LoadBalancer::COLUMN;
         let options = Options::read(column.options.name, row.get(column.options.index));
-        let mut vips = Vec::new();
+        let has_variables = options.truth("template", false, complaints);
+        let is_ip4 = family(&options, complaints);
+        let (mut vips, mut templates) = (Vec::new(), Vec::new());
         for (key, value) in row.get(column.vips.index).pairs() {
-            if let (Some(vip), Some(backends)) = (key.as_str(), value.as_str()) {
+            let (Some(vip), Some(backends)) = (key.as_str(), value.as_str()) else {
+                continue;
+            };
+            if has_variables && (vip.contains('^') || backends.contains('^')) {
+                templates.extend(Template::parse(vip, backends, is_ip4, complaints));
+            } else {
                 vips.extend(parse_vip(vip, backends, complaints));
             }
         }
         let written: Option<Arc<str>> = column.protocol.get(row);
-        let has_port = vips.iter().any(|vip| vip.port.is_some());
-        if written.is_some() && !vips.is_empty() && !has_port {
+        let has_port = vips.iter().any(|vip| vip.port.is_some())
+            || templates.iter().any(|vip| vip.port.is_some());
+        if written.is_some() && !(vips.is_empty() && templates.is_empty()) && !has_port {
             let why = "no virtual address has a port, so all protocols are balanced";
             let remedy = "it is ignored: remove it, or write addresses with a port";
             complaints.column(column.protocol.name, why, remedy);
@@ -166,6 +177,11 @@ impl Balancer {
         let fields: Vec<Arc<str>> = column.selection_fields.get(row);
         let mappings = mappings::parse(row.get(column.ip_port_mappings.index), complaints);
         let affinity = options.number("affinity_timeout", 0..=u16::MAX, complaints);
+        if affinity.is_some() && !templates.is_empty() {
+            let why = "virtual addresses with template variables have no affinity";
+            let remedy = "those are balanced without: remove it, or write addresses";
+            complaints.column(column.options.name, why, remedy);
+        }
         let mut truth = |key| options.truth(key, false, complaints);
         let balancer = Self {
             name: column.name.get(row),
@@ -178,8 +194,10 @@ impl Balancer {
             affinity: affinity.filter(|seconds| *seconds > 0),
             responder: responder(&options, complaints),
             vips,
+            templates,
         };
-        (!balancer.vips.is_empty()).then_some(balancer)
+        let has_some = !balancer.vips.is_empty() || !balancer.templates.is_empty();
+        has_some.then_some(balancer)
     }
 }
 
@@ -293,6 +311,20 @@ fn hash_fields(fields: &[Arc<str>], protocol: Option<Protocol>) -> Option<Arc<st
     });
     let fields: Vec<String> = fields.collect();
     (!fields.is_empty()).then(|| fields.join(",").into())
+}
+
+/// Whether variables stand for addresses of IPv4 (`options:address-family`).
+fn family(options: &Options<'_>, complaints: &mut Complaints) -> bool {
+    match options.text("address-family") {
+        None | Some("ipv4") => true,
+        Some("ipv6") => false,
+        Some(other) => {
+            let why = "address-family is neither ipv4 nor ipv6";
+            let column = LoadBalancer::COLUMN.options.name;
+            complaints.text(column, other, 0, why, "ipv4 is assumed: write one of them");
+            true
+        }
+    }
 }
 
 fn responder(options: &Options<'_>, complaints: &mut Complaints) -> Responder {

@@ -118,6 +118,7 @@ fn translate() -> Action {
     Action::Balance(Box::new(Balance {
         kind: BalanceKind::CtLbMark,
         backends: Vec::new(),
+        template: None,
         hash_fields: None,
         skip_snat: false,
         force_snat: false,

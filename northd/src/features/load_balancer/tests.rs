@@ -214,6 +214,7 @@ fn random(rng: &mut Rng) -> LoadBalancer {
         "172.30.0.2",
         "[fd30::1]:80",
         "fd30::2",
+        "^vip:^port",
         "nobody",
     ];
     let backends = [
@@ -222,6 +223,7 @@ fn random(rng: &mut Rng) -> LoadBalancer {
         "[fd00::1]:80",
         "",
         "fd00::1",
+        "^backends",
     ];
     let count = 1 + rng.below(2);
     let vips = (0..count).map(|_| {
@@ -254,6 +256,11 @@ fn random(rng: &mut Rng) -> LoadBalancer {
         if rng.once_in(4) {
             row.options.insert(key.into(), "true".into());
         }
+    }
+    if rng.once_in(3) {
+        row.options.insert("template".into(), "true".into());
+        let family = ["ipv4", "ipv6", "both"][rng.below(3)];
+        row.options.insert("address-family".into(), family.into());
     }
     if rng.once_in(4) {
         let seconds = ["0", "60", "70000"][rng.below(3)];

@@ -68,6 +68,7 @@ impl Parser<'_> {
         let mut balance = Balance {
             kind,
             backends: Vec::new(),
+            template: None,
             hash_fields: None,
             skip_snat: false,
             force_snat: false,
