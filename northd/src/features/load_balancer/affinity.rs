@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::carriers::{self, HAS, Place};
 use super::endpoint::Endpoint;
-use super::flows::{Source, spread};
 use super::model::{Balancer, Vip};
+use super::spread::{Source, spread};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;

@@ -1,7 +1,9 @@
-//! `IP`, `IPV4:PORT`, `[IPV6]`, `[IPV6]:PORT`: how virtual addresses and backends are written.
+//! `IP`, `IPV4:PORT`, `[IPV6]`, `[IPV6]:PORT`: how virtual addresses and backends are written; and the protocols of ports.
 
 use std::fmt;
 use std::net::IpAddr;
+
+use lflow::Symbol;
 
 /// An address, perhaps with a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +12,34 @@ pub(super) struct Endpoint {
     pub(super) ip: IpAddr,
     /// The port, never 0.
     pub(super) port: Option<u16>,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+impl Protocol {
+    /// Its name in columns and in fields.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// Its destination port.
+    pub(super) const fn dst(self) -> Symbol {
+        match self {
+            Self::Tcp => Symbol::TcpDst,
+            Self::Udp => Symbol::UdpDst,
+            Self::Sctp => Symbol::SctpDst,
+        }
+    }
 }
 
 /// Reads one.

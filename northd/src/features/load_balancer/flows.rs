@@ -11,8 +11,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lflow::action::{Action, Balance, BalanceKind, EmptyBackends, NatKind, Pipeline, Transform};
-use lflow::{Constant, Expr, Int, Symbol, a, m};
+use lflow::action::{Action, EmptyBackends, NatKind, Pipeline, Transform};
+use lflow::{Constant, Expr, Symbol, a, m};
 use relations::{Handle, Relation, Set, Small};
 
 use super::affinity;
@@ -20,9 +20,9 @@ use super::carriers::{
     self, GROUPS_OF, HAS, HAS_VIPS, NAMED, Place, ROUTERS_OF, ROUTERS_WITH, VARIABLE, VERSIONS,
     VIPS, carriers_at, group_of, groups_of,
 };
-use super::endpoint::Endpoint;
 use super::health::LIVE;
-use super::model::{BALANCER, Balancer, target};
+use super::model::{BALANCER, Balancer};
+use super::spread::{Source, spread};
 use super::{BALANCE, DEFRAG, EMPTY, TRANSLATE_BACK};
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::stage::Stage;
@@ -83,14 +83,6 @@ pub(super) static FLOWS: Kind = Kind {
         }
     },
 };
-
-/// What routers have to do with the client's address later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    AsRulesSay,
-    Forced,
-    Kept,
-}
 
 /// The places where a load balancer has flows, and what becomes of the client's address there.
 fn sources(balancer: &Balancer) -> [(Place, Source); 2] {
@@ -175,29 +167,6 @@ fn say(
 /// A new connection.
 fn begins(is_meant: Expr) -> Expr {
     m::is(Symbol::CtNew) & !m::is(Symbol::CtRel) & is_meant
-}
-
-/// The packet goes to one of the backends, and so does all of its connection.
-pub(super) fn spread(
-    balancer: &Balancer,
-    (backends, template): (&[Endpoint], Option<Arc<str>>),
-    source: Source,
-) -> Vec<Action> {
-    let flag = match source {
-        Source::AsRulesSay => None,
-        Source::Forced => Some(Symbol::FlagsForceSnatForLb),
-        Source::Kept => Some(Symbol::FlagsSkipSnatForLb),
-    };
-    let balance = Action::Balance(Box::new(Balance {
-        kind: BalanceKind::CtLbMark,
-        backends: backends.iter().copied().map(target).collect(),
-        template,
-        hash_fields: balancer.hash_fields.clone(),
-        skip_snat: source == Source::Kept,
-        force_snat: source == Source::Forced,
-    }));
-    let flag = flag.map(|flag| a::set(flag, Int::new(1)));
-    flag.into_iter().chain([balance]).collect()
 }
 
 fn reject(stage: Stage) -> Action {

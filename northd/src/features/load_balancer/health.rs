@@ -22,8 +22,8 @@ use relations::{Handle, Relation, Small};
 use sb_db::tables::{Chassis, PortBinding, ServiceMonitor};
 use uuid::Uuid;
 
-use super::endpoint::{self, Endpoint};
-use super::model::{BALANCER, Balancer, Protocol};
+use super::endpoint::{self, Endpoint, Protocol};
+use super::model::{BALANCER, Balancer};
 use super::settings::SETTINGS;
 use super::{PROBE_IN, PROBE_LATER, PROBE_OUT, PROBED, UNTRACKED_IN, UNTRACKED_OUT};
 use crate::compiler::feature::{Index, Kind, Over, Owned};

@@ -36,6 +36,7 @@ mod neighbours;
 mod record;
 mod settings;
 mod shared;
+mod spread;
 mod templates;
 #[cfg(test)]
 mod tests;

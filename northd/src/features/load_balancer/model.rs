@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lflow::action::Backend;
-use lflow::{Expr, Symbol, m};
+use lflow::{Expr, m};
 use nb_db::tables::LoadBalancer;
 use ovsdb::Row;
 use ovsdb::typed::Table;
@@ -14,7 +13,7 @@ use relations::{Handle, Relation, Small};
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::options::Options;
 use crate::compiler::problem::Complaints;
-use crate::features::load_balancer::endpoint::{self, Endpoint};
+use crate::features::load_balancer::endpoint::{self, Endpoint, Protocol};
 use crate::features::load_balancer::mappings::{self, Mapping};
 use crate::features::load_balancer::templates::Template;
 
@@ -68,14 +67,6 @@ pub(super) struct Vip {
     pub(super) has_backends: bool,
 }
 
-/// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    Tcp,
-    Udp,
-    Sctp,
-}
-
 /// For which virtual addresses routers answer requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Responder {
@@ -85,35 +76,6 @@ pub(super) enum Responder {
     Reachable,
     /// For none.
     Nobody,
-}
-
-impl Protocol {
-    /// Its name in columns and in fields.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        }
-    }
-
-    /// Its destination port.
-    pub(super) const fn dst(self) -> Symbol {
-        match self {
-            Self::Tcp => Symbol::TcpDst,
-            Self::Udp => Symbol::UdpDst,
-            Self::Sctp => Symbol::SctpDst,
-        }
-    }
-}
-
-/// A backend as actions name it.
-pub(super) fn target(backend: Endpoint) -> Backend {
-    Backend {
-        lport: None,
-        ip: backend.ip,
-        port: backend.port,
-    }
 }
 
 impl Vip {

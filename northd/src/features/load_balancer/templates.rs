@@ -12,8 +12,7 @@ use std::sync::Arc;
 use lflow::{Constant, Expr, Symbol, m};
 use nb_db::tables::LoadBalancer;
 
-use super::endpoint;
-use super::model::Protocol;
+use super::endpoint::{self, Protocol};
 use crate::compiler::problem::Complaints;
 
 /// A virtual address with a variable in it, or in its backends.
