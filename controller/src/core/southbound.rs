@@ -235,6 +235,7 @@ impl Core {
             changes
                 .iter()
                 .for_each(|change| network.apply(told, change));
+            network.update_applied();
         });
         for change in changes {
             self.sought.row_changed(change, &self.local, &self.network);

@@ -61,9 +61,13 @@ pub struct Flush {
 pub(super) struct Flushes {
     /// How many rows have a virtual address with this protocol, or one of its backends: a load balancer may have several rows.
     holders: FxHashMap<NameId, u32>,
-    /// What a row had that went, with the name that its holders are counted by.
-    waiting: BTreeMap<Flush, NameId>,
-    /// Groups with local members that went since this was last taken.
+    /// Backends that a row had, with the name that their holders are counted by.
+    backends: BTreeMap<Flush, NameId>,
+    /// Virtual addresses that a row had, each with its backends there.
+    vips: BTreeMap<Flush, (NameId, Vec<(Flush, NameId)>)>,
+    /// How many backends wait, with their virtual addresses or without.
+    waiting: usize,
+    /// Groups with local members that went in the update that is being applied.
     groups_gone: FxHashSet<Uuid>,
     dropped: u64,
 }
@@ -84,12 +88,33 @@ impl Flushes {
         }
     }
 
-    fn want(&mut self, flush: Flush, what: NameId) {
-        if self.waiting.len() < MAX_FLUSHES {
-            self.waiting.insert(flush, what);
-        } else {
-            self.dropped += 1;
+    /// Takes one more backend if there is room.
+    fn has_room(&mut self) -> bool {
+        let has_room = self.waiting < MAX_FLUSHES;
+        match has_room {
+            true => self.waiting += 1,
+            false => self.dropped += 1,
         }
+        has_room
+    }
+
+    /// What has no holder any more: a virtual address as a whole, or else single backends of it.
+    fn take(&mut self) -> Vec<Flush> {
+        let is_gone = |what: &NameId| !self.holders.contains_key(what);
+        let mut gone = Vec::new();
+        let mut singly: Vec<_> = std::mem::take(&mut self.backends).into_iter().collect();
+        for (vip, (what, backends)) in std::mem::take(&mut self.vips) {
+            match is_gone(&what) {
+                true => gone.push(vip),
+                false => singly.extend(backends),
+            }
+        }
+        let singly = singly.into_iter().filter(|(_, what)| is_gone(what));
+        gone.extend(singly.map(|(flush, _)| flush));
+        self.waiting = 0;
+        gone.sort_unstable();
+        gone.dedup();
+        gone
     }
 }
 
@@ -220,14 +245,14 @@ impl Network {
                 self.flushes.hold(held(part, protocol));
             }
         }
-        for part in &before {
-            let is_same = now.contains(part) && protocols.0 == protocols.1;
-            if let Some(protocol) = protocols.0.filter(|_| !is_same) {
-                self.flushes.release(held(part, protocol));
-                // When the address is gone, that says all.
-                if flushes && (part.is_none() || now.contains(&None)) {
-                    self.want_flush(protocol, vip, *part, held(part, protocol));
-                }
+        if let Some(protocol) = protocols.0 {
+            let is_same = |part| now.contains(part) && protocols.0 == protocols.1;
+            let gone = before.iter().filter(|part| !is_same(*part));
+            let gone: Vec<_> = gone.map(|part| (*part, held(part, protocol))).collect();
+            gone.iter()
+                .for_each(|(_, what)| self.flushes.release(*what));
+            if flushes {
+                self.want_flush(protocol, vip, &gone);
             }
         }
         for gone in before.difference(&now) {
@@ -244,8 +269,9 @@ impl Network {
         }
     }
 
-    /// Connections through a virtual address, or to some backends of it, are to be forgotten unless another row has them.
-    fn want_flush(&mut self, protocol: u8, vip: &str, backends: Option<&str>, held: NameId) {
+    /// Connections through a virtual address, or to some backends of it, are to be forgotten unless another row has them. `gone` says
+    /// what of it went, each with the name that its holders are counted by.
+    fn want_flush(&mut self, protocol: u8, vip: &str, gone: &[(Option<&str>, NameId)]) {
         let reads = Reads::untracked();
         let vip = endpoint(&expand(self, &reads, vip));
         let Some(vip) = vip else { return };
@@ -254,19 +280,30 @@ impl Network {
             vip,
             backend,
         };
-        let Some(backends) = backends else {
-            return self.flushes.want(flush(None), held);
-        };
-        let backends = expand(self, &reads, backends).into_owned();
-        for backend in backends.split(',').filter_map(endpoint) {
-            self.flushes.want(flush(Some(backend)), held);
+        let mut backends = Vec::new();
+        for (part, what) in gone {
+            let text = expand(self, &reads, part.unwrap_or_default()).into_owned();
+            for backend in text.split(',').filter_map(endpoint) {
+                if self.flushes.has_room() {
+                    backends.push((flush(Some(backend)), *what));
+                }
+            }
+        }
+        match gone.iter().find(|(part, _)| part.is_none()) {
+            Some((_, what)) => {
+                let known = self
+                    .flushes
+                    .vips
+                    .entry(flush(None))
+                    .or_insert((*what, Vec::new()));
+                known.1.extend(backends);
+            }
+            None => self.flushes.backends.extend(backends),
         }
     }
 
     /// What connections are to be forgotten, once all of an update is known.
     pub fn take_flushes(&mut self) -> Vec<Flush> {
-        self.flushes.groups_gone.clear();
-        let waiting = std::mem::take(&mut self.flushes.waiting);
         let dropped = std::mem::take(&mut self.flushes.dropped);
         if dropped > 0 {
             tracing::warn!(
@@ -274,11 +311,12 @@ impl Network {
                 "{dropped} times connections to a backend that is gone stay until they time out: too many went at once"
             );
         }
-        let holders = &self.flushes.holders;
-        let gone = waiting
-            .into_iter()
-            .filter(|(_, what)| !holders.contains_key(what));
-        gone.map(|(flush, _)| flush).collect()
+        self.flushes.take()
+    }
+
+    /// An update of the southbound has been applied as a whole.
+    pub fn update_applied(&mut self) {
+        self.flushes.groups_gone.clear();
     }
 
     /// A group of datapaths goes.
@@ -511,6 +549,13 @@ mod tests {
         assert_eq!(told(&mut world), ["10.0.0.1"]);
         world.set(42, Some(&rows[1]), None);
         assert_eq!(told(&mut world), NOTHING);
+        // Another load balancer takes the address over, in one update: what it does not have is forgotten.
+        world.set(44, None, Some(&row("true", "10.0.0.9:80")));
+        world.set(40, Some(&rows[1]), None);
+        assert_eq!(told(&mut world), ["10.0.0.2"]);
+        world.set(40, None, Some(&rows[1]));
+        world.set(44, Some(&row("true", "10.0.0.9:80")), None);
+        assert_eq!(told(&mut world), ["10.0.0.9"]);
         // It moves to another row, in one update.
         world.set(40, Some(&rows[1]), None);
         world.set(43, None, Some(&rows[1]));
@@ -533,6 +578,7 @@ mod tests {
         world.changes();
         world.set(GROUP, Some(&group), None);
         world.set(40, Some(&row), None);
+        world.network.update_applied();
         assert_eq!(told(&mut world), NOTHING);
         // Where they are deleted together, they do.
         world.plug("here", 7);
