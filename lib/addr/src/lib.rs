@@ -12,6 +12,7 @@
 //! | [`masked`] | [`MaskedIp`], an address with an arbitrary mask |
 //! | [`lsp`] | [`LspAddress`] and [`PortSecurity`], the texts of `Logical_Switch_Port` |
 //! | [`port`] | [`PortRange`], a range of transport ports |
+//! | [`ages`] | [`Ages`], how long what was learned of addresses stays |
 //! | [`key`] | [`DatapathKey`] and [`PortKey`], the tunnel keys |
 //!
 //! ```
@@ -28,6 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod ages;
 pub mod cidr;
 pub mod error;
 pub mod key;
@@ -36,6 +38,7 @@ pub mod mac;
 pub mod masked;
 pub mod port;
 
+pub use ages::{Ages, AgesError};
 pub use cidr::Cidr;
 pub use error::AddrError;
 pub use key::{DatapathKey, PortKey};

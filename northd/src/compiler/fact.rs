@@ -51,6 +51,8 @@ pub enum Fact {
     Want(Want),
     /// The unit has to run again at this time (milliseconds since 1970).
     Deadline(i64),
+    /// A southbound row of others has had its time: by table and UUID, and how many of them are deleted at once; 0 is no limit.
+    Expired(u16, Uuid, u32),
     /// Something makes no sense.
     Problem(Problem),
 }
@@ -74,6 +76,8 @@ pub enum FactKey {
     Want(u16, Handle),
     /// By time.
     Deadline(i64),
+    /// By all of it.
+    Expired(u16, Uuid, u32),
     /// By content.
     Problem(Uuid),
 }
@@ -90,6 +94,7 @@ impl Fact {
             Self::Flow(id, ..) => FactKey::Flow(*id),
             Self::Want(want) => FactKey::Want(want.pool.id(), want.owner),
             Self::Deadline(at_ms) => FactKey::Deadline(*at_ms),
+            Self::Expired(table, uuid, limit) => FactKey::Expired(*table, *uuid, *limit),
             Self::Problem(problem) => FactKey::Problem(problem.uuid()),
         }
     }
@@ -104,6 +109,7 @@ impl FactKey {
                 | Self::Member(..)
                 | Self::Flow(_)
                 | Self::Deadline(_)
+                | Self::Expired(..)
                 | Self::Problem(_)
         )
     }
@@ -191,6 +197,12 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
             bytes.extend(uuid.as_bytes());
             8
         }
+        FactKey::Expired(table, uuid, limit) => {
+            bytes.extend(table.to_le_bytes());
+            bytes.extend(uuid.as_bytes());
+            bytes.extend(limit.to_le_bytes());
+            9
+        }
     };
 }
 
@@ -232,6 +244,11 @@ fn unpack(bytes: &mut &[u8]) -> Option<FactKey> {
             FactKey::Want(pool, Handle::unpack(words(bytes)?))
         }
         7 => FactKey::Deadline(i64::from_le_bytes(take(bytes)?)),
+        9 => FactKey::Expired(
+            u16::from_le_bytes(take(bytes)?),
+            Uuid::from_bytes(take(bytes)?),
+            u32::from_le_bytes(take(bytes)?),
+        ),
         _ => FactKey::Problem(Uuid::from_bytes(take(bytes)?)),
     })
 }
@@ -336,6 +353,7 @@ mod tests {
             ]);
         }
         keys.extend([i64::MIN, 0, i64::MAX].map(FactKey::Deadline));
+        keys.extend([0, 7].map(|limit| FactKey::Expired(5, Uuid::from_u128(9), limit)));
         keys.extend(
             [0, 5].map(|row| FactKey::Want(row, Handle::unpack(Key::new([u32::from(row); 5])))),
         );

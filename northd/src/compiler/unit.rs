@@ -266,6 +266,14 @@ impl<'a> Unit<'a> {
         self.facts.push(Fact::Deadline(at_ms));
     }
 
+    /// Says that a southbound row that others have written has had its time, and is to be deleted. Of those that are said with a
+    /// limit above 0, so many are deleted at once, and the others some seconds later.
+    pub fn expired<T: Table>(&mut self, row: Handle, limit: u32) {
+        let uuid = self.world.south.uuid(row);
+        let table = u16::try_from(T::INDEX).expect("a schema has few tables");
+        self.facts.push(Fact::Expired(table, uuid, limit));
+    }
+
     /// Complaints about a northbound row.
     pub fn complaints<T: TableDefinition>(&self, row: Handle, name: Arc<str>) -> Complaints {
         Complaints::about(T::NAME, self.uuid(row), name)

@@ -56,6 +56,7 @@ pub static ALL: &[&Feature] = &[
     &router::gateways::FEATURE,
     &router::admission::FEATURE,
     &router::learning::FEATURE,
+    &router::ageing::FEATURE,
     &router::own::FEATURE,
     &router::input::FEATURE,
     &router::advertisements::FEATURE,

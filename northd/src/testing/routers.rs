@@ -240,6 +240,20 @@ pub fn neighbour(world: &mut World, rng: &mut Rng) -> String {
     format!("neighbour {row:?}")
 }
 
+/// What is learned at a router stays for another time.
+pub fn ages(world: &mut World, rng: &mut Rng) -> String {
+    let routers = world.nb::<nb::LogicalRouter>();
+    let Some((router, mut row)) = rng.pick(&routers).cloned() else {
+        return "no router".to_owned();
+    };
+    let ages = ["1", "10.0.0.0/9:1;3600", "soon", "0"][rng.below(4)];
+    let options = &mut row.options;
+    options.insert("mac_binding_age_threshold".into(), ages.into());
+    let column = nb::LogicalRouter::COLUMN.options.to(&row.options);
+    update::<nb::LogicalRouter>(world, Some(router), vec![column]);
+    format!("ages of {router}: {ages}")
+}
+
 /// A route comes to a router, or goes.
 pub fn route(world: &mut World, rng: &mut Rng) -> String {
     let routers = world.nb::<nb::LogicalRouter>();

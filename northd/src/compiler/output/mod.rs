@@ -11,6 +11,7 @@
 
 mod aside;
 mod difference;
+mod expired;
 mod followers;
 mod marked;
 mod transaction;
@@ -34,6 +35,7 @@ use super::flow::{GROUPS, SHARED_FLOWS, group_of};
 use super::sets::Sets;
 use super::world::World;
 use aside::Aside;
+use expired::Expired;
 use followers::Followers;
 use marked::Marked;
 use ways::Ways;
@@ -100,6 +102,8 @@ pub struct Output {
     /// The groups of flows, the set of datapaths that each is, and how many flows there are.
     groups: FxHashMap<Uuid, (Cell, Arc<Row>, usize)>,
     followers: Vec<Followers>,
+    /// Rows of others that have had their time.
+    pub(super) expired: Expired,
     /// Strong references of tables that are not written: table, column, and the table that is referred to.
     strong: Vec<(usize, relations::IndexId, usize)>,
     /// Marked rows that are desired, and marked rows that are not.
@@ -172,6 +176,7 @@ impl Output {
             flows: FxHashMap::default(),
             groups: FxHashMap::default(),
             followers: followers.into_iter().map(Followers::new).collect(),
+            expired: Expired::default(),
             strong,
             to_write: Marked::default(),
             to_delete: Marked::default(),
@@ -470,6 +475,7 @@ impl Output {
     /// Tries what was set aside again, if its time has come: what was in the way may be gone.
     pub fn retry(&mut self, now: Now) {
         self.aside.begin(now.at);
+        self.expired.elapse(now.at);
         if self.sweep_at.is_some_and(|at| at <= now.at) {
             self.sweep_at = None;
             self.look_for_stale_followers();
@@ -484,7 +490,7 @@ impl Output {
 
     /// When what was set aside is tried again.
     pub fn retry_at(&self) -> Option<Instant> {
-        [self.aside.due_at(), self.sweep_at]
+        [self.aside.due_at(), self.sweep_at, self.expired.due_at()]
             .into_iter()
             .flatten()
             .min()

@@ -83,6 +83,9 @@ impl Output {
         if is_compiled && draft.operations.is_empty() {
             draft.operations = self.stale_followers(limit, world);
         }
+        if is_compiled && draft.operations.is_empty() {
+            draft.operations = self.expired.take(limit);
+        }
         if may_try && draft.operations.is_empty() {
             return self.take_aside(world, sets);
         }

@@ -15,6 +15,7 @@
 
 pub mod admission;
 pub mod advertisements;
+pub mod ageing;
 pub mod delivery;
 pub mod family;
 pub mod force_snat;
@@ -33,7 +34,7 @@ pub mod static_routes;
 
 use std::sync::Arc;
 
-use addr::DatapathKey;
+use addr::{Ages, DatapathKey};
 use nb_db::tables::LogicalRouter;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Atom, Datum, Row};
@@ -72,6 +73,7 @@ pub static FEATURE: Feature = Feature {
                 "requested-tnl-key",
                 "chassis",
                 "always_learn_from_arp_request",
+                "mac_binding_age_threshold",
             ],
         )]),
         Source::south::<DatapathBinding>(&[DatapathBinding::COLUMN.tunnel_key.index]),
@@ -162,6 +164,12 @@ fn columns(row: Uuid, router: &Router, datapath: Identity) -> [(usize, Datum); 4
             Atom::from("false"),
         ));
     }
+    if let Some((_, ages)) = &router.ages {
+        external_ids.push((
+            Atom::from("mac_binding_age_threshold"),
+            Atom::String(Arc::clone(ages)),
+        ));
+    }
     [
         column.tunnel_key.to(&i64::from(datapath.key)),
         (column.r#type.index, Datum::from("logical-router")),
@@ -184,6 +192,8 @@ pub struct Router {
     /// Whether whoever asks for any address is learned (`options:always_learn_from_arp_request`), and not only those who ask
     /// for the router's or are known already.
     pub always_learns: bool,
+    /// After how long neighbours are forgotten of which nobody has heard (`options:mac_binding_age_threshold`), with the text.
+    pub ages: Option<(Ages, Arc<str>)>,
 }
 
 impl Router {
@@ -210,7 +220,21 @@ impl Router {
                 .filter(|name| !name.is_empty())
                 .map(Arc::from),
             always_learns: options.truth("always_learn_from_arp_request", true, &mut complaints),
+            ages: ages(&options, &mut complaints),
         };
         (Some(router), complaints.into_problems())
+    }
+}
+
+fn ages(options: &Options<'_>, complaints: &mut Complaints) -> Option<(Ages, Arc<str>)> {
+    let text = options.text("mac_binding_age_threshold")?;
+    match text.parse::<Ages>() {
+        Ok(ages) => Some((ages, Arc::from(text))),
+        Err(error) => {
+            let column = LogicalRouter::COLUMN.options.name;
+            let remedy = "nothing is forgotten: write seconds, or NETWORK:SECONDS, separated by ;";
+            complaints.text(column, text, error.at, error.why, remedy);
+            None
+        }
     }
 }
