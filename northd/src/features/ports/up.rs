@@ -9,7 +9,7 @@ use super::model::PortKind;
 use super::{BINDING, PORT, owner};
 use crate::compiler::feature::{Kind, Over, Owned};
 
-/// The guests of a switch that a chassis has. Chassis are southbound rows.
+/// The guests of a switch that a chassis has, and its links to gateway routers there. Chassis are southbound rows.
 pub static HOSTS: Set<(Handle, Handle)> = Set::new("guests of a switch on a chassis");
 
 pub(super) static COLUMNS: Owned =
@@ -34,9 +34,9 @@ pub(super) static UP: Kind = Kind {
                 // A controller that tells nothing of flows has them in place as soon as it has the port.
                 !row.get(column.chassis.index).is_empty() && column.up.get(row).unwrap_or(true)
             });
-        let is_guest = unit
-            .get(&PORT, row)
-            .is_some_and(|port| matches!(port.kind, PortKind::Vif { .. }));
+        let is_guest = unit.get(&PORT, row).is_some_and(|port| {
+            matches!(port.kind, PortKind::Vif { .. } | PortKind::Router { .. })
+        });
         if let (true, Some(found), Some(switch)) = (is_guest, found, owner(unit, row))
             && let Some(columns) = unit.south(found)
         {
