@@ -2,7 +2,8 @@
 //!
 //! Arrives: every packet that comes to a port of the router. Guarantees that it has no VLAN tag and an individual source, comes
 //! by an enabled port, and is for that port or for a group. The port's MAC and its addresses are in registers, so that what the
-//! router says of itself (replies, errors) is the same flow for all of them; whether it has an address of a family is a bit.
+//! router says of itself (replies, errors) is the same flow for all of them; whether it has an address of a family is a bit, and
+//! so is whether the packet is larger than the port's MTU.
 
 use lflow::action::Action;
 use lflow::{Int, Symbol, a, m};
@@ -52,6 +53,18 @@ pub const HAS_6: Bits = Bits::bit(
     Stage::RouterInInput,
 );
 
+/// The packet is larger than the MTU of the port that it came by; later, of the one that it is to leave by.
+pub const IS_LARGER: Bits = Bits::bit(
+    "the packet is larger than its port's MTU",
+    Symbol::Reg9,
+    1,
+    Stage::RouterInAdmission,
+    Stage::RouterInLarger,
+);
+
+/// What Ethernet adds to an IP packet, in bytes.
+pub const ETHERNET: u16 = 14;
+
 /// The packet is the router's own and enters it again.
 pub const AGAIN: Bits = Bits::bit(
     "the packet is the router's own and enters it again",
@@ -76,7 +89,7 @@ const ADMIT: Rule = Rule::new(
 pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED, &OF_PORT],
     rules: &[REFUSED, ADMIT],
-    bits: &[MAC, SOURCE_4, SOURCE_6, HAS_4, HAS_6, AGAIN],
+    bits: &[MAC, SOURCE_4, SOURCE_6, HAS_4, HAS_6, IS_LARGER, AGAIN],
     ..Feature::new("router admission")
 };
 
@@ -115,6 +128,10 @@ pub fn remember(port: &RouterPort) -> Vec<Action> {
             then.push(a::set(source.field(), ip));
             then.push(a::set(has.field(), Int::new(1)));
         }
+    }
+    if let Some(mtu) = port.mtu {
+        let largest = mtu.saturating_add(ETHERNET);
+        then.push(a::check_pkt_larger(IS_LARGER.field(), largest));
     }
     then.push(a::next());
     then

@@ -1,4 +1,7 @@
-//! Packets that are too large for the port that they would leave by (`options:gateway_mtu`).
+//! Packets that are too large for the port that they came by, or would leave by (`options:gateway_mtu`).
+//!
+//! Guarantees of an admitted packet whose IP length is more than the MTU of the port that it came by that it goes no further, and
+//! that its sender is told the MTU, by that port.
 //!
 //! Arrives: packets with port and next hop. Guarantees that a packet whose IP length is more than its port's MTU goes no
 //! further, and that its sender is told the MTU (RFC 1191, RFC 8201) from the address of the port that it came by. The error
@@ -11,7 +14,7 @@ use lflow::action::{Action, Pipeline, Transform};
 use lflow::{Expr, Int, Symbol, a, m};
 use relations::{Bucket, Handle};
 
-use super::admission::AGAIN;
+use super::admission::{AGAIN, ETHERNET, HAS_4, HAS_6, IS_LARGER, SOURCE_4, SOURCE_6};
 use super::family::Family;
 use super::ports;
 use super::{ROUTERS, ROUTERS_NAME};
@@ -22,13 +25,6 @@ use crate::compiler::stage::{Rule, Stage};
 /// The ports of a router that have an MTU.
 static LIMITED: Bucket<Handle, (u32, Handle)> = Bucket::new("ports with mtu");
 
-const IS_LARGER: Bits = Bits::bit(
-    "the packet is larger than its port's MTU",
-    Symbol::Reg9,
-    1,
-    Stage::RouterInCheckLength,
-    Stage::RouterInLarger,
-);
 const FROM_4: Bits = Bits::whole(
     "the IPv4 address of the port that a large packet came by",
     Symbol::Reg2,
@@ -42,6 +38,11 @@ const FROM_6: Bits = Bits::wide(
     Stage::RouterInLarger,
 );
 
+const ARRIVED: Rule = Rule::new(
+    Stage::RouterInInput,
+    150,
+    "larger than the MTU of the port that it came by: an error with the MTU, back by that port",
+);
 const CHECK: Rule = Rule::new(
     Stage::RouterInCheckLength,
     50,
@@ -61,15 +62,12 @@ const ERROR: Rule = Rule::new(
 );
 const PASS: Rule = Rule::new(Stage::RouterInLarger, 0, "the rest: next");
 
-/// What Ethernet adds to an IP packet.
-const ETHERNET: u16 = 14;
-
 /// The feature.
 pub static FEATURE: Feature = Feature {
     relations: &[&LIMITED],
     kinds: &[&SHARED, &LIMITS, &OF_PORT],
-    rules: &[CHECK, NO_LIMIT, CAME_BY, NOT_LARGER, ERROR, PASS],
-    bits: &[IS_LARGER, FROM_4],
+    rules: &[ARRIVED, CHECK, NO_LIMIT, CAME_BY, NOT_LARGER, ERROR, PASS],
+    bits: &[FROM_4],
     ..Feature::new("router lengths")
 };
 
@@ -134,28 +132,65 @@ static OF_PORT: Kind = ports::kind!([&LIMITED], [], |unit, view| {
     for family in [Family::V4, Family::V6] {
         let here: Expr = leaves_by.clone() & IS_LARGER.is_set() & family.is();
         flows.add(ERROR, &here, [error(family, mtu)]);
+        let came_by = m::inport(view.port.name.clone()) & IS_LARGER.is_set() & AGAIN.is_clear();
+        let (has_source, source) = match family {
+            Family::V4 => (HAS_4, SOURCE_4),
+            Family::V6 => (HAS_6, SOURCE_6),
+        };
+        let here = came_by & family.is() & has_source.is_set();
+        let here = here & !m::is(Symbol::IpLaterFrag) & !m::eth_mcast();
+        flows.add(ARRIVED, &here, [back(family, mtu, source)]);
     }
 });
 
 /// The packet becomes an error about itself, and enters the router by the port that it came by.
 fn error(family: Family, mtu: u16) -> Action {
-    let [kind, code] = family.icmp();
-    let (transform, of, with, size, from) = match family {
-        Family::V4 => (Transform::Icmp4Error, 3, 4, Symbol::Icmp4FragMtu, FROM_4),
-        Family::V6 => (Transform::Icmp6Error, 2, 0, Symbol::Icmp6FragMtu, FROM_6),
+    let from = match family {
+        Family::V4 => FROM_4,
+        Family::V6 => FROM_6,
     };
-    a::within(
-        transform,
-        [
-            a::set(AGAIN.field(), Int::new(1)),
-            a::set(IS_LARGER.field(), Int::new(0)),
-            a::copy(family.dst(), family.src()),
-            a::copy(family.src(), from.field()),
-            a::set(Symbol::IpTtl, Int::new(255)),
-            a::set(kind, Int::new(of)),
-            a::set(code, Int::new(with)),
-            a::set(size, mtu),
-            a::next_in(Pipeline::Ingress, Stage::RouterInAdmission.table()),
-        ],
-    )
+    let (transform, message) = message(family, mtu);
+    let mut then = vec![
+        a::set(AGAIN.field(), Int::new(1)),
+        a::set(IS_LARGER.field(), Int::new(0)),
+        a::copy(family.dst(), family.src()),
+        a::copy(family.src(), from.field()),
+        a::set(Symbol::IpTtl, Int::new(255)),
+    ];
+    then.extend(message);
+    then.push(a::next_in(
+        Pipeline::Ingress,
+        Stage::RouterInAdmission.table(),
+    ));
+    a::within(transform, then)
+}
+
+/// The packet becomes an error about itself, and leaves by the port that it came by.
+fn back(family: Family, mtu: u16, source: Bits) -> Action {
+    let (transform, mut then) = message(family, mtu);
+    then.extend([
+        a::exchange(Symbol::EthDst, Symbol::EthSrc),
+        a::copy(family.dst(), family.src()),
+        a::copy(family.src(), source.field()),
+        a::set(Symbol::IpTtl, Int::new(255)),
+        a::copy(Symbol::Outport, Symbol::Inport),
+        a::loopback(),
+        a::output(),
+    ]);
+    a::within(transform, then)
+}
+
+/// What says that a packet is too large, and for which MTU.
+fn message(family: Family, mtu: u16) -> (Transform, Vec<Action>) {
+    let [kind, code] = family.icmp();
+    let (transform, of, with, size) = match family {
+        Family::V4 => (Transform::Icmp4Error, 3, 4, Symbol::Icmp4FragMtu),
+        Family::V6 => (Transform::Icmp6Error, 2, 0, Symbol::Icmp6FragMtu),
+    };
+    let message = vec![
+        a::set(kind, Int::new(of)),
+        a::set(code, Int::new(with)),
+        a::set(size, mtu),
+    ];
+    (transform, message)
 }
