@@ -29,7 +29,7 @@ mod writes;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ovsdb::{RowChange, Uuid};
 use replica::TransactError;
@@ -139,6 +139,8 @@ pub struct Core {
     /// The version of what is local of which the local database was told, and whether it was told of zones.
     local_told: (u64, bool),
     complaints: Complaints,
+    /// When the next learned neighbour is to be heard of again.
+    ripe_at: Option<Instant>,
 }
 
 impl Core {
@@ -194,6 +196,7 @@ impl Core {
             sessions_for: None,
             local_told: (0, false),
             complaints: Complaints::default(),
+            ripe_at: None,
         };
         core.engine.input(&mut core.network, |network, changes| {
             network.set_own(changes, Own::default());
@@ -229,6 +232,10 @@ impl Core {
             .as_mut()
             .map(Switch::take_output)
             .unwrap_or_default();
+        self.ripe_at = self.network.ripe_at_ms().map(|at_ms| {
+            let wait_ms = u64::try_from(at_ms - now.unix_ms).unwrap_or_default();
+            now.at + Duration::from_millis(wait_ms)
+        });
         effects.wake_at = self.deadline();
         effects.again |= self.serves_packets() && self.packets.has_work();
         effects
@@ -242,6 +249,15 @@ impl Core {
             self.ask_again(subject);
         }
         self.ports.untold.extend(self.claims.elapse(now.at));
+        if self
+            .network
+            .ripe_at_ms()
+            .is_some_and(|at| at <= now.unix_ms)
+        {
+            self.engine.input(&mut self.network, |network, changes| {
+                network.ripen(changes, now.unix_ms);
+            });
+        }
     }
 
     fn local_event(&mut self, now: Now, event: replica::Event) {
@@ -486,6 +502,7 @@ impl Core {
             self.local_transactions.deadline(),
             self.south_writes.deadline(),
             self.learned.deadline(),
+            self.ripe_at,
         ];
         own.into_iter().chain([switch]).flatten().min()
     }

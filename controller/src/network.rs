@@ -19,6 +19,7 @@ mod input;
 mod locality;
 mod members;
 mod paths;
+mod ripening;
 mod sharing;
 mod templates;
 mod tunnels;
@@ -29,6 +30,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use addr::Ages;
 use incr::{Index, Store};
 use ovsdb::{Row, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -151,6 +153,8 @@ pub enum Cell {
     MacBinding(Uuid),
     /// A row of `Static_MAC_Binding`.
     StaticMacBinding(Uuid),
+    /// Whether a learned neighbour is to be heard of again.
+    Ripe(Uuid),
     /// Which datapath has this key.
     DatapathKeyed(u32),
     /// The meter of this name.
@@ -256,6 +260,8 @@ pub struct Datapath {
     pub is_router: bool,
     /// The name that its connection tracking zones are derived from.
     pub name: Arc<str>,
+    /// How long a router remembers neighbours, if not for ever.
+    pub ages: Option<Arc<Ages>>,
 }
 
 /// A tunnel to another chassis, as a port of the switch.
@@ -333,6 +339,9 @@ pub struct Network {
     pub(crate) fdb: Store<Cell, Uuid, Arc<Fdb>>,
     pub(crate) mac_bindings: Store<Cell, Uuid, Arc<MacBinding>>,
     pub(crate) static_mac_bindings: Store<Cell, Uuid, Arc<StaticMacBinding>>,
+    /// The rows of `MAC_Binding` whose neighbours are to be heard of again.
+    pub(crate) ripe: Store<Cell, Uuid, ()>,
+    ripening: ripening::Ripening,
     pub(crate) meters: Store<Cell, NameId, Arc<Meter>>,
     pub(crate) meter_bands: Store<Cell, Uuid, MeterBand>,
     pub(crate) dhcp: Store<Cell, (), Arc<DhcpCodes>>,
@@ -429,6 +438,8 @@ impl Default for Network {
             fdb: Store::new(Cell::Fdb),
             mac_bindings: Store::new(Cell::MacBinding),
             static_mac_bindings: Store::new(Cell::StaticMacBinding),
+            ripe: Store::new(Cell::Ripe),
+            ripening: ripening::Ripening::default(),
             meters: Store::new(Cell::Meter),
             meter_bands: Store::new(Cell::MeterBand),
             dhcp: Store::new(|()| Cell::DhcpOptions),

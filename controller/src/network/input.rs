@@ -226,9 +226,13 @@ impl Network {
             MacBinding::INDEX => match row::<MacBinding>(change) {
                 Some(binding) => {
                     self.mac_bindings.set(changes, uuid, Arc::new(binding));
+                    self.neighbour_heard(changes, uuid);
                     changes.wake(Unit::MacBinding(uuid));
                 }
-                None => drop(self.mac_bindings.remove(changes, uuid)),
+                None => {
+                    self.mac_bindings.remove(changes, uuid);
+                    self.neighbour_heard(changes, uuid);
+                }
             },
             StaticMacBinding::INDEX => match row::<StaticMacBinding>(change) {
                 Some(binding) => {
@@ -389,12 +393,17 @@ impl Network {
                 .get("name")
                 .cloned()
                 .unwrap_or_else(|| uuid.to_string().into());
+            let ages = row.external_ids.get("mac_binding_age_threshold");
+            let ages = ages.and_then(|text| text.parse().ok().map(Arc::new));
             Some(Datapath {
                 key,
                 is_router,
                 name,
+                ages,
             })
         });
+        let ages = |datapath: Option<&Datapath>| datapath.and_then(|known| known.ages.clone());
+        let has_other_ages = ages(datapath.as_ref()) != ages(self.datapaths.peek(uuid));
         let old = match datapath {
             Some(datapath) => {
                 let old = self.datapaths.peek(uuid).cloned();
@@ -409,6 +418,9 @@ impl Network {
             && self.datapath_keyed.peek(old.key) == Some(&uuid)
         {
             self.datapath_keyed.remove(changes, old.key);
+        }
+        if has_other_ages {
+            self.ages_changed(changes, uuid);
         }
         // The name and the kind decide the zones, the key what is asked for.
         self.settle_zones(uuid, changes);

@@ -11,6 +11,8 @@
 //! What was learned of a neighbour (`MAC_Binding`, 100) is preferred to what an operator has declared (`Static_MAC_Binding`, 50),
 //! unless the operator says otherwise (`override_dynamic_mac`, 150).
 //!
+//! A neighbour that is to be heard of again (`ripening`) is in table 66 only: what it says is learned anew.
+//!
 //! An address behind a guest's port stays there when a physical network sends it back: frames that the network reflects must
 //! not move guests.
 
@@ -78,6 +80,8 @@ struct Neighbour<'a> {
     ip: &'a str,
     mac: &'a str,
     priority: u16,
+    /// Who speaks from the address is known.
+    is_known: bool,
 }
 
 /// The flows of a neighbour that was learned.
@@ -89,6 +93,7 @@ pub fn neighbour_flows(network: &Network, reads: &Reads, row: &MacBinding, facts
         ip: &row.ip,
         mac: &row.mac,
         priority: 100,
+        is_known: network.ripe.get(reads, row.uuid).is_none(),
     };
     flows(network, reads, &neighbour, facts);
 }
@@ -107,6 +112,7 @@ pub fn static_neighbour_flows(
         ip: &row.ip,
         mac: &row.mac,
         priority: if row.override_dynamic_mac { 150 } else { 50 },
+        is_known: true,
     };
     flows(network, reads, &neighbour, facts);
 }
@@ -157,6 +163,9 @@ fn flows(network: &Network, reads: &Reads, row: &Neighbour<'_>, facts: &mut Vec<
         get,
         [vec![Action::set(Field::EthDst, number(mac))], known.clone()].concat(),
     );
+    if !row.is_known {
+        return;
+    }
     out.add(
         layout::MAC_LOOKUP,
         row.priority,

@@ -157,6 +157,51 @@ fn a_neighbour_that_is_found_is_said_to_be() {
 }
 
 #[test]
+fn a_neighbour_is_known_no_longer_at_half_of_its_age_until_it_is_heard_of() {
+    let mut world = routed();
+    world.changes();
+    let neighbour = |timestamp| MacBinding {
+        datapath: Uuid::from_u128(2),
+        logical_port: "to-switch".into(),
+        ip: "10.0.0.9".into(),
+        mac: "02:00:00:00:00:09".into(),
+        timestamp,
+        ..MacBinding::default()
+    };
+    let router = |age| DatapathBinding {
+        external_ids: options([("logical-router", "r"), ("mac_binding_age_threshold", age)]),
+        ..datapath(9)
+    };
+    world.set(2, None, Some(&router("20")));
+    world.set(40, None, Some(&neighbour(5_000)));
+    world.changes();
+    let tables = [layout::MAC_BINDING, layout::MAC_LOOKUP];
+    let ripen = |world: &mut World, now_ms| {
+        world.engine.input(&mut world.network, |network, changes| {
+            network.ripen(changes, now_ms);
+        });
+        world.changes_in(|table| tables.contains(&table))
+    };
+    assert_eq!(world.network.ripe_at_ms(), Some(15_000));
+    assert_eq!(ripen(&mut world, 14_999), "");
+    let flows = ripen(&mut world, 15_000);
+    assert!(
+        flows.starts_with("- 67 ") && flows.lines().count() == 1,
+        "{flows}"
+    );
+    world.set(40, Some(&neighbour(5_000)), Some(&neighbour(16_000)));
+    let flows = world.changes_in(|table| tables.contains(&table));
+    assert!(
+        flows.starts_with("+ 67 ") && flows.lines().count() == 1,
+        "{flows}"
+    );
+    // Nothing is forgotten any more.
+    world.set(2, Some(&router("20")), Some(&router("0")));
+    assert_eq!(world.network.ripe_at_ms(), None);
+    assert_eq!(ripen(&mut world, 1_000_000), "");
+}
+
+#[test]
 fn a_declared_neighbour_is_below_what_was_learned_unless_it_overrides() {
     let mut world = routed();
     world.changes();

@@ -11,6 +11,7 @@
 //! | `trigger_event` | [`empty_backends`] | a row in the southbound |
 //! | `handle_svc_check` | [`service_monitors`] | services are probed, and their rows say whether they are there |
 //! | none | [`announce`] | guests on switches with a physical network are announced there |
+//! | none | [`neighbours`] | neighbours that routers are about to forget are asked whether they are there |
 //! | none | [`nat_addresses`] | so are addresses of routers, where their gateway is |
 
 pub mod advertise;
@@ -20,6 +21,8 @@ pub mod empty_backends;
 pub mod learn;
 pub mod log;
 pub mod nat_addresses;
+pub mod neighbours;
+
 pub mod resolve;
 pub mod service_monitors;
 pub mod transform;
@@ -39,5 +42,6 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(empty_backends::EmptyBackends::default()),
         Box::new(service_monitors::ServiceMonitors::default()),
         Box::new(nat_addresses::NatAddresses::default()),
+        Box::new(neighbours::Neighbours::default()),
     ]
 }

@@ -26,6 +26,7 @@ pub(super) struct World {
     pub(super) settings: Option<Settings>,
     /// The names of ports that are here.
     pub(super) here: Vec<Arc<str>>,
+    pub(super) datapath: Option<Datapath>,
 }
 
 impl Default for World {
@@ -44,6 +45,7 @@ impl Default for World {
             is_local: true,
             settings: None,
             here: Vec::new(),
+            datapath: None,
         }
     }
 }

@@ -92,23 +92,7 @@ fn gateway_router(plan: Plan) {
     story(plan, |lab| {
         let [red1, _, blue1] = tenant(lab)?;
         let outside = outside(lab)?;
-        let commands = "lr-add gw -- set Logical_Router gw options:chassis=CHASSIS \
-             -- ls-add join \
-             -- lrp-add r r-join 02:00:00:64:00:01 100.64.0.1/24 \
-             -- lsp-add join join-r -- lsp-set-type join-r router -- lsp-set-addresses join-r router \
-             -- lsp-set-options join-r router-port=r-join \
-             -- lrp-add gw gw-join 02:00:00:64:00:02 100.64.0.2/24 \
-             -- lsp-add join join-gw -- lsp-set-type join-gw router -- lsp-set-addresses join-gw router \
-             -- lsp-set-options join-gw router-port=gw-join \
-             -- lrp-add gw gw-public 02:00:00:cb:00:02 203.0.113.10/24 \
-             -- lsp-add public public-gw -- lsp-set-type public-gw router -- lsp-set-addresses public-gw router \
-             -- lsp-set-options public-gw router-port=gw-public \
-             -- lr-route-add r 0.0.0.0/0 100.64.0.2 \
-             -- lr-route-add gw 10.0.0.0/8 100.64.0.1 \
-             -- lr-nat-add gw snat 203.0.113.10 10.0.0.0/8";
-        let commands = commands.replace("CHASSIS", CHASSIS[1]);
-        nb(lab, &commands)?;
-        lab.rig.nb(&["--wait=hv", "sync"])?;
+        add_gateway_router(lab)?;
         ping(&red1, "203.0.113.100")?;
         ping(&blue1, "203.0.113.100")?;
         wait_until(
@@ -120,6 +104,58 @@ fn gateway_router(plan: Plan) {
                     .succeeds()
             },
         )
+    });
+}
+
+/// A gateway router between the tenant and the outside.
+fn add_gateway_router(lab: &Lab) -> Result<()> {
+    let commands = "lr-add gw -- set Logical_Router gw options:chassis=CHASSIS \
+         -- ls-add join \
+         -- lrp-add r r-join 02:00:00:64:00:01 100.64.0.1/24 \
+         -- lsp-add join join-r -- lsp-set-type join-r router -- lsp-set-addresses join-r router \
+         -- lsp-set-options join-r router-port=r-join \
+         -- lrp-add gw gw-join 02:00:00:64:00:02 100.64.0.2/24 \
+         -- lsp-add join join-gw -- lsp-set-type join-gw router -- lsp-set-addresses join-gw router \
+         -- lsp-set-options join-gw router-port=gw-join \
+         -- lrp-add gw gw-public 02:00:00:cb:00:02 203.0.113.10/24 \
+         -- lsp-add public public-gw -- lsp-set-type public-gw router -- lsp-set-addresses public-gw router \
+         -- lsp-set-options public-gw router-port=gw-public \
+         -- lr-route-add r 0.0.0.0/0 100.64.0.2 \
+         -- lr-route-add gw 10.0.0.0/8 100.64.0.1 \
+         -- lr-nat-add gw snat 203.0.113.10 10.0.0.0/8";
+    let commands = commands.replace("CHASSIS", CHASSIS[1]);
+    nb(lab, &commands)?;
+    lab.rig.nb(&["--wait=hv", "sync"]).map(drop)
+}
+
+#[test]
+fn a_neighbour_that_speaks_stays_and_one_that_is_gone_is_forgotten() {
+    story(Plan::under_test(), |lab| {
+        let [red1, ..] = tenant(lab)?;
+        let outside = outside(lab)?;
+        add_gateway_router(lab)?;
+        let age = "options:mac_binding_age_threshold=10";
+        lab.rig.nb(&["set", "Logical_Router", "gw", age])?;
+        ping(&red1, "203.0.113.100")?;
+        let heard = || {
+            let place = ["find", "MAC_Binding", "ip=203.0.113.100"];
+            let columns = ["--bare", "--columns=timestamp"];
+            let text = lab.rig.sb(&[&columns[..], &place].concat())?;
+            anyhow::Ok(text.trim().to_owned())
+        };
+        let first = heard()?;
+        ensure!(!first.is_empty(), "the neighbour was not learned");
+        // Nobody sends to it: it is asked, and answers.
+        let limit = std::time::Duration::from_secs(30);
+        wait_until("the neighbour to be heard of again", limit, || {
+            let now = heard()?;
+            ensure!(!now.is_empty(), "the neighbour was forgotten");
+            Ok(now != first)
+        })?;
+        outside.ip(&["link", "set", "eth0", "down"])?;
+        wait_until("the neighbour to be forgotten", limit, || {
+            Ok(heard()?.is_empty())
+        })
     });
 }
 
@@ -180,6 +216,34 @@ fn distributed_gateway_port(plan: Plan) {
             || Ok(lab.bound_to("cr-r-public")? == second),
         )?;
         ping(&red1, "203.0.113.100").map(drop)
+    });
+}
+
+#[test]
+fn a_gateway_on_a_switch_without_a_physical_network_is_reached() {
+    gateway_without_outside(Plan::under_test());
+}
+
+#[test]
+fn a_gateway_on_a_switch_without_a_physical_network_is_reached_under_ovns_controllers() {
+    gateway_without_outside(by_ovns_controllers());
+}
+
+/// The guests of `blue` are on another chassis than their router's port. OVN 23.03's northd leaves them alone.
+fn gateway_without_outside(plan: Plan) {
+    story(plan, |lab| {
+        let [red1, red2, blue1] = tenant(lab)?;
+        let [first, _] = CHASSIS;
+        nb(lab, &format!("lrp-set-gateway-chassis r-blue {first} 20"))?;
+        lab.rig.nb(&["--wait=hv", "sync"])?;
+        wait_until("the gateway", std::time::Duration::from_secs(20), || {
+            Ok(lab.bound_to("cr-r-blue")? == first && lab.bound_to("cr-blue-r")? == first)
+        })?;
+        for address in ["10.2.0.1", "10.1.0.11", "10.1.0.12"] {
+            ping(&blue1, address)?;
+        }
+        ping(&red1, "10.2.0.11")?;
+        ping(&red2, "10.2.0.11").map(drop)
     });
 }
 

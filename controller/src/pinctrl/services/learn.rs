@@ -3,6 +3,9 @@
 //! Flows ask for this only when the look-up before found nothing, or something else; still several packets may come
 //! before the row does, and several chassis may see one. A row that says the same already is left alone, and a
 //! transaction that another chassis has overtaken fails on the table's index, which does no harm.
+//!
+//! Where a router forgets neighbours of which nobody hears, one that speaks has its row's timestamp refreshed when half of its age
+//! has passed; of several chassis that hear it the first does.
 
 mod recent;
 
@@ -14,7 +17,7 @@ use daemon::Now;
 use openflow::Field;
 use openflow::message::PacketIn;
 use ovsdb::typed::Table;
-use ovsdb::{Operation, Row, RowChange, Uuid};
+use ovsdb::{Clause, Datum, Operation, Row, RowChange, Uuid};
 use packet::frame::Frame;
 use packet::userdata::Opcode;
 use rustc_hash::FxHashMap;
@@ -31,8 +34,8 @@ use recent::Recent;
 pub struct Learn {
     /// Rows of `FDB` with the port key in them, by datapath key and address.
     fdb: FxHashMap<(u32, Mac), (Uuid, i64)>,
-    /// Rows of `MAC_Binding` with the address in them, by port and IP address.
-    mac_bindings: FxHashMap<(Arc<str>, IpAddr), (Uuid, Arc<str>)>,
+    /// Rows of `MAC_Binding` with the address and the time in them, by port and IP address.
+    mac_bindings: FxHashMap<(Arc<str>, IpAddr), (Uuid, Arc<str>, i64)>,
     recent: Recent,
 }
 
@@ -65,7 +68,7 @@ impl Service for Learn {
             .ok_or(HandleError::Port { datapath, port })?;
         let wanted = match packet.opcode {
             Opcode::PutFdb => self.fdb(now, packet_in, datapath, port, view)?,
-            opcode => self.neighbour(now, packet_in, opcode, port)?,
+            opcode => self.neighbour(now, packet_in, opcode, port, view)?,
         };
         let wanted = wanted.filter(|wanted| !self.recent.repeats(now, wanted.row, wanted.says));
         effects.extend(wanted.map(|wanted| Effect::Write(wanted.row, vec![wanted.operation])));
@@ -141,6 +144,7 @@ impl Learn {
         packet_in: &PacketIn,
         opcode: Opcode,
         port: &PortBinding,
+        view: &dyn View,
     ) -> Result<Option<Wanted>, HandleError> {
         let metadata = &packet_in.metadata;
         let sender = Frame::parse(&packet_in.packet)?.eth_src();
@@ -151,8 +155,16 @@ impl Learn {
         };
         let logical_port = port.logical_port.clone();
         let known = self.mac_bindings.get(&(logical_port.clone(), ip));
-        if known.is_some_and(|(_, at)| *at == mac) {
-            return Ok(None);
+        if let Some((row, at, heard_ms)) = known
+            && *at == mac
+        {
+            let ages = view
+                .datapath(port.datapath)
+                .and_then(|datapath| datapath.ages.as_ref());
+            let age_s = ages.and_then(|ages| ages.of(ip));
+            let is_old =
+                age_s.is_some_and(|age_s| now.unix_ms - *heard_ms >= i64::from(age_s) * 500);
+            return Ok(is_old.then(|| refresh(*row, *heard_ms, now.unix_ms)));
         }
         let row = MacBinding {
             uuid: identity(port.datapath, &format!("{logical_port} {ip}")),
@@ -166,7 +178,7 @@ impl Learn {
             MacBinding::COLUMN.mac.to(&row.mac),
             MacBinding::COLUMN.timestamp.to(&row.timestamp),
         ];
-        let known = known.map(|(uuid, _)| *uuid);
+        let known = known.map(|(uuid, ..)| *uuid);
         let octets = sender.octets();
         let says = octets
             .iter()
@@ -201,13 +213,16 @@ fn fdb_entry(uuid: Uuid, row: &Row) -> Option<FdbEntry> {
     Some((place, (uuid, columns.port_key.get(row))))
 }
 
-type MacBindingEntry = ((Arc<str>, IpAddr), (Uuid, Arc<str>));
+type MacBindingEntry = ((Arc<str>, IpAddr), (Uuid, Arc<str>, i64));
 
 fn mac_binding_entry(uuid: Uuid, row: &Row) -> Option<MacBindingEntry> {
     let columns = MacBinding::COLUMN;
     let ip = columns.ip.get(row).parse().ok()?;
     let place = (columns.logical_port.get(row), ip);
-    Some((place, (uuid, columns.mac.get(row))))
+    Some((
+        place,
+        (uuid, columns.mac.get(row), columns.timestamp.get(row)),
+    ))
 }
 
 fn text(mac: Mac) -> Arc<str> {
@@ -217,6 +232,22 @@ fn text(mac: Mac) -> Arc<str> {
 /// The identity of a new row: the same on every chassis, so that of several that see one packet one succeeds.
 fn identity(datapath: Uuid, what: &str) -> Uuid {
     Uuid::new_v5(&datapath, what.as_bytes())
+}
+
+/// The row was heard of now, unless another chassis has said so meanwhile.
+fn refresh(row: Uuid, before_ms: i64, now_ms: i64) -> Wanted {
+    let column = MacBinding::COLUMN.timestamp;
+    let unchanged = Clause::equals(column.index, Datum::from(before_ms));
+    let operation = Operation::Update {
+        table: MacBinding::INDEX,
+        condition: vec![Clause::is_row(row), unchanged],
+        row: vec![column.to(&now_ms)],
+    };
+    Wanted {
+        row,
+        says: now_ms.cast_unsigned(),
+        operation,
+    }
 }
 
 /// A row as it should be.
@@ -233,7 +264,7 @@ fn write<T: Table>(
     uuid: Uuid,
     known: Option<Uuid>,
     says: u64,
-    changed: &[(usize, ovsdb::Datum)],
+    changed: &[(usize, Datum)],
 ) -> Wanted {
     let operation = match known {
         Some(known) => Operation::update_row(T::INDEX, known, changed.to_vec()),

@@ -4,6 +4,7 @@ use etherparse::PacketBuilder;
 use ovsdb::typed::TableDefinition;
 
 use super::*;
+use crate::network::Datapath;
 use crate::pinctrl::tests::{DATAPATH, World, now, packet_in};
 
 fn from(opcode: Opcode, port: u32) -> PacketIn {
@@ -142,5 +143,53 @@ fn a_neighbour_is_learned_in_both_families() {
             operations(&mut learn, opcode, 1).as_slice(),
             [Operation::Update { .. }]
         ));
+    }
+}
+
+#[test]
+fn a_neighbour_that_is_heard_of_is_refreshed_at_half_of_its_age() {
+    // It is one second since 1970.
+    for (age, heard_ms, is_refreshed) in [
+        ("2", 0, true),
+        ("2", 1, false),
+        ("10.0.0.0/8:0;1", 0, false),
+    ] {
+        let mut learn = Learn::default();
+        let world = World {
+            datapath: Some(Datapath {
+                key: 7,
+                is_router: true,
+                name: "r".into(),
+                ages: Some(Arc::new(age.parse().expect("an age"))),
+            }),
+            ..World::default()
+        };
+        let row: MacBinding = read(&operations(&mut learn, Opcode::PutArp, 1)[0]);
+        let row = MacBinding {
+            timestamp: heard_ms,
+            ..row
+        };
+        tell(&mut learn, row.uuid, None, Some(&row));
+        let asked = operations_in(&world, &mut learn, Opcode::PutArp, 1);
+        assert_eq!(!asked.is_empty(), is_refreshed, "{age}: {asked:?}");
+        if let [
+            Operation::Update {
+                condition,
+                row: columns,
+                ..
+            },
+        ] = asked.as_slice()
+        {
+            assert_eq!(*columns, [MacBinding::COLUMN.timestamp.to(&1_000)]);
+            let holds = |row: &MacBinding| {
+                let (uuid, row) = (row.uuid, row.to_row());
+                condition.iter().all(|clause| clause.holds(uuid, &row))
+            };
+            let heard_elsewhere = MacBinding {
+                timestamp: 999,
+                ..row.clone()
+            };
+            assert_eq!((holds(&row), holds(&heard_elsewhere)), (true, false));
+        }
     }
 }
