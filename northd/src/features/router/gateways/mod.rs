@@ -118,6 +118,7 @@ pub static FEATURE: Feature = Feature {
         &entrance::WISH,
         &entrance::ROW,
         &users::OUT_1,
+        &users::BEYOND,
         &users::INTO_1,
         &users::OUT_2,
         &users::INTO_2,

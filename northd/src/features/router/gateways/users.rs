@@ -3,7 +3,8 @@
 //! A chassis that has a guest whose packets may have to pass a gateway port runs BFD sessions with the chassis of its group,
 //! and they with it, so that each knows whom to send to. Such guests are in the switches of the port's router, and in those
 //! of routers behind it: as far as three routers in a row, and never beyond another gateway port, where the chassis of that
-//! one send. A chassis farther away sends to the best of the group without knowing whether it lives.
+//! one send. Where no physical network leads to the gateway port's own switch, guests there send to it as well, and those of
+//! other routers on it. A chassis farther away sends to the best of the group without knowing whether it lives.
 //!
 //! Each port says for itself what it is near to, from one router to the next; each guest where it is. One guest more costs
 //! itself alone.
@@ -14,7 +15,7 @@ use super::GATEWAY;
 use super::groups::{GroupKey, USERS};
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::unit::Unit;
-use crate::features::ports::HOSTS;
+use crate::features::ports::{self as switch_ports, ENTRANCE, HOSTS};
 use crate::features::router::ROUTER;
 use crate::features::router::links::{PEER, Peer};
 use crate::features::router::ports::{self, PORT};
@@ -104,6 +105,26 @@ macro_rules! into {
 }
 
 pub(super) static OUT_1: Kind = out!("gateway-users/1", OF_ROUTER => SWITCH_1);
+/// From a gateway port to its own switch, where guests send to it through tunnels.
+pub(super) static BEYOND: Kind = Kind {
+    name: "gateway-users/beyond",
+    over: Over::Keys(&ENTRANCE),
+    reads: &[&GATEWAY],
+    says: &[&SWITCH_1],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let (Some(entrance), Some(switch)) =
+            (unit.get(&ENTRANCE, row), switch_ports::owner(unit, row))
+        else {
+            return;
+        };
+        if let Some(gateway) = unit.get(&GATEWAY, entrance.gateway) {
+            let groups = vec![gateway.group];
+            tell(unit, &SWITCH_1, switch, groups, entrance.gateway);
+        }
+    },
+};
 pub(super) static INTO_1: Kind = into!("gateway-users/1-router", SWITCH_1 | OF_ROUTER => ROUTER_1);
 pub(super) static OUT_2: Kind = out!("gateway-users/2", ROUTER_1 => SWITCH_2);
 pub(super) static INTO_2: Kind = into!("gateway-users/2-router", SWITCH_2 | ROUTER_1 => ROUTER_2);
@@ -160,5 +181,130 @@ impl By {
     /// A group of the port's own.
     pub(super) const fn own(group: GroupKey, port: Handle) -> Self {
         Self { group, port }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nb_db::tables as nb;
+    use ovsdb::operation::Operation;
+    use ovsdb::typed::Table;
+    use sb_db::tables as sb;
+    use uuid::Uuid;
+
+    use crate::testing::{World, insert};
+
+    /// A router with a guest's switch `red`, and a gateway port on the switch `public` with a guest, too, and perhaps a door to a
+    /// physical network. Who uses the gateway when each of the guests is on a chassis of its own.
+    fn users(has_door: bool) -> Vec<Uuid> {
+        let mut world = World::new();
+        let id = Uuid::from_u128;
+        let port = |name: &str, kind: &str, router_port: &str| nb::LogicalSwitchPort {
+            name: name.into(),
+            r#type: kind.into(),
+            addresses: vec![
+                if kind == "router" {
+                    "router"
+                } else {
+                    "unknown"
+                }
+                .into(),
+            ],
+            options: match kind {
+                "router" => [("router-port".into(), router_port.into())].into(),
+                "localnet" => [("network_name".into(), "phys".into())].into(),
+                _ => Default::default(),
+            },
+            ..Default::default()
+        };
+        let ports = [
+            (10, port("red-r", "router", "r-red")),
+            (11, port("red1", "", "")),
+            (12, port("public-r", "router", "r-public")),
+            (13, port("public1", "", "")),
+            (14, port("door", "localnet", "")),
+        ];
+        let mut operations: Vec<Operation> = Vec::new();
+        for (n, row) in &ports {
+            if has_door || *n != 14 {
+                operations.push(insert(id(*n), row));
+            }
+        }
+        let doors = if has_door { vec![id(14)] } else { Vec::new() };
+        for (n, name, ports) in [
+            (20, "red", vec![id(10), id(11)]),
+            (21, "public", [vec![id(12), id(13)], doors].concat()),
+        ] {
+            let row = nb::LogicalSwitch {
+                name: name.into(),
+                ports,
+                ..Default::default()
+            };
+            operations.push(insert(id(n), &row));
+        }
+        let gateway = nb::GatewayChassis {
+            name: "g".into(),
+            chassis_name: "gw".into(),
+            priority: 1,
+            ..Default::default()
+        };
+        operations.push(insert(id(30), &gateway));
+        for (n, name, network, gateways) in [
+            (31, "r-red", "10.0.0.1/24", vec![]),
+            (32, "r-public", "10.1.0.1/24", vec![id(30)]),
+        ] {
+            let row = nb::LogicalRouterPort {
+                name: name.into(),
+                mac: format!("02:00:00:00:00:{n}").into(),
+                networks: vec![network.into()],
+                gateway_chassis: gateways,
+                ..Default::default()
+            };
+            operations.push(insert(id(n), &row));
+        }
+        let router = nb::LogicalRouter {
+            name: "r".into(),
+            ports: vec![id(31), id(32)],
+            ..Default::default()
+        };
+        operations.push(insert(id(33), &router));
+        world.north(operations);
+        let rows = [1, 2].map(|n| {
+            let encap = sb::Encap {
+                r#type: "geneve".into(),
+                ip: format!("192.0.2.{n}").into(),
+                chassis_name: format!("c{n}").into(),
+                ..Default::default()
+            };
+            let chassis = sb::Chassis {
+                name: format!("c{n}").into(),
+                encaps: vec![id(100 + n)],
+                ..Default::default()
+            };
+            [insert(id(100 + n), &encap), insert(id(n), &chassis)]
+        });
+        world.south(rows.concat());
+        let column = sb::PortBinding::COLUMN;
+        let bindings = world.sb::<sb::PortBinding>();
+        for (name, n) in [("red1", 1), ("public1", 2)] {
+            let port = bindings.iter().find(|(_, row)| *row.logical_port == *name);
+            let (port, _) = port.expect("the guest's binding");
+            let columns = vec![column.chassis.to(&Some(id(n)))];
+            world.south(vec![Operation::update_row(
+                sb::PortBinding::INDEX,
+                *port,
+                columns,
+            )]);
+        }
+        let (_, group) = world.sb::<sb::HaChassisGroup>().remove(0);
+        let mut users = group.ref_chassis;
+        users.sort();
+        users
+    }
+
+    #[test]
+    fn guests_beyond_a_gateway_use_it_where_they_send_to_it_through_tunnels() {
+        assert_eq!(users(true), [Uuid::from_u128(1)]);
+        assert_eq!(users(false), [1, 2].map(Uuid::from_u128));
     }
 }
