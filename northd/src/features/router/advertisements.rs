@@ -144,7 +144,7 @@ fn answer(unit: &mut Unit<'_>, view: &View<'_>, configuration: &Configuration) {
     if !view.port.is_enabled || prefixes.is_empty() || !leads_to_guests(unit, view) {
         return;
     }
-    tell_left_out(unit, view);
+    tell_left_out(unit, view, configuration, prefixes.len());
     let port = view.port;
     let here = |kind: Symbol| -> Expr {
         m::inport(port.name.clone()) & m::eq(Symbol::Ip6Dst, ALL_ROUTERS) & m::is(kind)
@@ -183,18 +183,31 @@ fn leads_to_guests(unit: &Unit<'_>, view: &View<'_>) -> bool {
     matches!(unit.get(&PEER, view.row), Some(Peer::Switch { .. }))
 }
 
-/// More networks than an advertisement has room for.
-fn tell_left_out(unit: &mut Unit<'_>, view: &View<'_>) {
-    let count = networks(unit, view).len();
-    if count <= model::MAX_PREFIXES {
-        return;
-    }
+/// More networks, or domains beside them, than an advertisement has room for.
+fn tell_left_out(
+    unit: &mut Unit<'_>,
+    view: &View<'_>,
+    configuration: &Configuration,
+    advertised: usize,
+) {
     let name = Arc::clone(&view.port.name);
     let mut complaints = unit.complaints::<LogicalRouterPort>(view.row, name);
-    let most = model::MAX_PREFIXES;
-    let why = format!("the port has {count} networks of IPv6, and advertises the first {most}");
-    let remedy = "give the others to further ports, or remove ipv6_ra_configs";
-    complaints.column(LogicalRouterPort::COLUMN.networks.name, why, remedy);
+    let column = LogicalRouterPort::COLUMN;
+    let count = networks(unit, view).len();
+    if count > advertised {
+        let why = format!("the port has {count} networks of IPv6, and advertises {advertised}");
+        let remedy = "give the others to further ports, or remove ipv6_ra_configs";
+        complaints.column(column.networks.name, why, remedy);
+    }
+    let (told, all) = (
+        configuration.domains(advertised).len(),
+        configuration.domain_count(),
+    );
+    if told < all {
+        let why = format!("an advertisement has room for {told} of the {all} domains of dnssl");
+        let remedy = "the others are left out: shorten them, or raise the mtu";
+        complaints.column(column.ipv6_ra_configs.name, why, remedy);
+    }
     unit.problems(complaints.into_problems());
 }
 

@@ -32,9 +32,8 @@ const MAX_ROUTES: usize = 16;
 const MAX_DOMAINS: usize = 8;
 /// The least MTU of IPv6 (RFC 8200, section 5).
 const MIN_MTU: u32 = 1280;
-/// What an advertisement has at most beside its domains, in bytes: headers, the link's address and MTU, a server, prefixes and
-/// routes, and the head of the option with the domains.
-const BESIDE_DOMAINS: usize = 40 + 16 + 8 + 8 + 24 + 32 * MAX_PREFIXES + 24 * MAX_ROUTES + 8;
+/// What every advertisement has, in bytes: the headers of IPv6 and of the message, and the router's MAC.
+const ALWAYS: usize = 40 + 16 + 8;
 const MODES: [&str; 3] = ["slaac", "dhcpv6_stateful", "dhcpv6_stateless"];
 const PREFERENCES: [&str; 3] = ["HIGH", "MEDIUM", "LOW"];
 /// The limits of pauses, in seconds (RFC 4861, section 6.2.1).
@@ -53,8 +52,8 @@ pub struct Configuration {
     mtu: Option<u32>,
     /// `rdnss`.
     server: Option<Ipv6Addr>,
-    /// `dnssl`: domains, separated by commas.
-    domains: String,
+    /// `dnssl`.
+    domains: Vec<String>,
     /// `route_info`: routes, separated by commas.
     routes: String,
     /// The shortest and the longest pause between advertisements that nobody asked for, in seconds.
@@ -99,25 +98,21 @@ impl Configuration {
             true => None,
             false => options.number("mtu", MIN_MTU..=u32::MAX, complaints),
         };
-        let room = usize::try_from(mtu.unwrap_or(MIN_MTU)).unwrap_or(usize::MAX);
-        let mut room = room.saturating_sub(BESIDE_DOMAINS);
         Some(Self {
             mode,
             preference: choice(options, "router_preference", &PREFERENCES, complaints),
             mtu,
             server: server(options, complaints),
-            domains: list(options, "dnssl", complaints, |domain, before| {
-                if !is_domain(domain) {
-                    return Read::Senseless;
-                }
-                // Each label has its length before it, and a name a zero behind it.
-                let size = domain.trim_end_matches('.').len() + 2;
-                if before == MAX_DOMAINS || size > room {
-                    return Read::TooMuch;
-                }
-                room -= size;
-                Read::Good(domain.to_owned())
-            }),
+            domains: list(
+                options,
+                "dnssl",
+                complaints,
+                |domain, before| match is_domain(domain) {
+                    false => Read::Senseless,
+                    true if before == MAX_DOMAINS => Read::TooMuch,
+                    true => Read::Good(domain.to_owned()),
+                },
+            ),
             routes: list(
                 options,
                 "route_info",
@@ -127,11 +122,43 @@ impl Configuration {
                     Some(_) if before == MAX_ROUTES => Read::TooMuch,
                     Some(route) => Read::Good(route),
                 },
-            ),
+            )
+            .join(","),
             pauses_s: options
                 .truth("send_periodic", false, complaints)
                 .then_some((shortest, longest)),
         })
+    }
+
+    /// The domains for which there is room beside so many networks, in a packet that the link takes, or any link.
+    pub fn domains(&self, networks: usize) -> &[String] {
+        let room = self.mtu.unwrap_or(MIN_MTU);
+        let mut used = ALWAYS + 32 * networks;
+        used += 8 * usize::from(self.mtu.is_some()) + 24 * usize::from(self.server.is_some());
+        for route in self
+            .routes
+            .split(',')
+            .filter_map(|route| route.split_once('-'))
+        {
+            let network = route.1.parse::<Cidr>().ok();
+            let length = network.map_or(128, Cidr::prefix_len);
+            used += 8 + 8 * usize::from(length.div_ceil(64));
+        }
+        // The option's head; then each label with its length before it, and a name with a zero behind it, rounded up in all.
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let room = room.saturating_sub(used + 8) / 8 * 8;
+        let mut size = 0;
+        let fits = self.domains.iter().take_while(|domain| {
+            size += domain.trim_end_matches('.').len() + 2;
+            size <= room
+        });
+        let count = fits.count();
+        &self.domains[..count]
+    }
+
+    /// How many domains are to be told.
+    pub fn domain_count(&self) -> usize {
+        self.domains.len()
     }
 
     /// The arguments of `put_nd_ra_opts`.
@@ -141,7 +168,8 @@ impl Configuration {
         options.extend(self.mtu.map(|mtu| a::option("mtu", Int::new(mtu.into()))));
         options.extend(self.preference.map(|p| text("router_preference", p)));
         options.extend(self.server.map(|ip| a::option("rdnss", ip)));
-        for (name, list) in [("dnssl", &self.domains), ("route_info", &self.routes)] {
+        let domains = self.domains(prefixes.len()).join(",");
+        for (name, list) in [("dnssl", &domains), ("route_info", &self.routes)] {
             if !list.is_empty() {
                 options.push(text(name, list));
             }
@@ -173,10 +201,11 @@ impl Configuration {
         ];
         pairs.extend(self.mtu.map(|mtu| ("ipv6_ra_mtu", mtu.to_string())));
         pairs.extend(self.server.map(|ip| ("ipv6_ra_rdnss", ip.to_string())));
+        let domains = self.domains(prefixes.len()).join(",");
         let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
         for (key, value) in [
             ("ipv6_ra_prefixes", prefixes.join(" ")),
-            ("ipv6_ra_dnssl", self.domains.clone()),
+            ("ipv6_ra_dnssl", domains),
             ("ipv6_ra_route_info", self.routes.clone()),
         ] {
             if !value.is_empty() {
@@ -253,10 +282,10 @@ fn list(
     key: &str,
     complaints: &mut Complaints,
     mut read: impl FnMut(&str, usize) -> Read,
-) -> String {
+) -> Vec<String> {
     let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
     let Some(text) = options.text(key) else {
-        return String::new();
+        return Vec::new();
     };
     let mut good = Vec::new();
     let mut at = 0;
@@ -284,7 +313,7 @@ fn list(
         }
         at += part.len() + 1;
     }
-    good.join(",")
+    good
 }
 
 /// `PREFERENCE-NETWORK`.
@@ -370,20 +399,46 @@ mod tests {
             ("route_info", "HIGH-fd00::1/48,LOW,LOW-fd01::/64"),
         ]);
         let read = read.expect("a mode");
-        assert_eq!(read.domains, "a.example,b");
+        assert_eq!(read.domains, ["a.example", "b"]);
         assert_eq!(read.routes, "HIGH-fd00::/48,LOW-fd01::/64");
         assert_eq!(problems, 1);
         let many = vec!["d"; 20].join(",");
         let (read, problems) = parse(&[("address_mode", "slaac"), ("dnssl", &many)]);
-        assert_eq!((read.expect("a mode").domains.len(), problems), (15, 1));
-        // All of it fits into a packet of the link's MTU, or of the least that there is.
-        let long = vec![["d"; 60].concat(); 8].join(",");
-        for (mtu, count) in [("1280", 4), ("1500", 8)] {
-            let pairs = [("address_mode", "slaac"), ("dnssl", &long), ("mtu", mtu)];
+        assert_eq!((read.expect("a mode").domains.len(), problems), (8, 1));
+    }
+
+    #[test]
+    fn domains_are_told_as_far_as_there_is_room() {
+        let domain = ["d"; 60].concat();
+        let domains = vec![&*domain; 8].join(",");
+        let routes = vec!["LOW-fd00::/96"; 16].join(",");
+        for (mtu, routes, networks, count) in [
+            ("", "", 1, 8),
+            ("1280", &*routes, 1, 8),
+            ("1280", &*routes, 16, 4),
+            ("1500", &*routes, 16, 8),
+        ] {
+            let mut pairs = vec![("address_mode", "slaac"), ("dnssl", &domains)];
+            let given = [("mtu", mtu), ("route_info", routes)];
+            pairs.extend(given.into_iter().filter(|(_, value)| !value.is_empty()));
             let (read, problems) = parse(&pairs);
-            let domains = read.expect("a mode").domains;
-            let told = usize::from(count < 8);
-            assert_eq!((domains.split(',').count(), problems), (count, told));
+            let read = read.expect("a mode");
+            assert_eq!(
+                (read.domains(networks).len(), problems),
+                (count, 0),
+                "{mtu}"
+            );
         }
+        // Names are filled up to eight bytes: 466 of them are 472.
+        let long = format!("{},{}", vec![&*domain; 7].join(","), "e".repeat(30));
+        let pairs = [
+            ("address_mode", "slaac"),
+            ("dnssl", &*long),
+            ("mtu", "1442"),
+            ("route_info", &routes),
+        ];
+        let (read, _) = parse(&pairs);
+        let read = read.expect("a mode");
+        assert_eq!((read.domains(16).len(), read.domains(15).len()), (7, 8));
     }
 }
