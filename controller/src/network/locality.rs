@@ -237,26 +237,26 @@ impl Network {
         found
     }
 
-    /// The peers of local patch ports that are not known yet, or not as local: where the network may go on.
+    /// The peers of local patch ports that are not known yet, or not as local: where the network may go on. And those of gateway
+    /// routers' ends, which tell guests here something and lead nowhere.
     pub(crate) fn unknown_peers(&self) -> FxHashSet<Arc<str>> {
-        let patches = self
-            .local
-            .iter()
-            .flat_map(|(datapath, ())| self.paths.of(datapath));
-        patches
-            .filter(|patch| {
-                let peer = self.peer_datapath(*patch);
-                peer.is_none_or(|peer| self.local.peek(peer).is_none())
-            })
-            .filter_map(|patch| self.ports.peek(patch)?.options.get("peer").cloned())
-            .collect()
+        let local = self.local.iter();
+        let ends = local.flat_map(|(datapath, ())| {
+            self.paths.of(datapath).chain(self.paths.gateways(datapath))
+        });
+        ends.filter(|end| {
+            let peer = self.peer_datapath(*end);
+            peer.is_none_or(|peer| self.local.peek(peer).is_none())
+        })
+        .filter_map(|end| self.ports.peek(end)?.options.get("peer").cloned())
+        .collect()
     }
 
-    fn peer_datapath(&self, patch: Uuid) -> Option<Uuid> {
+    fn peer_datapath(&self, end: Uuid) -> Option<Uuid> {
         let port = self
             .ports
-            .peek(patch)
-            .filter(|port| PortKind::of(port) == PortKind::Patch)?;
+            .peek(end)
+            .filter(|port| matches!(PortKind::of(port), PortKind::Patch | PortKind::L3Gateway))?;
         let peer = self
             .port_named
             .peek(NameId::of(port.options.get("peer")?))?;

@@ -2,6 +2,9 @@
 //!
 //! A way can be followed when the patch port and its peer are both known. Whoever keeps what can be reached is told what has to
 //! be followed anew: ways that came are enough to extend it, a way that went means that all of it must be found again.
+//!
+//! The port of a gateway router is no way: the router is on one chassis. Its row is asked for wherever its switch is all the same,
+//! for what the router tells guests there.
 
 use ovsdb::Uuid;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -17,6 +20,8 @@ pub(super) struct Paths {
     of: FxHashMap<Uuid, FxHashSet<Uuid>>,
     /// Patch ports by the name of their peer.
     naming: FxHashMap<NameId, FxHashSet<Uuid>>,
+    /// The ends of gateway routers in each datapath.
+    gateways: FxHashMap<Uuid, FxHashSet<Uuid>>,
     /// Patch ports whose way may be new.
     pub(super) come: Vec<Uuid>,
     /// Some way is no more.
@@ -29,6 +34,8 @@ struct Place<'a> {
     name: &'a str,
     datapath: Uuid,
     peer: Option<&'a str>,
+    /// It is a gateway router's, or leads to one.
+    is_gateway: bool,
 }
 
 impl Paths {
@@ -44,6 +51,17 @@ impl Paths {
             return false;
         }
         let mut matters = false;
+        if let Some(place) = was.as_ref().filter(|place| place.is_gateway) {
+            remove(&mut self.gateways, &place.datapath, uuid);
+            matters = true;
+        }
+        if let Some(place) = is.as_ref().filter(|place| place.is_gateway) {
+            self.gateways
+                .entry(place.datapath)
+                .or_default()
+                .insert(uuid);
+            matters = true;
+        }
         if let Some(place) = was {
             self.gone |= self.naming.contains_key(&NameId::of(place.name));
             if let Some(peer) = place.peer {
@@ -75,6 +93,11 @@ impl Paths {
     pub(super) fn of(&self, datapath: Uuid) -> impl Iterator<Item = Uuid> + '_ {
         self.of.get(&datapath).into_iter().flatten().copied()
     }
+
+    /// The ends of gateway routers in a datapath.
+    pub(super) fn gateways(&self, datapath: Uuid) -> impl Iterator<Item = Uuid> + '_ {
+        self.gateways.get(&datapath).into_iter().flatten().copied()
+    }
 }
 
 fn place(port: &PortBinding) -> Place<'_> {
@@ -83,6 +106,7 @@ fn place(port: &PortBinding) -> Place<'_> {
         name: &port.logical_port,
         datapath: port.datapath,
         peer: peer.filter(|_| PortKind::of(port) == PortKind::Patch),
+        is_gateway: PortKind::of(port) == PortKind::L3Gateway,
     }
 }
 

@@ -59,6 +59,29 @@ fn a_network_is_followed_across_patch_ports() {
     assert!(!is_local(&world, 2) && !is_local(&world, 3) && is_local(&world, 1));
 }
 
+/// The row of its port is asked for, for what it tells guests.
+#[test]
+fn a_gateway_router_elsewhere_is_asked_for_and_not_followed() {
+    let mut world = World::new();
+    let end = |name, of, key, peer| PortBinding {
+        r#type: "l3gateway".into(),
+        ..patch(name, of, key, peer)
+    };
+    let near = end("s-gw", SWITCH, 4, "gw-s");
+    world.set(14, None, Some(&near));
+    assert_eq!(asked(&mut world), ["gw-s"]);
+    let far = end("gw-s", Uuid::from_u128(2), 1, "s-gw");
+    world.set(15, None, Some(&far));
+    assert_eq!(
+        asked(&mut world),
+        ["gw-s"],
+        "it is told while it is asked for"
+    );
+    assert!(world.network.local.peek(Uuid::from_u128(2)).is_none());
+    world.set(14, Some(&near), None);
+    assert_eq!(asked(&mut world), [""; 0]);
+}
+
 #[test]
 fn routers_of_one_name_keep_their_zones_until_the_last_is_gone() {
     let mut world = World::new();
