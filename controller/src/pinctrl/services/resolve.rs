@@ -58,8 +58,9 @@ pub const WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Resolve {
     waiting: Waiting,
-    /// What the rows of both tables tell, each with its row.
-    known: FxHashMap<Neighbour, (Uuid, Mac)>,
+    /// What the rows of each table tell, each with its row.
+    learned: FxHashMap<Neighbour, (Uuid, Mac)>,
+    declared: FxHashMap<Neighbour, (Uuid, Declared)>,
 }
 
 impl Service for Resolve {
@@ -76,22 +77,19 @@ impl Service for Resolve {
         let Change::Row(change) = change else {
             return;
         };
-        let told = |row: &Option<Arc<Row>>| told(change.table, row.as_deref()?);
-        if let Some((neighbour, _)) = told(&change.old)
-            && self
-                .known
-                .get(&neighbour)
-                .is_some_and(|(uuid, _)| *uuid == change.uuid)
-        {
-            self.known.remove(&neighbour);
-        }
-        let Some((neighbour, mac)) = told(&change.new) else {
-            return;
+        let rows = (change.old.as_deref(), change.new.as_deref());
+        let told = if change.table == MacBinding::INDEX {
+            follow(&mut self.learned, change.uuid, rows, learned)
+        } else {
+            follow(&mut self.declared, change.uuid, rows, declared)
         };
-        for kept in self.waiting.resolved(now.at, &neighbour) {
-            effects.push(Effect::PacketOut(onward(kept, mac)));
+        if let Some(neighbour) = told
+            && let Some(mac) = self.known(&neighbour)
+        {
+            for kept in self.waiting.resolved(now.at, &neighbour) {
+                effects.push(Effect::PacketOut(onward(kept, mac)));
+            }
         }
-        self.known.insert(neighbour, (change.uuid, mac));
     }
 
     /// Sends the request, and keeps the packet, or sends it on if the answer has come meanwhile.
@@ -109,9 +107,9 @@ impl Service for Resolve {
         let frame = Frame::parse(&packet_in.packet)?;
         let neighbour = next_hop(packet.opcode, packet_in, view);
         if let Some(neighbour) = &neighbour
-            && let Some((_, mac)) = self.known.get(neighbour)
+            && let Some(mac) = self.known(neighbour)
         {
-            effects.push(Effect::PacketOut(onward(Kept::of(packet_in), *mac)));
+            effects.push(Effect::PacketOut(onward(Kept::of(packet_in), mac)));
             return Ok(());
         }
         let request = match packet.opcode {
@@ -166,25 +164,59 @@ fn router_port(port: &PortBinding) -> Arc<str> {
     }
 }
 
-/// What a row of one of both tables tells, if it makes sense.
-fn told(table: usize, row: &Row) -> Option<(Neighbour, Mac)> {
-    let (port, ip, mac) = if table == MacBinding::INDEX {
-        let columns = MacBinding::COLUMN;
-        (
-            columns.logical_port.get(row),
-            columns.ip.get(row),
-            columns.mac.get(row),
-        )
-    } else {
-        let columns = StaticMacBinding::COLUMN;
-        (
-            columns.logical_port.get(row),
-            columns.ip.get(row),
-            columns.mac.get(row),
-        )
-    };
-    let (ip, mac) = (ip.parse().ok()?, mac.parse().ok()?);
+/// What an operator says of a neighbour.
+#[derive(Clone, Copy, Debug)]
+struct Declared {
+    mac: Mac,
+    /// It counts more than what was learned.
+    overrides: bool,
+}
+
+impl Resolve {
+    /// The address of a neighbour, as the switch's flows have it: what overrides, what was learned, what else was declared.
+    fn known(&self, neighbour: &Neighbour) -> Option<Mac> {
+        let declared = self.declared.get(neighbour).map(|(_, declared)| declared);
+        let overriding = declared.filter(|declared| declared.overrides);
+        let learned = self.learned.get(neighbour).map(|(_, mac)| *mac);
+        let first = overriding.map(|declared| declared.mac).or(learned);
+        first.or(declared.map(|declared| declared.mac))
+    }
+}
+
+/// Keeps what the rows of a table tell. Gives whom the new row is about.
+fn follow<V>(
+    index: &mut FxHashMap<Neighbour, (Uuid, V)>,
+    uuid: Uuid,
+    (old, new): (Option<&Row>, Option<&Row>),
+    told: fn(&Row) -> Option<(Neighbour, V)>,
+) -> Option<Neighbour> {
+    if let Some((neighbour, _)) = old.and_then(told)
+        && index.get(&neighbour).is_some_and(|(of, _)| *of == uuid)
+    {
+        index.remove(&neighbour);
+    }
+    let (neighbour, value) = new.and_then(told)?;
+    index.insert(neighbour.clone(), (uuid, value));
+    Some(neighbour)
+}
+
+/// What a row of `MAC_Binding` tells, if it makes sense.
+fn learned(row: &Row) -> Option<(Neighbour, Mac)> {
+    let column = MacBinding::COLUMN;
+    let port = column.logical_port.get(row);
+    let ip = column.ip.get(row).parse().ok()?;
+    let mac = column.mac.get(row).parse().ok()?;
     Some((Neighbour { port, ip }, mac))
+}
+
+/// What a row of `Static_MAC_Binding` tells, if it makes sense.
+fn declared(row: &Row) -> Option<(Neighbour, Declared)> {
+    let column = StaticMacBinding::COLUMN;
+    let port = column.logical_port.get(row);
+    let ip = column.ip.get(row).parse().ok()?;
+    let mac = column.mac.get(row).parse().ok()?;
+    let overrides = column.override_dynamic_mac.get(row);
+    Some((Neighbour { port, ip }, Declared { mac, overrides }))
 }
 
 /// A packet that goes on to a next hop whose address is known.

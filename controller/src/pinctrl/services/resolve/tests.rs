@@ -208,3 +208,48 @@ fn what_cannot_be_asked_for_is_not_kept() {
     assert_eq!(take(&mut resolve, &world, now, &gone).len(), 2);
     assert_eq!(resolve.deadline(), None);
 }
+
+#[test]
+fn what_counts_of_a_neighbour_is_what_counts_in_the_switch() {
+    let [learned_mac, declared_mac] = [Mac([2, 0, 0, 0, 0, 9]), Mac([2, 0, 0, 0, 0, 8])];
+    let neighbour = Neighbour {
+        port: "p2".into(),
+        ip: NEXT_HOP.parse().expect("an address"),
+    };
+    for overrides in [false, true] {
+        let mut resolve = Resolve::default();
+        tell(
+            &mut resolve,
+            now(),
+            "p2",
+            NEXT_HOP,
+            &learned_mac.to_string(),
+        );
+        let row = StaticMacBinding {
+            logical_port: "p2".into(),
+            ip: NEXT_HOP.into(),
+            mac: declared_mac.to_string().into(),
+            override_dynamic_mac: overrides,
+            ..StaticMacBinding::default()
+        };
+        let row = Arc::new(row.to_row());
+        let mut change = |old: Option<&Arc<Row>>, new: Option<&Arc<Row>>| {
+            let change = RowChange {
+                table: StaticMacBinding::INDEX,
+                uuid: Uuid::from_u128(78),
+                old: old.cloned(),
+                new: new.cloned(),
+            };
+            let mut effects = Vec::new();
+            let world = World::default();
+            resolve.changed(now(), Change::Row(&change), &world, &mut effects);
+            resolve.known(&neighbour)
+        };
+        let expected = if overrides { declared_mac } else { learned_mac };
+        assert_eq!(change(None, Some(&row)), Some(expected));
+        assert_eq!(change(Some(&row), None), Some(learned_mac));
+        change(None, Some(&row));
+        resolve.learned.clear();
+        assert_eq!(resolve.known(&neighbour), Some(declared_mac));
+    }
+}

@@ -72,6 +72,10 @@ impl Waiting {
         let is_new = !self.queues.contains_key(&neighbour);
         let others = self.of_port.get(&neighbour.port).copied().unwrap_or(0);
         let is_full = is_new && (others >= PER_PORT || self.queues.len() >= TOTAL);
+        let waits = self.queues.get(&neighbour);
+        if waits.is_some_and(|queue| queue.packets.len() >= PER_NEIGHBOUR) {
+            self.drop_first(&neighbour);
+        }
         if is_full || self.bytes + size > TOTAL_BYTES {
             self.dropped += 1;
             return;
@@ -85,9 +89,6 @@ impl Waiting {
             return;
         };
         queue.packets.push_back((now, kept));
-        if queue.packets.len() > PER_NEIGHBOUR {
-            self.drop_first(&neighbour);
-        }
     }
 
     /// A neighbour is known: what waited for it.
@@ -217,11 +218,17 @@ mod tests {
         for size in 1..=6 {
             waiting.keep(now + WAIT, neighbour("p", 0), kept(size));
         }
+        // Also when there is no room for one more.
+        for n in 1..=15 {
+            waiting.keep(now + WAIT, neighbour("q", n), kept(TOTAL_BYTES / 16));
+        }
+        let rest = TOTAL_BYTES - waiting.bytes;
+        waiting.keep(now + WAIT, neighbour("q", 16), kept(rest));
+        waiting.keep(now + WAIT, neighbour("p", 0), kept(3));
         let later = now + WAIT + Duration::from_secs(1);
         let sizes = waiting.resolved(later, &neighbour("p", 0));
         let sizes: Vec<usize> = sizes.map(|kept| kept.packet.len()).collect();
-        assert_eq!(sizes, [3, 4, 5, 6]);
-        assert_eq!(waiting.bytes, 0);
+        assert_eq!(sizes, [4, 5, 6, 3]);
     }
 
     #[test]
