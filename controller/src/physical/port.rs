@@ -407,6 +407,8 @@ impl Builder<'_> {
             ),
             Action::set(layout::FLAGS, 0u8),
             Action::set(layout::OUT_PORT, 0u8),
+            // Beyond, it may leave by the tunnel that it came by: a gateway sends back to the chassis of who has sent.
+            Action::set(Field::InPort, Port::ANY.0),
             Action::resubmit(layout::INGRESS),
         ]);
         let matches = towards(self.datapath, self.key);

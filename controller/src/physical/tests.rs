@@ -202,6 +202,21 @@ fn a_neighbour_is_known_no_longer_at_half_of_its_age_until_it_is_heard_of() {
 }
 
 #[test]
+fn what_crosses_to_another_datapath_may_leave_by_the_tunnel_that_it_came_by() {
+    let mut world = routed();
+    let flows = world.changes_in(|table| table == layout::LOGICAL_TO_PHYSICAL);
+    let crossing = flows.lines().filter(|flow| flow.contains("clone("));
+    let crossing: Vec<&str> = crossing.collect();
+    assert!(!crossing.is_empty(), "{flows}");
+    assert!(
+        crossing
+            .iter()
+            .all(|flow| flow.contains("set_field:ANY->in_port,resubmit")),
+        "{flows}"
+    );
+}
+
+#[test]
 fn a_declared_neighbour_is_below_what_was_learned_unless_it_overrides() {
     let mut world = routed();
     world.changes();

