@@ -319,6 +319,7 @@ pub struct Network {
     /// The `chassisredirect` ports that better members have taken from this one, and live, whatever sessions say.
     pub(crate) conceded: Store<Cell, Uuid, Uuid>,
     pub(crate) just_conceded: Vec<Uuid>,
+    pub(crate) just_reconciled: Vec<Uuid>,
     /// Present from when the last session went down until the southbound has answered afterwards.
     pub(crate) cut_off: Store<Cell, (), ()>,
     /// Names and values of this chassis' template variables.
@@ -421,6 +422,7 @@ impl Default for Network {
             just_handed_over: Vec::new(),
             conceded: Store::new(Cell::Conceded),
             just_conceded: Vec::new(),
+            just_reconciled: Vec::new(),
             cut_off: Store::new(|()| Cell::CutOff),
             templates: Store::new(Cell::Template),
             template_rows: FxHashMap::default(),

@@ -498,6 +498,10 @@ proptest! {
                 for port in network.take_handovers() {
                     engine.input(&mut network, |network, changes| network.end_handover(changes, port));
                 }
+                for port in network.take_concessions() {
+                    engine.input(&mut network, |network, changes| network.end_concession(changes, port));
+                }
+                engine.input(&mut network, Network::has_word);
                 engine.step(&mut network, usize::MAX);
                 network.zones.forget_left();
                 let fresh = world.anew(&network);

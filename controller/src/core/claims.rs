@@ -57,8 +57,6 @@ impl Claims {
     /// A port is left to a better member for a while: for twice as long as the last time, if that is not long ago.
     fn concede(&mut self, now: Instant, port: Uuid) {
         let longest = CONCESSION.1;
-        self.concessions
-            .retain(|_, (_, until)| now < *until + longest);
         let before = self.concessions.get(&port).copied();
         let pause = before.map_or(CONCESSION.0, |(pause, _)| (pause * 2).min(longest));
         if let Some((_, until)) = before {
@@ -66,6 +64,13 @@ impl Claims {
         }
         self.concessions.insert(port, (pause, now + pause));
         self.conceded.insert((now + pause, port));
+    }
+
+    /// The other chassis is seen again: the next time begins anew.
+    fn reconcile(&mut self, port: Uuid) {
+        if let Some((_, until)) = self.concessions.remove(&port) {
+            self.conceded.remove(&(until, port));
+        }
     }
 
     fn forget_old(&mut self, now: Instant) {
@@ -111,7 +116,15 @@ impl Core {
                 network.end_handover(changes, port);
             });
         }
-        for port in self.network.take_concessions() {
+        for port in self.network.take_reconciled() {
+            self.claims.reconcile(port);
+        }
+        let conceded = self.network.take_concessions();
+        if !conceded.is_empty() {
+            let concessions = &mut self.claims.concessions;
+            concessions.retain(|_, (_, until)| now < *until + CONCESSION.1);
+        }
+        for port in conceded {
             self.claims.concede(now, port);
         }
         while let Some(&first) = self.claims.conceded.first().filter(|(at, _)| *at <= now) {

@@ -180,7 +180,9 @@ impl Core {
         if let (Some(leaving), Some(error)) = (&mut self.leaving, failure) {
             leaving.failed(SOUTH, id, error);
         }
-        if failure.is_none() && outcome.again.contains(&Subject::Word) {
+        let has_word = failure.is_none() && outcome.again.contains(&Subject::Word);
+        // If it was cut off again meanwhile, that is another story.
+        if has_word && self.network.awaits_word() {
             self.engine.input(&mut self.network, |network, changes| {
                 network.has_word(changes);
             });

@@ -125,7 +125,9 @@ impl Network {
         let (Some(own), Some(by)) = (own.filter(|_| is_gateway), port.chassis) else {
             return;
         };
-        if held != Some(own) || by == own {
+        // Who was cut off has stopped serving, and hears of this late.
+        let serves = self.bindings.peek(port.uuid).is_some() && self.cut_off.peek(()).is_none();
+        if held != Some(own) || by == own || !serves {
             return;
         }
         self.handed_over.set(changes, port.uuid, ());
@@ -149,6 +151,24 @@ impl Network {
         std::mem::take(&mut self.just_conceded)
     }
 
+    /// A session with a chassis is up: what it says counts again, and nothing is conceded to that chassis any more.
+    pub(super) fn reconcile_with(&mut self, changes: &mut Changes, chassis: NameId) {
+        let conceded = self.conceded.iter().filter(|(_, to)| {
+            let known = self.chassis.peek(**to);
+            known.is_some_and(|known| NameId::of(&known.name) == chassis)
+        });
+        let conceded: Vec<Uuid> = conceded.map(|(port, _)| port).collect();
+        for port in conceded {
+            self.conceded.remove(changes, port);
+            self.just_reconciled.push(port);
+        }
+    }
+
+    /// The ports that are conceded no longer because the other chassis is seen, since the last time.
+    pub fn take_reconciled(&mut self) -> Vec<Uuid> {
+        std::mem::take(&mut self.just_reconciled)
+    }
+
     /// What sessions say of the chassis that has taken a port counts again.
     pub fn end_concession(&mut self, changes: &mut Changes, port: Uuid) {
         self.conceded.remove(changes, port);
@@ -161,9 +181,7 @@ impl Network {
 
     /// The southbound has answered since.
     pub fn has_word(&mut self, changes: &mut Changes) {
-        if self.awaits_word() {
-            self.cut_off.remove(changes, ());
-        }
+        self.cut_off.remove(changes, ());
     }
 
     /// The ports that others have claimed since the last time, and that this chassis still serves.

@@ -106,6 +106,9 @@ impl Network {
             Some(is_up) => self.sessions.set(changes, chassis, is_up),
             None => self.sessions.remove(changes, chassis).is_some(),
         };
+        if has_changed && is_up == Some(true) {
+            self.reconcile_with(changes, chassis);
+        }
         if has_changed {
             let is_connected = self.sessions.iter().any(|(_, is_up)| *is_up);
             match is_connected {

@@ -26,7 +26,6 @@ pub(super) struct World {
     pub(super) settings: Option<Settings>,
     /// The names of ports that are here.
     pub(super) here: Vec<Arc<str>>,
-    pub(super) datapath: Option<Datapath>,
 }
 
 impl Default for World {
@@ -45,7 +44,6 @@ impl Default for World {
             is_local: true,
             settings: None,
             here: Vec::new(),
-            datapath: None,
         }
     }
 }

@@ -177,6 +177,40 @@ fn who_does_not_see_the_better_one_yields_when_that_lives() {
 }
 
 #[test]
+fn a_concession_ends_with_a_session() {
+    let mut pair = Pair::new();
+    let (own, other) = (pair.own, pair.other);
+    let third = pair.stage.add_chassis(3);
+    pair.users.push(third);
+    pair.members(&[60, 61]);
+    pair.session_with(3, "up");
+    pair.session("down");
+    assert_eq!(pair.holder(), Some(own));
+    pair.stage.pass(LATER);
+    pair.claim_by_other();
+    pair.session("up");
+    pair.stage.pass(LATER);
+    assert_eq!((pair.holder(), pair.is_served()), (Some(other), false));
+    // It was seen, and dies.
+    pair.session("down");
+    assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
+}
+
+#[test]
+fn who_was_cut_off_does_not_serve_when_it_hears_of_the_other() {
+    let mut pair = Pair::new();
+    let (own, other) = (pair.own, pair.other);
+    pair.rank_own(20);
+    assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
+    pair.stage.south_is_silent = true;
+    pair.session("down");
+    pair.rank_own(5);
+    assert!(!pair.is_served());
+    pair.claim_by_other();
+    assert_eq!((pair.holder(), pair.is_served()), (Some(other), false));
+}
+
+#[test]
 fn who_was_cut_off_waits_for_a_word_of_the_southbound() {
     let mut pair = Pair::new();
     let (own, other) = (pair.own, pair.other);

@@ -35,7 +35,7 @@ pub struct Learn {
     /// Rows of `FDB` with the port key in them, by datapath key and address.
     fdb: FxHashMap<(u32, Mac), (Uuid, i64)>,
     /// Rows of `MAC_Binding` with the address and the time in them, by port and IP address.
-    mac_bindings: FxHashMap<(Arc<str>, IpAddr), (Uuid, Arc<str>, i64)>,
+    mac_bindings: FxHashMap<(Arc<str>, IpAddr), Heard>,
     recent: Recent,
 }
 
@@ -213,7 +213,9 @@ fn fdb_entry(uuid: Uuid, row: &Row) -> Option<FdbEntry> {
     Some((place, (uuid, columns.port_key.get(row))))
 }
 
-type MacBindingEntry = ((Arc<str>, IpAddr), (Uuid, Arc<str>, i64));
+/// A row, with its address and the time.
+type Heard = (Uuid, Arc<str>, i64);
+type MacBindingEntry = ((Arc<str>, IpAddr), Heard);
 
 fn mac_binding_entry(uuid: Uuid, row: &Row) -> Option<MacBindingEntry> {
     let columns = MacBinding::COLUMN;

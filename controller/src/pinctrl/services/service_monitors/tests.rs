@@ -28,6 +28,7 @@ impl Stage {
                 key: 7,
                 is_router: false,
                 name: "s".into(),
+                ages: None,
             }),
             ..World::default()
         };

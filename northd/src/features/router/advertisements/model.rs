@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn domains_are_told_as_far_as_there_is_room() {
         let domain = ["d"; 60].concat();
-        let domains = vec![&*domain; 8].join(",");
+        let domains = [&*domain; 8].join(",");
         let routes = vec!["LOW-fd00::/96"; 16].join(",");
         for (mtu, routes, networks, count) in [
             ("", "", 1, 8),
@@ -430,7 +430,7 @@ mod tests {
             );
         }
         // Names are filled up to eight bytes: 466 of them are 472.
-        let long = format!("{},{}", vec![&*domain; 7].join(","), "e".repeat(30));
+        let long = format!("{},{}", [&*domain; 7].join(","), "e".repeat(30));
         let pairs = [
             ("address_mode", "slaac"),
             ("dnssl", &*long),
