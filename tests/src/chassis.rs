@@ -109,6 +109,11 @@ impl Chassis {
         &mut self.switch
     }
 
+    /// Has the switch look up anew what becomes of packets: its cache is up to date with its flows only a moment after these changed.
+    pub fn forget_cached_flows(&self) -> Result<()> {
+        self.switch.control(&["revalidator/purge"]).map(drop)
+    }
+
     /// `ovs-vsctl ARGS` on its switch's database, waiting until the switch has done it.
     pub fn vsctl(&self, args: &[&str]) -> Result<String> {
         Run::new("ovs-vsctl")

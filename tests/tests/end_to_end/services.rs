@@ -4,34 +4,25 @@
 //! left out until it does; a service without backends refuses at once, or tells of it. On Weft's daemons and on mixtures with
 //! OVN's.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use tests::guest::Guest;
 use tests::implementation::Implementation::{Ovn, Weft};
 use tests::implementation::{Door, Plan};
-use tests::lab::{CHASSIS, Lab, MEMBERS, Member, ROUTER};
+use tests::lab::{CHASSIS, Lab, MEMBERS};
 use tests::service::{Connection, Service};
-use tests::story::story;
 use tests::wait::{wait_for, wait_until};
 
-/// Where every guest of the first switch listens.
-const PORT: u16 = 8080;
-/// The members that are backends: both chassis have some, and containers are among them.
-const BACKENDS: [usize; 4] = [0, 1, 3, 4];
-/// The second switch's guests: port, device, MAC address, last part of both addresses; one for each chassis.
-const INSIDE: [(&str, &str, &str, u8); 2] = [
-    ("inside-vm3", "vm3", "02:ac:10:ff:01:94", 194),
-    ("inside-vm4", "vm4", "02:ac:10:ff:01:95", 195),
-];
-const INSIDE_ROUTER: Ipv4Addr = Ipv4Addr::new(172, 16, 255, 193);
-const DMZ6: &str = "2001:db8:1::";
-const INSIDE6: &str = "2001:db8:2::";
-/// What virtual addresses begin with, of either family.
-const VIPS: [&str; 2] = ["172.30.0.", "2001:db8:30::"];
+use network::{
+    BACKENDS, DMZ6, PORT, Services, add, address, backends, clients, row_of, told_of, vip,
+};
+
 /// How many connections show how they are spread. The chance that a fair choice among four is off by a fifth somewhere is less
 /// than one in a thousand.
 const SPREAD: usize = 1_200;
@@ -91,9 +82,6 @@ fn over_ovsdb() -> Plan {
     }
 }
 
-/// The services of the backends.
-type Services = BTreeMap<usize, Service>;
-
 fn on_switches(plan: Plan) {
     told_of(plan, |lab, inside, services| {
         attach(lab)?;
@@ -106,14 +94,9 @@ fn on_switches(plan: Plan) {
         if plan.controller == Weft {
             restart(lab, &mut held)?;
         }
-        if plan.northd == Ovn {
-            affinity(lab, &inside[1])?;
-        }
+        affinity(lab, &inside[1])?;
         empty(lab, &inside[0])?;
-        if plan.northd == Ovn {
-            healthy(lab, &inside[0], services)?;
-        }
-        Ok(())
+        healthy(lab, &inside[0], services)
     });
 }
 
@@ -135,65 +118,11 @@ fn on_a_router(plan: Plan) {
     });
 }
 
-/// A story of a lab with both switches, the router, guests of the second switch, and services on the backends.
-fn told_of(plan: Plan, told: impl FnOnce(&mut Lab, &[Guest; 2], &mut Services) -> Result<()>) {
-    story(plan, |lab| {
-        lab.address_all()?;
-        let inside = describe(lab)?;
-        let mut services = Services::new();
-        for number in BACKENDS {
-            services.insert(number, Service::start(lab.guest(&MEMBERS[number]), PORT)?);
-        }
-        told(lab, &inside, &mut services)
-    });
-}
-
 fn wait_until_served(vip: SocketAddr, clients: &[&Guest]) -> Result<()> {
     clients.iter().try_for_each(|client| {
         let what = format!("{vip} to serve {}", client.device());
         wait_until(&what, LIMIT, || Connection::open(client, vip).map(|_| true))
     })
-}
-
-/// Guests of both switches that are no backends.
-fn clients<'l>(lab: &'l Lab, inside: &'l [Guest; 2]) -> [&'l Guest; 3] {
-    [&inside[0], &inside[1], lab.guest(&MEMBERS[2])]
-}
-
-/// The virtual address with this last part, in a family.
-fn vip(family: usize, last: u8) -> Result<SocketAddr> {
-    let ip: IpAddr = format!("{}{last}", VIPS[family]).parse()?;
-    Ok((ip, 80).into())
-}
-
-/// A member's address in a family.
-fn address(family: usize, member: usize) -> Result<SocketAddr> {
-    let member = &MEMBERS[member];
-    let ip: IpAddr = match family {
-        0 => member.address.into(),
-        _ => format!("{DMZ6}{}", member.address.octets()[3]).parse()?,
-    };
-    Ok((ip, PORT).into())
-}
-
-/// Addresses of members, as a load balancer has its backends.
-fn backends(family: usize, members: &[usize]) -> Result<String> {
-    let all = members.iter().map(|member| address(family, *member));
-    let all: Vec<String> = all
-        .map(|address| Ok(address?.to_string()))
-        .collect::<Result<_>>()?;
-    Ok(all.join(","))
-}
-
-/// Adds a load balancer of these backends in both families, and says its two names.
-fn add(lab: &Lab, name: &str, last: u8, members: &[usize]) -> Result<[String; 2]> {
-    let names = ["4", "6"].map(|family| format!("{name}{family}"));
-    for (family, name) in names.iter().enumerate() {
-        let vip = vip(family, last)?.to_string();
-        let backends = backends(family, members)?;
-        lab.rig.nb(&["lb-add", name, &vip, &backends, "tcp"])?;
-    }
-    Ok(names)
 }
 
 /// On the first switch by itself, on the second by a group.
@@ -213,19 +142,6 @@ fn attach(lab: &Lab) -> Result<()> {
     let group = format!("load_balancer_group={}", group.trim());
     lab.rig.nb(&["set", "Logical_Switch", "inside", &group])?;
     lab.sync()
-}
-
-/// The identity of a load balancer's row.
-fn row_of(lab: &Lab, name: &str) -> Result<String> {
-    let condition = format!("name={name}");
-    let row = lab.rig.nb(&[
-        "--bare",
-        "--columns=_uuid",
-        "find",
-        "Load_Balancer",
-        &condition,
-    ])?;
-    Ok(row.trim().to_owned())
 }
 
 /// Connections are spread evenly, and the services see who connects.
@@ -310,14 +226,27 @@ fn hairpin(lab: &Lab) -> Result<Vec<Connection>> {
     Ok(held)
 }
 
-/// Who is connected stays connected to whom he is, while other backends come and go; who connects finds only those that are there.
+/// Who is connected stays connected to whom he is, while other backends come and go; who connects finds only those that are there, and
+/// where a hash of his address chooses, the one that he had, unless that has gone or another has come.
 fn undisturbed(lab: &Lab, clients: &[&Guest]) -> Result<Vec<Connection>> {
     let names = ["web4", "web6"];
     let stays = BACKENDS[0];
     let stays_name = MEMBERS[stays].device;
+    let pinned = pin(lab)?;
+    // OVN's controller numbers backends by their places, and a hash chooses by numbers. Its northd of this version knows no field
+    // for IPv6.
+    let plan = lab.rig.plan();
+    let is_kept = |family: usize| plan.controller == Weft && (family == 0 || plan.northd == Weft);
+    let mut before: Vec<usize> = BACKENDS.into();
     let mut held = Vec::new();
+    let mut own = BTreeMap::new();
     for family in [0, 1] {
-        for client in clients {
+        for (number, client) in clients.iter().enumerate() {
+            let pinned = vip(family, 17)?;
+            let pinned = wait_for(&format!("{pinned} to be served"), LIMIT, || {
+                Connection::open(client, pinned).map(Some)
+            })?;
+            own.insert((family, number), pinned.server);
             let connection = wait_for("a connection to the one that stays", LIMIT, || {
                 let connection = Connection::open(client, vip(family, 10)?)?;
                 Ok((connection.server == stays_name).then_some(connection))
@@ -333,19 +262,36 @@ fn undisturbed(lab: &Lab, clients: &[&Guest]) -> Result<Vec<Connection>> {
             .filter(|(place, member)| *member == stays || (change * 5 + 3) >> place & 1 == 1)
             .map(|(_, member)| member)
             .collect();
-        for (family, name) in names.into_iter().enumerate() {
-            let vip = vip(family, 10)?.to_string();
-            let backends = backends(family, &present)?;
-            lab.rig
-                .nb(&["--may-exist", "lb-add", name, &vip, &backends, "tcp"])?;
+        for family in [0, 1] {
+            for (last, name) in [(10, names[family]), (17, &*pinned[family])] {
+                let vip = vip(family, last)?.to_string();
+                let backends = backends(family, &present)?;
+                lab.rig
+                    .nb(&["--may-exist", "lb-add", name, &vip, &backends, "tcp"])?;
+            }
         }
         held.iter_mut().try_for_each(Connection::lives)?;
         lab.sync()?;
+        for chassis in &lab.rig.chassis {
+            chassis.forget_cached_flows()?;
+        }
         held.iter_mut().try_for_each(Connection::lives)?;
+        let come = present.iter().filter(|number| !before.contains(number));
+        let come: Vec<&str> = come.map(|number| MEMBERS[*number].device).collect();
+        before.clone_from(&present);
         let present: Vec<&str> = present
             .iter()
             .map(|number| MEMBERS[*number].device)
             .collect();
+        for ((family, number), own) in &mut own {
+            let connection = Connection::open(clients[*number], vip(*family, 17)?)?;
+            let (was, is) = (own.as_str(), connection.server.as_str());
+            ensure!(
+                !is_kept(*family) || is == was || !present.contains(&was) || come.contains(&is),
+                "{was} stays, and its client of family {family} is moved to {is}, which was there before"
+            );
+            *own = connection.server;
+        }
         for family in [0, 1] {
             for client in clients {
                 let mut connection = Connection::open(client, vip(family, 10)?)?;
@@ -359,6 +305,21 @@ fn undisturbed(lab: &Lab, clients: &[&Guest]) -> Result<Vec<Connection>> {
         }
     }
     Ok(held)
+}
+
+/// Load balancers on both switches that choose by the client's address.
+fn pin(lab: &Lab) -> Result<[String; 2]> {
+    let names = add(lab, "pinned", 17, &BACKENDS)?;
+    for (name, field) in names.iter().zip(["ip_src", "ipv6_src"]) {
+        let row = row_of(lab, name)?;
+        let fields = format!("selection_fields={field}");
+        lab.rig.nb(&["set", "Load_Balancer", &row, &fields])?;
+        for switch in ["dmz", "inside"] {
+            lab.rig.nb(&["ls-lb-add", switch, name])?;
+        }
+    }
+    lab.sync()?;
+    Ok(names)
 }
 
 /// Connections live while controllers restart, and after. OVN's controller has the switch forget what that has learned of clients
@@ -391,12 +352,20 @@ fn affinity(lab: &Lab, client: &Guest) -> Result<()> {
         let first = wait_for(&format!("{vip} to be served"), LIMIT, || {
             Connection::open_within(client, vip, Duration::from_secs(1)).map(Some)
         })?;
+        // Until its cache is up to date, the switch may send one more elsewhere, and learns that instead.
+        let mut last = first.server;
+        let mut same = 0;
+        wait_until("the switch to keep to what it has learned", LIMIT, || {
+            let again = Connection::open(client, vip)?;
+            same = if again.server == last { same + 1 } else { 0 };
+            last = again.server;
+            Ok(same >= 4)
+        })?;
         for _ in 0..40 {
             let again = Connection::open(client, vip)?;
             ensure!(
-                again.server == first.server,
-                "{vip}: {} was there for the client, and now {}",
-                first.server,
+                again.server == last,
+                "{vip}: {last} was there for the client, and now {}",
                 again.server
             );
         }
@@ -543,78 +512,6 @@ fn healthy(lab: &Lab, client: &Guest, services: &mut Services) -> Result<()> {
             let connection = Connection::open(client, vip)?;
             Ok(connection.server == MEMBERS[gone].device)
         })?;
-    }
-    Ok(())
-}
-
-/// The second switch with its guests, the router, and IPv6 for all.
-fn describe(lab: &Lab) -> Result<[Guest; 2]> {
-    let nb = |line: &str| lab.rig.nb(&line.split(' ').collect::<Vec<_>>()).map(drop);
-    nb("ls-add inside")?;
-    nb("lr-add tenant1")?;
-    for (switch, mac, networks) in [
-        (
-            "dmz",
-            "02:ac:10:ff:01:29",
-            [format!("{ROUTER}/26"), format!("{DMZ6}1/64")],
-        ),
-        (
-            "inside",
-            "02:ac:10:ff:01:93",
-            [format!("{INSIDE_ROUTER}/26"), format!("{INSIDE6}1/64")],
-        ),
-    ] {
-        nb(&format!(
-            "lrp-add tenant1 tenant1-{switch} {mac} {}",
-            networks.join(" ")
-        ))?;
-        let port = format!("{switch}-tenant1");
-        nb(&format!(
-            "lsp-add {switch} {port} -- lsp-set-type {port} router -- lsp-set-addresses {port} router \
-             -- lsp-set-options {port} router-port=tenant1-{switch}"
-        ))?;
-    }
-    for member in &MEMBERS {
-        let Member {
-            port, mac, address, ..
-        } = member;
-        let last = address.octets()[3];
-        let addresses = format!("{mac} {address} {DMZ6}{last}");
-        lab.rig.nb(&["lsp-set-addresses", port, &addresses])?;
-        lab.rig.nb(&["lsp-set-port-security", port, &addresses])?;
-        address_ipv6(lab.guest(member), DMZ6, last)?;
-    }
-    let mut guests = Vec::new();
-    for ((port, device, mac, last), chassis) in INSIDE.iter().zip(CHASSIS) {
-        let addresses = format!("{mac} 172.16.255.{last} {INSIDE6}{last}");
-        lab.rig.nb(&["lsp-add", "inside", port])?;
-        lab.rig.nb(&["lsp-set-addresses", port, &addresses])?;
-        let guest = Guest::new(&lab.rig, device, mac)?;
-        let interface = format!("external_ids:iface-id={port}");
-        guest.plug(
-            lab.rig.chassis(chassis)?,
-            "br-int",
-            &[["Interface", &interface]],
-        )?;
-        let ip = |words: &str| guest.namespace().ip(&words.split(' ').collect::<Vec<_>>());
-        ip(&format!("address add 172.16.255.{last}/26 dev {device}"))?;
-        ip(&format!("route add default via {INSIDE_ROUTER}"))?;
-        address_ipv6(&guest, INSIDE6, *last)?;
-        lab.rig
-            .nb(&["wait-until", "Logical_Switch_Port", port, "up=true"])?;
-        guests.push(guest);
-    }
-    lab.sync()?;
-    Ok(guests.try_into().expect("as many guests as chassis"))
-}
-
-fn address_ipv6(guest: &Guest, network: &str, last: u8) -> Result<()> {
-    let device = guest.device();
-    for line in [
-        format!("-6 address add {network}{last}/64 dev {device} nodad"),
-        format!("-6 route add default via {network}1 dev {device}"),
-    ] {
-        guest.namespace().ip(&line.split(' ').collect::<Vec<_>>())?;
     }
     Ok(())
 }
