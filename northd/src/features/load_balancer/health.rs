@@ -7,7 +7,8 @@
 //! switch; or, if the source is the address of a router's port on that switch, from there. What comes back to a probe goes to
 //! the chassis, past rules and connection tracking.
 //!
-//! Left out, and told: SCTP, which chassis do not probe, and backends in other zones (`ip_port_mappings` with a third part).
+//! Left out, and told: SCTP, which chassis do not probe; backends in other zones (`ip_port_mappings` with a third part); and sources
+//! that a router translates to or balances, for what comes back there is not for the chassis.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::compiler::identity;
 use crate::compiler::problem::Complaints;
 use crate::compiler::unit::Unit;
 use crate::features::router::links::{PEER, Peer};
+use crate::features::router::own::{BALANCED, TRANSLATED};
 use crate::features::router::ports::{HOLDERS, PORT as ROUTER_PORT};
 use crate::features::switch::DATAPATH;
 use crate::features::{acl, matches, ports, segments};
@@ -78,6 +80,8 @@ pub(super) static HEALTH: Kind = Kind {
         &HOLDERS,
         &ROUTER_PORT,
         &PEER,
+        &TRANSLATED,
+        &BALANCED,
     ],
     says: &[&LIVE],
     wants: &[],
@@ -202,11 +206,25 @@ fn probe(
         return None;
     };
     let router = unit.members(&HOLDERS, mapping.source).iter();
-    let router = router.copied().find_map(|(_, port)| {
+    let router = router.copied().find_map(|(router, port)| {
         let is_here =
             matches!(unit.get(&PEER, port), Some(Peer::Switch { switch: of, .. }) if *of == switch);
-        unit.get(&ROUTER_PORT, port).filter(|_| is_here)
+        let of = unit.get(&ROUTER_PORT, port).filter(|_| is_here)?;
+        Some((router, of))
     });
+    // What comes back to such an address may be part of a connection: it must not be taken for an answer to a probe.
+    let translates = router.is_some_and(|(router, _)| {
+        let key = (router, mapping.source);
+        !unit.members(&TRANSLATED, key).is_empty() || !unit.members(&BALANCED, key).is_empty()
+    });
+    if translates {
+        let why = format!(
+            "the source {} is a router's, which translates to or balances it",
+            mapping.source
+        );
+        complaints.text(column, &mapping.port, 0, why, remedy);
+        return None;
+    }
     let own = unit.get(&SETTINGS, ())?.service_mac;
     Some(Probe {
         row,
@@ -215,7 +233,7 @@ fn probe(
         backend,
         protocol: balancer.protocol,
         source: mapping.source,
-        mac: router.map_or(own, |port| port.mac),
+        mac: router.map_or(own, |(_, port)| port.mac),
         is_router: router.is_some(),
     })
 }
