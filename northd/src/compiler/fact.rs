@@ -33,6 +33,21 @@ pub struct Wanted {
     pub sets: Box<[(usize, Cell)]>,
 }
 
+/// A southbound row of others that has had its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stale {
+    /// Its table.
+    pub table: u16,
+    /// Its UUID.
+    pub row: Uuid,
+    /// How many such rows are deleted at once; 0 is no limit.
+    pub limit: u32,
+    /// The column that says so; with another value than this the row is left alone.
+    pub column: u16,
+    /// Its value.
+    pub value: i64,
+}
+
 /// What a unit says.
 pub enum Fact {
     /// A relation has this value at a key.
@@ -51,8 +66,8 @@ pub enum Fact {
     Want(Want),
     /// The unit has to run again at this time (milliseconds since 1970).
     Deadline(i64),
-    /// A southbound row of others has had its time: by table and UUID, and how many of them are deleted at once; 0 is no limit.
-    Expired(u16, Uuid, u32),
+    /// A southbound row of others has had its time.
+    Expired(Stale),
     /// Something makes no sense.
     Problem(Problem),
 }
@@ -77,7 +92,7 @@ pub enum FactKey {
     /// By time.
     Deadline(i64),
     /// By all of it.
-    Expired(u16, Uuid, u32),
+    Expired(Stale),
     /// By content.
     Problem(Uuid),
 }
@@ -94,7 +109,7 @@ impl Fact {
             Self::Flow(id, ..) => FactKey::Flow(*id),
             Self::Want(want) => FactKey::Want(want.pool.id(), want.owner),
             Self::Deadline(at_ms) => FactKey::Deadline(*at_ms),
-            Self::Expired(table, uuid, limit) => FactKey::Expired(*table, *uuid, *limit),
+            Self::Expired(stale) => FactKey::Expired(*stale),
             Self::Problem(problem) => FactKey::Problem(problem.uuid()),
         }
     }
@@ -197,10 +212,12 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
             bytes.extend(uuid.as_bytes());
             8
         }
-        FactKey::Expired(table, uuid, limit) => {
-            bytes.extend(table.to_le_bytes());
-            bytes.extend(uuid.as_bytes());
-            bytes.extend(limit.to_le_bytes());
+        FactKey::Expired(stale) => {
+            bytes.extend(stale.table.to_le_bytes());
+            bytes.extend(stale.row.as_bytes());
+            bytes.extend(stale.limit.to_le_bytes());
+            bytes.extend(stale.column.to_le_bytes());
+            bytes.extend(stale.value.to_le_bytes());
             9
         }
     };
@@ -244,11 +261,13 @@ fn unpack(bytes: &mut &[u8]) -> Option<FactKey> {
             FactKey::Want(pool, Handle::unpack(words(bytes)?))
         }
         7 => FactKey::Deadline(i64::from_le_bytes(take(bytes)?)),
-        9 => FactKey::Expired(
-            u16::from_le_bytes(take(bytes)?),
-            Uuid::from_bytes(take(bytes)?),
-            u32::from_le_bytes(take(bytes)?),
-        ),
+        9 => FactKey::Expired(Stale {
+            table: u16::from_le_bytes(take(bytes)?),
+            row: Uuid::from_bytes(take(bytes)?),
+            limit: u32::from_le_bytes(take(bytes)?),
+            column: u16::from_le_bytes(take(bytes)?),
+            value: i64::from_le_bytes(take(bytes)?),
+        }),
         _ => FactKey::Problem(Uuid::from_bytes(take(bytes)?)),
     })
 }
@@ -353,7 +372,15 @@ mod tests {
             ]);
         }
         keys.extend([i64::MIN, 0, i64::MAX].map(FactKey::Deadline));
-        keys.extend([0, 7].map(|limit| FactKey::Expired(5, Uuid::from_u128(9), limit)));
+        keys.extend([0, 7].map(|limit| {
+            FactKey::Expired(Stale {
+                table: 5,
+                row: Uuid::from_u128(9),
+                limit,
+                column: 3,
+                value: i64::MIN,
+            })
+        }));
         keys.extend(
             [0, 5].map(|row| FactKey::Want(row, Handle::unpack(Key::new([u32::from(row); 5])))),
         );

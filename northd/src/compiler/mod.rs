@@ -627,9 +627,7 @@ impl Program for Compiler {
             Fact::Deadline(at_ms) => {
                 self.deadlines.insert((at_ms, unit));
             }
-            Fact::Expired(table, uuid, limit) => {
-                self.south.expired.add((table, uuid), limit);
-            }
+            Fact::Expired(stale) => self.south.expired.add(stale),
             Fact::Problem(problem) => self.ledger.add(problem),
         }
     }
@@ -667,7 +665,7 @@ impl Program for Compiler {
             FactKey::Deadline(at_ms) => {
                 self.deadlines.remove(&(at_ms, unit));
             }
-            FactKey::Expired(table, uuid, _) => self.south.expired.remove((table, uuid)),
+            FactKey::Expired(stale) => self.south.expired.remove(stale),
             FactKey::Problem(uuid) => self.ledger.remove(uuid),
         }
     }

@@ -8,7 +8,7 @@ use ovsdb::{Atom, Datum, Row};
 use relations::{Bucket, Cell, Declared, Handle, Relation, Set, Small, Value};
 use uuid::Uuid;
 
-use super::fact::{Fact, RowId, Want, Wanted};
+use super::fact::{Fact, RowId, Stale, Want, Wanted};
 use super::flow::{Flows, Owner};
 use super::problem::{Complaints, Problem};
 use super::source::{Index, Owned, Side};
@@ -266,12 +266,18 @@ impl<'a> Unit<'a> {
         self.facts.push(Fact::Deadline(at_ms));
     }
 
-    /// Says that a southbound row that others have written has had its time, and is to be deleted. Of those that are said with a
-    /// limit above 0, so many are deleted at once, and the others some seconds later.
-    pub fn expired<T: Table>(&mut self, row: Handle, limit: u32) {
-        let uuid = self.world.south.uuid(row);
-        let table = u16::try_from(T::INDEX).expect("a schema has few tables");
-        self.facts.push(Fact::Expired(table, uuid, limit));
+    /// Says that a southbound row that others have written has had its time by the value of a column, and is to be deleted unless
+    /// it has another value by then. Of those that are said with a limit above 0, so many are deleted at once, and the others some
+    /// seconds later.
+    pub fn expired<T: Table>(&mut self, row: Handle, (column, value): (usize, i64), limit: u32) {
+        let number = |of: usize| u16::try_from(of).expect("a schema has few tables and columns");
+        self.facts.push(Fact::Expired(Stale {
+            table: number(T::INDEX),
+            row: self.world.south.uuid(row),
+            limit,
+            column: number(column),
+            value,
+        }));
     }
 
     /// Complaints about a northbound row.

@@ -1,21 +1,23 @@
 //! Rows of others that have had their time, as learned addresses of which nobody has heard.
 //!
-//! Units say which. They are deleted in batches, when there is nothing else to write: nobody waits for that. A batch is followed by
+//! Units say which, and by which value of which column: a row that has another one by then is left alone. They are deleted in batches, when there is nothing else to write: nobody waits for that. A batch is followed by
 //! a pause, in which the database tells that the rows are gone, and their units take back what they said.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ovsdb::operation::Operation;
-use uuid::Uuid;
+use ovsdb::{Atom, Clause, Datum};
+
+use crate::compiler::fact::Stale;
 
 /// The pause after a batch.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The rows, by table and UUID, each with how many are to be deleted at once; 0 is no limit.
+/// The rows.
 #[derive(Default)]
 pub(in crate::compiler) struct Expired {
-    rows: BTreeMap<(u16, Uuid), u32>,
+    rows: BTreeSet<Stale>,
     state: State,
 }
 
@@ -31,11 +33,11 @@ enum State {
 }
 
 impl Expired {
-    pub(in crate::compiler) fn add(&mut self, row: (u16, Uuid), limit: u32) {
-        self.rows.insert(row, limit);
+    pub(in crate::compiler) fn add(&mut self, row: Stale) {
+        self.rows.insert(row);
     }
 
-    pub(in crate::compiler) fn remove(&mut self, row: (u16, Uuid)) {
+    pub(in crate::compiler) fn remove(&mut self, row: Stale) {
         self.rows.remove(&row);
     }
 
@@ -61,35 +63,57 @@ impl Expired {
             return Vec::new();
         }
         self.state = State::Taken;
-        let limits = self.rows.values().filter(|limit| **limit > 0);
-        let own = limits.min().and_then(|limit| usize::try_from(*limit).ok());
-        let count = own.unwrap_or(limit).min(limit);
-        let rows = self.rows.keys().take(count);
-        rows.map(|(table, uuid)| Operation::delete_row(usize::from(*table), *uuid))
-            .collect()
+        let limits = self.rows.iter().map(|row| row.limit);
+        let own = limits.filter(|limit| *limit > 0).min();
+        let own = own.and_then(|limit| usize::try_from(limit).ok());
+        let rows = self.rows.iter().take(own.unwrap_or(limit).min(limit));
+        rows.map(deletion).collect()
+    }
+}
+
+fn deletion(row: &Stale) -> Operation {
+    let value = Datum::One(Atom::Integer(row.value));
+    Operation::Delete {
+        table: usize::from(row.table),
+        condition: vec![
+            Clause::is_row(row.row),
+            Clause::equals(usize::from(row.column), value),
+        ],
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+
+    fn stale(n: u128) -> Stale {
+        Stale {
+            table: 3,
+            row: Uuid::from_u128(n),
+            limit: 4,
+            column: 1,
+            value: 7,
+        }
+    }
 
     #[test]
     fn batches_have_a_limit_and_a_pause_between_them() {
         let mut expired = Expired::default();
         let now = Instant::now();
         for n in 0..10 {
-            expired.add((3, Uuid::from_u128(n)), 4);
+            expired.add(stale(n));
         }
         assert_eq!((expired.take(100).len(), expired.take(100).len()), (4, 0));
         expired.elapse(now);
         assert_eq!(expired.due_at(), Some(now + PAUSE));
-        (0..4).for_each(|n| expired.remove((3, Uuid::from_u128(n))));
+        (0..4).for_each(|n| expired.remove(stale(n)));
         expired.elapse(now + PAUSE / 2);
         assert_eq!(expired.take(100), []);
         expired.elapse(now + PAUSE);
         assert_eq!(expired.take(3).len(), 3, "as many as a transaction takes");
-        (4..10).for_each(|n| expired.remove((3, Uuid::from_u128(n))));
+        (4..10).for_each(|n| expired.remove(stale(n)));
         expired.elapse(now + PAUSE);
         assert_eq!(expired.due_at(), None);
     }

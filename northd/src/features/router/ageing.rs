@@ -105,7 +105,8 @@ static AGE: Kind = Kind {
             return unit.deadline(due_ms);
         }
         let limit = unit.get(&LIMIT, ()).copied().unwrap_or_default();
-        unit.expired::<MacBinding>(row, limit);
+        let heard = (column.timestamp.index, column.timestamp.get(columns));
+        unit.expired::<MacBinding>(row, heard, limit);
     },
 };
 
