@@ -79,7 +79,10 @@ static SHARED: Kind = Kind {
     wants: &[],
     run: |unit, _| {
         let mut flows = unit.shared_flows(&ROUTERS, (), ROUTERS_NAME, None);
-        for rule in [NO_LIMIT, NOT_LARGER, PASS] {
+        // What it was on its way in counts no more.
+        let anew = [a::set(IS_LARGER.field(), Int::new(0)), a::next()];
+        flows.add(NO_LIMIT, &m::any(), anew);
+        for rule in [NOT_LARGER, PASS] {
             flows.add(rule, &m::any(), [a::next()]);
         }
     },
