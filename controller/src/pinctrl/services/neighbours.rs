@@ -5,7 +5,7 @@
 //! its own MAC address. Its answer is learned anew ([`super::learn`]).
 //!
 //! The chassis that asks is the one that has the router's port: a gateway's, or a gateway router's. At a port that is on all of them
-//! nobody asks; there, neighbours are guests, who ask for their router now and then. What was learned before an age was set is not
+//! nobody asks: all would. There, neighbours are guests with addresses that their switch does not know. What was learned before an age was set is not
 //! asked for until it is heard of once.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use addr::{Mac, MacAndIps};
+use addr::{Cidr, Mac, MacAndIps};
 use daemon::Now;
 use ovsdb::typed::Table;
 use ovsdb::{Row, Uuid};
@@ -27,6 +27,8 @@ use crate::pinctrl::service::{Change, Effect, Service, View};
 
 /// How long after half of its age a neighbour is asked: by then its answer is news ([`crate::network`]).
 const AFTER_HALF_MS: i64 = 1_000;
+/// The prefix of link-local addresses (RFC 4291, section 2.5.6), which each port has beside its own.
+const LINK_LOCAL_BITS: u8 = 10;
 /// How many are asked at once.
 const BATCH: usize = 64;
 
@@ -127,7 +129,8 @@ impl Neighbour {
             .filter(|port| is_here(port, view))?;
         let peer = view.port_named(port.options.get("peer")?)?;
         let own: MacAndIps = port.mac.first()?.parse().ok()?;
-        let mut networks = own.ips.iter();
+        let link_local = Cidr::new(own.mac.link_local().into(), LINK_LOCAL_BITS);
+        let mut networks = own.ips.iter().copied().chain(link_local);
         let network = networks.find(|network| network.network().contains(self.ip))?;
         let frame = neighbour::request((own.mac, network.addr()), (self.mac, self.ip)).ok()?;
         view.packet_from(peer, frame).map(Effect::PacketOut)
@@ -156,6 +159,15 @@ mod tests {
 
     /// Which of the next minute's seconds a neighbour that was heard of now is asked in, at a port like that.
     fn asked(change: impl FnOnce(&mut PortBinding), here: &[&str], age: &str) -> Vec<u64> {
+        asked_at("10.0.0.9", change, here, age)
+    }
+
+    fn asked_at(
+        ip: &str,
+        change: impl FnOnce(&mut PortBinding),
+        here: &[&str],
+        age: &str,
+    ) -> Vec<u64> {
         let mut world = World::default();
         let mut port = PortBinding::clone(&world.ports[0]);
         port.mac = vec!["02:00:00:00:00:01 10.0.0.1/24 fd00::1/64".into()];
@@ -172,7 +184,7 @@ mod tests {
         let start = now();
         let row = MacBinding {
             logical_port: "p1".into(),
-            ip: "10.0.0.9".into(),
+            ip: ip.into(),
             mac: "02:00:00:00:00:09".into(),
             timestamp: start.unix_ms,
             datapath: DATAPATH,
@@ -206,6 +218,8 @@ mod tests {
                 .insert("chassis-redirect-port".into(), "cr-p1".into());
         };
         assert_eq!(asked(gateway, &["cr-p1"], "20"), [11, 15]);
+        let link_local = asked_at("fe80::9", gateway, &["cr-p1"], "20");
+        assert_eq!(link_local, [11, 15]);
         assert_eq!(asked(gateway, &[], "20"), never);
         assert_eq!(asked(gateway, &["cr-p1"], "10.0.0.0/24:0;20"), never);
         let gateway_router = |of: Uuid| {
