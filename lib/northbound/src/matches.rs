@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_place() {
         let error = read("ip4.src == 10.0.0.1 && ip4.sorce == 10.0.0.2").expect_err("no match");
-        let expected = "the match cannot be read: unknown field \"ip4.sorce\"\n  \
+        let expected = "the match cannot be read: unknown field \"ip4.sorce\"; perhaps ip4.src is meant\n  \
                         ip4.src == 10.0.0.1 && ip4.sorce == 10.0.0.2\n                         ^^^^^^^^^";
         assert_eq!(error.to_string(), expected);
         assert_eq!(error.kind(), RefusalKind::Invalid);
