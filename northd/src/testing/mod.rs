@@ -34,6 +34,9 @@ pub struct Change {
     pub run: fn(&mut World, &mut random::Rng) -> String,
 }
 
+/// Longer than any pause between two batches of one work.
+const LONGER_THAN_PAUSES_MS: i64 = 6_000;
+
 /// The world of one northd.
 pub struct World {
     pub north: Database,
@@ -138,6 +141,18 @@ impl World {
             self.perform(effects);
         }
         panic!("northd does not come to rest");
+    }
+
+    /// Lets time pass until northd writes nothing more by itself: it forgets neighbours in batches, with pauses between them.
+    pub fn rest(&mut self) {
+        loop {
+            let before = self.written;
+            self.now_ms += LONGER_THAN_PAUSES_MS;
+            self.settle();
+            if self.written == before {
+                return;
+            }
+        }
     }
 
     /// Compiles everything anew, and compares.

@@ -56,6 +56,7 @@ fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
                 send_packets(&world, &mut rng, &place, &mut answered);
             }
             if change % 50 == 49 {
+                world.rest();
                 let before = world.written;
                 world.restart();
                 assert_eq!(world.written, before, "{}: a restart writes", place());

@@ -1,7 +1,8 @@
 //! Rows of others that have had their time, as learned addresses of which nobody has heard.
 //!
-//! Units say which, and by which value of which column: a row that has another one by then is left alone. They are deleted in batches, when there is nothing else to write: nobody waits for that. A batch is followed by
-//! a pause, in which the database tells that the rows are gone, and their units take back what they said.
+//! Units say which, and by which value of which column: a row that has another one by then is left alone. They are deleted in
+//! batches, when there is nothing else to write: nobody waits for that. A batch is followed by a pause, in which the database
+//! tells that the rows are gone, and their units take back what they said.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
