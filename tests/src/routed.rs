@@ -208,13 +208,9 @@ impl RoutedLab {
         Ok(name.trim().trim_matches('"').to_owned())
     }
 
-    /// Waits until the gateway port is on that chassis, and each other chassis knows by BFD that it lives.
+    /// Waits until each other chassis knows by BFD that this one lives, and the gateway port is on it. In this order: while the
+    /// sessions come up, a lower member takes the port and gives it back.
     pub fn wait_for_gateway(&self, name: &str) -> Result<()> {
-        wait_until(
-            &format!("the gateway port to be on {name}"),
-            Duration::from_secs(30),
-            || Ok(self.gateway()? == name),
-        )?;
         for watcher in self
             .rig
             .chassis
@@ -227,7 +223,11 @@ impl RoutedLab {
                 || sees_alive(watcher, name),
             )?;
         }
-        Ok(())
+        wait_until(
+            &format!("the gateway port to be on {name}"),
+            Duration::from_secs(30),
+            || Ok(self.gateway()? == name),
+        )
     }
 
     /// Does something while a guest and the host outside send each other a packet each millisecond, and lets them go on for
