@@ -38,8 +38,8 @@ const BESIDE: [&[&str]; 2] = [&["mutants"], &["fuzz", "--seconds", "30"]];
 /// These stand behind everybody else who wants a processor (nice).
 const NICE: &str = "19";
 
-/// Does something, and beside it tasks, one after the other, with as much of the processors as it leaves over. What the
-/// tasks print comes when all is done.
+/// Does something, and beside it tasks, one after the other, with as much of the processors as it leaves over. What a task
+/// prints comes when it has ended.
 fn beside(main: impl FnOnce() -> Result<()>, tasks: &[&[&str]]) -> Result<()> {
     thread::scope(|scope| {
         let others = scope.spawn(|| {
