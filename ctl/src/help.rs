@@ -211,6 +211,7 @@ pub fn completion(shell: &str) -> Outcome<String> {
     for (name, words) in [
         ("cluster", crate::cluster::words()),
         ("pki", crate::pki::words()),
+        ("trace|ovn-trace", crate::trace::daemon::words()),
     ] {
         let mut words = words;
         words.sort_unstable();
@@ -218,8 +219,9 @@ pub fn completion(shell: &str) -> Outcome<String> {
         cases.push_str(&format!("        {name}) words='{}' ;;\n", words.join(" ")));
     }
     let tools = TOOLS.iter().map(|tool| tool.name);
-    let names: Vec<&str> = tools.chain(["cluster", "pki"]).collect();
-    let aliases: Vec<&str> = TOOLS.iter().map(|tool| tool.ovn_name).collect();
+    let names: Vec<&str> = tools.chain(["cluster", "pki", "trace"]).collect();
+    let aliases = TOOLS.iter().map(|tool| tool.ovn_name);
+    let aliases: Vec<&str> = aliases.chain(["ovn-trace"]).collect();
     Ok(format!(
         "{prelude}_weft() {{\n    \
              local tool=${{COMP_WORDS[0]##*/}} words='' current=${{COMP_WORDS[COMP_CWORD]}}\n    \

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`text`], [`lookup`], [`symbols`] | values, and tables, columns and rows by what people call them |
 //! | [`output`] | what commands print, in the formats that were asked for |
+//! | [`report`] | how a program speaks to those who run it |
 //! | [`command`], [`tool`] | what a command is, and what a tool: names, arguments, options, help and functions |
 //! | [`arguments`], [`options`] | the line becomes options and [`command::Invocation`]s of commands |
 //! | [`generic`], [`nb`], [`sb`], [`server`] | the commands, a family a file: arguments to the verbs of `northbound`, and their results to text, without I/O |
@@ -15,6 +16,7 @@
 //! | [`help`] | help texts and shell completion, printed from the commands |
 //! | [`program`] | a tool as a program: arguments in, output and exit status out |
 //! | [`pki`] | `weft pki`, which makes certificates and needs no database |
+//! | [`trace`] | `weft trace`, which says what would become of a packet |
 //! | [`cluster`] | `weft cluster`, which administers the servers, and is a program of its own |
 //!
 //! Under the names `ovn-nbctl` and `ovn-sbctl` the program is that tool: the same commands, flags, output and errors.
@@ -33,6 +35,7 @@ pub mod output;
 pub mod pki;
 pub mod program;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod sb;
 pub mod server;
@@ -40,6 +43,7 @@ pub mod symbols;
 pub mod text;
 pub mod tool;
 pub mod tools;
+pub mod trace;
 pub mod transfer;
 
 pub use error::{CommandError, Outcome};

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use ctl::program::{Reporter, run_tool};
+use ctl::program::run_tool;
+use ctl::report::Reporter;
 use ctl::tool::Tool;
 use ctl::tools::TOOLS;
+use ctl::trace::walk::Manner;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,6 +27,13 @@ fn main() -> ExitCode {
         };
         return run_tool(tool, &reporter, arguments);
     }
+    if program == "ovn-trace" {
+        let reporter = Reporter {
+            name: program,
+            logs: true,
+        };
+        return ctl::trace::daemon::run(&reporter, Manner::OvnTrace, arguments);
+    }
     let first = if arguments.is_empty() {
         String::new()
     } else {
@@ -32,6 +41,13 @@ fn main() -> ExitCode {
     };
     if let Some(tool) = TOOLS.iter().find(|tool| tool.name == first) {
         return run_as_subcommand(tool, arguments);
+    }
+    if first == "trace" {
+        let reporter = Reporter {
+            name: "weft trace".to_owned(),
+            logs: false,
+        };
+        return ctl::trace::daemon::run(&reporter, Manner::Chassis, arguments);
     }
     if first == "pki" {
         return ctl::pki::run(arguments);
@@ -103,6 +119,9 @@ fn usage() -> String {
             tool.name, tool.about, tool.ovn_name
         ));
     }
+    text.push_str(
+        "  weft trace            say what would become of a packet (as ovn-trace does)\n",
+    );
     text.push_str("  weft cluster          administer the cluster of a database: members, backups, data directories\n");
     text.push_str("  weft pki              make certificates for TLS\n");
     text.push_str("  weft completion SHELL  print a completion script for bash or zsh\n");

@@ -11,6 +11,7 @@ use crate::error::{CommandError, fail};
 use crate::help;
 use crate::options::{Instead, RunOptions};
 use crate::output::render;
+use crate::report::Reporter;
 use crate::run::commit::{LineError, run_line};
 use crate::run::connection::Connection;
 use crate::run::database::DatabaseError;
@@ -18,32 +19,6 @@ use crate::run::line::needed_tables;
 use crate::tool::Tool;
 use crate::transfer;
 use northbound::Snapshot;
-
-/// How a program speaks to those who run it.
-#[derive(Clone, Debug)]
-pub struct Reporter {
-    /// What it calls itself in messages: `weft nb`, `ovn-nbctl`.
-    pub name: String,
-    /// Whether warnings have the form of Open vSwitch's log.
-    pub logs: bool,
-}
-
-impl Reporter {
-    fn error(&self, text: &str) {
-        // Who has closed the error output does not want to know.
-        let _ = writeln!(std::io::stderr(), "{}: {text}", self.name);
-    }
-
-    fn warn(&self, text: &str) {
-        let mut stderr = std::io::stderr();
-        let _ = if self.logs {
-            let time = humantime::format_rfc3339_millis(SystemTime::now());
-            writeln!(stderr, "{time}|00001|db_ctl_base|WARN|{text}")
-        } else {
-            writeln!(stderr, "{}: warning: {text}", self.name)
-        };
-    }
-}
 
 /// Runs a tool with these arguments, the program's name not among them.
 pub fn run_tool(tool: &'static Tool, reporter: &Reporter, arguments: Vec<String>) -> ExitCode {

@@ -252,7 +252,7 @@ fn normalise(text: &[u8], labels: &BTreeMap<String, String>) -> Vec<String> {
 }
 
 /// The words of a script line, as a shell reads them: quotes, backslashes, no variables.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut characters = line.chars();

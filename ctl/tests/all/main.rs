@@ -5,4 +5,5 @@ mod book;
 mod cluster;
 mod commands;
 mod operations;
+mod trace;
 mod transfer;

@@ -181,7 +181,12 @@ pub struct WithoutEffect {
 
 /// Reads the command line of this process. Mistakes, `--help` and `--options` end the process, as is usual.
 pub fn parse<P: Parser + AsMut<CommonArgs>>() -> P {
-    match parse_from(&mut P::command(), std::env::args_os()) {
+    parse_words(std::env::args_os())
+}
+
+/// Reads these words as a command line, the program's name in front; else as [`parse`].
+pub fn parse_words<P: Parser + AsMut<CommonArgs>>(words: impl IntoIterator<Item = OsString>) -> P {
+    match parse_from(&mut P::command(), words.into_iter()) {
         Ok(Parsed::Args(args)) => args,
         Ok(Parsed::Options(text)) => {
             print!("{text}");

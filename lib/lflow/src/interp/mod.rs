@@ -13,3 +13,4 @@ mod transform;
 pub use eval::matches;
 pub use run::{Effect, LogicalFlow, Network, Outcome, Step, run};
 pub use state::State;
+pub use transform::transformed;

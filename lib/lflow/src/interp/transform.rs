@@ -12,7 +12,7 @@ const SCTP: u128 = 132;
 const RST: u128 = 4;
 
 /// The packet that the actions in the braces work on.
-pub(super) fn transformed(state: &State, transform: Transform) -> State {
+pub fn transformed(state: &State, transform: Transform) -> State {
     let mut new = state.clone();
     // The agent makes it, and sends it as a packet of no connection that is known yet.
     if transform != Transform::Clone {
