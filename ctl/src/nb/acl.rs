@@ -54,8 +54,8 @@ pub static FAMILY: Family = Family {
         Command {
             name: "acl-list",
             arguments: "SWITCH|PG",
-            options: &["--type="],
-            help: "print the rules of a switch or a port group",
+            options: &["--type=", "--all"],
+            help: "print the rules of a switch or a port group; with --all, those of the port groups that the switch's ports are in, too",
             tables: TABLES,
             run: list,
         },
@@ -205,7 +205,13 @@ fn delete(context: &mut Context<'_, '_>) -> Outcome {
 
 fn list(context: &mut Context<'_, '_>) -> Outcome {
     let owner = owner(context)?;
-    for acl in acl::list_acls(context.draft, owner) {
+    let acls = match owner {
+        AclOwner::Switch(switch) if context.has("--all") => {
+            acl::list_acls_for_ports(context.draft, switch)
+        }
+        _ => acl::list_acls(context.draft, owner),
+    };
+    for acl in acls {
         context.print(line(&acl));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Access control lists: rules of switches and port groups.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -305,7 +306,26 @@ pub fn delete_acls(
 
 /// The rules, by direction, falling rank and match.
 pub fn list_acls(draft: &Draft<'_>, owner: AclOwner) -> Vec<Acl> {
-    let uuids = owner.uuids(draft).into_iter();
+    sorted(draft, owner.uuids(draft))
+}
+
+/// The rules of a switch and of all port groups that one of its ports is in, each once, in the same order.
+pub fn list_acls_for_ports(draft: &Draft<'_>, switch: Uuid) -> Vec<Acl> {
+    let ports: HashSet<Uuid> = draft
+        .get::<LogicalSwitch, _>(switch, LogicalSwitch::COLUMN.ports)
+        .into_iter()
+        .collect();
+    let mut groups: Vec<PortGroup> = draft.all();
+    groups.retain(|group| group.ports.iter().any(|port| ports.contains(port)));
+    let mut acls = AclOwner::Switch(switch).uuids(draft);
+    acls.extend(groups.into_iter().flat_map(|group| group.acls));
+    let mut seen = HashSet::new();
+    acls.retain(|acl| seen.insert(*acl));
+    sorted(draft, acls)
+}
+
+fn sorted(draft: &Draft<'_>, uuids: Vec<Uuid>) -> Vec<Acl> {
+    let uuids = uuids.into_iter();
     let mut acls: Vec<Acl> = uuids.filter_map(|uuid| draft.typed(uuid)).collect();
     acls.sort_by(|a, b| {
         (&a.direction, Reverse(a.priority), &a.r#match).cmp(&(
