@@ -2,7 +2,9 @@
 //! added, with a real `ovs-vswitchd` whose devices are dummies.
 //!
 //! A compiler describes the network in the southbound once and is then stopped, so that what is compared is the
-//! controllers. What it would do for one more remote port is done by copying what it did for another.
+//! controllers. What it would do for one more remote port is done by copying what it did for another. For the changes that are
+//! more than a few rows, of load balancers, rules and address sets, the compiler runs again, and what is measured is the
+//! controller's processor time.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,8 +21,9 @@ use rig::run::Run;
 use serde_json::{Map, Value, json};
 
 use super::network::{Network, port_addresses, port_name, uuid_of};
+use super::northd::repeat;
 use super::report::{Column, Number, median, print};
-use super::{Whose, settled_cpu_time};
+use super::{Burden, Topology, Whose, settled_cpu_time};
 
 const PORTS_PER_SWITCH: usize = 50;
 const SOUTHBOUND: &str = "OVN_Southbound";
@@ -28,13 +31,19 @@ const SWITCH_DATABASE: &str = "Open_vSwitch";
 /// The port, behind the local ones, that another chassis has.
 const REMOTE_PORT: usize = PORTS_PER_SWITCH;
 
+/// A network: how it is connected, how many switches, what else.
+type Kind = (Topology, usize, Burden);
+
 /// Measures, and prints one table.
-pub fn run(switches: usize, changes: usize, whose: Whose) -> Result<()> {
+pub fn run(network: Kind, changes: usize, whose: Whose) -> Result<()> {
     use Implementation::{Ovn, Weft};
+    let (topology, switches, burden) = network;
     println!(
-        "chassis: southbound on OVN's ovsdb-server; {switches} switches of {PORTS_PER_SWITCH} ports, one of them local"
+        "chassis: southbound on OVN's ovsdb-server; {topology:?}, {switches} switches of {PORTS_PER_SWITCH} ports, one of them \
+         local, {} load balancers, {} rules",
+        burden.load_balancers, burden.acls
     );
-    println!("times of single changes are medians of {changes}");
+    println!("times of single changes are medians of {changes}; CPU is the controller's own");
     let mut columns = Vec::new();
     for (name, northd, controller) in [
         ("OVN on OVN's flows", Ovn, Ovn),
@@ -42,7 +51,7 @@ pub fn run(switches: usize, changes: usize, whose: Whose) -> Result<()> {
         ("Weft on Weft's flows", Weft, Weft),
     ] {
         if whose.includes(controller) {
-            columns.push((name, measure(northd, controller, switches, changes)?));
+            columns.push((name, measure(northd, controller, network, changes)?));
         }
     }
     print("controller", &columns);
@@ -52,12 +61,12 @@ pub fn run(switches: usize, changes: usize, whose: Whose) -> Result<()> {
 fn measure(
     northd: Implementation,
     controller: Implementation,
-    switches: usize,
+    network: Kind,
     changes: usize,
 ) -> Result<Column> {
     let dir = tempfile::tempdir()?;
-    let mut southbound = Southbound::compile(dir.path(), northd, switches, changes)?;
-    let mut switch = Switch::start(dir.path(), &southbound.remote)?;
+    let mut southbound = Southbound::compile(dir.path(), northd, network, changes)?;
+    let mut switch = Switch::start(dir.path(), &southbound.remotes[1])?;
     for port in 0..PORTS_PER_SWITCH {
         switch.plug(&port_name(0, port))?;
     }
@@ -73,6 +82,7 @@ fn measure(
     })?;
     let start_cpu = settled_cpu_time(&daemon)?;
     let memory = daemon.peak_memory()?;
+    let flows = switch.count_flows()?;
 
     let mut plugged = Vec::new();
     for number in 0..changes {
@@ -83,27 +93,47 @@ fn measure(
         plugged.push(began.elapsed());
     }
 
-    let mut added = Vec::new();
-    for number in 0..changes {
+    let (added, added_cpu) = repeat(&daemon, changes, |number| {
         let operations = southbound.remote_port(number)?;
-        let began = Instant::now();
         southbound.client.transact(SOUTHBOUND, operations)?;
-        southbound.wait_installed()?;
-        added.push(began.elapsed());
-    }
-    Ok(vec![
+        southbound.wait_installed()
+    })?;
+    let mut column = vec![
         ("start to hv_cfg, all ports up", Number::Time(started)),
         ("start: CPU", Number::Time(start_cpu)),
         ("start: peak memory", Number::Memory(memory)),
+        ("start: OpenFlow flows", Number::Count(flows)),
         ("local port plugged to up", Number::Time(median(plugged))),
-        ("remote port added to hv_cfg", Number::Time(median(added))),
-    ])
+        ("remote port added to hv_cfg", Number::Time(added)),
+        ("remote port added: CPU", Number::Time(added_cpu)),
+    ];
+    let (_, _, burden) = network;
+    if burden.load_balancers > 0 || burden.acls > 0 {
+        let _northd = southbound.compile_again(dir.path(), northd)?;
+        let mut changed = |change: fn(&mut Network, usize) -> Result<()>| {
+            let cpu = repeat(&daemon, changes, |number| southbound.change(change, number));
+            cpu.map(|(_, cpu)| Number::Time(cpu))
+        };
+        if burden.load_balancers > 0 {
+            let added = changed(Network::add_load_balancer)?;
+            column.push(("a load balancer added on all: CPU", added));
+            let less = changed(Network::remove_backend)?;
+            column.push(("a backend of it less: CPU", less));
+        }
+        if burden.acls > 0 {
+            let added = changed(Network::add_acl)?;
+            column.push(("a rule added for all: CPU", added));
+        }
+    }
+    Ok(column)
 }
 
 /// The southbound, compiled and left to the controller.
 struct Southbound {
     client: Client,
-    remote: String,
+    /// Where the northbound and the southbound are.
+    remotes: [String; 2],
+    network: Network,
     /// The newest configuration, which the controller confirms.
     nb_cfg: i64,
     /// What was compiled for the remote port.
@@ -115,12 +145,13 @@ impl Southbound {
     fn compile(
         dir: &Path,
         northd: Implementation,
-        switches: usize,
+        (topology, switches, burden): Kind,
         spare_ports: usize,
     ) -> Result<Self> {
         let start = |side| Database::start(Implementation::Ovn, side, dir, None, None);
         let databases = [start(Side::Northbound)?, start(Side::Southbound)?];
         let mut network = Network::describe(&databases[0].socket(), switches, PORTS_PER_SWITCH)?;
+        network.add_all(topology, burden)?;
         // The remote port, and those that will be plugged in one by one.
         for number in 0..=spare_ports {
             network.add_port(number)?;
@@ -143,14 +174,33 @@ impl Southbound {
             "Port_Binding": {"columns": ["logical_port", "up"]},
         });
         client.request("monitor", &json!([SOUTHBOUND, "bench", columns]))?;
-        let [_, remote] = remotes;
         Ok(Self {
             client,
-            remote,
+            remotes,
+            network,
             nb_cfg,
             pattern,
             _databases: databases,
         })
+    }
+
+    /// Has the compiler run again, which takes back the remote ports that it knows nothing of.
+    fn compile_again(&mut self, dir: &Path, northd: Implementation) -> Result<Daemon> {
+        let [north, south] = &self.remotes;
+        let daemon = start_northd(northd, dir, None, north, south)?;
+        self.change(Network::confirm, 0)?;
+        Ok(daemon)
+    }
+
+    /// Makes a change of the northbound, and waits until the controller has confirmed it.
+    fn change(
+        &mut self,
+        change: fn(&mut Network, usize) -> Result<()>,
+        number: usize,
+    ) -> Result<()> {
+        change(&mut self.network, number)?;
+        self.nb_cfg = self.network.nb_cfg();
+        self.wait_installed()
     }
 
     /// Waits until the controller has confirmed the newest configuration and all `ports` are up.
@@ -382,6 +432,19 @@ impl Switch {
             bridge,
             _daemons: [switch, database],
         })
+    }
+
+    /// How many flows the bridge has.
+    fn count_flows(&self) -> Result<usize> {
+        let management = format!("unix:{}", self.dir.join("br-int.mgmt").display());
+        let told = Run::new("ovs-ofctl")
+            .args(["--protocols=OpenFlow15", "dump-aggregate", &management])
+            .output()?;
+        let count = told.split("flow_count=").nth(1);
+        let count = count.and_then(|rest| rest.split_whitespace().next());
+        count
+            .and_then(|count| count.parse().ok())
+            .with_context(|| format!("ovs-ofctl tells no number of flows: {told}"))
     }
 
     /// Plugs an interface in for a logical port.

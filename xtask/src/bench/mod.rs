@@ -57,19 +57,21 @@ enum Subject {
         #[arg(long, value_enum, value_delimiter = ',', default_value = "switches")]
         topology: Vec<Topology>,
 
-        /// How many load balancers, in one group on all switches and routers
-        #[arg(long, default_value_t = 0)]
-        load_balancers: usize,
-
-        /// How many rules that track connections, on a port group of all ports
-        #[arg(long, default_value_t = 0)]
-        acls: usize,
+        #[command(flatten)]
+        burden: Burden,
     },
     /// Start, a local port plugged in, a remote port added
     Chassis {
         /// How many switches of 50 ports; the ports of one are local
         #[arg(long, default_value_t = 100)]
         switches: usize,
+
+        /// How they are connected
+        #[arg(long, value_enum, default_value = "switches")]
+        topology: Topology,
+
+        #[command(flatten)]
+        burden: Burden,
     },
     /// A gateway that dies, returns, and is drained, under traffic
     Failover {
@@ -79,6 +81,18 @@ enum Subject {
     },
     /// The databases: durable writes, subscribers, stalls, recovery, memory, hostile clients
     Store(store::Options),
+}
+
+/// What a network has beside switches, ports and routers.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Burden {
+    /// How many load balancers, in one group on all switches and routers
+    #[arg(long, default_value_t = 0)]
+    load_balancers: usize,
+
+    /// How many rules that track connections, on a port group of all ports
+    #[arg(long, default_value_t = 0)]
+    acls: usize,
 }
 
 /// How switches are connected.
@@ -116,17 +130,18 @@ pub fn run(options: &Options) -> Result<()> {
             Subject::Northd {
                 switches,
                 topology,
-                load_balancers,
-                acls,
+                burden,
             } => {
-                let burden = northd::Burden {
-                    load_balancers: *load_balancers,
-                    acls: *acls,
-                };
-                northd::run(switches, topology, burden, (options.changes, options.whose))
+                let of_each = (options.changes, options.whose);
+                northd::run(switches, topology, *burden, of_each)
             }
-            Subject::Chassis { switches } => {
-                chassis::run(*switches, options.changes, options.whose)
+            Subject::Chassis {
+                switches,
+                topology,
+                burden,
+            } => {
+                let network = (*topology, *switches, *burden);
+                chassis::run(network, options.changes, options.whose)
             }
             Subject::Failover { rounds } => failover::run(*rounds, options.whose),
             Subject::Store(store) => store::run(store, options.whose),

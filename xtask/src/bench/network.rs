@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use rig::ovsdb::Client;
 use serde_json::{Value, json};
 
+use super::{Burden, Topology};
+
 /// The northbound database's name.
 pub const NORTHBOUND: &str = "OVN_Northbound";
 
@@ -48,6 +50,25 @@ impl Network {
         Ok(network)
     }
 
+    /// Adds routers, and what else there is, as asked for.
+    pub fn add_all(&mut self, topology: Topology, burden: Burden) -> Result<()> {
+        if topology != Topology::Switches {
+            self.add_routers(topology == Topology::K8s)?;
+        }
+        if burden.load_balancers > 0 {
+            self.add_load_balancers(burden.load_balancers)?;
+        }
+        if burden.acls > 0 {
+            self.add_acls(burden.acls)?;
+        }
+        Ok(())
+    }
+
+    /// The newest `nb_cfg`.
+    pub fn nb_cfg(&self) -> i64 {
+        self.nb_cfg
+    }
+
     /// Waits until northd has confirmed the newest `nb_cfg`.
     pub fn wait_compiled(&mut self) -> Result<()> {
         let wanted = self.nb_cfg;
@@ -57,6 +78,12 @@ impl Network {
                 .any(|row| row["new"]["sb_cfg"] == wanted)
                 .then_some(())
         })
+    }
+
+    /// Changes nothing, and asks for the next `sb_cfg`, as if it were the change of that number.
+    pub fn confirm(&mut self, _: usize) -> Result<()> {
+        let next = self.next();
+        self.client.transact(NORTHBOUND, vec![next]).map(drop)
     }
 
     /// Adds one more port to the first switch and asks for the next `sb_cfg`: the port's row.

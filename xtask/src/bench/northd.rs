@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::network::Network;
 use super::report::{Column, Number, median, print};
-use super::{Topology, Whose, settled_cpu_time};
+use super::{Burden, Topology, Whose, settled_cpu_time};
 
 const PORTS_PER_SWITCH: usize = 100;
 
@@ -47,15 +47,6 @@ const SUBJECTS: [Subject; 3] = [
         door: Door::Grpc,
     },
 ];
-
-/// What a network has beside switches, ports and routers.
-#[derive(Clone, Copy)]
-pub struct Burden {
-    /// Load balancers, in one group on all switches and routers.
-    pub load_balancers: usize,
-    /// Rules that track connections, on a port group of all ports.
-    pub acls: usize,
-}
 
 /// Measures every size, and prints one table for each.
 pub fn run(
@@ -99,15 +90,7 @@ fn measure(
     let start = |side| Database::start(subject.databases, side, dir.path(), None, None);
     let (northbound, southbound) = (start(Side::Northbound)?, start(Side::Southbound)?);
     let mut network = Network::describe(&northbound.socket(), switches, PORTS_PER_SWITCH)?;
-    if topology != Topology::Switches {
-        network.add_routers(topology == Topology::K8s)?;
-    }
-    if burden.load_balancers > 0 {
-        network.add_load_balancers(burden.load_balancers)?;
-    }
-    if burden.acls > 0 {
-        network.add_acls(burden.acls)?;
-    }
+    network.add_all(topology, burden)?;
     let remotes = [&northbound, &southbound].map(|database| database.local_remote(subject.door));
 
     let began = Instant::now();
@@ -193,7 +176,7 @@ fn count_flows(southbound: &Database) -> Result<usize> {
 }
 
 /// Makes a change again and again: the median of its times, and the daemon's processor time for one.
-fn repeat(
+pub fn repeat(
     daemon: &Daemon,
     changes: usize,
     mut change: impl FnMut(usize) -> Result<()>,
