@@ -27,13 +27,14 @@ const LIBRARIES: &[&str] = &[
     "rpc",
     "store",
     "northbound",
+    "objects",
     "replica",
     "daemon",
     "serve",
     "sim",
 ];
 /// The schemas that a shared crate is about, and so may use.
-const SCHEMAS: &[(&str, &str)] = &[("northbound", "nb-db")];
+const SCHEMAS: &[(&str, &str)] = &[("northbound", "nb-db"), ("objects", "nb-db")];
 /// The crates on which nothing depends.
 const ENDS: &[&str] = &["northd", "controller", "ctl"];
 /// What a crate must not know.

@@ -29,6 +29,17 @@ pub trait Rows: fmt::Debug {
     /// The rows that have this among the elements, or keys, of the column; `None` if there is no index over those.
     fn containing(&self, table: usize, column: usize, atom: &Atom) -> Option<Vec<Uuid>>;
 
+    /// The rows that have this pair in the column, a map of texts; `None` if there is no index over the values of the key.
+    fn with_pair(
+        &self,
+        _table: usize,
+        _column: usize,
+        _key: &str,
+        _value: &str,
+    ) -> Option<Vec<Uuid>> {
+        None
+    }
+
     /// Whether the server has this table of the schema.
     fn has_table(&self, _table: usize) -> bool {
         true

@@ -19,6 +19,22 @@ pub struct Snapshot {
     /// By table and column.
     by_contents: HashMap<(usize, usize), Index<Datum>>,
     by_element: HashMap<(usize, usize), Index<Atom>>,
+    by_pair: Vec<PairIndex>,
+}
+
+/// Rows by the value of a key in a column that holds a map of texts.
+#[derive(Clone, Debug)]
+struct PairIndex {
+    table: usize,
+    column: usize,
+    key: &'static str,
+    rows: Index<Arc<str>>,
+}
+
+impl PairIndex {
+    fn value(&self, row: &Row) -> Option<Arc<str>> {
+        Some(row.get(self.column).get_str(self.key)?.into())
+    }
 }
 
 /// Rows by something that they hold.
@@ -34,6 +50,7 @@ impl Snapshot {
             missing: BTreeSet::new(),
             by_contents: HashMap::new(),
             by_element: HashMap::new(),
+            by_pair: Vec::new(),
         }
     }
 
@@ -82,6 +99,25 @@ impl Snapshot {
         self.by_element.insert((table, column), index);
     }
 
+    /// Keeps an index of the rows by the value of a key in a column that holds a map of texts, for [`Rows::with_pair`].
+    ///
+    /// # Panics
+    /// If the schema has no such table or column.
+    pub fn index_pairs(&mut self, table: usize, column: usize, key: &'static str) {
+        let mut index = PairIndex {
+            table,
+            column,
+            key,
+            rows: Index::new(),
+        };
+        for (uuid, row) in &self.tables[table] {
+            if let Some(value) = index.value(row) {
+                add(&mut index.rows, value, *uuid);
+            }
+        }
+        self.by_pair.push(index);
+    }
+
     /// The rows of the table with this index, in the order of their UUIDs.
     ///
     /// # Panics
@@ -120,6 +156,18 @@ impl Snapshot {
             }
             for atom in after.difference(&before) {
                 add(index, atom.clone(), uuid);
+            }
+        }
+        for index in self.by_pair.iter_mut().filter(|index| index.table == table) {
+            let before = old.as_ref().and_then(|row| index.value(row));
+            let after = new.as_ref().and_then(|row| index.value(row));
+            if before != after {
+                before
+                    .iter()
+                    .for_each(|value| remove(&mut index.rows, value, uuid));
+                after
+                    .into_iter()
+                    .for_each(|value| add(&mut index.rows, value, uuid));
             }
         }
     }
@@ -173,6 +221,14 @@ impl Rows for Snapshot {
     fn containing(&self, table: usize, column: usize, atom: &Atom) -> Option<Vec<Uuid>> {
         let index = self.by_element.get(&(table, column))?;
         let found = index.get(atom).into_iter().flatten();
+        Some(found.copied().collect())
+    }
+
+    fn with_pair(&self, table: usize, column: usize, key: &str, value: &str) -> Option<Vec<Uuid>> {
+        let mut indexes = self.by_pair.iter();
+        let index =
+            indexes.find(|index| (index.table, index.column, index.key) == (table, column, key))?;
+        let found = index.rows.get(value).into_iter().flatten();
         Some(found.copied().collect())
     }
 

@@ -1,0 +1,295 @@
+//! Apply: what an owner has becomes what it declares.
+
+use objects::Code;
+
+use crate::lab::{Lab, refused};
+
+const NET: &str = "
+owner: net
+objects:
+- name: dmz
+  logical_switch: {other_config: {subnet: 10.0.0.0/24}}
+- name: dmz-vm1
+  logical_switch_port:
+    logical_switch: dmz
+    addresses: ['00:00:00:00:00:01 10.0.0.1']
+    dhcpv4_options: dhcp
+- name: dhcp
+  dhcp_options: {cidr: 10.0.0.0/24, options: {lease_time: '3600'}}
+- name: gw
+  logical_router: {}
+- name: gw-dmz
+  logical_router_port:
+    logical_router: gw
+    mac: '00:00:00:00:ff:01'
+    networks: [10.0.0.254/24]
+    gateway_chassis: [{chassis_name: hv1, priority: 20}, {chassis_name: hv2, priority: 10}]
+- name: default
+  static_route: {logical_router: gw, ip_prefix: 0.0.0.0/0, nexthop: 10.0.0.9}
+- name: web
+  port_group: {ports: [dmz-vm1]}
+- name: web-in
+  acl:
+    port_groups: [web]
+    priority: 1000
+    direction: to-lport
+    match: outport == @web && tcp.dst == 80
+    action: allow-related
+";
+
+fn net(from: &str, to: &str) -> String {
+    assert!(NET.contains(from), "{from}");
+    NET.replace(from, to)
+}
+
+#[test]
+fn what_is_declared_is_made_and_declared_again_changes_nothing() {
+    let mut lab = Lab::new();
+    let plan = lab.apply("net", NET).unwrap();
+    assert_eq!(plan.len(), 8, "{plan:?}");
+    assert!(
+        plan.iter().all(|change| change.starts_with("+ ")),
+        "{plan:?}"
+    );
+    assert_eq!(lab.apply("net", NET).unwrap(), ["= 8"]);
+    let port = lab.get("switch-port", "dmz-vm1").unwrap();
+    assert_eq!(port["logical_switch_port"]["dhcpv4_options"], "dhcp");
+    assert_eq!(port["logical_switch_port"]["logical_switch"], "dmz");
+}
+
+#[test]
+fn only_what_differs_is_changed() {
+    let mut lab = Lab::new();
+    lab.apply("net", NET).unwrap();
+    let changed = net("tcp.dst == 80", "tcp.dst == 443").replace("priority: 10}", "priority: 30}");
+    assert_eq!(
+        lab.apply("net", &changed).unwrap(),
+        [
+            "~ logical_router_port gw-dmz gateway_chassis",
+            "~ acl web-in match",
+            "= 6"
+        ]
+    );
+    assert_eq!(lab.count("Gateway_Chassis"), 2);
+    assert_eq!(lab.apply("net", &changed).unwrap(), ["= 8"]);
+}
+
+#[test]
+fn what_is_no_longer_declared_is_deleted() {
+    let mut lab = Lab::new();
+    lab.apply("net", NET).unwrap();
+    let (kept, _) = NET.split_once("- name: gw\n").unwrap();
+    let plan = lab.apply("net", kept).unwrap();
+    assert_eq!(plan.last().unwrap(), "= 3");
+    assert_eq!(plan.len(), 6, "{plan:?}");
+    for table in [
+        "Logical_Router",
+        "Logical_Router_Port",
+        "Gateway_Chassis",
+        "Logical_Router_Static_Route",
+        "Port_Group",
+        "ACL",
+    ] {
+        assert_eq!(lab.count(table), 0, "{table}");
+    }
+    assert_eq!(lab.apply("net", "objects: []").unwrap().len(), 3);
+    assert_eq!(lab.count("Logical_Switch_Port"), 0);
+}
+
+#[test]
+fn a_port_moves_to_another_switch() {
+    let mut lab = Lab::new();
+    lab.apply("net", NET).unwrap();
+    let moved = net(
+        "- name: dmz\n",
+        "- name: inside\n  logical_switch: {}\n- name: dmz\n",
+    )
+    .replace("logical_switch: dmz", "logical_switch: inside");
+    assert_eq!(
+        lab.apply("net", &moved).unwrap(),
+        [
+            "+ logical_switch inside",
+            "~ logical_switch_port dmz-vm1 logical_switch",
+            "= 7"
+        ]
+    );
+    // The switch that it was in can go now, and the port does not.
+    let without = moved.replace(
+        "- name: dmz\n  logical_switch: {other_config: {subnet: 10.0.0.0/24}}\n",
+        "",
+    );
+    assert_eq!(
+        lab.apply("net", &without).unwrap(),
+        ["- logical_switch dmz", "= 8"]
+    );
+    assert_eq!(lab.count("Logical_Switch_Port"), 1);
+}
+
+#[test]
+fn others_keep_what_is_theirs() {
+    let mut lab = Lab::new();
+    lab.apply("net", NET).unwrap();
+    let other = "- name: dmz\n  logical_switch: {}";
+    refused(
+        lab.apply("other", other),
+        Code::Conflict,
+        &["belongs to \\\"net\\\"", "objects[0].name"],
+    );
+    refused(
+        lab.apply_with("other", other, true),
+        Code::Conflict,
+        &["belongs to"],
+    );
+    // A port of another in a switch of this one: the switch cannot be pruned.
+    let port = "- name: dmz-vm2\n  logical_switch_port: {logical_switch: dmz}";
+    assert_eq!(
+        lab.apply("other", port).unwrap(),
+        ["+ logical_switch_port dmz-vm2"]
+    );
+    refused(
+        lab.apply("net", "objects: []"),
+        Code::Conflict,
+        &["no longer declared", "dmz-vm2", "belongs to", "other"],
+    );
+    assert_eq!(lab.apply("net", NET).unwrap(), ["= 8"]);
+}
+
+#[test]
+fn what_nobody_owns_is_taken_when_that_is_asked_for() {
+    let mut lab = Lab::new();
+    let switch = "name: dmz\nlogical_switch: {external_ids: {a: b}}";
+    lab.create(switch).unwrap();
+    refused(
+        lab.apply("net", switch),
+        Code::Conflict,
+        &["nobody owns it", "adopt"],
+    );
+    assert_eq!(
+        lab.apply_with("net", switch, true).unwrap(),
+        ["~ logical_switch dmz owner"]
+    );
+    assert_eq!(lab.apply("net", switch).unwrap(), ["= 1"]);
+    assert_eq!(
+        lab.apply("net", "objects: []").unwrap(),
+        ["- logical_switch dmz"]
+    );
+}
+
+#[test]
+fn nothing_is_half_applied() {
+    let mut lab = Lab::new();
+    for (from, to, words) in [
+        (
+            "logical_switch: dmz\n",
+            "logical_switch: none\n",
+            [
+                "objects[1].logical_switch_port.logical_switch",
+                "there is no",
+            ],
+        ),
+        (
+            "match: outport == @web",
+            "match: outport = @web",
+            ["objects[7].acl.match", "write an expression"],
+        ),
+        (
+            "10.0.0.254/24",
+            "10.0.0.254/33",
+            ["objects[4].logical_router_port.networks", "10.0.0.254/33"],
+        ),
+        (
+            "action: allow-related",
+            "action: permit",
+            ["objects[7].acl.action", "allow-stateless"],
+        ),
+        (
+            "priority: 1000",
+            "priority: 40000",
+            ["objects[7].acl.priority", "32767"],
+        ),
+        ("- name: gw-dmz", "- name: ''", ["name", "1 to 255 bytes"]),
+        (
+            "port_groups: [web]",
+            "log: true",
+            ["objects[7].acl.logical_switches", "port_groups"],
+        ),
+        (
+            "- name: gw\n  logical_router",
+            "- name: dmz\n  logical_switch",
+            ["objects[3].name", "declared twice"],
+        ),
+        (
+            "{subnet: 10.0.0.0/24}}",
+            "{}, external_ids: {weft-owner: me}}",
+            ["objects[0].logical_switch.external_ids", "reserved"],
+        ),
+    ] {
+        let code = match to.contains("none") {
+            true => Code::Conflict,
+            false => Code::Invalid,
+        };
+        refused(lab.apply("net", &net(from, to)), code, &words[1..]);
+        let result = lab.apply("net", &net(from, to));
+        let text = format!("{:?}", result.unwrap_err().violations);
+        assert!(text.contains(words[0]), "{text}");
+    }
+    assert_eq!(lab.count("Logical_Switch"), 0);
+}
+
+#[test]
+fn documents_that_make_no_sense_say_where() {
+    let mut lab = Lab::new();
+    for (yaml, words) in [
+        (
+            "name: a\nlogical_switch: {other_confg: {}}",
+            &["logical_switch.other_confg", "other_config"][..],
+        ),
+        ("name: a\nlogical_switch: {}\nacl: {}", &["several kinds"]),
+        ("name: a", &["no kind"]),
+        (
+            "name: 3\nlogical_switch: {}",
+            &["name", "it is a number", "in quotation marks"],
+        ),
+        (
+            "name: a\nacl: {priority: high}",
+            &["acl.priority", "a number of 32 bits"],
+        ),
+        (
+            "name: a\nport_group: {ports: p}",
+            &["port_group.ports", "a list"],
+        ),
+        ("owner: 3\nobjects: []", &["owner", "no text"]),
+        ("objects: {}", &["objects", "no list"]),
+        (
+            "objects: []\nobject: 3",
+            &["object", "there is no such field"],
+        ),
+        ("a: [", &["document 1"]),
+        (
+            "owner: a\nobjects: []\n---\nowner: b\nobjects: []",
+            &["document[1].owner"],
+        ),
+    ] {
+        refused(lab.apply("net", yaml), Code::Invalid, words);
+    }
+    refused(lab.apply("", "objects: []"), Code::Invalid, &["owner"]);
+    let long = format!("name: {}\nlogical_switch: {{}}", "a".repeat(65_536));
+    refused(
+        lab.apply("net", &long),
+        Code::Invalid,
+        &["65536 bytes", "1 to 255"],
+    );
+}
+
+#[test]
+fn thousands_of_ports_are_one_transaction() {
+    let mut lab = Lab::new();
+    let mut yaml = "- name: s\n  logical_switch: {}\n".to_owned();
+    for port in 0..3000 {
+        yaml.push_str(&format!(
+            "- name: p{port}\n  logical_switch_port: {{logical_switch: s}}\n"
+        ));
+    }
+    assert_eq!(lab.apply("net", &yaml).unwrap().len(), 3001);
+    assert_eq!(lab.apply("net", &yaml).unwrap(), ["= 3001"]);
+}
