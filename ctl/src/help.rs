@@ -210,6 +210,7 @@ pub fn completion(shell: &str) -> Outcome<String> {
     }
     for (name, words) in [
         ("cluster", crate::cluster::words()),
+        ("apply|get|describe|delete", crate::objects::words()),
         ("pki", crate::pki::words()),
         ("trace|ovn-trace", crate::trace::daemon::words()),
     ] {
@@ -219,7 +220,10 @@ pub fn completion(shell: &str) -> Outcome<String> {
         cases.push_str(&format!("        {name}) words='{}' ;;\n", words.join(" ")));
     }
     let tools = TOOLS.iter().map(|tool| tool.name);
-    let names: Vec<&str> = tools.chain(["cluster", "pki", "trace"]).collect();
+    let names: Vec<&str> = tools
+        .chain(["cluster", "pki", "trace"])
+        .chain(crate::objects::COMMANDS)
+        .collect();
     let aliases = TOOLS.iter().map(|tool| tool.ovn_name);
     let aliases: Vec<&str> = aliases.chain(["ovn-trace"]).collect();
     Ok(format!(

@@ -30,6 +30,7 @@ pub mod generic;
 pub mod help;
 pub mod lookup;
 pub mod nb;
+pub mod objects;
 pub mod options;
 pub mod output;
 pub mod pki;

@@ -49,6 +49,10 @@ fn main() -> ExitCode {
         };
         return ctl::trace::daemon::run(&reporter, Manner::Chassis, arguments);
     }
+    if ctl::objects::COMMANDS.contains(&first.as_str()) {
+        arguments.insert(0, first);
+        return ctl::objects::run(arguments);
+    }
     if first == "pki" {
         return ctl::pki::run(arguments);
     }
@@ -123,6 +127,10 @@ fn usage() -> String {
         "  weft trace            say what would become of a packet (as ovn-trace does)\n",
     );
     text.push_str("  weft cluster          administer the cluster of a database: members, backups, data directories\n");
+    text.push_str("  weft apply            make the network be what files declare\n");
+    text.push_str(
+        "  weft get              print objects of the network; describe, delete: one of them\n",
+    );
     text.push_str("  weft pki              make certificates for TLS\n");
     text.push_str("  weft completion SHELL  print a completion script for bash or zsh\n");
     text

@@ -191,7 +191,7 @@ fn parse_timeout(text: &str) -> Outcome<Option<Duration>> {
     }
 }
 
-fn parse_wait(text: &str) -> Outcome<Wait> {
+pub(crate) fn parse_wait(text: &str) -> Outcome<Wait> {
     match text {
         "none" => Ok(Wait::None),
         "sb" => Ok(Wait::Southbound),

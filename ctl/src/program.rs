@@ -131,7 +131,8 @@ fn shuffle(options: &mut RunOptions) {
     }
 }
 
-fn print(text: &str) {
+/// Prints to the standard output.
+pub(crate) fn print(text: &str) {
     // Who has closed the output does not want more of it.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

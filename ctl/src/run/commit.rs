@@ -88,14 +88,14 @@ pub fn run_line(
     }
 }
 
-fn with_remark(mut operations: Vec<Operation>, remark: &str) -> Vec<Operation> {
+pub(crate) fn with_remark(mut operations: Vec<Operation>, remark: &str) -> Vec<Operation> {
     let comment = Arc::from(remark);
     operations.insert(0, Operation::Comment { comment });
     operations
 }
 
 /// The value that the last operation read.
-fn counter(results: &[OpResult]) -> Option<i64> {
+pub(crate) fn counter(results: &[OpResult]) -> Option<i64> {
     match results.last()? {
         OpResult::Rows(rows) => rows.first()?.first()?.1.scalar()?.as_integer(),
         _ => None,
@@ -103,9 +103,9 @@ fn counter(results: &[OpResult]) -> Option<i64> {
 }
 
 /// When northd saw the change, when it was done, and when the last chassis was, in milliseconds since the epoch.
-type Times = [i64; 3];
+pub(crate) type Times = [i64; 3];
 
-fn wait_until(
+pub(crate) fn wait_until(
     tool: &Tool,
     database: &mut dyn Database,
     goal: i64,

@@ -71,6 +71,11 @@ impl Connection {
         })
     }
 
+    /// The state, for those who want other indexes of it.
+    pub fn snapshot_mut(&mut self) -> &mut Snapshot {
+        &mut self.snapshot
+    }
+
     /// Waits for the next event and takes over what it tells of rows.
     fn next(&mut self) -> Result<Event, DatabaseError> {
         let mut event = self.runtime.block_on(self.client.next())?;

@@ -136,7 +136,7 @@ pub fn execute(
 }
 
 /// The one row of the tool's global table, made if it is not there yet.
-fn global_row(tool: &Tool, draft: &mut Draft<'_>) -> Option<(usize, Uuid)> {
+pub(crate) fn global_row(tool: &Tool, draft: &mut Draft<'_>) -> Option<(usize, Uuid)> {
     let table = draft.schema().table_index(tool.global_table)?;
     if let Some((uuid, _)) = draft.rows(table).next() {
         return Some((table, uuid));

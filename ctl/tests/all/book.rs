@@ -16,6 +16,7 @@ fn the_pages_of_commands_are_what_the_code_says() {
     check_tool(&NB);
     check_tool(&SB);
     check("cluster", &ctl::cluster::reference_page());
+    check("objects", &ctl::objects::reference_page());
     check("pki", &ctl::pki::reference_page());
     check("trace", &ctl::trace::daemon::reference_page());
 }

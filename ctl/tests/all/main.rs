@@ -4,6 +4,7 @@ mod against_ovn;
 mod book;
 mod cluster;
 mod commands;
+mod objects;
 mod operations;
 mod trace;
 mod transfer;

@@ -69,6 +69,7 @@ pub fn find_row(rows: &dyn Rows, table: usize, text: &str) -> Result<Uuid, Refus
 }
 
 /// Where names are.
+#[derive(Clone, Copy)]
 enum Key {
     Column(usize),
     Pair(usize),

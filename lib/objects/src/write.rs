@@ -190,9 +190,12 @@ pub fn new_uuid(rows: &dyn Rows, kind: &Kind, name: &str) -> Uuid {
 /// What belongs to what, to be written together: a parent of thousands is then written once.
 #[derive(Debug, Default)]
 pub struct Links {
-    /// By table, row and column: what comes, and what goes.
-    changes: BTreeMap<(usize, Uuid, usize), (Vec<Atom>, Vec<Atom>)>,
+    /// By table, row and column.
+    changes: BTreeMap<(usize, Uuid, usize), Members>,
 }
+
+/// Members that come, and members that go.
+type Members = (Vec<Atom>, Vec<Atom>);
 
 impl Links {
     /// Sets what an object belongs to.

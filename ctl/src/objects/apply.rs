@@ -1,0 +1,180 @@
+//! `weft apply`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use northbound::Draft;
+use objects::apply::{Action, Plan, apply};
+use objects::document::{self, Document, MAX_BYTES};
+use objects::{Declared, Refused, schema};
+
+use super::connect::{Connect, WaitFor};
+use super::tell;
+use crate::error::{CommandError, Outcome, fail};
+
+#[derive(Args, Debug)]
+pub struct Apply {
+    /// A file of YAML or JSON, or a directory of them; - is the input; repeatable
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+
+    /// Who declares the objects; may also stand in a file
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+
+    /// Take over objects that nobody owns
+    #[arg(long)]
+    pub adopt: bool,
+
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print the JSON schema of files, for editors
+    #[arg(long)]
+    pub print_schema: bool,
+
+    #[command(flatten)]
+    pub wait: WaitFor,
+}
+
+impl Apply {
+    pub(super) fn run(&self, connect: &Connect) -> Outcome<String> {
+        if self.print_schema {
+            let schema = schema::document();
+            return Ok(format!("{schema:#}\n"));
+        }
+        if self.file.is_empty() {
+            return fail("no file is given; give one with -f, or - for the input");
+        }
+        let document = read_all(&self.file)?;
+        let owner = match (&self.owner, &document.owner) {
+            (Some(owner), Some(other)) if owner != other => {
+                return fail(format!(
+                    "the file says that {other:?} owns the objects; leave --owner out, or correct it"
+                ));
+            }
+            (Some(owner), _) | (None, Some(owner)) => owner,
+            (None, None) => {
+                return fail("nobody owns the objects; give --owner, or `owner:` in the file");
+            }
+        };
+        let objects = document.objects.iter().enumerate();
+        let objects: Result<Vec<Declared>, Refused> = objects
+            .map(|(number, object)| {
+                let declared = Declared::new(object);
+                declared.map_err(|refused| refused.within(&format!("objects[{number}]")))
+            })
+            .collect();
+        let objects = objects.map_err(|refused| tell(&refused))?;
+        let mut northbound = connect.open(None)?;
+        let plan = |draft: &mut Draft<'_>| apply(draft, owner, &objects, self.adopt);
+        let plan = match self.dry_run {
+            true => {
+                plan(&mut Draft::new(northbound.snapshot())).map_err(|refused| tell(&refused))?
+            }
+            false => northbound.change(self.wait.wait, &format!("weft apply: {owner}"), plan)?,
+        };
+        Ok(told(&plan, self.dry_run))
+    }
+}
+
+/// What a plan does, a line each.
+fn told(plan: &Plan, dry_run: bool) -> String {
+    let mut text = String::new();
+    for change in &plan.changes {
+        let done = match (change.action, dry_run) {
+            (Action::Create, false) => "created",
+            (Action::Create, true) => "would be created",
+            (Action::Update, false) => "changed",
+            (Action::Update, true) => "would be changed",
+            (Action::Delete, false) => "deleted",
+            (Action::Delete, true) => "would be deleted",
+        };
+        let fields = match change.fields.is_empty() {
+            true => String::new(),
+            false => format!(": {}", change.fields.join(", ")),
+        };
+        text.push_str(&format!(
+            "{}/{} {done}{fields}\n",
+            change.kind.label(),
+            change.name
+        ));
+    }
+    if plan.unchanged > 0 || plan.changes.is_empty() {
+        text.push_str(&format!("{} unchanged\n", plan.unchanged));
+    }
+    text
+}
+
+/// What files declare, all of them together.
+pub fn read_all(files: &[PathBuf]) -> Outcome<Document> {
+    let mut all = Document::default();
+    for file in files {
+        for path in members(file)? {
+            let text = read(&path)?;
+            let document = document::read(&text).map_err(|refused| {
+                let CommandError::Failed(text) = tell(&refused) else {
+                    return CommandError::NotYet;
+                };
+                CommandError::Failed(format!("{}: {text}", path.display()))
+            })?;
+            match (&all.owner, &document.owner) {
+                (Some(owner), Some(other)) if owner != other => {
+                    return fail(format!(
+                        "{}: another file names another owner; apply each owner's files by themselves",
+                        path.display()
+                    ));
+                }
+                (None, Some(_)) => all.owner = document.owner,
+                _ => {}
+            }
+            all.objects.extend(document.objects);
+        }
+    }
+    Ok(all)
+}
+
+/// A file itself, or the files of a directory by their names.
+fn members(file: &Path) -> Outcome<Vec<PathBuf>> {
+    if !file.is_dir() {
+        return Ok(vec![file.to_owned()]);
+    }
+    let failed = |error| CommandError::Failed(format!("{}: {error}", file.display()));
+    let mut members = Vec::new();
+    for entry in std::fs::read_dir(file).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let ending = path.extension().and_then(std::ffi::OsStr::to_str);
+        if matches!(ending, Some("yaml" | "yml" | "json")) {
+            members.push(path);
+        }
+    }
+    members.sort();
+    if members.is_empty() {
+        return fail(format!(
+            "{}: no .yaml, .yml or .json is in there",
+            file.display()
+        ));
+    }
+    Ok(members)
+}
+
+fn read(path: &Path) -> Outcome<String> {
+    let failed =
+        |error: std::io::Error| CommandError::Failed(format!("{}: {error}", path.display()));
+    let mut text = String::new();
+    let limit = MAX_BYTES as u64 + 1;
+    match path.to_str() {
+        Some("-") => std::io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_string(&mut text),
+        _ => std::fs::File::open(path)
+            .map_err(failed)?
+            .take(limit)
+            .read_to_string(&mut text),
+    }
+    .map_err(failed)?;
+    Ok(text)
+}

@@ -1,0 +1,71 @@
+//! `weft delete`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use objects::{Code, Declared, find, write};
+
+use super::apply::read_all;
+use super::connect::{Connect, WaitFor};
+use super::{kind_called, tell};
+use crate::error::{Outcome, fail};
+
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// The kind, such as switch or acls
+    #[arg(value_name = "KIND", required_unless_present = "file")]
+    pub kind: Option<String>,
+
+    /// Names or UUIDs
+    #[arg(value_name = "NAME", required_unless_present = "file")]
+    pub names: Vec<String>,
+
+    /// Delete what this file of YAML or JSON declares; repeatable
+    #[arg(short, long, value_name = "FILE", conflicts_with = "kind")]
+    pub file: Vec<PathBuf>,
+
+    /// Leave it at that if there is none
+    #[arg(long)]
+    pub if_exists: bool,
+
+    #[command(flatten)]
+    pub wait: WaitFor,
+}
+
+impl Delete {
+    pub(super) fn run(&self, connect: &Connect) -> Outcome<String> {
+        let mut wanted = Vec::new();
+        if let Some(kind) = &self.kind {
+            let kind = kind_called(kind)?;
+            wanted.extend(self.names.iter().map(|name| (kind, name.clone())));
+        }
+        for object in read_all(&self.file)?.objects {
+            let declared = Declared::new(&object).map_err(|refused| tell(&refused))?;
+            wanted.push((declared.kind, declared.name));
+        }
+        if wanted.is_empty() {
+            return fail("nothing is named; give a kind and names, or -f");
+        }
+        // What belongs to others is deleted before those.
+        wanted.sort_by_key(|(kind, _)| std::cmp::Reverse(kind.order));
+        let mut northbound = connect.open(None)?;
+        let done = northbound.change(self.wait.wait, "weft delete", |draft| {
+            let mut text = String::new();
+            for (kind, name) in &wanted {
+                let found = find::find_if_any(draft.before(), kind, name)?;
+                if found.is_none() && self.if_exists {
+                    continue;
+                }
+                match write::delete(draft, kind, name, "") {
+                    Err(refused) if refused.code == Code::NotFound && self.if_exists => {}
+                    done => {
+                        done?;
+                        text.push_str(&format!("{}/{name} deleted\n", kind.label()));
+                    }
+                }
+            }
+            Ok(text)
+        })?;
+        Ok(done)
+    }
+}

@@ -1,0 +1,228 @@
+//! `weft apply`, `get`, `describe` and `delete`, on Weft's northbound and on OVN's: what the examples declare is applied,
+//! applied again, changed and pruned.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+const SCHEMA: &str = "/usr/share/ovn/ovn-nb.ovsschema";
+
+/// A northbound and its server.
+struct Scene {
+    directory: TempDir,
+    server: Child,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+impl Scene {
+    fn weft() -> Self {
+        let directory = TempDir::new().unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_weft")).with_file_name("weft-nb");
+        let missing = "is missing: run `cargo build --package nb-db`";
+        assert!(program.exists(), "{} {missing}", program.display());
+        let mut command = Command::new(program);
+        command
+            .arg(format!(
+                "--data-dir={}",
+                directory.path().join("nb").display()
+            ))
+            .arg(format!("--listen=punix:{}", socket(&directory).display()))
+            .args(["--unixctl=none", "-vconsole:off"]);
+        Self::start(directory, command)
+    }
+
+    fn ovn() -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("nb.db");
+        let made = Command::new("ovsdb-tool")
+            .arg("create")
+            .arg(&file)
+            .arg(SCHEMA)
+            .status();
+        assert!(made.unwrap().success());
+        let mut command = Command::new("ovsdb-server");
+        command
+            .arg(format!("--remote=punix:{}", socket(&directory).display()))
+            .arg(format!(
+                "--unixctl={}",
+                directory.path().join("nb.ctl").display()
+            ))
+            .arg("-vconsole:off")
+            .arg(&file);
+        Self::start(directory, command)
+    }
+
+    fn start(directory: TempDir, mut command: Command) -> Self {
+        let server = command.stderr(Stdio::null()).spawn().unwrap();
+        let remote = format!("unix:{}", socket(&directory).display());
+        let connected = Command::new("ovsdb-client")
+            .args([
+                "--timeout=60",
+                "wait",
+                &remote,
+                "OVN_Northbound",
+                "connected",
+            ])
+            .status();
+        assert!(connected.unwrap().success());
+        Self { directory, server }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_weft"))
+            .env(
+                "OVN_NB_DB",
+                format!("unix:{}", socket(&self.directory).display()),
+            )
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn fails(&self, arguments: &[&str], words: &[&str]) {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        for word in words {
+            assert!(error.contains(word), "{word:?} is not in {error}");
+        }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+fn socket(directory: &TempDir) -> PathBuf {
+    directory.path().join("nb.sock")
+}
+
+fn example(name: &str) -> (String, String) {
+    let path = format!("{EXAMPLES}/{name}");
+    let text = std::fs::read_to_string(&path).unwrap();
+    (path, text)
+}
+
+/// The example is applied, applied again, changed and pruned.
+#[track_caller]
+fn walk(scene: &Scene) {
+    let (lab, text) = example("lab.yaml");
+    let created = scene.says(&["apply", "-f", &lab, "--dry-run"]);
+    assert_eq!(created.matches("would be created").count(), 7, "{created}");
+    let created = scene.says(&["apply", "-f", &lab]);
+    assert_eq!(created.matches(" created\n").count(), 7, "{created}");
+    assert_eq!(scene.says(&["apply", "-f", &lab]), "7 unchanged\n");
+
+    let changed = text.replace("tag_request: 52", "tag_request: 53");
+    let changed = scene.file("changed.yaml", &changed);
+    assert_eq!(
+        scene.says(&["apply", "-f", &changed]),
+        "logical_switch_port/dmz-c52 changed: tag_request\n6 unchanged\n"
+    );
+    let (fewer, _) = text.split_once("- name: dmz-c52").unwrap();
+    let fewer = scene.file("fewer.yaml", fewer);
+    assert_eq!(
+        scene.says(&["apply", "-f", &fewer]),
+        "logical_switch_port/dmz-c52 deleted\n6 unchanged\n"
+    );
+
+    // What is printed can be applied.
+    let printed = scene.says(&["get", "switch-ports", "--in", "dmz", "-o", "yaml"]);
+    assert!(printed.contains("parent_name: dmz-vm5"), "{printed}");
+    let printed = scene.file("printed.yaml", &printed);
+    scene.fails(
+        &["apply", "-f", &printed, "--owner", "other"],
+        &[
+            "4 things are wrong",
+            "objects[0].name",
+            "belongs to \"lab\"",
+        ],
+    );
+    let table = scene.says(&["get", "switch-ports"]);
+    assert!(
+        table.starts_with("NAME     LOGICAL_SWITCH  UP  PROBLEMS  OWNER\n"),
+        "{table}"
+    );
+    assert_eq!(table.lines().count(), 5);
+    let page = scene.says(&["describe", "switch-port", "dmz-vm1"]);
+    assert!(
+        page.contains("owner: lab") && page.contains("dhcpv4_options: dmz"),
+        "{page}"
+    );
+
+    let (routed, _) = example("routed.yaml");
+    scene.says(&["apply", "-f", &routed, "--owner", "routed"]);
+    let again = scene.says(&["apply", "-f", &routed, "--owner", "routed"]);
+    assert_eq!(again, "18 unchanged\n");
+    let nothing = scene.file("nothing.yaml", "owner: routed\nobjects: []\n");
+    let deleted = scene.says(&["apply", "-f", &nothing]);
+    assert_eq!(deleted.matches(" deleted\n").count(), 18, "{deleted}");
+    assert_eq!(
+        scene.says(&["get", "switches", "-o", "name"]),
+        "logical_switch/dmz\n"
+    );
+
+    scene.says(&["delete", "-f", &lab, "--if-exists"]);
+    scene.fails(&["delete", "switch", "dmz"], &["\"dmz\""]);
+}
+
+#[test]
+fn the_examples_are_applied_changed_and_pruned() {
+    walk(&Scene::weft());
+}
+
+#[test]
+fn they_are_on_the_northbound_of_ovn_as_well() {
+    walk(&Scene::ovn());
+}
+
+#[test]
+fn what_cannot_be_applied_is_told_with_its_place() {
+    let scene = Scene::weft();
+    let file = |text: &str| scene.file("wrong.yaml", text);
+    for (text, words) in [
+        (
+            "- name: a\n  logical_swich: {}",
+            &["wrong.yaml", "logical_swich", "logical_switch"][..],
+        ),
+        (
+            "- name: a\n  acl: {match: 'ip4.src = 1'}",
+            &["objects[0].acl.match"],
+        ),
+        (
+            "- name: a\n  logical_switch_port: {logical_switch: none}",
+            &["\"none\""],
+        ),
+        ("a: [", &["wrong.yaml", "document 1"]),
+    ] {
+        scene.fails(&["apply", "--owner", "o", "-f", &file(text)], words);
+    }
+    scene.fails(&["apply", "-f", &file("[]")], &["--owner"]);
+    scene.fails(&["apply", "-f", "/none"], &["/none"]);
+    scene.fails(&["apply"], &["-f"]);
+    scene.fails(&["get", "pods"], &["pods", "switch-ports"]);
+    scene.fails(&["get", "switch", "none"], &["\"none\""]);
+    let schema = scene.says(&["apply", "--print-schema"]);
+    assert!(schema.contains("\"allow-stateless\""), "{schema}");
+}
