@@ -131,8 +131,7 @@ fn shuffle(options: &mut RunOptions) {
     }
 }
 
-/// Prints to the standard output.
-pub(crate) fn print(text: &str) {
+fn print(text: &str) {
     // Who has closed the output does not want more of it.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

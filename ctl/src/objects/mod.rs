@@ -13,6 +13,7 @@ mod connect;
 mod delete;
 mod get;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -65,7 +66,8 @@ pub fn run(arguments: Vec<String>) -> ExitCode {
     };
     match arguments.execute() {
         Ok(text) => {
-            crate::program::print(&text);
+            // Who has closed the output does not want more of it.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(CommandError::Failed(text)) => {

@@ -15,6 +15,7 @@ use crate::catalog::{Kind, catalog};
 use crate::declared::{Declared, Resolver, Wrongs, check_name, contents, refuse};
 use crate::error::{Code, Refused, Violation};
 use crate::find::{find_if_any, owned, owner_of};
+use crate::v1;
 use crate::write::{
     Links, change, check_parents, child_columns, dependents, describe, insert, is_change, new_uuid,
     own, remove,
@@ -273,4 +274,29 @@ fn make(
         own(draft, kind, uuid, owner);
     }
     Ok(Some(done))
+}
+
+/// A plan as the protocol has it.
+pub fn response(plan: &Plan, generation: i64) -> v1::ApplyResponse {
+    let changes = plan.changes.iter().map(|change| v1::Change {
+        kind: change.kind.definition.number.into(),
+        name: change.name.clone(),
+        uuid: change.uuid.to_string(),
+        action: match change.action {
+            Action::Create => v1::Action::Create,
+            Action::Update => v1::Action::Update,
+            Action::Delete => v1::Action::Delete,
+        }
+        .into(),
+        fields: change
+            .fields
+            .iter()
+            .map(|field| (*field).to_owned())
+            .collect(),
+    });
+    v1::ApplyResponse {
+        changes: changes.collect(),
+        unchanged: i64::try_from(plan.unchanged).unwrap_or(i64::MAX),
+        generation,
+    }
 }
