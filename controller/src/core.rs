@@ -138,6 +138,8 @@ pub struct Core {
     sessions_for: Option<SessionsFor>,
     /// The version of what is local of which the local database was told, and whether it was told of zones.
     local_told: (u64, bool),
+    /// The same of queues and mirrors.
+    traffic_told: u64,
     complaints: Complaints,
     /// When the next learned neighbour is to be heard of again.
     ripe_at: Option<Instant>,
@@ -195,6 +197,7 @@ impl Core {
             registered: None,
             sessions_for: None,
             local_told: (0, false),
+            traffic_told: 0,
             complaints: Complaints::default(),
             ripe_at: None,
         };

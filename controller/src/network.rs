@@ -22,6 +22,7 @@ mod paths;
 mod ripening;
 mod sharing;
 mod templates;
+mod traffic;
 mod tunnels;
 mod zones;
 
@@ -61,6 +62,7 @@ pub use zones::{FIRST_ZONE, LAST_ZONE, ZoneChange, Zones};
 use members::Members;
 use paths::Paths;
 use sharing::Sharing;
+use traffic::Traffic;
 
 /// What a running unit reads.
 pub type Reads = incr::Reads<Cell>;
@@ -396,6 +398,7 @@ pub struct Network {
     pub(crate) topology_version: u64,
     /// The names by which attached ports and local datapaths got their zones.
     zone_names: FxHashMap<Uuid, Arc<str>>,
+    pub(crate) traffic: Traffic,
     datapath_zones: FxHashMap<Uuid, SmallVec<[String; 2]>>,
     /// The zones.
     pub zones: Zones,
@@ -480,6 +483,7 @@ impl Default for Network {
             zones: Zones::default(),
             rebound: FxHashSet::default(),
             zone_names: FxHashMap::default(),
+            traffic: Traffic::default(),
             datapath_zones: FxHashMap::default(),
             desired: Desired::default(),
             problems: FxHashMap::default(),

@@ -107,6 +107,48 @@ impl Drop for Traffic {
     }
 }
 
+/// Sends more than `offered` bit/s of UDP out of the namespace `from` to `address`, which leads to the namespace `to`, and measures
+/// for a while, once what had gathered has passed, how much comes there.
+///
+/// # Errors
+///
+/// If a socket cannot be opened in one of the namespaces.
+pub fn measure(from: &Namespace, to: &Namespace, address: Ipv4Addr, offered: u64) -> Result<u64> {
+    const SIZE: usize = 1400;
+    const GATHERED: Duration = Duration::from_secs(2);
+    const MEASURED: Duration = Duration::from_secs(4);
+    let far = open(to, PORT)?;
+    let near = open(from, 0)?;
+    near.connect((address, PORT))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let sending = {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let (start, packet) = (Instant::now(), [0; SIZE]);
+            let mut sent = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                // A packet that cannot be sent is a lost one.
+                let _lost = near.send(&packet);
+                sent += SIZE as u64 * 8;
+                let due = Duration::from_secs_f64(sent as f64 / offered as f64);
+                std::thread::sleep((start + due).saturating_duration_since(Instant::now()));
+            }
+        })
+    };
+    let (mut packet, mut received) = ([0; SIZE], 0);
+    let start = Instant::now();
+    while start.elapsed() < GATHERED + MEASURED {
+        if let Ok(size) = far.recv(&mut packet)
+            && start.elapsed() > GATHERED
+        {
+            received += size as u64 * 8;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    sending.join().expect("sending does not panic");
+    Ok(received / MEASURED.as_secs())
+}
+
 /// A UDP socket in a namespace.
 fn open(namespace: &Namespace, port: u16) -> Result<UdpSocket> {
     let path = Path::new("/run/netns").join(namespace.name());

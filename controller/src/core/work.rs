@@ -1,5 +1,6 @@
 //! What follows from what is known: done after every event.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openflow::Message;
@@ -7,7 +8,7 @@ use ovsdb::{Operation, Uuid};
 
 use super::{Core, Effects, Now, Subject};
 use crate::desired::Changes;
-use crate::local::{RemoteEncap, Wanted, WantedPatch};
+use crate::local::{RemoteEncap, Sink, Wanted, WantedMirror, WantedPatch, WantedQueue};
 use crate::network::{Network, ZoneChange, Zones};
 use crate::pinctrl::service::Change;
 use crate::settings::Settings;
@@ -63,6 +64,49 @@ impl Wanted for WantedHere<'_> {
             }
         }
         patches
+    }
+
+    fn queues(&self) -> Vec<WantedQueue> {
+        let mappings = self.network.own_now().bridge_mappings;
+        let queues = self.network.traffic.queues();
+        let queues = queues.filter_map(|queue| {
+            Some(WantedQueue {
+                port: queue.port.clone(),
+                bridge: mappings.get(&queue.network)?.clone(),
+                number: queue.number,
+                min_rate: queue.min_rate,
+                max_rate: queue.max_rate,
+                burst: queue.burst,
+            })
+        });
+        queues.collect()
+    }
+
+    fn mirrors(&self) -> Vec<WantedMirror> {
+        let mirrors = self.network.traffic.mirrors();
+        let mirrors = mirrors.filter_map(|(mirror, interfaces)| {
+            let sink = match &*mirror.r#type {
+                "local" => Sink::Interface(mirror.sink.clone()),
+                kind @ ("gre" | "erspan") => Sink::Tunnel {
+                    is_erspan: kind == "erspan",
+                    to: mirror.sink.parse().ok()?,
+                    index: mirror.index,
+                },
+                _ => return None,
+            };
+            let copies = |direction| match &*mirror.filter {
+                "both" => interfaces.clone(),
+                filter if filter == direction => interfaces.clone(),
+                _ => BTreeSet::new(),
+            };
+            Some(WantedMirror {
+                name: mirror.name.clone(),
+                sink,
+                from: copies("from-lport"),
+                to: copies("to-lport"),
+            })
+        });
+        mirrors.collect()
     }
 
     fn zones(&self) -> Option<&Zones> {
@@ -280,6 +324,11 @@ impl Core {
     }
 
     fn write_local(&mut self, effects: &mut Effects) {
+        let version = self.network.traffic.version;
+        if self.traffic_told != version {
+            self.local.traffic_changed();
+            self.traffic_told = version;
+        }
         let told = (self.network.topology_version, self.ready);
         if self.local_told.0 != told.0 {
             self.local.patches_changed();

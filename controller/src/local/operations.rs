@@ -31,13 +31,18 @@ pub(super) fn insert<T: Table + TableDefinition>(operations: &mut Vec<Operation>
     uuid
 }
 
-/// Adds a port with one interface, of the same name, to a bridge.
+/// Whether a key says `true`.
+pub(super) fn truth(pairs: &Strings, key: &str) -> bool {
+    pairs.get(key).is_some_and(|value| &**value == "true")
+}
+
+/// Adds a port with one interface, of the same name, to a bridge. Returns its identity.
 pub(super) fn add_port(
     bridge: Uuid,
     interface: &Interface,
     external_ids: Strings,
     operations: &mut Vec<Operation>,
-) {
+) -> Uuid {
     let name = interface.name.clone();
     let interface = insert(operations, interface);
     let port = Port {
@@ -53,6 +58,7 @@ pub(super) fn add_port(
         Datum::One(Atom::Uuid(port)),
     );
     operations.push(Operation::mutate_row(Bridge::INDEX, bridge, vec![add]));
+    port
 }
 
 /// Takes a port out of its bridge; port and interface go with the last reference to them.

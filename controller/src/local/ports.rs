@@ -5,8 +5,10 @@
 //! | with `external_ids:ovn-chassis-id` | a tunnel |
 //! | of type `patch` with `external_ids:ovn-localnet-port` | our end of a patch; its other end is a port of another bridge |
 //! | whose interface has `external_ids:iface-id` | a logical port's interface |
+//! | with `external_ids:ovn-owned` | the tunnel of a mirror |
 //! | else | somebody else's |
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use replica::Tables;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::{patches, tunnels};
+use super::{mirrors, patches, tunnels};
 use crate::network::{LocalInterface, LocalPorts, PortChanges, Tunnel};
 use crate::settings::TunnelKind;
 use crate::vswitch::{Bridge, Interface, Port};
@@ -81,6 +83,12 @@ pub(super) struct Ports {
     patches: FxHashMap<Arc<str>, SmallVec<[PatchEnd; 1]>>,
     /// Interfaces that may have become something else.
     dirty: FxHashSet<Uuid>,
+    /// The port that has each `QoS`.
+    qos_of: FxHashMap<Uuid, Uuid>,
+    /// The tunnels of mirrors, by name.
+    mirror_tunnels: BTreeMap<Arc<str>, Uuid>,
+    /// Interfaces that are sinks of mirrors, by `mirror-id`.
+    sinks: FxHashMap<Arc<str>, BTreeSet<Uuid>>,
 }
 
 /// An interface with a logical port's name, and its number on the bridge once it has one.
@@ -94,7 +102,10 @@ impl Ports {
             match change.table {
                 Bridge::INDEX => self.bridge_changed(tables, change.uuid, old, new),
                 Port::INDEX => self.port_changed(change.uuid, old, new),
-                Interface::INDEX => drop(self.dirty.insert(change.uuid)),
+                Interface::INDEX => {
+                    self.dirty.insert(change.uuid);
+                    self.sink_changed(change.uuid, old, new);
+                }
                 _ => {}
             }
         }
@@ -140,13 +151,82 @@ impl Ports {
             self.port_of.insert(interface, uuid);
             self.dirty.insert(interface);
         }
-        let name = Port::COLUMN.name;
+        let (name, qos) = (Port::COLUMN.name, Port::COLUMN.qos);
+        let is_mirrors = |row: &Row, name: &str| {
+            let ids = row.get(Port::COLUMN.external_ids.index);
+            ids.get_str(mirrors::OWNED_KEY) == Some("true") && name.starts_with("ovn-")
+        };
         if let Some(old) = old {
-            self.names.remove(&name.get(old));
+            let name = name.get(old);
+            if self.mirror_tunnels.get(&name) == Some(&uuid) {
+                self.mirror_tunnels.remove(&name);
+            }
+            self.names.remove(&name);
+            if let Some(qos) = qos
+                .get(old)
+                .filter(|qos| self.qos_of.get(qos) == Some(&uuid))
+            {
+                self.qos_of.remove(&qos);
+            }
         }
         if let Some(new) = new {
-            self.names.insert(name.get(new));
+            let name = name.get(new);
+            if is_mirrors(new, &name) {
+                self.mirror_tunnels.insert(name.clone(), uuid);
+            }
+            self.names.insert(name);
+            qos.get(new).map(|qos| self.qos_of.insert(qos, uuid));
         }
+    }
+
+    fn sink_changed(&mut self, uuid: Uuid, old: Option<&Row>, new: Option<&Row>) {
+        let ids = Interface::COLUMN.external_ids.index;
+        let id = |row: Option<&Row>| row?.get(ids).get_str(mirrors::SINK_KEY).map(Arc::from);
+        let (old, new): (Option<Arc<str>>, Option<Arc<str>>) = (id(old), id(new));
+        if old == new {
+            return;
+        }
+        if let Some(id) = old
+            && let Some(known) = self.sinks.get_mut(&id)
+        {
+            known.remove(&uuid);
+            if known.is_empty() {
+                self.sinks.remove(&id);
+            }
+        }
+        if let Some(id) = new {
+            self.sinks.entry(id).or_default().insert(uuid);
+        }
+    }
+
+    /// The port of an interface.
+    pub(super) fn port_of(&self, interface: Uuid) -> Option<Uuid> {
+        self.port_of.get(&interface).copied()
+    }
+
+    /// The port that has a `QoS`.
+    pub(super) fn port_with(&self, qos: Uuid) -> Option<Uuid> {
+        self.qos_of.get(&qos).copied()
+    }
+
+    /// The port of a bridge that is the sink of mirrors under this name; of several, the first by identity of its interface.
+    pub(super) fn sink(&self, id: &str, bridge: Uuid) -> Option<Uuid> {
+        let interfaces = self.sinks.get(id)?.iter();
+        let mut ports = interfaces.filter_map(|interface| self.port_of(*interface));
+        ports.find(|port| self.bridge_of.get(port) == Some(&bridge))
+    }
+
+    /// The tunnel of a mirror of a bridge, by its own name.
+    pub(super) fn mirror_tunnel(&self, name: &str, bridge: Uuid) -> Option<Uuid> {
+        let port = self.mirror_tunnels.get(name)?;
+        (self.bridge_of.get(port) == Some(&bridge)).then_some(*port)
+    }
+
+    /// All tunnels of mirrors of a bridge.
+    pub(super) fn mirror_tunnels(&self, bridge: Uuid) -> impl Iterator<Item = (&Arc<str>, Uuid)> {
+        let all = self.mirror_tunnels.iter();
+        all.map(|(name, port)| (name, *port))
+            .filter(move |(_, port)| self.bridge_of.get(port) == Some(&bridge))
     }
 
     /// The bridge of this name.

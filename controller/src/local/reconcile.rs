@@ -1,5 +1,5 @@
-//! What has to be done to the local database so that it is as it should be: the integration bridge, tunnels, patches, what is
-//! remembered of zones, and which interfaces have their flows.
+//! What has to be done to the local database so that it is as it should be: the integration bridge, tunnels, patches, queues,
+//! mirrors, what is remembered of zones, and which interfaces have their flows.
 //!
 //! Each thing that may not be as it should is pending until it was looked at and nothing had to be done: so whatever is asked
 //! of the database is checked when it has answered.
@@ -14,8 +14,10 @@ use ovsdb::typed::Table;
 use ovsdb::{Row, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::mirrors::WantedMirror;
 use super::operations::{add_port, drop_keys, remove_port, set_key};
 use super::patches::{self, WantedPatch};
+use super::queues::WantedQueue;
 use super::tunnels::{self, RemoteEncap, WantedTunnel};
 use super::{Local, bridge};
 use crate::network::Zones;
@@ -30,6 +32,10 @@ pub trait Wanted {
     fn encaps(&self, settings: &Settings, chassis: &str) -> Vec<RemoteEncap>;
     /// The patches.
     fn patches(&self) -> Vec<WantedPatch>;
+    /// The queues of ports at the interfaces to physical networks.
+    fn queues(&self) -> Vec<WantedQueue>;
+    /// The mirrors.
+    fn mirrors(&self) -> Vec<WantedMirror>;
     /// The zones; `None` while they are not known.
     fn zones(&self) -> Option<&Zones>;
     /// Whether chassis and patches are known.
@@ -47,6 +53,8 @@ pub(super) struct Pending {
     pub(super) all_tunnels: bool,
     /// The patches.
     pub(super) patches: bool,
+    /// Queues and mirrors.
+    pub(super) traffic: bool,
     /// What is remembered of the zones of these names.
     pub(super) zones: BTreeSet<Arc<str>>,
     /// What is remembered of all zones.
@@ -87,6 +95,11 @@ impl Local {
     /// Other patches may be wanted.
     pub fn patches_changed(&mut self) {
         self.pending.patches = true;
+    }
+
+    /// Other queues or mirrors may be wanted.
+    pub fn traffic_changed(&mut self) {
+        self.pending.traffic = true;
     }
 
     /// These names got zones, or lost theirs.
@@ -133,6 +146,12 @@ impl Local {
                 let before = operations.len();
                 self.reconcile_patches(uuid, &wanted.patches(), &mut operations);
                 self.pending.patches = operations.len() > before;
+            }
+            if self.pending.traffic {
+                let before = operations.len();
+                self.reconcile_queues(&wanted.queues(), &mut operations);
+                self.reconcile_mirrors(uuid, &wanted.mirrors(), &mut operations);
+                self.pending.traffic = operations.len() > before;
             }
         }
         if let Some(zones) = wanted.zones() {

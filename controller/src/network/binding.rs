@@ -6,6 +6,7 @@
 //! | container (`parent_port`) | its parent is attached as a guest and it has a tag; it follows its parent everywhere |
 //! | `localport` | as a guest, on every chassis at once; it belongs to none |
 //! | `localnet` | the patch port to its network's bridge exists |
+//! | `mirror` | the port that it copies to (`mirror_port`) is attached as a guest or container: there copies leave |
 //! | `l3gateway` | its `options:l3gateway-chassis` is this one |
 //! | `chassisredirect` | of the chassis that may host it, this one is the first that is alive ([`super::gateways`]) |
 //!
@@ -31,6 +32,8 @@ pub enum PortKind {
     Patch,
     /// A port of a gateway router, or the port of a switch to one: a patch port on one chassis only.
     L3Gateway,
+    /// Stands for a port, of any datapath, to which packets are copied.
+    Mirror,
     /// Stands for a distributed router port on the chassis that is its gateway.
     ChassisRedirect,
     /// Anything else.
@@ -54,6 +57,7 @@ impl PortKind {
             "patch" => PortKind::Patch,
             "l3gateway" => PortKind::L3Gateway,
             "chassisredirect" => PortKind::ChassisRedirect,
+            "mirror" => PortKind::Mirror,
             _ => PortKind::Other,
         }
     }
@@ -62,7 +66,11 @@ impl PortKind {
     pub fn is_claimed(self) -> bool {
         matches!(
             self,
-            PortKind::Guest | PortKind::Container | PortKind::L3Gateway | PortKind::ChassisRedirect
+            PortKind::Guest
+                | PortKind::Container
+                | PortKind::L3Gateway
+                | PortKind::ChassisRedirect
+                | PortKind::Mirror
         )
     }
 
@@ -75,6 +83,7 @@ impl PortKind {
                 | PortKind::Localport
                 | PortKind::L3Gateway
                 | PortKind::ChassisRedirect
+                | PortKind::Mirror
         )
     }
 
@@ -151,6 +160,12 @@ impl Network {
                     tag: tag_of(port),
                     interface: None,
                 }
+            }
+            PortKind::Mirror => {
+                let sink = self.port_by_name(reads, port.mirror_port.as_deref()?)?;
+                let is_guest = matches!(PortKind::of(sink), PortKind::Guest | PortKind::Container);
+                is_guest.then_some(())?;
+                self.bind(reads, sink)?.at
             }
             PortKind::L3Gateway | PortKind::ChassisRedirect => {
                 self.is_gateway_of(reads, port).then_some(())?;

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     AddressSet, Chassis, ChassisTemplateVar, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap,
     Fdb, GatewayChassis, HaChassis, HaChassisGroup, LoadBalancer, LogicalDpGroup, LogicalFlow,
-    MacBinding, Meter, MeterBand, MulticastGroup, PortBinding, PortGroup, SbGlobal,
+    MacBinding, Meter, MeterBand, Mirror, MulticastGroup, PortBinding, PortGroup, SbGlobal,
     StaticMacBinding,
 };
 use smallvec::SmallVec;
@@ -257,6 +257,7 @@ impl Network {
                         .set(changes, NameId::of(&meter.name), Arc::new(meter));
                 }
             }
+            Mirror::INDEX => self.traffic.apply_mirror(uuid, row(change)),
             MeterBand::INDEX => match row::<MeterBand>(change) {
                 Some(band) => drop(self.meter_bands.set(changes, uuid, band)),
                 None => drop(self.meter_bands.remove(changes, uuid)),
@@ -365,6 +366,7 @@ impl Network {
             self.conceded.remove(changes, uuid);
             self.ports.remove(changes, uuid);
             self.settle_near(uuid, changes);
+            self.settle_traffic(uuid);
             return;
         };
         self.port_named
@@ -378,6 +380,7 @@ impl Network {
         self.watch_handover(changes, &port);
         self.ports.set(changes, uuid, Arc::new(port));
         self.settle_near(uuid, changes);
+        self.settle_traffic(uuid);
         for unit in [
             Unit::Binding(uuid),
             Unit::Port(uuid),

@@ -29,6 +29,7 @@ impl Network {
             self.rebound.insert(uuid);
         }
         self.settle_near(uuid, changes);
+        self.settle_traffic(uuid);
         let name = self.ports.peek(uuid).map(|port| port.logical_port.clone());
         let name = name.filter(|_| binding.kind.has_zone());
         if self.zone_names.get(&uuid) == name.as_ref() {
@@ -49,6 +50,7 @@ impl Network {
             self.rebound.insert(uuid);
         }
         self.settle_near(uuid, changes);
+        self.settle_traffic(uuid);
         if let Some(name) = self.zone_names.remove(&uuid) {
             self.release_zone(&name, changes);
         }

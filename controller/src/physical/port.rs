@@ -15,6 +15,7 @@
 //! | 47 | 100 | input port is output port, without the flag "loopback" | nowhere |
 //! | 64 | 100 | output port, with a flag that allows the way back | hides the input port around 65 |
 //! | 94, 96 | 100 | input or output port, written by a flow | the bits of its port groups |
+//! | 65 | 100 | output port, of type `mirror` | out by the port to which packets are copied |
 //! | 65 | 100 | output port | out, with its tag; or into the peer's ingress pipeline |
 
 use openflow::{Action, Field, Match, Port, Subfield, VLAN_PRESENT};
@@ -95,7 +96,10 @@ impl Builder<'_> {
 
     /// A port of this switch.
     fn local(&mut self, kind: PortKind, at: Attachment) {
-        self.enter(kind, at);
+        // Nothing comes from where copies go.
+        if kind != PortKind::Mirror {
+            self.enter(kind, at);
+        }
         self.arrive();
         self.allow_way_back(kind);
         self.leave(at);
@@ -226,7 +230,8 @@ impl Builder<'_> {
         let with_flag =
             |bit: u128| towards(self.datapath, self.key).with_masked(layout::FLAGS, bit, bit);
         let table = layout::SAVE_IN_PORT;
-        if kind == PortKind::Container {
+        // A copy may be of a packet of the port to which it goes.
+        if matches!(kind, PortKind::Container | PortKind::Mirror) {
             self.out
                 .add(table, 100, towards(self.datapath, self.key), hide());
         } else {
@@ -272,8 +277,10 @@ impl Builder<'_> {
         let localnet = self
             .network
             .attached_localnet(self.reads, self.port.datapath);
-        // While a guest moves, copies must reach both places, and the physical network knows one.
-        if let Some(localnet) = localnet.filter(|_| self.port.additional_chassis.is_empty()) {
+        // While a guest moves, copies must reach both places, and the physical network knows one; of mirrors it knows none.
+        let is_known =
+            self.port.additional_chassis.is_empty() && PortKind::of(self.port) != PortKind::Mirror;
+        if let Some(localnet) = localnet.filter(|_| is_known) {
             let instead = u32::try_from(localnet.tunnel_key).unwrap_or_default();
             let actions = vec![
                 Action::set(layout::OUT_PORT, instead),

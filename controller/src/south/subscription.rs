@@ -13,7 +13,7 @@
 //! | `Chassis_Template_Var` | this chassis' | `Network` | logical flows |
 //! | `HA_Chassis_Group`, `HA_Chassis`, `Gateway_Chassis` | all | `Network` | gateways, BFD sessions |
 //! | `Datapath_Binding` | all | `Network` | locality, zones, flows of ports |
-//! | `Port_Binding` | with an interface here, of this chassis, that it may have to host, containers, of local datapaths | `Network` | bindings, locality, flows of ports, claims, announcements |
+//! | `Port_Binding` | with an interface here, of this chassis, that it may have to host, containers, those of mirrors, of local datapaths | `Network` | bindings, locality, flows of ports, claims, announcements |
 //! | `Logical_DP_Group` | with local members | `Network` | locality, flows shared by bits |
 //! | `Load_Balancer` | of local datapaths and their groups | `Network` | connections that come back to their client |
 //! | `Service_Monitor` | of this chassis, or of none yet | `ServiceMonitors` | health checks |
@@ -21,6 +21,7 @@
 //! | `Logical_Flow` | of local datapaths and their groups | `Network` | logical flows |
 //! | `Multicast_Group` | of local datapaths | `Network` | flows of groups |
 //! | `MAC_Binding`, `FDB` | of local datapaths | `Network`, `Learn` | learned neighbours and addresses; what need not be learned again |
+//! | `Mirror` | all | `Network` | mirrors of the local database |
 //! | `Address_Set`, `Port_Group`, `Meter`, `Meter_Band`, `DHCP_Options`, `DHCPv6_Options` | all | `Network` | logical flows, by name |
 //!
 //! [`FOLLOWED`] is this table as code. All rows are in `South`, too, as the replica has them, for a new compilation and for the
@@ -35,8 +36,8 @@ use rustc_hash::FxHashSet;
 use sb_db::tables::{
     AddressSet, Chassis, ChassisPrivate, ChassisTemplateVar, ControllerEvent, DatapathBinding,
     DhcpOptions, Dhcpv6Options, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup,
-    LoadBalancer, LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup,
-    PortBinding, PortGroup, SbGlobal, ServiceMonitor, StaticMacBinding,
+    LoadBalancer, LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, Mirror,
+    MulticastGroup, PortBinding, PortGroup, SbGlobal, ServiceMonitor, StaticMacBinding,
 };
 
 /// A table that is followed.
@@ -91,6 +92,7 @@ pub const FOLLOWED: &[Followed] = &[
     Followed::whole::<PortGroup>(),
     Followed::whole::<Meter>(),
     Followed::whole::<MeterBand>(),
+    Followed::whole::<Mirror>(),
     Followed::whole::<DhcpOptions>(),
     Followed::whole::<Dhcpv6Options>(),
 ];
@@ -161,6 +163,8 @@ impl Conditions {
             Clause::compare(ports.options.index, Function::Includes, option)
         });
         let redirecting = Clause::equals(ports.r#type.index, Atom::from("chassisredirect"));
+        // Where copies go says only a name; who has the port of this name brings along the datapath of what is copied.
+        let copying = Clause::equals(ports.r#type.index, Atom::from("mirror"));
         let flows = LogicalFlow::COLUMN;
         // A flow of several datapaths does not say of which; the groups do, and are told first.
         let grouped = groups
@@ -195,7 +199,7 @@ impl Conditions {
                 PortBinding::INDEX,
                 Condition::any(
                     named
-                        .chain([containers, redirecting])
+                        .chain([containers, redirecting, copying])
                         .chain(hosted)
                         .chain(owned)
                         .chain(of_datapaths(ports.datapath.index)),

@@ -10,6 +10,8 @@ ovsdb::table! {
             name: string,
             /// Its ports.
             ports: set(strong(Port)),
+            /// Its mirrors.
+            mirrors: set(strong(Mirror)),
             /// Which datapath carries it: `system` (or empty) or `netdev`.
             datapath_type: string,
             /// What it does without flows: `secure` drops.

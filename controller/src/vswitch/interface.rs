@@ -12,7 +12,8 @@ ovsdb::table! {
             r#type: string,
             /// Settings that depend on the kind.
             options: map(string => string),
-            /// `iface-id` names the logical port that is behind it; `ovn-installed` says that its flows are in place.
+            /// `iface-id` names the logical port that is behind it; `ovn-installed` says that its flows are in place;
+            /// `mirror-id` names it as the sink of mirrors; `ovn-egress-iface` says that it leads to a physical network.
             external_ids: map(string => string),
             /// Whether a BFD session runs over it, and how: `enable`, `min_rx`, `min_tx`, `mult`.
             bfd: map(string => string),

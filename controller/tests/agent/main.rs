@@ -8,6 +8,7 @@ mod replay;
 mod requests;
 mod southbound;
 mod stage;
+mod traffic;
 mod tunnels;
 
 use std::time::Duration;

@@ -618,7 +618,8 @@ impl Stage {
         self.add_interface("br-int", &interface, n);
     }
 
-    fn add_interface(&mut self, bridge: &str, interface: &Interface, n: u128) {
+    /// An interface of a bridge; its row and that of its port have the identities `n` and `n + 1`.
+    pub fn add_interface(&mut self, bridge: &str, interface: &Interface, n: u128) {
         let [interface_uuid, port_uuid] = [n, n + 1].map(Uuid::from_u128);
         let port = Port {
             name: interface.name.clone(),

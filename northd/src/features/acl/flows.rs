@@ -162,7 +162,11 @@ pub(super) fn pass_certainly(is_ingress: bool) -> impl Iterator<Item = Action> {
 
 /// A reply of a connection that passes.
 pub(super) fn is_reply() -> Expr {
-    m::is(Symbol::CtEst) & !m::is(Symbol::CtRel) & m::is(Symbol::CtRpl) & is_blocked(false)
+    m::is(Symbol::CtEst)
+        & !m::is(Symbol::CtRel)
+        & !m::is(Symbol::CtNew)
+        & m::is(Symbol::CtRpl)
+        & is_blocked(false)
 }
 
 /// An ICMP error, for instance, about a connection that passes.

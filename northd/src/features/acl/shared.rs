@@ -98,6 +98,8 @@ fn reject(point: Point) -> Action {
     a::within(
         Transform::Reject,
         [
+            // What goes back was let pass by no rule, so its connection gets no label.
+            a::set(HAS_LABEL_IN.field(), Int::new(0)),
             a::exchange(Symbol::Outport, Symbol::Inport),
             a::next_in(pipeline, stage.table()),
         ],
@@ -152,6 +154,11 @@ pub(super) static OF_TRACKED: Kind = Kind {
             };
             flows.add(kinds.certain, &invalid, [verdict(DROP), a::next()]);
             for (belongs, on) in [(is_reply(), a::next()), (is_related(), commit_nat())] {
+                // Of two flows that match at one priority, nobody knows which counts.
+                let belongs = match settings.drops_invalid {
+                    true => belongs & !m::is(Symbol::CtInv),
+                    false => belongs,
+                };
                 let mut then: Vec<Action> = pass_certainly(point == Point::In).collect();
                 then.push(on);
                 flows.add(kinds.certain, &belongs, then);

@@ -3,10 +3,14 @@
 use addr::Mac;
 use nb_db::tables::NbGlobal;
 use ovsdb::typed::Table;
-use relations::{Handle, Relation, Small};
+use relations::{Handle, Relation, Set, Small};
 
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::options::Options;
+use crate::features::{address_sets, matches};
+
+/// The members of the address set `svc_monitor_mac`, by which rules may name where probes come from.
+static SERVICE_MACS: Set<()> = Set::new("svc_monitor_mac");
 
 /// What is set, once the row is there.
 pub(super) static SETTINGS: Relation<(), Settings> = Relation::new("load balancer settings");
@@ -24,7 +28,7 @@ pub(super) static READ: Kind = Kind {
     name: "load-balancer/settings",
     over: Over::North(NbGlobal::INDEX),
     reads: &[],
-    says: &[&SETTINGS],
+    says: &[&SETTINGS, &SERVICE_MACS],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -47,6 +51,8 @@ pub(super) static READ: Kind = Kind {
             service_mac,
         };
         unit.say(&SETTINGS, (), settings);
+        unit.member(&SERVICE_MACS, (), service_mac.to_string().as_str());
+        address_sets::say(unit, matches::SERVICE_MAC_SET, SERVICE_MACS.cell(()));
         unit.problems(complaints.into_problems());
     },
 };

@@ -6,18 +6,19 @@
 use std::sync::Arc;
 
 use addr::PortKey;
-use nb_db::tables::LogicalSwitchPort;
+use nb_db::tables::{LogicalSwitchPort, Mirror};
 use ovsdb::typed::{ColumnValue, TableDefinition};
 use ovsdb::{Atom, Datum};
 use relations::{Handle, Key, Small};
 use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
-use super::announce::ANNOUNCED;
+use super::announce::{ANNOUNCED, LOCALNETS};
 use super::containers::TAG;
 use super::model::{Port, PortKind};
+use super::queues::{self, QUEUE};
 use super::recorded::recorded;
-use super::{BINDING, OWNERS, PORT, PortView, kind, owner};
+use super::{BINDING, MIRROR, OWNERS, PORT, PortView, kind, owner};
 use crate::compiler::fact::{Identity, Want};
 use crate::compiler::feature::{Conflict, Kind, Over, Owned, Pool};
 use crate::compiler::identity;
@@ -55,6 +56,8 @@ pub(super) static ROWS: Owned = Owned {
         PortBinding::COLUMN.parent_port.index,
         PortBinding::COLUMN.tag.index,
         PortBinding::COLUMN.mac.index,
+        PortBinding::COLUMN.mirror_rules.index,
+        PortBinding::COLUMN.mirror_port.index,
         PortBinding::COLUMN.port_security.index,
         PortBinding::COLUMN.external_ids.index,
         PortBinding::COLUMN.ha_chassis_group.index,
@@ -73,23 +76,29 @@ pub(super) static WISH: Kind = Kind {
     run: wish,
 };
 
-pub(super) static ROW: Kind = kind!([&TAG, &SWITCH], [], |unit, view| {
-    check_owners(unit, view);
-    let tag = match view.port.kind {
-        PortKind::Localnet { tag, .. } => tag.map(i64::from),
-        PortKind::Localport | PortKind::Router { .. } | PortKind::Vif { nested: None } => None,
-        PortKind::Vif { nested: Some(_) } => unit.get(&TAG, view.row).map(|tag| i64::from(tag.key)),
-    };
-    let columns = columns(unit, view, tag);
-    match view.port.kind {
-        PortKind::Router { .. } => {
-            let announced = PortBinding::COLUMN.nat_addresses.index;
-            let sets = Box::new([(announced, ANNOUNCED.cell(view.row))]);
-            unit.row_of_sets::<PortBinding>(view.binding.uuid, columns, sets);
+pub(super) static ROW: Kind = kind!(
+    [&TAG, &SWITCH, &QUEUE, &LOCALNETS, &MIRROR],
+    [],
+    |unit, view| {
+        check_owners(unit, view);
+        let tag = match view.port.kind {
+            PortKind::Localnet { tag, .. } => tag.map(i64::from),
+            PortKind::Localport | PortKind::Router { .. } | PortKind::Vif { nested: None } => None,
+            PortKind::Vif { nested: Some(_) } => {
+                unit.get(&TAG, view.row).map(|tag| i64::from(tag.key))
+            }
+        };
+        let columns = columns(unit, view, tag);
+        match view.port.kind {
+            PortKind::Router { .. } => {
+                let announced = PortBinding::COLUMN.nat_addresses.index;
+                let sets = Box::new([(announced, ANNOUNCED.cell(view.row))]);
+                unit.row_of_sets::<PortBinding>(view.binding.uuid, columns, sets);
+            }
+            _ => unit.row::<PortBinding>(view.binding.uuid, columns),
         }
-        _ => unit.row::<PortBinding>(view.binding.uuid, columns),
     }
-});
+);
 
 fn wish(unit: &mut Unit<'_>, key: Key) {
     let row = Handle::unpack(key);
@@ -188,6 +197,12 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
             external_ids(&verbatim.external_ids),
         ),
     ];
+    let mirrors = port.mirrors.iter();
+    let mirrors = mirrors.filter_map(|mirror| {
+        let row = unit.find_north::<Mirror>(*mirror)?;
+        Some(Atom::Uuid(*unit.get(&MIRROR, row)?))
+    });
+    columns.push((column.mirror_rules.index, Datum::set(mirrors)));
     if let Some(nested) = port.nested() {
         let parent = Atom::String(Arc::clone(&nested.parent));
         columns.push((column.parent_port.index, Datum::One(parent)));
@@ -204,8 +219,8 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
     columns
 }
 
-/// The northbound's; and of a door to a physical network, whether frames with VLAN tags pass there. Of a link to a router,
-/// where it leads.
+/// The northbound's; of a port with rates, its queue; and of a door to a physical network, whether frames with VLAN tags pass
+/// there. Of a link to a router, where it leads.
 fn options(unit: &Unit<'_>, view: &PortView<'_>) -> Datum {
     if matches!(view.port.kind, PortKind::Router { .. }) {
         // Only a link that both ends agree on: packets follow what is written here.
@@ -218,11 +233,16 @@ fn options(unit: &Unit<'_>, view: &PortView<'_>) -> Datum {
     let options = view.port.verbatim.options.clone();
     let switch = unit.get(&SWITCH, view.switch);
     let is_door = matches!(view.port.kind, PortKind::Localnet { .. });
-    if !is_door || !switch.is_some_and(|switch| switch.is_vlan_transparent) {
+    let passes_tags = is_door && switch.is_some_and(|switch| switch.is_vlan_transparent);
+    let passes = (Atom::from("vlan-passthru"), Atom::from("true"));
+    let mut more = queues::options(unit, view.row, view.switch);
+    more.extend(passes_tags.then_some(passes));
+    if more.is_empty() {
         return options;
     }
-    let passes = (Atom::from("vlan-passthru"), Atom::from("true"));
-    Datum::map(options.pairs().iter().cloned().chain([passes]))
+    let is_ours = |(key, _): &&(Atom, Atom)| !more.iter().any(|(ours, _)| ours == key);
+    let theirs: Vec<(Atom, Atom)> = options.pairs().iter().filter(is_ours).cloned().collect();
+    Datum::map(theirs.into_iter().chain(more))
 }
 
 /// The northbound's, with the name for people under the key at which tools look for it.

@@ -9,6 +9,7 @@ mod announce;
 mod binding;
 mod containers;
 mod model;
+mod queues;
 mod recorded;
 mod up;
 
@@ -19,6 +20,7 @@ use nb_db::tables::{LogicalSwitch, LogicalSwitchPort};
 use ovsdb::typed::Table;
 use relations::{Handle, Key, Relation, Small};
 use sb_db::tables::PortBinding;
+use uuid::Uuid;
 
 use crate::compiler::fact::Identity;
 use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
@@ -32,6 +34,7 @@ pub use addresses::{IPS, MACS, is_first};
 pub use announce::{ANNOUNCED, LOCALNETS, announcement};
 pub use binding::{KEYS, wanted};
 pub use model::{Announced, Port, PortKind, Security};
+pub use queues::QUEUE;
 pub use recorded::BINDINGS_BY_NAME;
 pub use up::HOSTS;
 
@@ -39,6 +42,9 @@ pub use up::HOSTS;
 pub static PORT: Relation<Handle, Arc<Port>> = Relation::new("port");
 /// The binding of each port.
 pub static BINDING: Relation<Handle, Identity> = Relation::new("binding");
+
+/// The southbound row of each mirror that controllers make. Said by the feature `mirrors`.
+pub static MIRROR: Relation<Handle, Uuid> = Relation::new("mirror");
 
 /// Where each port of type router leads. Said by the feature `router links`.
 pub static LINK: Relation<Handle, Link> = Relation::new("link");
@@ -89,6 +95,7 @@ pub static FEATURE: Feature = Feature {
             LogicalSwitchPort::COLUMN.dhcpv4_options.index,
             LogicalSwitchPort::COLUMN.external_ids.index,
             LogicalSwitchPort::COLUMN.dynamic_addresses.index,
+            LogicalSwitchPort::COLUMN.mirror_rules.index,
         ])
         .keys(&[(LogicalSwitchPort::COLUMN.options.index, OPTIONS)]),
         Source::north::<LogicalSwitch>(&[LogicalSwitch::COLUMN.ports.index]),
@@ -111,13 +118,15 @@ pub static FEATURE: Feature = Feature {
         &MACS,
         &IPS,
         &LOCALNETS,
+        &QUEUE,
     ],
-    pools: &[&KEYS, &containers::TAGS],
+    pools: &[&KEYS, &containers::TAGS, &queues::QUEUES],
     kinds: &[
         &MODEL,
         &containers::WISH,
         &containers::TELL,
         &binding::WISH,
+        &queues::WISH,
         &binding::ROW,
         &addresses::CLAIMS,
         &announce::DOORS,

@@ -45,6 +45,8 @@ pub struct Port {
     pub is_answered_for: bool,
     /// Whether it gets copies of what is sent to groups.
     pub takes_multicast: bool,
+    /// `mirror_rules`: rows of `Mirror`.
+    pub mirrors: Vec<Uuid>,
     /// Columns that go southbound as they are.
     pub verbatim: Verbatim,
 }
@@ -185,6 +187,7 @@ impl Port {
             requested_chassis,
             is_answered_for: !options.truth("disable_arp_nd_rsp", false, complaints),
             takes_multicast: options.truth("receive_multicast", true, complaints),
+            mirrors: column.mirror_rules.get(row),
             verbatim: Verbatim {
                 mac,
                 port_security,

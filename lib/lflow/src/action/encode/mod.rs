@@ -16,8 +16,8 @@ mod fields;
 mod group;
 mod tables;
 
-use openflow::Action as OfAction;
 use openflow::message::Group;
+use openflow::{Action as OfAction, Field as OfField, Port};
 use packet::dhcp4::option::{OptionError, OptionType};
 use thiserror::Error;
 
@@ -224,10 +224,22 @@ fn one(action: &Action, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outco
         Action::CommitEcmpNextHop { .. } => return Err(EncodeError::Unsupported("commit_ecmp_nh")),
         Action::CommitAffinity(affinity) => affinity::commit(affinity, context, out)?,
         Action::Sample(_) => return Err(EncodeError::Unsupported("sample")),
-        Action::Mirror(_) => return Err(EncodeError::Unsupported("mirror")),
+        Action::Mirror(port) => mirror(port, context, out),
         Action::Event(event) => controller::event(event, context, out)?,
     }
     Ok(())
+}
+
+/// A copy goes to the port, and the packet on. It may have to leave by the tunnel that it came by, so where it came in is hidden
+/// from the switch; without the port there is no copy.
+fn mirror(port: &str, context: &Context<'_>, out: &mut Vec<OfAction>) {
+    if let Some(key) = context.resources.port(port) {
+        out.push(OfAction::Clone(vec![
+            OfAction::set(OfField::Reg15, key),
+            OfAction::set(OfField::InPort, Port::ANY.0),
+            OfAction::resubmit(context.tables.output_ingress),
+        ]));
+    }
 }
 
 fn plain(plain: Plain, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outcome {

@@ -1,0 +1,193 @@
+//! Queues in which packets to physical networks wait, each with the rates of the port that they come from.
+//!
+//! They are at the interface by which the network's bridge leads there: that with `external_ids:ovn-egress-iface`, else the first
+//! that is a device of its own. `QoS.external_ids:ovn_qos` marks what is ours or OVN's, and `Queue.external_ids:ovn_port` says for
+//! whom a queue is; a `QoS` of somebody else's is left alone, and without queues then.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ovsdb::mutation::{Mutation, Mutator};
+use ovsdb::operation::Operation;
+use ovsdb::typed::{ColumnValue, Table};
+use ovsdb::{Atom, Datum, Uuid};
+
+use super::Local;
+use super::operations::{Strings, insert, truth};
+use crate::vswitch::{Bridge, Interface, Port, Qos, Queue};
+
+/// Marks a `QoS` as a controller's.
+const OWNED_KEY: &str = "ovn_qos";
+/// On a queue: its logical port.
+const PORT_KEY: &str = "ovn_port";
+/// On an interface: it leads to a physical network.
+const EGRESS_KEY: &str = "ovn-egress-iface";
+const DISCIPLINE: &str = "linux-htb";
+/// More than any interface's rate, in bit/s: the most that the kernel takes (32 bits of bytes a second). Without, the switch goes by
+/// the speed that the interface tells of itself, which virtual ones do not know.
+const MAX_RATE: &str = "34359738360";
+
+/// A queue as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedQueue {
+    /// The logical port.
+    pub port: Arc<str>,
+    /// The physical network's bridge.
+    pub bridge: Arc<str>,
+    /// The number that packets carry.
+    pub number: u32,
+    /// In bit/s; 0 is none.
+    pub min_rate: u64,
+    /// In bit/s; 0 is none.
+    pub max_rate: u64,
+    /// In bits; 0 is the switch's own choice.
+    pub burst: u64,
+}
+
+impl WantedQueue {
+    fn row(&self) -> Queue {
+        let config = [
+            ("min-rate", self.min_rate),
+            ("max-rate", self.max_rate),
+            ("burst", self.burst),
+        ];
+        let config = config.map(|(key, value)| (key.into(), value.to_string().into()));
+        Queue {
+            other_config: config.into(),
+            external_ids: [(PORT_KEY.into(), self.port.clone())].into(),
+            ..Queue::default()
+        }
+    }
+}
+
+impl Local {
+    /// Makes the queues what is wanted.
+    pub(super) fn reconcile_queues(&self, wanted: &[WantedQueue], operations: &mut Vec<Operation>) {
+        let mut doors = BTreeMap::<&str, Option<Uuid>>::new();
+        // By row of `Port`.
+        let mut missing = BTreeMap::<Uuid, Vec<&WantedQueue>>::new();
+        for queue in wanted {
+            let door = doors
+                .entry(&queue.bridge)
+                .or_insert_with(|| self.way_out(&queue.bridge));
+            if let Some(port) = *door {
+                missing.entry(port).or_default().push(queue);
+            }
+        }
+        for qos in self.tables.iter_as::<Qos>() {
+            if !truth(&qos.external_ids, OWNED_KEY) {
+                continue;
+            }
+            let port = self.index.port_with(qos.uuid);
+            match port.and_then(|port| missing.remove(&port)) {
+                Some(wanted) => self.correct_queues(&qos, &wanted, operations),
+                None => self.remove_queues(&qos, port, operations),
+            }
+        }
+        for (port, wanted) in missing {
+            let row = self.tables.get(Port::INDEX, port);
+            if row.is_some_and(|row| Port::COLUMN.qos.get(row).is_none()) {
+                create_queues(port, &wanted, operations);
+            }
+        }
+    }
+
+    /// The port by which a bridge leads to its physical network.
+    fn way_out(&self, bridge: &str) -> Option<Uuid> {
+        let row = self.tables.get(Bridge::INDEX, self.index.bridge(bridge)?)?;
+        let ports = Bridge::COLUMN.ports.get(row).into_iter();
+        let candidates = ports.filter_map(|port| {
+            let row = self.tables.get(Port::INDEX, port)?;
+            let interfaces = Port::COLUMN.interfaces.get(row).into_iter();
+            let interfaces = interfaces.filter_map(|uuid| self.tables.get_as::<Interface>(uuid));
+            let outside = interfaces.filter(|of| !of.external_ids.contains_key("iface-id"));
+            let ranks = outside.filter_map(|of| match truth(&of.external_ids, EGRESS_KEY) {
+                true => Some((0, of.name)),
+                false => of.r#type.is_empty().then_some((1, of.name)),
+            });
+            Some((ranks.min()?, port))
+        });
+        candidates.min().map(|(_, port)| port)
+    }
+
+    fn correct_queues(&self, qos: &Qos, wanted: &[&WantedQueue], operations: &mut Vec<Operation>) {
+        let mut missing: BTreeMap<i64, &WantedQueue> = wanted
+            .iter()
+            .map(|queue| (i64::from(queue.number), *queue))
+            .collect();
+        let mut gone = Vec::new();
+        for (number, uuid) in &qos.queues {
+            let Some(present) = self.tables.get_as::<Queue>(*uuid) else {
+                continue;
+            };
+            let Some(port) = present.external_ids.get(PORT_KEY) else {
+                // Somebody else's, also with a number of ours.
+                missing.remove(number);
+                continue;
+            };
+            let same = missing.get(number).filter(|queue| queue.port == *port);
+            let Some(row) = same.map(|queue| queue.row()) else {
+                gone.push((*number, *uuid));
+                continue;
+            };
+            missing.remove(number);
+            if present.other_config != row.other_config {
+                let update = vec![Queue::COLUMN.other_config.to(&row.other_config)];
+                operations.push(Operation::update_row(Queue::INDEX, *uuid, update));
+            }
+        }
+        let queues = Qos::COLUMN.queues.index;
+        let mut mutations = Vec::new();
+        if !gone.is_empty() {
+            let keys = Datum::set(gone.iter().map(|(number, _)| Atom::Integer(*number)));
+            mutations.push(Mutation::new(queues, Mutator::Delete, keys));
+        }
+        let new = insert_queues(missing.into_values(), operations);
+        if !new.is_empty() {
+            mutations.push(Mutation::new(queues, Mutator::Insert, new.to_datum()));
+        }
+        if !mutations.is_empty() {
+            operations.push(Operation::mutate_row(Qos::INDEX, qos.uuid, mutations));
+        }
+        let gone = gone.into_iter();
+        operations.extend(gone.map(|(_, uuid)| Operation::delete_row(Queue::INDEX, uuid)));
+    }
+
+    fn remove_queues(&self, qos: &Qos, port: Option<Uuid>, operations: &mut Vec<Operation>) {
+        if let Some(port) = port {
+            let none = vec![Port::COLUMN.qos.to(&None)];
+            operations.push(Operation::update_row(Port::INDEX, port, none));
+        }
+        operations.push(Operation::delete_row(Qos::INDEX, qos.uuid));
+        for uuid in qos.queues.values() {
+            let queue = self.tables.get_as::<Queue>(*uuid);
+            if queue.is_some_and(|queue| queue.external_ids.contains_key(PORT_KEY)) {
+                operations.push(Operation::delete_row(Queue::INDEX, *uuid));
+            }
+        }
+    }
+}
+
+fn create_queues(port: Uuid, wanted: &[&WantedQueue], operations: &mut Vec<Operation>) {
+    let queues = insert_queues(wanted.iter().copied(), operations);
+    let strings = |key: &str, value: &str| -> Strings { [(key.into(), value.into())].into() };
+    let qos = Qos {
+        r#type: DISCIPLINE.into(),
+        queues,
+        other_config: strings("max-rate", MAX_RATE),
+        external_ids: strings(OWNED_KEY, "true"),
+        ..Qos::default()
+    };
+    let qos = insert(operations, &qos);
+    let update = vec![Port::COLUMN.qos.to(&Some(qos))];
+    operations.push(Operation::update_row(Port::INDEX, port, update));
+}
+
+fn insert_queues<'a>(
+    queues: impl Iterator<Item = &'a WantedQueue>,
+    operations: &mut Vec<Operation>,
+) -> BTreeMap<i64, Uuid> {
+    queues
+        .map(|queue| (queue.number.into(), insert(operations, &queue.row())))
+        .collect()
+}

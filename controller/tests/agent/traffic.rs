@@ -1,0 +1,207 @@
+//! Queues and mirrors of the local database: there while a port is here that asks for them, and not longer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use controller::vswitch::{self, Bridge, Interface, Port, Qos, Queue};
+use ovsdb::Uuid;
+use ovsdb::typed::Table;
+use sb_db::tables::{self as sb, PortBinding};
+
+use super::stage::*;
+
+type Strings = BTreeMap<Arc<str>, Arc<str>>;
+
+fn strings(pairs: &[(&str, &str)]) -> Strings {
+    let pairs = pairs.iter();
+    pairs
+        .map(|&(key, value)| (key.into(), value.into()))
+        .collect()
+}
+
+/// A bridge to a physical network, with an interface by which it leads there.
+fn add_network(stage: &mut Stage) -> Uuid {
+    stage.change_settings("ovn-bridge-mappings", "phys:br-ex");
+    let [bridge, port, interface] = [900, 901, 902].map(Uuid::from_u128);
+    let device = Interface {
+        name: "eth0".into(),
+        ..Interface::default()
+    };
+    stage.local.put(&device, interface);
+    let of_device = Port {
+        name: "eth0".into(),
+        interfaces: vec![interface],
+        ..Port::default()
+    };
+    stage.local.put(&of_device, port);
+    let outside = Bridge {
+        name: "br-ex".into(),
+        ports: vec![port],
+        ..Bridge::default()
+    };
+    stage.local.put(&outside, bridge);
+    port
+}
+
+fn queues(stage: &Stage) -> Vec<(i64, String)> {
+    let all = stage.local.all::<Qos>();
+    let Some(qos) = all.first() else {
+        assert!(stage.local.all::<Queue>().is_empty(), "queues of nobody");
+        return Vec::new();
+    };
+    assert_eq!((all.len(), &*qos.r#type), (1, "linux-htb"));
+    assert_eq!(stage.local.all::<Queue>().len(), qos.queues.len());
+    let known = |uuid| stage.local.rows[&(Queue::INDEX, uuid)].clone();
+    let queues = qos.queues.iter().map(|(number, uuid)| {
+        let config = Queue::COLUMN.other_config.get(&known(*uuid));
+        let words: Vec<String> = config.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        (*number, words.join(" "))
+    });
+    queues.collect()
+}
+
+#[test]
+fn a_port_with_rates_has_a_queue_while_it_is_here() {
+    let mut stage = Stage::new();
+    let door = add_network(&mut stage);
+    stage.start();
+    stage.add_port();
+    let rates = |rate| {
+        strings(&[
+            ("qdisc_queue_id", "3"),
+            ("qos_physical_network", "phys"),
+            ("qos_max_rate", rate),
+        ])
+    };
+    stage.change_port(|port| port.options = rates("1000000"));
+    assert_eq!(queues(&stage), []);
+    stage.plug();
+    let told = |rate: &str| [(3, format!("burst=0 max-rate={rate} min-rate=0"))];
+    assert_eq!(queues(&stage), told("1000000"));
+    let at = Port::COLUMN
+        .qos
+        .get(&stage.local.rows[&(Port::INDEX, door)]);
+    assert_eq!(at, Some(stage.local.all::<Qos>()[0].uuid));
+    // A restart takes over what is there.
+    let mut stage = stage.restart();
+    let before = stage.local.snapshot().len();
+    stage.start();
+    assert_eq!(stage.local.snapshot().len(), before);
+    assert_eq!(queues(&stage), told("1000000"));
+    stage.change_port(|port| port.options = rates("2000000"));
+    assert_eq!(queues(&stage), told("2000000"));
+    stage.unplug();
+    assert_eq!(queues(&stage), []);
+    let at = Port::COLUMN
+        .qos
+        .get(&stage.local.rows[&(Port::INDEX, door)]);
+    assert_eq!(at, None);
+}
+
+#[test]
+fn the_queues_of_somebody_else_are_left_alone() {
+    let mut stage = Stage::new();
+    let door = add_network(&mut stage);
+    let theirs = Uuid::from_u128(910);
+    stage.local.put(&Qos::default(), theirs);
+    let mut port = stage.local.all::<Port>().remove(0);
+    port.qos = Some(theirs);
+    stage.local.put(&port, door);
+    stage.start();
+    stage.add_port();
+    stage.change_port(|port| {
+        port.options = strings(&[
+            ("qdisc_queue_id", "3"),
+            ("qos_physical_network", "phys"),
+            ("qos_burst", "7"),
+        ]);
+    });
+    stage.plug();
+    assert_eq!(stage.local.all::<Queue>(), []);
+    assert_eq!(stage.local.all::<Qos>().len(), 1);
+}
+
+/// Name, and names of the ports from which and to which packets are copied, and of that to which copies go.
+fn mirrors(stage: &Stage) -> Vec<String> {
+    let name = |uuid: &Uuid| {
+        let row = &stage.local.rows[&(Port::INDEX, *uuid)];
+        Port::COLUMN.name.get(row).to_string()
+    };
+    let names = |uuids: &[Uuid]| uuids.iter().map(name).collect::<Vec<_>>().join(",");
+    let bridge = stage.local.all::<Bridge>();
+    let bridge = bridge.iter().find(|bridge| &*bridge.name == "br-int");
+    let mut all = stage.local.all::<vswitch::Mirror>();
+    all.retain(|mirror| bridge.is_some_and(|bridge| bridge.mirrors.contains(&mirror.uuid)));
+    let lines = all.iter().map(|mirror| {
+        format!(
+            "{}: {} | {} => {}",
+            mirror.name,
+            names(&mirror.select_src_port),
+            names(&mirror.select_dst_port),
+            mirror.output_port.iter().map(name).collect::<String>()
+        )
+    });
+    lines.collect()
+}
+
+fn tunnel(stage: &Stage) -> Option<(String, Strings)> {
+    let bridge = stage.local.all::<Bridge>();
+    let bridge = bridge.iter().find(|bridge| &*bridge.name == "br-int")?;
+    let mut ports = stage.local.all::<Port>();
+    ports.retain(|port| bridge.ports.contains(&port.uuid));
+    ports.retain(|port| &*port.name == "ovn-m");
+    let interface = ports.first()?.interfaces[0];
+    let mut all = stage.local.all::<Interface>();
+    all.retain(|known| known.uuid == interface);
+    all.pop()
+        .map(|interface| (interface.r#type.to_string(), interface.options))
+}
+
+#[test]
+fn what_a_port_sends_and_gets_is_copied_while_it_is_here() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    let uuid = Uuid::from_u128(920);
+    let mirror = |kind: &str, sink: &str, filter: &str| sb::Mirror {
+        name: "m".into(),
+        r#type: kind.into(),
+        sink: sink.into(),
+        filter: filter.into(),
+        index: 5,
+        ..sb::Mirror::default()
+    };
+    let change = stage.south.put(&mirror("gre", "10.9.9.9", "both"), uuid);
+    stage.change_south(change);
+    stage.change_port(|port: &mut PortBinding| port.mirror_rules = vec![uuid]);
+    assert_eq!((mirrors(&stage), tunnel(&stage)), (vec![], None));
+    stage.plug();
+    assert_eq!(mirrors(&stage), ["m: tap5 | tap5 => ovn-m"]);
+    let options = |pairs: &[(&str, &str)]| Some(("gre".to_owned(), strings(pairs)));
+    let gre = options(&[("key", "5"), ("remote_ip", "10.9.9.9")]);
+    assert_eq!(tunnel(&stage), gre);
+
+    // Another sink, another direction, another kind.
+    let change = stage
+        .south
+        .put(&mirror("erspan", "fd00::9", "to-lport"), uuid);
+    stage.change_south(change);
+    assert_eq!(mirrors(&stage), ["m:  | tap5 => ovn-m"]);
+    assert_eq!(
+        tunnel(&stage).map(|(kind, options)| (kind, options["erspan_idx"].to_string())),
+        Some(("ip6erspan".to_owned(), "5".to_owned()))
+    );
+    let change = stage.south.put(&mirror("local", "ids", "from-lport"), uuid);
+    stage.change_south(change);
+    assert_eq!((mirrors(&stage), tunnel(&stage)), (vec![], None));
+    // The sink comes, and goes.
+    let sink = Interface {
+        name: "sink0".into(),
+        external_ids: strings(&[("mirror-id", "ids")]),
+        ..Interface::default()
+    };
+    stage.add_interface("br-int", &sink, 930);
+    assert_eq!(mirrors(&stage), ["m: tap5 |  => sink0"]);
+    stage.unplug();
+    assert_eq!(mirrors(&stage), Vec::<String>::new());
+}
