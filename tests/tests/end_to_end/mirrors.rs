@@ -128,10 +128,21 @@ fn a_guest_is_copied_to_an_interface() {
 fn a_guest_is_copied_into_a_tunnel() {
     story(Plan::under_test(), |lab| {
         lab.address_all()?;
-        let wire = Capture::start(lab.rig.namespace(), "underlay", "proto gre", lab.rig.dir())?;
+        let listen = || {
+            let (place, filter) = (lab.rig.namespace(), "proto gre");
+            Capture::start(place, "underlay", filter, lab.rig.dir())
+        };
         mirror(lab, &["gre", "77", "both", "192.168.77.1"])?;
         let switch = lab.rig.chassis(CHASSIS[0])?;
         has_mirrors(switch, 1)?;
+        // The switch asks for the tunnel's other end, and copies nothing before it knows.
+        let first = listen()?;
+        wait_until("a copy", Duration::from_secs(20), || {
+            lab.guest(&MEMBERS[0]).ping(MEMBERS[1].address)?;
+            Ok(!first.heard()?.is_empty())
+        })?;
+        drop(first);
+        let wire = listen()?;
         talk(lab, &wire, "key=0x4d")?;
         is_heard_once(&wire)?;
         // The other chassis has nothing to copy.
