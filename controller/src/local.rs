@@ -22,7 +22,7 @@ use rustc_hash::FxHashSet;
 
 use crate::network::{LocalPorts, PortChanges};
 use crate::settings::{BadSetting, Settings};
-use crate::vswitch::{self, Bridge, Interface, Mirror, OpenVSwitch, Port, Qos, Queue, Ssl};
+use crate::vswitch::{self, Bridge, Interface, OpenVSwitch, Ssl};
 
 pub use mirrors::{Sink, WantedMirror};
 pub use patches::WantedPatch;
@@ -94,7 +94,9 @@ impl Local {
                 Bridge::INDEX if bridge::is_changed(change) => self.settings_changed(),
                 _ => {}
             }
-            self.pending.traffic |= concerns_traffic(change);
+            let is_integration = Some(change.uuid) == self.integration;
+            self.pending.queues |= queues::is_concerned(change, is_integration);
+            self.pending.mirrors |= mirrors::is_concerned(change, is_integration);
             if change.table == Bridge::INDEX && Some(change.uuid) == self.integration {
                 let forgotten = bridge::changed_zones(change);
                 self.pending.zones.extend(forgotten);
@@ -132,7 +134,8 @@ impl Local {
         }
         self.pending.bridge = true;
         self.pending.patches = true;
-        self.pending.traffic = true;
+        self.pending.queues = true;
+        self.pending.mirrors = true;
     }
 
     fn read_settings(&mut self) {
@@ -179,24 +182,5 @@ impl Local {
         let row = self.tables.get(Interface::INDEX, interface)?;
         let ids = row.get(Interface::COLUMN.external_ids.index);
         ids.get_str("encap-ip")?.parse().ok()
-    }
-}
-
-/// Whether a change may be about where queues and mirrors are, or about these themselves.
-fn concerns_traffic(change: &RowChange) -> bool {
-    let differs = |columns: &[usize]| match (&change.old, &change.new) {
-        (Some(old), Some(new)) => columns.iter().any(|c| old.get(*c) != new.get(*c)),
-        _ => true,
-    };
-    let (bridge, interface) = (Bridge::COLUMN, Interface::COLUMN);
-    match change.table {
-        Bridge::INDEX => differs(&[bridge.ports.index, bridge.mirrors.index]),
-        Interface::INDEX => differs(&[
-            interface.r#type.index,
-            interface.options.index,
-            interface.external_ids.index,
-        ]),
-        Port::INDEX | Qos::INDEX | Queue::INDEX | Mirror::INDEX => true,
-        _ => false,
     }
 }

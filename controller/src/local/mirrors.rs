@@ -14,16 +14,34 @@ use std::sync::Arc;
 use ovsdb::mutation::{Mutation, Mutator};
 use ovsdb::operation::Operation;
 use ovsdb::typed::Table;
-use ovsdb::{Atom, Datum, Uuid};
+use ovsdb::{Atom, Datum, RowChange, Uuid};
 
 use super::Local;
-use super::operations::{Strings, add_port, insert, remove_port, truth};
+use super::operations::{Strings, add_port, differs, insert, keys_differ, remove_port, truth};
 use crate::vswitch::{Bridge, Interface, Mirror, Port};
 
 /// Marks a mirror and its tunnel as a controller's.
 pub(super) const OWNED_KEY: &str = "ovn-owned";
 /// On an interface: the name as which it is the sink of mirrors.
 pub(super) const SINK_KEY: &str = "mirror-id";
+
+/// Whether a change may be about where mirrors are, or about these themselves.
+pub(super) fn is_concerned(change: &RowChange, is_integration: bool) -> bool {
+    let (bridge, interface) = (Bridge::COLUMN, Interface::COLUMN);
+    match change.table {
+        Bridge::INDEX => {
+            is_integration && differs(change, &[bridge.ports.index, bridge.mirrors.index])
+        }
+        Interface::INDEX => {
+            let is_changed = change.old.is_some() && change.new.is_some();
+            is_changed && differs(change, &[interface.r#type.index, interface.options.index])
+                || keys_differ(change, interface.external_ids.index, &[SINK_KEY])
+        }
+        Port::INDEX => keys_differ(change, Port::COLUMN.external_ids.index, &[OWNED_KEY]),
+        Mirror::INDEX => true,
+        _ => false,
+    }
+}
 
 /// A mirror as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +190,10 @@ impl Local {
             return Some(port);
         }
         if self.index.names().contains(&name) {
-            tracing::debug!("mirror {}: the port {name} is somebody else's", mirror.name);
+            tracing::warn!(
+                "mirror {} copies nothing: its port {name} is somebody else's",
+                mirror.name
+            );
             return None;
         }
         let ids = [(OWNED_KEY.into(), "true".into())].into();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ovsdb::mutation::{Mutation, Mutator};
 use ovsdb::operation::Operation;
 use ovsdb::typed::{ColumnValue, Table, TableDefinition};
-use ovsdb::{Atom, Datum, Uuid};
+use ovsdb::{Atom, Datum, Row, RowChange, Uuid};
 
 use crate::vswitch::{Bridge, Interface, Port};
 
@@ -34,6 +34,24 @@ pub(super) fn insert<T: Table + TableDefinition>(operations: &mut Vec<Operation>
 /// Whether a key says `true`.
 pub(super) fn truth(pairs: &Strings, key: &str) -> bool {
     pairs.get(key).is_some_and(|value| &**value == "true")
+}
+
+/// Whether the values of these columns are others than before; a row that comes or goes has others.
+pub(super) fn differs(change: &RowChange, columns: &[usize]) -> bool {
+    match (&change.old, &change.new) {
+        (Some(old), Some(new)) => columns.iter().any(|c| old.get(*c) != new.get(*c)),
+        _ => true,
+    }
+}
+
+/// Whether the values of these keys of a map are others than before; a row that is not there has none.
+pub(super) fn keys_differ(change: &RowChange, column: usize, keys: &[&str]) -> bool {
+    let value = |row: Option<&Arc<Row>>, key: &str| {
+        let value = row.and_then(|row| row.get(column).get_str(key));
+        value.map(str::to_owned)
+    };
+    let (old, new) = (change.old.as_ref(), change.new.as_ref());
+    keys.iter().any(|key| value(old, key) != value(new, key))
 }
 
 /// Adds a port with one interface, of the same name, to a bridge. Returns its identity.

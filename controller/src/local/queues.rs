@@ -10,10 +10,10 @@ use std::sync::Arc;
 use ovsdb::mutation::{Mutation, Mutator};
 use ovsdb::operation::Operation;
 use ovsdb::typed::{ColumnValue, Table};
-use ovsdb::{Atom, Datum, Uuid};
+use ovsdb::{Atom, Datum, Row, RowChange, Uuid};
 
 use super::Local;
-use super::operations::{Strings, insert, truth};
+use super::operations::{Strings, differs, insert, keys_differ, truth};
 use crate::vswitch::{Bridge, Interface, Port, Qos, Queue};
 
 /// Marks a `QoS` as a controller's.
@@ -26,6 +26,31 @@ const DISCIPLINE: &str = "linux-htb";
 /// More than any interface's rate, in bit/s: the most that the kernel takes (32 bits of bytes a second). Without, the switch goes by
 /// the speed that the interface tells of itself, which virtual ones do not know.
 const MAX_RATE: &str = "34359738360";
+
+/// Whether a change may be about where queues are, or about these themselves.
+pub(super) fn is_concerned(change: &RowChange, is_integration: bool) -> bool {
+    let (ids, kind) = (
+        Interface::COLUMN.external_ids.index,
+        Interface::COLUMN.r#type.index,
+    );
+    match change.table {
+        Bridge::INDEX => !is_integration && differs(change, &[Bridge::COLUMN.ports.index]),
+        Interface::INDEX => {
+            let rows = [&change.old, &change.new].into_iter().flatten();
+            let mut rows = rows.map(|row| row.get(ids).get_str("iface-id").is_some());
+            // Guests' interfaces lead nowhere else.
+            !rows.all(|is_guests| is_guests)
+                && (differs(change, &[kind]) || keys_differ(change, ids, &[EGRESS_KEY, "iface-id"]))
+        }
+        Port::INDEX => {
+            let qos =
+                |row: &Option<Arc<Row>>| row.as_ref().and_then(|row| Port::COLUMN.qos.get(row));
+            qos(&change.old) != qos(&change.new)
+        }
+        Qos::INDEX | Queue::INDEX => true,
+        _ => false,
+    }
+}
 
 /// A queue as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

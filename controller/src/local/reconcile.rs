@@ -53,8 +53,10 @@ pub(super) struct Pending {
     pub(super) all_tunnels: bool,
     /// The patches.
     pub(super) patches: bool,
-    /// Queues and mirrors.
-    pub(super) traffic: bool,
+    /// Queues.
+    pub(super) queues: bool,
+    /// Mirrors.
+    pub(super) mirrors: bool,
     /// What is remembered of the zones of these names.
     pub(super) zones: BTreeSet<Arc<str>>,
     /// What is remembered of all zones.
@@ -99,7 +101,8 @@ impl Local {
 
     /// Other queues or mirrors may be wanted.
     pub fn traffic_changed(&mut self) {
-        self.pending.traffic = true;
+        self.pending.queues = true;
+        self.pending.mirrors = true;
     }
 
     /// These names got zones, or lost theirs.
@@ -147,11 +150,15 @@ impl Local {
                 self.reconcile_patches(uuid, &wanted.patches(), &mut operations);
                 self.pending.patches = operations.len() > before;
             }
-            if self.pending.traffic {
+            if self.pending.queues {
                 let before = operations.len();
                 self.reconcile_queues(&wanted.queues(), &mut operations);
+                self.pending.queues = operations.len() > before;
+            }
+            if self.pending.mirrors {
+                let before = operations.len();
                 self.reconcile_mirrors(uuid, &wanted.mirrors(), &mut operations);
-                self.pending.traffic = operations.len() > before;
+                self.pending.mirrors = operations.len() > before;
             }
         }
         if let Some(zones) = wanted.zones() {

@@ -37,7 +37,7 @@ impl Queue {
     fn of(port: &PortBinding) -> Option<Queue> {
         let option = |key: &str| port.options.get(key);
         let number = |key| option(key).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let (min_rate, max_rate, burst) = (
+        let (min_rate, max_rate, burst): (u64, u64, u64) = (
             number("qos_min_rate"),
             number("qos_max_rate"),
             number("qos_burst"),
@@ -47,7 +47,11 @@ impl Queue {
             port: port.logical_port.clone(),
             network: option("qos_physical_network")?.clone(),
             number: option("qdisc_queue_id")?.parse().ok()?,
-            min_rate,
+            // The switch would raise the one to the other.
+            min_rate: match max_rate {
+                0 => min_rate,
+                max_rate => min_rate.min(max_rate),
+            },
             max_rate,
             burst,
         })

@@ -33,6 +33,18 @@ fn talk(lab: &Lab, sink: &Capture, marker: &str) -> Result<()> {
     Ok(())
 }
 
+/// Waits until packets are copied: the switch may have been told only just now, or asks for the other end of a tunnel first.
+fn begin(lab: &Lab, listen: impl Fn() -> Result<Capture>) -> Result<Capture> {
+    let first = listen()?;
+    wait_until("a copy", Duration::from_secs(20), || {
+        lab.guest(&MEMBERS[0]).ping(MEMBERS[1].address)?;
+        let heard = first.heard()?;
+        Ok(heard.iter().any(|packet| packet.contains("echo reply")))
+    })?;
+    drop(first);
+    listen()
+}
+
 /// Each packet was heard once.
 fn is_heard_once(sink: &Capture) -> Result<()> {
     let heard = sink.heard()?;
@@ -92,7 +104,7 @@ fn a_guest_is_copied_to_another_guest() {
                 },
             )?;
             lab.sync()?;
-            let sink = guest.listen("icmp")?;
+            let sink = begin(lab, || guest.listen("icmp"))?;
             talk(lab, &sink, "")?;
             is_heard_once(&sink)?;
             drop(guest);
@@ -114,7 +126,7 @@ fn a_guest_is_copied_to_an_interface() {
         mirror(lab, &["local", "both", "ids"])?;
         let switch = lab.rig.chassis(CHASSIS[0])?;
         has_mirrors(switch, 1)?;
-        let sink = guest.listen("icmp")?;
+        let sink = begin(lab, || guest.listen("icmp"))?;
         talk(lab, &sink, "")?;
         is_heard_once(&sink)?;
         drop(guest);
@@ -135,14 +147,7 @@ fn a_guest_is_copied_into_a_tunnel() {
         mirror(lab, &["gre", "77", "both", "192.168.77.1"])?;
         let switch = lab.rig.chassis(CHASSIS[0])?;
         has_mirrors(switch, 1)?;
-        // The switch asks for the tunnel's other end, and copies nothing before it knows.
-        let first = listen()?;
-        wait_until("a copy", Duration::from_secs(20), || {
-            lab.guest(&MEMBERS[0]).ping(MEMBERS[1].address)?;
-            Ok(!first.heard()?.is_empty())
-        })?;
-        drop(first);
-        let wire = listen()?;
+        let wire = begin(lab, listen)?;
         talk(lab, &wire, "key=0x4d")?;
         is_heard_once(&wire)?;
         // The other chassis has nothing to copy.

@@ -11,7 +11,7 @@ use tests::wait::wait_until;
 
 /// The rate of the rule, in kbit/s, and what is offered, in bit/s.
 const RATE: u64 = 10_000;
-const OFFERED: u64 = 25_000_000;
+const OFFERED: u64 = 20_000_000;
 
 #[test]
 fn a_guest_with_a_rate_gets_it_and_no_more() {

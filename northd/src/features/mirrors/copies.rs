@@ -1,10 +1,10 @@
 //! Copies to logical ports.
 //!
-//! A copied port has a binding of type `mirror` for its copies, named `mp-PORT-SINK`, in the port's own switch; it is where the sink
+//! A copied port has a binding of type `mirror` for its copies, named `mp-ROW-SINK` by its row, in the port's own switch; it is where the sink
 //! is, whose controller hands over what comes there. So a copy travels as any packet for another chassis does. Both directions share
 //! one if they have one sink.
 //!
-//! Rules stand above the flow that copies everything, at 100 and their priority.
+//! Rules stand at 100 and their priority, above the flow that copies everything.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use nb_db::tables::LogicalSwitchPort;
 use ovsdb::{Atom, Datum};
 use relations::{Handle, Relation, Small};
 use sb_db::tables::PortBinding;
+use uuid::Uuid;
 
 use super::{TO_PORT, ToPort};
 use crate::compiler::fact::{Identity, Want};
@@ -40,12 +41,12 @@ pub(super) static OUT_KEYS: Pool = Pool::second(&OUT_BINDING, &ports::KEYS);
 const SENT: Rule = Rule::new(
     Stage::InMirror,
     32_767 + 100,
-    "from a port with a mirror to a port: at 100 copy; above, as a rule says, copy or not",
+    "from a port with a mirror to a port: at 99 copy; above, as a rule says, copy or not",
 );
 const GOT: Rule = Rule::new(
     Stage::OutMirror,
     32_767 + 100,
-    "to a port with a mirror to a port: at 100 copy; above, as a rule says, copy or not",
+    "to a port with a mirror to a port: at 99 copy; above, as a rule says, copy or not",
 );
 const PASS_SENT: Rule = Rule::new(Stage::InMirror, 0, "the rest: next");
 const PASS_GOT: Rule = Rule::new(Stage::OutMirror, 0, "the rest: next");
@@ -57,8 +58,10 @@ const COPY: Rule = Rule::new(
 
 pub(super) const RULES: [Rule; 5] = [SENT, GOT, PASS_SENT, PASS_GOT, COPY];
 
-/// The priority of the flow that copies everything, and what rules are above.
-const EVERYTHING: u16 = 100;
+/// The priority of the flow that copies everything: below all rules.
+const EVERYTHING: u16 = ABOVE - 1;
+/// Priorities of rules are so much higher as flows.
+const ABOVE: u16 = 100;
 
 /// What of a port is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,16 +151,12 @@ fn obstacle(unit: &Unit<'_>, port: &ports::Port, mirror: &ToPort) -> Option<Stri
 pub(super) static WISH: Kind = Kind {
     name: "alloc/copies",
     over: Over::Keys(&COPIES),
-    reads: &[&DATAPATH, &PORT, &chassis::IS_VXLAN],
+    reads: &[&DATAPATH, &chassis::IS_VXLAN],
     says: &[],
     wants: &[&IN_KEYS, &OUT_KEYS, &ports::KEYS],
     run: |unit, key| {
         let row = Handle::unpack(key);
-        let (Some(copies), Some(port), Some(switch)) = (
-            unit.get(&COPIES, row),
-            unit.get(&PORT, row),
-            ports::owner(unit, row),
-        ) else {
+        let (Some(copies), Some(switch)) = (unit.get(&COPIES, row), ports::owner(unit, row)) else {
             return;
         };
         let Some(datapath) = unit.get(&DATAPATH, switch) else {
@@ -167,7 +166,7 @@ pub(super) static WISH: Kind = Kind {
             let Some(sink) = sink else {
                 continue;
             };
-            let name = binding_name(&port.name, sink);
+            let name = binding_name(unit.uuid(row), sink);
             let want = ports::wanted(unit, (row, switch), &name, *datapath, None);
             let derived = identity::derive(&[b"mirror", want.derived.as_bytes(), sink.as_bytes()]);
             let is_recorded = want.identity != want.derived;
@@ -182,7 +181,8 @@ pub(super) static WISH: Kind = Kind {
     },
 };
 
-fn binding_name(port: &str, sink: &str) -> Arc<str> {
+/// The name of a binding. Names of ports may be anything; with the port's row, two are never one.
+fn binding_name(port: Uuid, sink: &str) -> Arc<str> {
     format!("mp-{port}-{sink}").into()
 }
 
@@ -212,17 +212,17 @@ pub(super) static FLOWS: Kind = Kind {
             unit.problems(complaints.into_problems());
             return;
         }
+        let hint = unit.uuid(row);
         let bindings = [unit.get(&IN_BINDING, row), unit.get(&OUT_BINDING, row)];
         for (sink, binding) in copies.sinks().into_iter().zip(bindings) {
             if let (Some(sink), Some(binding)) = (sink, binding) {
-                let columns = columns(&port.name, sink, *datapath, *binding);
+                let columns = columns(hint, sink, *datapath, *binding);
                 unit.row::<PortBinding>(binding.uuid, columns);
             }
         }
-        let hint = unit.uuid(row);
         let mut flows = unit.flows(datapath.uuid, Some(hint));
         for sink in copies.sinks().into_iter().flatten() {
-            let copy = m::outport(binding_name(&port.name, sink));
+            let copy = m::outport(binding_name(hint, sink));
             let table = Stage::OutApplyPortSec.table();
             flows.add(COPY, &copy, [a::next_table(table)]);
         }
@@ -231,8 +231,7 @@ pub(super) static FLOWS: Kind = Kind {
                 &mut flows,
                 SENT,
                 &m::inport(port.name.clone()),
-                port,
-                mirror,
+                (hint, mirror),
             );
         }
         if let Some(mirror) = &copies.got {
@@ -240,31 +239,26 @@ pub(super) static FLOWS: Kind = Kind {
                 &mut flows,
                 GOT,
                 &m::outport(port.name.clone()),
-                port,
-                mirror,
+                (hint, mirror),
             );
         }
     },
 };
 
-fn add(flows: &mut Flows<'_>, kind: Rule, of_port: &Expr, port: &ports::Port, mirror: &ToPort) {
+fn add(flows: &mut Flows<'_>, kind: Rule, of_port: &Expr, (port, mirror): (Uuid, &ToPort)) {
     let then = |copies: bool| -> Vec<Action> {
-        let copy = copies.then(|| a::mirror(&*binding_name(&port.name, &mirror.sink)));
+        let copy = copies.then(|| a::mirror(binding_name(port, &mirror.sink)));
         copy.into_iter().chain([a::next()]).collect()
     };
     flows.add(kind.at(EVERYTHING), of_port, then(true));
     for rule in &mirror.rules {
         let when = of_port.clone() & rule.when.clone();
-        flows.add(
-            kind.at(EVERYTHING + rule.priority),
-            &when,
-            then(rule.copies),
-        );
+        flows.add(kind.at(ABOVE + rule.priority), &when, then(rule.copies));
     }
 }
 
 fn columns(
-    port: &str,
+    port: Uuid,
     sink: &Arc<str>,
     datapath: Identity,
     binding: Identity,

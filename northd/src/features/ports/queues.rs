@@ -128,12 +128,14 @@ pub(super) fn options(unit: &Unit<'_>, row: Handle, switch: Handle) -> Vec<(Atom
     };
     let number = Atom::from(queue.key.to_string());
     let mut options = vec![(Atom::from(NUMBER), number)];
-    let doors = unit.members(&LOCALNETS, switch).iter();
-    let mut networks = doors.filter_map(|(_, door)| match &unit.get(&PORT, *door)?.kind {
+    let network_of = |port: Handle| match &unit.get(&PORT, port)?.kind {
         PortKind::Localnet { network, .. } => Some(Arc::clone(network)),
         _ => None,
-    });
-    if let Some(network) = networks.next() {
+    };
+    // A door's queue is at its own network; of several, the guests' are at that with the least name.
+    let doors = unit.members(&LOCALNETS, switch).iter();
+    let network = network_of(row).or_else(|| doors.filter_map(|(_, door)| network_of(*door)).min());
+    if let Some(network) = network {
         options.push((Atom::from(NETWORK), Atom::String(network)));
     }
     options
