@@ -183,61 +183,116 @@ pub fn option_list(tool: &Tool) -> String {
     text
 }
 
-/// A completion script for `shell`.
+/// A completion script for `shell`. Words come with it; names in a database it asks for, with `weft complete`.
 pub fn completion(shell: &str) -> Outcome<String> {
-    let prelude = match shell {
-        "bash" => "",
-        "zsh" => "autoload -U +X bashcompinit && bashcompinit\n",
-        _ => return fail(format!("{shell}: completion is offered for bash and zsh")),
+    match shell {
+        "bash" => Ok(bash("")),
+        "zsh" => Ok(bash("autoload -U +X bashcompinit && bashcompinit\n")),
+        "fish" => Ok(fish()),
+        _ => fail(format!(
+            "{shell}: completion is offered for bash, zsh and fish"
+        )),
+    }
+}
+
+/// By subcommand: its other names, and the words that may stand behind it.
+fn words_by_name() -> Vec<(Vec<&'static str>, Vec<String>)> {
+    let of_tool = |tool: &&'static Tool| {
+        let commands = tool.commands().map(|command| command.name);
+        let options = tool.options().map(|option| option.long);
+        let of_commands = tool.commands().flat_map(|command| command.options);
+        let of_commands = of_commands.map(|option| split_option(option).0);
+        let words = commands.chain(options).chain(of_commands);
+        let words = words.map(str::to_owned).collect();
+        (vec![tool.name, tool.ovn_name], words)
     };
+    let tools = TOOLS.iter().map(of_tool);
+    let others = [
+        (vec!["cluster"], crate::cluster::words()),
+        (crate::objects::COMMANDS.to_vec(), crate::objects::words()),
+        (vec!["pki"], crate::pki::words()),
+        (vec!["trace", "ovn-trace"], crate::trace::daemon::words()),
+    ];
+    let explain = crate::explain::daemon::words().into_iter();
+    let explain = explain.map(|(name, words)| (vec![name], words));
+    let mut all: Vec<_> = tools.chain(others).chain(explain).collect();
+    for (_, words) in &mut all {
+        words.sort_unstable();
+        words.dedup();
+    }
+    all
+}
+
+/// The subcommands, without the names of OVN's tools.
+fn subcommands() -> String {
+    let all = words_by_name();
+    let names = all.iter().flat_map(|(names, _)| names);
+    let mut names: Vec<&str> = names
+        .copied()
+        .filter(|name| !name.starts_with("ovn-"))
+        .collect();
+    names.extend(["completion", "--help", "--version"]);
+    names.join(" ")
+}
+
+fn bash(prelude: &str) -> String {
     let mut cases = String::new();
-    for tool in TOOLS {
-        let mut words: Vec<&str> = tool.commands().map(|command| command.name).collect();
-        words.extend(tool.options().map(|option| option.long));
-        words.extend(
-            tool.commands()
-                .flat_map(|command| command.options)
-                .map(|option| split_option(option).0),
-        );
-        words.sort_unstable();
-        words.dedup();
-        cases.push_str(&format!(
-            "        {}|{}) words='{}' ;;\n",
-            tool.name,
-            tool.ovn_name,
-            words.join(" ")
-        ));
+    for (names, words) in words_by_name() {
+        let (names, words) = (names.join("|"), words.join(" "));
+        cases.push_str(&format!("        {names}) words='{words}' ;;\n"));
     }
-    for (name, words) in [
-        ("cluster", crate::cluster::words()),
-        ("apply|get|describe|delete", crate::objects::words()),
-        ("pki", crate::pki::words()),
-        ("trace|ovn-trace", crate::trace::daemon::words()),
-    ] {
-        let mut words = words;
-        words.sort_unstable();
-        words.dedup();
-        cases.push_str(&format!("        {name}) words='{}' ;;\n", words.join(" ")));
-    }
-    let tools = TOOLS.iter().map(|tool| tool.name);
-    let names: Vec<&str> = tools
-        .chain(["cluster", "pki", "trace"])
-        .chain(crate::objects::COMMANDS)
+    let tools: Vec<&str> = TOOLS
+        .iter()
+        .flat_map(|tool| [tool.name, tool.ovn_name])
         .collect();
     let aliases = TOOLS.iter().map(|tool| tool.ovn_name);
     let aliases: Vec<&str> = aliases.chain(["ovn-trace"]).collect();
-    Ok(format!(
+    format!(
         "{prelude}_weft() {{\n    \
-             local tool=${{COMP_WORDS[0]##*/}} words='' current=${{COMP_WORDS[COMP_CWORD]}}\n    \
+             local tool=${{COMP_WORDS[0]##*/}} words='' current=${{COMP_WORDS[COMP_CWORD]}} first=1 asked\n    \
              if [ \"$tool\" = weft ]; then\n        \
-                 [ \"$COMP_CWORD\" -gt 1 ] && tool=${{COMP_WORDS[1]}}\n    \
+                 [ \"$COMP_CWORD\" -gt 1 ] && tool=${{COMP_WORDS[1]}} && first=2\n    \
              fi\n    \
              case $tool in\n        \
-             weft) words='{} completion --help --version' ;;\n\
+             weft) words='{}' ;;\n\
          {cases}    esac\n    \
+             case $tool in\n        \
+             {}) asked=$(weft complete \"$tool\" \"${{COMP_WORDS[@]:$first:$((COMP_CWORD-first+1))}}\" 2>/dev/null) && \
+             words=$asked ;;\n    \
+             esac\n    \
              COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n}}\n\
          complete -o default -F _weft weft {}\n",
-        names.join(" "),
+        subcommands(),
+        tools.join("|"),
         aliases.join(" ")
-    ))
+    )
+}
+
+fn fish() -> String {
+    let mut text = format!(
+        "complete -c weft -f -n __fish_use_subcommand -a '{}'\n",
+        subcommands()
+    );
+    let is_tool = |names: &[&str]| TOOLS.iter().any(|tool| names.contains(&tool.name));
+    for (names, words) in words_by_name() {
+        let words = words.join(" ");
+        for name in names.iter().filter(|_| !is_tool(&names)) {
+            text.push_str(&match name.starts_with("ovn-") {
+                true => format!("complete -c {name} -f -a '{words}'\n"),
+                false => format!(
+                    "complete -c weft -f -n '__fish_seen_subcommand_from {name}' -a '{words}'\n"
+                ),
+            });
+        }
+    }
+    for tool in TOOLS {
+        let (name, ovn_name) = (tool.name, tool.ovn_name);
+        text.push_str(&format!(
+            "complete -c weft -f -n '__fish_seen_subcommand_from {name}' -a '(set -l words (commandline -opc); weft \
+             complete $words[2..-1] (commandline -ct) 2>/dev/null)'\n\
+             complete -c {ovn_name} -f -a '(set -l words (commandline -opc); weft complete {ovn_name} $words[2..-1] \
+             (commandline -ct) 2>/dev/null)'\n"
+        ));
+    }
+    text
 }

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`text`], [`lookup`], [`symbols`] | values, and tables, columns and rows by what people call them |
 //! | [`output`] | what commands print, in the formats that were asked for |
-//! | [`report`] | how a program speaks to those who run it |
+//! | [`report`], [`suggest`] | how a program speaks to those who run it; what a mistyped word may have meant |
 //! | [`command`], [`tool`] | what a command is, and what a tool: names, arguments, options, help and functions |
 //! | [`arguments`], [`options`] | the line becomes options and [`command::Invocation`]s of commands |
 //! | [`generic`], [`nb`], [`sb`], [`server`] | the commands, a family a file: arguments to the verbs of `northbound`, and their results to text, without I/O |
@@ -14,18 +14,24 @@
 //! | [`tools`] | `weft nb` and `weft sb`: which commands they have |
 //! | [`run`] | connects, runs the commands, commits, retries, waits |
 //! | [`help`] | help texts and shell completion, printed from the commands |
+//! | [`background`] | a tool as a daemon, and as the client of one |
+//! | [`complete`] | what may stand where a line is being written, names in the database included |
 //! | [`program`] | a tool as a program: arguments in, output and exit status out |
 //! | [`pki`] | `weft pki`, which makes certificates and needs no database |
 //! | [`trace`] | `weft trace`, which says what would become of a packet |
+//! | [`explain`] | `weft why`, `weft detrace`, `weft debug`: which rows are behind flows and cookies |
 //! | [`cluster`] | `weft cluster`, which administers the servers, and is a program of its own |
 //!
 //! Under the names `ovn-nbctl` and `ovn-sbctl` the program is that tool: the same commands, flags, output and errors.
 //! What a tool is made of says [`tool::Tool`].
 
 pub mod arguments;
+pub mod background;
 pub mod cluster;
 pub mod command;
+pub mod complete;
 pub mod error;
+pub mod explain;
 pub mod generic;
 pub mod help;
 pub mod lookup;
@@ -40,8 +46,10 @@ pub mod report;
 pub mod run;
 pub mod sb;
 pub mod server;
+pub mod suggest;
 pub mod symbols;
 pub mod text;
+pub mod time;
 pub mod tool;
 pub mod tools;
 pub mod trace;

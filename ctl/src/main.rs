@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use ctl::explain::daemon::PROGRAMS;
 use ctl::program::run_tool;
 use ctl::report::Reporter;
+use ctl::suggest::nearest;
 use ctl::tool::Tool;
 use ctl::tools::TOOLS;
 use ctl::trace::walk::Manner;
@@ -34,6 +36,10 @@ fn main() -> ExitCode {
         };
         return ctl::trace::daemon::run(&reporter, Manner::OvnTrace, arguments);
     }
+    let as_ovns = |name: &str| program == format!("ovn-{name}");
+    if let Some((_, run)) = PROGRAMS.iter().find(|(name, _)| as_ovns(name)) {
+        return run(arguments);
+    }
     let first = if arguments.is_empty() {
         String::new()
     } else {
@@ -53,6 +59,9 @@ fn main() -> ExitCode {
         arguments.insert(0, first);
         return ctl::objects::run(arguments);
     }
+    if let Some((_, run)) = PROGRAMS.iter().find(|(name, _)| *name == first) {
+        return run(arguments);
+    }
     if first == "pki" {
         return ctl::pki::run(arguments);
     }
@@ -67,7 +76,11 @@ fn main() -> ExitCode {
             }
             Err(error) => usage_error(&error.to_string()),
         },
-        ("completion", None) => usage_error("completion: the shell is missing, bash or zsh"),
+        ("completion", None) => usage_error("completion: the shell is missing, bash, zsh or fish"),
+        ("complete", _) => {
+            ctl::complete::print(&arguments);
+            ExitCode::SUCCESS
+        }
         ("--help" | "-h" | "help", _) => {
             print!("{}", usage());
             ExitCode::SUCCESS
@@ -78,7 +91,11 @@ fn main() -> ExitCode {
         }
         ("", _) => usage_error("a subcommand is missing; weft --help lists them"),
         (other, _) => usage_error(&format!(
-            "{other}: no such subcommand; weft --help lists them"
+            "{other}: no such subcommand; {}weft --help lists them",
+            match nearest(other, subcommands()) {
+                Some(meant) => format!("did you mean {meant}? "),
+                None => String::new(),
+            }
         )),
     }
 }
@@ -115,6 +132,14 @@ fn usage_error(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+fn subcommands() -> impl Iterator<Item = &'static str> {
+    let tools = TOOLS.iter().map(|tool| tool.name);
+    let programs = PROGRAMS.iter().map(|(name, _)| *name);
+    let others = ["trace", "cluster", "pki", "completion"];
+    let objects = ctl::objects::COMMANDS.into_iter();
+    tools.chain(programs).chain(others).chain(objects)
+}
+
 fn usage() -> String {
     let mut text = "usage: weft SUBCOMMAND [ARGUMENT]...\n\n".to_owned();
     for tool in TOOLS {
@@ -126,12 +151,15 @@ fn usage() -> String {
     text.push_str(
         "  weft trace            say what would become of a packet (as ovn-trace does)\n",
     );
+    text.push_str("  weft why              say which rule decides about a packet\n");
+    text.push_str("  weft detrace          say what the flows of ofproto/trace are there for (as ovn-detrace does)\n");
+    text.push_str("  weft debug            translate between stages, tables and cookies (as ovn-debug does)\n");
     text.push_str("  weft cluster          administer the cluster of a database: members, backups, data directories\n");
     text.push_str("  weft apply            make the network be what files declare\n");
     text.push_str(
         "  weft get              print objects of the network; describe, delete: one of them\n",
     );
     text.push_str("  weft pki              make certificates for TLS\n");
-    text.push_str("  weft completion SHELL  print a completion script for bash or zsh\n");
+    text.push_str("  weft completion SHELL  print a completion script for bash, zsh or fish\n");
     text
 }

@@ -44,6 +44,10 @@ pub struct RunOptions {
     pub style: Style,
     /// What to do instead of running commands.
     pub instead: Option<Instead>,
+    /// Whether to stay as a daemon, and run the lines that come over a control socket.
+    pub detach: bool,
+    /// The control socket: of this tool as a daemon, else of the daemon that is to run the line.
+    pub control: Option<String>,
 }
 
 /// What an option asks for instead of running commands.
@@ -77,6 +81,8 @@ impl RunOptions {
             tls: None,
             style: Style::default(),
             instead: None,
+            detach: false,
+            control: variable(tool.daemon_variable).filter(|socket| !socket.is_empty()),
         };
         let default = || {
             format!(
@@ -142,17 +148,15 @@ impl RunOptions {
             "--version" => self.instead = Some(Instead::Version),
             "--commands" => self.instead = Some(Instead::Commands),
             "--options" => self.instead = Some(Instead::Options),
-            "--detach" | "--monitor" | "--unixctl" => {
-                return fail(format!(
-                    "{name}: running as a daemon is not offered; each line connects anew"
-                ));
-            }
+            "--detach" => self.detach = true,
+            "--unixctl" => self.control = Some(value.to_owned()),
             "--bootstrap-ca-cert" => {
                 return fail(
                     "--bootstrap-ca-cert is not offered; get the CA certificate another way",
                 );
             }
-            // Versions and ciphers of TLS are not for choosing, and of logging, there is nothing to log.
+            // Versions and ciphers of TLS are not for choosing; logging and pid files are a daemon's, and --monitor is a
+            // service manager's work.
             _ => {}
         }
         Ok(())

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::arguments::{parse_commands, parse_options};
-use crate::command::Invocation;
+use crate::arguments::{Line, parse_commands, parse_options};
+use crate::background::client::{ClientError, Target, words as words_for};
+use crate::background::daemon::serve;
+use crate::command::{Invocation, split_option};
 use crate::error::{CommandError, fail};
 use crate::help;
 use crate::options::{Instead, RunOptions};
@@ -16,6 +17,8 @@ use crate::run::commit::{LineError, run_line};
 use crate::run::connection::Connection;
 use crate::run::database::DatabaseError;
 use crate::run::line::needed_tables;
+use crate::suggest::nearest;
+use crate::time::now_ms;
 use crate::tool::Tool;
 use crate::transfer;
 use northbound::Snapshot;
@@ -25,11 +28,34 @@ pub fn run_tool(tool: &'static Tool, reporter: &Reporter, arguments: Vec<String>
     match run(tool, reporter, arguments) {
         Ok(code) => code,
         Err(CommandError::Failed(text)) => {
-            reporter.error(&text);
+            // Under OVN's names, messages are OVN's to the letter.
+            let meant = Some(&text).filter(|_| !reporter.logs);
+            match meant.and_then(|text| suggestion(tool, text)) {
+                Some(meant) => reporter.error(&format!("{text}; did you mean '{meant}'?")),
+                None => reporter.error(&text),
+            }
             ExitCode::FAILURE
         }
         Err(CommandError::NotYet) => ExitCode::FAILURE,
     }
+}
+
+/// What a mistyped command or option may have been meant to be.
+fn suggestion(tool: &Tool, text: &str) -> Option<&'static str> {
+    if let Some(rest) = text.strip_prefix("unknown command '") {
+        let (word, _) = rest.split_once('\'')?;
+        return nearest(word, tool.commands().map(|command| command.name));
+    }
+    let word = text
+        .strip_prefix("unrecognized option '")?
+        .trim_end_matches('\'');
+    let (word, _) = word.split_once('=').unwrap_or((word, ""));
+    let of_commands = tool.commands().flat_map(|command| command.options);
+    let of_commands = of_commands.map(|option| split_option(option).0);
+    nearest(
+        word,
+        of_commands.chain(tool.options().map(|option| option.long)),
+    )
 }
 
 fn run(
@@ -51,6 +77,12 @@ fn run(
         print(&do_instead(tool, reporter, instead)?);
         return Ok(ExitCode::SUCCESS);
     }
+    if options.detach {
+        return serve(tool, reporter, &line, &options);
+    }
+    if let Some(target) = daemon_for(tool, reporter, &line, &options) {
+        return run_there(reporter, &target, &line, &options);
+    }
     let commands = parse_commands(tool, line)?;
     if let [only] = commands.as_slice()
         && let Some(transfer) = transfer::find(only)
@@ -67,6 +99,51 @@ fn run(
         return fail(format!("{name}: give this command a line of its own"));
     }
     run_commands(tool, reporter, &commands, options, &remark)
+}
+
+/// The daemon that is to run a line. None where another database is named, or for what no daemon does.
+fn daemon_for(
+    tool: &Tool,
+    reporter: &Reporter,
+    line: &Line,
+    options: &RunOptions,
+) -> Option<Target> {
+    let socket = options.control.clone()?;
+    if line.options.iter().any(|(name, _)| *name == "--db") {
+        let name = tool.ovn_name;
+        let text = format!("not using {name} daemon because of db option");
+        reporter.warn_of("ovn_dbctl", &text);
+        return None;
+    }
+    let is_alone = |word: &String| transfer::FAMILY.commands.iter().any(|c| c.name == word);
+    if line.words.iter().any(is_alone) {
+        return None;
+    }
+    Some(Target {
+        socket,
+        tool: tool.ovn_name,
+        variable: tool.daemon_variable,
+    })
+}
+
+/// Has a daemon run the line.
+fn run_there(
+    reporter: &Reporter,
+    target: &Target,
+    line: &Line,
+    options: &RunOptions,
+) -> Result<ExitCode, CommandError> {
+    match target.run(&words_for(line), options.timeout) {
+        Ok(text) => {
+            print(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(ClientError::Timeout) => {
+            reporter.warn("terminating with signal 14 (Alarm clock)");
+            Ok(die_of_alarm())
+        }
+        Err(error) => fail(error.to_string()),
+    }
 }
 
 fn do_instead(tool: &Tool, reporter: &Reporter, instead: &Instead) -> Result<String, CommandError> {
@@ -111,14 +188,6 @@ fn run_commands(
         }
         Err(error) => Err(CommandError::Failed(error.to_string())),
     }
-}
-
-/// The time of day, in milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
 }
 
 /// Any order will do, as long as it differs from one run to the next.

@@ -190,8 +190,16 @@ static OPTIONS: [GlobalOption; 39] = [
     flag("--no-syslog", "do not log to the system log"),
     valued("--syslog-method", None, "METHOD", ""),
     valued("--syslog-target", None, "HOST:PORT", ""),
-    valued("--unixctl", Some('u'), "SOCKET", ""),
-    flag("--detach", ""),
+    valued(
+        "--unixctl",
+        Some('u'),
+        "SOCKET",
+        "have the daemon at this control socket run the line; with --detach, the socket of the daemon",
+    ),
+    flag(
+        "--detach",
+        "stay in the background, print the control socket, and run the lines that come over it",
+    ),
     flag("--monitor", ""),
     flag("--no-chdir", ""),
     flag("--no-self-confinement", ""),

@@ -9,6 +9,8 @@ use ovsdb::{Operation, RowChange};
 use replica::{Client, ClientError};
 use replica::{Event, Spec, TableSpec, TransactError};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::database::{Database, DatabaseError};
 use crate::options::RunOptions;
@@ -26,6 +28,8 @@ pub struct Connection {
     /// Whether the snapshot has changed since somebody waited for that.
     changed: bool,
     next_id: u64,
+    /// When whoever waits gives up.
+    deadline: Option<Instant>,
 }
 
 impl Connection {
@@ -34,6 +38,28 @@ impl Connection {
         options: &RunOptions,
         schema: &Arc<DatabaseSchema>,
         tables: Vec<TableSpec>,
+    ) -> Result<Self, DatabaseError> {
+        Self::new(options, schema, tables, false)
+    }
+
+    /// The same for long: it is made again when it is lost, tables have indexes, and time is given to each line.
+    pub fn keep_open(
+        options: &RunOptions,
+        schema: &Arc<DatabaseSchema>,
+        tables: Vec<TableSpec>,
+    ) -> Result<Self, DatabaseError> {
+        let without_limit = RunOptions {
+            timeout: None,
+            ..options.clone()
+        };
+        Self::new(&without_limit, schema, tables, true)
+    }
+
+    fn new(
+        options: &RunOptions,
+        schema: &Arc<DatabaseSchema>,
+        tables: Vec<TableSpec>,
+        is_kept: bool,
     ) -> Result<Self, DatabaseError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -48,8 +74,11 @@ impl Connection {
             tls: options.tls.clone(),
             ..Spec::new(Arc::clone(schema), options.remotes.clone())
         };
-        let client = runtime.block_on(Client::connect(spec, options.timeout, false))?;
-        let mut snapshot = Snapshot::empty(Arc::clone(schema));
+        let client = runtime.block_on(Client::connect(spec, options.timeout, is_kept))?;
+        let mut snapshot = match is_kept && schema.name == nb_db::schema().name {
+            true => northbound::indexes::indexed_snapshot(),
+            false => Snapshot::empty(Arc::clone(schema)),
+        };
         let missing = client.handle().status().missing;
         snapshot.set_missing(missing.tables.into_iter().chain(missing.columns));
         for table in indexes {
@@ -68,6 +97,34 @@ impl Connection {
             snapshot,
             changed: false,
             next_id: 0,
+            deadline: None,
+        })
+    }
+
+    /// Gives whoever waits so much time from now on; without, all the time in the world.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.deadline = timeout.map(|timeout| Instant::now() + timeout);
+    }
+
+    /// The next of what comes over a channel; nothing when nobody sends any more. Until then, the database is followed.
+    pub fn next_of<T>(&mut self, waiting: &mut mpsc::Receiver<T>) -> Option<T> {
+        let (client, snapshot) = (&mut self.client, &mut self.snapshot);
+        self.runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    biased;
+                    // What has come of the database is seen by the line that comes after it.
+                    event = client.next() => match event {
+                        Ok(Event::Changes(changes)) => {
+                            changes.into_iter().for_each(|change| snapshot.apply(change));
+                        }
+                        Ok(_) => {}
+                        // Without a time limit, there is always a next event.
+                        Err(_) => return None,
+                    },
+                    next = waiting.recv() => return next,
+                }
+            }
         })
     }
 
@@ -78,7 +135,16 @@ impl Connection {
 
     /// Waits for the next event and takes over what it tells of rows.
     fn next(&mut self) -> Result<Event, DatabaseError> {
-        let mut event = self.runtime.block_on(self.client.next())?;
+        let (client, deadline) = (&mut self.client, self.deadline);
+        let mut event = self.runtime.block_on(async {
+            match deadline {
+                None => Ok(client.next().await?),
+                Some(deadline) => match tokio::time::timeout_at(deadline, client.next()).await {
+                    Ok(event) => Ok(event?),
+                    Err(_) => Err(DatabaseError::Timeout),
+                },
+            }
+        })?;
         if let Event::Changes(changes) = &mut event {
             for change in changes.drain(..) {
                 self.snapshot.apply(change);

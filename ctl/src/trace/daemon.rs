@@ -83,8 +83,9 @@ struct FormArgs {
     no_friendly_names: bool,
 }
 
+/// What a trace is made with.
 #[derive(Args, Clone, Debug)]
-struct TraceArgs {
+pub struct TraceArgs {
     /// What conntrack finds, such as trk,new; repeatable, one for each time the packet is tracked; default trk,est
     #[arg(long, value_name = "FLAGS", value_parser = ct_state, help_heading = "Trace")]
     ct: Vec<u128>,
@@ -110,6 +111,27 @@ struct DatabaseArgs {
     /// Accept any member of the cluster
     #[arg(long, help_heading = "Database")]
     no_leader_only: bool,
+}
+
+impl TraceArgs {
+    /// A request that these make, without a packet.
+    pub fn request(&self, friendly: bool, manner: Manner) -> Request {
+        let default = || {
+            let socket = place::switch_run_dir().join("br-int.mgmt");
+            format!("unix:{}", socket.display())
+        };
+        let switch = self.ovs.clone();
+        Request {
+            settings: Settings {
+                answers: answers(self.ct.clone(), self.lb_dst),
+                selected: self.select_id,
+                friendly,
+                manner,
+            },
+            switch: switch.map(|given| given.unwrap_or_else(default)),
+            ..Request::default()
+        }
+    }
 }
 
 /// The options, for completion.
@@ -204,25 +226,12 @@ impl Arguments {
                 minimal: self.form.minimal,
             },
         };
-        let default = || {
-            let socket = place::switch_run_dir().join("br-int.mgmt");
-            format!("unix:{}", socket.display())
-        };
+        let friendly = !self.form.no_friendly_names;
         Request {
             forms: forms.or_detailed(),
-            settings: Settings {
-                answers: answers(self.trace.ct.clone(), self.trace.lb_dst),
-                selected: self.trace.select_id,
-                friendly: !self.form.no_friendly_names,
-                manner,
-            },
-            switch: self
-                .trace
-                .ovs
-                .clone()
-                .map(|given| given.unwrap_or_else(default)),
             datapath,
             microflow,
+            ..self.trace.request(friendly, manner)
         }
     }
 
@@ -280,7 +289,7 @@ fn runtime() -> Outcome<Runtime> {
 }
 
 /// The world that rows make.
-fn load(tables: &Tables) -> World {
+pub fn load(tables: &Tables) -> World {
     let mut world = World::default();
     for table in TABLES {
         for (uuid, row) in tables.table(table).iter() {

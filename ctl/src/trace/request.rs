@@ -7,10 +7,11 @@ use std::process::Command;
 use super::header::describe;
 use super::microflow;
 use super::names::CT_FLAGS;
+use super::packet::Packet;
 use super::stage::Stages;
 use super::track::{Answers, TRACKED};
 use super::tree::{Forms, Kind, Node};
-use super::walk::{Manner, OpenFlow, Settings, Walker};
+use super::walk::{Ending, Manner, OpenFlow, Settings, Walker};
 use super::world::World;
 
 /// How much stack a packet's way may need: look-ups are nested, thousands of them at worst.
@@ -40,12 +41,25 @@ pub struct Traced {
     pub warnings: Vec<String>,
 }
 
+/// A packet's ways.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The packet as it was described.
+    pub packet: Packet,
+    /// Its way, as a tree.
+    pub nodes: Vec<Node>,
+    /// How its ways ended.
+    pub endings: Vec<Ending>,
+    /// What somebody should know.
+    pub warnings: Vec<String>,
+}
+
 impl Request {
-    /// Traces the packet.
+    /// Follows the packet.
     ///
     /// # Errors
-    /// When the description, or a name in it, makes no sense: what is wrong, as ovn-trace prints it.
-    pub fn run(&self, world: &World, stages: &Stages) -> Result<Traced, String> {
+    /// As [`Request::run`].
+    pub fn follow(&self, world: &World, stages: &Stages) -> Result<Followed, String> {
         let datapath = self.datapath.as_deref();
         let (datapath, packet) =
             microflow::read(world, datapath, &self.microflow).map_err(|error| error.to_string())?;
@@ -53,10 +67,24 @@ impl Request {
         let openflow: Option<OpenFlow<'_>> = self.switch.as_ref().map(|_| &openflow as _);
         let mut walker = Walker::new(world, stages, self.settings.clone(), openflow);
         let nodes = walker.enter(datapath, &packet);
-        let header = describe(&packet.state);
-        Ok(Traced {
-            text: format!("# {header}\n{}", self.forms.print(&nodes)),
+        Ok(Followed {
+            packet,
+            nodes,
+            endings: walker.endings,
             warnings: walker.warnings.into_iter().collect(),
+        })
+    }
+
+    /// Traces the packet.
+    ///
+    /// # Errors
+    /// When the description, or a name in it, makes no sense: what is wrong, as ovn-trace prints it.
+    pub fn run(&self, world: &World, stages: &Stages) -> Result<Traced, String> {
+        let followed = self.follow(world, stages)?;
+        let header = describe(&followed.packet.state);
+        Ok(Traced {
+            text: format!("# {header}\n{}", self.forms.print(&followed.nodes)),
+            warnings: followed.warnings,
         })
     }
 }

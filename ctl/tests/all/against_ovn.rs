@@ -194,7 +194,7 @@ fn relabel_datum(datum: &mut Value, labels: &BTreeMap<String, String>) {
 }
 
 /// The text with labels in place of UUIDs; those without a row are all the same.
-fn relabel(text: &str, labels: &BTreeMap<String, String>) -> String {
+pub(crate) fn relabel(text: &str, labels: &BTreeMap<String, String>) -> String {
     const LENGTH: usize = 36;
     let mut out = String::new();
     let mut rest = text;

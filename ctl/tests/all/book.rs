@@ -19,6 +19,7 @@ fn the_pages_of_commands_are_what_the_code_says() {
     check("objects", &ctl::objects::reference_page());
     check("pki", &ctl::pki::reference_page());
     check("trace", &ctl::trace::daemon::reference_page());
+    check("why", &ctl::explain::daemon::reference_page());
 }
 
 fn check_tool(tool: &Tool) {

@@ -31,7 +31,7 @@ const PORTS: [&str; 9] = [
 ];
 
 /// Databases, a northd, and the network.
-struct World {
+pub(crate) struct World {
     directory: tempfile::TempDir,
 }
 
@@ -41,14 +41,14 @@ struct Tracer {
     control: PathBuf,
 }
 
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 impl World {
-    fn new(northd: &Path) -> Self {
+    pub(crate) fn new(northd: &Path) -> Self {
         let world = Self {
             directory: tempfile::tempdir().unwrap(),
         };
@@ -80,11 +80,11 @@ impl World {
         world
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn remote(&self) -> String {
+    pub(crate) fn remote(&self) -> String {
         format!("unix:{}", self.file("db.sock").display())
     }
 
@@ -132,9 +132,9 @@ impl World {
         }
     }
 
-    /// `ovn-trace` as ours.
-    fn ours(&self) -> PathBuf {
-        let link = self.file("ovn-trace");
+    /// Ours under the name of a tool of OVN's.
+    pub(crate) fn ours(&self, name: &str) -> PathBuf {
+        let link = self.file(name);
         if !link.exists() {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_weft"), &link).unwrap();
         }
@@ -156,7 +156,7 @@ impl Drop for Tracer {
     }
 }
 
-fn exit(control: &Path) {
+pub(crate) fn exit(control: &Path) {
     let _ = Command::new("ovs-appctl")
         .args(["-t", &control.to_string_lossy(), "exit"])
         .output();
@@ -424,7 +424,7 @@ fn is_left_out(ovns: &str) -> bool {
 fn compare(northd: &Path, seed: u64) {
     const PACKETS: usize = 1_200;
     let world = World::new(northd);
-    let (theirs, ours) = (PathBuf::from("ovn-trace"), world.ours());
+    let (theirs, ours) = (PathBuf::from("ovn-trace"), world.ours("ovn-trace"));
     let mut their = world.tracer(&theirs, "their.ctl");
     let mut our = world.tracer(&ours, "our.ctl");
     let mut random = Random(seed);
@@ -485,7 +485,7 @@ fn ovn_and_we_trace_alike_on_what_our_northd_writes() {
 #[test]
 fn ovn_and_we_print_alike() {
     let world = World::new(Path::new("ovn-northd"));
-    let ours = world.ours();
+    let ours = world.ours("ovn-trace");
     let ping = "inport == \"dmz-vm1\" && eth.src == 02:ac:10:ff:01:30 && eth.dst == 02:ac:10:ff:01:29 && \
                 ip4.src == 172.16.255.130 && ip4.dst == 172.16.255.194 && ip.ttl == 64 && icmp4.type == 8";
     let web = "inport == \"web1\" && eth.src == 02:00:00:00:0c:11 && eth.dst == 02:00:00:00:0c:12 && \
