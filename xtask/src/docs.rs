@@ -94,7 +94,13 @@ fn pages() -> Result<Vec<(PathBuf, String)>> {
     ])
 }
 
-const DAEMONS: &[&str] = &["weft-nb", "weft-sb", "weft-northd", "weft-controller"];
+const DAEMONS: &[&str] = &[
+    "weft-nb",
+    "weft-sb",
+    "weft-northd",
+    "weft-controller",
+    "weft-api",
+];
 
 fn daemons_page() -> Result<String> {
     let binaries = build_binaries(Profile::Dev)?;

@@ -114,12 +114,13 @@ pub fn is_root() -> Result<bool> {
 
 /// The daemons and the command line. They are chosen by name in the whole workspace, as tests are: packages by themselves
 /// would have their dependencies built once more, with fewer features.
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 6] = [
     "weft",
     "weft-nb",
     "weft-sb",
     "weft-northd",
     "weft-controller",
+    "weft-api",
 ];
 
 /// With or without optimisation.

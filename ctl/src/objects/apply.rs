@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use northbound::Draft;
-use objects::apply::{Action, Plan, apply};
+use objects::apply::{Action, Allowed, Plan, apply};
 use objects::document::{self, Document, MAX_BYTES};
 use objects::{Declared, Refused, schema};
 
@@ -68,8 +68,12 @@ impl Apply {
             })
             .collect();
         let objects = objects.map_err(|refused| tell(&refused))?;
+        let allowed = Allowed {
+            adopt: self.adopt,
+            nothing: document.declares,
+        };
         let mut northbound = connect.open(None)?;
-        let plan = |draft: &mut Draft<'_>| apply(draft, owner, &objects, self.adopt);
+        let plan = |draft: &mut Draft<'_>| apply(draft, owner, &objects, allowed);
         let plan = match self.dry_run {
             true => {
                 plan(&mut Draft::new(northbound.snapshot())).map_err(|refused| tell(&refused))?
@@ -130,6 +134,7 @@ pub fn read_all(files: &[PathBuf]) -> Outcome<Document> {
                 (None, Some(_)) => all.owner = document.owner,
                 _ => {}
             }
+            all.declares |= document.declares;
             all.objects.extend(document.objects);
         }
     }

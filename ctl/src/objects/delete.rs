@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use objects::{Code, Declared, find, write};
+use objects::write::{Along, Deletion};
+use objects::{Declared, find, write};
 
 use super::apply::read_all;
 use super::connect::{Connect, WaitFor};
@@ -28,6 +29,10 @@ pub struct Delete {
     #[arg(long)]
     pub if_exists: bool,
 
+    /// Delete what belongs to them, too, whoever owns it
+    #[arg(long)]
+    pub cascade: bool,
+
     #[command(flatten)]
     pub wait: WaitFor,
 }
@@ -39,33 +44,38 @@ impl Delete {
             let kind = kind_called(kind)?;
             wanted.extend(self.names.iter().map(|name| (kind, name.clone())));
         }
-        for object in read_all(&self.file)?.objects {
-            let declared = Declared::new(&object).map_err(|refused| tell(&refused))?;
+        let document = read_all(&self.file)?;
+        for object in &document.objects {
+            let declared = Declared::new(object).map_err(|refused| tell(&refused))?;
             wanted.push((declared.kind, declared.name));
         }
         if wanted.is_empty() {
             return fail("nothing is named; give a kind and names, or -f");
         }
-        // What belongs to others is deleted before those.
+        let along = match (&document.owner, self.cascade) {
+            (_, true) => Along::Everything,
+            (Some(owner), false) => Along::Owned(owner),
+            (None, false) => Along::Nothing,
+        };
+        // What belongs to others is told before those.
         wanted.sort_by_key(|(kind, _)| std::cmp::Reverse(kind.order));
         let mut northbound = connect.open(None)?;
-        let done = northbound.change(self.wait.wait, "weft delete", |draft| {
-            let mut text = String::new();
+        northbound.change(self.wait.wait, "weft delete", |draft| {
+            let mut deletions = Vec::new();
             for (kind, name) in &wanted {
-                let found = find::find_if_any(draft.before(), kind, name)?;
-                if found.is_none() && self.if_exists {
+                if self.if_exists && find::find_if_any(draft.before(), kind, name)?.is_none() {
                     continue;
                 }
-                match write::delete(draft, kind, name, "") {
-                    Err(refused) if refused.code == Code::NotFound && self.if_exists => {}
-                    done => {
-                        done?;
-                        text.push_str(&format!("{}/{name} deleted\n", kind.label()));
-                    }
-                }
+                deletions.push(Deletion {
+                    kind,
+                    name,
+                    version: "",
+                });
             }
-            Ok(text)
-        })?;
-        Ok(done)
+            write::delete(draft, &deletions, along)?;
+            let lines = deletions.iter();
+            let lines = lines.map(|gone| format!("{}/{} deleted\n", gone.kind.label(), gone.name));
+            Ok(lines.collect())
+        })
     }
 }

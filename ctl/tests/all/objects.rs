@@ -183,6 +183,17 @@ fn walk(scene: &Scene) {
         "logical_switch/dmz\n"
     );
 
+    scene.fails(&["delete", "switch", "dmz"], &["dmz-", "cascade"]);
+    let stranger = scene.file(
+        "stranger.yaml",
+        "owner: other\nobjects:\n- name: dmz\n  logical_switch: {}\n",
+    );
+    scene.fails(&["delete", "-f", &stranger], &["belongs to \"lab\""]);
+    let silence = scene.file("silence.yaml", "");
+    scene.fails(
+        &["apply", "--owner", "lab", "-f", &silence],
+        &["nothing is declared"],
+    );
     scene.says(&["delete", "-f", &lab, "--if-exists"]);
     scene.fails(&["delete", "switch", "dmz"], &["\"dmz\""]);
 }

@@ -17,8 +17,8 @@ use crate::error::{Code, Refused, Violation};
 use crate::find::{find_if_any, owned, owner_of};
 use crate::v1;
 use crate::write::{
-    Links, change, check_parents, child_columns, dependents, describe, insert, is_change, new_uuid,
-    own, remove,
+    Links, change, check_parents, child_columns, dependents, describe, expect_version, insert,
+    is_change, new_uuid, own, referrers, remove,
 };
 
 /// What is done to an object.
@@ -66,17 +66,32 @@ struct Item<'a> {
     existing: Option<String>,
 }
 
+/// How much is allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Whether objects that nobody owns are taken over.
+    pub adopt: bool,
+    /// Whether nothing may be declared, and so all that the owner has be deleted. It is too easily done by mistake.
+    pub nothing: bool,
+}
+
 /// Makes what the owner has be what it declares.
 pub fn apply(
     draft: &mut Draft<'_>,
     owner: &str,
     objects: &[Declared],
-    adopt: bool,
+    allowed: Allowed,
 ) -> Result<Plan, Refused> {
     check_name("owner", owner)?;
+    if objects.is_empty() && !allowed.nothing {
+        let why = format!("nothing is declared, and all that {owner:?} has would be deleted");
+        let remedy = "declare something, or say that nothing is meant: `objects: []` in a file, `allow_empty` in a request";
+        let violation = Violation::new("objects", why, remedy);
+        return Err(Refused::field(Code::Invalid, violation));
+    }
     let rows = draft.before();
     let mut resolver = Resolver::new(rows);
-    let items = match_up(&mut resolver, owner, objects, adopt)?;
+    let items = match_up(&mut resolver, owner, objects, allowed.adopt)?;
     let gone = no_longer_declared(draft, owner, &items)?;
     resolver.gone = gone.iter().map(|(_, uuid)| *uuid).collect();
     let mut plan = Plan::default();
@@ -225,6 +240,23 @@ fn no_longer_declared(
             wrongs.push((Code::Conflict, Violation::new("objects", why, remedy)));
         }
     }
+    for (kind, uuid) in &gone {
+        for (other, other_uuid) in referrers(rows, kind, *uuid) {
+            let (name, whose) = describe(rows, other, other_uuid);
+            // What the owner declares itself says anew what it refers to.
+            if whose == owner {
+                continue;
+            }
+            let (target, _) = describe(rows, kind, *uuid);
+            let why = format!(
+                "{} {target:?} is no longer declared, and {} {name:?}, which is not of {owner:?}, refers to it",
+                kind.label(),
+                other.label()
+            );
+            let remedy = "declare it still, or take it out of there first";
+            wrongs.push((Code::Conflict, Violation::new("objects", why, remedy)));
+        }
+    }
     match wrongs.is_empty() {
         true => Ok(gone),
         false => Err(refuse(wrongs)),
@@ -251,9 +283,15 @@ fn make(
         fields: Vec::new(),
     };
     let Some(existing) = &item.existing else {
+        if !declared.version.is_empty() {
+            let remedy = "leave the version out to make it anew";
+            let violation = Violation::new("version", "the object is gone", remedy);
+            return Err(Refused::field(Code::Stale, violation));
+        }
         insert(draft, links, declared, uuid, owner, wanted)?;
         return Ok(Some(done));
     };
+    expect_version(draft, kind, uuid, &declared.version)?;
     let changed = wanted
         .into_iter()
         .filter(|(field, content)| is_change(resolver.rows, kind, uuid, field, content));

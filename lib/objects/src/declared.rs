@@ -216,6 +216,19 @@ fn content(
                     let remedy = "give what the field's description allows";
                     (Code::Invalid, Violation::new(field, why, remedy))
                 })?;
+                if let Some((column, _)) = part.named_by
+                    && parts.iter().any(|other: &Vec<(usize, Datum)>| {
+                        let name = |part: &[(usize, Datum)]| {
+                            let mut columns = part.iter();
+                            columns.find(|(other, _)| *other == column).cloned()
+                        };
+                        name(other) == name(&contents)
+                    })
+                {
+                    let place = format!("[{number}]");
+                    let violation = Violation::new(place, "it is there twice", "give each once");
+                    return Err((Code::Invalid, violation));
+                }
                 parts.push(contents);
             }
             Ok(Content::Parts(part, parts))

@@ -5,7 +5,7 @@
 use prost_reflect::{
     DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::catalog::catalog;
 use crate::error::{Code, Refused, Violation};
@@ -22,6 +22,9 @@ pub struct Document {
     pub owner: Option<String>,
     /// The objects, as messages `Object`.
     pub objects: Vec<DynamicMessage>,
+    /// Whether something declares objects, and be it an empty list of them. A file of nothing does not: whoever should
+    /// have written it may have died.
+    pub declares: bool,
 }
 
 /// Reads a file of YAML, of which JSON is a part.
@@ -34,21 +37,101 @@ pub fn read(text: &str) -> Result<Document, Refused> {
     }
     let mut document = Document::default();
     for (number, part) in serde_norway::Deserializer::from_str(text).enumerate() {
-        let value: Value = serde::Deserialize::deserialize(part).map_err(|error| {
+        let wrong = |error: &dyn std::fmt::Display| {
             let message = format!("document {}: {error}; see the examples", number + 1);
             Refused::new(Code::Invalid, message)
-        })?;
+        };
+        // Unlike those of JSON, its maps refuse a key that is there twice.
+        let value: serde_norway::Value =
+            serde::Deserialize::deserialize(part).map_err(|error| wrong(&error))?;
+        let value = serde_json::to_value(value).map_err(|error| wrong(&error))?;
         let added = add(&mut document, value);
         added.map_err(|refused| refused.within(&format!("document[{number}]")))?;
     }
     Ok(document)
 }
 
+/// Reads JSON in which no key is there twice.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn read_json(bytes: &[u8]) -> Result<Value, String> {
+    let read: Result<Unique, _> = serde_json::from_slice(bytes);
+    read.map(|Unique(value)| value)
+        .map_err(|error| error.to_string())
+}
+
+/// JSON, read with an eye on keys that are there twice: of two values, one would be lost.
+struct Unique(Value);
+
+impl<'de> serde::Deserialize<'de> for Unique {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> serde::de::Visitor<'de> for UniqueVisitor {
+    type Value = Unique;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Unique, E> {
+        Ok(Unique(Value::Null))
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Unique, E> {
+        Ok(Unique(flag.into()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Unique, E> {
+        Ok(Unique(number.into()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Unique, E> {
+        Ok(Unique(number.into()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Unique, E> {
+        Ok(Unique(number.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Unique, E> {
+        Ok(Unique(text.into()))
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Unique, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Unique(value)) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Unique(values.into()))
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Unique, A::Error> {
+        let mut fields = serde_json::Map::new();
+        while let Some((key, Unique(value))) = map.next_entry::<String, Unique>()? {
+            if fields.contains_key(&key) {
+                let text = format!("the key {key:?} is there twice");
+                return Err(serde::de::Error::custom(text));
+            }
+            fields.insert(key, value);
+        }
+        Ok(Unique(fields.into()))
+    }
+}
+
 /// Adds what a document declares.
 fn add(document: &mut Document, value: Value) -> Result<(), Refused> {
     match value {
         Value::Null => Ok(()),
-        Value::Array(objects) => add_all(document, objects, ""),
+        Value::Array(objects) => {
+            document.declares = true;
+            add_all(document, objects, "")
+        }
         Value::Object(mut fields) if fields.contains_key("objects") => {
             if let Some(owner) = fields.remove("owner") {
                 let Value::String(owner) = owner else {
@@ -65,6 +148,7 @@ fn add(document: &mut Document, value: Value) -> Result<(), Refused> {
                 let remedy = "give `owner` and `objects`".to_owned();
                 return wrong(&unknown, "there is no such field", remedy);
             }
+            document.declares = true;
             match objects {
                 Some(Value::Array(objects)) => add_all(document, objects, "objects"),
                 _ => wrong(
@@ -75,6 +159,7 @@ fn add(document: &mut Document, value: Value) -> Result<(), Refused> {
             }
         }
         value => {
+            document.declares = true;
             document.objects.push(object(&value)?);
             Ok(())
         }
@@ -290,6 +375,3 @@ pub fn to_declaration(object: &DynamicMessage) -> Value {
 pub fn to_yaml(json: &Value) -> String {
     serde_norway::to_string(json).expect("JSON is YAML")
 }
-
-/// A map of JSON, for those who build one.
-pub type Fields = Map<String, Value>;

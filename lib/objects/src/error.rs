@@ -66,6 +66,7 @@ impl Violation {
         if !place.is_empty() {
             self.field = match self.field.is_empty() {
                 true => place.to_owned(),
+                false if self.field.starts_with('[') => format!("{place}{}", self.field),
                 false => format!("{place}.{}", self.field),
             };
         }

@@ -27,7 +27,8 @@ pub fn index(snapshot: &mut Snapshot) {
                 Place::Parents(table, column) => snapshot.index_elements(*table, *column),
                 Place::Parts(part) => snapshot.index_elements(kind.table, part.column),
                 // Tables of other kinds are called by their column `name`, too.
-                Place::References(_, target) => {
+                Place::References(column, target) => {
+                    snapshot.index_elements(kind.table, *column);
                     if let Some(name) = schema().tables[*target].column_index("name") {
                         snapshot.index_contents(*target, name);
                     }

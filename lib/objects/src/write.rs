@@ -62,20 +62,84 @@ pub fn update(
     Ok(uuid)
 }
 
-/// Deletes an object, and says which row it was.
+/// An object that is to be deleted.
+#[derive(Clone, Debug)]
+pub struct Deletion<'a> {
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// Its name or UUID.
+    pub name: &'a str,
+    /// What must be there; empty: anything.
+    pub version: &'a str,
+}
+
+/// What else may be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along<'a> {
+    /// Nothing: what has others in it is left alone.
+    Nothing,
+    /// What belongs to what is deleted, whoever owns it.
+    Everything,
+    /// What this owner has; and of those that are named only its own, too.
+    Owned(&'a str),
+}
+
+/// Deletes objects, and says which rows they were.
 pub fn delete(
     draft: &mut Draft<'_>,
-    kind: &Kind,
-    name: &str,
-    version: &str,
-) -> Result<Uuid, Refused> {
+    deletions: &[Deletion<'_>],
+    along: Along<'_>,
+) -> Result<Vec<Uuid>, Refused> {
     let rows = draft.before();
-    let uuid = find(rows, kind, name)?;
-    expect_version(draft, kind, uuid, version)?;
+    let mut going: Vec<(&'static Kind, Uuid)> = Vec::new();
+    for Deletion {
+        kind,
+        name,
+        version,
+    } in deletions
+    {
+        let uuid = find(rows, kind, name)?;
+        expect_version(draft, kind, uuid, version)?;
+        let (_, whose) = describe(rows, kind, uuid);
+        if let Along::Owned(owner) = along
+            && whose != owner
+        {
+            let message = format!(
+                "{} {name:?} belongs to {whose:?}, not to {owner:?}; delete it by its name, or let that owner do it",
+                kind.label()
+            );
+            return Err(Refused::new(Code::Conflict, message));
+        }
+        going.push((kind, uuid));
+    }
+    let named: HashSet<Uuid> = going.iter().map(|(_, uuid)| *uuid).collect();
     let mut links = Links::default();
-    remove(draft, &mut links, kind, uuid);
+    for (kind, uuid) in &going {
+        for (child, child_uuid) in dependents(rows, kind, *uuid) {
+            let (name, whose) = describe(rows, child, child_uuid);
+            let may_go = match along {
+                Along::Nothing => false,
+                Along::Everything => true,
+                Along::Owned(owner) => whose == owner,
+            };
+            if !may_go && !named.contains(&child_uuid) {
+                let (parent, _) = describe(rows, kind, *uuid);
+                let message = format!(
+                    "with {} {parent:?} would go {} {name:?}; delete that first, or ask to cascade",
+                    kind.label(),
+                    child.label()
+                );
+                return Err(Refused::new(Code::Conflict, message));
+            }
+        }
+        // Nothing has come into it meanwhile.
+        for column in child_columns(kind) {
+            draft.verify(kind.table, *uuid, column);
+        }
+        remove(draft, &mut links, kind, *uuid);
+    }
     links.write(draft);
-    Ok(uuid)
+    Ok(going.into_iter().map(|(_, uuid)| uuid).collect())
 }
 
 /// The fields that a mask names.
@@ -109,7 +173,7 @@ fn mask_fields(kind: &Kind, mask: &[String]) -> Result<HashSet<&'static str>, Re
 }
 
 /// Refuses if the object is not the one that the client has seen, and lets the transaction depend on it.
-fn expect_version(
+pub fn expect_version(
     draft: &mut Draft<'_>,
     kind: &Kind,
     uuid: Uuid,
@@ -128,9 +192,32 @@ fn expect_version(
         let violation = Violation::new("version", why, remedy);
         return Err(Refused::field(Code::Stale, violation));
     }
+    let rows = draft.before();
+    let mut verify = |table: usize, uuid: Uuid, column: usize| {
+        // A column that an older server lacks says nothing there.
+        if rows.has_column(table, column) {
+            draft.verify(table, uuid, column);
+        }
+    };
     for field in &kind.fields {
-        if let Some(column) = field.place.column() {
-            draft.verify(kind.table, uuid, column);
+        match &field.place {
+            Place::Column(column) | Place::References(column, _) => {
+                verify(kind.table, uuid, *column);
+            }
+            Place::Parents(table, column) => {
+                for parent in containing(rows, *table, *column, uuid) {
+                    verify(*table, parent, *column);
+                }
+            }
+            Place::Parts(part) => {
+                verify(kind.table, uuid, part.column);
+                let row = rows.row(kind.table, uuid);
+                for uuid in row.map(|row| parts_of(part, row)).unwrap_or_default() {
+                    for (_, column) in &part.fields {
+                        verify(part.table, uuid, *column);
+                    }
+                }
+            }
         }
     }
     Ok(())
@@ -452,7 +539,23 @@ pub fn dependents(rows: &dyn Rows, kind: &Kind, uuid: Uuid) -> Vec<(&'static Kin
     found
 }
 
-/// What an object is called, in messages.
+/// The objects that refer to this one and live on without it.
+pub fn referrers(rows: &dyn Rows, kind: &Kind, uuid: Uuid) -> Vec<(&'static Kind, Uuid)> {
+    let mut found = Vec::new();
+    for other in catalog().kinds() {
+        for field in &other.fields {
+            if let Place::References(column, target) = &field.place
+                && *target == kind.table
+            {
+                let referring = containing(rows, other.table, *column, uuid);
+                found.extend(referring.into_iter().map(|uuid| (other, uuid)));
+            }
+        }
+    }
+    found
+}
+
+/// What an object is called and who owns it, in messages.
 pub fn describe(rows: &dyn Rows, kind: &Kind, uuid: Uuid) -> (String, String) {
     let Some(row) = rows.row(kind.table, uuid) else {
         return (uuid.to_string(), String::new());

@@ -293,3 +293,82 @@ fn thousands_of_ports_are_one_transaction() {
     assert_eq!(lab.apply("net", &yaml).unwrap().len(), 3001);
     assert_eq!(lab.apply("net", &yaml).unwrap(), ["= 3001"]);
 }
+
+#[test]
+fn a_file_of_nothing_deletes_nothing() {
+    let mut lab = Lab::new();
+    lab.apply("net", NET).unwrap();
+    for nothing in ["", "---\n", "# nothing\n", "null\n---\nnull\n"] {
+        refused(
+            lab.apply("net", nothing),
+            Code::Invalid,
+            &["nothing is declared", "objects: []"],
+        );
+    }
+    assert_eq!(lab.apply("net", NET).unwrap(), ["= 8"]);
+    assert_eq!(lab.apply("net", "[]").unwrap().len(), 8);
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_refused() {
+    let mut lab = Lab::new();
+    let twice = "name: a\nload_balancer:\n  vips: {'10.0.0.1:80': '10.0.0.2:80', '10.0.0.1:80': '10.0.0.3:80'}";
+    refused(
+        lab.apply("net", twice),
+        Code::Invalid,
+        &["document 1", "duplicate"],
+    );
+    let json =
+        objects::document::read_json(br#"{"name": "a", "acl": {"log": true, "log": false}}"#);
+    assert!(json.unwrap_err().contains("\"log\" is there twice"));
+    let parts = net("chassis_name: hv2", "chassis_name: hv1");
+    refused(
+        lab.apply("net", &parts),
+        Code::Invalid,
+        &["gateway_chassis[1]", "twice"],
+    );
+}
+
+#[test]
+fn a_version_that_is_given_must_be_there() {
+    let mut lab = Lab::new();
+    lab.apply("net", NET).unwrap();
+    let version = lab.version("router-port", "gw-dmz");
+    let with = |version: &str| {
+        net(
+            "- name: gw-dmz\n",
+            &format!("- name: gw-dmz\n  version: {version}\n"),
+        )
+    };
+    assert_eq!(lab.apply("net", &with(&version)).unwrap(), ["= 8"]);
+    // The rank of a chassis is part of the port.
+    lab.apply("net", &net("priority: 10}", "priority: 11}"))
+        .unwrap();
+    refused(
+        lab.apply("net", &with(&version)),
+        Code::Stale,
+        &["objects[4].version"],
+    );
+    lab.delete("route", "default", "").unwrap();
+    let gone = net("- name: default\n", "- name: default\n  version: x\n");
+    refused(
+        lab.apply("net", &gone),
+        Code::Stale,
+        &["objects[5].version", "gone"],
+    );
+}
+
+#[test]
+fn what_others_refer_to_is_not_pruned() {
+    let mut lab = Lab::new();
+    lab.apply("net", NET).unwrap();
+    lab.apply("other", "- name: mine\n  port_group: {ports: [dmz-vm1]}")
+        .unwrap();
+    refused(
+        lab.apply("net", "objects: []"),
+        Code::Conflict,
+        &["dmz-vm1", "\\\"mine\\\"", "refers to it"],
+    );
+    lab.apply("other", "objects: []").unwrap();
+    assert_eq!(lab.apply("net", "objects: []").unwrap().len(), 8);
+}

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 use northbound::{Draft, Snapshot};
-use objects::apply::{Action, Plan, apply};
+use objects::apply::{Action, Allowed, Plan, apply};
+use objects::write::{Along, Deletion};
 use objects::{Code, Declared, Kind, Refused, catalog, document, find, read, write};
 use ovsdb::{Transaction, Uuid};
 use serde_json::Value;
@@ -61,7 +62,11 @@ impl Lab {
         adopt: bool,
     ) -> Result<Vec<String>, Refused> {
         let objects = declared(yaml)?;
-        let plan = self.change(|draft| apply(draft, owner, &objects, adopt))?;
+        let allowed = Allowed {
+            adopt,
+            nothing: document::read(yaml)?.declares,
+        };
+        let plan = self.change(|draft| apply(draft, owner, &objects, allowed))?;
         Ok(told(&plan))
     }
 
@@ -94,7 +99,23 @@ impl Lab {
     }
 
     pub fn delete(&mut self, kind: &str, name: &str, version: &str) -> Result<Uuid, Refused> {
-        self.change(|draft| write::delete(draft, kind_of(kind), name, version))
+        self.delete_with(kind, name, version, Along::Nothing)
+    }
+
+    pub fn delete_with(
+        &mut self,
+        kind: &str,
+        name: &str,
+        version: &str,
+        along: Along<'_>,
+    ) -> Result<Uuid, Refused> {
+        let deletion = Deletion {
+            kind: kind_of(kind),
+            name,
+            version,
+        };
+        let gone = self.change(|draft| write::delete(draft, &[deletion], along))?;
+        Ok(gone[0])
     }
 
     /// How many rows a table has.

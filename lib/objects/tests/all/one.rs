@@ -1,5 +1,6 @@
 //! One object: made, read, changed, deleted.
 
+use objects::write::Along;
 use objects::{Code, catalog};
 
 use crate::lab::{Lab, refused};
@@ -172,7 +173,15 @@ fn what_belongs_to_an_object_goes_with_it() {
         Code::Invalid,
         &["logical_switch_port.logical_switch", "belongs to"],
     );
-    lab.delete("switch", "s", "").unwrap();
+    refused(
+        lab.delete("switch", "s", ""),
+        Code::Conflict,
+        &["\"p\"", "cascade"],
+    );
+    let of_another = lab.delete_with("switch", "s", "", Along::Owned("net"));
+    refused(of_another, Code::Conflict, &["not to \"net\""]);
+    lab.delete_with("switch", "s", "", Along::Everything)
+        .unwrap();
     assert_eq!(lab.count("Logical_Switch_Port"), 0);
     refused(lab.delete("switch", "s", ""), Code::NotFound, &["\"s\""]);
 }

@@ -1,0 +1,273 @@
+//! The calls, as both protocols have them: objects are messages, and what goes wrong is a [`Trouble`].
+
+use std::collections::BTreeSet;
+
+use objects::apply::{Allowed, Plan, apply};
+use objects::list::{Filter, list};
+use objects::write::{Along, Deletion};
+use objects::{Code, Declared, Kind, Refused, Violation, catalog, find, read, write};
+use ovsdb::Uuid;
+use prost_reflect::DynamicMessage;
+use store::caller::Caller;
+use tokio::sync::mpsc;
+
+use super::network::{Network, Trouble, Wait};
+use crate::live::{Id, Live, News, kind_at};
+
+/// So many objects are told in a message of a watch.
+const PART: usize = 500;
+/// So many messages of a watch wait for the network.
+pub const QUEUED: usize = 4;
+
+/// A page of objects.
+#[derive(Debug)]
+pub struct Page {
+    /// The objects.
+    pub objects: Vec<DynamicMessage>,
+    /// Where the next page begins; nothing if there is none.
+    pub next: Option<String>,
+    /// The state that it shows.
+    pub version: String,
+}
+
+/// What a watcher is told.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Everything starts anew.
+    pub reset: bool,
+    /// Objects as they are.
+    pub changed: Vec<DynamicMessage>,
+    /// Objects that are gone.
+    pub gone: Vec<(&'static Kind, Uuid)>,
+    /// The state with this; nothing while more of it follows.
+    pub version: Option<String>,
+}
+
+/// What somebody watches.
+#[derive(Debug, Default)]
+pub struct Interest {
+    /// The kinds, by their places in the catalog; none: all.
+    pub kinds: BTreeSet<usize>,
+    /// Only this owner's; empty: everybody's.
+    pub owner: String,
+    /// What the client has; empty: nothing.
+    pub version: String,
+}
+
+/// The kind with this number.
+pub fn kind_numbered(field: &str, number: i32) -> Result<&'static Kind, Trouble> {
+    catalog().numbered(number).ok_or_else(|| {
+        let remedy = "give one of the kinds of the protocol";
+        let violation = Violation::new(field, "there is no such kind", remedy);
+        Refused::field(Code::Invalid, violation).into()
+    })
+}
+
+impl Network {
+    /// One object.
+    pub fn get(&self, caller: &Caller, kind: &Kind, name: &str) -> Result<DynamicMessage, Trouble> {
+        let live = self.read(caller)?;
+        let uuid = find::find(&live.snapshot, kind, name)?;
+        object(&live, kind, uuid)
+    }
+
+    /// A page of objects of a kind.
+    pub fn list(
+        &self,
+        caller: &Caller,
+        kind: &Kind,
+        filter: &Filter,
+        size: i32,
+        token: &str,
+    ) -> Result<Page, Trouble> {
+        let live = self.read(caller)?;
+        let (uuids, next) = list(&live.snapshot, kind, filter, size, token)?;
+        let objects = uuids.into_iter();
+        let objects = objects.filter_map(|uuid| read::object(&live.snapshot, kind, uuid));
+        Ok(Page {
+            objects: objects.collect(),
+            next,
+            version: live.token(live.revision()),
+        })
+    }
+
+    /// Makes an object.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        wanted: &DynamicMessage,
+        wait: Wait,
+    ) -> Result<(DynamicMessage, i64), Trouble> {
+        let declared = Declared::new(wanted).map_err(|refused| refused.within("object"))?;
+        let done = self.change(caller, wait, |draft| {
+            write::create(draft, &declared).map_err(|refused| refused.within("object"))
+        });
+        let (uuid, generation) = done.await?;
+        Ok((self.made(caller, declared.kind, uuid)?, generation))
+    }
+
+    /// Changes fields of an object.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        wanted: &DynamicMessage,
+        mask: &[String],
+        wait: Wait,
+    ) -> Result<(DynamicMessage, i64), Trouble> {
+        let declared = Declared::new(wanted).map_err(|refused| refused.within("object"))?;
+        let done = self.change(caller, wait, |draft| write::update(draft, &declared, mask));
+        let (uuid, generation) = done.await?;
+        Ok((self.made(caller, declared.kind, uuid)?, generation))
+    }
+
+    /// Deletes an object.
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        deletion: Deletion<'_>,
+        cascade: bool,
+        wait: Wait,
+    ) -> Result<i64, Trouble> {
+        let along = match cascade {
+            true => Along::Everything,
+            false => Along::Nothing,
+        };
+        let deletions = [deletion];
+        let done = self.change(caller, wait, |draft| {
+            write::delete(draft, &deletions, along)
+        });
+        Ok(done.await?.1)
+    }
+
+    /// Makes what an owner has be what it declares; or says what would be done, if no wait is given.
+    pub async fn apply(
+        &self,
+        caller: &Caller,
+        owner: &str,
+        wanted: &[DynamicMessage],
+        allowed: Allowed,
+        wait: Option<Wait>,
+    ) -> Result<(Plan, i64), Trouble> {
+        let wanted = wanted.iter().enumerate().map(|(number, object)| {
+            let declared = Declared::new(object);
+            declared.map_err(|refused| refused.within(&format!("objects[{number}]")))
+        });
+        let wanted: Vec<Declared> = wanted.collect::<Result<_, _>>()?;
+        let Some(wait) = wait else {
+            let live = self.read(caller)?;
+            let mut draft = northbound::Draft::new(&live.snapshot);
+            return Ok((apply(&mut draft, owner, &wanted, allowed)?, 0));
+        };
+        let done = self.change(caller, wait, |draft| apply(draft, owner, &wanted, allowed));
+        done.await
+    }
+
+    /// An object that was just written; somebody may have deleted it.
+    fn made(&self, caller: &Caller, kind: &Kind, uuid: Uuid) -> Result<DynamicMessage, Trouble> {
+        object(&*self.read(caller)?, kind, uuid)
+    }
+
+    /// Starts to tell what somebody watches. It ends with an error, or when the other end is dropped.
+    pub fn watch(
+        &self,
+        caller: Caller,
+        interest: Interest,
+    ) -> Result<mpsc::Receiver<Result<Told, Trouble>>, Trouble> {
+        drop(self.read(&caller)?);
+        let place = self.watcher()?;
+        let (sender, receiver) = mpsc::channel(QUEUED);
+        let network = self.clone();
+        tokio::spawn(async move {
+            let end = tell(&network, &caller, &interest, &sender).await;
+            if let Err(trouble) = end {
+                // The client may have gone already.
+                let _ = sender.send(Err(trouble)).await;
+            }
+            drop(place);
+        });
+        Ok(receiver)
+    }
+}
+
+fn object(live: &Live, kind: &Kind, uuid: Uuid) -> Result<DynamicMessage, Trouble> {
+    read::object(&live.snapshot, kind, uuid).ok_or_else(|| {
+        let text = format!("the {} {uuid} is gone", kind.label());
+        Refused::new(Code::NotFound, text).into()
+    })
+}
+
+/// Tells a watcher everything there is to tell, for as long as it listens.
+async fn tell(
+    network: &Network,
+    caller: &Caller,
+    interest: &Interest,
+    sender: &mpsc::Sender<Result<Told, Trouble>>,
+) -> Result<(), Trouble> {
+    let mut revisions = network.revisions();
+    let mut since = network.read(caller)?.revision_of(&interest.version);
+    loop {
+        revisions.borrow_and_update();
+        let (reset, ids, now, token) = {
+            let live = network.read(caller)?;
+            let news = since.map_or(News::Everything, |since| live.news(since));
+            let now = live.revision();
+            let (reset, ids) = match news {
+                News::Everything => (true, everything(&live, interest)),
+                News::Changes(ids) => (false, ids),
+            };
+            (reset, ids, now, live.token(now))
+        };
+        let is_wanted = |id: &Id| interest.kinds.is_empty() || interest.kinds.contains(&id.0);
+        let ids: Vec<Id> = ids.into_iter().filter(is_wanted).collect();
+        let count = ids.len().div_ceil(PART).max(1);
+        // The first word says that there is nothing else to be told.
+        let is_told = since.is_none() || reset || !ids.is_empty() || *interest.version == *token;
+        for part in 0..if is_told { count } else { 0 } {
+            let from = part * PART;
+            let some = &ids[from..ids.len().min(from + PART)];
+            let mut told = as_they_are(&*network.read(caller)?, interest, some);
+            told.reset = reset && part == 0;
+            told.version = (part + 1 == count).then(|| token.clone());
+            if sender.send(Ok(told)).await.is_err() {
+                return Ok(());
+            }
+        }
+        since = Some(now);
+        tokio::select! {
+            changed = revisions.changed() => if changed.is_err() {
+                return Ok(());
+            },
+            () = sender.closed() => return Ok(()),
+        }
+    }
+}
+
+fn everything(live: &Live, interest: &Interest) -> Vec<Id> {
+    let kinds = catalog().kinds().iter();
+    let kinds =
+        kinds.filter(|kind| interest.kinds.is_empty() || interest.kinds.contains(&kind.order));
+    let ids = kinds.flat_map(|kind| {
+        let uuids: Vec<Uuid> = match interest.owner.as_str() {
+            "" => live.snapshot.table(kind.table).keys().copied().collect(),
+            owner => find::owned(&live.snapshot, kind, owner),
+        };
+        uuids.into_iter().map(|uuid| (kind.order, uuid))
+    });
+    ids.collect()
+}
+
+fn as_they_are(live: &Live, interest: &Interest, ids: &[Id]) -> Told {
+    let mut told = Told::default();
+    for (order, uuid) in ids {
+        let kind = kind_at(*order);
+        let row = live.snapshot.table(kind.table).get(uuid);
+        let is_wanted = row.is_some_and(|row| {
+            interest.owner.is_empty() || find::owner_of(kind, row) == interest.owner
+        });
+        match read::object(&live.snapshot, kind, *uuid).filter(|_| is_wanted) {
+            Some(object) => told.changed.push(object),
+            None => told.gone.push((kind, *uuid)),
+        }
+    }
+    told
+}

@@ -1,0 +1,293 @@
+//! The gRPC service `weft.northbound.v1`, with health and reflection beside it.
+
+use std::time::Duration;
+
+use objects::apply::Allowed;
+use objects::list::Filter;
+use objects::v1::northbound_server::{Northbound, NorthboundServer};
+use objects::write::Deletion;
+use objects::{Code, DESCRIPTORS, Refused, catalog, v1};
+use prost_reflect::DynamicMessage;
+use store::caller::Caller;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::calls::{Interest, Told, kind_numbered};
+use super::listen::{Connection, MAX_CONNECTIONS};
+use super::network::{Network, Trouble, Wait};
+
+/// The most bytes of a message.
+pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// The most bytes of a call's headers.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// So many calls one connection may have at a time.
+const MAX_CALLS_PER_CONNECTION: u32 = 1024;
+/// A connection on which nothing comes is asked so often whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Starts the services. What is given to the answer is served.
+pub fn start(network: Network) -> mpsc::Sender<Connection> {
+    let (connections, incoming) = mpsc::channel(MAX_CONNECTIONS);
+    tokio::spawn(async move {
+        if let Err(error) = serve(network, incoming).await {
+            tracing::error!("gRPC: {error}");
+        }
+    });
+    connections
+}
+
+async fn serve(
+    network: Network,
+    incoming: mpsc::Receiver<Connection>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<NorthboundServer<Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let service = NorthboundServer::new(Service { network })
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .add_service(service)
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming(ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>))
+        .await?;
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Service {
+    network: Network,
+}
+
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::unauthenticated("a call without a connection"))
+}
+
+/// The status for what went wrong, with each field that is wrong among its details.
+fn status(trouble: Trouble) -> Status {
+    match trouble {
+        Trouble::Refused(Refused {
+            code,
+            message,
+            violations,
+        }) => {
+            let code = match code {
+                Code::Invalid => tonic::Code::InvalidArgument,
+                Code::NotFound => tonic::Code::NotFound,
+                Code::AlreadyExists => tonic::Code::AlreadyExists,
+                Code::Conflict => tonic::Code::FailedPrecondition,
+                Code::Stale => tonic::Code::Aborted,
+                Code::Unsupported => tonic::Code::Unimplemented,
+            };
+            let mut details = ErrorDetails::new();
+            for violation in violations {
+                let description = format!("{}; {}", violation.why, violation.remedy);
+                details.add_bad_request_violation(violation.field, description);
+            }
+            Status::with_error_details(code, message, details)
+        }
+        Trouble::Denied(text) => Status::permission_denied(text),
+        Trouble::Unavailable(text) => Status::unavailable(text),
+        Trouble::Late(text) => Status::deadline_exceeded(text),
+        Trouble::Exhausted(text) => Status::resource_exhausted(text),
+        Trouble::Unknown(text) => Status::unknown(text),
+    }
+}
+
+fn wait(number: i32) -> Wait {
+    match v1::Wait::try_from(number) {
+        Ok(v1::Wait::Southbound) => Wait::Southbound,
+        Ok(v1::Wait::Chassis) => Wait::Chassis,
+        _ => Wait::Commit,
+    }
+}
+
+fn dynamic(object: &v1::Object) -> Result<DynamicMessage, Status> {
+    let mut message = DynamicMessage::new(catalog().object.clone());
+    let read = message.transcode_from(object);
+    read.map_err(|error| Status::internal(error.to_string()))?;
+    Ok(message)
+}
+
+fn wanted(object: Option<&v1::Object>) -> Result<DynamicMessage, Status> {
+    match object {
+        Some(object) => dynamic(object),
+        None => Ok(DynamicMessage::new(catalog().object.clone())),
+    }
+}
+
+fn typed(message: &DynamicMessage) -> Result<v1::Object, Status> {
+    let object = message.transcode_to();
+    object.map_err(|error| Status::internal(error.to_string()))
+}
+
+fn response(told: Told) -> Result<v1::WatchResponse, Status> {
+    let changed = told.changed.iter().map(typed);
+    let gone = told.gone.into_iter().map(|(kind, uuid)| v1::Gone {
+        kind: kind.definition.number.into(),
+        uuid: uuid.to_string(),
+    });
+    Ok(v1::WatchResponse {
+        reset: told.reset,
+        changed: changed.collect::<Result<_, _>>()?,
+        gone: gone.collect(),
+        version: told.version.unwrap_or_default(),
+    })
+}
+
+#[tonic::async_trait]
+impl Northbound for Service {
+    async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<v1::GetResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let kind = kind_numbered("kind", request.kind).map_err(status)?;
+        let object = self
+            .network
+            .get(&caller, kind, &request.name)
+            .map_err(status)?;
+        Ok(Response::new(v1::GetResponse {
+            object: Some(typed(&object)?),
+        }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<v1::ListResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let kind = kind_numbered("kind", request.kind).map_err(status)?;
+        let filter = Filter {
+            parent: request.parent,
+            owner: request.owner,
+        };
+        let page = self
+            .network
+            .list(
+                &caller,
+                kind,
+                &filter,
+                request.page_size,
+                &request.page_token,
+            )
+            .map_err(status)?;
+        let objects = page.objects.iter().map(typed);
+        Ok(Response::new(v1::ListResponse {
+            objects: objects.collect::<Result<_, _>>()?,
+            next_page_token: page.next.unwrap_or_default(),
+            version: page.version,
+        }))
+    }
+
+    type WatchStream = std::pin::Pin<
+        Box<dyn tokio_stream::Stream<Item = Result<v1::WatchResponse, Status>> + Send>,
+    >;
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let kinds = request.kinds.iter().map(|number| {
+            let kind = kind_numbered("kinds", *number).map_err(status)?;
+            Ok(kind.order)
+        });
+        let interest = Interest {
+            kinds: kinds.collect::<Result<_, Status>>()?,
+            owner: request.owner,
+            version: request.version,
+        };
+        let told = self.network.watch(caller, interest).map_err(status)?;
+        let responses =
+            ReceiverStream::new(told).map(|told| told.map_err(status).and_then(response));
+        Ok(Response::new(Box::pin(responses)))
+    }
+
+    async fn create(
+        &self,
+        request: Request<v1::CreateRequest>,
+    ) -> Result<Response<v1::CreateResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let wanted = wanted(request.object.as_ref())?;
+        let done = self.network.create(&caller, &wanted, wait(request.wait));
+        let (object, generation) = done.await.map_err(status)?;
+        Ok(Response::new(v1::CreateResponse {
+            object: Some(typed(&object)?),
+            generation,
+        }))
+    }
+
+    async fn update(
+        &self,
+        request: Request<v1::UpdateRequest>,
+    ) -> Result<Response<v1::UpdateResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let wanted = wanted(request.object.as_ref())?;
+        let mask = request.update_mask.unwrap_or_default().paths;
+        let done = self
+            .network
+            .update(&caller, &wanted, &mask, wait(request.wait));
+        let (object, generation) = done.await.map_err(status)?;
+        Ok(Response::new(v1::UpdateResponse {
+            object: Some(typed(&object)?),
+            generation,
+        }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let kind = kind_numbered("kind", request.kind).map_err(status)?;
+        let deletion = Deletion {
+            kind,
+            name: &request.name,
+            version: &request.version,
+        };
+        let wait = wait(request.wait);
+        let done = self
+            .network
+            .delete(&caller, deletion, request.cascade, wait);
+        let generation = done.await.map_err(status)?;
+        Ok(Response::new(v1::DeleteResponse { generation }))
+    }
+
+    async fn apply(
+        &self,
+        request: Request<v1::ApplyRequest>,
+    ) -> Result<Response<v1::ApplyResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let objects = request.objects.iter().map(dynamic);
+        let objects: Vec<DynamicMessage> = objects.collect::<Result<_, _>>()?;
+        let allowed = Allowed {
+            adopt: request.adopt,
+            nothing: request.allow_empty,
+        };
+        let wait = (!request.dry_run).then(|| wait(request.wait));
+        let done = self
+            .network
+            .apply(&caller, &request.owner, &objects, allowed, wait);
+        let (plan, generation) = done.await.map_err(status)?;
+        Ok(Response::new(objects::apply::response(&plan, generation)))
+    }
+}

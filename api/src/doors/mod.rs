@@ -1,0 +1,7 @@
+//! The shells: what listens, and what is answered there.
+
+pub mod calls;
+pub mod grpc;
+pub mod listen;
+pub mod network;
+pub mod rest;

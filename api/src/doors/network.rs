@@ -1,0 +1,292 @@
+//! What every door does with the network: reads of the copy, transactions, and waiting.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use nb_db::tables::NbGlobal;
+use northbound::Draft;
+use objects::read;
+use objects::{Code, Refused};
+use ovsdb::operation::OpResult;
+use ovsdb::{ErrorKind, Table};
+use replica::{Event, Handle, TransactError};
+use store::caller::{Caller, Role};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::live::Live;
+
+/// So often a transaction is made anew because somebody else was faster.
+const ATTEMPTS: usize = 16;
+/// So long the news of what somebody else has done may take.
+const NEWS: Duration = Duration::from_secs(5);
+/// So long may be waited for northd and the chassis.
+const WAIT: Duration = Duration::from_secs(60);
+/// So many watchers there may be.
+pub const MAX_WATCHERS: usize = 4096;
+
+/// The network, shared by all doors.
+#[derive(Clone, Debug)]
+pub struct Network(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    live: RwLock<Live>,
+    handle: Handle,
+    /// Who waits for which transaction.
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Result<Vec<OpResult>, TransactError>>>>,
+    next: AtomicU64,
+    /// The newest revision.
+    revision: watch::Sender<u64>,
+    watchers: Arc<Semaphore>,
+}
+
+/// Why something cannot be done.
+#[derive(Debug)]
+pub enum Trouble {
+    /// It is refused.
+    Refused(Refused),
+    /// The client may not.
+    Denied(String),
+    /// There is no database now.
+    Unavailable(String),
+    /// It was done, but waiting for it took too long.
+    Late(String),
+    /// There are too many.
+    Exhausted(String),
+    /// Nobody knows whether it was done.
+    Unknown(String),
+}
+
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// How far a write has to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// It is committed.
+    #[default]
+    Commit,
+    /// The southbound reflects it.
+    Southbound,
+    /// Every chassis has it.
+    Chassis,
+}
+
+impl Network {
+    /// The network behind a replica.
+    pub fn new(live: Live, handle: Handle) -> Self {
+        Self(Arc::new(Shared {
+            live: RwLock::new(live),
+            handle,
+            waiting: Mutex::default(),
+            next: AtomicU64::new(0),
+            revision: watch::Sender::new(0),
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+        }))
+    }
+
+    /// Takes over what the replica tells.
+    pub fn event(&self, event: Event) {
+        match event {
+            Event::Changes(changes) => {
+                let mut live = self.0.live.write().unwrap_or_else(PoisonError::into_inner);
+                live.apply(changes);
+                self.0.revision.send_replace(live.revision());
+            }
+            Event::Synced => {
+                let missing = self.0.handle.status().missing;
+                let missing = missing.tables.into_iter().chain(missing.columns);
+                let mut live = self.0.live.write().unwrap_or_else(PoisonError::into_inner);
+                live.snapshot.set_missing(missing);
+                live.is_synced = true;
+            }
+            Event::Disconnected { remote, reason } => {
+                tracing::warn!("{remote}: {reason}");
+                let mut live = self.0.live.write().unwrap_or_else(PoisonError::into_inner);
+                live.is_synced = false;
+            }
+            Event::TransactReply { id, result } => {
+                let mut waiting = self
+                    .0
+                    .waiting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                if let Some(sender) = waiting.remove(&id) {
+                    // Who has gone does not want to know.
+                    let _ = sender.send(result);
+                }
+            }
+            Event::Connected { .. } | Event::ConditionsInEffect(_) | Event::Lock(_) => {}
+        }
+    }
+
+    /// The copy, for a client that may read.
+    pub fn read(&self, caller: &Caller) -> Result<RwLockReadGuard<'_, Live>, Trouble> {
+        match caller.role {
+            Role::Admin | Role::Writer | Role::Reader | Role::Northd => {}
+            Role::Chassis | Role::Unknown(_) => return denied(caller, "read the network"),
+        }
+        let live = self.0.live.read().unwrap_or_else(PoisonError::into_inner);
+        match live.is_synced {
+            true => Ok(live),
+            false => {
+                let text = "the northbound database is not there now; try again";
+                Err(Trouble::Unavailable(text.to_owned()))
+            }
+        }
+    }
+
+    /// The newest revision, and every one after it.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.0.revision.subscribe()
+    }
+
+    /// A place among those who watch.
+    pub fn watcher(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Trouble> {
+        let place = self.0.watchers.clone().try_acquire_owned();
+        place.map_err(|_| Trouble::Exhausted(format!("{MAX_WATCHERS} clients watch already")))
+    }
+
+    /// Does this in one transaction, again if somebody else was faster, and waits for it to come as far as asked. Says the
+    /// generation to compare with the progress of the deployment; 0 if nothing is waited for.
+    pub async fn change<T>(
+        &self,
+        caller: &Caller,
+        wait: Wait,
+        change: impl Fn(&mut Draft<'_>) -> Result<T, Refused>,
+    ) -> Result<(T, i64), Trouble> {
+        match caller.role {
+            Role::Admin | Role::Writer => {}
+            _ => return denied(caller, "change the network"),
+        }
+        let mut revisions = self.revisions();
+        let mut was_violated = false;
+        for _ in 0..ATTEMPTS {
+            revisions.borrow_and_update();
+            let (done, operations, waits) = {
+                let live = self.read(caller)?;
+                let mut draft = Draft::new(&live.snapshot);
+                let done = change(&mut draft)?;
+                let waits = wait != Wait::Commit && !draft.is_unchanged();
+                if waits && let Some((uuid, _)) = live.snapshot.table(NbGlobal::INDEX).iter().next()
+                {
+                    let column = NbGlobal::COLUMN.nb_cfg.index;
+                    draft.increment(NbGlobal::INDEX, *uuid, column);
+                }
+                (done, draft.operations(), waits)
+            };
+            if operations.is_empty() {
+                return Ok((done, 0));
+            }
+            match self.transact(operations).await? {
+                Ok(results) => {
+                    let goal = waits.then(|| counter(&results)).flatten();
+                    if let Some(goal) = goal {
+                        self.reached(goal, wait).await?;
+                    }
+                    return Ok((done, goal.unwrap_or_default()));
+                }
+                // What was relied upon is not so any more; the news is on its way.
+                Err(error) if error.kind == ErrorKind::TimedOut => {
+                    let _ = tokio::time::timeout(NEWS, revisions.changed()).await;
+                }
+                // Somebody else has made one of that name, perhaps: then the copy says so in a moment.
+                Err(error) if error.kind == ErrorKind::ConstraintViolation && !was_violated => {
+                    was_violated = true;
+                    let _ = tokio::time::timeout(NEWS, revisions.changed()).await;
+                }
+                Err(error) => {
+                    let code = match error.kind {
+                        ErrorKind::PermissionError => {
+                            return Err(Trouble::Denied(error.to_string()));
+                        }
+                        _ => Code::Conflict,
+                    };
+                    let text = format!("the database refused the change: {error}");
+                    return Err(Refused::new(code, text).into());
+                }
+            }
+        }
+        let text = "others change the same again and again; get it, and try again";
+        Err(Refused::new(Code::Stale, text).into())
+    }
+
+    async fn transact(
+        &self,
+        operations: Vec<ovsdb::Operation>,
+    ) -> Result<Result<Vec<OpResult>, ovsdb::Error>, Trouble> {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        let place = || {
+            self.0
+                .waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        place().insert(id, sender);
+        if let Err(error) = self.0.handle.transact(id, operations) {
+            place().remove(&id);
+            return Err(Trouble::Exhausted(error.to_string()));
+        }
+        match receiver.await {
+            Ok(Ok(results)) => Ok(Ok(results)),
+            Ok(Err(TransactError::Failed(failure))) => Ok(Err(failure.error)),
+            Ok(Err(TransactError::Refused(error))) => Ok(Err(error)),
+            Ok(Err(error @ TransactError::NotConnected)) => {
+                Err(Trouble::Unavailable(error.to_string()))
+            }
+            Ok(Err(error @ TransactError::Disconnected)) => Err(Trouble::Unknown(format!(
+                "{error}; look whether it was done"
+            ))),
+            Err(_) => Err(Trouble::Unavailable(
+                "the server is shutting down".to_owned(),
+            )),
+        }
+    }
+
+    /// Waits until the deployment has come so far.
+    async fn reached(&self, goal: i64, wait: Wait) -> Result<(), Trouble> {
+        let mut revisions = self.revisions();
+        let waiting = async {
+            loop {
+                let reached = {
+                    let live = self.0.live.read().unwrap_or_else(PoisonError::into_inner);
+                    read::reached(&live.snapshot)
+                };
+                let far = reached.map(|[_, southbound, chassis]| match wait {
+                    Wait::Chassis => southbound.min(chassis),
+                    _ => southbound,
+                });
+                if far.is_some_and(|far| far >= goal) || revisions.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        match tokio::time::timeout(WAIT, waiting).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Trouble::Late(format!(
+                "it is committed as generation {goal}, and was not everywhere within {} s; look at the progress",
+                WAIT.as_secs()
+            ))),
+        }
+    }
+}
+
+fn denied<T>(caller: &Caller, what: &str) -> Result<T, Trouble> {
+    Err(Trouble::Denied(format!(
+        "{caller}, may not {what}: the role does not list it; connect with a certificate, or to a listener, of a role that may"
+    )))
+}
+
+/// The value that the last operation read.
+fn counter(results: &[OpResult]) -> Option<i64> {
+    match results.last()? {
+        OpResult::Rows(rows) => rows.first()?.first()?.1.scalar()?.as_integer(),
+        _ => None,
+    }
+}
