@@ -112,7 +112,7 @@ impl Scene {
         let mut stream = UnixStream::connect(self.path("rest.sock")).ok()?;
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).ok()?;
         stream.write_all(body.as_bytes()).ok()?;
@@ -353,6 +353,13 @@ fn objects_live_through_rest() {
         let violation = &answer["details"][0]["fieldViolations"][0];
         assert_eq!(violation["field"], field, "{answer}");
     }
+    let as_page = "POST /v1/switches HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nOrigin: http://evil\r\n\
+                   Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}";
+    let mut stream = UnixStream::connect(scene.path("rest.sock")).unwrap();
+    stream.write_all(as_page.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     for path in ["/v1/pods", "/v1/switches/none", "/nothing"] {
         assert_eq!(scene.rest("GET", path, &Value::Null).0, 404, "{path}");
     }

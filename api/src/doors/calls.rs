@@ -1,6 +1,7 @@
 //! The calls, as both protocols have them: objects are messages, and what goes wrong is a [`Trouble`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use objects::apply::{Allowed, Plan, apply};
 use objects::list::{Filter, list};
@@ -15,9 +16,11 @@ use super::network::{Network, Trouble, Wait};
 use crate::live::{Id, Live, News, kind_at};
 
 /// So many objects are told in a message of a watch.
-const PART: usize = 500;
+const PART: usize = 100;
 /// So many messages of a watch wait for the network.
-pub const QUEUED: usize = 4;
+pub const QUEUED: usize = 1;
+/// Who takes nothing for so long is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A page of objects.
 #[derive(Debug)]
@@ -103,7 +106,7 @@ impl Network {
             write::create(draft, &declared).map_err(|refused| refused.within("object"))
         });
         let (uuid, generation) = done.await?;
-        Ok((self.made(caller, declared.kind, uuid)?, generation))
+        Ok((self.made(declared.kind, uuid)?, generation))
     }
 
     /// Changes fields of an object.
@@ -117,7 +120,7 @@ impl Network {
         let declared = Declared::new(wanted).map_err(|refused| refused.within("object"))?;
         let done = self.change(caller, wait, |draft| write::update(draft, &declared, mask));
         let (uuid, generation) = done.await?;
-        Ok((self.made(caller, declared.kind, uuid)?, generation))
+        Ok((self.made(declared.kind, uuid)?, generation))
     }
 
     /// Deletes an object.
@@ -162,9 +165,9 @@ impl Network {
         done.await
     }
 
-    /// An object that was just written; somebody may have deleted it.
-    fn made(&self, caller: &Caller, kind: &Kind, uuid: Uuid) -> Result<DynamicMessage, Trouble> {
-        object(&*self.read(caller)?, kind, uuid)
+    /// An object that was just written, whether the database is still there or not; somebody may have deleted it.
+    fn made(&self, kind: &Kind, uuid: Uuid) -> Result<DynamicMessage, Trouble> {
+        object(&self.copy(), kind, uuid)
     }
 
     /// Starts to tell what somebody watches. It ends with an error, or when the other end is dropped.
@@ -178,12 +181,12 @@ impl Network {
         let (sender, receiver) = mpsc::channel(QUEUED);
         let network = self.clone();
         tokio::spawn(async move {
+            let _place = place;
             let end = tell(&network, &caller, &interest, &sender).await;
             if let Err(trouble) = end {
-                // The client may have gone already.
-                let _ = sender.send(Err(trouble)).await;
+                // The client may have gone already, or may not read.
+                let _ = tokio::time::timeout(PATIENCE, sender.send(Err(trouble))).await;
             }
-            drop(place);
         });
         Ok(receiver)
     }
@@ -196,7 +199,7 @@ fn object(live: &Live, kind: &Kind, uuid: Uuid) -> Result<DynamicMessage, Troubl
     })
 }
 
-/// Tells a watcher everything there is to tell, for as long as it listens.
+/// Tells a watcher everything there is to tell, for as long as it listens. While the database is away, nothing is told.
 async fn tell(
     network: &Network,
     caller: &Caller,
@@ -205,31 +208,48 @@ async fn tell(
 ) -> Result<(), Trouble> {
     let mut revisions = network.revisions();
     let mut since = network.read(caller)?.revision_of(&interest.version);
+    // The owner's objects that the client knows of, once that is certain.
+    let mut known: Option<HashSet<Id>> = None;
+    let mut is_first = true;
     loop {
+        network.until_synced().await?;
         revisions.borrow_and_update();
         let (reset, ids, now, token) = {
-            let live = network.read(caller)?;
+            let live = network.copy();
             let news = since.map_or(News::Everything, |since| live.news(since));
             let now = live.revision();
             let (reset, ids) = match news {
                 News::Everything => (true, everything(&live, interest)),
                 News::Changes(ids) => (false, ids),
             };
+            let is_wanted = |id: &Id| interest.kinds.is_empty() || interest.kinds.contains(&id.0);
+            let mut ids: Vec<Id> = ids.into_iter().filter(is_wanted).collect();
+            if !interest.owner.is_empty() {
+                let owned: HashSet<Id> = everything(&live, interest).into_iter().collect();
+                if let Some(known) = &known {
+                    ids.retain(|id| owned.contains(id) || known.contains(id));
+                }
+                known = Some(owned);
+            }
             (reset, ids, now, live.token(now))
         };
-        let is_wanted = |id: &Id| interest.kinds.is_empty() || interest.kinds.contains(&id.0);
-        let ids: Vec<Id> = ids.into_iter().filter(is_wanted).collect();
         let count = ids.len().div_ceil(PART).max(1);
-        // The first word says that there is nothing else to be told.
-        let is_told = since.is_none() || reset || !ids.is_empty() || *interest.version == *token;
+        let is_told = is_first || reset || !ids.is_empty();
+        is_first = false;
         for part in 0..if is_told { count } else { 0 } {
             let from = part * PART;
             let some = &ids[from..ids.len().min(from + PART)];
-            let mut told = as_they_are(&*network.read(caller)?, interest, some);
+            let mut told = as_they_are(&network.copy(), interest, some);
             told.reset = reset && part == 0;
             told.version = (part + 1 == count).then(|| token.clone());
-            if sender.send(Ok(told)).await.is_err() {
-                return Ok(());
+            match tokio::time::timeout(PATIENCE, sender.send(Ok(told))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => {
+                    let text =
+                        "the client does not read what it watches; go on from its last version";
+                    return Err(Trouble::Exhausted(text.to_owned()));
+                }
             }
         }
         since = Some(now);

@@ -20,11 +20,13 @@ use super::listen::{Connection, MAX_CONNECTIONS};
 use super::network::{Network, Trouble, Wait};
 
 /// The most bytes of a message.
-pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// The most bytes of an answer: a page of large objects.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The most bytes of a call's headers.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// So many calls one connection may have at a time.
-const MAX_CALLS_PER_CONNECTION: u32 = 1024;
+const MAX_CALLS_PER_CONNECTION: u32 = 100;
 /// A connection on which nothing comes is asked so often whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -44,14 +46,27 @@ async fn serve(
     incoming: mpsc::Receiver<Connection>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<NorthboundServer<Service>>().await;
+    health.set_not_serving::<NorthboundServer<Service>>().await;
+    let mut synced = network.synced();
+    tokio::spawn(async move {
+        loop {
+            let is_synced = *synced.borrow_and_update();
+            match is_synced {
+                true => health.set_serving::<NorthboundServer<Service>>().await,
+                false => health.set_not_serving::<NorthboundServer<Service>>().await,
+            }
+            if synced.changed().await.is_err() {
+                return;
+            }
+        }
+    });
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let service = NorthboundServer::new(Service { network })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        .max_encoding_message_size(MAX_ANSWER_BYTES);
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)

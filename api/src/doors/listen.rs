@@ -2,7 +2,7 @@
 //! with who its client is.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -74,8 +74,13 @@ pub async fn open(
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(failed("another server listens there".to_owned()));
             }
-            // A socket that was left behind.
-            let _ = std::fs::remove_file(path);
+            if let Ok(metadata) = std::fs::symlink_metadata(path) {
+                if !metadata.file_type().is_socket() {
+                    return Err(failed("there is a file that is no socket".to_owned()));
+                }
+                // One that was left behind.
+                std::fs::remove_file(path).map_err(io)?;
+            }
             let socket = UnixListener::bind(path).map_err(io)?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))
                 .map_err(io)?;

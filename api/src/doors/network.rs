@@ -25,6 +25,8 @@ const NEWS: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(60);
 /// So many watchers there may be.
 pub const MAX_WATCHERS: usize = 4096;
+/// So many mebibytes of requests may be read at a time.
+const MAX_BODIES_MIB: u32 = 128;
 
 /// The network, shared by all doors.
 #[derive(Clone, Debug)]
@@ -35,12 +37,19 @@ struct Shared {
     live: RwLock<Live>,
     handle: Handle,
     /// Who waits for which transaction.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Result<Vec<OpResult>, TransactError>>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
     next: AtomicU64,
     /// The newest revision.
     revision: watch::Sender<u64>,
     watchers: Arc<Semaphore>,
+    /// Whether the copy is what the database has.
+    synced: watch::Sender<bool>,
+    /// Mebibytes of requests that may be here at a time.
+    bodies: Arc<Semaphore>,
 }
+
+/// What became of a transaction.
+type Reply = Result<Vec<OpResult>, TransactError>;
 
 /// Why something cannot be done.
 #[derive(Debug)]
@@ -87,6 +96,8 @@ impl Network {
             next: AtomicU64::new(0),
             revision: watch::Sender::new(0),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            synced: watch::Sender::new(false),
+            bodies: Arc::new(Semaphore::new(MAX_BODIES_MIB as usize)),
         }))
     }
 
@@ -104,11 +115,13 @@ impl Network {
                 let mut live = self.0.live.write().unwrap_or_else(PoisonError::into_inner);
                 live.snapshot.set_missing(missing);
                 live.is_synced = true;
+                self.0.synced.send_replace(true);
             }
             Event::Disconnected { remote, reason } => {
                 tracing::warn!("{remote}: {reason}");
                 let mut live = self.0.live.write().unwrap_or_else(PoisonError::into_inner);
                 live.is_synced = false;
+                self.0.synced.send_replace(false);
             }
             Event::TransactReply { id, result } => {
                 let mut waiting = self
@@ -141,6 +154,51 @@ impl Network {
         }
     }
 
+    /// Whether the client may change the network.
+    pub fn check_writes(&self, caller: &Caller) -> Result<(), Trouble> {
+        match caller.role {
+            Role::Admin | Role::Writer => Ok(()),
+            _ => denied(caller, "change the network"),
+        }
+    }
+
+    /// Room for a request of so many bytes.
+    pub async fn room(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, Trouble> {
+        let mebibytes = u32::try_from(bytes >> 20).map_or(MAX_BODIES_MIB, |count| count + 1);
+        let room = self
+            .0
+            .bodies
+            .clone()
+            .acquire_many_owned(mebibytes.min(MAX_BODIES_MIB));
+        match tokio::time::timeout(WAIT, room).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(Trouble::Exhausted(
+                "other requests fill the memory for them".to_owned(),
+            )),
+        }
+    }
+
+    /// Whether the copy is what the database has, and every change of that.
+    pub fn synced(&self) -> watch::Receiver<bool> {
+        self.0.synced.subscribe()
+    }
+
+    /// Waits for the database, if it is away.
+    pub async fn until_synced(&self) -> Result<(), Trouble> {
+        let mut synced = self.synced();
+        match tokio::time::timeout(WAIT, synced.wait_for(|synced| *synced)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Trouble::Unavailable(
+                "the northbound database is away".to_owned(),
+            )),
+        }
+    }
+
+    /// The copy as it is, for a client that was asked already whether it may read.
+    pub fn copy(&self) -> RwLockReadGuard<'_, Live> {
+        self.0.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The newest revision, and every one after it.
     pub fn revisions(&self) -> watch::Receiver<u64> {
         self.0.revision.subscribe()
@@ -160,10 +218,7 @@ impl Network {
         wait: Wait,
         change: impl Fn(&mut Draft<'_>) -> Result<T, Refused>,
     ) -> Result<(T, i64), Trouble> {
-        match caller.role {
-            Role::Admin | Role::Writer => {}
-            _ => return denied(caller, "change the network"),
-        }
+        self.check_writes(caller)?;
         let mut revisions = self.revisions();
         let mut was_violated = false;
         for _ in 0..ATTEMPTS {
@@ -233,7 +288,12 @@ impl Network {
             place().remove(&id);
             return Err(Trouble::Exhausted(error.to_string()));
         }
-        match receiver.await {
+        let Ok(reply) = tokio::time::timeout(WAIT, receiver).await else {
+            place().remove(&id);
+            let text = "the database does not answer; look whether it was done";
+            return Err(Trouble::Unknown(text.to_owned()));
+        };
+        match reply {
             Ok(Ok(results)) => Ok(Ok(results)),
             Ok(Err(TransactError::Failed(failure))) => Ok(Err(failure.error)),
             Ok(Err(TransactError::Refused(error))) => Ok(Err(error)),

@@ -17,8 +17,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ORIGIN};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
@@ -45,6 +45,8 @@ use crate::openapi;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// So long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A watcher hears something at least so often.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The head of a request is at most so large.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
@@ -92,6 +94,12 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 
 /// What went wrong, as a `google.rpc.Status`.
 fn wrong(trouble: Trouble) -> Response {
+    let (status, body) = status_of(trouble);
+    answer(status, &body)
+}
+
+/// The code of HTTP, and the `google.rpc.Status`.
+fn status_of(trouble: Trouble) -> (StatusCode, Value) {
     let (status, number, name, message, violations) = match trouble {
         Trouble::Refused(Refused {
             code,
@@ -150,7 +158,7 @@ fn wrong(trouble: Trouble) -> Response {
             "fieldViolations": fields,
         }]);
     }
-    answer(status, &body)
+    (status, body)
 }
 
 fn invalid(field: &str, why: &str, remedy: &str) -> Trouble {
@@ -228,7 +236,34 @@ fn caller(request: &Request) -> Caller {
     caller.unwrap_or_else(|| Caller::new(store::caller::Role::Unknown("".into()), ""))
 }
 
-async fn body(request: Request) -> Result<Value, Trouble> {
+/// Whether somebody may change something. Web pages of others may not: a browser would send what they want in the name of
+/// whoever looks at them.
+fn check_writes(network: &Network, request: &Request) -> Result<Caller, Trouble> {
+    let caller = caller(request);
+    network.check_writes(&caller)?;
+    if request.headers().contains_key(ORIGIN) {
+        let text = "a request that a web page has made cannot change the network; send it without `Origin`";
+        return Err(Trouble::Denied(text.to_owned()));
+    }
+    Ok(caller)
+}
+
+/// A header that is text; empty if it is not there.
+fn header(request: &Request, name: HeaderName) -> &str {
+    let value = request.headers().get(name);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+async fn body(network: &Network, request: Request) -> Result<Value, Trouble> {
+    if !header(&request, CONTENT_TYPE).starts_with("application/json") {
+        let remedy = "say `content-type: application/json`";
+        return Err(invalid("content-type", "it is not JSON's", remedy));
+    }
+    let length = header(&request, CONTENT_LENGTH).parse();
+    // What is read takes some times the room of its text.
+    let _room = network.room(length.unwrap_or(MAX_MESSAGE_BYTES)).await?;
     let reading = to_bytes(request.into_body(), MAX_MESSAGE_BYTES);
     let bytes = match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(Ok(bytes)) => bytes,
@@ -328,8 +363,8 @@ async fn create(
     let made = async {
         let kind = kind_in_path(&plural)?;
         let wait = Parameters::read(query.as_deref(), &["wait"])?.wait()?;
-        let caller = caller(&request);
-        let object = object_of(kind, &body(request).await?)?;
+        let caller = check_writes(&network, &request)?;
+        let object = object_of(kind, &body(&network, request).await?)?;
         let (object, _) = network.create(&caller, &object, wait).await?;
         Ok(document::to_json(&object))
     };
@@ -349,8 +384,8 @@ async fn update(
         let kind = kind_in_path(&plural)?;
         let parameters = Parameters::read(query.as_deref(), &["update_mask", "wait"])?;
         let wait = parameters.wait()?;
-        let caller = caller(&request);
-        let mut value = body(request).await?;
+        let caller = check_writes(&network, &request)?;
+        let mut value = body(&network, request).await?;
         // The path says which.
         if let Value::Object(fields) = &mut value {
             fields.insert("name".to_owned(), json!(name));
@@ -359,7 +394,10 @@ async fn update(
         let mask: Vec<String> = match parameters.get("update_mask") {
             Some(mask) => mask.split(',').map(str::to_owned).collect(),
             None => {
-                let given = value[kind.label()].as_object();
+                let given = value
+                    .get(kind.label())
+                    .or(value.get(kind.field.json_name()));
+                let given = given.and_then(Value::as_object);
                 given
                     .into_iter()
                     .flat_map(|fields| fields.keys().cloned())
@@ -378,8 +416,10 @@ async fn delete(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
-    let caller = caller(&request);
+    let caller = check_writes(&network, &request);
+    drop(request);
     let deleted = async {
+        let caller = caller?;
         let kind = kind_in_path(&plural)?;
         let parameters = Parameters::read(query.as_deref(), &["version", "wait", "cascade"])?;
         let version = parameters.text("version");
@@ -407,8 +447,11 @@ async fn apply(
 ) -> Response {
     let applied = async {
         Parameters::read(query.as_deref(), &[])?;
-        let caller = caller(&request);
-        let wanted = document::message(&catalog().message("ApplyRequest"), &body(request).await?)?;
+        let caller = check_writes(&network, &request)?;
+        let wanted = document::message(
+            &catalog().message("ApplyRequest"),
+            &body(&network, request).await?,
+        )?;
         let text = |field: &str| -> String {
             let value = wanted.get_field_by_name(field);
             value
@@ -481,9 +524,25 @@ async fn watch(
     match started() {
         Err(trouble) => wrong(trouble),
         Ok(told) => {
-            let events = ReceiverStream::new(told).map(|told| Ok::<_, Infallible>(event(told)));
+            let (sender, events) = mpsc::channel(1);
+            tokio::spawn(events_of(told, sender));
+            let events = ReceiverStream::new(events).map(Ok::<_, Infallible>);
             let kind = HeaderValue::from_static("text/event-stream");
             ([(CONTENT_TYPE, kind)], Body::from_stream(events)).into_response()
+        }
+    }
+}
+
+/// Makes events of what is told, and a comment now and then, by which a connection that broke is noticed.
+async fn events_of(mut told: mpsc::Receiver<Result<Told, Trouble>>, sender: mpsc::Sender<String>) {
+    loop {
+        let text = match tokio::time::timeout(HEARTBEAT, told.recv()).await {
+            Err(_) => ":\n\n".to_owned(),
+            Ok(Some(told)) => event(told),
+            Ok(None) => return,
+        };
+        if sender.send(text).await.is_err() {
+            return;
         }
     }
 }
@@ -493,7 +552,13 @@ fn event(told: Result<Told, Trouble>) -> String {
     let told = match told {
         Ok(told) => told,
         Err(trouble) => {
-            return format!("event: error\ndata: {}\n\n", json!(format!("{trouble:?}")));
+            let (_, status) = status_of(trouble);
+            return format!(
+                "event: error
+data: {status}
+
+"
+            );
         }
     };
     let changed: Vec<Value> = told.changed.iter().map(document::to_json).collect();

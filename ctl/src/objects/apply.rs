@@ -124,6 +124,13 @@ pub fn read_all(files: &[PathBuf]) -> Outcome<Document> {
                 };
                 CommandError::Failed(format!("{}: {text}", path.display()))
             })?;
+            // Whoever should have written it may have failed.
+            if !document.declares {
+                return fail(format!(
+                    "{}: nothing is declared; write `objects: []` if nothing is meant",
+                    path.display()
+                ));
+            }
             match (&all.owner, &document.owner) {
                 (Some(owner), Some(other)) if owner != other => {
                     return fail(format!(

@@ -192,7 +192,7 @@ fn walk(scene: &Scene) {
     let silence = scene.file("silence.yaml", "");
     scene.fails(
         &["apply", "--owner", "lab", "-f", &silence],
-        &["nothing is declared"],
+        &["silence.yaml", "nothing is declared"],
     );
     scene.says(&["delete", "-f", &lab, "--if-exists"]);
     scene.fails(&["delete", "switch", "dmz"], &["\"dmz\""]);

@@ -273,7 +273,7 @@ fn make(
 ) -> Result<Option<Change>, Refused> {
     let Item { declared, uuid, .. } = item;
     let (kind, uuid) = (declared.kind, *uuid);
-    let wanted = contents(resolver, declared, &|_| true).map_err(refuse)?;
+    let wanted = contents(resolver, declared, &|_| true, true).map_err(refuse)?;
     check_parents(kind, &wanted, None)?;
     let mut done = Change {
         kind,

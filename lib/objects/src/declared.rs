@@ -143,18 +143,19 @@ pub fn refuse(wrongs: Wrongs) -> Refused {
 }
 
 /// What the fields of an object ask for, those for which `is_wanted` holds. Fields that are not given have their default,
-/// or, if they are kept, are left out.
+/// or, if they are kept and `keeps` holds, are left out.
 pub fn contents(
     resolver: &Resolver<'_>,
     declared: &Declared,
     is_wanted: &dyn Fn(&Field) -> bool,
+    keeps: bool,
 ) -> Result<Vec<(&'static Field, Content)>, Wrongs> {
     let mut contents = Vec::new();
     let mut wrongs = Wrongs::new();
     for field in declared.kind.fields.iter().filter(|field| is_wanted(field)) {
         let value = declared.spec.get_field(&field.descriptor);
         let given = declared.spec.has_field(&field.descriptor);
-        if !given && field.is_kept {
+        if !given && keeps && field.is_kept {
             continue;
         }
         // A field that always is there says its default when it is not sent.

@@ -28,7 +28,7 @@ pub fn create(draft: &mut Draft<'_>, declared: &Declared) -> Result<Uuid, Refuse
         return Err(Refused::new(Code::AlreadyExists, message));
     }
     let resolver = Resolver::new(rows);
-    let wanted = contents(&resolver, declared, &|_| true).map_err(refuse)?;
+    let wanted = contents(&resolver, declared, &|_| true, true).map_err(refuse)?;
     check_parents(kind, &wanted, None)?;
     let mut links = Links::default();
     let uuid = new_uuid(rows, kind, &declared.name);
@@ -50,7 +50,9 @@ pub fn update(
     expect_version(draft, kind, uuid, &declared.version)?;
     let resolver = Resolver::new(rows);
     let is_wanted = |field: &Field| names.contains(field.name);
-    let wanted = contents(&resolver, declared, &is_wanted).map_err(refuse)?;
+    // Who names a field means its default if it does not say anything else.
+    let keeps = mask.iter().any(|path| path == "*" || path.ends_with(".*"));
+    let wanted = contents(&resolver, declared, &is_wanted, keeps).map_err(refuse)?;
     check_parents(kind, &wanted, Some((rows, uuid)))?;
     let mut links = Links::default();
     let wanted = wanted
@@ -110,7 +112,9 @@ pub fn delete(
             );
             return Err(Refused::new(Code::Conflict, message));
         }
-        going.push((kind, uuid));
+        if !going.iter().any(|(_, other)| *other == uuid) {
+            going.push((kind, uuid));
+        }
     }
     let named: HashSet<Uuid> = going.iter().map(|(_, uuid)| *uuid).collect();
     let mut links = Links::default();
@@ -128,6 +132,23 @@ pub fn delete(
                     "with {} {parent:?} would go {} {name:?}; delete that first, or ask to cascade",
                     kind.label(),
                     child.label()
+                );
+                return Err(Refused::new(Code::Conflict, message));
+            }
+        }
+        for (other, other_uuid) in referrers(rows, kind, *uuid) {
+            let (name, whose) = describe(rows, other, other_uuid);
+            let may_lose_it = match along {
+                Along::Nothing => false,
+                Along::Everything => true,
+                Along::Owned(owner) => whose == owner,
+            };
+            if !may_lose_it && !named.contains(&other_uuid) {
+                let (target, _) = describe(rows, kind, *uuid);
+                let message = format!(
+                    "{} {name:?} refers to {} {target:?}; change that first, or ask to cascade",
+                    other.label(),
+                    kind.label()
                 );
                 return Err(Refused::new(Code::Conflict, message));
             }
@@ -163,7 +184,10 @@ fn mask_fields(kind: &Kind, mask: &[String]) -> Result<HashSet<&'static str>, Re
             .unwrap_or(path);
         if name == "*" {
             names.extend(kind.fields.iter().map(|field| field.name));
-        } else if let Some(field) = kind.field_called(name) {
+        } else if let Some(field) = kind.fields.iter().find(|field| {
+            // JSON may call it differently.
+            field.name == name || field.descriptor.json_name() == name
+        }) {
             names.insert(field.name);
         } else {
             return refuse(format!("{path:?} is no field of a {}", kind.label()));

@@ -185,3 +185,43 @@ fn what_belongs_to_an_object_goes_with_it() {
     assert_eq!(lab.count("Logical_Switch_Port"), 0);
     refused(lab.delete("switch", "s", ""), Code::NotFound, &["\"s\""]);
 }
+
+#[test]
+fn what_others_refer_to_is_not_deleted_by_the_way() {
+    let mut lab = Lab::new();
+    lab.create("name: s\nlogical_switch: {}").unwrap();
+    lab.create("name: p\nlogical_switch_port: {logical_switch: s}")
+        .unwrap();
+    lab.create("name: g\nport_group: {ports: [p]}").unwrap();
+    refused(
+        lab.delete("switch-port", "p", ""),
+        Code::Conflict,
+        &["\"g\" refers to", "cascade"],
+    );
+    lab.delete_with("switch-port", "p", "", Along::Everything)
+        .unwrap();
+    assert_eq!(
+        lab.get("port-group", "g").unwrap()["port_group"],
+        serde_json::json!({})
+    );
+}
+
+#[test]
+fn a_field_that_a_mask_names_is_cleared() {
+    let mut lab = Lab::new();
+    lab.create("name: s\nlogical_switch: {}").unwrap();
+    lab.create("name: p\nlogical_switch_port: {logical_switch: s, tag: 7}")
+        .unwrap();
+    let without = "name: p\nlogical_switch_port: {logical_switch: s}";
+    lab.update(without, &["*"], "").unwrap();
+    assert_eq!(
+        lab.get("switch-port", "p").unwrap()["logical_switch_port"]["tag"],
+        7
+    );
+    lab.update(without, &["tag", "portSecurity"], "").unwrap();
+    assert!(
+        lab.get("switch-port", "p").unwrap()["logical_switch_port"]
+            .get("tag")
+            .is_none()
+    );
+}
