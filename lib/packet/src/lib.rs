@@ -12,6 +12,7 @@
 //! | [`text`] | a frame as Open vSwitch prints it |
 //! | [`advertisement`] | router advertisements |
 //! | [`announce`] | gratuitous ARP and reverse ARP |
+//! | [`membership`] | IGMP and MLD, as a switch that snoops reads them |
 //! | [`neighbour`] | questions to a neighbour that is known |
 //! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
 //!
@@ -30,6 +31,7 @@ pub mod advertisement;
 pub mod announce;
 pub mod dhcp4;
 pub mod frame;
+pub mod membership;
 pub mod neighbour;
 pub mod probe;
 pub mod reply;
