@@ -19,18 +19,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use incr::Changes;
-use relations::{Cell, Changed, Handle, Key, Values};
+use relations::{Cell, Changed, Key, Values};
 use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
 use super::fact::{Identity, Want};
 use super::identity;
 use super::numbers::Numbers;
-use super::pool::Conflict;
+use super::pool::{Conflict, Pool};
 use super::problem::{Problem, Rank};
 
 /// Who wants something, and of which pool.
-type WantKey = (u16, Handle);
+type WantKey = (u16, Key);
 
 /// Somebody who has spoken.
 struct Owner {
@@ -123,7 +123,7 @@ impl Alloc {
     pub fn unwant<U>(
         &mut self,
         pool: u16,
-        owner: Handle,
+        owner: Key,
         values: &mut Values,
         changes: &mut Changes<Cell, U>,
     ) {
@@ -403,7 +403,7 @@ impl Alloc {
         }
         let identity = Identity { uuid, key: number };
         owner.given = Some(identity);
-        let cell = owner.want.pool.given.cell(key.1);
+        let cell = cell(owner.want.pool, key.1);
         let changed = values.set(changes, cell, Box::new(identity));
         self.given.push((cell, changed));
     }
@@ -429,7 +429,7 @@ impl Alloc {
                     self.pools.remove(&among);
                 }
             }
-            values.remove(changes, owner.want.pool.given.cell(key.1));
+            values.remove(changes, cell(owner.want.pool, key.1));
         }
     }
 
@@ -444,6 +444,15 @@ impl Alloc {
     fn wait_no_more(&mut self, key: WantKey) {
         let gone = self.waiting.remove(&key);
         self.news.extend(gone.map(|gone| (gone, false)));
+    }
+}
+
+/// Where the relation of a pool has what an owner was given.
+fn cell(pool: &Pool, owner: Key) -> Cell {
+    let relation = pool.given.id();
+    Cell {
+        relation,
+        key: owner,
     }
 }
 
@@ -496,7 +505,7 @@ fn problem(want: &Want, rank: Rank, why: String, remedy: String) -> Problem {
     Problem {
         rank,
         table,
-        row: want.row,
+        row: want.about.unwrap_or(want.row),
         name: Arc::clone(&want.name),
         column,
         place: None,
@@ -507,16 +516,15 @@ fn problem(want: &Want, rank: Rank, why: String, remedy: String) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use relations::{Relation, Small};
+    use relations::{Handle, Relation};
 
-    use super::super::pool::Pool;
     use super::*;
 
     static GIVEN: Relation<Handle, Identity> = Relation::new("given");
     static POOL: Pool = Pool::new(&GIVEN, ("T", "c", "number"), Conflict::Another);
 
-    fn handle(number: u32) -> Handle {
-        Handle::unpack(Key::new([number, 0, 0, 0, 0]))
+    fn handle(number: u32) -> Key {
+        Key::new([number, 0, 0, 0, 0])
     }
 
     /// Four owners of which each wants a number of three, and may ask for it.
@@ -528,6 +536,7 @@ mod tests {
                 pool: &POOL,
                 owner: handle(*owner),
                 row,
+                about: None,
                 name: Arc::from(""),
                 place: None,
                 among: Key::default(),

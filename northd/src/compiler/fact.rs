@@ -42,10 +42,8 @@ pub struct Stale {
     pub row: Uuid,
     /// How many such rows are deleted at once; 0 is no limit.
     pub limit: u32,
-    /// The column that says so; with another value than this the row is left alone.
-    pub column: u16,
-    /// Its value.
-    pub value: i64,
+    /// The column that says so, and its value: with another one the row is left alone.
+    pub by: Option<(u16, i64)>,
 }
 
 /// What a unit says.
@@ -88,7 +86,7 @@ pub enum FactKey {
     /// By content.
     Flow(RowId),
     /// By pool and owner.
-    Want(u16, Handle),
+    Want(u16, Key),
     /// By time.
     Deadline(i64),
     /// By all of it.
@@ -201,7 +199,7 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
         }
         FactKey::Want(pool, owner) => {
             bytes.extend(pool.to_le_bytes());
-            words(owner.pack(), bytes);
+            words(owner, bytes);
             6
         }
         FactKey::Deadline(at_ms) => {
@@ -216,8 +214,10 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
             bytes.extend(stale.table.to_le_bytes());
             bytes.extend(stale.row.as_bytes());
             bytes.extend(stale.limit.to_le_bytes());
-            bytes.extend(stale.column.to_le_bytes());
-            bytes.extend(stale.value.to_le_bytes());
+            let (column, value) = stale.by.unwrap_or_default();
+            bytes.push(u8::from(stale.by.is_some()));
+            bytes.extend(column.to_le_bytes());
+            bytes.extend(value.to_le_bytes());
             9
         }
     };
@@ -258,15 +258,19 @@ fn unpack(bytes: &mut &[u8]) -> Option<FactKey> {
         5 => FactKey::Flow(row(bytes)?),
         6 => {
             let pool = u16::from_le_bytes(take(bytes)?);
-            FactKey::Want(pool, Handle::unpack(words(bytes)?))
+            FactKey::Want(pool, words(bytes)?)
         }
         7 => FactKey::Deadline(i64::from_le_bytes(take(bytes)?)),
         9 => FactKey::Expired(Stale {
             table: u16::from_le_bytes(take(bytes)?),
             row: Uuid::from_bytes(take(bytes)?),
             limit: u32::from_le_bytes(take(bytes)?),
-            column: u16::from_le_bytes(take(bytes)?),
-            value: i64::from_le_bytes(take(bytes)?),
+            by: {
+                let [is_some] = take(bytes)?;
+                let column = u16::from_le_bytes(take(bytes)?);
+                let value = i64::from_le_bytes(take(bytes)?);
+                (is_some != 0).then_some((column, value))
+            },
         }),
         _ => FactKey::Problem(Uuid::from_bytes(take(bytes)?)),
     })
@@ -297,11 +301,13 @@ pub fn member_key(atom: &Atom) -> Key {
 pub struct Want {
     /// Of which.
     pub pool: &'static Pool,
-    /// By whom: a northbound row.
-    pub owner: Handle,
-    /// That row, for messages and for an order that does not depend on history.
+    /// By whom: a key of the pool's relation.
+    pub owner: Key,
+    /// The row that is to have it, for messages and for an order that does not depend on history; no other owner has it.
     pub row: Uuid,
-    /// That row's name.
+    /// The northbound row that messages are about, if not that one.
+    pub about: Option<Uuid>,
+    /// The name of the row that messages are about.
     pub name: Arc<str>,
     /// The table and the column where a number is requested, if not as the pool says.
     pub place: Option<(&'static str, &'static str)>,
@@ -372,18 +378,15 @@ mod tests {
             ]);
         }
         keys.extend([i64::MIN, 0, i64::MAX].map(FactKey::Deadline));
-        keys.extend([0, 7].map(|limit| {
+        keys.extend([None, Some((0, 0)), Some((3, i64::MIN))].map(|by| {
             FactKey::Expired(Stale {
                 table: 5,
                 row: Uuid::from_u128(9),
-                limit,
-                column: 3,
-                value: i64::MIN,
+                limit: 7,
+                by,
             })
         }));
-        keys.extend(
-            [0, 5].map(|row| FactKey::Want(row, Handle::unpack(Key::new([u32::from(row); 5])))),
-        );
+        keys.extend([0, 5].map(|row| FactKey::Want(row, Key::new([u32::from(row); 5]))));
         let said = Said::keep(keys.iter().copied());
         assert_eq!(said.iter().collect::<Vec<_>>(), keys);
         assert_eq!(Said::keep([].into_iter()).iter().count(), 0);

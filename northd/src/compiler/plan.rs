@@ -239,10 +239,9 @@ fn access(feature: &Feature, kind: &'static Kind) -> Access {
         ..Access::default()
     };
     access.reads.extend(over_relation(kind.over));
-    access.says.extend(kind.wants.iter().map(|pool| {
-        let given: &dyn relations::Declared = pool.given;
-        given.id()
-    }));
+    access
+        .says
+        .extend(kind.wants.iter().map(|pool| pool.given.id()));
     for source in feature.reads {
         match source.side {
             Side::North => access.north.push(source.table),
@@ -272,10 +271,7 @@ fn layers(
         .iter()
         .flat_map(|feature| feature.pools.iter().copied())
         .collect();
-    let given = |pool: &Pool| {
-        let given: &dyn relations::Declared = pool.given;
-        given.id()
-    };
+    let given = |pool: &Pool| pool.given.id();
     let writers = |relation: u16| -> Vec<Node> {
         let says = |part: &Part| {
             let mut kinds = part.kinds.iter();

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use relations::{Handle, Relation};
+use relations::{Declared, Relation, Small};
 use uuid::Uuid;
 
 /// What a pool gives.
@@ -17,8 +17,8 @@ pub struct Identity {
 
 /// A pool of numbers, and the relation of who has which.
 pub struct Pool {
-    /// The relation of what is given.
-    pub given: &'static Relation<Handle, Identity>,
+    /// The relation of what is given, by the key of the owner.
+    pub given: &'static dyn Declared,
     /// The table of those who want numbers, the column where one is requested, and what the number is called.
     pub place: (&'static str, &'static str, &'static str),
     /// What becomes of a request that somebody else has.
@@ -40,8 +40,8 @@ pub enum Conflict {
 
 impl Pool {
     /// A pool, to be put into a `static`.
-    pub const fn new(
-        given: &'static Relation<Handle, Identity>,
+    pub const fn new<K: Small>(
+        given: &'static Relation<K, Identity>,
         place: (&'static str, &'static str, &'static str),
         conflict: Conflict,
     ) -> Self {
@@ -56,7 +56,10 @@ impl Pool {
 
     /// A second relation of numbers of a pool, for who needs two of them. Who wants numbers here has to be declared to want
     /// them there, too: then both are given in the same layer.
-    pub const fn second(given: &'static Relation<Handle, Identity>, of: &'static Self) -> Self {
+    pub const fn second<K: Small>(
+        given: &'static Relation<K, Identity>,
+        of: &'static Self,
+    ) -> Self {
         Self {
             given,
             place: of.place,

@@ -129,6 +129,13 @@ impl<'a> Unit<'a> {
             .filter_map(|row| Some((south.uuid(*row), south.peek(*row)?.as_ref())))
     }
 
+    /// The southbound row of table `T` with this UUID, without taking note.
+    pub fn recorded_row<T: Table>(&self, uuid: Uuid) -> Option<&'a Row> {
+        let south = &self.world.south;
+        let row = south.peek(south.peek_find(T::INDEX, uuid)?)?;
+        Some(row.as_ref())
+    }
+
     /// The same for references.
     pub fn recorded_referrers(
         &self,
@@ -266,17 +273,16 @@ impl<'a> Unit<'a> {
         self.facts.push(Fact::Deadline(at_ms));
     }
 
-    /// Says that a southbound row that others have written has had its time by the value of a column, and is to be deleted unless
-    /// it has another value by then. Of those that are said with a limit above 0, so many are deleted at once, and the others some
+    /// Says that a southbound row that others have written has had its time; if that is by the value of a column, it is deleted
+    /// unless it has another value by then. Of those that are said with a limit above 0, so many are deleted at once, and the others some
     /// seconds later.
-    pub fn expired<T: Table>(&mut self, row: Handle, (column, value): (usize, i64), limit: u32) {
+    pub fn expired<T: Table>(&mut self, row: Handle, by: Option<(usize, i64)>, limit: u32) {
         let number = |of: usize| u16::try_from(of).expect("a schema has few tables and columns");
         self.facts.push(Fact::Expired(Stale {
             table: number(T::INDEX),
             row: self.world.south.uuid(row),
             limit,
-            column: number(column),
-            value,
+            by: by.map(|(column, value)| (number(column), value)),
         }));
     }
 

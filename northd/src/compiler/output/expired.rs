@@ -1,6 +1,6 @@
 //! Rows of others that have had their time, as learned addresses of which nobody has heard.
 //!
-//! Units say which, and by which value of which column: a row that has another one by then is left alone. They are deleted in
+//! Units say which, and by which value of which column, if by one: a row that has another one by then is left alone. They are deleted in
 //! batches, when there is nothing else to write: nobody waits for that. A batch is followed by a pause, in which the database
 //! tells that the rows are gone, and their units take back what they said.
 
@@ -73,13 +73,13 @@ impl Expired {
 }
 
 fn deletion(row: &Stale) -> Operation {
-    let value = Datum::One(Atom::Integer(row.value));
+    let by = row.by.map(|(column, value)| {
+        let value = Datum::One(Atom::Integer(value));
+        Clause::equals(usize::from(column), value)
+    });
     Operation::Delete {
         table: usize::from(row.table),
-        condition: vec![
-            Clause::is_row(row.row),
-            Clause::equals(usize::from(row.column), value),
-        ],
+        condition: std::iter::once(Clause::is_row(row.row)).chain(by).collect(),
     }
 }
 
@@ -94,8 +94,7 @@ mod tests {
             table: 3,
             row: Uuid::from_u128(n),
             limit: 4,
-            column: 1,
-            value: 7,
+            by: Some((1, 7)),
         }
     }
 

@@ -138,8 +138,9 @@ pub fn wanted(
     let derived = identity::binding(datapath.uuid, uuid);
     Want {
         pool: &KEYS,
-        owner: row,
+        owner: row.pack(),
         row: uuid,
+        about: None,
         name: Arc::clone(name),
         place: None,
         among: switch.pack(),

@@ -111,8 +111,9 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
         .and_then(|(_, row)| PortBinding::COLUMN.tag.get(row));
     unit.want(Want {
         pool: &TAGS,
-        owner: row,
+        owner: row.pack(),
         row: unit.uuid(row),
+        about: None,
         name: Arc::clone(&port.name),
         place: None,
         among: identity::named("guest", Uuid::nil(), &nested.parent).pack(),

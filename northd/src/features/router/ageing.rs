@@ -106,7 +106,7 @@ static AGE: Kind = Kind {
         }
         let limit = unit.get(&LIMIT, ()).copied().unwrap_or_default();
         let heard = (column.timestamp.index, column.timestamp.get(columns));
-        unit.expired::<MacBinding>(row, heard, limit);
+        unit.expired::<MacBinding>(row, Some(heard), limit);
     },
 };
 
