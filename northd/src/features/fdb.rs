@@ -2,7 +2,8 @@
 //!
 //! Arrives: admitted packets. Guarantees that the source address of a packet from a port with `unknown` addresses and without
 //! port security is in the `FDB` table before the packet goes on; `lookup` finds it there. Ports of type `localnet` learn only
-//! if told to (`options:localnet_learn_fdb`): a physical network may have more addresses than the table should. What is
+//! if told to (`options:localnet_learn_fdb`), guests unless told not to (`options:lsp_learn_mac`): a network behind may have more
+//! addresses than the table should. What is
 //! learned there is marked with `flags.localnet`, and controllers let it have no address that a guest has: a frame that the
 //! physical network reflects does not move a guest.
 //!
@@ -102,7 +103,7 @@ static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
 
 fn learns(port: &Port) -> bool {
     let by_kind = match port.kind {
-        PortKind::Vif { .. } => true,
+        PortKind::Vif { .. } => port.is_learned_from,
         PortKind::Localnet { learns, .. } => learns,
         PortKind::Localport | PortKind::Router { .. } => false,
     };

@@ -7,7 +7,8 @@
 //! Requests for addresses of routers that nobody has answered, such as those from a physical network, are steered: they go to
 //! the router, and to no other one. A router's own requests go to no other router; those know their addresses from each other.
 //!
-//! A disabled port still has its addresses: what is sent there is dropped, not flooded.
+//! A disabled port still has its addresses: what is sent there is dropped, not flooded. A port whose addresses move
+//! (`options:force_fdb_lookup`) gets what was learned to be there, and what nobody knows.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use std::sync::Arc;
 use lflow::action::Action;
 use lflow::{Expr, Symbol, a, m};
 use nb_db::tables::LogicalSwitchPort;
+use relations::{Handle, Small};
 
 use super::multicast::Group;
 use super::ports::{self, ENTRANCE, IPS, MACS, PortKind, PortView, is_first};
-use super::switch::{SWITCHES, SWITCHES_NAME};
+use super::switch::{DATAPATH, SWITCH, SWITCHES, SWITCHES_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
@@ -35,6 +37,11 @@ pub const TO_ROUTER: Rule = Rule::new(
     80,
     "a request for an address of a router, or one that it translates: to its port, and to no other router",
 );
+const REQUEST: Rule = Rule::new(
+    Stage::InLookup,
+    72,
+    "a request for an address of nobody, on a switch that does not ask routers: to all enabled ports that lead to none",
+);
 const GROUP: Rule = Rule::new(Stage::InLookup, 70, "a group address: to all enabled ports");
 /// Also such MACs.
 pub const KNOWN: Rule = Rule::new(
@@ -46,8 +53,8 @@ const LEARNED: Rule = Rule::new(Stage::InLookup, 0, "the rest: look among learne
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
-    kinds: &[&SHARED, &OF_PORT],
-    rules: &[TO_ROUTER, BY_ROUTER, GROUP, KNOWN, LEARNED],
+    kinds: &[&SHARED, &OF_SWITCH, &OF_PORT],
+    rules: &[TO_ROUTER, BY_ROUTER, REQUEST, GROUP, KNOWN, LEARNED],
     ..Feature::new("lookup")
 };
 
@@ -62,6 +69,28 @@ static SHARED: Kind = Kind {
         let flood = [a::set_outport(Group::Flood.name()), a::output()];
         flows.add(GROUP, &m::eth_mcast(), flood);
         flows.add(LEARNED, &m::any(), [a::get_fdb(Symbol::EthDst), a::next()]);
+    },
+};
+
+static OF_SWITCH: Kind = Kind {
+    name: "switch",
+    over: Over::Keys(&SWITCH),
+    reads: &[&DATAPATH],
+    says: &[],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let (Some(switch), Some(datapath)) = (unit.get(&SWITCH, row), unit.get(&DATAPATH, row))
+        else {
+            return;
+        };
+        if !switch.asks_routers {
+            let hint = unit.uuid(row);
+            let request = m::eth_mcast() & (m::arp_op(1) | m::nd_ns());
+            let flood = [a::set_outport(Group::FloodL2.name()), a::output()];
+            unit.flows(datapath.uuid, Some(hint))
+                .add(REQUEST, &request, flood);
+        }
     },
 };
 
@@ -89,6 +118,10 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS, &ENTRANCE], [], |unit, view| {
     }
     if let Some(to_router) = to_router {
         flows.add(TO_ROUTER, &to_router, steer(way));
+    }
+    if port.is_looked_up && port.is_enabled {
+        // They may be behind another port by now.
+        return;
     }
     for mac in macs {
         let here = m::eth_dst(mac);

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod dhcp4;
 pub mod dictionaries;
 pub mod fdb;
+pub mod forwarding_groups;
 pub mod load_balancer;
 pub mod lookup;
 pub mod matches;
@@ -50,6 +51,7 @@ pub static ALL: &[&Feature] = &[
     &neighbours::FEATURE,
     &dhcp4::FEATURE,
     &lookup::FEATURE,
+    &forwarding_groups::FEATURE,
     &unknown::FEATURE,
     &delivery::FEATURE,
     &router::FEATURE,
@@ -69,6 +71,7 @@ pub static ALL: &[&Feature] = &[
     &router::static_routes::FEATURE,
     &router::policies::FEATURE,
     &router::neighbours::FEATURE,
+    &router::multicast::FEATURE,
     &router::lengths::FEATURE,
     &router::delivery::FEATURE,
 ];

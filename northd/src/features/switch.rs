@@ -61,7 +61,11 @@ pub static FEATURE: Feature = Feature {
     ])
     .keys(&[(
         LogicalSwitch::COLUMN.other_config.index,
-        &["requested-tnl-key", "vlan-passthru"],
+        &[
+            "requested-tnl-key",
+            "vlan-passthru",
+            "broadcast-arps-to-all-routers",
+        ],
     )])],
     indexes: &[BY_ROW],
     owns: &[&ROWS],
@@ -166,8 +170,9 @@ pub fn wanted(
     };
     Want {
         pool: &KEYS,
-        owner: row,
+        owner: row.pack(),
         row: uuid,
+        about: None,
         name,
         place: None,
         among: Key::default(),
@@ -209,6 +214,8 @@ pub struct Switch {
     pub requested_key: Option<u32>,
     /// Whether frames with a VLAN tag pass (`other_config:vlan-passthru`).
     pub is_vlan_transparent: bool,
+    /// Whether requests for addresses of nobody go to routers, too (`other_config:broadcast-arps-to-all-routers`).
+    pub asks_routers: bool,
 }
 
 impl Switch {
@@ -229,6 +236,7 @@ impl Switch {
                 &mut complaints,
             ),
             is_vlan_transparent: options.truth("vlan-passthru", false, &mut complaints),
+            asks_routers: options.truth("broadcast-arps-to-all-routers", true, &mut complaints),
         };
         (switch, complaints.into_problems())
     }

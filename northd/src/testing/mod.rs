@@ -8,6 +8,7 @@ mod connections;
 mod crossing;
 mod flows;
 pub mod gateways;
+pub mod multicast;
 mod naive;
 mod packet;
 mod policy;

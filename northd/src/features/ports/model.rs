@@ -47,6 +47,10 @@ pub struct Port {
     pub takes_multicast: bool,
     /// `mirror_rules`: rows of `Mirror`.
     pub mirrors: Vec<Uuid>,
+    /// Whether addresses that nobody has declared are learned at it (`options:lsp_learn_mac`).
+    pub is_learned_from: bool,
+    /// Whether its own addresses, too, are looked for where they were learned (`options:force_fdb_lookup`).
+    pub is_looked_up: bool,
     /// Columns that go southbound as they are.
     pub verbatim: Verbatim,
 }
@@ -188,6 +192,8 @@ impl Port {
             is_answered_for: !options.truth("disable_arp_nd_rsp", false, complaints),
             takes_multicast: options.truth("receive_multicast", true, complaints),
             mirrors: column.mirror_rules.get(row),
+            is_learned_from: options.truth("lsp_learn_mac", true, complaints),
+            is_looked_up: options.truth("force_fdb_lookup", false, complaints) && is_unknown,
             verbatim: Verbatim {
                 mac,
                 port_security,

@@ -26,7 +26,8 @@ const ANSWER: Rule = rule(90, "a request or ping for the router: reply");
 const OTHER_REQUESTS: Rule = rule(85, "other ARP and neighbour discovery: drop");
 const DISCOVERY: Rule = rule(84, "router solicitations and advertisements: next");
 const RESERVED: Rule = rule(83, "to a reserved group: drop");
-const GROUP: Rule = rule(82, "to a group: drop");
+/// Routers that relay let it pass, one above.
+const GROUP: Rule = rule(81, "to a group: drop");
 const NO_PORT: Rule = rule(
     80,
     "to the router, of a transport protocol: a reset or an unreachable port",

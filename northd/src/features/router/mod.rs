@@ -24,6 +24,7 @@ pub mod input;
 pub mod learning;
 pub mod lengths;
 pub mod links;
+pub mod multicast;
 pub mod nat;
 pub mod neighbours;
 pub mod own;
