@@ -17,6 +17,7 @@ use lflow::expr::{Comparison, Cube, normalise, resolve};
 use lflow::{Base, Constant, Expr, Name, Symbol};
 use openflow::message::PacketOut;
 use openflow::{Action, Field, Match, Port};
+use ovsdb::Uuid;
 use packet::frame::{ip_packet, transport_checksum};
 use sb_db::tables::PortBinding;
 
@@ -97,6 +98,49 @@ pub fn to_port(network: &Network, port: &PortBinding, packet: Vec<u8>) -> Option
     let actions = vec![
         Action::set(layout::DATAPATH, u64::from(datapath.key)),
         Action::set(layout::OUT_PORT, u32::try_from(port.tunnel_key).ok()?),
+        Action::set(layout::FLAGS, layout::flag::LOCAL_ONLY),
+        Action::resubmit(layout::LOCAL_OUTPUT),
+    ];
+    Some(PacketOut {
+        metadata: Match::new().with(Field::InPort, Port::CONTROLLER.0),
+        actions,
+        packet,
+    })
+}
+
+/// The packet-out that sends a packet that came by the port with key `from` on to ports and groups with these keys, wherever they
+/// are. `None` while the datapath is not known.
+pub fn onward(
+    network: &Network,
+    datapath: Uuid,
+    from: u32,
+    to: &[u32],
+    packet: Vec<u8>,
+) -> Option<PacketOut> {
+    let reads = Reads::untracked();
+    let key = network.datapaths.peek(datapath)?.key;
+    let bits = crate::physical::bits(network, &reads, datapath);
+    let mut actions = vec![
+        Action::set(layout::DATAPATH, u64::from(key) | bits),
+        Action::set(layout::IN_PORT, from),
+    ];
+    for to in to {
+        actions.push(Action::set(layout::OUT_PORT, *to));
+        actions.push(Action::resubmit(layout::REMOTE_OUTPUT));
+    }
+    Some(PacketOut {
+        metadata: Match::new().with(Field::InPort, Port::CONTROLLER.0),
+        actions,
+        packet,
+    })
+}
+
+/// The packet-out that sends a packet to all ports of a datapath here that lead to no router. `None` while it is not known.
+pub fn to_all(network: &Network, datapath: Uuid, packet: Vec<u8>) -> Option<PacketOut> {
+    let key = network.datapaths.peek(datapath)?.key;
+    let actions = vec![
+        Action::set(layout::DATAPATH, u64::from(key)),
+        Action::set(layout::OUT_PORT, u32::from(addr::PortKey::FLOOD_L2.get())),
         Action::set(layout::FLAGS, layout::flag::LOCAL_ONLY),
         Action::resubmit(layout::LOCAL_OUTPUT),
     ];

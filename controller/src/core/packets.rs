@@ -74,6 +74,20 @@ impl View for World<'_> {
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
         inject::from_port(self.network, port, packet)
     }
+
+    fn packet_onward(
+        &self,
+        datapath: Uuid,
+        from: u32,
+        to: &[u32],
+        packet: Vec<u8>,
+    ) -> Option<PacketOut> {
+        inject::onward(self.network, datapath, from, to, packet)
+    }
+
+    fn packet_to_all(&self, datapath: Uuid, packet: Vec<u8>) -> Option<PacketOut> {
+        inject::to_all(self.network, datapath, packet)
+    }
 }
 
 impl Core {

@@ -116,6 +116,17 @@ pub trait View {
     fn packet_to(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut>;
     /// Sends a packet as if it had come from a port, into the datapath's pipeline. `None` while the port's datapath is not known.
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut>;
+    /// Sends a packet that came by the port with key `from` on to ports and groups of its datapath, by their keys, wherever they
+    /// are; not back. `None` while the datapath is not known.
+    fn packet_onward(
+        &self,
+        datapath: Uuid,
+        from: u32,
+        to: &[u32],
+        packet: Vec<u8>,
+    ) -> Option<PacketOut>;
+    /// Sends a packet to all ports of a datapath on this chassis that lead to no router. `None` while the datapath is not known.
+    fn packet_to_all(&self, datapath: Uuid, packet: Vec<u8>) -> Option<PacketOut>;
 }
 
 /// Something that services may have to know.

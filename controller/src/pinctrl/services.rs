@@ -7,6 +7,7 @@
 //! | `log` | [`log`] | a line in the log |
 //! | `arp`, `nd_ns` | [`resolve`] | a next hop is asked for its address, and the packet waits for the answer |
 //! | `nd_na`, `icmp4`, `icmp6`, `tcp_reset`, `sctp_abort`, `reject` | [`transform`] | another packet, on which the flow's actions are done |
+//! | `igmp` | [`multicast`] | rows in the southbound; reports and queries are passed on; others are asked from time to time |
 //! | `put_nd_ra_opts` | [`advertise`] | the solicitation goes on as an advertisement; others are sent from time to time |
 //! | `trigger_event` | [`empty_backends`] | a row in the southbound |
 //! | `handle_svc_check` | [`service_monitors`] | services are probed, and their rows say whether they are there |
@@ -20,6 +21,7 @@ pub mod dhcp4;
 pub mod empty_backends;
 pub mod learn;
 pub mod log;
+pub mod multicast;
 pub mod nat_addresses;
 pub mod neighbours;
 
@@ -43,5 +45,6 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(service_monitors::ServiceMonitors::default()),
         Box::new(nat_addresses::NatAddresses::default()),
         Box::new(neighbours::Neighbours::default()),
+        Box::new(multicast::Multicast::default()),
     ]
 }

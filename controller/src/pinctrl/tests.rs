@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openflow::message::PacketOut;
-use openflow::{Field, Match};
+use openflow::{Action, Field, Match};
 use ovsdb::Uuid;
 use proptest::prelude::*;
 use sb_db::tables::PortBinding;
@@ -102,6 +102,23 @@ impl View for World {
     fn packet_from(&self, port: &PortBinding, packet: Vec<u8>) -> Option<PacketOut> {
         Some(PacketOut {
             metadata: Match::new().with(Field::Reg14, port.tunnel_key as u32),
+            actions: Vec::new(),
+            packet,
+        })
+    }
+
+    fn packet_onward(&self, _: Uuid, from: u32, to: &[u32], packet: Vec<u8>) -> Option<PacketOut> {
+        let to = to.iter().map(|to| Action::set(Field::Reg15, *to));
+        Some(PacketOut {
+            metadata: Match::new().with(Field::Reg14, from),
+            actions: to.collect(),
+            packet,
+        })
+    }
+
+    fn packet_to_all(&self, _: Uuid, packet: Vec<u8>) -> Option<PacketOut> {
+        Some(PacketOut {
+            metadata: Match::new(),
             actions: Vec::new(),
             packet,
         })

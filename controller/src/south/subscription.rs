@@ -18,6 +18,8 @@
 //! | `Load_Balancer` | of local datapaths and their groups | `Network` | connections that come back to their client |
 //! | `Service_Monitor` | of this chassis, or of none yet | `ServiceMonitors` | health checks |
 //! | `Controller_Event` | of this chassis | `EmptyBackends` | what need not be told again |
+//! | `IGMP_Group` | of this chassis | `Multicast` | what need not be written again, and what was learned in an earlier life |
+//! | `IP_Multicast` | of local datapaths | `Multicast` | IGMP and MLD snooping |
 //! | `Logical_Flow` | of local datapaths and their groups | `Network` | logical flows |
 //! | `Multicast_Group` | of local datapaths | `Network` | flows of groups |
 //! | `MAC_Binding`, `FDB` | of local datapaths | `Network`, `Learn` | learned neighbours and addresses; what need not be learned again |
@@ -35,8 +37,8 @@ use replica::{Columns, TableSpec};
 use rustc_hash::FxHashSet;
 use sb_db::tables::{
     AddressSet, Chassis, ChassisPrivate, ChassisTemplateVar, ControllerEvent, DatapathBinding,
-    DhcpOptions, Dhcpv6Options, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup,
-    LoadBalancer, LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, Mirror,
+    DhcpOptions, Dhcpv6Options, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup, IgmpGroup,
+    IpMulticast, LoadBalancer, LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, Mirror,
     MulticastGroup, PortBinding, PortGroup, SbGlobal, ServiceMonitor, StaticMacBinding,
 };
 
@@ -85,6 +87,8 @@ pub const FOLLOWED: &[Followed] = &[
     Followed::in_part::<ServiceMonitor>(),
     Followed::in_part::<ControllerEvent>(),
     Followed::in_part::<MulticastGroup>(),
+    Followed::in_part::<IgmpGroup>(),
+    Followed::in_part::<IpMulticast>(),
     Followed::in_part::<MacBinding>(),
     Followed::in_part::<StaticMacBinding>(),
     Followed::in_part::<Fdb>(),
@@ -194,46 +198,57 @@ impl Conditions {
         let keys = datapaths.iter().filter_map(|(_, key)| *key);
         let learned =
             keys.map(|key| Clause::equals(Fdb::COLUMN.dp_key.index, Atom::Integer(key.into())));
-        let mut conditions = vec![
-            (
-                PortBinding::INDEX,
-                Condition::any(
-                    named
-                        .chain([containers, redirecting, copying])
-                        .chain(hosted)
-                        .chain(owned)
-                        .chain(of_datapaths(ports.datapath.index)),
+        let mut conditions =
+            vec![
+                (
+                    PortBinding::INDEX,
+                    Condition::any(
+                        named
+                            .chain([containers, redirecting, copying])
+                            .chain(hosted)
+                            .chain(owned)
+                            .chain(of_datapaths(ports.datapath.index)),
+                    ),
                 ),
-            ),
-            (
-                LogicalFlow::INDEX,
-                Condition::any(of_datapaths(flows.logical_datapath.index).chain(grouped)),
-            ),
-            (LogicalDpGroup::INDEX, Condition::any(members)),
-            (
-                ControllerEvent::INDEX,
-                Condition::any(own.map(|uuid| {
-                    Clause::equals(ControllerEvent::COLUMN.chassis.index, Atom::Uuid(uuid))
-                })),
-            ),
-            (
-                LoadBalancer::INDEX,
-                Condition::any(balancing.chain(balancing_singly)),
-            ),
-            (
-                MulticastGroup::INDEX,
-                Condition::any(of_datapaths(MulticastGroup::COLUMN.datapath.index)),
-            ),
-            (
-                MacBinding::INDEX,
-                Condition::any(of_datapaths(MacBinding::COLUMN.datapath.index)),
-            ),
-            (
-                StaticMacBinding::INDEX,
-                Condition::any(of_datapaths(StaticMacBinding::COLUMN.datapath.index)),
-            ),
-            (Fdb::INDEX, Condition::any(learned)),
-        ];
+                (
+                    LogicalFlow::INDEX,
+                    Condition::any(of_datapaths(flows.logical_datapath.index).chain(grouped)),
+                ),
+                (LogicalDpGroup::INDEX, Condition::any(members)),
+                (
+                    ControllerEvent::INDEX,
+                    Condition::any(own.map(|uuid| {
+                        Clause::equals(ControllerEvent::COLUMN.chassis.index, Atom::Uuid(uuid))
+                    })),
+                ),
+                (
+                    IgmpGroup::INDEX,
+                    Condition::any(own.map(|uuid| {
+                        Clause::equals(IgmpGroup::COLUMN.chassis.index, Atom::Uuid(uuid))
+                    })),
+                ),
+                (
+                    IpMulticast::INDEX,
+                    Condition::any(of_datapaths(IpMulticast::COLUMN.datapath.index)),
+                ),
+                (
+                    LoadBalancer::INDEX,
+                    Condition::any(balancing.chain(balancing_singly)),
+                ),
+                (
+                    MulticastGroup::INDEX,
+                    Condition::any(of_datapaths(MulticastGroup::COLUMN.datapath.index)),
+                ),
+                (
+                    MacBinding::INDEX,
+                    Condition::any(of_datapaths(MacBinding::COLUMN.datapath.index)),
+                ),
+                (
+                    StaticMacBinding::INDEX,
+                    Condition::any(of_datapaths(StaticMacBinding::COLUMN.datapath.index)),
+                ),
+                (Fdb::INDEX, Condition::any(learned)),
+            ];
         conditions.extend(of_own_names(own_names));
         Conditions(conditions)
     }
