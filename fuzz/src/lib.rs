@@ -1,4 +1,4 @@
-//! Fuzz targets for whatever reads bytes from outside: both doors, the log, the database file.
+//! Fuzz targets for whatever reads bytes from outside: both doors, the log, the database file, packets of guests.
 //!
 //! A target is a function of bytes that must come back whatever they are, and that panics where
 //! what it was told does not hold: what can be read can be written and read again, what is executed
@@ -10,11 +10,13 @@
 mod doors;
 mod file;
 mod log;
+mod packets;
 mod sample;
 
 pub use self::doors::{grpc_requests, ovsdb_frames, ovsdb_operations, raft_frames};
 pub use self::file::database_file;
 pub use self::log::log_entries;
+pub use self::packets::membership_reports;
 
 /// A target.
 pub type Target = fn(&[u8]);
@@ -27,4 +29,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("raft_frames", raft_frames),
     ("log_entries", log_entries),
     ("database_file", database_file),
+    ("membership_reports", membership_reports),
 ];

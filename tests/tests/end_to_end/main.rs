@@ -18,6 +18,7 @@ mod manners;
 mod marks;
 mod mirrors;
 mod mixed;
+mod multicast;
 mod ovsdbapp;
 mod policy;
 mod ports_up;
