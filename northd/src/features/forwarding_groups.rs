@@ -121,7 +121,7 @@ fn flows(
             unit.get(&ports::PORT, *port).is_some() && ports::owner(unit, *port) == Some(switch)
         });
         if is_here {
-            good.push(child.into());
+            good.push(child);
         } else {
             let why = "there is no such port in the switch";
             let remedy = "it is left out until there is one";

@@ -39,7 +39,7 @@ pub const TO_ROUTER: Rule = Rule::new(
 );
 const REQUEST: Rule = Rule::new(
     Stage::InLookup,
-    72,
+    74,
     "a request for an address of nobody, on a switch that does not ask routers: to all enabled ports that lead to none",
 );
 const GROUP: Rule = Rule::new(Stage::InLookup, 70, "a group address: to all enabled ports");

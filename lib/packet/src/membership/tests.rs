@@ -1,3 +1,5 @@
+//! What is read of each version, and what is refused.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -6,7 +6,8 @@
 //! want it all and to multicast routers, or nowhere.
 //!
 //! Never filtered are 224.0.0.0/24 (RFC 4541, section 2.1.2), which goes to all that is no router, and the reserved groups of
-//! IPv6 and those of neighbour discovery (RFC 4291, section 2.7.1), which go to everybody.
+//! IPv6 and those of neighbour discovery (RFC 4291, section 2.7.1), which go to everybody; but solicitations of and for routers go
+//! where they go on every switch (`lookup`), whose rules for them are above these.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -72,12 +73,12 @@ pub(super) const PUNT: Rule = Rule::new(
 );
 pub(super) const LOCAL: Rule = Rule::new(
     Stage::InLookup,
-    85,
+    73,
     "a group that is never filtered, on a switch that snoops: to all enabled ports, of 224.0.0.0/24 that lead to no router",
 );
 pub(super) const UNREGISTERED: Rule = Rule::new(
     Stage::InLookup,
-    80,
+    72,
     "a group that nobody has joined, on a switch that filters: to multicast routers and ports that get everything",
 );
 

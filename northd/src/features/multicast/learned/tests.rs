@@ -1,3 +1,5 @@
+//! What chassis learn, and what becomes of it.
+
 use nb_db::tables as nb;
 use ovsdb::operation::Operation;
 use ovsdb::typed::Table;
