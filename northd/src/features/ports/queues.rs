@@ -79,8 +79,9 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
     let number = |row: &ovsdb::Row| row.get(options).get_str(NUMBER)?.parse().ok();
     unit.want(Want {
         pool: &QUEUES,
-        owner: row,
+        owner: row.pack(),
         row: unit.uuid(row),
+        about: None,
         name: Arc::clone(&port.name),
         place: None,
         among: Key::default(),
