@@ -95,10 +95,16 @@ pub fn serve(
                 control.finish().await;
                 return Ok(ExitCode::SUCCESS);
             }
-            if let Err(refused) = lines.try_send(request) {
-                let (mpsc::error::TrySendError::Full(request)
-                | mpsc::error::TrySendError::Closed(request)) = refused;
-                request.fail(format!("{QUEUE} lines wait already; try again later\n"));
+            match lines.try_send(request) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(request)) => {
+                    request.fail(format!("{QUEUE} lines wait already; try again later\n"));
+                }
+                Err(mpsc::error::TrySendError::Closed(request)) => {
+                    request.fail("the database was given up; this daemon ends\n");
+                    control.finish().await;
+                    return fail("the database was given up");
+                }
             }
         }
     })

@@ -443,6 +443,11 @@ fn interfaces(reader: &Reader, given: Option<&str>) -> Outcome<HashMap<u64, (Str
     Ok(by_port)
 }
 
+fn print(text: &str) {
+    // Who has closed the output does not want more of it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 /// The references of a column.
 fn uuids(datum: &ovsdb::Datum) -> Vec<Uuid> {
     let elements = datum.pairs().iter().map(|(key, _)| key);
@@ -468,7 +473,7 @@ impl Debug {
                 (first + table).to_string()
             }
         };
-        println!("{text}");
+        print(&format!("{text}\n"));
         Ok(())
     }
 
@@ -526,7 +531,7 @@ impl Why {
         for warning in &told.1 {
             reporter.warn(warning);
         }
-        print!("{}", told.0);
+        print(&told.0);
         Ok(())
     }
 }

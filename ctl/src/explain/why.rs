@@ -29,21 +29,25 @@ pub fn explain(world: &World, endings: &[Ending], intents: Lookup<'_>) -> String
 
 fn paragraph(world: &World, ending: &Ending, intents: Lookup<'_>) -> String {
     let place = place_text(world, ending.place);
+    let subject = match ending.made {
+        Some(made) => format!("What was made of the packet ({made})"),
+        None => "The packet".to_owned(),
+    };
     let mut text = match &ending.end {
         End::Delivered(port, kind) => {
             let kind = match kind.as_str() {
                 "" => String::new(),
                 kind => format!(" (type {kind})"),
             };
-            format!("The packet is delivered to \"{port}\"{kind}, from {place}")
+            format!("{subject} is delivered to \"{port}\"{kind}, from {place}")
         }
-        End::Dropped => format!("The packet is dropped in {place}"),
-        End::Unmatched => format!("The packet is dropped in {place}: no flow there matches it"),
+        End::Dropped => format!("{subject} is dropped in {place}"),
+        End::Unmatched => format!("{subject} is dropped in {place}: no flow there matches it"),
         End::Returned => format!(
-            "The packet is not sent in {place}: it would leave by the port that it came in by, and flags.loopback is \
+            "{subject} is not sent in {place}: it would leave by the port that it came in by, and flags.loopback is \
              not set"
         ),
-        End::Consumed => format!("The packet goes no further than {place}"),
+        End::Consumed => format!("{subject} goes no further than {place}"),
     };
     if let Some(flow) = &ending.flow {
         let _ = write!(text, ": {}", flow_text(world, flow));

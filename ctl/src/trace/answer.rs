@@ -8,7 +8,7 @@ use lflow::{Base, Field};
 use ovsdb::Uuid;
 
 use super::packet::Packet;
-use super::security::{may_get, may_send};
+use super::security::{asks_before_address, may_ask, may_get, may_send};
 use super::text;
 use super::tree::{Kind, Node};
 use super::world::World;
@@ -48,8 +48,16 @@ pub fn answer(
     packet: &mut Packet,
     to: Field,
     query: &Query,
+    is_chassis: bool,
 ) -> Answer {
     match query {
+        Query::Bare(Bare::CheckInPortSec) if is_chassis && asks_before_address(&packet.state) => {
+            let source = packet.state.clone();
+            let key = u32::try_from(source.get(Base::Inport)).unwrap_or_default();
+            let port = world.port_by_key(datapath, key);
+            let is_wrong = port.is_some_and(|port| !may_ask(&port.security, &source));
+            Answer::plain(u8::from(is_wrong))
+        }
         Query::Bare(bare) => of_packet(world, datapath, packet, to, *bare),
         Query::Lookup(question, fields) => {
             let args: Vec<u128> = fields.iter().map(|f| packet.state.read(*f)).collect();

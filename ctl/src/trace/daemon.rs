@@ -18,7 +18,7 @@ use super::request::{Request, answers, backend, ct_state, from_words, with_room}
 use super::stage::Stages;
 use super::tree::Forms;
 use super::walk::{Manner, Settings};
-use super::world::{Stale, TABLES, World};
+use super::world::{TABLES, World};
 use crate::error::{CommandError, Outcome, fail};
 use crate::report::Reporter;
 use crate::tools::SB;
@@ -188,6 +188,17 @@ impl Arguments {
                     "non-option arguments not supported with --detach (use --help for help)",
                 );
             }
+            let given = [
+                ("--ct", !self.trace.ct.is_empty()),
+                ("--lb-dst", self.trace.lb_dst.is_some()),
+                ("--select-id", self.trace.select_id.is_some()),
+                ("--ovs", self.trace.ovs.is_some()),
+            ];
+            if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given) {
+                return fail(format!(
+                    "{option} is not available in daemon mode (use --help for help)"
+                ));
+            }
             return self.serve(manner);
         }
         let (datapath, microflow) = match &words[..] {
@@ -313,13 +324,10 @@ struct Known {
 
 impl Known {
     fn apply(&mut self, changes: &[RowChange]) {
-        for change in changes {
-            let mut stale: Vec<Stale> = Vec::new();
-            self.world.apply(change, &mut |place| stale.push(place));
-            for place in stale {
-                self.stages.forget(place, change.uuid);
-            }
-        }
+        let stages = &mut self.stages;
+        self.world.apply_all(changes, &mut |world, stale, uuid| {
+            stages.forget(world, stale, uuid);
+        });
     }
 }
 

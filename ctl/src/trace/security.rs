@@ -29,6 +29,24 @@ pub fn may_send(entries: &[PortSecurity], state: &State) -> bool {
     })
 }
 
+/// Whether a guest that has no address yet asks, as it must before it takes one (RFC 4862, section 5.4.2; RFC 3810, section
+/// 5): a solicitation or a report, from nobody to a group of the link. Chassis let it pass; ovn-trace does not.
+pub fn asks_before_address(state: &State) -> bool {
+    state.get(Base::EthType) == IP6
+        && state.get(Base::IpProto) == ICMP6
+        && state.get(Base::Ip6Src) == 0
+        && state.get(Base::Ip6Dst) >> 112 == 0xff02
+        && matches!(state.get(Base::Icmp6Type), 131 | 135 | 143)
+}
+
+/// Whether a port with these entries may ask so: by its own MAC.
+pub fn may_ask(entries: &[PortSecurity], state: &State) -> bool {
+    of_mac(entries, mac(state, Base::EthSrc), |of| {
+        let sll = mac(state, Base::NdSll);
+        of.ips.is_empty() || sll.is_zero() || sll == of.mac
+    })
+}
+
 /// Whether a port with these entries may get the packet.
 pub fn may_get(entries: &[PortSecurity], state: &State) -> bool {
     of_mac(entries, mac(state, Base::EthDst), |of| {
@@ -175,5 +193,15 @@ mod tests {
             assert_eq!(may_get(&entries, &state), gets, "{entry}: {eth} {ip}");
         }
         assert!(may_send(&[], &packet(own, "10.0.0.9")));
+        let bound = ["02:00:00:00:00:01 fd00::1".parse().expect("an entry")];
+        let probe = packet(own, "ff02::1:ff00:1")
+            .with(Base::Ip6Src, 0u8)
+            .with(Base::IpProto, ICMP6)
+            .with(Base::Icmp6Type, SOLICITATION);
+        assert!(asks_before_address(&probe) && may_ask(&bound, &probe));
+        assert!(!may_send(&bound, &probe));
+        let other = probe.clone().with(Base::EthSrc, 7u8);
+        assert!(!may_ask(&bound, &other));
+        assert!(!asks_before_address(&probe.with(Base::Icmp6Type, 128u8)));
     }
 }

@@ -183,11 +183,15 @@ impl Stages {
     }
 
     /// Forgets what is not so any more.
-    pub fn forget(&mut self, stale: Stale, changed: Uuid) {
+    pub fn forget(&mut self, world: &World, stale: Stale, changed: Uuid) {
         let stages = self.stages.get_mut();
         match stale {
-            Stale::Place(place) => {
-                stages.remove(&place);
+            // The flows of a group are those of all its datapaths.
+            Stale::Place((of, egress, table)) => {
+                stages.retain(|(datapath, its_egress, its_table), _| {
+                    (*its_egress, *its_table) != (egress, table)
+                        || (*datapath != of && !world.is_in_group(*datapath, of))
+                });
             }
             Stale::Datapath(datapath) => stages.retain(|(of, ..), _| *of != datapath),
         }

@@ -24,8 +24,10 @@ use super::track::{Answers, is_of_destination, track};
 use super::tree::{Kind, Node};
 use super::world::World;
 
-/// The most look-ups for one packet.
+/// The most look-ups for one packet, or [`LOOKUPS_A_PORT`] for each port there is, if that is more.
 const MAX_LOOKUPS: usize = 20_000;
+/// So many look-ups for each port, for packets to everybody.
+const LOOKUPS_A_PORT: usize = 64;
 /// The most look-ups within each other.
 const MAX_DEPTH: usize = 3_000;
 
@@ -101,6 +103,8 @@ pub struct Ending {
     pub end: End,
     /// The packet as it was there.
     pub packet: Packet,
+    /// What it is, if it was made of the one that was sent: `icmp4`, `tcp_reset`, …
+    pub made: Option<&'static str>,
     /// The flows that did more than pass it on, on the way there, with their tables.
     pub way: Vec<(Place, Rc<Flow>)>,
 }
@@ -117,6 +121,7 @@ pub struct Walker<'a> {
     lookups: usize,
     depth: usize,
     way: Vec<(Place, Rc<Flow>)>,
+    made: Option<&'static str>,
     /// How the ways ended, in order.
     pub endings: Vec<Ending>,
     /// Flows that could not be read or evaluated, and why.
@@ -139,6 +144,7 @@ impl<'a> Walker<'a> {
             lookups: 0,
             depth: 0,
             way: Vec::new(),
+            made: None,
             endings: Vec::new(),
             warnings: BTreeSet::new(),
         }
@@ -201,13 +207,15 @@ impl<'a> Walker<'a> {
             flow: flow.cloned(),
             end,
             packet: packet.clone(),
+            made: self.made,
             way: self.way.clone(),
         });
     }
 
     /// Looks the packet up, and does what the flow says.
     fn table(&mut self, mut place: Place, packet: &mut Packet, nodes: &mut Vec<Node>) {
-        if self.lookups >= MAX_LOOKUPS || self.depth >= MAX_DEPTH {
+        let most = MAX_LOOKUPS.max(LOOKUPS_A_PORT.saturating_mul(self.world.port_count()));
+        if self.lookups >= most || self.depth >= MAX_DEPTH {
             let text = format!(
                 "*** after {} look-ups, {} of them within each other, the packet is given up",
                 self.lookups, self.depth
@@ -241,7 +249,8 @@ impl<'a> Walker<'a> {
         let endings = self.endings.len();
         let before = self.lookups;
         self.actions(&flow.flow.actions, place, packet, &mut node.children);
-        if self.endings.len() == endings && self.lookups == before {
+        let goes_on = flow.flow.actions.0.iter().any(passes_on);
+        if !goes_on || (self.endings.len() == endings && self.lookups == before) {
             let end = match is_drop(&flow.flow.actions) {
                 true => End::Dropped,
                 false => End::Consumed,
@@ -388,7 +397,8 @@ impl<'a> Walker<'a> {
                 self.select(*to, select, place, packet, nodes);
             }
             Action::Query(to, query) => {
-                let answer = answer(self.world, place.datapath, packet, *to, query);
+                let is_chassis = self.is_chassis();
+                let answer = answer(self.world, place.datapath, packet, *to, query, is_chassis);
                 if let Some(value) = answer.value {
                     packet.state.write(*to, value, u128::MAX);
                 }
@@ -518,7 +528,12 @@ impl<'a> Walker<'a> {
             }
         }
         let mut node = Node::new(Kind::Transformation, name);
+        let before = self.made;
+        if transform != Transform::Clone {
+            self.made = Some(name);
+        }
         self.actions(actions, place, &mut new, &mut node.children);
+        self.made = before;
         nodes.push(node);
     }
 
@@ -553,8 +568,7 @@ impl<'a> Walker<'a> {
         if let Action::Nat { kind, ip: None, .. } = action
             && !is_of_destination(*kind)
             && !self.is_chassis()
-            && let Some(datapath) = self.world.datapath_by_uuid(place.datapath)
-            && datapath.is_gateway_router()
+            && self.world.is_gateway_router(place.datapath)
         {
             return;
         }
@@ -767,9 +781,26 @@ fn passes_everything_on(flow: &Flow, place: Place) -> bool {
     }
 }
 
-/// Whether actions say in so many words that the packet is to be dropped.
+/// Whether actions drop the packet: in so many words, or by making another of it and doing nothing else with it.
 fn is_drop(actions: &Actions) -> bool {
-    matches!(actions.0.last(), None | Some(Action::Drop))
+    let makes = |action: &Action| matches!(action, Action::Within(transform, _) if *transform != Transform::Clone);
+    matches!(actions.0.last(), None | Some(Action::Drop)) || actions.0.iter().any(makes)
+}
+
+/// Whether an action sends the packet itself somewhere.
+fn passes_on(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Next { .. }
+            | Action::Output
+            | Action::CtNext(_)
+            | Action::CtCommitNat(_)
+            | Action::CtCommitToZone(_)
+            | Action::Nat { .. }
+            | Action::Balance(_)
+            | Action::ForwardGroup { .. }
+            | Action::Query(_, Query::Select(_))
+    )
 }
 
 /// What the packet that an action makes is called; nothing where it makes none of what it has made itself.

@@ -40,8 +40,6 @@ pub struct Datapath {
     pub name: String,
     /// Another name, given by who manages the network.
     pub name2: Option<String>,
-    /// How many of its ports are of type `l3gateway`.
-    gateway_ports: usize,
 }
 
 impl Datapath {
@@ -51,11 +49,6 @@ impl Datapath {
             true => shortened(self.name2.as_deref().unwrap_or(&self.name)),
             false => self.northbound.hyphenated().to_string(),
         }
-    }
-
-    /// Whether it is a router that is on one chassis.
-    pub fn is_gateway_router(&self) -> bool {
-        self.gateway_ports > 0
     }
 }
 
@@ -110,6 +103,8 @@ pub struct World {
     address_sets: HashMap<Arc<str>, Arc<[Int]>>,
     port_groups: HashMap<Arc<str>, Vec<Arc<str>>>,
     groups_of: HashMap<Uuid, BTreeSet<Uuid>>,
+    /// How many ports of type `l3gateway` a datapath has.
+    gateway_ports: HashMap<Uuid, usize>,
     flows: HashMap<Place, BTreeSet<Uuid>>,
     rows: HashMap<Uuid, Arc<Row>>,
     /// By router port and address.
@@ -138,6 +133,39 @@ fn key(number: i64) -> u32 {
 }
 
 impl World {
+    /// Takes over what changed in one transaction. What it makes stale is told one by one, with the row that changed.
+    ///
+    /// Rows that are found by a name go before others come: a name may pass from one row to another.
+    pub fn apply_all(&mut self, changes: &[RowChange], stale: &mut dyn FnMut(&Self, Stale, Uuid)) {
+        let mut told = Vec::new();
+        let is_named = |change: &&RowChange| {
+            let by_uuid = [
+                sb::PortBinding::INDEX,
+                sb::LogicalFlow::INDEX,
+                sb::LogicalDpGroup::INDEX,
+            ];
+            !by_uuid.contains(&change.table)
+        };
+        for change in changes.iter().filter(is_named) {
+            let gone = RowChange {
+                new: None,
+                ..change.clone()
+            };
+            self.apply(&gone, &mut |stale| told.push((stale, change.uuid)));
+        }
+        for change in changes {
+            let old = change.old.clone().filter(|_| !is_named(&change));
+            let come = RowChange {
+                old,
+                ..change.clone()
+            };
+            self.apply(&come, &mut |stale| told.push((stale, change.uuid)));
+        }
+        for (what, uuid) in told {
+            stale(self, what, uuid);
+        }
+    }
+
     /// Takes over a change. What it makes stale is told one by one.
     pub fn apply(&mut self, change: &RowChange, stale: &mut dyn FnMut(Stale)) {
         let RowChange {
@@ -191,20 +219,9 @@ impl World {
             northbound,
             name: text("name").unwrap_or_else(|| northbound.hyphenated().to_string()),
             name2: text("name2"),
-            gateway_ports: self.datapaths.get(&uuid).map_or_else(
-                || self.count_gateway_ports(uuid),
-                |known| known.gateway_ports,
-            ),
         };
         self.datapaths_by_key.insert(datapath.key, uuid);
         self.datapaths.insert(uuid, datapath);
-    }
-
-    /// Ports may come before their datapath.
-    fn count_gateway_ports(&self, datapath: Uuid) -> usize {
-        let ports = self.ports.values();
-        let of_datapath = ports.filter(|port| port.datapath == datapath && is_gateway(port));
-        of_datapath.count()
     }
 
     fn take_port_binding(
@@ -224,9 +241,9 @@ impl World {
                 self.ports_by_key.remove(&(old.datapath, old.key));
             }
             if is_gateway(&old)
-                && let Some(datapath) = self.datapaths.get_mut(&old.datapath)
+                && let Some(count) = self.gateway_ports.get_mut(&old.datapath)
             {
-                datapath.gateway_ports = datapath.gateway_ports.saturating_sub(1);
+                *count = count.saturating_sub(1);
             }
         }
         let Some(row) = typed::<sb::PortBinding>(uuid, new) else {
@@ -248,10 +265,8 @@ impl World {
             name: row.logical_port,
             kind: row.r#type,
         };
-        if is_gateway(&port)
-            && let Some(datapath) = self.datapaths.get_mut(&port.datapath)
-        {
-            datapath.gateway_ports += 1;
+        if is_gateway(&port) {
+            *self.gateway_ports.entry(port.datapath).or_default() += 1;
         }
         // Flows are found by the keys of the ports that they name.
         if before.as_ref() != Some(&named(&port)) {
@@ -452,6 +467,24 @@ impl World {
     /// A port of a datapath by its key.
     pub fn port_by_key(&self, datapath: Uuid, key: u32) -> Option<&Port> {
         self.ports.get(self.ports_by_key.get(&(datapath, key))?)
+    }
+
+    /// Whether a datapath is in a group of datapaths.
+    pub fn is_in_group(&self, datapath: Uuid, group: Uuid) -> bool {
+        let groups = self.groups_of.get(&datapath);
+        groups.is_some_and(|groups| groups.contains(&group))
+    }
+
+    /// Whether a datapath is a router that is on one chassis.
+    pub fn is_gateway_router(&self, datapath: Uuid) -> bool {
+        self.gateway_ports
+            .get(&datapath)
+            .is_some_and(|count| *count > 0)
+    }
+
+    /// How many ports there are.
+    pub fn port_count(&self) -> usize {
+        self.ports.len()
     }
 
     /// All ports with their UUIDs, in no order.

@@ -81,7 +81,16 @@ fn ovn_and_we_say_what_cookies_are() {
 }
 
 /// A packet, and what must be said of it: the northbound table of the rule, and words.
-const REASONS: [(&str, &[&str]); 5] = [
+const REASONS: [(&str, &[&str]); 6] = [
+    (
+        "inport == \"web1\" && eth.src == 02:00:00:00:0c:11 && eth.dst == 02:00:00:00:0c:12 && ip4.src == 172.31.0.11 && \
+         ip4.dst == 172.31.0.12 && ip.ttl == 64 && tcp.dst == 5432",
+        &[
+            "The packet is dropped",
+            "(tcp_reset) is delivered to \"web1\"",
+            "5432), reject",
+        ],
+    ),
     (
         "inport == \"dmz-vm1\" && eth.src == 02:de:ad:00:00:01 && eth.dst == 02:ac:10:ff:01:31",
         &["dropped", "ls_in_apply_port_sec"],

@@ -455,6 +455,7 @@ fn compare(northd: &Path, seed: u64) {
         different.len(),
         different[0]
     );
+    follows_the_database(&world, &mut our);
     assert!(
         delivered > PACKETS / 4,
         "only {delivered} of {PACKETS} arrive"
@@ -463,6 +464,44 @@ fn compare(northd: &Path, seed: u64) {
         left_out < PACKETS / 8,
         "{left_out} of {PACKETS} were left out"
     );
+}
+
+/// What changes under a daemon is seen: a flow of a group of datapaths, and a set whose name goes to another row.
+fn follows_the_database(world: &World, our: &mut Tracer) {
+    let probe = "inport == \"dmz-vm1\" && eth.src == 02:ac:10:ff:01:30 && eth.dst == 02:ac:10:ff:01:31 && ip4.src == \
+                 172.16.255.130 && ip4.dst == 172.16.255.131 && ip.ttl == 64 && udp.dst == 9";
+    let mut is_through = |expected: bool, what: &str| {
+        // The daemon hears of it as the tools do, but not before them.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let text = our.trace("--minimal", probe).unwrap();
+            if text.contains("output(") == expected {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "{what}: {text}");
+            std::thread::yield_now();
+        }
+    };
+    is_through(true, "before");
+    let group = ["pg-add", "both", "dmz-vm1", "inside-vm3"];
+    let from = "inport == @both && ip4.src == $those";
+    let rule = ["acl-add", "both", "from-lport", "2000", from, "drop"];
+    let set = [
+        "create",
+        "Address_Set",
+        "name=those",
+        "addresses=172.16.255.130",
+    ];
+    let line: Vec<&str> = [&group[..], &["--"], &set, &["--"], &rule].concat();
+    world.ask("ovn-nbctl", &line);
+    is_through(false, "a rule on two switches");
+    for round in 0..4 {
+        let again: Vec<&str> = [&["destroy", "Address_Set", "those", "--"], &set[..]].concat();
+        world.ask("ovn-nbctl", &again);
+        is_through(false, &format!("the set made anew, {round}"));
+    }
+    world.ask("ovn-nbctl", &["acl-del", "both"]);
+    is_through(true, "without the rule");
 }
 
 #[test]
