@@ -118,7 +118,9 @@ impl Drop for Traffic {
 /// If a socket cannot be opened in one of the namespaces.
 pub fn measure(from: &Namespace, to: &Namespace, address: Ipv4Addr, offered: u64) -> Result<u64> {
     const SIZE: usize = 1400;
-    const BURST: Duration = Duration::from_millis(50);
+    const BURST: Duration = Duration::from_millis(100);
+    /// Headers of Ethernet, IPv4 and UDP, which are part of the rate.
+    const HEADERS: usize = 14 + 20 + 8;
     const GATHERED: Duration = Duration::from_secs(2);
     const MEASURED: Duration = Duration::from_secs(4);
     let far = open(to, PORT)?;
@@ -130,7 +132,7 @@ pub fn measure(from: &Namespace, to: &Namespace, address: Ipv4Addr, offered: u64
         std::thread::spawn(move || {
             let (start, packet) = (Instant::now(), [0; SIZE]);
             let bytes = u128::from(offered) * BURST.as_millis() / 8000;
-            let burst = bytes / SIZE as u128;
+            let burst = bytes / (SIZE + HEADERS) as u128;
             for number in 1.. {
                 if stop.load(Ordering::Relaxed) {
                     return;
@@ -150,7 +152,7 @@ pub fn measure(from: &Namespace, to: &Namespace, address: Ipv4Addr, offered: u64
         if let Ok(size) = far.recv(&mut packet)
             && start.elapsed() > GATHERED
         {
-            received += size as u64 * 8;
+            received += (size + HEADERS) as u64 * 8;
         }
     }
     stop.store(true, Ordering::Relaxed);
