@@ -9,6 +9,7 @@ use lflow::{Base, Constant, Field, Int, Symbol};
 use openflow::message::Group;
 use ovsdb::Uuid;
 use packet::dhcp4::option::OptionType;
+use packet::dhcp6;
 use sb_db::tables::PortGroup;
 
 use crate::flow::{GroupSpec, MeterSpec, Need, Resource};
@@ -354,5 +355,12 @@ impl Resources for Names<'_> {
         let codes = self.network.dhcp.get(self.reads, ())?;
         let (code, kind) = codes.v4.get(name)?;
         Some((*code, OptionType::from_name(kind)?))
+    }
+
+    fn dhcp6_option(&self, name: &str) -> Option<(u16, dhcp6::option::OptionType)> {
+        let codes = self.network.dhcp.get(self.reads, ())?;
+        let (code, kind) = codes.v6.get(name)?;
+        let kind = dhcp6::option::OptionType::from_name(kind)?;
+        Some((u16::from(*code), kind))
     }
 }

@@ -3,6 +3,8 @@
 //! | opcodes | file | effect |
 //! | --- | --- | --- |
 //! | `put_dhcp_opts` | [`dhcp4`] | the request goes on as a reply, a register bit says whether |
+//! | `put_dhcpv6_opts` | [`dhcp6`] | the same for DHCPv6 |
+//! | `dns_lookup` | [`dns`] | the question goes on as the answer, a register bit says whether |
 //! | `put_fdb`, `put_arp`, `put_nd` | [`learn`] | a row in the southbound |
 //! | `log` | [`log`] | a line in the log |
 //! | `arp`, `nd_ns` | [`resolve`] | a next hop is asked for its address, and the packet waits for the answer |
@@ -18,6 +20,8 @@
 pub mod advertise;
 pub mod announce;
 pub mod dhcp4;
+pub mod dhcp6;
+pub mod dns;
 pub mod empty_backends;
 pub mod learn;
 pub mod log;
@@ -35,6 +39,8 @@ use super::service::Service;
 pub fn all() -> Vec<Box<dyn Service>> {
     vec![
         Box::new(dhcp4::Dhcp4),
+        Box::new(dhcp6::Dhcp6),
+        Box::new(dns::Dns::default()),
         Box::new(learn::Learn::default()),
         Box::new(log::Log),
         Box::new(resolve::Resolve::default()),

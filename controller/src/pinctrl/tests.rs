@@ -160,9 +160,9 @@ pub(super) fn packet_in(port: u32, userdata: Vec<u8>, packet: Vec<u8>) -> Packet
 
 #[test]
 fn an_opcode_without_handler_holds_nothing_up() {
-    let waiting = packet_in(1, Opcode::DnsLookup.header().to_vec(), vec![1]);
+    let waiting = packet_in(1, Opcode::Dhcp6Reply.header().to_vec(), vec![1]);
     let effects = handle(waiting.clone());
-    let text = "packet from flow 0xbeef: DnsLookup is not supported";
+    let text = "packet from flow 0xbeef: Dhcp6Reply is not supported";
     let warning = Effect::Warn(text.to_owned());
     assert_eq!(effects, [warning, Effect::Resume(waiting.clone())]);
     let mut passing = waiting;

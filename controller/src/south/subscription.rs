@@ -24,6 +24,7 @@
 //! | `Multicast_Group` | of local datapaths | `Network` | flows of groups |
 //! | `MAC_Binding`, `FDB` | of local datapaths | `Network`, `Learn` | learned neighbours and addresses; what need not be learned again |
 //! | `Mirror` | all | `Network` | mirrors of the local database |
+//! | `DNS` | of local datapaths | `Dns` | answers to questions for names |
 //! | `Address_Set`, `Port_Group`, `Meter`, `Meter_Band`, `DHCP_Options`, `DHCPv6_Options` | all | `Network` | logical flows, by name |
 //!
 //! [`FOLLOWED`] is this table as code. All rows are in `South`, too, as the replica has them, for a new compilation and for the
@@ -37,9 +38,10 @@ use replica::{Columns, TableSpec};
 use rustc_hash::FxHashSet;
 use sb_db::tables::{
     AddressSet, Chassis, ChassisPrivate, ChassisTemplateVar, ControllerEvent, DatapathBinding,
-    DhcpOptions, Dhcpv6Options, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup, IgmpGroup,
-    IpMulticast, LoadBalancer, LogicalDpGroup, LogicalFlow, MacBinding, Meter, MeterBand, Mirror,
-    MulticastGroup, PortBinding, PortGroup, SbGlobal, ServiceMonitor, StaticMacBinding,
+    DhcpOptions, Dhcpv6Options, Dns, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup,
+    IgmpGroup, IpMulticast, LoadBalancer, LogicalDpGroup, LogicalFlow, MacBinding, Meter,
+    MeterBand, Mirror, MulticastGroup, PortBinding, PortGroup, SbGlobal, ServiceMonitor,
+    StaticMacBinding,
 };
 
 /// A table that is followed.
@@ -92,6 +94,7 @@ pub const FOLLOWED: &[Followed] = &[
     Followed::in_part::<MacBinding>(),
     Followed::in_part::<StaticMacBinding>(),
     Followed::in_part::<Fdb>(),
+    Followed::in_part::<Dns>(),
     Followed::whole::<AddressSet>(),
     Followed::whole::<PortGroup>(),
     Followed::whole::<Meter>(),
@@ -188,6 +191,13 @@ impl Conditions {
             let column = balancers.datapaths.index;
             Clause::compare(column, Function::Includes, Atom::Uuid(*uuid))
         });
+        let named_in = datapaths.iter().map(|(uuid, _)| {
+            Clause::compare(
+                Dns::COLUMN.datapaths.index,
+                Function::Includes,
+                Atom::Uuid(*uuid),
+            )
+        });
         let members = datapaths.iter().map(|(uuid, _)| {
             Clause::compare(
                 LogicalDpGroup::COLUMN.datapaths.index,
@@ -248,6 +258,7 @@ impl Conditions {
                     Condition::any(of_datapaths(StaticMacBinding::COLUMN.datapath.index)),
                 ),
                 (Fdb::INDEX, Condition::any(learned)),
+                (Dns::INDEX, Condition::any(named_in)),
             ];
         conditions.extend(of_own_names(own_names));
         Conditions(conditions)

@@ -26,6 +26,12 @@ pub struct Frame<'p> {
     transport: Option<TransportSlice<'p>>,
 }
 
+/// A header of either family.
+enum IpHeader {
+    V4(Ipv4Header),
+    V6(Ipv6Header),
+}
+
 /// Why bytes are no frame that can be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -122,6 +128,19 @@ impl<'p> Frame<'p> {
         }
     }
 
+    /// The UDP datagram, if it is one; in IPv6 only right behind the header.
+    pub fn udp(&self) -> Option<&UdpSlice<'p>> {
+        match (&self.net, &self.transport) {
+            (Some(NetSlice::Ipv4(_)), Some(TransportSlice::Udp(udp))) => Some(udp),
+            (Some(NetSlice::Ipv6(ip)), Some(TransportSlice::Udp(udp)))
+                if ip.header().next_header() == IpNumber::UDP =>
+            {
+                Some(udp)
+            }
+            _ => None,
+        }
+    }
+
     /// The UDP datagram in IPv4, if it is one.
     pub fn udp4(&self) -> Option<&UdpSlice<'p>> {
         match (&self.net, &self.transport) {
@@ -153,22 +172,48 @@ impl<'p> Frame<'p> {
         destination: Ipv4Addr,
         payload: &[u8],
     ) -> Result<Vec<u8>, FrameError> {
-        let (Some(NetSlice::Ipv4(ip)), Some(udp)) = (&self.net, self.udp4()) else {
+        let Some(NetSlice::Ipv4(ip)) = &self.net else {
             return Err(FrameError::Missing("a UDP datagram in IPv4"));
         };
-        let too_long = |_| FrameError::TooLong(payload.len());
         let mut ip = ip.header().to_header();
         ip.destination = destination.octets();
-        ip.set_payload_len(UdpHeader::LEN + payload.len())
-            .map_err(|_| FrameError::TooLong(payload.len()))?;
-        ip.header_checksum = ip.calc_header_checksum();
-        let udp =
-            UdpHeader::with_ipv4_checksum(udp.source_port(), udp.destination_port(), &ip, payload)
-                .map_err(too_long)?;
-        let mut network = ip.to_bytes().to_vec();
-        network.extend(udp.to_bytes());
+        self.with_udp(IpHeader::V4(ip), payload)
+    }
+
+    /// The frame with the same headers and another UDP payload.
+    pub fn with_udp_payload(&self, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
+        match &self.net {
+            Some(NetSlice::Ipv4(ip)) => {
+                self.with_udp(IpHeader::V4(ip.header().to_header()), payload)
+            }
+            Some(NetSlice::Ipv6(ip)) => {
+                self.with_udp(IpHeader::V6(ip.header().to_header()), payload)
+            }
+            _ => Err(FrameError::Missing("a UDP datagram")),
+        }
+    }
+
+    fn with_udp(&self, ip: IpHeader, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
+        let udp = self.udp().ok_or(FrameError::Missing("a UDP datagram"))?;
+        let (from, to) = (udp.source_port(), udp.destination_port());
+        let too_long = || FrameError::TooLong(payload.len());
+        let length = UdpHeader::LEN + payload.len();
+        let (ether_type, mut network, udp) = match ip {
+            IpHeader::V4(mut ip) => {
+                ip.set_payload_len(length).map_err(|_| too_long())?;
+                ip.header_checksum = ip.calc_header_checksum();
+                let udp = UdpHeader::with_ipv4_checksum(from, to, &ip, payload);
+                (EtherType::IPV4, ip.to_bytes().to_vec(), udp)
+            }
+            IpHeader::V6(mut ip) => {
+                ip.set_payload_length(length).map_err(|_| too_long())?;
+                let udp = UdpHeader::with_ipv6_checksum(from, to, &ip, payload);
+                (EtherType::IPV6, ip.to_bytes().to_vec(), udp)
+            }
+        };
+        network.extend(udp.map_err(|_| too_long())?.to_bytes());
         network.extend(payload);
-        Ok(self.with_network(self.eth_src(), self.eth_dst(), EtherType::IPV4, &network))
+        Ok(self.with_network(self.eth_src(), self.eth_dst(), ether_type, &network))
     }
 
     fn mac_at(&self, at: usize) -> Mac {

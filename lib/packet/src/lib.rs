@@ -1,6 +1,7 @@
 //! The packet formats that the chassis agent reads and makes, without I/O.
 //!
-//! Codecs come from well-kept crates: [`etherparse`] for the usual headers, [`dhcproto`] for DHCP. What is here is what
+//! Codecs come from well-kept crates: [`etherparse`] for the usual headers, [`dhcproto`] for DHCP,
+//! [`hickory_proto`] for DNS. What is here is what
 //! lies between them and the agent: typed views of just the packets that it answers, and the replies it makes of them.
 //! Every parser takes bytes from a guest, so every parser returns an error and none panics.
 //!
@@ -15,6 +16,8 @@
 //! | [`membership`] | IGMP and MLD, as a switch that snoops reads them |
 //! | [`neighbour`] | questions to a neighbour that is known |
 //! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
+//! | [`dhcp6`] | DHCPv6 requests and replies, and how option values are encoded |
+//! | [`dns`] | DNS questions and answers |
 //!
 //! ```
 //! use packet::announce::gratuitous_arp;
@@ -30,6 +33,8 @@
 pub mod advertisement;
 pub mod announce;
 pub mod dhcp4;
+pub mod dhcp6;
+pub mod dns;
 pub mod frame;
 pub mod membership;
 pub mod neighbour;

@@ -27,7 +27,7 @@ pub enum Opcode {
     NdNa,
     /// `put_nd(…)`: remember an IPv6 neighbour.
     PutNd,
-    /// `put_dhcpv6_opts(…)`
+    /// `put_dhcpv6_opts(…)`: make the request a reply. See [`Dhcp6Arguments`].
     PutDhcp6Options,
     /// `dns_lookup()`
     DnsLookup,
@@ -158,6 +158,18 @@ pub struct ResultBit {
     pub bit: u32,
 }
 
+impl ResultBit {
+    /// Reads what [`Opcode::split`] left of an opcode that has no other arguments ([`Opcode::DnsLookup`]).
+    pub fn decode(mut rest: &[u8]) -> Result<Self, UserdataError> {
+        let [oxm_header, bit] = [
+            take(&mut rest, "the result's field")?,
+            take(&mut rest, "the result's bit")?,
+        ]
+        .map(u32::from_be_bytes);
+        Ok(Self { oxm_header, bit })
+    }
+}
+
 /// The arguments of [`Opcode::PutDhcpOptions`]: result, address, and options with encoded values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DhcpArguments {
@@ -212,6 +224,55 @@ impl DhcpArguments {
             offer: Ipv4Addr::from_bits(offer),
             options,
         })
+    }
+}
+
+/// The arguments of [`Opcode::PutDhcp6Options`]: result, and options with encoded values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dhcp6Arguments {
+    /// Where the result goes.
+    pub result: ResultBit,
+    /// The options in the order written: code, encoded value; see [`crate::dhcp6`].
+    pub options: Vec<(u16, Vec<u8>)>,
+}
+
+impl Dhcp6Arguments {
+    /// The whole userdata, header included.
+    ///
+    /// # Errors
+    /// If a value is longer than 65,535 bytes: its code.
+    pub fn encode(&self) -> Result<Vec<u8>, u16> {
+        let mut bytes = Opcode::PutDhcp6Options.header().to_vec();
+        bytes.extend(self.result.oxm_header.to_be_bytes());
+        bytes.extend(self.result.bit.to_be_bytes());
+        for (code, value) in &self.options {
+            let length = u16::try_from(value.len()).map_err(|_| *code)?;
+            bytes.extend(code.to_be_bytes());
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(value);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what [`Opcode::split`] left.
+    pub fn decode(mut rest: &[u8]) -> Result<Self, UserdataError> {
+        let [oxm_header, bit] = [
+            take(&mut rest, "the result's field")?,
+            take(&mut rest, "the result's bit")?,
+        ]
+        .map(u32::from_be_bytes);
+        let mut options = Vec::new();
+        while !rest.is_empty() {
+            let code = u16::from_be_bytes(take(&mut rest, "an option's code")?);
+            let length = usize::from(u16::from_be_bytes(take(&mut rest, "an option's length")?));
+            let (value, tail) = rest
+                .split_at_checked(length)
+                .ok_or(UserdataError::Short("an option's value"))?;
+            options.push((code, value.to_vec()));
+            rest = tail;
+        }
+        let result = ResultBit { oxm_header, bit };
+        Ok(Self { result, options })
     }
 }
 

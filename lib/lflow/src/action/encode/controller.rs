@@ -8,15 +8,17 @@ use openflow::message::Group;
 use openflow::{Action as OfAction, Subfield};
 use packet::advertisement::{self as ra, AddressMode, Advertisement, Preference, Route};
 use packet::dhcp4::option::{OptionType, OptionValue};
+use packet::dhcp6;
 use packet::userdata::{
-    AdvertisementArguments, DhcpArguments, EmptyBackendsArguments, Opcode, ResultBit,
+    AdvertisementArguments, Dhcp6Arguments, DhcpArguments, EmptyBackendsArguments, Opcode,
+    ResultBit,
 };
 
 use super::arguments::port_args;
 use super::fields::subfield;
 use super::{Context, EncodeError, Outcome, Resources, encode};
 use crate::action::{Actions, EmptyBackends, Log, Options, OptionsKind, Transform};
-use crate::constant::{Constant, Format, Int};
+use crate::constant::{Constant, Format, Int, Name};
 use crate::symbols::Field;
 
 /// The words of `log(verdict=…)`, as numbered in its userdata.
@@ -114,6 +116,10 @@ impl Resources for Unnumbered<'_> {
 
     fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)> {
         self.0.dhcp_option(name)
+    }
+
+    fn dhcp6_option(&self, name: &str) -> Option<(u16, dhcp6::option::OptionType)> {
+        self.0.dhcp6_option(name)
     }
 }
 
@@ -225,7 +231,7 @@ pub(super) fn put_options(
 ) -> Outcome {
     match kind {
         OptionsKind::Dhcp4 => {}
-        OptionsKind::Dhcp6 => return Err(EncodeError::Unsupported(kind.name())),
+        OptionsKind::Dhcp6 => return dhcp6_options(to, options, context, out),
         OptionsKind::RouterAdvertisement => return advertisement(to, options, context, out),
     }
     let mut arguments = DhcpArguments {
@@ -255,6 +261,60 @@ pub(super) fn put_options(
     })?;
     out.push(of_userdata(userdata, true, context.controller_meter));
     Ok(())
+}
+
+/// `R = put_dhcpv6_opts(…);`
+fn dhcp6_options(
+    to: Field,
+    options: &Options,
+    context: &Context<'_>,
+    out: &mut Vec<OfAction>,
+) -> Outcome {
+    let mut arguments = Dhcp6Arguments {
+        result: result_bit(subfield(to)?),
+        options: Vec::with_capacity(options.len()),
+    };
+    for (name, values) in options {
+        let Some((code, ty)) = context.resources.dhcp6_option(name) else {
+            return Err(EncodeError::UnknownOption(name.clone()));
+        };
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| option6_value(name, value))
+            .collect::<Result<_, _>>()?;
+        let wrong = |error| EncodeError::Option6 {
+            name: name.clone(),
+            error,
+        };
+        let encoded = ty.encode(code, &values).map_err(wrong)?;
+        arguments.options.push((code, encoded));
+    }
+    let userdata = arguments.encode().map_err(|code| {
+        let name = format!("option {code}");
+        EncodeError::UnknownOption(name.into())
+    })?;
+    out.push(of_userdata(userdata, true, context.controller_meter));
+    Ok(())
+}
+
+/// A constant as the value of a DHCPv6 option.
+fn option6_value<'c>(
+    name: &Name,
+    constant: &'c Constant,
+) -> Result<dhcp6::option::OptionValue<'c>, EncodeError> {
+    use dhcp6::option::OptionValue;
+    match constant {
+        Constant::Str(text) => Ok(OptionValue::Text(text)),
+        Constant::Int(int) if int.is_exact() && int.format == Format::Ip6 => {
+            Ok(OptionValue::Address(Ipv6Addr::from_bits(int.value)))
+        }
+        Constant::Int(int) if int.is_exact() && int.format == Format::Mac => {
+            let bits = u64::try_from(int.value).unwrap_or_default();
+            Ok(OptionValue::Mac(Mac::from_u64(bits)))
+        }
+        Constant::Template(name) => Err(EncodeError::Template(name.clone())),
+        _ => Err(EncodeError::UnknownOption(name.clone())),
+    }
 }
 
 /// `R = put_nd_ra_opts(…);`

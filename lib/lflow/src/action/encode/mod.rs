@@ -19,6 +19,7 @@ mod tables;
 use openflow::message::Group;
 use openflow::{Action as OfAction, Field as OfField, Port};
 use packet::dhcp4::option::{OptionError, OptionType};
+use packet::dhcp6;
 use thiserror::Error;
 
 use super::{Action, Actions, Pipeline, Plain, Query, Transform};
@@ -46,6 +47,8 @@ pub trait Resources {
     fn has_new_registers(&self) -> bool;
     /// Code and type of a DHCPv4 option.
     fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)>;
+    /// Code and type of a DHCPv6 option.
+    fn dhcp6_option(&self, name: &str) -> Option<(u16, dhcp6::option::OptionType)>;
 }
 
 /// What kind of datapath a flow belongs to; it decides which connection tracking zone is used.
@@ -108,6 +111,14 @@ pub enum EncodeError {
         name: Name,
         /// What is wrong.
         error: OptionError,
+    },
+    /// A value that a DHCPv6 option of that type cannot have.
+    #[error("option {name}: {error}")]
+    Option6 {
+        /// The option.
+        name: Name,
+        /// Why not.
+        error: dhcp6::option::OptionError,
     },
     /// `put_dhcp_opts` without an `offerip` that is an address.
     #[error("put_dhcp_opts needs offerip, an IPv4 address")]

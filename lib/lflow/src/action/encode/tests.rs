@@ -4,6 +4,7 @@
 //! environment the test writes it anew.
 
 use openflow::action::Actions as OfActions;
+use packet::dhcp6::option::OptionType as Option6Type;
 
 use super::*;
 
@@ -42,6 +43,15 @@ impl Resources for World {
         match name {
             "router" => Some((3, OptionType::Ipv4)),
             "lease_time" => Some((51, OptionType::Uint32)),
+            _ => None,
+        }
+    }
+
+    fn dhcp6_option(&self, name: &str) -> Option<(u16, Option6Type)> {
+        match name {
+            "server_id" => Some((2, Option6Type::Mac)),
+            "ia_addr" => Some((5, Option6Type::Ipv6)),
+            "domain_search" => Some((24, Option6Type::Str)),
             _ => None,
         }
     }
@@ -129,6 +139,10 @@ impl Resources for Recorder {
 
     fn dhcp_option(&self, name: &str) -> Option<(u8, OptionType)> {
         World.dhcp_option(name)
+    }
+
+    fn dhcp6_option(&self, name: &str) -> Option<(u16, Option6Type)> {
+        World.dhcp6_option(name)
     }
 }
 
