@@ -12,6 +12,8 @@
 //! Who has a number that somebody else requests, without having requested it, is given another at once; where there is none,
 //! the request waits: nobody loses a number for it.
 //!
+//! Reserved numbers are given to nobody; who has one is given another.
+//!
 //! A request for a number that somebody else has requested waits: it is a [`Problem`], and the requester has a chosen number in the
 //! meantime. Of a pool that shares, it is granted all the same, and told with the rank of a warning.
 
@@ -23,10 +25,10 @@ use relations::{Cell, Changed, Key, Values};
 use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
-use super::fact::{Identity, Want};
+use super::fact::{Identity, Reserve, Want};
 use super::identity;
 use super::numbers::Numbers;
-use super::pool::{Conflict, Pool};
+use super::pool::{Conflict, Order, Pool};
 use super::problem::{Problem, Rank};
 
 /// Who wants something, and of which pool.
@@ -132,6 +134,37 @@ impl Alloc {
             self.rows.remove(&place(&gone.want));
         }
         self.wait_no_more((pool, owner));
+    }
+
+    /// Somebody reserves numbers: who has one of them is served anew when the layer settles.
+    pub fn reserve<U>(
+        &mut self,
+        reserve: Reserve,
+        values: &mut Values,
+        changes: &mut Changes<Cell, U>,
+    ) {
+        let Reserve {
+            pool, among, from, ..
+        } = reserve;
+        let numbers = self.pools.entry((pool, among)).or_default();
+        for holder in numbers.reserve(&(from..=reserve.to)) {
+            if let Some(key) = self.rows.get(&(pool, holder)).copied() {
+                self.give_back(key, values, changes);
+                self.pending.push(key);
+            }
+        }
+    }
+
+    /// Somebody reserves them no longer.
+    pub fn unreserve(&mut self, reserve: Reserve) {
+        let of = (reserve.pool, reserve.among);
+        if let Some(numbers) = self.pools.get_mut(&of) {
+            numbers.unreserve(&(reserve.from..=reserve.to));
+            if numbers.is_unused() {
+                self.pools.remove(&of);
+            }
+        }
+        self.released.insert(reserve.pool);
     }
 
     /// Serves everybody who has spoken since the last time, and those who still wait, as far as pools of this layer are
@@ -282,7 +315,7 @@ impl Alloc {
             return None;
         }
         let largest = owner.want.max.0;
-        let other = numbers.choose(largest, holder).or_else(|| {
+        let other = choose(owner.want.pool, numbers, largest, holder).or_else(|| {
             let own = given.map(|given| given.key).filter(|own| *own <= largest)?;
             numbers.release(own, asks);
             numbers.take(own, largest, holder, false).then_some(own)
@@ -351,7 +384,7 @@ impl Alloc {
             let preferred = want.preferred.filter(|_| problem.is_none());
             let preferred =
                 preferred.filter(|number| pool.take(*number, want.max.0, holder, false));
-            let number = preferred.or_else(|| pool.choose(want.max.0, holder));
+            let number = preferred.or_else(|| choose(want.pool, pool, want.max.0, holder));
             match number {
                 Some(number) => self.tell(key, number, values, changes),
                 None => {
@@ -453,6 +486,14 @@ fn cell(pool: &Pool, owner: Key) -> Cell {
     Cell {
         relation,
         key: owner,
+    }
+}
+
+/// Takes a free number.
+fn choose(pool: &Pool, numbers: &mut Numbers, max: u32, holder: Uuid) -> Option<u32> {
+    match pool.order {
+        Order::Late => numbers.choose(max, holder),
+        Order::Lowest => numbers.choose_lowest(max, holder),
     }
 }
 

@@ -46,6 +46,19 @@ pub struct Stale {
     pub by: Option<(u16, i64)>,
 }
 
+/// Numbers of a pool that nobody is to be given. Several units may reserve the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reserve {
+    /// The pool.
+    pub pool: u16,
+    /// Among which of its numbers ([`Want::among`]).
+    pub among: Key,
+    /// The first of them.
+    pub from: u32,
+    /// The last of them.
+    pub to: u32,
+}
+
 /// What a unit says.
 pub enum Fact {
     /// A relation has this value at a key.
@@ -62,6 +75,8 @@ pub enum Fact {
     Flow(RowId, Option<Cell>, Arc<Row>),
     /// A number is wanted.
     Want(Want),
+    /// Numbers are not to be given.
+    Reserve(Reserve),
     /// The unit has to run again at this time (milliseconds since 1970).
     Deadline(i64),
     /// A southbound row of others has had its time.
@@ -87,6 +102,8 @@ pub enum FactKey {
     Flow(RowId),
     /// By pool and owner.
     Want(u16, Key),
+    /// By all of it.
+    Reserve(Reserve),
     /// By time.
     Deadline(i64),
     /// By all of it.
@@ -106,6 +123,7 @@ impl Fact {
             Self::Row(id, _) => FactKey::Row(*id),
             Self::Flow(id, ..) => FactKey::Flow(*id),
             Self::Want(want) => FactKey::Want(want.pool.id(), want.owner),
+            Self::Reserve(reserve) => FactKey::Reserve(*reserve),
             Self::Deadline(at_ms) => FactKey::Deadline(*at_ms),
             Self::Expired(stale) => FactKey::Expired(*stale),
             Self::Problem(problem) => FactKey::Problem(problem.uuid()),
@@ -121,6 +139,7 @@ impl FactKey {
             Self::Join(..)
                 | Self::Member(..)
                 | Self::Flow(_)
+                | Self::Reserve(_)
                 | Self::Deadline(_)
                 | Self::Expired(..)
                 | Self::Problem(_)
@@ -202,6 +221,13 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
             words(owner, bytes);
             6
         }
+        FactKey::Reserve(reserve) => {
+            bytes.extend(reserve.pool.to_le_bytes());
+            words(reserve.among, bytes);
+            bytes.extend(reserve.from.to_le_bytes());
+            bytes.extend(reserve.to.to_le_bytes());
+            10
+        }
         FactKey::Deadline(at_ms) => {
             bytes.extend(at_ms.to_le_bytes());
             7
@@ -271,6 +297,12 @@ fn unpack(bytes: &mut &[u8]) -> Option<FactKey> {
                 let value = i64::from_le_bytes(take(bytes)?);
                 (is_some != 0).then_some((column, value))
             },
+        }),
+        10 => FactKey::Reserve(Reserve {
+            pool: u16::from_le_bytes(take(bytes)?),
+            among: words(bytes)?,
+            from: u32::from_le_bytes(take(bytes)?),
+            to: u32::from_le_bytes(take(bytes)?),
         }),
         _ => FactKey::Problem(Uuid::from_bytes(take(bytes)?)),
     })
@@ -385,6 +417,12 @@ mod tests {
                 limit: 7,
                 by,
             })
+        }));
+        keys.push(FactKey::Reserve(Reserve {
+            pool: 3,
+            among: Key::new([1, 0, 2, 0, 0]),
+            from: 1,
+            to: u32::MAX,
         }));
         keys.extend([0, 5].map(|row| FactKey::Want(row, Key::new([u32::from(row); 5]))));
         let said = Said::keep(keys.iter().copied());

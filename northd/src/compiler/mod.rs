@@ -23,6 +23,7 @@ pub mod plan;
 pub mod pool;
 pub mod problem;
 pub mod register;
+mod reserved;
 mod sets;
 pub mod source;
 pub mod stage;
@@ -624,6 +625,9 @@ impl Program for Compiler {
                     .say_flow(unit, id, cell, row, group, &mut self.sets);
             }
             Fact::Want(want) => self.alloc.want(want, &mut self.world.values, changes),
+            Fact::Reserve(reserve) => {
+                self.alloc.reserve(reserve, &mut self.world.values, changes);
+            }
             Fact::Deadline(at_ms) => {
                 self.deadlines.insert((at_ms, unit));
             }
@@ -662,6 +666,7 @@ impl Program for Compiler {
                 self.alloc
                     .unwant(pool, owner, &mut self.world.values, changes);
             }
+            FactKey::Reserve(reserve) => self.alloc.unreserve(reserve),
             FactKey::Deadline(at_ms) => {
                 self.deadlines.remove(&(at_ms, unit));
             }

@@ -1,18 +1,25 @@
-//! Numbers, each held by one owner, or by several that insist.
+//! Numbers, each held by one owner, or by several that insist; some reserved, so that nobody is given them.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
+use std::ops::RangeInclusive;
 
 use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
+
+use super::reserved::Reserved;
 
 /// Numbers from 1 on, and who holds them.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers {
     /// The holders of each, the first being the one who had it first.
     held: FxHashMap<u32, SmallVec<[Uuid; 1]>>,
-    /// Where the search for a free number starts: numbers are not used again at once.
+    /// Where the search for a free number starts: numbers are not used again at once, unless the lowest is wanted.
     next: u32,
+    /// Numbers below `next` that have been given back, for who wants the lowest. Some may be held or reserved by now.
+    freed: BTreeSet<u32>,
+    reserved: Reserved,
 }
 
 impl Numbers {
@@ -23,7 +30,7 @@ impl Numbers {
 
     /// Takes `number` if it is in the range and free, or `owner`'s already, or to be shared.
     pub fn take(&mut self, number: u32, max: u32, owner: Uuid, shares: bool) -> bool {
-        if number == 0 || number > max {
+        if number == 0 || number > max || self.reserved.end(number).is_some() {
             return false;
         }
         let holders = self.held.entry(number).or_insert_with(|| smallvec![owner]);
@@ -56,6 +63,62 @@ impl Numbers {
         None
     }
 
+    /// Takes the lowest free number up to `max`, if there is one.
+    ///
+    /// Of the numbers below `next`, all that are free are among `freed`.
+    pub fn choose_lowest(&mut self, max: u32, owner: Uuid) -> Option<u32> {
+        while let Some(&number) = self.freed.first()
+            && number < self.next
+            && number <= max
+        {
+            self.freed.pop_first();
+            if self.reserved.end(number).is_none()
+                && let Entry::Vacant(vacant) = self.held.entry(number)
+            {
+                vacant.insert(smallvec![owner]);
+                return Some(number);
+            }
+        }
+        let mut number = self.next.max(1);
+        while number <= max {
+            if let Some(end) = self.reserved.end(number) {
+                number = end.checked_add(1)?;
+            } else if let Entry::Vacant(vacant) = self.held.entry(number) {
+                vacant.insert(smallvec![owner]);
+                self.next = number + 1;
+                return Some(number);
+            } else {
+                number += 1;
+            }
+        }
+        // All up to here are held or reserved.
+        self.next = self.next.max(number);
+        None
+    }
+
+    /// Numbers that nobody is given from now on; who holds one of them.
+    pub fn reserve(&mut self, range: &RangeInclusive<u32>) -> Vec<Uuid> {
+        self.reserved.add(range);
+        let holders = |number: u32| self.holders(number).iter().copied();
+        if range.start() == range.end() {
+            return holders(*range.start()).collect();
+        }
+        let mut held: Vec<u32> = self.held.keys().copied().collect();
+        held.retain(|number| range.contains(number));
+        held.sort_unstable();
+        held.into_iter().flat_map(holders).collect()
+    }
+
+    /// They can be given again, as far as nobody else reserves them.
+    pub fn unreserve(&mut self, range: &RangeInclusive<u32>) {
+        self.reserved.remove(range);
+        if range.start() != range.end() {
+            self.next = self.next.min(*range.start());
+        } else if *range.start() < self.next {
+            self.freed.insert(*range.start());
+        }
+    }
+
     /// Gives `number` back if `owner` holds it. Returns whether it is free now.
     pub fn release(&mut self, number: u32, owner: Uuid) -> bool {
         let Some(holders) = self.held.get_mut(&number) else {
@@ -66,13 +129,16 @@ impl Numbers {
         let released = holders.len() < before;
         if holders.is_empty() {
             self.held.remove(&number);
+            if number < self.next {
+                self.freed.insert(number);
+            }
         }
         released
     }
 
     /// Whether all numbers are free.
     pub fn is_unused(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_empty() && self.reserved.is_empty()
     }
 }
 
@@ -105,5 +171,56 @@ mod tests {
         assert_eq!(pool.choose(1, b), None);
         assert!(pool.release(9, a));
         assert_eq!(pool.holders(9), [b]);
+    }
+
+    #[test]
+    fn the_lowest_free_number_is_what_a_search_of_all_finds() {
+        const MAX: u32 = 12;
+        let owner = Uuid::from_u128;
+        let mut pool = Numbers::default();
+        let mut held = std::collections::BTreeMap::<u32, u128>::new();
+        let mut ranges: Vec<RangeInclusive<u32>> = Vec::new();
+        let mut state = 7_u64;
+        let mut below = |n: u32| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            u32::try_from(state >> 33).unwrap() % n
+        };
+        for turn in 1..20_000_u128 {
+            match below(6) {
+                0 | 1 => {
+                    let is_reserved = |n: &u32| ranges.iter().any(|range| range.contains(n));
+                    let lowest = (1..=MAX).find(|n| !held.contains_key(n) && !is_reserved(n));
+                    assert_eq!(pool.choose_lowest(MAX, owner(turn)), lowest, "turn {turn}");
+                    held.extend(lowest.map(|number| (number, turn)));
+                }
+                2 | 3 => {
+                    let number = 1 + below(MAX);
+                    if let Some(holder) = held.remove(&number) {
+                        assert!(pool.release(number, owner(holder)));
+                    }
+                }
+                4 => {
+                    let from = 1 + below(MAX);
+                    let range = from..=from + below(3) / 2 * below(4);
+                    let holders = pool.reserve(&range);
+                    let expected = held.range(range.clone()).map(|(_, holder)| owner(*holder));
+                    assert!(expected.eq(holders));
+                    // Who has one of them gives it back.
+                    for number in range.clone() {
+                        if let Some(holder) = held.remove(&number) {
+                            assert!(pool.release(number, owner(holder)));
+                        }
+                    }
+                    ranges.push(range);
+                }
+                _ if ranges.is_empty() => {}
+                _ => {
+                    let place = below(u32::try_from(ranges.len()).unwrap());
+                    pool.unreserve(&ranges.swap_remove(usize::try_from(place).unwrap()));
+                }
+            }
+        }
     }
 }

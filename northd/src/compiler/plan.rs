@@ -436,6 +436,7 @@ fn table(id: TableId, owned: &Owned) -> Table {
         last: owned.last,
         is_root: schema.is_root,
         foreign: owned.foreign,
+        keys: owned.keys,
     }
 }
 

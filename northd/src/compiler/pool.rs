@@ -25,6 +25,8 @@ pub struct Pool {
     pub conflict: Conflict,
     /// The pool whose numbers these are, if not its own: no number is given twice by the two.
     pub of: Option<&'static Pool>,
+    /// Which of the free numbers is given.
+    pub order: Order,
     /// The number in the order of declarations.
     id: OnceLock<u16>,
 }
@@ -36,6 +38,15 @@ pub enum Conflict {
     Another,
     /// It is granted all the same, and told.
     Shared,
+}
+
+/// Which of the free numbers is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The next in turn: what has been given back is given again as late as possible.
+    Late,
+    /// The lowest. Only of such pools numbers can be reserved.
+    Lowest,
 }
 
 impl Pool {
@@ -50,6 +61,22 @@ impl Pool {
             place,
             conflict,
             of: None,
+            order: Order::Late,
+            id: OnceLock::new(),
+        }
+    }
+
+    /// A pool whose lowest free number is given.
+    pub const fn lowest<K: Small>(
+        given: &'static Relation<K, Identity>,
+        place: (&'static str, &'static str, &'static str),
+    ) -> Self {
+        Self {
+            given,
+            place,
+            conflict: Conflict::Another,
+            of: None,
+            order: Order::Lowest,
             id: OnceLock::new(),
         }
     }
@@ -65,6 +92,7 @@ impl Pool {
             place: of.place,
             conflict: of.conflict,
             of: Some(of),
+            order: of.order,
             id: OnceLock::new(),
         }
     }

@@ -100,6 +100,8 @@ pub struct Owned {
     pub last: bool,
     /// Keys of map columns that others write and that stay as they are.
     pub foreign: &'static [(usize, &'static [&'static str])],
+    /// Map columns that are others': keys that are said are added where they are missing, and nothing else is changed.
+    pub keys: &'static [usize],
 }
 
 impl Owned {
@@ -113,6 +115,7 @@ impl Owned {
             keeps: false,
             last: false,
             foreign: &[],
+            keys: &[],
         }
     }
 
@@ -126,6 +129,7 @@ impl Owned {
             keeps: true,
             last: false,
             foreign: &[],
+            keys: &[],
         }
     }
 }

@@ -92,7 +92,7 @@ stages! {
         InNeighbours "ls_in_arp_resolve" = NEIGHBOURS;
         /// ARP and ND requests for known addresses are answered.
         InAnswer "ls_in_arp_rsp";
-        /// DHCP requests become replies.
+        /// Requests to the network's own services (DHCP, DNS) become replies.
         InDhcpOptions "ls_in_dhcp_options";
         /// The replies go back.
         InDhcpResponse "ls_in_dhcp_response";

@@ -1,15 +1,17 @@
 //! A running unit: what it may read, and how it says what it concludes.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use incr::Reads;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Atom, Datum, Row};
-use relations::{Bucket, Cell, Declared, Handle, Relation, Set, Small, Value};
+use relations::{Bucket, Cell, Declared, Handle, Key, Relation, Set, Small, Value};
 use uuid::Uuid;
 
-use super::fact::{Fact, RowId, Stale, Want, Wanted};
+use super::fact::{Fact, Reserve, RowId, Stale, Want, Wanted};
 use super::flow::{Flows, Owner};
+use super::pool::Pool;
 use super::problem::{Complaints, Problem};
 use super::source::{Index, Owned, Side};
 use super::world::World;
@@ -266,6 +268,17 @@ impl<'a> Unit<'a> {
     pub fn want(&mut self, want: Want) {
         self.may_say(want.pool.given);
         self.facts.push(Fact::Want(want));
+    }
+
+    /// Says that nobody is to be given these numbers of a pool, among those with this key.
+    pub fn reserve(&mut self, pool: &'static Pool, among: Key, range: RangeInclusive<u32>) {
+        self.may_say(pool.given);
+        self.facts.push(Fact::Reserve(Reserve {
+            pool: pool.space(),
+            among,
+            from: *range.start(),
+            to: *range.end(),
+        }));
     }
 
     /// Wants to run again at a time.

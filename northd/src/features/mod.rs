@@ -6,9 +6,12 @@ pub mod admission;
 pub mod chassis;
 pub mod delivery;
 pub mod dhcp4;
+pub mod dhcp6;
 pub mod dictionaries;
+pub mod dns;
 pub mod fdb;
 pub mod forwarding_groups;
+pub mod ipam;
 pub mod load_balancer;
 pub mod lookup;
 pub mod matches;
@@ -37,6 +40,7 @@ pub static ALL: &[&Feature] = &[
     &chassis::FEATURE,
     &switch::FEATURE,
     &ports::FEATURE,
+    &ipam::FEATURE,
     &multicast::FEATURE,
     &address_sets::FEATURE,
     &port_groups::FEATURE,
@@ -50,6 +54,8 @@ pub static ALL: &[&Feature] = &[
     &segments::FEATURE,
     &neighbours::FEATURE,
     &dhcp4::FEATURE,
+    &dhcp6::FEATURE,
+    &dns::FEATURE,
     &lookup::FEATURE,
     &forwarding_groups::FEATURE,
     &unknown::FEATURE,

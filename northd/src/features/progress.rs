@@ -68,6 +68,7 @@ static NORTH_ROW: Owned = Owned {
     keeps: true,
     last: false,
     foreign: &[],
+    keys: &[],
 };
 
 /// The keys that go southbound for controllers to read.

@@ -1,5 +1,6 @@
 //! Two databases in memory with every constraint checked, and a northd between them: no sockets, no clock.
 
+pub mod addresses;
 mod aside;
 mod balancing;
 mod book;
@@ -10,6 +11,7 @@ mod flows;
 pub mod gateways;
 pub mod multicast;
 mod naive;
+pub mod names;
 mod packet;
 mod policy;
 mod properties;

@@ -122,6 +122,12 @@ fn port(
             _ => None,
         })
         .collect();
+    let asks = |text: &Arc<str>| matches!(text.parse(), Ok(LspAddress::Dynamic { .. }));
+    if row.addresses.iter().any(asks)
+        && let Some(given) = &row.dynamic_addresses
+    {
+        entries.push(given.parse().expect("what northd writes is well-made"));
+    }
     let link = routers.get(&row.name).cloned();
     if row.addresses.iter().any(|text| &**text == "router") {
         entries.extend(link.clone());

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::World;
+use super::addresses;
 use super::chassis::Chassis;
 use super::naive::{self, observed};
 use super::packet::Packet;
@@ -52,6 +53,7 @@ fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
                 Err(reason) => panic!("{}: {reason}", place()),
             }
             check_upkeep(&world, &place);
+            addresses::check(&world, &place);
             if change % CHANGES_A_ROUND == 0 {
                 send_packets(&world, &mut rng, &place, &mut answered);
             }

@@ -37,6 +37,12 @@ pub(super) fn operations(
         if !small.is_empty() {
             operations.push(Operation::update_row(table.table, uuid, small));
         }
+        for column in table.keys {
+            if let Some(missing) = missing_keys(desired.get(*column), actual.get(*column)) {
+                let insert = Mutation::new(*column, Mutator::Insert, missing);
+                operations.push(Operation::mutate_row(table.table, uuid, vec![insert]));
+            }
+        }
         for (column, datum) in large {
             let missing = |from: &Datum, other: &Datum| -> Vec<Atom> {
                 let atoms = from.atoms().iter();
@@ -122,7 +128,7 @@ fn changed_columns(
     let mut changed = Vec::new();
     for column in table.columns.iter().filter(|column| !is_set(**column)) {
         let (wanted, is) = (desired.get(*column), actual.get(*column));
-        if wanted == is {
+        if wanted == is || table.keys.contains(column) {
             continue;
         }
         let foreign = table.foreign.iter().find(|(of, _)| of == column);
@@ -132,6 +138,16 @@ fn changed_columns(
         }
     }
     changed
+}
+
+/// The pairs of `desired` whose keys `actual` lacks.
+fn missing_keys(desired: &Datum, actual: &Datum) -> Option<Datum> {
+    let pairs = desired.pairs().iter();
+    let mut missing = pairs
+        .filter(|(key, _)| actual.get(key).is_none())
+        .peekable();
+    missing.peek()?;
+    Some(Datum::map(missing.cloned()))
 }
 
 /// `desired`, with those pairs of `actual` that are others' business.

@@ -63,6 +63,8 @@ pub struct Table {
     pub is_root: bool,
     /// Keys of map columns that others write.
     pub foreign: &'static [(usize, &'static [&'static str])],
+    /// Map columns to which only keys are added.
+    pub keys: &'static [usize],
 }
 
 /// A row that units say.

@@ -14,7 +14,7 @@ use crate::features::ports::{self, PortKind};
 pub const ANSWER: Rule = Rule::new(
     Stage::OutAclEval,
     34_000,
-    "a DHCP reply of the network itself: allow",
+    "an answer of the network itself, such as a DHCP reply: allow",
 );
 
 /// The name of the parts of ports that depend on the rules of their switch.

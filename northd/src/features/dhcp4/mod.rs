@@ -31,18 +31,21 @@ use crate::compiler::unit::Unit;
 #[cfg(test)]
 use crate::testing::{Change, random};
 use model::Dhcp4;
+pub use model::{elements, quoted};
 
 /// DHCPv4 options that make sense.
 static OPTIONS: Relation<Handle, Arc<Dhcp4>> = Relation::new("dhcpv4 options");
 
-const IS_REPLY: Bits = Bits::bit(
+/// Of DHCPv6, too.
+pub const IS_REPLY: Bits = Bits::bit(
     "the packet has become a DHCP reply",
     Symbol::Reg0,
     3,
     Stage::InDhcpOptions,
     Stage::InDhcpResponse,
 );
-const SERVER: Bits = Bits::whole(
+/// Of a DHCPv6 server, the last four bytes of its MAC.
+pub const SERVER: Bits = Bits::whole(
     "the DHCP server's address",
     Symbol::Reg1,
     Stage::InDhcpOptions,
@@ -130,7 +133,7 @@ static OF_PORT: Kind = ports::kind!([&OPTIONS], [], |unit, view| {
     }
     let mut flows = view.flows(unit);
     let mut answers = false;
-    for entry in &port.addresses {
+    for entry in view.own_addresses() {
         let in_network = |ip: &IpAddr| ip.is_ipv4() && dhcp.network.contains(*ip);
         let Some(ip) = entry.ips.iter().map(|cidr| cidr.addr()).find(in_network) else {
             continue;
@@ -193,7 +196,7 @@ fn options<'a>(unit: &mut Unit<'a>, view: &PortView<'_>) -> Option<&'a Arc<Dhcp4
     let row = unit.find_north::<DhcpOptions>(port.dhcp4?)?;
     let dhcp = unit.get(&OPTIONS, row)?;
     let offers = |ip: &addr::Cidr| dhcp.network.contains(ip.addr());
-    if !port.addresses.is_empty() && !view.neighbours().any(|(_, ip)| offers(&ip)) {
+    if view.own_addresses().next().is_some() && !view.neighbours().any(|(_, ip)| offers(&ip)) {
         let why = format!(
             "no address of the port is in the network of its {}, {}",
             DhcpOptions::NAME,

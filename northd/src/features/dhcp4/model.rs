@@ -110,6 +110,7 @@ impl Dhcp4 {
             );
             return None;
         };
+        repeat_default_route(&mut list);
         if !has_netmask && let IpAddr::V4(mask) = network.mask() {
             list.push((
                 Arc::from("netmask"),
@@ -126,6 +127,30 @@ impl Dhcp4 {
     }
 }
 
+/// Clients that are told classless routes take no notice of `router` (RFC 3442): the default route stands among those, too.
+fn repeat_default_route(list: &mut OptionList) {
+    let router = list.iter().find(|(name, _)| &**name == "router");
+    let router = router.and_then(|(_, values)| values.first()).cloned();
+    let (Some(router), Some(everywhere)) = (router, Cidr::new(Ipv4Addr::UNSPECIFIED.into(), 0))
+    else {
+        return;
+    };
+    let everywhere = Constant::from(everywhere);
+    for (_, values) in list
+        .iter_mut()
+        .filter(|(name, _)| ROUTES.contains(&&**name))
+    {
+        if !values
+            .iter()
+            .step_by(2)
+            .any(|network| *network == everywhere)
+        {
+            values.extend([everywhere.clone(), router.clone()]);
+        }
+    }
+}
+
+const ROUTES: [&str; 2] = ["classless_static_route", "ms_classless_static_route"];
 const REMEDY: &str = "the option is left out until it is";
 
 /// Reads the value of an option; the error says what it should have been.
@@ -161,7 +186,7 @@ fn ip4(text: &str) -> Option<Ipv4Addr> {
 }
 
 /// The elements of `{A, B}`, or the one that stands without braces.
-fn elements(text: &str) -> impl Iterator<Item = &str> {
+pub fn elements(text: &str) -> impl Iterator<Item = &str> {
     let inner = text
         .strip_prefix('{')
         .and_then(|text| text.strip_suffix('}'))
@@ -187,7 +212,7 @@ fn routes(text: &str) -> Option<Vec<Constant>> {
 }
 
 /// The text inside the quotes, with the escapes of a JSON string; a text without quotes is itself.
-fn quoted(text: &str) -> Constant {
+pub fn quoted(text: &str) -> Constant {
     let inner = serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned());
     Constant::Str(Arc::from(inner))
 }
@@ -253,6 +278,27 @@ mod tests {
              dns_server = {8.8.8.8, 8.8.4.4}, domain_name = \"example.org\", lease_time = 3600, \
              netmask = 255.255.255.0, router = 10.0.0.1, server_id = 10.0.0.1, wpad = \"http://proxy\");"
         );
+    }
+
+    #[test]
+    fn classless_routes_repeat_the_default_route() {
+        let told = |routes: &'static str| {
+            let mut options = REQUIRED.to_vec();
+            options.extend([
+                ("router", "10.0.0.1"),
+                ("ms_classless_static_route", routes),
+            ]);
+            let (dhcp, _) = parse("10.0.0.0/24", &options);
+            let list = dhcp.unwrap().options;
+            let (_, values) = list.iter().find(|(name, _)| &**name == ROUTES[1]).unwrap();
+            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+            values.join(" ")
+        };
+        assert_eq!(
+            told("{30.0.0.0/24,10.0.0.9}"),
+            "30.0.0.0/24 10.0.0.9 0.0.0.0/0 10.0.0.1"
+        );
+        assert_eq!(told("{0.0.0.0/0,10.0.0.9}"), "0.0.0.0/0 10.0.0.9");
     }
 
     #[test]

@@ -191,7 +191,7 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
         ),
         column.tunnel_key.to(&i64::from(view.binding.key)),
         (column.tag.index, tag.to_datum()),
-        (column.mac.index, verbatim.mac.clone()),
+        (column.mac.index, macs(view)),
         (column.port_security.index, verbatim.port_security.clone()),
         (
             column.external_ids.index,
@@ -218,6 +218,16 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
         columns.push((column.requested_additional_chassis.index, others.to_datum()));
     }
     columns
+}
+
+/// The northbound's, with what the port has been given.
+fn macs(view: &PortView<'_>) -> Datum {
+    let written = &view.port.verbatim.mac;
+    let Some(assigned) = view.assigned else {
+        return written.clone();
+    };
+    let assigned = Atom::from(assigned.to_string());
+    Datum::set(written.atoms().iter().cloned().chain([assigned]))
 }
 
 /// The northbound's; of a port with rates, its queue; and of a door to a physical network, whether frames with VLAN tags pass

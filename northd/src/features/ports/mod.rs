@@ -33,7 +33,7 @@ use crate::testing::{Change, random};
 pub use addresses::{IPS, MACS, is_first};
 pub use announce::{ANNOUNCED, LOCALNETS, announcement};
 pub use binding::{KEYS, wanted};
-pub use model::{Announced, Port, PortKind, Security};
+pub use model::{Announced, Dynamic, Port, PortKind, Security};
 pub use queues::QUEUE;
 pub use recorded::BINDINGS_BY_NAME;
 pub use up::HOSTS;
@@ -51,6 +51,11 @@ pub static LINK: Relation<Handle, Link> = Relation::new("link");
 /// Of a port whose router works for it on one chassis alone, in a switch that no physical network leads to that chassis: the
 /// port by which packets get there. Said by the feature `gateway ports`.
 pub static ENTRANCE: Relation<Handle, Entrance> = Relation::new("entrance");
+
+/// Ports that ask for addresses.
+pub static DYNAMIC: Relation<Handle, Dynamic> = Relation::new("dynamic port");
+/// What each of them has been given. Said by the feature `address management`.
+pub static ASSIGNED: Relation<Handle, Arc<MacAndIps>> = Relation::new("assigned addresses");
 
 /// The switches that name a port.
 pub const OWNERS: Index = Index::north::<LogicalSwitch>(LogicalSwitch::COLUMN.ports.index);
@@ -95,6 +100,7 @@ pub static FEATURE: Feature = Feature {
             LogicalSwitchPort::COLUMN.enabled.index,
             LogicalSwitchPort::COLUMN.up.index,
             LogicalSwitchPort::COLUMN.dhcpv4_options.index,
+            LogicalSwitchPort::COLUMN.dhcpv6_options.index,
             LogicalSwitchPort::COLUMN.external_ids.index,
             LogicalSwitchPort::COLUMN.dynamic_addresses.index,
             LogicalSwitchPort::COLUMN.mirror_rules.index,
@@ -112,6 +118,7 @@ pub static FEATURE: Feature = Feature {
     owns: &[&binding::ROWS, &up::COLUMNS, &containers::COLUMNS],
     relations: &[
         &PORT,
+        &DYNAMIC,
         &BINDING,
         &LINK,
         &ENTRANCE,
@@ -177,7 +184,7 @@ static MODEL: Kind = Kind {
     name: "model/port",
     over: Over::North(LogicalSwitchPort::INDEX),
     reads: &[],
-    says: &[&PORT, &containers::CONTAINER],
+    says: &[&PORT, &DYNAMIC, &containers::CONTAINER],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -189,6 +196,9 @@ static MODEL: Kind = Kind {
             let port = Arc::new(port);
             if port.nested().is_some() {
                 unit.say(&containers::CONTAINER, row, Arc::clone(&port));
+            }
+            if let Some(dynamic) = &port.dynamic {
+                unit.say(&DYNAMIC, row, dynamic.clone());
             }
             unit.say(&PORT, row, port);
         }
@@ -234,20 +244,28 @@ pub struct PortView<'a> {
     pub binding: Identity,
     /// Where it leads, for a port of type router whose other end is there.
     pub link: Option<&'a Link>,
+    /// What it has been given, if it asks for addresses.
+    pub assigned: Option<&'a Arc<MacAndIps>>,
 }
 
 impl PortView<'_> {
+    /// The MACs behind it, each with its IP addresses, without those of a router.
+    pub fn own_addresses(&self) -> impl Iterator<Item = &MacAndIps> + '_ {
+        let assigned = self.assigned.map(Arc::as_ref);
+        self.port.addresses.iter().chain(assigned)
+    }
+
     /// The MACs behind it, each with its IP addresses.
     pub fn addresses(&self) -> impl Iterator<Item = &MacAndIps> + '_ {
         let link = self.link.filter(|link| link.gives_macs);
         let linked = link.map(|link| &link.addresses);
-        self.port.addresses.iter().chain(linked)
+        self.own_addresses().chain(linked)
     }
 
     /// All its IP addresses, each with its MAC; those of a router at its other end, whatever it says itself.
     pub fn neighbours(&self) -> impl Iterator<Item = (Mac, Cidr)> + '_ {
         let linked = self.link.map(|link| &link.addresses);
-        let entries = self.port.addresses.iter().chain(linked);
+        let entries = self.own_addresses().chain(linked);
         entries.flat_map(|entry| entry.ips.iter().map(|ip| (entry.mac, *ip)))
     }
 
@@ -275,6 +293,7 @@ pub fn view<'a>(unit: &Unit<'a>, key: Key) -> Option<PortView<'a>> {
         datapath: *unit.get(&DATAPATH, switch)?,
         binding: *unit.get(&BINDING, row)?,
         link: unit.get(&LINK, row),
+        assigned: (port.dynamic.as_ref()).and_then(|_| unit.get(&ASSIGNED, row)),
     })
 }
 
@@ -288,6 +307,7 @@ macro_rules! kind {
             reads: &[
                 &$crate::features::ports::BINDING,
                 &$crate::features::ports::LINK,
+                &$crate::features::ports::ASSIGNED,
                 &$crate::features::switch::DATAPATH,
                 $($read),*
             ],

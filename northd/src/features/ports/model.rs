@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use addr::{LspAddress, MacAndIps, PortKey, PortSecurity};
+use addr::{DynamicIps, LspAddress, Mac, MacAndIps, PortKey, PortSecurity};
 use nb_db::tables::LogicalSwitchPort;
 use ovsdb::typed::TableDefinition;
 use ovsdb::{Datum, Row};
@@ -29,12 +29,16 @@ pub struct Port {
     pub is_enabled: bool,
     /// The MACs behind it, each with its IP addresses.
     pub addresses: Vec<MacAndIps>,
+    /// What it asks to be given (`dynamic`).
+    pub dynamic: Option<Dynamic>,
     /// Whether it also takes frames for addresses that nobody has (`unknown`).
     pub is_unknown: bool,
     /// What it may send.
     pub security: Security,
     /// `dhcpv4_options`.
     pub dhcp4: Option<Uuid>,
+    /// `dhcpv6_options`.
+    pub dhcp6: Option<Uuid>,
     /// `options:hostname`, told to DHCP clients.
     pub hostname: Option<Arc<str>>,
     /// `options:requested-tnl-key`.
@@ -53,6 +57,17 @@ pub struct Port {
     pub is_looked_up: bool,
     /// Columns that go southbound as they are.
     pub verbatim: Verbatim,
+}
+
+/// What a port asks to be given: a MAC and addresses, but for those that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dynamic {
+    /// The port's name.
+    pub name: Arc<str>,
+    /// The MAC that it has anyway.
+    pub mac: Option<Mac>,
+    /// The addresses that it has anyway.
+    pub ips: DynamicIps,
 }
 
 /// The type of a port.
@@ -167,9 +182,15 @@ impl Port {
         let kind = parse_kind(row, &options, complaints)?;
         let Addresses {
             fixed,
+            dynamic,
             is_unknown,
             mac,
         } = parse_addresses(row, &kind, complaints);
+        let dynamic = dynamic.map(|(mac, ips)| Dynamic {
+            name: Arc::clone(&name),
+            mac,
+            ips,
+        });
         let (security, port_security) = parse_security(row, complaints);
         let requested = options.text("requested-chassis").unwrap_or_default();
         let requested_chassis = requested
@@ -183,9 +204,11 @@ impl Port {
             kind,
             is_enabled: column.enabled.get(row).unwrap_or(true),
             addresses: fixed,
+            dynamic,
             is_unknown,
             security,
             dhcp4: column.dhcpv4_options.get(row),
+            dhcp6: column.dhcpv6_options.get(row),
             hostname: options.text("hostname").map(Arc::from),
             requested_key: options.number("requested-tnl-key", 1..=PortKey::MAX_PORT, complaints),
             requested_chassis,
@@ -332,6 +355,7 @@ fn vlan(tag: i64) -> Option<u16> {
 
 struct Addresses {
     fixed: Vec<MacAndIps>,
+    dynamic: Option<(Option<Mac>, DynamicIps)>,
     is_unknown: bool,
     mac: Datum,
 }
@@ -340,6 +364,7 @@ fn parse_addresses(row: &Row, kind: &PortKind, complaints: &mut Complaints) -> A
     let column = LogicalSwitchPort::COLUMN.addresses;
     let datum = row.get(column.index);
     let mut fixed = Vec::new();
+    let mut dynamic = None;
     let mut is_unknown = false;
     let mut good = Vec::with_capacity(datum.len());
     if datum.len() > MAX_ENTRIES {
@@ -362,9 +387,20 @@ fn parse_addresses(row: &Row, kind: &PortKind, complaints: &mut Complaints) -> A
                 complaints.text(column.name, text, 0, why, "write MAC [IP..]");
                 continue;
             }
-            Ok(LspAddress::Dynamic { .. }) => {
-                let why = "addresses are not assigned by this version";
-                complaints.text(column.name, text, 0, why, "write MAC [IP..]");
+            Ok(LspAddress::Dynamic { mac, .. })
+                if mac.is_some_and(|mac| mac.is_multicast() || mac.is_zero()) =>
+            {
+                let why = "this cannot be the MAC of one port";
+                complaints.text(column.name, text, 0, why, "write a unicast MAC");
+                continue;
+            }
+            Ok(LspAddress::Dynamic { mac, ips }) => {
+                if dynamic.is_none() {
+                    dynamic = Some((mac, ips));
+                } else {
+                    let why = "a port is given addresses once";
+                    complaints.text(column.name, text, 0, why, "remove one of the two");
+                }
                 continue;
             }
             Err(error) => {
@@ -381,6 +417,7 @@ fn parse_addresses(row: &Row, kind: &PortKind, complaints: &mut Complaints) -> A
     };
     Addresses {
         fixed,
+        dynamic,
         is_unknown,
         mac,
     }

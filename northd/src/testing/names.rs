@@ -1,0 +1,154 @@
+//! DNS: what operators do, and what controllers are told.
+
+use nb_db::tables as nb;
+use ovsdb::Uuid;
+use ovsdb::operation::Operation;
+use ovsdb::typed::Table;
+use sb_db::tables as sb;
+
+use super::random::Rng;
+use super::{World, insert};
+
+/// A row comes, goes or has other names; a switch has other rows.
+pub fn change(world: &mut World, rng: &mut Rng) -> String {
+    let rows: Vec<Uuid> = world
+        .nb::<nb::Dns>()
+        .into_iter()
+        .map(|(uuid, _)| uuid)
+        .collect();
+    if rng.once_in(2) {
+        let switches = world.nb::<nb::LogicalSwitch>();
+        let Some((switch, _)) = rng.pick(&switches) else {
+            return "no switch".to_owned();
+        };
+        let has: Vec<Uuid> = rows.into_iter().filter(|_| rng.once_in(2)).collect();
+        let columns = vec![nb::LogicalSwitch::COLUMN.dns_records.to(&has)];
+        let operation = Operation::update_row(nb::LogicalSwitch::INDEX, *switch, columns);
+        world.north(vec![operation]);
+        return format!("switch {switch} knows {has:?}");
+    }
+    if rows.len() >= 3 {
+        let row = *rng.pick(&rows).expect("not empty");
+        world.north(vec![Operation::delete_row(nb::Dns::INDEX, row)]);
+        return format!("names {row} gone");
+    }
+    let mut names = nb::Dns::default();
+    for (name, value) in [
+        ("vm1.ovn.org", "10.0.0.4 fd00::4"),
+        ("VM1.ovn.org", "10.0.0.5"),
+        ("4.0.0.10.in-addr.arpa", "vm1.ovn.org"),
+        ("bad", "10.0.0"),
+    ] {
+        if rng.once_in(2) {
+            names.records.insert(name.into(), value.into());
+        }
+    }
+    if rng.once_in(2) {
+        names.options.insert("ovn-owned".into(), "true".into());
+    }
+    if let Some(row) = rng.pick(&rows).copied() {
+        let columns = vec![
+            nb::Dns::COLUMN.records.to(&names.records),
+            nb::Dns::COLUMN.options.to(&names.options),
+        ];
+        world.north(vec![Operation::update_row(nb::Dns::INDEX, row, columns)]);
+        return format!("names {row}: {names:?}");
+    }
+    let row = rng.uuid();
+    world.north(vec![insert(row, &names)]);
+    format!("new names {row}: {names:?}")
+}
+
+/// A port has other DHCPv6 options, or those have other values.
+pub fn dhcp6(world: &mut World, rng: &mut Rng) -> String {
+    let rows = world.nb::<nb::DhcpOptions>();
+    if rng.once_in(3) {
+        let Some((row, _)) = rng.pick(&rows) else {
+            return "no options".to_owned();
+        };
+        let mut options = nb::DhcpOptions::default().options;
+        for (key, value) in [
+            ("server_id", "02:00:00:00:00:fe"),
+            ("dns_server", "fd00::53"),
+            ("dhcpv6_stateless", "true"),
+            ("domain_search", "ovn.org"),
+            ("fqdn", ""),
+        ] {
+            if !rng.once_in(3) {
+                options.insert(key.into(), value.into());
+            }
+        }
+        let columns = vec![
+            nb::DhcpOptions::COLUMN.cidr.to(&"fd00::/64".into()),
+            nb::DhcpOptions::COLUMN.options.to(&options),
+        ];
+        world.north(vec![Operation::update_row(
+            nb::DhcpOptions::INDEX,
+            *row,
+            columns,
+        )]);
+        return format!("DHCPv6 {row} {options:?}");
+    }
+    let ports = world.nb::<nb::LogicalSwitchPort>();
+    let Some((port, _)) = rng.pick(&ports) else {
+        return "no port".to_owned();
+    };
+    let options = rng.pick(&rows).map(|(row, _)| *row);
+    let columns = vec![nb::LogicalSwitchPort::COLUMN.dhcpv6_options.to(&options)];
+    world.north(vec![Operation::update_row(
+        nb::LogicalSwitchPort::INDEX,
+        *port,
+        columns,
+    )]);
+    format!("port {port} has DHCPv6 {options:?}")
+}
+
+#[test]
+fn controllers_are_told_names_in_lower_case_and_where() {
+    let mut world = World::new();
+    let [row, first, second] = [1, 2, 3].map(Uuid::from_u128);
+    let mut names = nb::Dns::default();
+    names
+        .records
+        .insert("Vm1.OVN.org".into(), "10.0.0.4".into());
+    names.options.insert("ovn-owned".into(), "true".into());
+    let switch = |name: &str, dns_records: Vec<Uuid>| nb::LogicalSwitch {
+        name: name.into(),
+        dns_records,
+        ..Default::default()
+    };
+    world.north(vec![
+        insert(row, &names),
+        insert(first, &switch("a", vec![row])),
+        insert(second, &switch("b", vec![])),
+    ]);
+    let told = |world: &World| -> Vec<sb::Dns> {
+        world
+            .sb::<sb::Dns>()
+            .into_iter()
+            .map(|(_, row)| row)
+            .collect()
+    };
+    let [before] = &told(&world)[..] else {
+        panic!("one row")
+    };
+    assert_eq!(
+        before.records.get("vm1.ovn.org").map(|of| &**of),
+        Some("10.0.0.4")
+    );
+    assert_eq!(before.options, names.options);
+    assert_eq!(before.external_ids["dns_id"].to_string(), row.to_string());
+    assert_eq!(before.datapaths.len(), 1);
+    let columns = vec![nb::LogicalSwitch::COLUMN.dns_records.to(&vec![row])];
+    world.north(vec![Operation::update_row(
+        nb::LogicalSwitch::INDEX,
+        second,
+        columns,
+    )]);
+    assert_eq!(told(&world)[0].datapaths.len(), 2);
+    let before = world.written;
+    world.restart();
+    assert_eq!((told(&world).len(), world.written), (1, before));
+    world.north(vec![Operation::delete_row(nb::Dns::INDEX, row)]);
+    assert_eq!(told(&world), []);
+}
