@@ -11,12 +11,14 @@ mod doors;
 mod file;
 mod log;
 mod packets;
+mod requests;
 mod sample;
 
 pub use self::doors::{grpc_requests, ovsdb_frames, ovsdb_operations, raft_frames};
 pub use self::file::database_file;
 pub use self::log::log_entries;
 pub use self::packets::membership_reports;
+pub use self::requests::{dhcp_requests, dns_questions};
 
 /// A target.
 pub type Target = fn(&[u8]);
@@ -30,4 +32,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("log_entries", log_entries),
     ("database_file", database_file),
     ("membership_reports", membership_reports),
+    ("dhcp_requests", dhcp_requests),
+    ("dns_questions", dns_questions),
 ];
