@@ -237,16 +237,22 @@ pub struct Dhcp6Arguments {
 }
 
 impl Dhcp6Arguments {
+    /// More than any reply has room for.
+    const MAX_LEN: usize = 4096;
+
     /// The whole userdata, header included.
     ///
     /// # Errors
-    /// If a value is longer than 65,535 bytes: its code.
+    /// If that becomes too long: the code of the option with which it does. A flow has to fit into a message.
     pub fn encode(&self) -> Result<Vec<u8>, u16> {
         let mut bytes = Opcode::PutDhcp6Options.header().to_vec();
         bytes.extend(self.result.oxm_header.to_be_bytes());
         bytes.extend(self.result.bit.to_be_bytes());
         for (code, value) in &self.options {
             let length = u16::try_from(value.len()).map_err(|_| *code)?;
+            if bytes.len() + value.len() > Self::MAX_LEN {
+                return Err(*code);
+            }
             bytes.extend(code.to_be_bytes());
             bytes.extend(length.to_be_bytes());
             bytes.extend(value);

@@ -17,7 +17,7 @@
 //! A request for a number that somebody else has requested waits: it is a [`Problem`], and the requester has a chosen number in the
 //! meantime. Of a pool that shares, it is granted all the same, and told with the rank of a warning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use incr::Changes;
@@ -50,15 +50,17 @@ pub struct Alloc {
     /// Who is to be served when the layer settles.
     pending: Vec<WantKey>,
     /// Who wants a number that another holds.
-    waiting: BTreeMap<WantKey, Problem>,
+    waiting: BTreeMap<WantKey, (Problem, (u16, Key))>,
+    /// The same by where they wait.
+    waiting_at: FxHashMap<(u16, Key), BTreeSet<WantKey>>,
     /// Numbers whose holders have changed, of pools that share them.
     touched: FxHashSet<(u16, Key, u32)>,
     /// Who has which row: a row that somebody has is nobody else's.
     identities: FxHashMap<(u16, Uuid), WantKey>,
     /// Owners by space and holder.
     rows: FxHashMap<(u16, Uuid), WantKey>,
-    /// Spaces of which somebody may be waiting for a number that has been given back.
-    released: FxHashSet<u16>,
+    /// Where somebody may be waiting for a number that has been given back.
+    released: FxHashSet<(u16, Key)>,
     /// What was given since the layer began to settle.
     given: Vec<(Cell, Changed)>,
     /// Problems that came (`true`) and went.
@@ -74,6 +76,7 @@ impl Alloc {
             owners: FxHashMap::default(),
             pending: Vec::new(),
             waiting: BTreeMap::new(),
+            waiting_at: FxHashMap::default(),
             touched: FxHashSet::default(),
             identities: FxHashMap::default(),
             rows: FxHashMap::default(),
@@ -102,7 +105,8 @@ impl Alloc {
                     .filter(|number| owner.given.is_some_and(|given| given.key == *number));
                 if has_asked_for.is_some() && want.requested != has_asked_for {
                     // Others who ask for it may have it now.
-                    self.released.insert(owner.want.pool.space());
+                    self.released
+                        .insert((owner.want.pool.space(), owner.want.among));
                 }
                 owner.want = want;
             }
@@ -164,7 +168,7 @@ impl Alloc {
                 self.pools.remove(&of);
             }
         }
-        self.released.insert(reserve.pool);
+        self.released.insert(of);
     }
 
     /// Serves everybody who has spoken since the last time, and those who still wait, as far as pools of this layer are
@@ -179,19 +183,16 @@ impl Alloc {
         let is_here = |pool: u16| layers.get(&pool) == Some(&layer);
         // Ends: what is given back in a turn is given back for a number that was asked for, and that is kept.
         loop {
-            let released: Vec<u16> = self
+            let released: Vec<(u16, Key)> = self
                 .released
                 .iter()
                 .copied()
-                .filter(|space| is_here(*space))
+                .filter(|(space, _)| is_here(*space))
                 .collect();
-            for space in released {
+            for place in released {
                 // Somebody may be waiting for just this number.
-                self.released.remove(&space);
-                let waiting = self.waiting.keys().filter(|key| {
-                    let owner = self.owners.get(key);
-                    owner.is_some_and(|owner| owner.want.pool.space() == space)
-                });
+                self.released.remove(&place);
+                let waiting = self.waiting_at.get(&place).into_iter().flatten();
                 self.pending.extend(waiting);
             }
             let (mut turn, later): (Vec<WantKey>, Vec<WantKey>) = std::mem::take(&mut self.pending)
@@ -354,7 +355,7 @@ impl Alloc {
         let before = owner.given.filter(|before| before.key != number);
         if let Some(before) = before {
             if pool.release(before.key, holder) {
-                self.released.insert(space);
+                self.released.insert((space, owner.want.among));
             }
             if owner.want.pool.conflict == Conflict::Shared {
                 self.touched.insert((space, owner.want.among, before.key));
@@ -453,7 +454,7 @@ impl Alloc {
             }
             if let Some(pool) = self.pools.get_mut(&among) {
                 if pool.release(given.key, holder) {
-                    self.released.insert(space);
+                    self.released.insert(among);
                 }
                 if owner.want.pool.conflict == Conflict::Shared {
                     self.touched.insert((space, owner.want.among, given.key));
@@ -467,16 +468,30 @@ impl Alloc {
     }
 
     fn wait(&mut self, key: WantKey, problem: Problem) {
-        if self.waiting.get(&key) != Some(&problem) {
-            let before = self.waiting.insert(key, problem.clone());
-            self.news.extend(before.map(|before| (before, false)));
+        let Some(owner) = self.owners.get(&key) else {
+            return;
+        };
+        let place = (owner.want.pool.space(), owner.want.among);
+        let known = self.waiting.get(&key);
+        if known.is_none_or(|(known, at)| (known, at) != (&problem, &place)) {
+            self.wait_no_more(key);
+            self.waiting.insert(key, (problem.clone(), place));
+            self.waiting_at.entry(place).or_default().insert(key);
             self.news.push((problem, true));
         }
     }
 
     fn wait_no_more(&mut self, key: WantKey) {
-        let gone = self.waiting.remove(&key);
-        self.news.extend(gone.map(|gone| (gone, false)));
+        let Some((problem, place)) = self.waiting.remove(&key) else {
+            return;
+        };
+        if let Some(waiting) = self.waiting_at.get_mut(&place) {
+            waiting.remove(&key);
+            if waiting.is_empty() {
+                self.waiting_at.remove(&place);
+            }
+        }
+        self.news.push((problem, false));
     }
 }
 

@@ -123,9 +123,17 @@ fn is_record(name: &str, value: &str) -> bool {
         .filter(|word| !word.is_empty())
         .peekable();
     if name.to_ascii_lowercase().ends_with(".arpa") {
-        return words.peek().is_some();
+        let only = words.next().filter(|_| words.peek().is_none());
+        return only.is_some_and(is_name);
     }
     words.peek().is_some() && words.all(|word| word.parse::<Cidr>().is_ok())
+}
+
+/// RFC 1035, section 2.3.4.
+fn is_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| (1..64).contains(&label.len()) && label.is_ascii();
+    text.len() < 254 && text.split('.').all(is_label)
 }
 
 static OF_SWITCH: Kind = Kind {
@@ -273,6 +281,8 @@ mod tests {
             ("vm1.ovn.org", "", false),
             ("4.0.0.10.in-addr.arpa", "vm1.ovn.org", true),
             ("4.0.0.10.IN-ADDR.arpa", " ", false),
+            ("4.0.0.10.in-addr.arpa", "vm1 vm2", false),
+            ("4.0.0.10.in-addr.arpa", "vm1..org", false),
         ] {
             assert_eq!(is_record(name, value), is, "{name} {value}");
         }

@@ -28,6 +28,7 @@ pub mod router;
 pub mod segments;
 pub mod switch;
 pub mod templates;
+pub mod underlay;
 pub mod unknown;
 
 use crate::compiler::feature::Feature;
@@ -38,6 +39,7 @@ pub static ALL: &[&Feature] = &[
     &rbac::FEATURE,
     &dictionaries::FEATURE,
     &chassis::FEATURE,
+    &underlay::FEATURE,
     &switch::FEATURE,
     &ports::FEATURE,
     &ipam::FEATURE,

@@ -3,7 +3,7 @@
 use nb_db::tables as nb;
 use ovsdb::Uuid;
 use ovsdb::operation::Operation;
-use ovsdb::typed::Table;
+use ovsdb::typed::{Table, TableDefinition as _};
 use sb_db::tables as sb;
 
 use super::random::Rng;
@@ -149,6 +149,96 @@ fn controllers_are_told_names_in_lower_case_and_where() {
     let before = world.written;
     world.restart();
     assert_eq!((told(&world).len(), world.written), (1, before));
+    // A row that moves is never nowhere: the server would not have it.
+    let has = |switch: Uuid, rows: Vec<Uuid>| {
+        let columns = vec![nb::LogicalSwitch::COLUMN.dns_records.to(&rows)];
+        Operation::update_row(nb::LogicalSwitch::INDEX, switch, columns)
+    };
+    world.north(vec![has(first, vec![row]), has(second, vec![])]);
+    world.north(vec![has(first, vec![]), has(second, vec![row])]);
+    let datapaths = &told(&world)[0].datapaths;
+    let place = world.south.row(sb::DatapathBinding::INDEX, datapaths[0]);
+    let place = sb::DatapathBinding::from_row(datapaths[0], place.expect("there"));
+    assert_eq!((datapaths.len(), &*place.external_ids["name"]), (1, "b"));
     world.north(vec![Operation::delete_row(nb::Dns::INDEX, row)]);
     assert_eq!(told(&world), []);
+}
+
+#[test]
+fn guests_are_told_what_tunnels_leave() {
+    let mut world = World::new();
+    let [switch, port, options] = [1, 2, 3].map(Uuid::from_u128);
+    let mut dhcp = nb::DhcpOptions {
+        cidr: "10.0.0.0/24".into(),
+        ..Default::default()
+    };
+    for (key, value) in [
+        ("server_id", "10.0.0.1"),
+        ("server_mac", "02:00:00:00:00:fe"),
+        ("lease_time", "3600"),
+        ("mtu", "auto"),
+    ] {
+        dhcp.options.insert(key.into(), value.into());
+    }
+    world.north(vec![
+        insert(options, &dhcp),
+        insert(
+            port,
+            &nb::LogicalSwitchPort {
+                name: "p".into(),
+                addresses: vec!["02:00:00:00:00:01 10.0.0.2".into()],
+                dhcpv4_options: Some(options),
+                ..Default::default()
+            },
+        ),
+        insert(
+            switch,
+            &nb::LogicalSwitch {
+                name: "s".into(),
+                ports: vec![port],
+                ..Default::default()
+            },
+        ),
+    ]);
+    let told = |world: &World| -> Vec<String> {
+        let flows = world.sb::<sb::LogicalFlow>().into_iter();
+        flows
+            .filter_map(|(_, flow)| {
+                let (_, mtu) = flow.actions.split_once(", mtu = ")?;
+                Some(mtu.split_once(',')?.0.to_owned())
+            })
+            .collect()
+    };
+    assert_eq!(told(&world), ["1442"], "nobody has said how tunnels are");
+    for (number, kind, ip, mtu) in [
+        (5, "vxlan", "192.0.2.2", "1450"),
+        (6, "geneve", "2001:db8::3", "1422"),
+    ] {
+        let encap = sb::Encap {
+            r#type: kind.into(),
+            ip: ip.into(),
+            chassis_name: kind.into(),
+            ..Default::default()
+        };
+        let chassis = sb::Chassis {
+            name: kind.into(),
+            encaps: vec![Uuid::from_u128(number)],
+            ..Default::default()
+        };
+        world.south(vec![
+            insert(Uuid::from_u128(number), &encap),
+            insert(Uuid::from_u128(number + 10), &chassis),
+        ]);
+        assert_eq!(told(&world), [mtu]);
+    }
+    let row = world.nb::<nb::NbGlobal>()[0].0;
+    let mut set = nb::NbGlobal::default().options;
+    set.insert("underlay_mtu".into(), "9000".into());
+    let columns = vec![nb::NbGlobal::COLUMN.options.to(&set)];
+    world.north(vec![Operation::update_row(
+        nb::NbGlobal::INDEX,
+        row,
+        columns,
+    )]);
+    assert_eq!(told(&world), ["8922"]);
 }

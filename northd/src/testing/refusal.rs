@@ -149,17 +149,18 @@ fn a_row_that_serves_several_datapaths_goes_with_the_last() {
     for number in [100, 200, 300] {
         world.north(switch(number, &[]));
     }
-    let datapaths = world.sb::<sb::DatapathBinding>();
-    let datapath = |name: &str| {
-        let mut found = datapaths.iter();
-        let found = found.find(|(_, row)| &*row.external_ids["name"] == name);
-        found.expect("compiled").0
-    };
-    let dns = sb::Dns {
-        datapaths: ["s100", "s200", "s300"].map(datapath).to_vec(),
-        ..Default::default()
-    };
-    world.south(vec![insert(Uuid::from_u128(1 << 90), &dns)]);
+    let names = Uuid::from_u128(1 << 90);
+    let mut operations = vec![insert(names, &nb::Dns::default())];
+    for number in [100, 200, 300] {
+        let columns = vec![nb::LogicalSwitch::COLUMN.dns_records.to(&vec![names])];
+        let row = Uuid::from_u128(number);
+        operations.push(Operation::update_row(
+            nb::LogicalSwitch::INDEX,
+            row,
+            columns,
+        ));
+    }
+    world.north(operations);
     let delete = |numbers: &[u128]| {
         let rows = numbers.iter().map(|number| Uuid::from_u128(*number));
         let delete = |row| Operation::delete_row(nb::LogicalSwitch::INDEX, row);

@@ -173,11 +173,12 @@ pub(super) fn removal(table: usize, uuid: Uuid, column: usize, member: Atom) -> 
 
 fn mutations(column: usize, come: Vec<Atom>, gone: Vec<Atom>) -> Vec<Mutation> {
     let mut mutations = Vec::new();
-    if !gone.is_empty() {
-        mutations.push(Mutation::new(column, Mutator::Delete, Datum::set(gone)));
-    }
+    // Who comes before who goes: a set that must not be empty is counted after each mutation.
     if !come.is_empty() {
         mutations.push(Mutation::new(column, Mutator::Insert, Datum::set(come)));
+    }
+    if !gone.is_empty() {
+        mutations.push(Mutation::new(column, Mutator::Delete, Datum::set(gone)));
     }
     mutations
 }

@@ -23,6 +23,7 @@ use relations::{Handle, Relation, Small};
 use super::acl;
 use super::ports::{self, PortKind, PortView};
 use super::switch::{SWITCHES, SWITCHES_NAME};
+use super::underlay::GUEST_MTU;
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::flow::Flows;
 use crate::compiler::register::Bits;
@@ -89,7 +90,7 @@ pub static FEATURE: Feature = Feature {
 static MODEL: Kind = Kind {
     name: "model/dhcp",
     over: Over::North(DhcpOptions::INDEX),
-    reads: &[],
+    reads: &[&GUEST_MTU],
     says: &[&OPTIONS],
     wants: &[],
     run: |unit, key| {
@@ -97,7 +98,9 @@ static MODEL: Kind = Kind {
         let Some(columns) = unit.north(row) else {
             return;
         };
-        let (options, problems) = Dhcp4::parse(unit.uuid(row), columns);
+        let (options, problems) = Dhcp4::parse(unit.uuid(row), columns, || {
+            unit.get(&GUEST_MTU, ()).copied()
+        });
         if let Some(options) = options {
             unit.say(&OPTIONS, row, Arc::new(options));
         }
@@ -194,7 +197,19 @@ static PAST_RULES: Kind = Kind {
 fn options<'a>(unit: &mut Unit<'a>, view: &PortView<'_>) -> Option<&'a Arc<Dhcp4>> {
     let port = view.port;
     let row = unit.find_north::<DhcpOptions>(port.dhcp4?)?;
-    let dhcp = unit.get(&OPTIONS, row)?;
+    let Some(dhcp) = unit.get(&OPTIONS, row) else {
+        let columns = unit.north(row)?;
+        let cidr: Arc<str> = DhcpOptions::COLUMN.cidr.get(columns);
+        if cidr.parse().is_ok_and(|cidr: addr::Cidr| !cidr.is_ipv4()) {
+            let column = LogicalSwitchPort::COLUMN.dhcpv4_options.name;
+            let why = format!("these are options of a network of the other family, {cidr}");
+            let name = Arc::clone(&port.name);
+            let mut complaints = unit.complaints::<LogicalSwitchPort>(view.row, name);
+            complaints.column(column, why, "its clients are not answered: name others");
+            unit.problems(complaints.into_problems());
+        }
+        return None;
+    };
     let offers = |ip: &addr::Cidr| dhcp.network.contains(ip.addr());
     if view.own_addresses().next().is_some() && !view.neighbours().any(|(_, ip)| offers(&ip)) {
         let why = format!(

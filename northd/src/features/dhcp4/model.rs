@@ -1,7 +1,7 @@
 //! `DHCP_Options`: what DHCPv4 clients of a network are told.
 //!
 //! A value is written as in an action of a logical flow (`10.0.0.1`, `{8.8.8.8, 8.8.4.4}`, `"text"`, `3600`); quotes around
-//! a text may be left out. An option that cannot be read is left out alone; without `server_id`, `server_mac` or
+//! a text may be left out; `mtu=auto` is what tunnels leave for guests ([`underlay`](crate::features::underlay)). An option that cannot be read is left out alone; without `server_id`, `server_mac` or
 //! `lease_time`, nobody is answered. A row without any options is no problem: it waits to be filled in, as one does between
 //! the commands `dhcp-options-create` and `dhcp-options-set-options`.
 
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::compiler::problem::{Complaints, Problem};
 use crate::features::dictionaries::{Dhcp4Type, dhcp4_type};
+use crate::features::underlay::AUTO;
 
 /// DHCPv4 options that make sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,14 +35,23 @@ pub struct Dhcp4 {
 
 impl Dhcp4 {
     /// Reads a row. Options for IPv6 networks and unusable ones give nothing.
-    pub fn parse(uuid: Uuid, row: &Row) -> (Option<Self>, Vec<Problem>) {
+    pub fn parse(
+        uuid: Uuid,
+        row: &Row,
+        guest_mtu: impl FnOnce() -> Option<u32>,
+    ) -> (Option<Self>, Vec<Problem>) {
         let cidr: Arc<str> = DhcpOptions::COLUMN.cidr.get(row);
         let mut complaints = Complaints::about(DhcpOptions::NAME, uuid, Arc::clone(&cidr));
-        let options = Self::parse_with(&cidr, row, &mut complaints);
+        let options = Self::parse_with(&cidr, row, guest_mtu, &mut complaints);
         (options, complaints.into_problems())
     }
 
-    fn parse_with(cidr: &str, row: &Row, complaints: &mut Complaints) -> Option<Self> {
+    fn parse_with(
+        cidr: &str,
+        row: &Row,
+        guest_mtu: impl FnOnce() -> Option<u32>,
+        complaints: &mut Complaints,
+    ) -> Option<Self> {
         let column = DhcpOptions::COLUMN;
         let network = match cidr.parse::<Cidr>() {
             Ok(network) if network.is_ipv4() => network.network(),
@@ -56,6 +66,7 @@ impl Dhcp4 {
         }
         let (mut server, mut server_mac, mut leases) = (None, None, false);
         let mut has_netmask = false;
+        let mut guest_mtu = Some(guest_mtu);
         let mut list = OptionList::new();
         for (name, value) in row.get(column.options.index).pairs() {
             let (Some(name), Some(value)) = (name.as_arc_str(), value.as_str()) else {
@@ -79,6 +90,12 @@ impl Dhcp4 {
                 );
                 continue;
             };
+            if &**name == "mtu" && value.trim() == AUTO {
+                let mtu = guest_mtu.take().and_then(|guest_mtu| guest_mtu());
+                let value = mtu.map(|mtu| Constant::from(Int::new(mtu.into())));
+                list.extend(value.map(|value| (Arc::clone(name), [value].into_iter().collect())));
+                continue;
+            }
             match read_value(kind, value) {
                 Ok(values) => {
                     match &**name {
@@ -237,7 +254,7 @@ mod tests {
                 .collect(),
             ..Default::default()
         };
-        let (options, problems) = Dhcp4::parse(Uuid::nil(), &row.to_row());
+        let (options, problems) = Dhcp4::parse(Uuid::nil(), &row.to_row(), || Some(1442));
         (
             options,
             problems.into_iter().map(|problem| problem.why).collect(),
@@ -256,6 +273,7 @@ mod tests {
         options.extend([
             ("router", "10.0.0.1"),
             ("dns_server", "{8.8.8.8, 8.8.4.4}"),
+            ("mtu", "auto"),
             ("domain_name", "\"example.org\""),
             ("wpad", "http://proxy"),
             (
@@ -276,7 +294,7 @@ mod tests {
             text.to_string(),
             "reg0[3] = put_dhcp_opts(classless_static_route = {30.0.0.0/24, 10.0.0.10, 0.0.0.0/0, 10.0.0.1}, \
              dns_server = {8.8.8.8, 8.8.4.4}, domain_name = \"example.org\", lease_time = 3600, \
-             netmask = 255.255.255.0, router = 10.0.0.1, server_id = 10.0.0.1, wpad = \"http://proxy\");"
+             mtu = 1442, netmask = 255.255.255.0, router = 10.0.0.1, server_id = 10.0.0.1, wpad = \"http://proxy\");"
         );
     }
 

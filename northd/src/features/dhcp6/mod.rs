@@ -173,7 +173,19 @@ static PAST_RULES: Kind = Kind {
 fn options<'a>(unit: &mut Unit<'a>, view: &PortView<'_>) -> Option<&'a Arc<Dhcp6>> {
     let port = view.port;
     let row = unit.find_north::<DhcpOptions>(port.dhcp6?)?;
-    let dhcp = unit.get(&OPTIONS, row)?;
+    let Some(dhcp) = unit.get(&OPTIONS, row) else {
+        let columns = unit.north(row)?;
+        let cidr: Arc<str> = DhcpOptions::COLUMN.cidr.get(columns);
+        if cidr.parse().is_ok_and(|cidr: addr::Cidr| cidr.is_ipv4()) {
+            let column = LogicalSwitchPort::COLUMN.dhcpv6_options.name;
+            let why = format!("these are options of a network of the other family, {cidr}");
+            let name = Arc::clone(&port.name);
+            let mut complaints = unit.complaints::<LogicalSwitchPort>(view.row, name);
+            complaints.column(column, why, "its clients are not answered: name others");
+            unit.problems(complaints.into_problems());
+        }
+        return None;
+    };
     let offers = |ip: &addr::Cidr| dhcp.network.contains(ip.addr());
     let has_some = view.own_addresses().next().is_some();
     if has_some && !dhcp.is_stateless && !view.neighbours().any(|(_, ip)| offers(&ip)) {

@@ -33,6 +33,8 @@ pub struct Dhcp6 {
 }
 
 const STATELESS: &str = "dhcpv6_stateless";
+/// So many bytes may all values have as written, beside which a reply of 1,232 bytes has room for the rest.
+const MAX_TEXT: usize = 1000;
 const REMEDY: &str = "the option is left out until it is";
 
 impl Dhcp6 {
@@ -55,6 +57,7 @@ impl Dhcp6 {
         let options = Options::read(column.name, datum);
         let is_stateless = options.truth(STATELESS, false, complaints);
         let mut server = None;
+        let mut room = MAX_TEXT;
         let mut list = OptionList::new();
         for (name, value) in datum.pairs() {
             let (Some(name), Some(value)) = (name.as_arc_str(), value.as_str()) else {
@@ -72,7 +75,18 @@ impl Dhcp6 {
                 continue;
             };
             match read_value(kind, value) {
+                Ok(_) if value.len() > room => {
+                    let why = format!("{name} leaves no room: all of it has to fit into a packet");
+                    complaints.text(
+                        column.name,
+                        name,
+                        0,
+                        why,
+                        "the option is left out: shorten it",
+                    );
+                }
                 Ok(values) => {
+                    room -= value.len();
                     if &**name == "server_id" {
                         server = value.trim().parse().ok();
                     }
@@ -170,6 +184,18 @@ mod tests {
             "reg0[3] = put_dhcpv6_opts(dns_server = {fd00::53, fd00::54}, domain_search = \"ovn.org\", \
              fqdn = \"vm.ovn.org\", server_id = 02:00:00:00:00:fe);"
         );
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_packet_is_left_out() {
+        let long = "x".repeat(1001);
+        let options = [
+            ("bootfile_name", long.as_str()),
+            ("server_id", "02:00:00:00:00:fe"),
+        ];
+        let (dhcp, problems) = parse("fd00::/64", &options);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(dhcp.unwrap().options.len(), 1);
     }
 
     #[test]

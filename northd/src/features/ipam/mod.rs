@@ -104,7 +104,7 @@ const MAX_SUFFIX: u32 = 0xff_fffe;
 static RESERVE: Kind = Kind {
     name: "alloc/port",
     over: Over::Keys(&PORT),
-    reads: &[&IPAM, &PREFIX, &router_ports::PORT, &ROUTER],
+    reads: &[&IPAM, &router_ports::PORT, &ROUTER],
     says: &[],
     wants: &[&IPS, &MACS],
     run: |unit, key| {
@@ -146,7 +146,7 @@ static RESERVE: Kind = Kind {
 static RESERVE_OF_ROUTER: Kind = Kind {
     name: "alloc/router-port",
     over: Over::Keys(&router_ports::PORT),
-    reads: &[&PREFIX],
+    reads: &[],
     says: &[],
     wants: &[&MACS],
     run: |unit, key| {
@@ -157,10 +157,9 @@ static RESERVE_OF_ROUTER: Kind = Kind {
 };
 
 fn reserve_mac(unit: &mut Unit<'_>, mac: Mac) {
-    let prefix = unit.get(&PREFIX, ()).copied();
-    if let Some(number) = prefix.and_then(|prefix| prefix::suffix(prefix, mac)) {
-        let among = prefix::among(prefix.unwrap_or_default());
-        unit.reserve(&MACS, among, number..=number);
+    let (prefix, number) = prefix::split(mac);
+    if number > 0 {
+        unit.reserve(&MACS, prefix::among(prefix), number..=number);
     }
 }
 
@@ -206,17 +205,18 @@ static WANT_MAC: Kind = Kind {
         let Some(port) = unit.get(&DYNAMIC, row) else {
             return;
         };
-        let (Some(ipam), Some(prefix)) = (ipam_of(unit, row), unit.get(&PREFIX, ()).copied())
-        else {
+        let (Some(ipam), Some(prefix)) = (ipam_of(unit, row), prefix_of(unit, row)) else {
             return;
         };
         if port.mac.is_some() {
             return;
         }
-        let recorded = recorded(unit, row).and_then(|known| prefix::suffix(prefix, known.mac));
+        let recorded = recorded(unit, row).map(|known| prefix::split(known.mac));
+        let recorded = recorded.filter(|(of, _)| *of == prefix);
+        let recorded = recorded.map(|(_, number)| number);
         let ip = ip4(unit, row, port, ipam);
         unit.want(Want {
-            recorded: recorded.filter(|number| *number <= MAX_SUFFIX),
+            recorded: recorded.filter(|number| (1..=MAX_SUFFIX).contains(number)),
             preferred: ip.map(|ip| (ip.to_bits() & 0xff_ffff) % MAX_SUFFIX + 1),
             max: (MAX_SUFFIX, MAX_SUFFIX),
             ..want(unit, &MACS, row, port, prefix::among(prefix))
@@ -258,7 +258,7 @@ static ASSIGN: Kind = Kind {
 
 /// What a port was given is forgotten when it does not ask for it any more.
 static CLEAR: Kind = Kind {
-    name: "port/tag",
+    name: "port/told",
     over: Over::North(LogicalSwitchPort::INDEX),
     reads: &[&DYNAMIC],
     says: &[],
@@ -284,15 +284,23 @@ fn tell(unit: &mut Unit<'_>, row: Handle, text: Option<&Arc<str>>) {
 /// All that a port has been given, with what it asks for by itself.
 fn assigned(unit: &Unit<'_>, row: Handle, port: &Dynamic) -> Option<MacAndIps> {
     let ipam = ipam_of(unit, row)?;
-    let prefix = unit.get(&PREFIX, ()).copied()?;
-    let given = unit.get(&MAC, row);
-    let mac = port
-        .mac
-        .or_else(|| given.map(|given| prefix::mac(prefix, given.key)))?;
+    let given = || Some(prefix::mac(prefix_of(unit, row)?, unit.get(&MAC, row)?.key));
+    let mac = port.mac.or_else(given)?;
     let ip4 = ip4(unit, row, port, ipam).map(IpAddr::V4);
     let ip6 = port.ips.ip6.or_else(|| ipam.ip6(mac)).map(IpAddr::V6);
     let ips = ip4.into_iter().chain(ip6).map(Cidr::host).collect();
     Some(MacAndIps { mac, ips })
+}
+
+/// With what the port's MAC begins: as somebody has chosen, else as the MAC that it has.
+fn prefix_of(unit: &Unit<'_>, row: Handle) -> Option<u32> {
+    let prefix = unit.get(&PREFIX, ()).copied();
+    if let Some(chosen) = prefix.filter(|prefix| prefix.is_chosen) {
+        return Some(chosen.bytes);
+    }
+    let known = recorded(unit, row).filter(|known| !known.mac.is_multicast());
+    let known = known.map(|known| prefix::split(known.mac).0);
+    known.or(prefix.map(|prefix| prefix.bytes))
 }
 
 /// The IPv4 address that the port asks for, or the one that it has been given.

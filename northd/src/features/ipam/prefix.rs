@@ -1,7 +1,8 @@
 //! The first three bytes of MACs that are given: `NB_Global.options:mac_prefix`.
 //!
 //! Where nobody has set it, it follows from the UUID of the row and is written back, so that whoever compiles the network
-//! next gives MACs of the same kind.
+//! next gives MACs of the same kind. Only a prefix that somebody has chosen takes MACs of another one from who has them: one
+//! that cannot be read, or that follows from a new row, does not.
 
 use addr::Mac;
 use nb_db::tables::NbGlobal;
@@ -12,8 +13,16 @@ use relations::{Handle, Key, Relation, Small};
 use crate::compiler::feature::{Kind, Over, Owned};
 use crate::compiler::options::Options;
 
-/// The three bytes.
-pub(super) static PREFIX: Relation<(), u32> = Relation::new("MAC prefix");
+/// The prefix of those who have no MAC yet.
+pub(super) static PREFIX: Relation<(), Prefix> = Relation::new("MAC prefix");
+
+/// Three bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Prefix {
+    pub(super) bytes: u32,
+    /// Whether it is for those who have a MAC, too.
+    pub(super) is_chosen: bool,
+}
 
 const KEY: &str = "mac_prefix";
 
@@ -37,28 +46,29 @@ pub(super) static MODEL: Kind = Kind {
         let options = Options::read(column.name, columns.get(column.index));
         let [a, b, ..] = *unit.uuid(row).as_bytes();
         let own = u32::from_be_bytes([0, 2, a, b]);
-        let prefix = match options.text(KEY) {
-            Some(text) => {
-                let prefix = parse(text);
-                if prefix.is_none() {
-                    let mut complaints = unit.complaints::<NbGlobal>(row, "".into());
-                    let why = format!("{KEY} is not the first three bytes of a unicast MAC");
-                    let remedy = "write them as 0a:00:00; another prefix is used until then";
-                    complaints.text(column.name, text, 0, why, remedy);
-                    unit.problems(complaints.into_problems());
-                }
-                prefix
-            }
-            None => {
-                let [.., a, b, c] = own.to_be_bytes();
-                let text = format!("{a:02x}:{b:02x}:{c:02x}");
-                let pair = (Atom::from(KEY), Atom::from(text));
-                let columns = [(column.index, Datum::map([pair]))];
-                unit.columns::<NbGlobal>(&COLUMNS, row, columns);
-                None
-            }
+        let Some(text) = options.text(KEY) else {
+            let [_, a, b, c] = own.to_be_bytes();
+            let text = format!("{a:02x}:{b:02x}:{c:02x}");
+            let pair = (Atom::from(KEY), Atom::from(text));
+            let columns = [(column.index, Datum::map([pair]))];
+            unit.columns::<NbGlobal>(&COLUMNS, row, columns);
+            let prefix = Prefix {
+                bytes: own,
+                is_chosen: false,
+            };
+            unit.say(&PREFIX, (), prefix);
+            return;
         };
-        unit.say(&PREFIX, (), prefix.unwrap_or(own));
+        if let Some(bytes) = parse(text) {
+            let is_chosen = bytes != own;
+            unit.say(&PREFIX, (), Prefix { bytes, is_chosen });
+        } else {
+            let mut complaints = unit.complaints::<NbGlobal>(row, "".into());
+            let why = format!("{KEY} is not the first three bytes of a unicast MAC");
+            let remedy = "write them as 0a:00:00; until then nobody new is given a MAC";
+            complaints.text(column.name, text, 0, why, remedy);
+            unit.problems(complaints.into_problems());
+        }
     },
 };
 
@@ -77,12 +87,13 @@ fn parse(text: &str) -> Option<u32> {
     (rest?.len() <= 3 && is_unicast).then(|| u32::from_be_bytes(bytes))
 }
 
-/// The number of a MAC among those with this prefix.
-pub(super) fn suffix(prefix: u32, mac: Mac) -> Option<u32> {
+/// The prefix of a MAC, and its number among those with that.
+pub(super) fn split(mac: Mac) -> (u32, u32) {
     let [a, b, c, d, e, f] = mac.0;
-    let is_ours = u32::from_be_bytes([0, a, b, c]) == prefix;
-    let suffix = u32::from_be_bytes([0, d, e, f]);
-    (is_ours && suffix > 0).then_some(suffix)
+    (
+        u32::from_be_bytes([0, a, b, c]),
+        u32::from_be_bytes([0, d, e, f]),
+    )
 }
 
 /// The MAC of a number.
@@ -116,7 +127,6 @@ mod tests {
         }
         let mac = mac(0x0a_5801, 0x0102);
         assert_eq!(mac.to_string(), "0a:58:01:00:01:02");
-        assert_eq!(suffix(0x0a_5801, mac), Some(0x0102));
-        assert_eq!(suffix(0x0a_5802, mac), None);
+        assert_eq!(split(mac), (0x0a_5801, 0x0102));
     }
 }

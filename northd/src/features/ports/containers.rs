@@ -56,7 +56,7 @@ pub(super) static WISH: Kind = Kind {
 };
 
 pub(super) static TELL: Kind = Kind {
-    name: "port/tag",
+    name: "port/told",
     over: Over::North(LogicalSwitchPort::INDEX),
     reads: &[&TAG],
     says: &[],

@@ -27,6 +27,7 @@ use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
+use crate::features::underlay::GUEST_MTU;
 use model::Configuration;
 
 /// What ports are to tell.
@@ -78,7 +79,7 @@ pub static FEATURE: Feature = Feature {
 static MODEL: Kind = Kind {
     name: "model/router-advertisements",
     over: Over::North(LogicalRouterPort::INDEX),
-    reads: &[],
+    reads: &[&GUEST_MTU],
     says: &[&CONFIGURATION],
     wants: &[],
     run: |unit, key| {
@@ -86,7 +87,9 @@ static MODEL: Kind = Kind {
         let Some(columns) = unit.north(row) else {
             return;
         };
-        let (configuration, problems) = Configuration::parse(unit.uuid(row), columns);
+        let (configuration, problems) = Configuration::parse(unit.uuid(row), columns, || {
+            unit.get(&GUEST_MTU, ()).copied()
+        });
         if let Some(configuration) = configuration {
             unit.say(&CONFIGURATION, row, Arc::new(configuration));
         }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::compiler::options::Options;
 use crate::compiler::problem::{Complaints, Problem};
+use crate::features::underlay::AUTO;
 
 /// All keys of the column.
 pub const KEYS: &[&str] = &[
@@ -62,7 +63,12 @@ pub struct Configuration {
 
 impl Configuration {
     /// Reads a row. Nothing comes of one that does not say how guests get their addresses.
-    pub fn parse(uuid: Uuid, row: &Row) -> (Option<Self>, Vec<Problem>) {
+    /// `guest_mtu` is what `mtu=auto` stands for.
+    pub fn parse(
+        uuid: Uuid,
+        row: &Row,
+        guest_mtu: impl FnOnce() -> Option<u32>,
+    ) -> (Option<Self>, Vec<Problem>) {
         let name: Arc<str> = LogicalRouterPort::COLUMN.name.get(row);
         let mut complaints = Complaints::about(LogicalRouterPort::NAME, uuid, name);
         let column = LogicalRouterPort::COLUMN.ipv6_ra_configs;
@@ -70,12 +76,20 @@ impl Configuration {
         let configuration = if pairs.is_empty() {
             None
         } else {
-            Self::read(&Options::read(column.name, pairs), &mut complaints)
+            Self::read(
+                &Options::read(column.name, pairs),
+                guest_mtu,
+                &mut complaints,
+            )
         };
         (configuration, complaints.into_problems())
     }
 
-    fn read(options: &Options<'_>, complaints: &mut Complaints) -> Option<Self> {
+    fn read(
+        options: &Options<'_>,
+        guest_mtu: impl FnOnce() -> Option<u32>,
+        complaints: &mut Complaints,
+    ) -> Option<Self> {
         let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
         if options.text("address_mode").is_none() {
             let why = "address_mode is missing, without which nothing is advertised";
@@ -94,9 +108,10 @@ impl Configuration {
             } else {
                 most_shortest
             });
-        let mtu = match is_none("mtu") {
-            true => None,
-            false => options.number("mtu", MIN_MTU..=u32::MAX, complaints),
+        let mtu = match options.text("mtu") {
+            Some(AUTO) => guest_mtu().map(|mtu| mtu.max(MIN_MTU)),
+            _ if is_none("mtu") => None,
+            _ => options.number("mtu", MIN_MTU..=u32::MAX, complaints),
         };
         Some(Self {
             mode,
@@ -346,7 +361,8 @@ mod tests {
                 .collect(),
             ..Default::default()
         };
-        let (configuration, problems) = Configuration::parse(Uuid::nil(), &row.to_row());
+        let (configuration, problems) =
+            Configuration::parse(Uuid::nil(), &row.to_row(), || Some(1442));
         (configuration, problems.len())
     }
 
