@@ -33,8 +33,16 @@ pub struct Dhcp6 {
 }
 
 const STATELESS: &str = "dhcpv6_stateless";
-/// So many bytes may all values have as written, beside which a reply of 1,232 bytes has room for the rest.
-const MAX_TEXT: usize = 1000;
+/// So many bytes may all options have, beside which a reply of 1,232 bytes has room for the rest.
+const MAX_LENGTH: usize = 1000;
+/// Code and length.
+const HEADER_LENGTH: usize = 4;
+
+/// How long an option becomes at most: a text is hardly longer as names, an address has 16 bytes.
+fn length(values: &[Constant], text: &str) -> usize {
+    HEADER_LENGTH + text.len().max(16 * values.len()) + 2
+}
+
 const REMEDY: &str = "the option is left out until it is";
 
 impl Dhcp6 {
@@ -57,7 +65,7 @@ impl Dhcp6 {
         let options = Options::read(column.name, datum);
         let is_stateless = options.truth(STATELESS, false, complaints);
         let mut server = None;
-        let mut room = MAX_TEXT;
+        let mut room = MAX_LENGTH;
         let mut list = OptionList::new();
         for (name, value) in datum.pairs() {
             let (Some(name), Some(value)) = (name.as_arc_str(), value.as_str()) else {
@@ -75,7 +83,7 @@ impl Dhcp6 {
                 continue;
             };
             match read_value(kind, value) {
-                Ok(_) if value.len() > room => {
+                Ok(values) if length(&values, value) > room && &**name != "server_id" => {
                     let why = format!("{name} leaves no room: all of it has to fit into a packet");
                     complaints.text(
                         column.name,
@@ -86,7 +94,7 @@ impl Dhcp6 {
                     );
                 }
                 Ok(values) => {
-                    room -= value.len();
+                    room = room.saturating_sub(length(&values, value));
                     if &**name == "server_id" {
                         server = value.trim().parse().ok();
                     }
@@ -189,13 +197,13 @@ mod tests {
     #[test]
     fn what_does_not_fit_into_a_packet_is_left_out() {
         let long = "x".repeat(1001);
-        let options = [
-            ("bootfile_name", long.as_str()),
-            ("server_id", "02:00:00:00:00:fe"),
-        ];
-        let (dhcp, problems) = parse("fd00::/64", &options);
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert_eq!(dhcp.unwrap().options.len(), 1);
+        let servers = format!("{{{}}}", ["::1"; 70].join(","));
+        for option in [("bootfile_name", long.as_str()), ("dns_server", &servers)] {
+            let options = [option, ("server_id", "02:00:00:00:00:fe")];
+            let (dhcp, problems) = parse("fd00::/64", &options);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert_eq!(dhcp.unwrap().options.len(), 1);
+        }
     }
 
     #[test]
