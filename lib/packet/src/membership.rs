@@ -19,6 +19,8 @@ use etherparse::{EtherType, IpNumber, Ipv4Header, Ipv4Options, Ipv6Header, NetSl
 
 use crate::frame::{Frame, FrameError, transport_checksum};
 
+/// More records than these of a message are not read: a frame of 1,500 bytes has 185.
+const MAX_RECORDS: u16 = 256;
 /// The length of every message before its records.
 const HEADER_LEN: usize = 8;
 /// The hop limit of all messages.
@@ -79,6 +81,8 @@ pub enum Message {
         /// Whether a multicast router is behind it.
         is_router: bool,
     },
+    /// Something else of the protocol, such as a trace or the discovery of routers: it is for everybody.
+    Other,
     /// A host says what it wants (`true`), and what no longer.
     Report(Protocol, Vec<(IpAddr, bool)>),
 }
@@ -141,7 +145,7 @@ fn igmp(source: Ipv4Addr, message: &[u8]) -> Result<Message, FrameError> {
             let changes = records::<4>(count, rest)?;
             Ok(Message::Report(Protocol::Igmp3, changes))
         }
-        _ => Err(FrameError::Missing("a known type of IGMP")),
+        _ => Ok(Message::Other),
     }
 }
 
@@ -171,7 +175,7 @@ fn mld(source: Ipv6Addr, message: &[u8], sum: u16) -> Result<Message, FrameError
             let changes = records::<16>(count, rest)?;
             Ok(Message::Report(Protocol::Mld2, changes))
         }
-        _ => Err(FrameError::Missing("a known type of MLD")),
+        _ => Ok(Message::Other),
     }
 }
 
@@ -187,7 +191,7 @@ fn one(protocol: Protocol, group: IpAddr, joins: bool) -> Result<Message, FrameE
 fn records<const N: usize>(count: u16, mut rest: &[u8]) -> Result<Vec<(IpAddr, bool)>, FrameError> {
     let cut = || FrameError::Missing("a whole record");
     let mut changes = Vec::new();
-    for _ in 0..count {
+    for _ in 0..count.min(MAX_RECORDS) {
         let ([kind, words, high, low], tail) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
         let (group, tail) = tail.split_first_chunk::<N>().ok_or_else(cut)?;
         let sources = usize::from(u16::from_be_bytes([*high, *low]));

@@ -11,12 +11,15 @@
 //! The row `mrouters` has the ports with routers behind them. What rows of this chassis say at the start is taken over: a
 //! restart forgets nobody. When `IP_Multicast.seq_no` changes, everything is forgotten, and asked for anew.
 //!
-//! A switch has no more groups than `table_size`; beyond, those who come are refused, so that nobody pushes others out.
+//! A switch has no more groups than `table_size`, and a guest no more than a quarter of that; beyond, those who come are refused, so
+//! that nobody pushes others out. Groups that no switch filters ([`is_never_filtered`]) are not remembered, and messages of other
+//! kinds go to everybody, as on a switch that does not snoop.
 
 mod settings;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -162,16 +165,20 @@ impl Service for Multicast {
             Message::Query { is_router } => {
                 if is_router {
                     let until = now.at + ROUTER_AGE;
-                    self.join((datapath, Place::Routers), port.uuid, None, until);
+                    self.join((datapath, Place::Routers), port, None, until);
                     self.tell(now, (datapath, Place::Routers), view, effects);
                 }
                 targets.push(u32::from(addr::PortKey::FLOOD_L2.get()));
             }
+            Message::Other => targets.push(u32::from(addr::PortKey::FLOOD.get())),
             Message::Report(protocol, changes) => {
                 for (group, joins) in changes {
+                    if is_never_filtered(group) {
+                        continue;
+                    }
                     let spot = (datapath, Place::Group(group));
                     if joins {
-                        self.join(spot, port.uuid, Some(protocol), now.at + ages.0);
+                        self.join(spot, port, Some(protocol), now.at + ages.0);
                     } else if is_guest(port) {
                         self.leave(spot, port.uuid);
                     } else {
@@ -361,7 +368,7 @@ impl Multicast {
                 Place::Group(_) => switch.settings.idle_timeout,
             };
         for port in known.ports {
-            self.join(spot, port, Protocol::named(&known.protocol), until);
+            self.remember(spot, port, Protocol::named(&known.protocol), until);
         }
     }
 
@@ -403,7 +410,20 @@ impl Multicast {
     }
 
     /// A port wants a group, or has a router behind it, until some time.
-    fn join(&mut self, spot: Spot, port: Uuid, protocol: Option<Protocol>, until: Instant) {
+    fn join(&mut self, spot: Spot, port: &PortBinding, protocol: Option<Protocol>, until: Instant) {
+        let share = self.switches.get(&spot.0).map(|of| of.settings.share());
+        let spots = self.of_port.get(&port.uuid);
+        let has_its_share = spots.is_some_and(|spots| {
+            !spots.contains(&spot) && share.is_some_and(|share| spots.len() >= share)
+        });
+        if is_guest(port) && has_its_share {
+            self.refused += 1;
+            return;
+        }
+        self.remember(spot, port.uuid, protocol, until);
+    }
+
+    fn remember(&mut self, spot: Spot, port: Uuid, protocol: Option<Protocol>, until: Instant) {
         let Some(switch) = self.switches.get_mut(&spot.0) else {
             return;
         };
@@ -533,6 +553,24 @@ impl Multicast {
                 .ok()
                 .and_then(|query| view.packet_to_all(datapath, query));
             effects.extend(out.map(Effect::PacketOut));
+        }
+    }
+}
+
+/// Whether a group is for everybody, whoever has joined it: 224.0.0.0/24 (RFC 4541, section 2.1.2), and the reserved groups of IPv6
+/// and those of neighbour discovery (RFC 4291, section 2.7.1), of which every host joins some.
+fn is_never_filtered(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(ip) => ip.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(ip) => {
+            let segments = ip.segments();
+            let (first, last) = (segments[0], segments[7]);
+            let is_short = segments[1..7] == [0; 6];
+            let is_reserved = first & 0xfff0 == 0xff00 && is_short && last == 0;
+            let is_well_known =
+                is_short && matches!((first, last), (0xff01 | 0xff02, 1 | 2) | (0xff05, 2));
+            let is_solicited = segments[..6] == [0xff02, 0, 0, 0, 0, 1] && segments[6] >> 8 == 0xff;
+            is_reserved || is_well_known || is_solicited
         }
     }
 }

@@ -11,6 +11,11 @@ const TABLE_SIZE: usize = 2_048;
 const IDLE_TIMEOUT_S: u64 = 300;
 const QUERY_INTERVAL_S: u64 = 150;
 const MAX_RESPONSE_S: u64 = 1;
+/// Longer times than this are cut: no column has a limit.
+const LONGEST_S: u64 = 86_400;
+/// A port may have this part of the table, or so many groups if that is more.
+const SHARE: usize = 4;
+const LEAST_SHARE: usize = 16;
 
 /// The settings of a switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +39,8 @@ impl Settings {
     pub(super) fn of(row: &IpMulticast) -> Self {
         let seconds = |value: Option<i64>, default: u64| {
             let value = value.and_then(|value| u64::try_from(value).ok());
-            Duration::from_secs(value.filter(|value| *value > 0).unwrap_or(default))
+            let value = value.filter(|value| *value > 0).unwrap_or(default);
+            Duration::from_secs(value.min(LONGEST_S))
         };
         let v4 = row.ip4_src.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
         let v6 = row.ip6_src.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
@@ -54,6 +60,11 @@ impl Settings {
             max_response: seconds(row.query_max_resp, MAX_RESPONSE_S),
             sequence: row.seq_no,
         }
+    }
+
+    /// How many groups one guest may have joined.
+    pub(super) fn share(&self) -> usize {
+        (self.table_size / SHARE).max(LEAST_SHARE)
     }
 
     /// So long it takes until whoever still wants a group has said so again.

@@ -1,7 +1,5 @@
 //! What is remembered, told and asked, in virtual time.
 
-use std::net::IpAddr;
-
 use addr::Mac;
 use openflow::message::PacketOut;
 use ovsdb::Row;
@@ -343,5 +341,54 @@ fn a_guest_that_is_gone_has_joined_nothing() {
         .service
         .changed(stage.now, change, &stage.world, &mut effects);
     stage.perform(effects);
+    assert_eq!(stage.told(), <[String; 0]>::default());
+}
+
+#[test]
+fn a_guest_has_no_more_than_its_share() {
+    let mut stage = Stage::new(|config| config.table_size = Some(100));
+    for n in 0..40 {
+        stage.hear(1, report(true, &format!("239.1.1.{n}")));
+    }
+    assert_eq!(stage.told().len(), 25);
+    stage.hear(1, report(true, "239.1.1.3"));
+    stage.hear(2, report(true, "239.1.2.1"));
+    assert_eq!(stage.told().len(), 26);
+    assert_eq!(stage.service.dropped().map(|(_, count)| count), Some(15));
+}
+
+#[test]
+fn groups_that_nobody_filters_are_passed_on_and_not_remembered() {
+    let mut stage = Stage::new(|_| {});
+    stage.hear(1, report(true, "224.0.0.251"));
+    assert_eq!(stage.told(), <[String; 0]>::default());
+    assert_eq!(stage.sent.len(), 1);
+    for (group, is_never) in [
+        ("224.0.1.1", false),
+        ("ff02::1:ff00:1", true),
+        ("ff02::1", true),
+        ("ff05::2", true),
+        ("ff05::1", false),
+        ("ff0e::", true),
+        ("ff1e::", false),
+        ("ff02::1:2", false),
+    ] {
+        let ip = group.parse().expect("an address");
+        assert_eq!(is_never_filtered(ip), is_never, "{group}");
+    }
+}
+
+#[test]
+fn times_beyond_all_limits_are_cut() {
+    let mut stage = Stage::new(|config| {
+        config.idle_timeout = Some(i64::MAX);
+        config.query_interval = Some(i64::MAX);
+        config.query_max_resp = Some(i64::MAX);
+        config.querier = Some(true);
+        config.eth_src = "02:00:00:00:00:77".into();
+        config.ip4_src = "10.0.0.77".into();
+    });
+    stage.hear(1, report(true, "239.1.1.1"));
+    stage.pass(86_401);
     assert_eq!(stage.told(), <[String; 0]>::default());
 }
