@@ -1,10 +1,11 @@
 //! Forwarding groups: an address of a switch behind which several ports are, such as those of a gateway to another network.
 //!
 //! Guarantees that requests for the virtual address (`vip`) are answered with the virtual MAC (`vmac`), to which routers of the
-//! switch send, too; and that a packet to that MAC goes to one of the ports (`child_port`), chosen by its flow. With `liveness`,
-//! only ports whose chassis can be reached are chosen from.
+//! switch send, too; and that a packet to that MAC goes to one of the ports (`child_port`), chosen by its flow. With `liveness`, OVN's
+//! controllers choose from those whose chassis can be reached; Weft's do not look at it, which is told.
 //!
-//! A port that is not in the switch is left out, and told; a group without ports is none.
+//! A port that is not in the switch is left out, and told; a group without ports is none, and so is one whose addresses are a
+//! port's or an earlier group's.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,6 +36,9 @@ const SPREAD: Rule = Rule::new(
 
 const OWNERS: Index = Index::north::<LogicalSwitch>(LogicalSwitch::COLUMN.forwarding_groups.index);
 
+const BY_VIP: Index = Index::north::<ForwardingGroup>(ForwardingGroup::COLUMN.vip.index);
+const BY_VMAC: Index = Index::north::<ForwardingGroup>(ForwardingGroup::COLUMN.vmac.index);
+
 /// The feature.
 pub static FEATURE: Feature = Feature {
     reads: &[
@@ -48,7 +52,7 @@ pub static FEATURE: Feature = Feature {
         Source::north::<LogicalSwitch>(&[LogicalSwitch::COLUMN.forwarding_groups.index]),
         Source::north::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.name.index]),
     ],
-    indexes: &[OWNERS, matches::PORTS],
+    indexes: &[OWNERS, BY_VIP, BY_VMAC, matches::PORTS],
     kinds: &[&GROUP],
     rules: &[SPREAD],
     ..Feature::new("forwarding groups")
@@ -57,7 +61,7 @@ pub static FEATURE: Feature = Feature {
 static GROUP: Kind = Kind {
     name: "forwarding-group",
     over: Over::North(ForwardingGroup::INDEX),
-    reads: &[&SWITCH, &DATAPATH, &ports::PORT],
+    reads: &[&SWITCH, &DATAPATH, &ports::PORT, &ports::MACS, &ports::IPS],
     says: &[],
     wants: &[],
     run: |unit, key| {
@@ -108,6 +112,9 @@ fn flows(
     let (Some(_), Some(datapath)) = (unit.get(&SWITCH, switch), unit.get(&DATAPATH, switch)) else {
         return;
     };
+    if !is_free(unit, (row, switch), columns, (mac, ip), complaints) {
+        return;
+    }
     let children: Vec<Arc<str>> = column.child_port.get(columns);
     if children.len() > MAX_CHILDREN {
         let why = format!("{} ports are more than {MAX_CHILDREN}", children.len());
@@ -131,6 +138,11 @@ fn flows(
     if good.is_empty() {
         return;
     }
+    if column.liveness.get(columns) {
+        let why = "Weft's controllers of this version do not look at it";
+        let remedy = "they choose from all ports: remove those whose chassis cannot be reached";
+        complaints.column(column.liveness.name, why, remedy);
+    }
     let spread = Action::ForwardGroup {
         liveness: column.liveness.get(columns),
         children: good,
@@ -140,4 +152,40 @@ fn flows(
     segments::flows(unit, switch, row).add(segments::KNOWN, &known, segments::answer(mac, false));
     let mut flows = unit.flows(datapath.uuid, Some(hint));
     flows.add(SPREAD, &m::eth_dst(mac), [spread]);
+}
+
+/// Whether nobody else in the switch has an address of a group.
+fn is_free(
+    unit: &Unit<'_>,
+    (row, switch): (Handle, Handle),
+    columns: &Row,
+    (mac, ip): (Mac, IpAddr),
+    complaints: &mut Complaints,
+) -> bool {
+    let column = ForwardingGroup::COLUMN;
+    let texts: [Arc<str>; 2] = [column.vmac.get(columns), column.vip.get(columns)];
+    let ports = [
+        !unit.members(&ports::MACS, (switch, mac)).is_empty(),
+        !unit.members(&ports::IPS, (switch, ip)).is_empty(),
+    ];
+    let places = [
+        (column.vmac.name, BY_VMAC, &texts[0], ports[0]),
+        (column.vip.name, BY_VIP, &texts[1], ports[1]),
+    ];
+    let mut is_free = true;
+    for (name, index, text, is_of_port) in places {
+        let mut others = unit.having(index, &Atom::String(Arc::clone(text))).iter();
+        // In the order of their UUIDs.
+        let first = others.find(|other| unit.referrers(OWNERS, **other).contains(&switch));
+        if is_of_port || first.is_some_and(|first| *first != row) {
+            let why = match is_of_port {
+                true => "it is the address of a port of the switch",
+                false => "another group of the switch has it",
+            };
+            let remedy = "this group is left out there: write another one";
+            complaints.text(name, text, 0, why, remedy);
+            is_free = false;
+        }
+    }
+    is_free
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Guarantees that what is sent to such a group goes to the ports that have joined it, and to multicast routers and to ports
-//! that get everything; these are not members of the group. Rows of chassis or switches that are gone, and such with an
+//! that get everything; these are not members of the group. Rows of chassis or datapaths that are gone, and such with an
 //! address that is none, are deleted.
 //!
 //! Rows whose address is `mrouters` tell behind which ports multicast routers have been heard.
@@ -72,8 +72,11 @@ pub(super) static LEARN: Kind = Kind {
         let Some(columns) = unit.south(row) else {
             return;
         };
-        let Some((switch, address)) = place(unit, columns) else {
+        let Some(address) = address(columns) else {
             return unit.expired::<IgmpGroup>(row, None, 0);
+        };
+        let Some(switch) = switch_of(unit, columns) else {
+            return;
         };
         if unit.get(&SNOOPING, switch).is_none() {
             return;
@@ -95,21 +98,37 @@ pub(super) static LEARN: Kind = Kind {
     },
 };
 
-/// The switch and the group of a row; no group is multicast routers. Nothing if the row is about nothing that there is.
-fn place(unit: &Unit<'_>, row: &Row) -> Option<(Handle, Option<IpAddr>)> {
+/// The switch of a row.
+fn switch_of(unit: &Unit<'_>, row: &Row) -> Option<Handle> {
+    let datapath: Uuid = IgmpGroup::COLUMN.datapath.get(row)?;
+    let datapath = unit.south(unit.find_south::<DatapathBinding>(datapath)?)?;
+    let column = DatapathBinding::COLUMN;
+    let uuid: Option<Uuid> = column.nb_uuid.get(datapath);
+    // Older southbounds tell it there alone.
+    let told = || {
+        let text = datapath.get(column.external_ids.index);
+        text.get_str("logical-switch")?.parse().ok()
+    };
+    let switch = unit.find_north::<LogicalSwitch>(uuid.or_else(told)?)?;
+    unit.get(&SWITCH, switch).map(|_| switch)
+}
+
+/// The group of a row; no group is multicast routers. Nothing if the row is of no chassis or datapath any more, or its address is
+/// none.
+#[expect(
+    clippy::option_option,
+    reason = "a stale row, routers, and a group are three answers"
+)]
+fn address(row: &Row) -> Option<Option<IpAddr>> {
     let column = IgmpGroup::COLUMN;
     let _: Uuid = column.chassis.get(row)?;
-    let datapath: Uuid = column.datapath.get(row)?;
-    let datapath = unit.south(unit.find_south::<DatapathBinding>(datapath)?)?;
-    let switch: Uuid = DatapathBinding::COLUMN.nb_uuid.get(datapath)?;
-    let switch = unit.find_north::<LogicalSwitch>(switch)?;
-    unit.get(&SWITCH, switch)?;
+    let _: Uuid = column.datapath.get(row)?;
     let address: Arc<str> = column.address.get(row);
     if &*address == ROUTERS {
-        return Some((switch, None));
+        return Some(None);
     }
     let ip: IpAddr = address.parse().ok()?;
-    ip.is_multicast().then_some((switch, Some(ip)))
+    ip.is_multicast().then_some(Some(ip))
 }
 
 /// The enabled port of a switch that a binding is of.

@@ -116,7 +116,10 @@ pub static FEATURE: Feature = Feature {
             IgmpGroup::COLUMN.chassis.index,
             IgmpGroup::COLUMN.ports.index,
         ]),
-        Source::south::<DatapathBinding>(&[DatapathBinding::COLUMN.nb_uuid.index]),
+        Source::south::<DatapathBinding>(&[
+            DatapathBinding::COLUMN.nb_uuid.index,
+            DatapathBinding::COLUMN.external_ids.index,
+        ]),
         Source::south::<PortBinding>(&[PortBinding::COLUMN.logical_port.index]),
     ],
     indexes: &[OF_DATAPATH, snooping::OF_DATAPATH, matches::PORTS],
