@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::guest::Guest;
-use tests::implementation::Implementation::Ovn;
-use tests::implementation::{Door, Plan};
+use tests::implementation::Plan;
 use tests::lab::{CHASSIS, Lab};
 use tests::story::story;
 use tests::wait::wait_until;
@@ -92,46 +91,6 @@ fn a_querier_asks_every_guest() {
         asked.wait_for(&["10.8.0.77 > 224.0.0.1", "igmp query v3"])?;
         asked.wait_for(&["fe80::77 > ff02::1", "multicast listener query v2"])?;
         Ok(())
-    });
-}
-
-#[test]
-fn ovns_controller_learns_groups_from_our_northd() {
-    mixed(Plan {
-        controller: Ovn,
-        ..ours()
-    });
-}
-
-#[test]
-fn our_controller_learns_groups_from_ovns_northd() {
-    mixed(Plan {
-        northd: Ovn,
-        ..ours()
-    });
-}
-
-#[test]
-fn groups_are_learned_on_ovns_databases() {
-    mixed(Plan {
-        databases: Ovn,
-        ..ours()
-    });
-}
-
-/// What is not Weft's speaks OVSDB, and so shall everything here.
-fn ours() -> Plan {
-    Plan {
-        door: Door::Ovsdb,
-        ..Plan::weft()
-    }
-}
-
-fn mixed(plan: Plan) {
-    story(plan, |lab| {
-        let guests = describe(lab, true)?;
-        joined(lab, &guests, IpAddr::from([239, 3, 3, 3]))?;
-        joined(lab, &guests, "ff1e::3".parse()?)
     });
 }
 
@@ -318,6 +277,11 @@ fn describe(lab: &Lab, snoops: bool) -> Result<[Guest; 4]> {
         inside.ip(&["route", "add", "224.0.0.0/4", "dev", port])?;
         lab.rig
             .nb(&["wait-until", "Logical_Switch_Port", port, "up=true"])?;
+        // Nothing is sent from an address of which the guest does not know yet whether it is its own.
+        wait_until("a link-local address", LIMIT, || {
+            let shown = inside.ip(&["-6", "address", "show", "dev", port, "scope", "link"])?;
+            Ok(shown.contains("fe80") && !shown.contains("tentative"))
+        })?;
         guests.push(guest);
     }
     Ok(guests.try_into().expect("as many as there are"))
