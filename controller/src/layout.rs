@@ -59,6 +59,10 @@ pub const CHECK_HAIRPIN: u8 = 68;
 pub const CHECK_HAIRPIN_REPLY: u8 = 69;
 /// `ct_snat_to_vip`.
 pub const CT_SNAT_HAIRPIN: u8 = 70;
+/// `chk_ecmp_nh_mac`. All of its flows are learned.
+pub const CHECK_NEXT_HOP_MAC: u8 = 76;
+/// `chk_ecmp_nh`. All of its flows are learned.
+pub const CHECK_NEXT_HOP: u8 = 77;
 /// `chk_lb_aff`. All of its flows are learned.
 pub const CHECK_AFFINITY: u8 = 78;
 /// `get_fdb`.
@@ -141,7 +145,10 @@ pub const HAIRPIN_BIT: Subfield = Subfield {
 
 /// Whether all flows of a table are the switch's own: it has learned them, and forgets them with the flows that taught them.
 pub fn is_learned(table: u8) -> bool {
-    matches!(table, CHECK_HAIRPIN_REPLY | CHECK_AFFINITY)
+    matches!(
+        table,
+        CHECK_HAIRPIN_REPLY | CHECK_NEXT_HOP_MAC | CHECK_NEXT_HOP | CHECK_AFFINITY
+    )
 }
 
 /// The match of packets of the datapath with this key.

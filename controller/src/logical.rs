@@ -420,6 +420,8 @@ fn tables() -> Tables {
         chk_lb_hairpin: layout::CHECK_HAIRPIN,
         chk_lb_hairpin_reply: layout::CHECK_HAIRPIN_REPLY,
         ct_snat_hairpin: layout::CT_SNAT_HAIRPIN,
+        ecmp_nh_mac: layout::CHECK_NEXT_HOP_MAC,
+        ecmp_nh: layout::CHECK_NEXT_HOP,
         chk_lb_affinity: layout::CHECK_AFFINITY,
         get_fdb: layout::GET_FDB,
         lookup_fdb: layout::LOOKUP_FDB,

@@ -23,7 +23,7 @@ use packet::frame::FrameError;
 use packet::userdata::{Opcode, UserdataError};
 use sb_db::tables::PortBinding;
 
-use crate::network::Datapath;
+use crate::network::{Datapath, PortKind};
 use crate::settings::Settings;
 
 /// What is to be done.
@@ -110,6 +110,16 @@ pub trait View {
     fn has_localnet(&self, datapath: Uuid) -> bool;
     /// Whether the port of this name is on this chassis.
     fn is_here(&self, name: &str) -> bool;
+    /// Whether this chassis alone has a router's port: as its gateway, or with the router.
+    fn has_alone(&self, port: &PortBinding) -> bool {
+        match port.options.get("chassis-redirect-port") {
+            Some(redirect) => self.is_here(redirect),
+            None => {
+                let is_gateway = PortKind::of(port) == PortKind::L3Gateway;
+                is_gateway && self.own().is_some() && port.chassis == self.own()
+            }
+        }
+    }
     /// Whether the port of this name is claimed by another chassis that may be alive.
     fn is_served_elsewhere(&self, name: &str) -> bool;
     /// Sends a packet straight to a port, through its datapath's egress pipeline. `None` while the port's datapath is not known.

@@ -17,6 +17,7 @@
 //! | `Logical_DP_Group` | with local members | `Network` | locality, flows shared by bits |
 //! | `Load_Balancer` | of local datapaths and their groups | `Network` | connections that come back to their client |
 //! | `Service_Monitor` | of this chassis, or of none yet | `ServiceMonitors` | health checks |
+//! | `BFD` | of this chassis, or of none yet | `Bfd` | sessions of routers with neighbours |
 //! | `Controller_Event` | of this chassis | `EmptyBackends` | what need not be told again |
 //! | `IGMP_Group` | of this chassis | `Multicast` | what need not be written again, and what was learned in an earlier life |
 //! | `IP_Multicast` | of local datapaths | `Multicast` | IGMP and MLD snooping |
@@ -37,7 +38,7 @@ use ovsdb::{Atom, Clause, Condition, Function, Uuid};
 use replica::{Columns, TableSpec};
 use rustc_hash::FxHashSet;
 use sb_db::tables::{
-    AddressSet, Chassis, ChassisPrivate, ChassisTemplateVar, ControllerEvent, DatapathBinding,
+    AddressSet, Bfd, Chassis, ChassisPrivate, ChassisTemplateVar, ControllerEvent, DatapathBinding,
     DhcpOptions, Dhcpv6Options, Dns, Encap, Fdb, GatewayChassis, HaChassis, HaChassisGroup,
     IgmpGroup, IpMulticast, LoadBalancer, LogicalDpGroup, LogicalFlow, MacBinding, Meter,
     MeterBand, Mirror, MulticastGroup, PortBinding, PortGroup, SbGlobal, ServiceMonitor,
@@ -87,6 +88,7 @@ pub const FOLLOWED: &[Followed] = &[
     Followed::in_part::<LogicalFlow>(),
     Followed::in_part::<LoadBalancer>(),
     Followed::in_part::<ServiceMonitor>(),
+    Followed::in_part::<Bfd>(),
     Followed::in_part::<ControllerEvent>(),
     Followed::in_part::<MulticastGroup>(),
     Followed::in_part::<IgmpGroup>(),
@@ -282,14 +284,15 @@ impl Conditions {
 }
 
 /// Tables of whose rows those with the chassis' names are asked for.
-const OF_OWN_NAMES: [usize; 3] = [
+const OF_OWN_NAMES: [usize; 4] = [
     ChassisPrivate::INDEX,
     ChassisTemplateVar::INDEX,
     ServiceMonitor::INDEX,
+    Bfd::INDEX,
 ];
 
 /// Their conditions.
-fn of_own_names(own_names: impl IntoIterator<Item = Arc<str>>) -> [(usize, Condition); 3] {
+fn of_own_names(own_names: impl IntoIterator<Item = Arc<str>>) -> [(usize, Condition); 4] {
     let mut names: Vec<Arc<str>> = own_names.into_iter().collect();
     names.sort_unstable();
     names.dedup();
@@ -298,9 +301,11 @@ fn of_own_names(own_names: impl IntoIterator<Item = Arc<str>>) -> [(usize, Condi
         names.map(move |name| Clause::equals(column, Atom::String(name.clone())))
     };
     let having = |column: usize| Condition::any(are(column));
-    // Older northds do not say whose a monitor is.
-    let monitor = ServiceMonitor::COLUMN.chassis_name.index;
-    let nobodys = Clause::equals(monitor, Atom::from(""));
+    // Older northds do not say whose a monitor or a session is.
+    let or_nobodys = |column: usize| {
+        let nobodys = Clause::equals(column, Atom::from(""));
+        Condition::any(are(column).chain([nobodys]))
+    };
     [
         (
             ChassisPrivate::INDEX,
@@ -312,8 +317,9 @@ fn of_own_names(own_names: impl IntoIterator<Item = Arc<str>>) -> [(usize, Condi
         ),
         (
             ServiceMonitor::INDEX,
-            Condition::any(are(monitor).chain([nobodys])),
+            or_nobodys(ServiceMonitor::COLUMN.chassis_name.index),
         ),
+        (Bfd::INDEX, or_nobodys(Bfd::COLUMN.chassis_name.index)),
     ]
 }
 

@@ -99,6 +99,16 @@ pub fn exchange(a: impl Into<Field>, b: impl Into<Field>) -> Action {
     Action::Exchange(a.into(), b.into())
 }
 
+/// `push(field);`
+pub fn push(field: impl Into<Field>) -> Action {
+    Action::Push(field.into())
+}
+
+/// `pop(field);`
+pub fn pop(field: impl Into<Field>) -> Action {
+    Action::Pop(field.into())
+}
+
 /// `ip.ttl--;`
 pub fn decrement_ttl() -> Action {
     Action::DecrementTtl

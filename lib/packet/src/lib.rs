@@ -15,6 +15,7 @@
 //! | [`announce`] | gratuitous ARP and reverse ARP |
 //! | [`membership`] | IGMP and MLD, as a switch that snoops reads them |
 //! | [`neighbour`] | questions to a neighbour that is known |
+//! | [`bfd`] | BFD control packets |
 //! | [`dhcp4`] | DHCPv4 requests and replies, and how option values are encoded |
 //! | [`dhcp6`] | DHCPv6 requests and replies, and how option values are encoded |
 //! | [`dns`] | DNS questions and answers |
@@ -32,6 +33,7 @@
 
 pub mod advertisement;
 pub mod announce;
+pub mod bfd;
 pub mod dhcp4;
 pub mod dhcp6;
 pub mod dns;

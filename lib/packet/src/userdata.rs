@@ -282,6 +282,35 @@ impl Dhcp6Arguments {
     }
 }
 
+/// The arguments of [`Opcode::DhcpRelayRequestCheck`] and [`Opcode::DhcpRelayResponseCheck`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayArguments {
+    /// Where the result goes.
+    pub result: ResultBit,
+    /// The address of the relay.
+    pub relay: Ipv4Addr,
+    /// The address of the server.
+    pub server: Ipv4Addr,
+}
+
+impl RelayArguments {
+    /// Reads what [`Opcode::split`] left.
+    pub fn decode(mut rest: &[u8]) -> Result<Self, UserdataError> {
+        let [oxm_header, bit, relay, server] = [
+            take(&mut rest, "the result's field")?,
+            take(&mut rest, "the result's bit")?,
+            take(&mut rest, "the relay's address")?,
+            take(&mut rest, "the server's address")?,
+        ]
+        .map(u32::from_be_bytes);
+        Ok(Self {
+            result: ResultBit { oxm_header, bit },
+            relay: Ipv4Addr::from_bits(relay),
+            server: Ipv4Addr::from_bits(server),
+        })
+    }
+}
+
 /// The arguments of [`Opcode::PutRouterAdvertisement`]: result, and the ICMPv6 message with its checksum zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdvertisementArguments {

@@ -20,9 +20,8 @@ use ovsdb::{Row, Uuid};
 use packet::neighbour;
 use packet::userdata::Opcode;
 use rustc_hash::FxHashMap;
-use sb_db::tables::{MacBinding, PortBinding};
+use sb_db::tables::MacBinding;
 
-use crate::network::PortKind;
 use crate::pinctrl::service::{Change, Effect, Service, View};
 
 /// How long after half of its age a neighbour is asked: by then its answer is news ([`crate::network`]).
@@ -126,7 +125,7 @@ impl Neighbour {
     fn ask(&self, view: &dyn View) -> Option<Effect> {
         let port = view
             .port_named(&self.port)
-            .filter(|port| is_here(port, view))?;
+            .filter(|port| view.has_alone(port))?;
         let peer = view.port_named(port.options.get("peer")?)?;
         let own: MacAndIps = port.mac.first()?.parse().ok()?;
         let link_local = Cidr::new(own.mac.link_local().into(), LINK_LOCAL_BITS);
@@ -137,21 +136,11 @@ impl Neighbour {
     }
 }
 
-/// Whether this chassis alone has a router's port.
-fn is_here(port: &PortBinding, view: &dyn View) -> bool {
-    match port.options.get("chassis-redirect-port") {
-        Some(redirect) => view.is_here(redirect),
-        None => {
-            let is_gateway = PortKind::of(port) == PortKind::L3Gateway;
-            is_gateway && view.own().is_some() && port.chassis == view.own()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ovsdb::RowChange;
     use ovsdb::typed::TableDefinition;
+    use sb_db::tables::PortBinding;
 
     use super::*;
     use crate::network::Datapath;

@@ -5,6 +5,7 @@
 //! carries options as they were encoded when the flow was made, see [`option`].
 
 pub mod option;
+pub mod relay;
 
 use std::net::Ipv4Addr;
 

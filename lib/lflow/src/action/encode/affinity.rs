@@ -11,17 +11,13 @@
 
 use std::net::IpAddr;
 
-use openflow::action::{Learn, LearnSource, LearnSpec};
-use openflow::{Action as OfAction, Field as OfField, Subfield};
+use openflow::action::Learn;
+use openflow::{Action as OfAction, Field as OfField};
 
 use super::fields::subfield;
+use super::learned::{PRIORITY, bits, datapath, equals, load, same};
 use super::{Context, DatapathKind, FlagBit, Outcome};
 use crate::action::Affinity;
-
-/// The priority of a learned flow. Nothing else is in its table.
-const PRIORITY: u16 = 0x8000;
-/// The bits of `metadata` that say which datapath it is; the others may change while the flow lives.
-const DATAPATH_KEY_BITS: u16 = 24;
 
 pub(super) fn commit(
     affinity: &Affinity,
@@ -34,9 +30,8 @@ pub(super) fn commit(
         IpAddr::V4(_) => (0x800, OfField::IpSrc, OfField::IpDst),
         IpAddr::V6(_) => (0x86dd, OfField::Ipv6Src, OfField::Ipv6Dst),
     };
-    let datapath = bits(OfField::Metadata, DATAPATH_KEY_BITS);
     let mut specs = vec![
-        same(datapath),
+        same(datapath()),
         equals(OfField::EthType.into(), ethertype),
         same(source.into()),
         equals(destination.into(), number(vip)),
@@ -77,37 +72,6 @@ pub(super) fn commit(
         ..Learn::default()
     })));
     Ok(())
-}
-
-/// The lowest bits of a field.
-fn bits(field: OfField, width: u16) -> Subfield {
-    Subfield {
-        field,
-        offset: 0,
-        width,
-    }
-}
-
-/// The learned flow matches what the packet has there.
-fn same(field: Subfield) -> LearnSpec {
-    LearnSpec::Match {
-        src: LearnSource::Field(field),
-        dst: field,
-    }
-}
-
-fn equals(field: Subfield, value: u128) -> LearnSpec {
-    LearnSpec::Match {
-        src: LearnSource::Imm(value),
-        dst: field,
-    }
-}
-
-fn load(field: Subfield, value: u128) -> LearnSpec {
-    LearnSpec::Load {
-        src: LearnSource::Imm(value),
-        dst: field,
-    }
 }
 
 fn number(ip: IpAddr) -> u128 {

@@ -12,8 +12,10 @@ mod arguments;
 mod call;
 mod controller;
 mod ct;
+mod ecmp;
 mod fields;
 mod group;
+mod learned;
 mod tables;
 
 use openflow::message::Group;
@@ -232,7 +234,7 @@ fn one(action: &Action, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outco
                 meter.ok_or(EncodeError::Unsupported("set_meter"))?,
             ));
         }
-        Action::CommitEcmpNextHop { .. } => return Err(EncodeError::Unsupported("commit_ecmp_nh")),
+        Action::CommitEcmpNextHop { ipv6, proto } => ecmp::commit(*ipv6, proto, context, out)?,
         Action::CommitAffinity(affinity) => affinity::commit(affinity, context, out)?,
         Action::Sample(_) => return Err(EncodeError::Unsupported("sample")),
         Action::Mirror(port) => mirror(port, context, out),
