@@ -23,7 +23,8 @@ pub struct Bits {
     pub from: Stage,
     /// The last stage that reads them, in the same pipeline.
     pub to: Stage,
-    /// Whether who writes them puts back what was there, in the same actions: they are in nobody's way.
+    /// Whether who writes them puts back what was there, in the same actions, or who reads them writes anew what belongs there:
+    /// they are in nobody's way.
     pub is_put_back: bool,
 }
 
@@ -70,7 +71,7 @@ impl Bits {
         }
     }
 
-    /// The same, put back by who writes them.
+    /// The same, put back by who writes them, or written anew by who reads them.
     #[must_use]
     pub const fn put_back(self) -> Self {
         Self {

@@ -318,7 +318,119 @@ fn random_route(rng: &mut Rng) -> nb::LogicalRouterStaticRoute {
     if rng.once_in(6) {
         row.selection_fields = vec!["ip_src".into()];
     }
+    if rng.once_in(4) {
+        let value = ["true", "false", "perhaps"][rng.below(3)];
+        row.options
+            .insert("ecmp_symmetric_reply".into(), value.into());
+    }
     row
+}
+
+/// A DHCP relay comes, goes, or changes; ports and switches have requests relayed, or no longer.
+pub fn relay(world: &mut World, rng: &mut Rng) -> String {
+    let relays = world.nb::<nb::DhcpRelay>();
+    if relays.len() < 2 && rng.once_in(2) {
+        let row = nb::DhcpRelay {
+            name: "relay".into(),
+            servers: [None, Some("10.9.0.67"), Some("10.0.0.9"), Some("10.9")][rng.below(4)]
+                .map(Arc::from),
+            ..Default::default()
+        };
+        world.north(vec![insert(rng.uuid(), &row)]);
+        return format!("dhcp relay {row:?}");
+    }
+    let relay = rng.pick(&relays).map(|(relay, _)| *relay);
+    match rng.below(3) {
+        0 => {
+            let Some(relay) = relay.filter(|_| rng.once_in(3)) else {
+                return "no dhcp relay".to_owned();
+            };
+            let column = nb::DhcpRelay::COLUMN.servers;
+            let server: Option<Arc<str>> = rng.once_in(2).then(|| "10.9.0.68".into());
+            update::<nb::DhcpRelay>(world, Some(relay), vec![column.to(&server)]);
+            format!("dhcp relay {relay} has {server:?}")
+        }
+        1 => {
+            let ports = world.nb::<nb::LogicalRouterPort>();
+            let Some((port, _)) = rng.pick(&ports).cloned() else {
+                return "no router port".to_owned();
+            };
+            let relay = relay.filter(|_| !rng.once_in(4));
+            let column = nb::LogicalRouterPort::COLUMN.dhcp_relay;
+            update::<nb::LogicalRouterPort>(world, Some(port), vec![column.to(&relay)]);
+            format!("router port {port} relays by {relay:?}")
+        }
+        _ => {
+            let switches = world.nb::<nb::LogicalSwitch>();
+            let ports = world.nb::<nb::LogicalSwitchPort>();
+            let (Some((switch, mut row)), Some((_, port))) =
+                (rng.pick(&switches).cloned(), rng.pick(&ports).cloned())
+            else {
+                return "no switch port".to_owned();
+            };
+            match rng.once_in(4) {
+                true => drop(row.other_config.remove("dhcp_relay_port")),
+                false => drop(row.other_config.insert("dhcp_relay_port".into(), port.name)),
+            }
+            let column = nb::LogicalSwitch::COLUMN.other_config;
+            update::<nb::LogicalSwitch>(world, Some(switch), vec![column.to(&row.other_config)]);
+            format!("switch {switch} relays by {:?}", row.other_config)
+        }
+    }
+}
+
+/// A BFD session comes, goes, or changes; routes and policies ask for it, or no longer.
+pub fn session(world: &mut World, rng: &mut Rng) -> String {
+    let rows = world.nb::<nb::Bfd>();
+    let hops = ["10.0.0.9", "10.0.1.9", "fd00::9", "10.0.0"];
+    let row = nb::Bfd {
+        logical_port: port_name(rng).into(),
+        dst_ip: hops[rng.below(4)].into(),
+        min_tx: rng.once_in(2).then_some(200),
+        min_rx: [None, Some(0), Some(-1), Some(i64::MAX)][rng.below(4)],
+        detect_mult: [None, Some(3), Some(300)][rng.below(3)],
+        ..Default::default()
+    };
+    let is_taken = rows
+        .iter()
+        .any(|(_, known)| (&known.logical_port, &known.dst_ip) == (&row.logical_port, &row.dst_ip));
+    if !is_taken && rows.len() < 3 {
+        world.north(vec![insert(rng.uuid(), &row)]);
+        return format!("bfd session {row:?}");
+    }
+    let Some((uuid, _)) = rng.pick(&rows).cloned() else {
+        return "no bfd session".to_owned();
+    };
+    if rng.once_in(5) {
+        world.north(vec![Operation::delete_row(nb::Bfd::INDEX, uuid)]);
+        return format!("bfd session {uuid} deleted");
+    }
+    let sessions = rng.once_in(3).then_some(uuid);
+    let routes = world.nb::<nb::LogicalRouterStaticRoute>();
+    let policies = world.nb::<nb::LogicalRouterPolicy>();
+    if let Some((route, _)) = rng.pick(&routes).filter(|_| rng.once_in(2)) {
+        let column = nb::LogicalRouterStaticRoute::COLUMN.bfd;
+        let session = (!rng.once_in(4)).then_some(uuid);
+        update::<nb::LogicalRouterStaticRoute>(world, Some(*route), vec![column.to(&session)]);
+    } else if let Some((policy, _)) = rng.pick(&policies) {
+        let column = nb::LogicalRouterPolicy::COLUMN.bfd_sessions;
+        let sessions: Vec<Uuid> = sessions.into_iter().collect();
+        update::<nb::LogicalRouterPolicy>(world, Some(*policy), vec![column.to(&sessions)]);
+    }
+    format!("bfd session {uuid} asked for otherwise")
+}
+
+/// A chassis says how a session is.
+pub fn session_status(world: &mut World, rng: &mut Rng) -> String {
+    let rows = world.sb::<sb::Bfd>();
+    let Some((uuid, _)) = rng.pick(&rows).cloned() else {
+        return "no bfd session southbound".to_owned();
+    };
+    let status = ["up", "up", "init", "down", "admin_down"][rng.below(5)];
+    let column = sb::Bfd::COLUMN.status;
+    let columns = vec![column.to(&Arc::from(status))];
+    world.south(vec![Operation::update_row(sb::Bfd::INDEX, uuid, columns)]);
+    format!("bfd session {uuid} is {status}")
 }
 
 /// A policy comes to a router, or goes.
@@ -368,7 +480,10 @@ fn random_policy(rng: &mut Rng) -> nb::LogicalRouterPolicy {
         row.nexthop = Some("10.0.0.8".into());
     }
     if rng.once_in(5) {
-        row.chain = Some("c".into());
+        row.chain = Some(["c", "d", ""][rng.below(3)].into());
+    }
+    if rng.once_in(2) {
+        row.jump_chain = Some(["c", "d", "nosuch", ""][rng.below(4)].into());
     }
     if rng.once_in(4) {
         row.options

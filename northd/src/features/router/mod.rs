@@ -16,7 +16,9 @@
 pub mod admission;
 pub mod advertisements;
 pub mod ageing;
+pub mod bfd;
 pub mod delivery;
+pub mod dhcp_relay;
 pub mod family;
 pub mod force_snat;
 pub mod gateways;
@@ -32,6 +34,7 @@ pub mod policies;
 pub mod ports;
 pub mod routes;
 pub mod static_routes;
+pub mod symmetric;
 
 use std::sync::Arc;
 

@@ -6,26 +6,33 @@
 //! router, unless the policy names the port by which they are reached (`output_port`); a policy whose next hops nobody reaches is
 //! left out and told.
 //!
-//! Chains (`chain`, `jump`) and BFD are not compiled by this version: policies in chains are left out.
+//! Policies with a `chain` are asked only after one with the action `jump` has sent a packet there (`jump_chain`), and are by
+//! themselves as those without are: where none of a chain matches, the route stays. A chain is known to a packet by a number
+//! that follows from its name, so that none has to be kept; of two names of one router with the same number, which is rare,
+//! the policies of one are left out and told. A circle of jumps ends at the switch's limit, and the packet with it.
+//!
+//! Of next hops with which there is one of the policy's `bfd_sessions`, those are used with which it is up.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use addr::Cidr;
-use lflow::action::Action;
+use lflow::action::{Action, Pipeline};
 use lflow::{Expr, Int, Symbol, a, m};
 use nb_db::tables::{LogicalRouter, LogicalRouterPolicy, LogicalRouterPort};
 use ovsdb::Row;
 use ovsdb::typed::{Table, TableDefinition};
-use relations::{Handle, Key, Relation, Small};
+use relations::{Bucket, Handle, Key, Relation, Small};
 use uuid::Uuid;
 
+use super::bfd;
 use super::links::{PEER, Peer};
 use super::ports::{self, BINDING, PORT};
 use super::routes::{self, Next};
 use super::static_routes::select;
 use super::{ROUTER, ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
+use crate::compiler::identity;
 use crate::compiler::options::Options;
 use crate::compiler::problem::{Complaints, Problem};
 use crate::compiler::register::Bits;
@@ -38,6 +45,12 @@ use crate::testing::{Change, routers};
 /// Policies that make sense by themselves.
 static POLICY: Relation<Handle, Policy> = Relation::new("policy");
 
+/// The policies of a router's chains: of which router, and the number that follows from the chain's name.
+static IN_CHAIN: Bucket<(Handle, u32), Uuid> = Bucket::new("policies of a chain");
+
+/// Whose number each is: of several names, which is rare, that of the first policy.
+static CHAIN_NAME: Relation<(Handle, u32), Chain> = Relation::new("name of a chain of policies");
+
 /// The routers that have a policy.
 const OWNERS: Index = Index::north::<LogicalRouter>(LogicalRouter::COLUMN.policies.index);
 
@@ -48,8 +61,17 @@ const SEVERAL: Bits = Bits::bit(
     Stage::RouterInPolicy,
     Stage::RouterInPolicyEcmp,
 );
+/// What stands there otherwise, the next hop of the route, is of no use any more, and written anew with the chosen one.
 const CHOSEN: Bits = Bits::some(
     "which of several next hops of a policy is chosen",
+    Symbol::Reg8,
+    (0, 16),
+    Stage::RouterInPolicy,
+    Stage::RouterInPolicyEcmp,
+)
+.put_back();
+const CHAIN: Bits = Bits::some(
+    "the chain of policies that is asked; 0 is that of policies without",
     Symbol::Reg9,
     (16, 16),
     Stage::RouterInPolicy,
@@ -59,7 +81,7 @@ const CHOSEN: Bits = Bits::some(
 const APPLY: Rule = Rule::new(
     Stage::RouterInPolicy,
     32_767,
-    "a policy, at its priority: go on, drop, or to another next hop",
+    "a policy of the chain that is asked, at its priority: go on, drop, to another next hop, or to another chain",
 );
 const NO_POLICY: Rule = Rule::new(Stage::RouterInPolicy, 0, "the rest: next");
 const ONE_OF: Rule = Rule::new(
@@ -79,17 +101,19 @@ pub static FEATURE: Feature = Feature {
             LogicalRouterPolicy::COLUMN.nexthop.index,
             LogicalRouterPolicy::COLUMN.nexthops.index,
             LogicalRouterPolicy::COLUMN.chain.index,
+            LogicalRouterPolicy::COLUMN.jump_chain.index,
             LogicalRouterPolicy::COLUMN.output_port.index,
+            LogicalRouterPolicy::COLUMN.bfd_sessions.index,
         ])
         .keys(&[(LogicalRouterPolicy::COLUMN.options.index, &["pkt_mark"])]),
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.policies.index]),
         Source::north::<LogicalRouterPort>(&[LogicalRouterPort::COLUMN.name.index]),
     ],
     indexes: &[OWNERS],
-    relations: &[&POLICY],
-    kinds: &[&SHARED, &MODEL, &FLOWS],
+    relations: &[&POLICY, &IN_CHAIN, &CHAIN_NAME],
+    kinds: &[&SHARED, &MODEL, &MEMBER, &NAMED, &FLOWS],
     rules: &[APPLY, NO_POLICY, ONE_OF, ONE],
-    bits: &[SEVERAL, CHOSEN],
+    bits: &[SEVERAL, CHOSEN, CHAIN],
     #[cfg(test)]
     operator: &[Change {
         weight: 5,
@@ -102,11 +126,15 @@ pub static FEATURE: Feature = Feature {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Policy {
     priority: u16,
+    /// `chain`: the chain that it is in.
+    chain: Chain,
     when: Expr,
     verdict: Verdict,
     mark: Option<u32>,
     /// `output_port`: the port by which next hops are reached, whatever its networks.
     output_port: Option<Uuid>,
+    /// `bfd_sessions`: those that have to be up with the next hops that they are with.
+    sessions: Vec<Uuid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +142,36 @@ enum Verdict {
     Allow,
     Drop,
     Reroute(Vec<IpAddr>),
+    /// Asks another chain.
+    Jump(Chain),
+}
+
+/// A chain of policies. That of policies which are in none has no name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Chain(Arc<str>);
+
+impl Chain {
+    fn is_main(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its number, from its name alone.
+    fn number(&self) -> u16 {
+        if self.is_main() {
+            return 0;
+        }
+        let hash = identity::derive(&[b"chain of policies", self.0.as_bytes()]);
+        hash.as_fields().1.max(1)
+    }
+
+    /// Packets for which it is asked.
+    fn is_asked(&self) -> Expr {
+        m::eq(CHAIN.field(), self.number())
+    }
+
+    fn key(&self, router: Handle) -> (Handle, u32) {
+        (router, self.number().into())
+    }
 }
 
 static SHARED: Kind = Kind {
@@ -148,11 +206,58 @@ static MODEL: Kind = Kind {
     },
 };
 
+static MEMBER: Kind = Kind {
+    name: "policy/chain",
+    over: Over::Keys(&POLICY),
+    reads: &[],
+    says: &[&IN_CHAIN],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(policy) = unit.get(&POLICY, row) else {
+            return;
+        };
+        if policy.chain.is_main() {
+            return;
+        }
+        let uuid = unit.uuid(row);
+        for router in unit.referrers(OWNERS, row) {
+            unit.join(&IN_CHAIN, policy.chain.key(*router), uuid);
+        }
+    },
+};
+
+static NAMED: Kind = Kind {
+    name: "policy/chain-name",
+    over: Over::Shared(&IN_CHAIN),
+    reads: &[&POLICY],
+    says: &[&CHAIN_NAME],
+    wants: &[],
+    run: |unit, key| {
+        let key = <(Handle, u32)>::unpack(key);
+        let first = unit.members(&IN_CHAIN, key).first();
+        let row = first.and_then(|first| unit.find_north::<LogicalRouterPolicy>(*first));
+        if let Some(policy) = row.and_then(|row| unit.get(&POLICY, row)) {
+            unit.say(&CHAIN_NAME, key, policy.chain.clone());
+        }
+    },
+};
+
 static FLOWS: Kind = Kind {
     name: "policy",
     over: Over::Keys(&POLICY),
-    reads: &[&ROUTER, &DATAPATH, &PORT, &BINDING, &PEER, &ports::NETWORKS],
-    says: &[],
+    reads: &[
+        &CHAIN_NAME,
+        &ROUTER,
+        &DATAPATH,
+        &PORT,
+        &BINDING,
+        &PEER,
+        &ports::NETWORKS,
+        bfd::READS[0],
+        bfd::READS[1],
+    ],
+    says: &[&bfd::WATCHED],
     wants: &[],
     run: flows,
 };
@@ -174,23 +279,48 @@ fn flows(unit: &mut Unit<'_>, key: Key) {
 fn of_router(unit: &mut Unit<'_>, row: Handle, policy: &Policy, router: Handle, datapath: Uuid) {
     let hint = unit.uuid(row);
     let rule = APPLY.at(policy.priority);
+    let when = policy.chain.is_asked() & policy.when.clone();
     let mark = policy
         .mark
         .map(|mark| a::set(Symbol::PktMark, Int::new(mark.into())));
+    let mut complaints = unit.complaints::<LogicalRouterPolicy>(row, Arc::from(""));
+    let column = LogicalRouterPolicy::COLUMN;
+    if !policy.chain.is_main()
+        && let Some(other) = unit.get(&CHAIN_NAME, policy.chain.key(router))
+        && *other != policy.chain
+    {
+        let why = format!("the chain {:?} of the router has the same number", other.0);
+        let remedy = "the policy is left out: give the chain another name";
+        complaints.text(column.chain.name, &policy.chain.0, 0, why, remedy);
+        return unit.problems(complaints.into_problems());
+    }
     let hops = match &policy.verdict {
         Verdict::Drop => {
             let mut flows = unit.flows(datapath, Some(hint));
-            return flows.add(rule, &policy.when, [a::drop()]);
+            return flows.add(rule, &when, [a::drop()]);
         }
         Verdict::Allow => {
             let then: Vec<Action> = mark.into_iter().chain([a::next()]).collect();
             let mut flows = unit.flows(datapath, Some(hint));
-            return flows.add(rule, &policy.when, then);
+            return flows.add(rule, &when, then);
+        }
+        Verdict::Jump(to) => {
+            if unit.get(&CHAIN_NAME, to.key(router)) != Some(to) {
+                let why = "no policy of the router is in this chain";
+                let remedy = "packets go on by their routes until one is";
+                complaints.text(column.jump_chain.name, &to.0, 0, why, remedy);
+            }
+            unit.problems(complaints.into_problems());
+            let jump = [
+                a::set(CHAIN.field(), Int::new(to.number().into())),
+                a::next_in(Pipeline::Ingress, Stage::RouterInPolicy.table()),
+            ];
+            let then: Vec<Action> = mark.into_iter().chain(jump).collect();
+            let mut flows = unit.flows(datapath, Some(hint));
+            return flows.add(rule, &when, then);
         }
         Verdict::Reroute(hops) => hops,
     };
-    let mut complaints = unit.complaints::<LogicalRouterPolicy>(row, Arc::from(""));
-    let column = LogicalRouterPolicy::COLUMN;
     let named = policy.output_port.map(|port| {
         let port = unit.find_north::<LogicalRouterPort>(port);
         port.filter(|port| ports::owner(unit, *port) == Some(router))
@@ -202,7 +332,17 @@ fn of_router(unit: &mut Unit<'_>, row: Handle, policy: &Policy, router: Handle, 
         return unit.problems(complaints.into_problems());
     }
     let mut ways: Vec<Vec<Action>> = Vec::new();
+    let mut hops_alive = Vec::new();
     for hop in hops {
+        // Each session is asked for, whatever the others say.
+        let sessions = policy.sessions.iter();
+        let lives = sessions.filter_map(|session| bfd::lives(unit, *session, *hop, hint));
+        let lives: Vec<bool> = lives.collect();
+        if lives.iter().all(|lives| *lives) {
+            hops_alive.push(hop);
+        }
+    }
+    for hop in hops_alive {
         let port = named.unwrap_or_else(|| ports::facing(unit, router, *hop));
         match port.and_then(|port| towards(unit, port, *hop)) {
             Some(way) => {
@@ -232,20 +372,25 @@ fn of_router(unit: &mut Unit<'_>, row: Handle, policy: &Policy, router: Handle, 
         [way] => {
             let then = mark.into_iter().chain(way.iter().cloned());
             let then: Vec<Action> = then.chain([a::next()]).collect();
-            flows.add(rule, &policy.when, then);
+            flows.add(rule, &when, then);
         }
         several => {
             let count = u16::try_from(several.len()).unwrap_or(u16::MAX);
-            let mut choose: Vec<Action> = mark.into_iter().collect();
-            choose.push(a::set(SEVERAL.field(), Int::new(1)));
-            choose.push(select(CHOSEN, count, None));
-            flows.add(rule, &policy.when, choose);
+            let choose = [
+                a::set(SEVERAL.field(), Int::new(1)),
+                select(CHOSEN, count, None),
+            ];
+            flows.add(rule, &when, choose);
             for (number, way) in (1..=count).zip(several) {
                 let is_chosen = SEVERAL.is_set() & m::eq(CHOSEN.field(), number);
-                let mut then = way.clone();
-                then.push(a::next());
-                let when = is_chosen & policy.when.clone();
-                flows.add(ONE_OF.at(policy.priority), &when, then);
+                // The mark is set last: the match, which may ask for it, is asked again.
+                let then = mark.iter().chain(way).cloned();
+                let then: Vec<Action> = then.chain([a::next()]).collect();
+                flows.add(
+                    ONE_OF.at(policy.priority),
+                    &(is_chosen & when.clone()),
+                    then,
+                );
             }
         }
     }
@@ -274,15 +419,19 @@ impl Policy {
         });
         let action: Arc<str> = column.action.get(row);
         let chain: Option<Arc<str>> = column.chain.get(row);
-        if let Some(chain) = chain.filter(|chain| !chain.is_empty()) {
-            let why = "chains of policies are not compiled by this version";
-            complaints.text(column.chain.name, &chain, 0, why, "the policy is left out");
-            return None;
-        }
+        let jump: Option<Arc<str>> = column.jump_chain.get(row);
         let verdict = match &*action {
             "allow" => Verdict::Allow,
             "drop" => Verdict::Drop,
             "reroute" => Verdict::Reroute(hops(row, complaints)),
+            "jump" => match jump.filter(|chain| !chain.is_empty()) {
+                Some(chain) => Verdict::Jump(Chain(chain)),
+                None => {
+                    let remedy = "the policy is left out until it names one";
+                    complaints.column(column.jump_chain.name, "a jump without a chain", remedy);
+                    return None;
+                }
+            },
             other => {
                 let why = format!("the action {other} is not compiled by this version");
                 complaints.text(column.action.name, other, 0, why, "the policy is left out");
@@ -292,10 +441,12 @@ impl Policy {
         let options = Options::read(column.options.name, row.get(column.options.index));
         Some(Self {
             priority: u16::try_from(column.priority.get(row)).unwrap_or_default(),
+            chain: Chain(chain.unwrap_or_default()),
             when: when.ok()?,
             verdict,
             mark: options.number("pkt_mark", 1..=u32::MAX, complaints),
             output_port: column.output_port.get(row),
+            sessions: column.bfd_sessions.get(row),
         })
     }
 }

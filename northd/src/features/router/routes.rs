@@ -23,6 +23,7 @@ use super::ports::{self, IPS, RouterPort, has_network};
 use super::{ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::flow::Flows;
+use crate::compiler::identity;
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::features::segments;
@@ -124,6 +125,15 @@ static OF_PORT: Kind = ports::kind!([&IPS, &ports::NETWORKS, &PEER], [], |unit, 
 
 fn connected(network: Cidr) -> Rule {
     CONNECTED.at(u16::from(network.prefix_len()) * 8 + 6)
+}
+
+/// The number of a table of routes, from its name alone. The main one is 0.
+pub fn table_number(name: &str) -> Int {
+    if name.is_empty() {
+        return Int::new(0);
+    }
+    let hash = identity::derive(&[b"route table", name.as_bytes()]);
+    Int::new(u128::from(hash.as_fields().0 | 1))
 }
 
 /// A next hop of IPv6 is asked for by its own solicitation: the packet itself is for somebody else, and what controllers make of

@@ -8,7 +8,8 @@
 //! Routes are in tables; the one that a packet is looked up in is that of the port it came by (`options:route_table`). The main
 //! one has no name.
 //!
-//! Next-hop monitoring by BFD and `ecmp_symmetric_reply` are not compiled by this version.
+//! Who came in by the next hop of a route with `ecmp_symmetric_reply` is answered by it (`symmetric`). A route with a `bfd` session
+//! with its next hop is followed while that is up (`bfd`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,11 +24,14 @@ use relations::{Bucket, Handle, Key, Relation, Small};
 use uuid::Uuid;
 
 use super::ROUTER;
+use super::bfd;
 use super::links::{PEER, Peer};
-use super::ports::{self, BINDING, PORT};
-use super::routes::{self, Next, TABLE};
+use super::ports::{self, BINDING, PORT, RESIDENCE};
+use super::routes::{self, Next, TABLE, table_number};
+use super::symmetric::{self, Symmetric};
 use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
 use crate::compiler::identity;
+use crate::compiler::options::Options;
 use crate::compiler::problem::{Complaints, Problem};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
@@ -86,9 +90,13 @@ pub static FEATURE: Feature = Feature {
             LogicalRouterStaticRoute::COLUMN.policy.index,
             LogicalRouterStaticRoute::COLUMN.nexthop.index,
             LogicalRouterStaticRoute::COLUMN.output_port.index,
+            LogicalRouterStaticRoute::COLUMN.bfd.index,
             LogicalRouterStaticRoute::COLUMN.selection_fields.index,
         ])
-        .keys(&[(LogicalRouterStaticRoute::COLUMN.options.index, &[])]),
+        .keys(&[(
+            LogicalRouterStaticRoute::COLUMN.options.index,
+            &["ecmp_symmetric_reply"],
+        )]),
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.static_routes.index]),
     ],
     indexes: &[OWNERS],
@@ -114,6 +122,10 @@ struct Route {
     output_port: Option<Arc<str>>,
     /// `selection_fields`, as `select` writes them.
     hash_fields: Option<Arc<str>>,
+    /// `bfd`: the session that has to be up.
+    session: Option<Uuid>,
+    /// `options:ecmp_symmetric_reply`: who came in by the next hop is answered by it.
+    is_symmetric: bool,
 }
 
 /// What is said of a next hop.
@@ -158,8 +170,18 @@ static MODEL: Kind = Kind {
 static RESOLVE: Kind = Kind {
     name: "static-route",
     over: Over::Keys(&ROUTE),
-    reads: &[&ROUTER, &DATAPATH, &PORT, &BINDING, &PEER, &ports::NETWORKS],
-    says: &[&WAY, &SAME],
+    reads: &[
+        &ROUTER,
+        &DATAPATH,
+        &PORT,
+        &BINDING,
+        &RESIDENCE,
+        &PEER,
+        &ports::NETWORKS,
+        bfd::READS[0],
+        bfd::READS[1],
+    ],
+    says: &[&WAY, &SAME, &bfd::WATCHED],
     wants: &[],
     run: resolve,
 };
@@ -186,15 +208,6 @@ static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
     }
 });
 
-/// The number of a table of routes, from its name alone. The main one is 0.
-fn table_number(name: &str) -> Int {
-    if name.is_empty() {
-        return Int::new(0);
-    }
-    let hash = identity::derive(&[b"route table", name.as_bytes()]);
-    Int::new(u128::from(hash.as_fields().0 | 1))
-}
-
 fn resolve(unit: &mut Unit<'_>, key: Key) {
     let row = Handle::unpack(key);
     let Some(route) = unit.get(&ROUTE, row) else {
@@ -203,17 +216,60 @@ fn resolve(unit: &mut Unit<'_>, key: Key) {
     let Some(router) = unit.referrers(OWNERS, row).first().copied() else {
         return;
     };
-    let (Some(_), Some(datapath)) = (unit.get(&ROUTER, router), unit.get(&DATAPATH, router)) else {
+    let (Some(of), Some(datapath)) = (unit.get(&ROUTER, router), unit.get(&DATAPATH, router))
+    else {
         return;
     };
     let mut complaints = unit.complaints::<LogicalRouterStaticRoute>(row, Arc::from(""));
+    let mut leaves_by = None;
     let towards = match route.hop {
         Hop::Discard => Some(None),
         hop => out_port(unit, route, router, &mut complaints)
-            .and_then(|port| towards(unit, port, hop, route, &mut complaints))
+            .and_then(|port| {
+                leaves_by = Some(port);
+                towards(unit, port, hop, route, &mut complaints)
+            })
             .map(Some),
     };
+    if let (Some(session), Hop::Router(hop)) = (route.session, route.hop) {
+        let who = unit.uuid(row);
+        match bfd::lives(unit, session, hop, who) {
+            Some(true) => {}
+            Some(false) => return unit.problems(complaints.into_problems()),
+            None => {
+                let why = "the session is not with the next hop, or cannot be";
+                let remedy =
+                    "the route is followed whatever it says: correct its dst_ip, or take another";
+                complaints.column(LogicalRouterStaticRoute::COLUMN.bfd.name, why, remedy);
+            }
+        }
+    }
+    if route.is_symmetric && of.chassis.is_none() {
+        let why = "the router is not on one chassis (options:chassis), and chassis do not know each other's connections";
+        let remedy = "it is ignored: replies go where routes say";
+        let key = "ecmp_symmetric_reply";
+        complaints.warning(
+            LogicalRouterStaticRoute::COLUMN.options.name,
+            key,
+            0,
+            why,
+            remedy,
+        );
+    }
     unit.problems(complaints.into_problems());
+    let is_symmetric = route.is_symmetric && of.chassis.is_some();
+    let is_led = towards.as_ref().is_some_and(Option::is_some) && is_symmetric;
+    if let Some(view) = leaves_by
+        .filter(|_| is_led)
+        .and_then(|port| ports::view_of(unit, port))
+    {
+        let symmetric = Symmetric {
+            prefix: route.prefix,
+            is_by_source: route.is_by_source,
+            table: table_number(&route.table),
+        };
+        symmetric::say(unit, &view, symmetric);
+    }
     if let Some(towards) = towards {
         let uuid = unit.uuid(row);
         let way = Way {
@@ -391,6 +447,7 @@ impl Route {
         };
         let policy: Option<Arc<str>> = column.policy.get(row);
         let fields: Vec<Arc<str>> = column.selection_fields.get(row);
+        let options = Options::read(column.options.name, row.get(column.options.index));
         Some(Self {
             prefix: prefix?.network(),
             is_by_source: policy.as_deref() == Some("src-ip"),
@@ -398,6 +455,8 @@ impl Route {
             hop: hop?,
             output_port: column.output_port.get(row).filter(|name| !name.is_empty()),
             hash_fields: (!fields.is_empty()).then(|| Arc::from(fields.join(","))),
+            session: column.bfd.get(row),
+            is_symmetric: options.truth("ecmp_symmetric_reply", false, complaints),
         })
     }
 

@@ -41,7 +41,7 @@ use crate::features::ports::LOCALNETS;
 use crate::testing::{Change, gateways};
 
 pub use groups::{GROUP, GroupKey};
-pub use redirect::REDIRECT;
+pub use redirect::{REDIRECT, host};
 
 /// The router ports through which packets pass on one chassis.
 pub static GATEWAY: Relation<Handle, Arc<Gateway>> = Relation::new("gateway port");

@@ -137,7 +137,8 @@ pub(super) static HOSTING: Kind = Kind {
     },
 };
 
-fn host(unit: &Unit<'_>, row: Handle) -> Option<Arc<str>> {
+/// The name of the chassis that has it.
+pub fn host(unit: &Unit<'_>, row: Handle) -> Option<Arc<str>> {
     let binding = unit.get(&REDIRECT, row)?;
     let binding = unit.south(unit.find_south::<PortBinding>(binding.uuid)?)?;
     let chassis = PortBinding::COLUMN.chassis.get(binding)?;
