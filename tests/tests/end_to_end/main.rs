@@ -4,6 +4,7 @@
 mod access;
 mod advertisements;
 mod bad_input;
+mod bfd;
 mod cluster_clients;
 mod cluster_faults;
 mod container_host;
@@ -27,6 +28,7 @@ mod reachability;
 mod restart;
 mod rig;
 mod routed;
+mod routes;
 mod schema;
 mod services;
 mod spoofing;
