@@ -81,7 +81,7 @@ fn a_router_relays_groups_to_the_switch_where_somebody_has_joined() {
 fn a_querier_asks_every_guest() {
     story(Plan::under_test(), |lab| {
         let [_, member, ..] = describe(lab, true)?;
-        let asked = member.listen("igmp or icmp6")?;
+        let asked = member.listen("igmp or ip6")?;
         nb(
             lab,
             "set Logical_Switch mc other_config:mcast_querier=true other_config:mcast_query_interval=2 \
