@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
         "guests that ask for a lease with dhclient",
     ),
     ("udhcpc", "guests that ask for a lease with udhcpc"),
+    ("bind9-dnsutils", "guests that ask for names with dig"),
     ("iputils-ping", "guests that ping"),
     ("tcpdump", "looking at packets on the wire"),
     ("iproute2", "network namespaces"),

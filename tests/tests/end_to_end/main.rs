@@ -20,6 +20,7 @@ mod marks;
 mod mirrors;
 mod mixed;
 mod multicast;
+mod names;
 mod ovsdbapp;
 mod policy;
 mod ports_up;
