@@ -250,6 +250,7 @@ impl Reply {
         };
         let mut room = request.max_reply() - FIXED_LEN - 1;
         let mut left_out = Vec::new();
+        let mut relayed = None;
         // RFC 6842 and RFC 3046, section 2.2: these two go back as they came.
         let repeated = [code::CLIENT_ID, code::RELAY_AGENT]
             .into_iter()
@@ -264,7 +265,11 @@ impl Reply {
             match room.checked_sub(length) {
                 Some(rest) => {
                     room = rest;
-                    insert(&mut message, code, value);
+                    if code == code::RELAY_AGENT {
+                        relayed.get_or_insert(value);
+                    } else {
+                        insert(&mut message, code, value);
+                    }
                 }
                 None => left_out.push(code),
             }
@@ -273,6 +278,9 @@ impl Reply {
         // Fails only for options that do not encode, and these are bytes already.
         if message.encode(&mut Encoder::new(&mut payload)).is_err() {
             left_out.extend(self.options.iter().map(|(code, _)| *code));
+        }
+        if let Some(value) = relayed {
+            append(&mut payload, code::RELAY_AGENT, &value);
         }
         if payload.len() < MIN_LEN {
             payload.resize(MIN_LEN, 0);
@@ -293,6 +301,20 @@ impl Reply {
             self.your_address
         }
     }
+}
+
+/// Puts an option behind all others: the library that encodes them writes what a relay has to say twice, and it has to be the
+/// last (RFC 3046, section 2.2).
+fn append(payload: &mut Vec<u8>, code: u8, value: &[u8]) {
+    let end = payload.pop();
+    let parts = value.chunks(usize::from(u8::MAX));
+    let empty = value.is_empty().then_some(value);
+    for part in empty.into_iter().chain(parts) {
+        let length = u8::try_from(part.len()).expect("parts are that short");
+        payload.extend([code, length]);
+        payload.extend(part);
+    }
+    payload.extend(end);
 }
 
 /// Puts an encoded value into a message, of several of one code the first.

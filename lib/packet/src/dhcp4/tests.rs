@@ -99,6 +99,32 @@ fn what_has_no_room_is_left_out_and_told() {
 }
 
 #[test]
+fn what_a_relay_said_goes_back_once_and_last() {
+    for value in [vec![1, 2, b'r', b'1'], vec![7; 300], vec![]] {
+        let mut bytes = message(MessageType::Discover, vec![]);
+        append(&mut bytes, code::RELAY_AGENT, &value);
+        let request = Request::parse(&bytes).expect("a request");
+        assert_eq!(request.option(code::RELAY_AGENT), Some(&value[..]));
+        let (payload, left_out) = reply(vec![(121, vec![0; 300])]).encode(&request);
+        assert!(left_out.is_empty());
+        let mut rest = &payload[FIXED_LEN..];
+        let mut seen = Vec::new();
+        while let [code, length, data @ ..] = rest
+            && *code != u8::from(OptionCode::End)
+        {
+            let (part, behind) = data.split_at(usize::from(*length));
+            seen.push((*code, part.to_vec()));
+            rest = behind;
+        }
+        let first = seen.iter().position(|(code, _)| *code == code::RELAY_AGENT);
+        let parts = &seen[first.expect("it goes back")..];
+        assert!(parts.iter().all(|(code, _)| *code == code::RELAY_AGENT));
+        let joined: Vec<u8> = parts.iter().flat_map(|(_, part)| part.clone()).collect();
+        assert_eq!(joined, value);
+    }
+}
+
+#[test]
 fn what_is_no_request_is_refused() {
     #[track_caller]
     fn check(bytes: &[u8], expected: &str) {
