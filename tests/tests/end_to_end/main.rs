@@ -8,6 +8,7 @@ mod bfd;
 mod cluster_clients;
 mod cluster_faults;
 mod container_host;
+mod dhcp_relay;
 mod disabled_ports;
 mod durability;
 mod examples;
