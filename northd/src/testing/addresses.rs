@@ -56,10 +56,13 @@ pub fn change(world: &mut World, rng: &mut Rng) -> String {
     format!("port {port} asks for {text}")
 }
 
+/// A prefix that makes no sense.
+const MULTICAST: &str = "01:00:00";
+
 fn prefix(world: &mut World, rng: &mut Rng) -> String {
     let (row, global) = world.nb::<nb::NbGlobal>().swap_remove(0);
     let mut options = global.options;
-    let prefix = ["02:00:00", "02:00:00", "0a:00:00", "01:00:00"][rng.below(4)];
+    let prefix = ["02:00:00", "02:00:00", "0a:00:00", MULTICAST][rng.below(4)];
     options.insert("mac_prefix".into(), prefix.into());
     let columns = vec![nb::NbGlobal::COLUMN.options.to(&options)];
     world.north(vec![Operation::update_row(
@@ -128,13 +131,17 @@ pub fn check(world: &World, place: &dyn Fn() -> String) {
             macs.entry(mac).or_default().push(&row.name);
         }
     }
+    // With a prefix that makes no sense nobody new is given a MAC, and so nothing.
+    let (_, global) = world.nb::<nb::NbGlobal>().swap_remove(0);
+    let prefix = global.options.get("mac_prefix");
+    let has_prefix = prefix.is_some_and(|prefix| &**prefix != MULTICAST);
     let mut placed = BTreeSet::new();
     let mut given_macs = BTreeMap::new();
     let switches: BTreeMap<Uuid, nb::LogicalSwitch> = world.nb().into_iter().collect();
     for switch in switches.values() {
         let ports = switch.ports.iter().filter(|port| placed.insert(**port));
         let ports: Vec<&nb::LogicalSwitchPort> = ports.filter_map(|port| rows.get(port)).collect();
-        check_switch(switch, &ports, &bound, place);
+        check_switch(switch, &ports, (&bound, has_prefix), place);
         for row in ports {
             let Some((None, _)) = asked(row) else {
                 continue;
@@ -151,7 +158,7 @@ pub fn check(world: &World, place: &dyn Fn() -> String) {
 fn check_switch(
     switch: &nb::LogicalSwitch,
     ports: &[&nb::LogicalSwitchPort],
-    bound: &BTreeSet<Arc<str>>,
+    (bound, has_prefix): (&BTreeSet<Arc<str>>, bool),
     place: &dyn Fn() -> String,
 ) {
     let config = |key: &str| switch.other_config.get(key).map(|text| &**text);
@@ -199,9 +206,10 @@ fn check_switch(
             assert!(!is_chosen || chosen.insert(ip), "{}: {row:?}", place());
         }
     }
-    let is_left = free
-        .iter()
-        .any(|ip| !taken.contains(ip) && !chosen.contains(ip));
+    let is_left = has_prefix
+        && free
+            .iter()
+            .any(|ip| !taken.contains(ip) && !chosen.contains(ip));
     for row in ports.iter().filter(|row| bound.contains(&row.name)) {
         if asked(row).is_some_and(|(_, ip4)| ip4.is_none()) && is_left {
             let given = given(row);

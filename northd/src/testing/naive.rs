@@ -21,6 +21,8 @@ use super::packet::{Content, Packet, allows};
 pub struct Switch {
     pub datapath: u32,
     passes_tags: bool,
+    /// The port of a router to which DHCP requests go that are not answered.
+    relay: Option<Arc<str>>,
     pub ports: Vec<Port>,
 }
 
@@ -95,13 +97,20 @@ pub fn switches(world: &World) -> Vec<Switch> {
                     .filter(|binding| binding.datapath == *datapath_row)?;
                 Some(port(row, binding, &dhcp, &routers))
             });
+        let ports: Vec<Port> = ports.collect();
+        let relay = row.other_config.get("dhcp_relay_port").filter(|name| {
+            ports
+                .iter()
+                .any(|port| port.name == **name && port.link.is_some())
+        });
         found.push(Switch {
             datapath: *datapath,
+            relay: relay.cloned(),
             passes_tags: row
                 .other_config
                 .get("vlan-passthru")
                 .is_some_and(|value| &**value == "true"),
-            ports: ports.collect(),
+            ports,
         });
     }
     found
@@ -314,8 +323,18 @@ impl Switch {
             None => learned(packet.dst),
         };
         let request = self.request(packet, is_group);
+        let is_relayed = matches!(packet.content, Content::Dhcp) && !sender.is_localnet;
+        let relay = self.relay.as_ref().filter(|_| is_relayed);
+        // One that is relayed is for the router alone.
+        let mut state = state.clone();
+        let router = self.ports.iter().find(|port| Some(&port.name) == relay);
+        if let Some(link) = router.and_then(|port| port.link.as_ref()) {
+            state = state.with(Base::EthDst, u128::from(link.mac.to_u64()));
+        }
+        let is_group = is_group && relay.is_none();
         let hears = |port: &&Port| {
             let is_meant = match (&known, &request) {
+                _ if relay.is_some() => Some(&port.name) == relay,
                 (_, Some(Request::OfRouter)) => port.hears_groups && !port.is_router,
                 (_, Some(Request::ForRouter(router))) => {
                     port.name == *router || (port.hears_groups && !port.is_router)
@@ -327,7 +346,7 @@ impl Switch {
             is_meant
                 && port.is_enabled
                 && port.name != sender.name
-                && (is_group || allows(&readable(&port.security), state, false))
+                && (is_group || allows(&readable(&port.security), &state, false))
         };
         self.ports
             .iter()

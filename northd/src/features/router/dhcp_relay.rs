@@ -32,6 +32,7 @@ use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
 use crate::features::matches;
+use crate::features::multicast::Group;
 use crate::features::ports::{self as switch_ports, LINK, LOCALNETS};
 use crate::features::switch::{DATAPATH, SWITCH};
 #[cfg(test)]
@@ -254,20 +255,23 @@ static OF_SWITCH: Kind = Kind {
             complaints.text(column.name, &name, 0, why, remedy);
             return unit.problems(complaints.into_problems());
         };
-        // What comes from outside is for who relays there.
+        let (datapath, hint) = (datapath.uuid, unit.uuid(row));
         let outside = unit.members(&LOCALNETS, row).iter();
         let outside = outside.filter_map(|(_, port)| unit.get(&switch_ports::PORT, *port));
-        let mut when = is_request();
-        for port in outside {
-            when = when & !m::inport(port.name.clone());
-        }
+        let outside: Vec<Arc<str>> = outside.map(|port| port.name.clone()).collect();
+        let mut flows = unit.flows(datapath, Some(hint));
         let then = [
             a::set(Symbol::EthDst, peer.mac),
             a::set_outport(name),
             a::next(),
         ];
-        let (datapath, hint) = (datapath.uuid, unit.uuid(row));
-        unit.flows(datapath, Some(hint)).add(TO_RELAY, &when, then);
+        flows.add(TO_RELAY, &is_request(), then);
+        // What comes from outside is for who relays there, and goes to all as other broadcasts do.
+        for port in outside {
+            let when = m::inport(port) & is_request();
+            let then = [a::set_outport(Group::Flood.name()), a::output()];
+            flows.add(TO_RELAY.at(101), &when, then);
+        }
     },
 };
 
