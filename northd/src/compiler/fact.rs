@@ -4,10 +4,12 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use lflow::action::CoppProtocol;
 use ovsdb::{Atom, Row};
 use relations::{Cell, Handle, Key, Small};
 use uuid::Uuid;
 
+use super::metering;
 pub use super::pool::Identity;
 use super::pool::Pool;
 use super::problem::Problem;
@@ -71,8 +73,11 @@ pub enum Fact {
     Mirror(Cell, Handle, usize),
     /// A row should be there.
     Row(RowId, Wanted),
-    /// A logical flow of one datapath, or of the datapaths in a set; its UUID says all of it.
-    Flow(RowId, Option<Cell>, Arc<Row>),
+    /// A logical flow of one datapath, or of the datapaths in a set; its UUID says all of it. Of what is sent to the controllers, the
+    /// protocol by which meters know it.
+    Flow(RowId, Option<Cell>, Arc<Row>, Option<CoppProtocol>),
+    /// A datapath has a meter for what it sends of a protocol to the controllers.
+    Limit(Uuid, CoppProtocol, Arc<str>),
     /// A number is wanted.
     Want(Want),
     /// Numbers are not to be given.
@@ -100,6 +105,8 @@ pub enum FactKey {
     Row(RowId),
     /// By content.
     Flow(RowId),
+    /// By datapath and protocol.
+    Limit(Uuid, CoppProtocol),
     /// By pool and owner.
     Want(u16, Key),
     /// By all of it.
@@ -122,6 +129,7 @@ impl Fact {
             Self::Mirror(cell, ..) => FactKey::Mirror(*cell),
             Self::Row(id, _) => FactKey::Row(*id),
             Self::Flow(id, ..) => FactKey::Flow(*id),
+            Self::Limit(datapath, protocol, _) => FactKey::Limit(*datapath, *protocol),
             Self::Want(want) => FactKey::Want(want.pool.id(), want.owner),
             Self::Reserve(reserve) => FactKey::Reserve(*reserve),
             Self::Deadline(at_ms) => FactKey::Deadline(*at_ms),
@@ -216,6 +224,11 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
             row(id, bytes);
             5
         }
+        FactKey::Limit(datapath, protocol) => {
+            bytes.extend(datapath.as_bytes());
+            bytes.push(metering::number(protocol));
+            11
+        }
         FactKey::Want(pool, owner) => {
             bytes.extend(pool.to_le_bytes());
             words(owner, bytes);
@@ -304,6 +317,11 @@ fn unpack(bytes: &mut &[u8]) -> Option<FactKey> {
             from: u32::from_le_bytes(take(bytes)?),
             to: u32::from_le_bytes(take(bytes)?),
         }),
+        11 => {
+            let datapath = Uuid::from_bytes(take(bytes)?);
+            let [protocol] = take(bytes)?;
+            FactKey::Limit(datapath, metering::protocol(protocol)?)
+        }
         _ => FactKey::Problem(Uuid::from_bytes(take(bytes)?)),
     })
 }

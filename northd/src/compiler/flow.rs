@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
 use lflow::Expr;
-use lflow::action::{Action, Query};
+use lflow::action::{Action, Query, protection};
 use ovsdb::typed::Table;
 use ovsdb::{Atom, Datum};
 use relations::Cell;
@@ -84,7 +84,9 @@ impl<'a> Flows<'a> {
         self.text.clear();
         write!(self.text, "{when}").expect("writing into a string does not fail");
         let split = self.text.len();
-        lflow::Actions(then).print_to(&mut self.text);
+        let then = lflow::Actions(then);
+        then.print_to(&mut self.text);
+        let protocol = protection(when, &then);
         let (when, then) = self.text.split_at(split);
 
         let stage = rule.stage;
@@ -130,7 +132,7 @@ impl<'a> Flows<'a> {
         );
         let table = if cell.is_some() { SHARED_FLOWS } else { FLOWS };
         self.facts
-            .push(Fact::Flow(RowId { table, uuid }, cell, row));
+            .push(Fact::Flow(RowId { table, uuid }, cell, row, protocol));
     }
 }
 

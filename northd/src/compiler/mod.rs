@@ -16,6 +16,7 @@ pub mod flow;
 pub mod identity;
 mod known;
 pub mod ledger;
+mod metering;
 mod numbers;
 pub mod options;
 pub mod output;
@@ -38,7 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use incr::{Changes, Life, Program, Reads, UnitId};
-use ovsdb::{Datum, RowChange};
+use ovsdb::{Atom, Datum, RowChange};
 use relations::{Cell, Changed, Handle, Key, Small};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
@@ -47,6 +48,7 @@ use alloc::Alloc;
 use fact::{Fact, FactKey, RowId};
 use feature::{Over, Side};
 use ledger::{Ledger, News};
+use metering::Metering;
 use output::{Output, Table};
 use plan::{Part, Plan};
 use problem::{Problem, Rank};
@@ -104,6 +106,7 @@ pub struct Compiler {
     /// What units read.
     pub world: World,
     sets: Sets,
+    metering: Metering,
     alloc: Alloc,
     /// The northbound side.
     pub north: Output,
@@ -179,6 +182,7 @@ impl Compiler {
             plan,
             world,
             sets: Sets::default(),
+            metering: Metering::default(),
             alloc: Alloc::new(plan.pools.iter().map(|(pool, layer)| (pool.id(), *layer))),
             north: Output::new(Side::North, north, [], Vec::new()),
             south: Output::new(Side::South, south, followers, strong),
@@ -397,9 +401,9 @@ impl Compiler {
         relations::difference(before, now, |atom, comes| {
             let key = fact::member_key(atom);
             steps.push(if comes {
-                self.sets.join(cell, key, atom.clone())
+                self.join(cell, key, atom.clone())
             } else {
-                self.sets.leave(cell, key)
+                self.leave(cell, key)
             });
         });
         for step in [Step::Members, Step::Existence] {
@@ -596,7 +600,7 @@ impl Program for Compiler {
                 self.changed(cell, changed, changes);
             }
             Fact::Member(cell, atom) => {
-                let step = self.sets.join(cell, fact::member_key(&atom), atom);
+                let step = self.join(cell, fact::member_key(&atom), atom);
                 self.set_changed(cell, step, changes);
             }
             Fact::Mirror(cell, row, column) => {
@@ -618,7 +622,15 @@ impl Program for Compiler {
                 };
                 output.say(unit, id, wanted, &mut self.sets);
             }
-            Fact::Flow(id, cell, row) => {
+            Fact::Flow(id, cell, row, Some(protocol)) => {
+                let (metering, mut target) = self.metering();
+                metering.say(unit, id, (protocol, cell, row), &mut target);
+            }
+            Fact::Limit(datapath, protocol, meter) => {
+                let (metering, mut target) = self.metering();
+                metering.limit(datapath, protocol, Some(&meter), &mut target);
+            }
+            Fact::Flow(id, cell, row, None) => {
                 let world = &self.world;
                 let group = || world.row(Side::South, flow::GROUP_TABLE, []);
                 self.south
@@ -649,7 +661,7 @@ impl Program for Compiler {
                 self.world.values.leave(changes, cell, member);
             }
             FactKey::Member(cell, member) => {
-                let step = self.sets.leave(cell, member);
+                let step = self.leave(cell, member);
                 self.set_changed(cell, step, changes);
             }
             FactKey::Mirror(cell) => self.unmirror(cell, changes),
@@ -661,7 +673,16 @@ impl Program for Compiler {
                 };
                 output.unsay(unit, id, &mut self.sets);
             }
-            FactKey::Flow(id) => self.south.unsay_flow(unit, id, &mut self.sets),
+            FactKey::Flow(id) => {
+                let (metering, mut target) = self.metering();
+                if !metering.unsay(unit, id, &mut target) {
+                    self.south.unsay_flow(unit, id, &mut self.sets);
+                }
+            }
+            FactKey::Limit(datapath, protocol) => {
+                let (metering, mut target) = self.metering();
+                metering.limit(datapath, protocol, None, &mut target);
+            }
             FactKey::Want(pool, owner) => {
                 self.alloc
                     .unwant(pool, owner, &mut self.world.values, changes);
@@ -686,6 +707,41 @@ impl Program for Compiler {
 }
 
 impl Compiler {
+    /// Which flows have which meter, and where that is written.
+    fn metering(&mut self) -> (&mut Metering, metering::Target<'_>) {
+        let target = metering::Target {
+            world: &self.world,
+            south: &mut self.south,
+            sets: &mut self.sets,
+        };
+        (&mut self.metering, target)
+    }
+
+    fn join(&mut self, cell: Cell, key: Key, atom: Atom) -> Step {
+        let followed = self.metering.follows(cell).then(|| atom.clone());
+        let step = self.sets.join(cell, key, atom);
+        if step != Step::None
+            && let Some(atom) = followed
+        {
+            let (metering, mut target) = self.metering();
+            metering.joined(cell, &atom, &mut target);
+        }
+        step
+    }
+
+    fn leave(&mut self, cell: Cell, key: Key) -> Step {
+        let followed = self.metering.follows(cell);
+        let atom = followed.then(|| self.sets.get(cell)?.atom(key)).flatten();
+        let step = self.sets.leave(cell, key);
+        if step != Step::None
+            && let Some(atom) = atom
+        {
+            let (metering, mut target) = self.metering();
+            metering.left(cell, &atom, &mut target);
+        }
+        step
+    }
+
     fn unmirror(&mut self, cell: Cell, changes: &mut Changes<Cell, UnitName>) {
         let Some((row, _, before)) = self.mirrors.remove(&cell) else {
             return;

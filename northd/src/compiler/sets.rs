@@ -55,6 +55,17 @@ impl Set {
         Datum::set(self.members.values().map(|(atom, _)| atom.clone()))
     }
 
+    /// The member with this key.
+    pub fn atom(&self, key: Key) -> Option<Atom> {
+        self.members.get(&key).map(|(atom, _)| atom.clone())
+    }
+
+    /// The members, in no order.
+    pub fn atoms(&self) -> Vec<Atom> {
+        let members = self.members.values();
+        members.map(|(atom, _)| atom.clone()).collect()
+    }
+
     /// How many members there are.
     pub fn len(&self) -> usize {
         self.members.len()

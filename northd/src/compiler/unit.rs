@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use incr::Reads;
+use lflow::action::CoppProtocol;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Atom, Datum, Row};
 use relations::{Bucket, Cell, Declared, Handle, Key, Relation, Set, Small, Value};
@@ -262,6 +263,11 @@ impl<'a> Unit<'a> {
     ) -> Flows<'_> {
         let owner = Owner::set(of.cell(key), name);
         Flows::new(self.world, owner, hint, self.facts)
+    }
+
+    /// Says that a datapath has this meter for what it sends of a protocol to the controllers.
+    pub fn limit(&mut self, datapath: Uuid, protocol: CoppProtocol, meter: Arc<str>) {
+        self.facts.push(Fact::Limit(datapath, protocol, meter));
     }
 
     /// Wants a number.

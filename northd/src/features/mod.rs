@@ -4,6 +4,7 @@ pub mod acl;
 pub mod address_sets;
 pub mod admission;
 pub mod chassis;
+pub mod copp;
 pub mod delivery;
 pub mod dhcp4;
 pub mod dhcp6;
@@ -47,6 +48,7 @@ pub static ALL: &[&Feature] = &[
     &address_sets::FEATURE,
     &port_groups::FEATURE,
     &meters::FEATURE,
+    &copp::FEATURE,
     &mirrors::FEATURE,
     &templates::FEATURE,
     &admission::FEATURE,

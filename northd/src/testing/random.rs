@@ -696,17 +696,20 @@ pub fn port_groups(world: &mut World, rng: &mut Rng) -> String {
 
 /// Something that no feature reads is set, or not any more.
 pub fn unread(world: &mut World, rng: &mut Rng) -> String {
-    let rows = world.nb::<nb::Copp>();
+    let rows = world.nb::<nb::NetworkFunctionHealthCheck>();
     if let Some((uuid, _)) = rows.first() {
-        world.north(vec![Operation::delete_row(nb::Copp::INDEX, *uuid)]);
-        return "copp deleted".to_owned();
+        world.north(vec![Operation::delete_row(
+            nb::NetworkFunctionHealthCheck::INDEX,
+            *uuid,
+        )]);
+        return "health check of a network function deleted".to_owned();
     }
-    let row = nb::Copp {
+    let row = nb::NetworkFunctionHealthCheck {
         name: "c".into(),
         ..Default::default()
     };
     world.north(vec![insert(rng.uuid(), &row)]);
-    "copp".to_owned()
+    "health check of a network function".to_owned()
 }
 
 /// Writes columns of a row, or of the only one.

@@ -18,6 +18,7 @@ mod encode;
 mod parse;
 mod prerequisites;
 mod print;
+mod protection;
 
 use std::net::IpAddr;
 
@@ -35,6 +36,7 @@ pub use encode::{
 };
 pub use parse::MAX_NESTING;
 pub use prerequisites::prerequisites;
+pub use protection::{CoppProtocol, protection};
 
 /// What is done with a packet, in order; none drops it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -167,7 +169,7 @@ pub enum Query {
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $id:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
             $($(#[$vdoc])* #[doc = concat!("`", $text, "`")] $id,)*
         }

@@ -7,6 +7,8 @@ use openflow::action::Actions as OfActions;
 use packet::dhcp6::option::OptionType as Option6Type;
 
 use super::*;
+use crate::Expr;
+use crate::action::protection;
 
 struct World;
 
@@ -105,6 +107,44 @@ fn as_expected() {
     } else {
         assert_eq!(got, expected);
     }
+}
+
+/// What is sent to the controllers passes the flow's meter, and all that is not merely logged or learned is known to profiles.
+#[test]
+fn what_goes_to_the_controllers_is_metered() {
+    let expected = include_str!("expected.txt");
+    let mut sent = 0;
+    for line in expected.lines() {
+        if line.is_empty() || line.starts_with([' ', '#']) {
+            continue;
+        }
+        let actions = Actions::parse(line).unwrap_or_else(|error| panic!("{error}"));
+        for datapath in [DatapathKind::Switch, DatapathKind::Router] {
+            let context = Context {
+                pipeline: Pipeline::Ingress,
+                table: 3,
+                datapath,
+                cookie: 7,
+                controller_meter: Some(77),
+                zero_snat: true,
+                tables: &Tables::default(),
+                resources: &World,
+            };
+            let Ok(encoded) = encode(&actions, &context) else {
+                continue;
+            };
+            let text = OfActions(&encoded).to_string();
+            for message in text.split("controller(").skip(1) {
+                sent += 1;
+                assert!(message.contains("meter_id="), "{line}: {text}");
+                let is_apart = ["log(", "put_fdb", "bind_vport"];
+                let is_apart = is_apart.iter().any(|word| line.contains(word));
+                let known = protection(&Expr::TRUE, &actions).is_some();
+                assert!(known || is_apart, "no profile limits {line}");
+            }
+        }
+    }
+    assert!(sent > 0);
 }
 
 /// The group of the last action that chooses.
