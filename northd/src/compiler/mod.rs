@@ -122,6 +122,9 @@ pub struct Compiler {
     /// Who says a value of which there is one: of two rows of a table that should have one, the other's end is not this
     /// one's.
     singles: FxHashMap<Cell, UnitId>,
+    /// Who says what only one unit may say at a time.
+    #[cfg(test)]
+    sayers: FxHashMap<FactKey, UnitId>,
     /// Units that want to run at a time.
     deadlines: BTreeSet<(i64, UnitId)>,
 }
@@ -192,6 +195,8 @@ impl Compiler {
             mirrored: FxHashMap::default(),
             refused: FxHashMap::default(),
             singles: FxHashMap::default(),
+            #[cfg(test)]
+            sayers: FxHashMap::default(),
             deadlines: BTreeSet::new(),
         }
     }
@@ -587,6 +592,8 @@ impl Program for Compiler {
     }
 
     fn assert(&mut self, unit: UnitId, fact: Fact, changes: &mut Changes<Cell, UnitName>) {
+        #[cfg(test)]
+        self.begins_to_say(unit, fact.key());
         match fact {
             Fact::Value(cell, value) => {
                 if cell.key == Key::default() {
@@ -649,6 +656,8 @@ impl Program for Compiler {
     }
 
     fn retract(&mut self, unit: UnitId, key: FactKey, changes: &mut Changes<Cell, UnitName>) {
+        #[cfg(test)]
+        self.sayers.remove(&key);
         match key {
             FactKey::Value(cell) => {
                 let is_others = self.singles.get(&cell).is_some_and(|sayer| *sayer != unit);
@@ -740,6 +749,24 @@ impl Compiler {
             metering.left(cell, &atom, &mut target);
         }
         step
+    }
+
+    /// Units run in any order: where one begins to say what another has yet to take back, that one would take away what
+    /// this one says.
+    #[cfg(test)]
+    fn begins_to_say(&mut self, unit: UnitId, key: FactKey) {
+        let has_one = match key {
+            FactKey::Value(cell) => cell.key != Key::default(),
+            FactKey::Join(..) | FactKey::Mirror(_) | FactKey::Want(..) => true,
+            _ => false,
+        };
+        if has_one {
+            let other = self.sayers.insert(key, unit).filter(|other| *other != unit);
+            assert!(
+                other.is_none(),
+                "{unit:?} says {key:?}, which {other:?} says, too: a key moves from one to the other"
+            );
+        }
     }
 
     fn unmirror(&mut self, cell: Cell, changes: &mut Changes<Cell, UnitName>) {

@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use nb_db::tables::LogicalSwitchPort;
 use ovsdb::typed::ColumnValue;
 use ovsdb::{Atom, Datum};
 use relations::{Handle, Relation, Small};
@@ -19,9 +18,9 @@ use crate::compiler::fact::{Identity, Want};
 use crate::compiler::feature::{Kind, Over, Pool};
 use crate::compiler::identity;
 use crate::features::chassis;
-use crate::features::ports::{self as switch_ports, ENTRANCE, Entrance, LOCALNETS};
-use crate::features::router::links::FACING;
-use crate::features::router::ports::PORT;
+use crate::features::ports::{self as switch_ports, ENTRANCE, Entrance, LINK, LOCALNETS};
+use crate::features::router::ROUTER;
+use crate::features::router::ports::{self, PORT};
 use crate::features::switch::DATAPATH;
 
 /// The binding of each, by the switch's port.
@@ -31,26 +30,25 @@ pub(super) static KEYS: Pool = Pool::second(&BINDING, &switch_ports::KEYS);
 
 pub(super) static SAY: Kind = Kind {
     name: "router-port/entrance",
-    over: Over::Keys(&GATEWAY),
-    reads: &[&FACING, &LOCALNETS, &switch_ports::PORT],
+    over: Over::Keys(&LINK),
+    reads: &[&PORT, &ROUTER, &GATEWAY, &LOCALNETS, &switch_ports::PORT],
     says: &[&ENTRANCE],
     wants: &[],
     run: |unit, key| {
-        let gateway = Handle::unpack(key);
-        let facing = unit.members(&FACING, gateway).first();
-        let facing = facing.and_then(|uuid| unit.find_north::<LogicalSwitchPort>(*uuid));
-        let Some(facing) = facing else {
-            return;
-        };
-        let (Some(port), Some(switch)) = (
-            unit.get(&switch_ports::PORT, facing),
-            switch_ports::owner(unit, facing),
+        let row = Handle::unpack(key);
+        let (Some(link), Some(port), Some(switch)) = (
+            unit.get(&LINK, row),
+            unit.get(&switch_ports::PORT, row),
+            switch_ports::owner(unit, row),
         ) else {
             return;
         };
-        if unit.members(&LOCALNETS, switch).is_empty() {
+        let Some((gateway, _)) = ports::named(unit, &link.peer) else {
+            return;
+        };
+        if unit.get(&GATEWAY, gateway).is_some() && unit.members(&LOCALNETS, switch).is_empty() {
             let name = format!("cr-{}", port.name).into();
-            unit.say(&ENTRANCE, facing, Entrance { name, gateway });
+            unit.say(&ENTRANCE, row, Entrance { name, gateway });
         }
     },
 };
