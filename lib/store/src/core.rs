@@ -240,6 +240,11 @@ impl Core {
         self.spent
     }
 
+    /// How many transactions of this member's clients wait for a leader, or for its answers.
+    pub fn waiting_for_leader(&self) -> usize {
+        self.forwards.len()
+    }
+
     /// How many values were compared for waits in the last step.
     pub fn wait_steps_spent(&self) -> usize {
         self.waits.spent
@@ -323,6 +328,7 @@ impl Core {
         effects.discarded = self.pieces.discarded();
         let applied = self.node.applied_position().index;
         let is_busy = self.pieces.is_busy() || self.waits.is_due() || self.reads.is_due(applied);
+        let is_busy = is_busy || self.is_taking_over();
         let at_once = (is_busy || self.head.has_growing_lookups()).then_some(now_ms);
         let times = deadlines.chain(gathering).chain(self.news_at);
         let times = times.chain(self.contents.wake_at(now_ms));

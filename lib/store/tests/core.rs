@@ -735,6 +735,47 @@ fn who_is_elected_and_does_not_serve_yet_says_so() {
 }
 
 #[test]
+fn who_begins_to_lead_executes_what_waits_in_steps_and_in_order() {
+    const WAITING: usize = 2000;
+    let mut rig = Rig::stopped();
+    rig.connect(CLIENT);
+    let asked: Vec<RequestId> = (0..WAITING)
+        .map(|number| {
+            rig.transact(&json!([{"op": "insert", "table": "Item", "row": {
+            "name": format!("waits {number}")}}]))
+        })
+        .collect();
+    assert!(rig.answers.is_empty(), "nobody leads");
+    rig.step(Event::Tick);
+    while !rig.core.serves() {
+        rig.write();
+        rig.hear();
+    }
+    // What the session asks for now comes after what it asked for before.
+    let last = rig.transact(&json!([
+        {"op": "wait", "timeout": 0, "table": "Item", "where": [["name", "==", "waits 1999"]],
+         "columns": ["name"], "until": "==", "rows": [{"name": "waits 1999"}]},
+        {"op": "insert", "table": "Item", "row": {"name": "last"}}]));
+    let mut before = rig.core.waiting_for_leader();
+    assert!(before > 256, "{before} of {WAITING} wait");
+    while before > 0 {
+        rig.step(Event::Timer);
+        let now = rig.core.waiting_for_leader();
+        assert!(now < before, "nothing goes on");
+        assert!(before - now <= 256, "{} in one step", before - now);
+        before = now;
+    }
+    rig.settle();
+    for request in asked.into_iter().chain([last]) {
+        let outcome = answer(&rig, request);
+        assert!(
+            matches!(outcome, Some(Output::Transacted { outcome, .. }) if outcome.is_ok()),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn assert_asks_for_the_lock() {
     let mut rig = Rig::new();
     let asserted = json!([{"op": "assert", "lock": "northd"}]);

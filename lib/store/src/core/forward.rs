@@ -32,6 +32,8 @@ const MAX_FORWARDS: usize = 65_536;
 /// if answers turn out to take longer, so that one to the newest sending gets here in time.
 const TICKS_PER_TRY: u64 = 20;
 const MAX_TICKS_PER_TRY: u64 = 80;
+/// So many of them are executed in one step when this member begins to lead.
+const MAX_TAKEN_OVER: usize = 256;
 /// A transaction that could not be sent for so many ticks is refused.
 const MAX_UNSENT_TICKS: u64 = 100;
 
@@ -131,6 +133,12 @@ impl Forwards {
             }
         }
         Some(waiting)
+    }
+
+    /// Takes the oldest that nobody has been asked for since the leader changed.
+    fn take_first(&mut self) -> Option<Waiting> {
+        let number = *self.unsent.first()?;
+        self.take(number)
     }
 
     /// Takes those of a kind.
@@ -352,26 +360,49 @@ impl Core {
         }
     }
 
-    /// This member leads now: it executes by itself what waits.
+    /// This member leads now: it executes by itself what waits, the oldest first, and in each step so much as its budget
+    /// allows. What the log has no room for goes on waiting.
     fn take_over(&mut self, now_ms: u64, effects: &mut Effects) {
-        for waiting in self.forwards.take_all(|waiting| waiting.answer.is_none()) {
-            let mut attempt = waiting.attempt;
-            if let Some(since) = waiting.since {
-                attempt.name = Some(waiting.name);
-                if self.too_long_ago(&attempt, since, effects) {
-                    continue;
-                }
+        let mut spent = 0;
+        for _ in 0..MAX_TAKEN_OVER {
+            if !self.has_room() {
+                break;
             }
-            let origin = attempt.origin;
-            self.transact(now_ms, attempt, effects);
-            if let Origin::Client(session, request) = origin
-                && waiting.canceled
-            {
-                self.cancel(session, request, effects);
+            let Some(waiting) = self.forwards.take_first() else {
+                break;
+            };
+            self.waits.steps = 0;
+            self.execute_waiting(now_ms, waiting, effects);
+            spent += self.waits.steps;
+            if spent >= self.wait_steps {
+                break;
             }
         }
         self.confirm_reads(effects);
         self.drive(effects);
+    }
+
+    fn execute_waiting(&mut self, now_ms: u64, waiting: Waiting, effects: &mut Effects) {
+        let mut attempt = waiting.attempt;
+        if let Some(since) = waiting.since {
+            attempt.name = Some(waiting.name);
+            if self.too_long_ago(&attempt, since, effects) {
+                return;
+            }
+        }
+        let origin = attempt.origin;
+        self.transact_in_turn(now_ms, attempt, effects);
+        if let Origin::Client(session, request) = origin
+            && waiting.canceled
+        {
+            self.cancel(session, request, effects);
+        }
+    }
+
+    /// Whether there is something that this member executes by itself with its next step.
+    pub(super) fn is_taking_over(&self) -> bool {
+        let may = self.serves() && !self.node.hands_over() && self.has_room();
+        may && !self.forwards.unsent.is_empty()
     }
 
     /// Another member asks for a transaction.

@@ -102,7 +102,25 @@ pub(super) struct Waiter {
 }
 
 impl Core {
+    /// Executes a transaction here, after what its session has asked for before, or leaves it to the leader.
     pub(super) fn transact(&mut self, now_ms: u64, attempt: Attempt, effects: &mut Effects) {
+        if let Origin::Client(session, _) = attempt.origin
+            && attempt.is_main()
+            && self.serves()
+            && self.forwards.has_of(session)
+        {
+            return self.send_away(attempt, effects);
+        }
+        self.transact_in_turn(now_ms, attempt, effects);
+    }
+
+    /// The same for one whose turn it is.
+    pub(super) fn transact_in_turn(
+        &mut self,
+        now_ms: u64,
+        attempt: Attempt,
+        effects: &mut Effects,
+    ) {
         if attempt.database == DatabaseId::Server
             && attempt.transaction.asked > MAX_SERVER_OPERATIONS
         {
@@ -123,7 +141,7 @@ impl Core {
             if self.must_wait(&attempt) {
                 return self.send_away(attempt, effects);
             }
-            if self.pending_bytes > MAX_PENDING_BYTES || self.pending.len() >= MAX_PENDING {
+            if !self.has_room() {
                 let text = "Too many transactions, or bytes of them, wait for the log; try again.";
                 return self.refuse(&attempt, ErrorKind::ResourcesExhausted, text, effects);
             }
@@ -158,6 +176,11 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Whether one more may wait for the log.
+    pub(super) fn has_room(&self) -> bool {
+        self.pending_bytes <= MAX_PENDING_BYTES && self.pending.len() < MAX_PENDING
     }
 
     /// Whether a transaction is for the next leader, because this one is handing over and proposes
@@ -419,7 +442,7 @@ impl Core {
                 return;
             };
             self.waits.steps = 0;
-            self.transact(now_ms, blocked.attempt, effects);
+            self.transact_in_turn(now_ms, blocked.attempt, effects);
             self.waits.spent += 1 + self.waits.steps;
         }
     }

@@ -28,6 +28,10 @@ pub enum Ask {
     Lock,
     /// For the state of the cluster; the gRPC door only.
     Status,
+    /// Who the server is; the OVSDB door only.
+    ServerId,
+    /// `select` or `wait` in `_Server`; the OVSDB door only.
+    Server(&'static str),
 }
 
 /// A connection to the OVSDB door.
@@ -64,6 +68,12 @@ impl Ovsdb {
             }
             Ask::Lock => ("lock", json!([format!("lock{}", self.next)])),
             Ask::Status => return None,
+            Ask::ServerId => ("get_server_id", json!([])),
+            Ask::Server(op) => (
+                "transact",
+                json!(["_Server", {"op": op, "table": "Database", "where": [], "columns": ["name"],
+                    "until": "!=", "rows": [], "timeout": 0}]),
+            ),
         };
         let request = json!({"id": self.next, "method": method, "params": params});
         self.stream
@@ -133,16 +143,26 @@ impl Grpc {
         }
     }
 
-    /// Whether it is denied.
-    pub async fn denies(&self, ask: &Ask) -> bool {
+    /// Whether the member knows who leads.
+    pub async fn knows_a_leader(&self) -> bool {
+        let mut client = ClusterClient::new(self.channel.clone());
+        let status = client.status(v1::StatusRequest::default()).await;
+        status.is_ok_and(|status| status.get_ref().leader != 0)
+    }
+
+    /// Whether it is denied; `None` where this door has no such question. Transactions get a name, or none.
+    pub async fn denies(&self, ask: &Ask, is_named: bool) -> Option<bool> {
         let database = self.schema.name.to_string();
         let mut client = DatabaseClient::new(self.channel.clone());
         let denied = |status: &tonic::Status| status.code() == tonic::Code::PermissionDenied;
-        match ask {
+        Some(match ask {
+            Ask::ServerId | Ask::Server(_) => return None,
             Ask::Operation(operation) => {
                 let operations = [operation.clone(), Operation::Abort];
+                let name = ovsdb::Uuid::new_v4().as_bytes().to_vec();
                 let request = v1::TransactRequest {
                     database,
+                    name: if is_named { name } else { Vec::new() },
                     operations: convert::operations_to_proto(&self.schema, &operations),
                     ..Default::default()
                 };
@@ -184,6 +204,6 @@ impl Grpc {
                 let status = client.status(v1::StatusRequest::default()).await;
                 status.is_err_and(|status| denied(&status))
             }
-        }
+        })
     }
 }

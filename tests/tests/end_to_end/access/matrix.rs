@@ -1,6 +1,9 @@
-//! The matrix: every role, table, column, operation and door, made from the schemas, against the oracle.
+//! The matrix: every role, table, column, operation and door, made from the schemas, against the oracle; of a cluster, so that
+//! both who leads and who forwards are asked, with and without names of transactions.
 
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ovsdb::operation::Until;
@@ -8,9 +11,11 @@ use ovsdb::schema::{BaseType, ColumnType, Constraint, DatabaseSchema};
 use ovsdb::{Atom, AtomicType, Clause, ColumnRef, Datum, Mutation, Mutator, Operation, Uuid};
 use store::access::rule::ListenerConfig;
 use store::server::{Server, ServerArgs};
+use tests::wait::wait_for;
 
 use super::doors::{Ask, Grpc, Ovsdb};
 use super::oracle::{ROLES, beyond_tables, expected};
+use super::rig::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn northbound_roles_may_do_what_they_should_and_nothing_else() {
@@ -22,47 +27,38 @@ async fn southbound_roles_may_do_what_they_should_and_nothing_else() {
     no_wrong_answer(sb_db::schema()).await;
 }
 
+/// So many members; one of them follows.
+const MEMBERS: u64 = 2;
+
 async fn no_wrong_answer(schema: &Arc<DatabaseSchema>) {
     let directory = tempfile::tempdir().unwrap();
-    let place = |role: &str, door: &str| directory.path().join(format!("{role}.{door}"));
-    let listen = |role: &&str| {
-        ["punix", "pgrpc+unix"].map(|scheme| {
-            let path = place(role, if scheme == "punix" { "ovsdb" } else { "grpc" });
-            format!("role={role} {scheme}:{}", path.display())
-                .parse::<ListenerConfig>()
-                .unwrap()
-        })
-    };
-    let args = ServerArgs {
-        data_dir: Some(directory.path().join("data")),
-        listen: ROLES.iter().flat_map(listen).collect(),
-        ..ServerArgs::default()
-    };
-    let nowhere = "punix:/nowhere".parse().unwrap();
-    let server = Server::start(&args, schema, Path::new("/nowhere"), nowhere)
-        .await
-        .unwrap();
+    let dir = |member: u64| directory.path().join(member.to_string());
+    let servers = start(schema, &dir).await;
     let mut wrong = Vec::new();
     let (mut asked, mut denied) = (0, 0);
     for role in ROLES {
         let cells = cells(schema, role);
-        let mut ovsdb = Ovsdb::connect(&place(role, "ovsdb"), schema);
-        let grpc = Grpc::connect(&place(role, "grpc"), schema).await;
-        for (name, ask, allowed) in cells {
-            let answers = [
-                ("ovsdb", tokio::task::block_in_place(|| ovsdb.denies(&ask))),
-                ("grpc", Some(grpc.denies(&ask).await)),
-            ];
-            for (door, denies) in answers {
-                let Some(denies) = denies else {
-                    continue;
-                };
-                asked += 1;
-                denied += usize::from(denies);
-                if denies == allowed {
-                    wrong.push(format!(
-                        "{role}, {door}: {name}: denied {denies}, allowed {allowed}"
-                    ));
+        for member in 1..=MEMBERS {
+            let mut ovsdb = Ovsdb::connect(&socket(&dir(member), role, "ovsdb"), schema);
+            let grpc = Grpc::connect(&socket(&dir(member), role, "grpc"), schema).await;
+            for (number, (name, ask, allowed)) in cells.iter().enumerate() {
+                // At each member half of them has a name, at the other one the other half.
+                let is_named = (number as u64 + member).is_multiple_of(2);
+                let answers = [
+                    ("ovsdb", tokio::task::block_in_place(|| ovsdb.denies(ask))),
+                    ("grpc", grpc.denies(ask, is_named).await),
+                ];
+                for (door, denies) in answers {
+                    let Some(denies) = denies else {
+                        continue;
+                    };
+                    asked += 1;
+                    denied += usize::from(denies);
+                    if denies == *allowed {
+                        wrong.push(format!(
+                            "{role}, member {member}, {door}: {name}: denied {denies}, allowed {allowed}"
+                        ));
+                    }
                 }
             }
         }
@@ -79,12 +75,72 @@ async fn no_wrong_answer(schema: &Arc<DatabaseSchema>) {
         wrong.join("\n")
     );
     assert!(
-        denied > 1000 && asked - denied > 1000,
+        denied > 2000 && asked - denied > 2000,
         "{denied} of {asked} denied"
     );
-    tokio::task::spawn_blocking(move || server.stop())
-        .await
-        .unwrap();
+    let stop = move || servers.into_iter().for_each(Server::stop);
+    tokio::task::spawn_blocking(stop).await.unwrap();
+}
+
+/// Starts a cluster, and waits until one of it leads and the other one knows.
+async fn start(schema: &Arc<DatabaseSchema>, dir: &impl Fn(u64) -> PathBuf) -> Vec<Server> {
+    let free: Vec<_> = (1..=MEMBERS)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let addresses = free.iter().map(|port| port.local_addr().unwrap());
+    let ports: Vec<(u64, SocketAddr)> = (1..).zip(addresses).collect();
+    drop(free);
+    let peers: Vec<String> = ports
+        .iter()
+        .map(|(member, address)| format!("{member}={address}"))
+        .collect();
+    let mut servers = Vec::new();
+    for (member, address) in &ports {
+        let dir = dir(*member);
+        std::fs::create_dir(&dir).unwrap();
+        let listen = |role: &&str| {
+            [("punix", "ovsdb"), ("pgrpc+unix", "grpc")].map(|(scheme, door)| {
+                let path = socket(&dir, role, door);
+                format!("role={role} {scheme}:{}", path.display())
+                    .parse::<ListenerConfig>()
+                    .unwrap()
+            })
+        };
+        let args = ServerArgs {
+            data_dir: Some(dir.join("data")),
+            listen: ROLES.iter().flat_map(listen).collect(),
+            id: Some(*member),
+            peer_listen: Some(address.to_string()),
+            peers: Some(peers.join(",")),
+            plaintext: true,
+            ..ServerArgs::default()
+        };
+        let nowhere = "punix:/nowhere".parse().unwrap();
+        let server = Server::start(&args, schema, Path::new("/nowhere"), nowhere).await;
+        servers.push(server.unwrap());
+    }
+    let members = 1..=MEMBERS;
+    for socket in members.map(|member| socket(&dir(member), ROLES[0], "grpc")) {
+        tokio::task::block_in_place(|| {
+            wait_for("a listener", PATIENCE, || {
+                Ok(UnixStream::connect(&socket).ok())
+            })
+            .unwrap();
+        });
+        let grpc = Grpc::connect(&socket, schema).await;
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| {
+            wait_for("a leader", PATIENCE, || {
+                Ok(runtime.block_on(grpc.knows_a_leader()).then_some(()))
+            })
+            .unwrap();
+        });
+    }
+    servers
+}
+
+fn socket(dir: &Path, role: &str, door: &str) -> PathBuf {
+    dir.join(format!("{role}.{door}"))
 }
 
 /// Everything that can be asked, and whether the oracle allows it.
@@ -97,6 +153,9 @@ fn cells(schema: &DatabaseSchema, role: &str) -> Vec<(String, Ask, bool)> {
         ("lock".to_owned(), Ask::Lock, locks),
         ("assert".to_owned(), Ask::Operation(assert), locks),
         ("status".to_owned(), Ask::Status, status),
+        ("server id".to_owned(), Ask::ServerId, true),
+        ("_Server".to_owned(), Ask::Server("select"), true),
+        ("_Server wait".to_owned(), Ask::Server("wait"), true),
     ];
     for (index, table) in schema.tables.iter().enumerate() {
         let expected = expected(&schema.name, role, &table.name);
