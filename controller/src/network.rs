@@ -26,7 +26,7 @@ mod traffic;
 mod tunnels;
 mod zones;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -400,6 +400,8 @@ pub struct Network {
     zone_names: FxHashMap<Uuid, Arc<str>>,
     pub(crate) traffic: Traffic,
     datapath_zones: FxHashMap<Uuid, SmallVec<[String; 2]>>,
+    /// Ports to routers of which rules are asked (`enable_router_port_acl`), by datapath.
+    ruled: FxHashMap<Uuid, BTreeSet<Arc<str>>>,
     /// The zones.
     pub zones: Zones,
     /// Logical ports whose attachment changed since this was last taken.
@@ -485,6 +487,7 @@ impl Default for Network {
             zone_names: FxHashMap::default(),
             traffic: Traffic::default(),
             datapath_zones: FxHashMap::default(),
+            ruled: FxHashMap::default(),
             desired: Desired::default(),
             problems: FxHashMap::default(),
         }

@@ -343,6 +343,16 @@ impl Resources for Names<'_> {
         Some(self.need(Resource::Meter(meter)))
     }
 
+    fn datapath(&self) -> u32 {
+        match &self.scope {
+            Scope::One(_, key) => *key,
+            Scope::Several(_) => {
+                self.is_specific.set(true);
+                0
+            }
+        }
+    }
+
     fn is_resident(&self, port: &str) -> bool {
         Lookup::is_resident(self, port)
     }

@@ -339,6 +339,7 @@ impl Network {
         if is_path || to_bridge(old.as_deref()) != to_bridge(port.as_ref()) {
             self.topology_version += 1;
         }
+        self.note_ruled(changes, old.as_deref(), port.as_ref());
         if let Some(old) = old {
             let renamed = port
                 .as_ref()
@@ -387,6 +388,39 @@ impl Network {
             Unit::PortSecurity(uuid),
         ] {
             changes.wake(unit);
+        }
+    }
+
+    /// A port to a router has a zone while rules are asked of it.
+    fn note_ruled(
+        &mut self,
+        changes: &mut Changes,
+        old: Option<&PortBinding>,
+        new: Option<&PortBinding>,
+    ) {
+        let ruled = |port: Option<&PortBinding>| {
+            let port = port.filter(|port| PortKind::of(port) == PortKind::Patch)?;
+            let option = port.options.get("enable_router_port_acl")?;
+            (&**option == "true").then(|| (port.datapath, port.logical_port.clone()))
+        };
+        let (old, new) = (ruled(old), ruled(new));
+        if old == new {
+            return;
+        }
+        let concerned = [&old, &new].map(|of| of.as_ref().map(|(datapath, _)| *datapath));
+        if let Some((datapath, name)) = old
+            && let Some(names) = self.ruled.get_mut(&datapath)
+        {
+            names.remove(&name);
+            if names.is_empty() {
+                self.ruled.remove(&datapath);
+            }
+        }
+        if let Some((datapath, name)) = new {
+            self.ruled.entry(datapath).or_default().insert(name);
+        }
+        for datapath in concerned.into_iter().flatten() {
+            self.settle_zones(datapath, changes);
         }
     }
 

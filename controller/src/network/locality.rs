@@ -163,7 +163,7 @@ impl Network {
             .local
             .peek(uuid)
             .and_then(|()| self.datapaths.peek(uuid));
-        let names: SmallVec<[String; 2]> = match local {
+        let mut names: SmallVec<[String; 2]> = match local {
             Some(router) if router.is_router => translation_zones(&router.name).into(),
             Some(switch) if self.is_balanced(uuid) => {
                 let [_, snat] = translation_zones(&switch.name);
@@ -171,6 +171,10 @@ impl Network {
             }
             _ => SmallVec::new(),
         };
+        if local.is_some() {
+            let ruled = self.ruled.get(&uuid).into_iter().flatten();
+            names.extend(ruled.map(ToString::to_string));
+        }
         let before = self.datapath_zones.get(&uuid);
         if before.map_or(&[][..], SmallVec::as_slice) == names.as_slice() {
             return;

@@ -229,3 +229,24 @@ fn bits_are_those_that_the_switch_has() {
     assert_eq!(crate::physical::bits_of_flows(&flows), read);
     assert_eq!(world.network.bits(), read);
 }
+
+#[test]
+fn a_port_to_a_router_has_a_zone_while_rules_are_asked_of_it() {
+    let mut world = World::new();
+    let open = patch("s-r", SWITCH, 4, "r-s");
+    let ruled = PortBinding {
+        options: options([("peer", "r-s"), ("enable_router_port_acl", "true")]),
+        ..open.clone()
+    };
+    world.set(14, None, Some(&open));
+    let zone = |world: &mut World| {
+        world.changes();
+        world.network.zones.forget_left();
+        world.network.zones.get("s-r").is_some()
+    };
+    assert!(!zone(&mut world));
+    world.set(14, Some(&open), Some(&ruled));
+    assert!(zone(&mut world));
+    world.set(14, Some(&ruled), Some(&open));
+    assert!(!zone(&mut world));
+}

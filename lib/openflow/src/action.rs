@@ -92,6 +92,17 @@ pub enum Action {
     Meter(u32),
     /// Chooses the queue for later output.
     SetQueue(u32),
+    /// Tells collectors of the packet (NXAST_SAMPLE).
+    Sample {
+        /// How many of 65535 packets, at least 1.
+        probability: u16,
+        /// The switch's `Flow_Sample_Collector_Set.id`.
+        collector_set: u32,
+        /// The observation domain that collectors see.
+        obs_domain: u32,
+        /// The observation point that collectors see.
+        obs_point: u32,
+    },
     /// Counts the TTL down; a packet whose TTL is then 0 goes to the controllers and no further.
     DecTtl,
     /// Makes a flow from the packet.

@@ -402,6 +402,14 @@ pub(crate) fn any_actions() -> impl Strategy<Value = Vec<Action>> {
         Just(Action::PopVlan),
         any::<u32>().prop_map(|id| Action::Group(id % 0xffff_ff00)),
         any::<u32>().prop_map(Action::SetQueue),
+        (1..=u16::MAX, any::<[u32; 3]>()).prop_map(
+            |(probability, [collector_set, obs_domain, obs_point])| Action::Sample {
+                probability,
+                collector_set,
+                obs_domain,
+                obs_point,
+            }
+        ),
         vec(any::<u8>(), 6).prop_map(Action::Note),
         (any::<u16>(), register_bit())
             .prop_map(|(packet_len, dst)| Action::CheckPktLarger { packet_len, dst }),

@@ -9,7 +9,6 @@ use ovsdb::{Atom, Row};
 use relations::{Cell, Handle, Key, Small};
 use uuid::Uuid;
 
-use super::metering;
 pub use super::pool::Identity;
 use super::pool::Pool;
 use super::problem::Problem;
@@ -226,7 +225,7 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
         }
         FactKey::Limit(datapath, protocol) => {
             bytes.extend(datapath.as_bytes());
-            bytes.push(metering::number(protocol));
+            bytes.push(protocol as u8);
             11
         }
         FactKey::Want(pool, owner) => {
@@ -320,7 +319,8 @@ fn unpack(bytes: &mut &[u8]) -> Option<FactKey> {
         11 => {
             let datapath = Uuid::from_bytes(take(bytes)?);
             let [protocol] = take(bytes)?;
-            FactKey::Limit(datapath, metering::protocol(protocol)?)
+            let protocol = CoppProtocol::ALL.get(usize::from(protocol))?;
+            FactKey::Limit(datapath, *protocol)
         }
         _ => FactKey::Problem(Uuid::from_bytes(take(bytes)?)),
     })
@@ -427,6 +427,8 @@ mod tests {
                 FactKey::Problem(id.uuid),
             ]);
         }
+        let protocols = CoppProtocol::ALL.iter();
+        keys.extend(protocols.map(|protocol| FactKey::Limit(Uuid::max(), *protocol)));
         keys.extend([i64::MIN, 0, i64::MAX].map(FactKey::Deadline));
         keys.extend([None, Some((0, 0)), Some((3, i64::MIN))].map(|by| {
             FactKey::Expired(Stale {

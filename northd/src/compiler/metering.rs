@@ -535,28 +535,11 @@ fn written(row: &Arc<Row>, protocol: CoppProtocol, way: &Way) -> Arc<Row> {
     Arc::new(row)
 }
 
-/// Of a limit, as it is packed among what a unit has said.
-pub fn number(protocol: CoppProtocol) -> u8 {
-    protocol as u8
-}
-
-/// The protocol with this number.
-pub fn protocol(number: u8) -> Option<CoppProtocol> {
-    CoppProtocol::ALL.get(usize::from(number)).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use relations::Key;
 
     use super::*;
-
-    #[test]
-    fn protocols_are_numbered() {
-        for of in CoppProtocol::ALL {
-            assert_eq!(protocol(number(*of)), Some(*of));
-        }
-    }
 
     /// A part's cell is no relation's.
     #[test]

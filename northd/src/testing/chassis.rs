@@ -331,6 +331,8 @@ impl Network for Chassis {
                 u128::from(learned)
             }
             Query::PacketLarger(_) => 0,
+            // Nobody has a name.
+            Query::Bare(Bare::DnsLookup) => 0,
             Query::PutOptions(..) => 1,
             other => panic!("northd's flows do not ask for {other:?}"),
         }

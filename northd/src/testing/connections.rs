@@ -89,8 +89,8 @@ fn tuples(datapath: u32, state: &State) -> (Tuple, Tuple) {
         1 => asked(state.get(Base::Icmp4Type), (8, 0)),
         58 => asked(state.get(Base::Icmp6Type), (128, 129)),
         _ => (
-            sum(Base::TcpSrc, Base::UdpSrc),
-            sum(Base::TcpDst, Base::UdpDst),
+            sum(Base::TcpSrc, Base::UdpSrc) | state.get(Base::SctpSrc),
+            sum(Base::TcpDst, Base::UdpDst) | state.get(Base::SctpDst),
         ),
     };
     let (zone, proto) = ((datapath, port), state.get(Base::IpProto));

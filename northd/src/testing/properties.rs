@@ -13,6 +13,7 @@ use super::addresses;
 use super::chassis::Chassis;
 use super::naive::{self, observed};
 use super::packet::Packet;
+use super::protection;
 use super::random::{self, Rng};
 use crate::compiler::MISTAKE;
 use addr::Mac;
@@ -58,6 +59,7 @@ fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
                 send_packets(&world, &mut rng, &place, &mut answered);
             }
             if change % 50 == 49 {
+                protection::check(&world, &place);
                 world.rest();
                 let before = world.written;
                 world.restart();

@@ -73,6 +73,10 @@ impl Resources for Everything {
         Some(2)
     }
 
+    fn datapath(&self) -> u32 {
+        5
+    }
+
     fn is_resident(&self, _: &str) -> bool {
         true
     }

@@ -100,6 +100,12 @@ fn nicira(mut b: Reader<'_>, depth: u8) -> Result<Action, DecodeError> {
         }
         nx::STACK_PUSH => stack(b).map(Action::Push),
         nx::STACK_POP => stack(b).map(Action::Pop),
+        nx::SAMPLE => Ok(Action::Sample {
+            probability: b.u16("sample")?,
+            collector_set: b.u32("sample")?,
+            obs_domain: b.u32("sample")?,
+            obs_point: b.u32("sample")?,
+        }),
         nx::CONJUNCTION => {
             let clause = b.u8("conjunction")?;
             let n_clauses = b.u8("conjunction")?;

@@ -65,6 +65,15 @@ impl Display for Action {
             Action::Group(id) => write!(f, "group:{id}"),
             Action::Meter(id) => write!(f, "meter:{id}"),
             Action::SetQueue(id) => write!(f, "set_queue:{id}"),
+            Action::Sample {
+                probability,
+                collector_set,
+                obs_domain,
+                obs_point,
+            } => write!(
+                f,
+                "sample(probability={probability},collector_set_id={collector_set},obs_domain_id={obs_domain},obs_point_id={obs_point})"
+            ),
             Action::DecTtl => f.write_str("dec_ttl"),
             Action::Learn(l) => write!(f, "{l}"),
             Action::Note(bytes) => write!(f, "note:{}", hex(bytes)),

@@ -66,6 +66,17 @@ impl Action {
             Action::Group(id) => standard(out, of::GROUP, |out| out.put_u32(*id)),
             Action::Meter(id) => standard(out, of::METER, |out| out.put_u32(*id)),
             Action::SetQueue(id) => standard(out, of::SET_QUEUE, |out| out.put_u32(*id)),
+            Action::Sample {
+                probability,
+                collector_set,
+                obs_domain,
+                obs_point,
+            } => nicira(out, nx::SAMPLE, |out| {
+                out.put_u16(*probability);
+                out.put_u32(*collector_set);
+                out.put_u32(*obs_domain);
+                out.put_u32(*obs_point);
+            }),
             Action::DecTtl => standard(out, of::DEC_TTL, |_| ()),
             Action::Learn(l) => learn(out, l),
             Action::Note(bytes) => nicira(out, nx::NOTE, |out| out.extend_from_slice(bytes)),

@@ -31,6 +31,7 @@ pub(crate) mod nx {
     pub(crate) const LEARN: u16 = 16;
     pub(crate) const STACK_PUSH: u16 = 27;
     pub(crate) const STACK_POP: u16 = 28;
+    pub(crate) const SAMPLE: u16 = 29;
     pub(crate) const CONJUNCTION: u16 = 34;
     pub(crate) const CT: u16 = 35;
     pub(crate) const NAT: u16 = 36;

@@ -4,12 +4,15 @@ use lflow::action::{Action, Log};
 use lflow::{Expr, Int, Symbol, a, m};
 use nb_db::tables::{Acl, LogicalSwitch, Meter, PortGroup};
 use relations::{Handle, Key, Small};
+use sb_db::tables::AclId;
 
 use super::model::{Access, Logging, RULE, Verdict};
 use super::owners::{self, OF_PORT_GROUP};
+use super::persistent::NUMBER;
+use super::samples::Samples;
 use super::{
-    ABOVE, ALLOW, DROP, HAS_LABEL_IN, IN, IS_REPLY, LABEL_IN, OUT, Point, REJECT, TIER_IN,
-    VERDICT_IN,
+    ABOVE, ALLOW, DROP, HAS_LABEL_IN, IN, IS_REPLY, LABEL_IN, NUMBER_IN, OUT, PERSISTS_IN, Point,
+    REJECT, TIER_IN, VERDICT_IN,
 };
 use crate::compiler::feature::{Index, Kind, Over};
 use crate::compiler::flow::Flows;
@@ -26,7 +29,7 @@ pub(super) const GROUPS_OF: Index = Index::north::<PortGroup>(PortGroup::COLUMN.
 pub(super) static FLOWS: Kind = Kind {
     name: "acl",
     over: Over::Keys(&RULE),
-    reads: &[&DATAPATH],
+    reads: &[&DATAPATH, &NUMBER],
     says: owners::SAYS,
     wants: &[],
     run: flows,
@@ -39,7 +42,17 @@ fn flows(unit: &mut Unit<'_>, key: Key) {
     };
     let uuid = unit.uuid(row);
     let meter = rule.log.as_ref().and_then(|log| meter(unit, row, log));
-    let lines = rule.lines(meter.as_deref());
+    let number = unit.get(&NUMBER, row).filter(|_| rule.persists);
+    let extras = Extras {
+        meter,
+        number: number.and_then(|number| u16::try_from(number.key).ok()),
+        samples: Samples::of(unit, row, rule),
+    };
+    if let Some(number) = number {
+        let id = AclId::COLUMN.id.to(&i64::from(number.key));
+        unit.row::<AclId>(number.uuid, [id]);
+    }
+    let lines = rule.lines(&extras);
     for switch in unit.referrers(SWITCHES_OF, row) {
         owners::say(unit, *switch, uuid, rule.profile());
         if let Some(datapath) = unit.get(&DATAPATH, *switch) {
@@ -54,12 +67,28 @@ fn flows(unit: &mut Unit<'_>, key: Key) {
     }
 }
 
-/// A flow, not yet of a datapath.
+/// What a rule has from others.
+struct Extras {
+    /// The name of the meter of its log.
+    meter: Option<String>,
+    /// The number by which connections know that it let them pass for good.
+    number: Option<u16>,
+    /// What is told of its packets.
+    samples: Samples,
+}
+
+/// A flow, not yet of a datapath. Those that replies are told of are common to rules with one observation point.
 type Line = (crate::compiler::stage::Rule, Expr, Vec<Action>);
 
 fn add(flows: &mut Flows<'_>, lines: &[Line]) {
     for (rule, when, then) in lines {
-        flows.add(*rule, when, then.clone());
+        let is_reply = *rule == IN.log_related || *rule == OUT.log_related;
+        let logs = then.iter().any(|action| matches!(action, Action::Log(_)));
+        if is_reply && !logs {
+            flows.add_common(*rule, when, then.clone());
+        } else {
+            flows.add(*rule, when, then.clone());
+        }
     }
 }
 
@@ -84,16 +113,21 @@ fn meter(unit: &mut Unit<'_>, row: Handle, log: &Logging) -> Option<String> {
 }
 
 impl Access {
-    fn lines(&self, meter: Option<&str>) -> Vec<Line> {
+    fn lines(&self, extras: &Extras) -> Vec<Line> {
         let Some(when) = &self.when else {
             return Vec::new();
         };
         let kinds = self.point.kinds();
         let priority = self.priority + ABOVE;
-        let mut then: Vec<Action> = self.log_action(meter).into_iter().collect();
-        if self.label != 0 && matches!(self.verdict, Verdict::Allow | Verdict::AllowRelated) {
+        let mut then: Vec<Action> = self.log_action(extras).into_iter().collect();
+        let label = self.label(extras);
+        if label != 0 && matches!(self.verdict, Verdict::Allow | Verdict::AllowRelated) {
             then.push(a::set(HAS_LABEL_IN.field(), Int::new(1)));
-            then.push(a::set(LABEL_IN.field(), Int::new(self.label.into())));
+            then.push(a::set(LABEL_IN.field(), Int::new(label.into())));
+        }
+        if let Some(number) = extras.number {
+            then.push(a::set(PERSISTS_IN.field(), Int::new(1)));
+            then.push(a::set(NUMBER_IN.field(), Int::new(number.into())));
         }
         let bit = match self.verdict {
             Verdict::Allow | Verdict::AllowRelated | Verdict::AllowStateless => Some(ALLOW),
@@ -104,16 +138,59 @@ impl Access {
         then.extend(bit.map(verdict));
         then.push(a::next());
         let in_tier = m::eq(TIER_IN.field(), Int::new(self.tier.into()));
-        let mut lines = vec![(kinds.rule.at(priority), in_tier & when.clone(), then)];
+        let mut lines = Vec::new();
+        let rule = kinds.rule.at(priority);
+        if extras.samples.is_empty() {
+            lines.push((rule, in_tier & when.clone(), then));
+        } else {
+            let new = !m::is(Symbol::CtTrk) | m::is(Symbol::CtNew);
+            let old = m::is(Symbol::CtTrk) & !m::is(Symbol::CtNew);
+            for (which, told) in [
+                (new, &extras.samples.new),
+                (old, &extras.samples.established),
+            ] {
+                let then = told.iter().chain(&then).cloned().collect();
+                lines.push((rule, in_tier.clone() & when.clone() & which, then));
+            }
+        }
         if self.verdict == Verdict::AllowStateless {
             let rule = kinds.stateless.at(priority);
             lines.push((rule, when.clone(), vec![a::next()]));
         }
-        self.log_related(meter, &mut lines);
+        self.tell_related(extras, &mut lines);
+        self.persist(extras, &mut lines);
         lines
     }
 
-    fn log_action(&self, meter: Option<&str>) -> Option<Action> {
+    /// What its connections carry.
+    fn label(&self, extras: &Extras) -> u32 {
+        match extras.samples.point {
+            0 => self.label,
+            point => point,
+        }
+    }
+
+    /// No rule is asked about its connections.
+    fn persist(&self, extras: &Extras, lines: &mut Vec<Line>) {
+        let Some(number) = extras.number else {
+            return;
+        };
+        let goes_on = m::is(Symbol::CtEst)
+            & !m::is(Symbol::CtRel)
+            & !m::is(Symbol::CtNew)
+            & !m::is(Symbol::CtRpl)
+            & !m::is(Symbol::CtInv);
+        let is_its = m::eq(Symbol::CtMarkAllowEstablished, Int::new(1))
+            & m::eq(Symbol::CtLabelAclId, Int::new(number.into()));
+        let is_ingress = self.point != Point::Out;
+        let kinds = if is_ingress { &IN } else { &OUT };
+        let mut then = extras.samples.established.clone();
+        then.extend(pass_certainly(is_ingress));
+        then.push(a::next());
+        lines.push((kinds.persistent, goes_on & is_its, then));
+    }
+
+    fn log_action(&self, extras: &Extras) -> Option<Action> {
         let log = self.log.as_ref()?;
         let verdict = match self.verdict {
             Verdict::Allow | Verdict::AllowRelated | Verdict::AllowStateless => "allow",
@@ -125,23 +202,28 @@ impl Access {
             name: log.name.clone(),
             verdict: verdict.into(),
             severity: log.severity.clone(),
-            meter: meter.unwrap_or_default().into(),
+            meter: extras.meter.as_deref().unwrap_or_default().into(),
         }))
     }
 
-    /// Replies and related packets are not asked about, so what logs them stands above, on their way: the other pipeline.
-    fn log_related(&self, meter: Option<&str>, lines: &mut Vec<Line>) {
-        let logs = self.log.as_ref().is_some_and(|log| log.related) && self.label != 0;
-        if !logs || !matches!(self.verdict, Verdict::Allow | Verdict::AllowRelated) {
+    /// Replies and related packets are not asked about, so what logs or samples them stands above, on their way: the other pipeline.
+    fn tell_related(&self, extras: &Extras, lines: &mut Vec<Line>) {
+        let label = self.label(extras);
+        let logs = self.log.as_ref().is_some_and(|log| log.related) && label != 0;
+        let told = &extras.samples.established;
+        if (!logs && told.is_empty())
+            || !matches!(self.verdict, Verdict::Allow | Verdict::AllowRelated)
+        {
             return;
         }
         let rule = match self.point {
             Point::Out => IN.log_related,
             Point::In | Point::AfterLb => OUT.log_related,
         };
-        let labelled = m::eq(Symbol::CtLabelLabel, Int::new(self.label.into()));
+        let labelled = m::eq(Symbol::CtLabelLabel, Int::new(label.into()));
         for (belongs, on) in [(is_reply(), a::next()), (is_related(), commit_nat())] {
-            let mut then: Vec<Action> = self.log_action(meter).into_iter().collect();
+            let mut then = told.clone();
+            then.extend(self.log_action(extras).filter(|_| logs));
             then.extend(pass_certainly(self.point == Point::Out));
             then.push(on);
             lines.push((rule, belongs & labelled.clone(), then));

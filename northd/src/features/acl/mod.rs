@@ -23,12 +23,16 @@
 //!
 //! *Port groups.* A rule of a group is one flow for all switches on which the group has ports (`owners.rs`).
 //!
-//! Sampling, network functions and `persist-established` are not compiled by this version: setting them is told.
+//! *Sampling* tells collectors of a rule's packets (`samples.rs`); connections may outlive what other rules say (`persistent.rs`).
+//! Ports of routers have rules where they say so (`enable_router_port_acl`, `ports.rs`). Network functions are not compiled by this
+//! version: setting them is told.
 
 mod flows;
 mod model;
 mod owners;
+mod persistent;
 mod ports;
+mod samples;
 mod settings;
 mod shared;
 #[cfg(test)]
@@ -38,6 +42,7 @@ use lflow::Symbol;
 use lflow::action::Pipeline;
 use nb_db::tables::{
     Acl, AddressSet, LogicalSwitch, LogicalSwitchPort, Meter, MeterBand, NbGlobal, PortGroup,
+    Sample, SampleCollector, SamplingApp,
 };
 use sb_db::tables as sb;
 
@@ -65,10 +70,12 @@ pub static FEATURE: Feature = Feature {
             Acl::COLUMN.meter.index,
             Acl::COLUMN.label.index,
             Acl::COLUMN.tier.index,
+            Acl::COLUMN.sample_new.index,
+            Acl::COLUMN.sample_est.index,
         ])
         .keys(&[(
             Acl::COLUMN.options.index,
-            &["apply-after-lb", "log-related"],
+            &["apply-after-lb", "log-related", "persist-established"],
         )]),
         Source::north::<LogicalSwitch>(&[LogicalSwitch::COLUMN.acls.index]),
         Source::north::<PortGroup>(&[PortGroup::COLUMN.acls.index, PortGroup::COLUMN.name.index]),
@@ -81,6 +88,20 @@ pub static FEATURE: Feature = Feature {
             Meter::COLUMN.fair.index,
         ]),
         Source::north::<MeterBand>(&[]),
+        Source::north::<Sample>(&[
+            Sample::COLUMN.collectors.index,
+            Sample::COLUMN.metadata.index,
+        ]),
+        Source::north::<SampleCollector>(&[
+            SampleCollector::COLUMN.id.index,
+            SampleCollector::COLUMN.name.index,
+            SampleCollector::COLUMN.probability.index,
+            SampleCollector::COLUMN.set_id.index,
+        ]),
+        Source::north::<SamplingApp>(&[
+            SamplingApp::COLUMN.r#type.index,
+            SamplingApp::COLUMN.id.index,
+        ]),
         Source::north::<NbGlobal>(&[]).keys(&[(
             NbGlobal::COLUMN.options.index,
             &["default_acl_drop", "use_ct_inv_match"],
@@ -96,7 +117,10 @@ pub static FEATURE: Feature = Feature {
         matches::PORT_GROUPS,
         matches::PORTS,
         meters::BY_NAME,
+        samples::APPS,
     ],
+    owns: &[&persistent::ROWS],
+    pools: &[&persistent::NUMBERS],
     relations: &[
         &model::RULE,
         &settings::SETTINGS,
@@ -104,10 +128,12 @@ pub static FEATURE: Feature = Feature {
         &owners::PROFILE,
         &HAS_RULES,
         &owners::IS_TRACKED,
+        &persistent::NUMBER,
     ],
     kinds: &[
         &model::MODEL,
         &settings::READ,
+        &persistent::WISH,
         &flows::FLOWS,
         &owners::TRAIT,
         &owners::PROFILES,
@@ -119,6 +145,7 @@ pub static FEATURE: Feature = Feature {
         &shared::OF_SWITCHES,
         &shared::OF_RULED,
         &shared::OF_TRACKED,
+        &shared::OF_PERSISTING,
         &shared::OF_TIER,
     ],
     rules: &[
@@ -127,6 +154,7 @@ pub static FEATURE: Feature = Feature {
         IN.no_track,
         IN.log_related,
         IN.certain,
+        IN.persistent,
         IN.rule,
         IN.no_rule,
         IN.cut,
@@ -136,6 +164,7 @@ pub static FEATURE: Feature = Feature {
         IN.drop_by_default,
         IN.no_verdict,
         IN.label,
+        IN.persist,
         IN.commit,
         IN.no_commit,
         IN.stateless,
@@ -153,6 +182,7 @@ pub static FEATURE: Feature = Feature {
         OUT.no_track,
         OUT.log_related,
         OUT.certain,
+        OUT.persistent,
         OUT.rule,
         OUT.no_rule,
         OUT.cut,
@@ -162,6 +192,7 @@ pub static FEATURE: Feature = Feature {
         OUT.drop_by_default,
         OUT.no_verdict,
         OUT.label,
+        OUT.persist,
         OUT.commit,
         OUT.no_commit,
         OUT.stateless,
@@ -173,10 +204,14 @@ pub static FEATURE: Feature = Feature {
         IS_REPLY,
         HAS_LABEL_IN,
         LABEL_IN,
+        PERSISTS_IN,
+        NUMBER_IN,
         VERDICT_OUT,
         TIER_OUT,
         HAS_LABEL_OUT,
         LABEL_OUT,
+        PERSISTS_OUT,
+        NUMBER_OUT,
     ],
     #[cfg(test)]
     operator: &[Change {
@@ -219,6 +254,34 @@ const LABEL_IN: Bits = Bits::whole(
     Symbol::Reg3,
     Stage::InAclEval,
     Stage::InStateful,
+);
+const PERSISTS_IN: Bits = Bits::bit(
+    "the connection is to outlive what other rules say",
+    Symbol::Reg0,
+    20,
+    Stage::InAclEval,
+    Stage::InStateful,
+);
+const NUMBER_IN: Bits = Bits::some(
+    "the number of the rule that let it pass",
+    Symbol::Reg2,
+    (16, 16),
+    Stage::InAclEval,
+    Stage::InStateful,
+);
+const PERSISTS_OUT: Bits = Bits::bit(
+    "the connection is to outlive what other rules say",
+    Symbol::Reg0,
+    20,
+    Stage::OutAclEval,
+    Stage::OutStateful,
+);
+const NUMBER_OUT: Bits = Bits::some(
+    "the number of the rule that let it pass",
+    Symbol::Reg2,
+    (16, 16),
+    Stage::OutAclEval,
+    Stage::OutStateful,
 );
 const VERDICT_OUT: Bits = Bits::some(
     "the verdict of a rule: bit 16 allows, 17 drops, 18 rejects",
@@ -298,6 +361,7 @@ struct FlowKinds {
     no_track: Rule,
     log_related: Rule,
     certain: Rule,
+    persistent: Rule,
     rule: Rule,
     no_rule: Rule,
     cut: Rule,
@@ -307,6 +371,7 @@ struct FlowKinds {
     drop_by_default: Rule,
     no_verdict: Rule,
     label: Rule,
+    persist: Rule,
     commit: Rule,
     no_commit: Rule,
 }
@@ -343,6 +408,11 @@ impl FlowKinds {
                 65_532,
                 "what no rule is asked about: invalid, of a blocked connection, replies, related, neighbour discovery, MLD",
             ),
+            persistent: Rule::new(
+                eval,
+                65_532,
+                "of a connection that a rule persist-established has let pass: allow",
+            ),
             rule: Rule::new(
                 eval,
                 HIGHEST,
@@ -371,6 +441,11 @@ impl FlowKinds {
                 stateful,
                 110,
                 "allowed by a rule with a label: remember the connection with it",
+            ),
+            persist: Rule::new(
+                stateful,
+                112,
+                "a new connection allowed by a rule persist-established, at 111 without a label: remember the rule's number",
             ),
             commit: Rule::new(
                 stateful,

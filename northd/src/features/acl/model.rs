@@ -8,6 +8,7 @@ use nb_db::tables::Acl;
 use ovsdb::Row;
 use ovsdb::typed::Table;
 use relations::{Handle, Relation, Small};
+use uuid::Uuid;
 
 use super::owners::Profile;
 use super::{LAST_TIER, Point};
@@ -38,6 +39,14 @@ pub(super) struct Access {
     pub(super) log: Option<Logging>,
     /// The number that connections carry; 0 for none.
     pub(super) label: u32,
+    /// `ACL.name`, or nothing.
+    pub(super) name: Arc<str>,
+    /// Connections that it has let pass are not asked about again (`options:persist-established`).
+    pub(super) persists: bool,
+    /// `ACL.sample_new`: a row of `Sample`.
+    pub(super) sample_new: Option<Uuid>,
+    /// `ACL.sample_est`.
+    pub(super) sample_est: Option<Uuid>,
 }
 
 /// What becomes of a packet.
@@ -83,7 +92,14 @@ pub(super) static MODEL: Kind = Kind {
         };
         let name: Option<Arc<str>> = Acl::COLUMN.name.get(columns);
         let mut complaints = unit.complaints::<Acl>(row, name.unwrap_or_default());
-        let rule = Access::parse(columns, &mut complaints);
+        let mut rule = Access::parse(columns, &mut complaints);
+        if rule.persists && unit.lacks("ACL_ID") {
+            let why = "the southbound database has no ACL_ID";
+            let remedy = "connections are asked about with each packet until it is upgraded";
+            let column = Acl::COLUMN.options.name;
+            complaints.warning(column, "persist-established", 0, why, remedy);
+            rule.persists = false;
+        }
         if let Some(when) = &rule.when {
             check(unit, columns, rule.point, when, &mut complaints);
         }
@@ -97,6 +113,7 @@ impl Access {
     pub(super) fn profile(&self) -> Profile {
         let tiers = Profile::tiers(self.point, self.tier);
         match self.verdict {
+            Verdict::AllowRelated if self.persists => tiers | Profile::TRACKS | Profile::PERSISTS,
             Verdict::AllowRelated => tiers | Profile::TRACKS,
             _ => tiers,
         }
@@ -147,7 +164,28 @@ impl Access {
             let remedy = "replies are not logged: set log, and a label that no other rule has";
             complaints.text(column.options.name, "log-related", 0, why, remedy);
         }
+        let persists = options.truth("persist-established", false, complaints);
+        if persists && verdict != Verdict::AllowRelated {
+            let why = "persist-established is for rules allow-related";
+            let remedy = "it is ignored: other rules have no connections";
+            complaints.text(column.options.name, "persist-established", 0, why, remedy);
+        }
+        let sample_est = column.sample_est.get(row);
+        if sample_est.is_some() && verdict != Verdict::AllowRelated {
+            let why = "sample_est is for rules allow-related";
+            let remedy = "it is ignored: other rules have no connections, use sample_new";
+            complaints.column(column.sample_est.name, why, remedy);
+        }
+        if sample_est.is_some() && verdict == Verdict::AllowRelated && label != 0 {
+            let why = "a rule with sample_est has no label";
+            let remedy = "connections carry the observation point: remove one of the two";
+            complaints.text(column.label.name, &label.to_string(), 0, why, remedy);
+        }
         Self {
+            name: column.name.get(row).unwrap_or_default(),
+            persists: persists && verdict == Verdict::AllowRelated,
+            sample_new: column.sample_new.get(row),
+            sample_est,
             point,
             tier: u8::try_from(column.tier.get(row)).map_or(LAST_TIER, |tier| tier.min(LAST_TIER)),
             priority: u16::try_from(column.priority.get(row)).unwrap_or_default(),

@@ -29,6 +29,8 @@ pub(super) static PROFILE: Relation<Handle, Profile> = Relation::new("acl profil
 pub(super) static RULED_SWITCHES: Set<()> = Set::new("switches with acls");
 /// The datapaths of switches that track connections.
 pub(super) static TRACKING: Set<()> = Set::new("switches with stateful acls");
+/// The datapaths of switches with connections that outlive what other rules say.
+pub(super) static PERSISTING: Set<()> = Set::new("switches with persistent acls");
 /// The datapaths of switches where a tier is asked, by trait.
 pub(super) static TIERS: Set<u32> = Set::new("switches with acl tiers");
 /// The datapaths of the switches where a port group has ports.
@@ -42,13 +44,17 @@ pub static HAS_RULES: Relation<Handle, ()> = Relation::new("has acls");
 /// There is a value for each switch that tracks connections.
 pub(super) static IS_TRACKED: Relation<Handle, ()> = Relation::new("has stateful acls");
 
-/// Traits: bit 0 says that connections are tracked, the others that a tier above the lowest is asked at a point.
+/// Traits: bit 0 says that connections are tracked, the last that some persist, the others that a tier above the lowest is asked at a
+/// point.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Profile(u16);
 
 impl Profile {
     /// Connections are tracked.
     pub(super) const TRACKS: Self = Self(1);
+
+    /// Connections persist.
+    pub(super) const PERSISTS: Self = Self(1 << PERSISTENT);
 
     /// The tiers up to `tier` are asked.
     pub(super) fn tiers(point: Point, tier: u8) -> Self {
@@ -72,6 +78,9 @@ impl BitOr for Profile {
         Self(self.0 | other.0)
     }
 }
+
+/// The number of the trait that connections persist.
+const PERSISTENT: u32 = 1 + Point::ALL.len() as u32 * LAST_TIER as u32;
 
 /// The number of the trait that a tier is asked.
 fn tier_trait(point: Point, tier: u8) -> u32 {
@@ -116,7 +125,7 @@ pub(super) static PROFILES: Kind = Kind {
     wants: &[],
     run: |unit, key| {
         let owner = Handle::unpack(key);
-        let all = 0..=tier_trait(Point::Out, LAST_TIER);
+        let all = 0..=PERSISTENT;
         let has = all.filter(|number| unit.get(&HAS, (owner, *number)).is_some());
         let profile = has.fold(0, |bits, number| bits | 1 << number);
         unit.say(&PROFILE, owner, Profile(profile));
@@ -126,6 +135,7 @@ pub(super) static PROFILES: Kind = Kind {
 const SETS: &[&dyn relations::Declared] = &[
     &RULED_SWITCHES,
     &TRACKING,
+    &PERSISTING,
     &TIERS,
     &RULED_SWITCH,
     &TRACKING_SWITCH,
@@ -154,6 +164,7 @@ pub(super) static OF_GROUP: Kind = Kind {
     says: &[
         &RULED_SWITCHES,
         &TRACKING,
+        &PERSISTING,
         &TIERS,
         &RULED_SWITCH,
         &TRACKING_SWITCH,
@@ -176,6 +187,8 @@ fn join(unit: &mut Unit<'_>, switch: Handle, datapath: Uuid, profile: Profile) {
     for number in profile.traits() {
         if tier_of(number).is_some() {
             unit.member(&TIERS, number, datapath);
+        } else if number == PERSISTENT {
+            unit.member(&PERSISTING, (), datapath);
         } else {
             unit.member(&TRACKING, (), datapath);
             unit.member(&TRACKING_SWITCH, switch, datapath);

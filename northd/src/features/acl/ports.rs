@@ -28,10 +28,11 @@ pub fn pass_answer() -> [Action; 2] {
 pub(super) static OF_PORT: Kind = Kind {
     name: PART,
     ..ports::kind!([&IS_TRACKED], [], |unit, view| {
-        let is_door = matches!(
-            view.port.kind,
-            PortKind::Router { .. } | PortKind::Localnet { .. }
-        );
+        let is_door = match view.port.kind {
+            PortKind::Router { .. } => !view.has_acls(),
+            PortKind::Localnet { .. } => true,
+            _ => false,
+        };
         if is_door && unit.get(&IS_TRACKED, view.switch).is_some() {
             let mut flows = view.flows(unit);
             let name = &view.port.name;

@@ -5,11 +5,11 @@ use lflow::{Expr, Int, Symbol, a, m};
 use relations::Small;
 
 use super::flows::{commit_nat, is_blocked, is_related, is_reply, pass_certainly, verdict};
-use super::owners::{RULED_SWITCHES, TIERS, TRACKING, tier_of};
+use super::owners::{PERSISTING, RULED_SWITCHES, TIERS, TRACKING, tier_of};
 use super::settings::{SETTINGS, Settings};
 use super::{
-    AFTER_LB, ALLOW, DROP, HAS_LABEL_IN, IN, IS_REPLY, LABEL_IN, OUT, Point, REJECT, TIER_IN,
-    VERDICT_IN,
+    AFTER_LB, ALLOW, DROP, HAS_LABEL_IN, IN, IS_REPLY, LABEL_IN, NUMBER_IN, OUT, PERSISTS_IN,
+    Point, REJECT, TIER_IN, VERDICT_IN,
 };
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::flow::Flows;
@@ -100,6 +100,7 @@ fn reject(point: Point) -> Action {
         [
             // What goes back was let pass by no rule, so its connection gets no label.
             a::set(HAS_LABEL_IN.field(), Int::new(0)),
+            a::set(PERSISTS_IN.field(), Int::new(0)),
             a::exchange(Symbol::Outport, Symbol::Inport),
             a::next_in(pipeline, stage.table()),
         ],
@@ -186,6 +187,34 @@ fn commits(kinds: &super::FlowKinds, flows: &mut Flows<'_>) {
     let anew = m::ip() & (is_new | (is_asked & is_blocked(true)));
     flows.add(kinds.commit, &anew, [a::ct_commit([pass()]), a::next()]);
 }
+
+pub(super) static OF_PERSISTING: Kind = Kind {
+    name: "switches with persistent acls",
+    over: Over::Shared(&PERSISTING),
+    reads: &[],
+    says: &[],
+    wants: &[],
+    run: |unit, _| {
+        let name = "switches with persistent acls";
+        let mut flows = unit.shared_flows(&PERSISTING, (), name, None);
+        let is_new = m::is(Symbol::CtNew) & m::eq(Symbol::CtMarkNatted, Int::new(0));
+        let marks = [
+            a::set(Symbol::CtMarkBlocked, Int::new(0)),
+            a::set(Symbol::CtMarkAllowEstablished, Int::new(1)),
+            a::copy(Symbol::CtLabelAclId, NUMBER_IN.field()),
+        ];
+        let label = a::copy(Symbol::CtLabelLabel, LABEL_IN.field());
+        let labelled = [&marks[..], &[label]].concat();
+        for kinds in [&IN, &OUT] {
+            let persists = PERSISTS_IN.is_set() & is_new.clone();
+            let with = persists.clone() & HAS_LABEL_IN.is_set();
+            let then = [a::ct_commit(labelled.clone()), a::next()];
+            flows.add(kinds.persist, &with, then);
+            let then = [a::ct_commit(marks.clone()), a::next()];
+            flows.add(kinds.persist.at(111), &persists, then);
+        }
+    },
+};
 
 pub(super) static OF_TIER: Kind = Kind {
     name: "switches with acl tiers",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use nb_db::tables::{Acl, LogicalSwitch, NbGlobal, PortGroup};
+use nb_db::tables::{
+    Acl, LogicalSwitch, NbGlobal, PortGroup, Sample, SampleCollector, SamplingApp,
+};
 use ovsdb::operation::Operation;
 use ovsdb::typed::{Table, TableDefinition};
 
@@ -13,8 +15,9 @@ use crate::testing::{World, insert};
 ///
 /// Nothing that the other tests send is dropped: they hold what becomes of packets without rules against a model.
 pub fn change(world: &mut World, rng: &mut Rng) -> String {
-    let operations = match rng.below(8) {
+    let operations = match rng.below(9) {
         0 => setting(world, rng),
+        8 => sampling(world, rng),
         1 | 2 => another(world, rng),
         _ => owner(world, rng),
     };
@@ -81,6 +84,80 @@ fn setting(world: &World, rng: &mut Rng) -> Vec<Operation> {
     vec![Operation::update_row(NbGlobal::INDEX, uuid, columns)]
 }
 
+/// A rule is sampled, or not any more; or there is another collector or kind of samples.
+fn sampling(world: &World, rng: &mut Rng) -> Vec<Operation> {
+    let collectors = world.nb::<SampleCollector>();
+    let apps = world.nb::<SamplingApp>();
+    match rng.below(5) {
+        0 => {
+            let types = ["acl-new", "acl-est", "drop"];
+            let kind = types[rng.below(types.len())];
+            let mut operations: Vec<Operation> = apps
+                .iter()
+                .filter(|(_, app)| &*app.r#type == kind)
+                .map(|(uuid, _)| Operation::delete_row(SamplingApp::INDEX, *uuid))
+                .collect();
+            let app = SamplingApp {
+                r#type: kind.into(),
+                id: 1 + rng.below(200) as i64,
+                ..Default::default()
+            };
+            operations.push(insert(rng.uuid(), &app));
+            operations
+        }
+        1 if !collectors.is_empty() => {
+            let (uuid, _) = collectors[rng.below(collectors.len())];
+            let column = SampleCollector::COLUMN.probability;
+            let probability = [0, 1, 65_535][rng.below(3)];
+            let columns = vec![column.to(&probability)];
+            vec![Operation::update_row(SampleCollector::INDEX, uuid, columns)]
+        }
+        _ => {
+            let all = world.nb::<Acl>();
+            let Some((acl, _)) = rng.pick(&all) else {
+                return Vec::new();
+            };
+            let mut operations = Vec::new();
+            let id = 1 + rng.below(3) as i64;
+            let known = collectors.iter().find(|(_, row)| row.id == id);
+            let collector = known.map_or_else(|| rng.uuid(), |(uuid, _)| *uuid);
+            if known.is_none() {
+                let row = SampleCollector {
+                    id,
+                    name: "collector".into(),
+                    probability: 65_535,
+                    set_id: 100 + id,
+                    ..Default::default()
+                };
+                operations.push(insert(collector, &row));
+            }
+            let mut samples = [None, None];
+            for sample in &mut samples {
+                let metadata = 1 + rng.below(1_000_000) as i64;
+                let known = world.nb::<Sample>();
+                if rng.once_in(3) || known.iter().any(|(_, row)| row.metadata == metadata) {
+                    continue;
+                }
+                let row = Sample {
+                    collectors: vec![collector],
+                    metadata,
+                    ..Default::default()
+                };
+                let uuid = rng.uuid();
+                operations.push(insert(uuid, &row));
+                *sample = Some(uuid);
+            }
+            let column = Acl::COLUMN;
+            let columns = vec![
+                column.sample_new.to(&samples[0]),
+                column.sample_est.to(&samples[1]),
+            ];
+            operations.push(Operation::update_row(Acl::INDEX, *acl, columns));
+            operations
+        }
+    }
+}
+
 fn random(rng: &mut Rng) -> Acl {
     let actions = [
         "allow",
@@ -116,7 +193,7 @@ fn random(rng: &mut Rng) -> Acl {
         meter: rng.once_in(2).then(|| ["m1", "m2"][rng.below(2)].into()),
         ..Default::default()
     };
-    for key in ["apply-after-lb", "log-related"] {
+    for key in ["apply-after-lb", "log-related", "persist-established"] {
         if rng.once_in(4) {
             row.options.insert(key.into(), "true".into());
         }

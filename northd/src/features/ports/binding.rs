@@ -81,6 +81,7 @@ pub(super) static ROW: Kind = kind!(
     [],
     |unit, view| {
         check_owners(unit, view);
+        check_acls(unit, view);
         let tag = match view.port.kind {
             PortKind::Localnet { tag, .. } => tag.map(i64::from),
             PortKind::Localport | PortKind::Router { .. } | PortKind::Vif { nested: None } => None,
@@ -165,6 +166,19 @@ fn check_owners(unit: &mut Unit<'_>, view: &PortView<'_>) {
     }
 }
 
+fn check_acls(unit: &mut Unit<'_>, view: &PortView<'_>) {
+    let asks = matches!(view.port.kind, PortKind::Router { has_acls: true, .. });
+    if asks && view.link.is_some() && !view.has_acls() {
+        let name = Arc::clone(&view.port.name);
+        let mut complaints = unit.complaints::<LogicalSwitchPort>(view.row, name);
+        let why = "the port leads to no gateway port of a distributed router";
+        let remedy = "connections are not tracked here: elsewhere both directions may pass different chassis";
+        let column = LogicalSwitchPort::COLUMN.options.name;
+        complaints.text(column, "enable_router_port_acl", 0, why, remedy);
+        unit.problems(complaints.into_problems());
+    }
+}
+
 fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize, Datum)> {
     let column = PortBinding::COLUMN;
     let port: &Port = view.port;
@@ -239,7 +253,10 @@ fn options(unit: &Unit<'_>, view: &PortView<'_>) -> Datum {
         let pair = |(key, value): (&str, &Arc<str>)| (Atom::from(key), Atom::String(value.clone()));
         let peer = view.link.map(|link| ("peer", &link.peer));
         let chassis = chassis.map(|chassis| ("l3gateway-chassis", chassis));
-        return Datum::map(peer.into_iter().chain(chassis).map(pair));
+        let zone = view
+            .has_acls()
+            .then(|| (Atom::from("enable_router_port_acl"), Atom::from("true")));
+        return Datum::map(peer.into_iter().chain(chassis).map(pair).chain(zone));
     }
     let options = view.port.verbatim.options.clone();
     let switch = unit.get(&SWITCH, view.switch);

@@ -66,6 +66,7 @@ const OPTIONS: &[&str] = &[
     "ct-zone-limit",
     "disable_arp_nd_rsp",
     "disable_garp_rarp",
+    "enable_router_port_acl",
     "exclude-router-ips-from-garp",
     "force_fdb_lookup",
     "hostname",
@@ -249,6 +250,13 @@ pub struct PortView<'a> {
 }
 
 impl PortView<'_> {
+    /// Whether connections are tracked and rules asked where it meets a router: only at a gateway port of a distributed router do both
+    /// directions of a connection pass one chassis.
+    pub fn has_acls(&self) -> bool {
+        let asks = matches!(self.port.kind, PortKind::Router { has_acls: true, .. });
+        asks && self.link.is_some_and(|link| link.residence.is_some())
+    }
+
     /// The MACs behind it, each with its IP addresses, without those of a router.
     pub fn own_addresses(&self) -> impl Iterator<Item = &MacAndIps> + '_ {
         let assigned = self.assigned.map(Arc::as_ref);

@@ -101,6 +101,8 @@ pub enum PortKind {
         announces_router: bool,
         /// Whether it announces virtual addresses (`options:exclude-lb-vips-from-garp`).
         announces_vips: bool,
+        /// Whether it is to have a connection tracking zone, and rules asked as of guests (`options:enable_router_port_acl`).
+        has_acls: bool,
     },
 }
 
@@ -299,6 +301,7 @@ fn parse_router(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -
         peer,
         announced,
         announces_router: !options.truth("exclude-router-ips-from-garp", false, complaints),
+        has_acls: options.truth("enable_router_port_acl", false, complaints),
         announces_vips: !options.truth("exclude-lb-vips-from-garp", false, complaints),
         takes_addresses: addresses.any(|atom| atom.as_str().map(str::trim) == Some("router")),
     }

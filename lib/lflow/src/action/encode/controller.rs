@@ -106,6 +106,10 @@ impl Resources for Unnumbered<'_> {
         None
     }
 
+    fn datapath(&self) -> u32 {
+        self.0.datapath()
+    }
+
     fn is_resident(&self, port: &str) -> bool {
         self.0.is_resident(port)
     }

@@ -24,7 +24,7 @@ use packet::dhcp4::option::{OptionError, OptionType};
 use packet::dhcp6;
 use thiserror::Error;
 
-use super::{Action, Actions, Pipeline, Plain, Query, Transform};
+use super::{Action, Actions, Pipeline, Plain, Query, Sample, SampleArg, Transform};
 use crate::constant::Name;
 use crate::symbols::{Field, Symbol};
 
@@ -42,6 +42,8 @@ pub trait Resources {
     fn rate_meter(&self, rate: u32, burst: Option<u32>) -> Option<u32>;
     /// The number of the meter with a name, if the southbound has one.
     fn named_meter(&self, name: &str) -> Option<u32>;
+    /// The tunnel key of the datapath.
+    fn datapath(&self) -> u32;
     /// Whether a port is on this chassis.
     fn is_resident(&self, port: &str) -> bool;
     /// Whether northd's flows of load balancers use the registers that they use since OVN 25.09, and no others:
@@ -236,11 +238,27 @@ fn one(action: &Action, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outco
         }
         Action::CommitEcmpNextHop { ipv6, proto } => ecmp::commit(*ipv6, proto, context, out)?,
         Action::CommitAffinity(affinity) => affinity::commit(affinity, context, out)?,
-        Action::Sample(_) => return Err(EncodeError::Unsupported("sample")),
+        Action::Sample(sample) => out.push(self::sample(sample, context)?),
         Action::Mirror(port) => mirror(port, context, out),
         Action::Event(event) => controller::event(event, context, out)?,
     }
     Ok(())
+}
+
+/// Collectors are told which datapath it is in the lower 24 bits of the observation domain.
+fn sample(sample: &Sample, context: &Context<'_>) -> Result<OfAction, EncodeError> {
+    let number = |argument: SampleArg| match argument {
+        SampleArg::Number(number) => Ok(number),
+        SampleArg::Cookie => Ok(context.cookie),
+        SampleArg::Field(_) => Err(EncodeError::Unsupported("sample of a field")),
+    };
+    let datapath = context.resources.datapath() & 0x00ff_ffff;
+    Ok(OfAction::Sample {
+        probability: sample.probability,
+        collector_set: number(sample.collector_set)?,
+        obs_domain: u32::from(sample.obs_domain) << 24 | datapath,
+        obs_point: number(sample.obs_point)?,
+    })
 }
 
 /// A copy goes to the port, and the packet on. It may have to leave by the tunnel that it came by, so where it came in is hidden

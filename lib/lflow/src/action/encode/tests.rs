@@ -33,6 +33,10 @@ impl Resources for World {
         (name == "m").then_some(9)
     }
 
+    fn datapath(&self) -> u32 {
+        0x0012_3456
+    }
+
     fn is_resident(&self, port: &str) -> bool {
         port == "lsp1"
     }
@@ -167,6 +171,10 @@ impl Resources for Recorder {
 
     fn named_meter(&self, name: &str) -> Option<u32> {
         World.named_meter(name)
+    }
+
+    fn datapath(&self) -> u32 {
+        0x0012_3456
     }
 
     fn is_resident(&self, port: &str) -> bool {
