@@ -129,7 +129,7 @@ fn config(args: &Args) -> Result<Config, Error> {
     }
     Ok(Config {
         north: Remote::parse_list(&args.north)?,
-        tls: args.tls.files()?,
+        tls: args.common.asking_for_name(args.tls.files()?),
         listen,
         rest_listen: args.rest_listen.clone(),
         plaintext: args.plaintext,

@@ -83,7 +83,10 @@ pub fn run(args: &Args) -> Result<ExitCode, RunError> {
             place::switch_run_dir().join("db.sock").display()
         ))?,
     };
-    let tls = args.tls.files()?;
+    let tls = ClientTls {
+        files: args.tls.files()?,
+        server_name: args.common.ssl_server_name.clone(),
+    };
     let process = match Process::start(&args.common, "weft-controller", MODULES)? {
         Ok(process) => process,
         Err(code) => return Ok(code),
@@ -129,7 +132,7 @@ async fn serve(
     process: &Process,
     local_remote: Vec<Remote>,
     core: Core,
-    tls: Option<Tls>,
+    tls: ClientTls,
     metrics_args: &MetricsArgs,
     mut recorder: Option<Recorder>,
 ) -> Result<ExitCode, RunError> {
@@ -231,11 +234,18 @@ fn count(metrics: &Metrics, event: &Event) {
     }
 }
 
+/// What the command line says of TLS.
+struct ClientTls {
+    /// The files, if they are named.
+    files: Option<Tls>,
+    /// The name to ask servers for, also with the files that the switch's database names.
+    server_name: Option<String>,
+}
+
 /// The core, and its arms.
 struct Shell {
     core: Core,
-    /// The files for TLS that the command line named.
-    tls: Option<Tls>,
+    tls: ClientTls,
     sender: mpsc::Sender<Event>,
     local: Handle,
     /// With the number of the replica.
@@ -297,7 +307,13 @@ impl Shell {
         } = connection;
         let spec = Spec {
             tables,
-            tls: target.tls.or_else(|| self.tls.clone()),
+            tls: target
+                .tls
+                .or_else(|| self.tls.files.clone())
+                .map(|files| Tls {
+                    server_name: self.tls.server_name.clone(),
+                    ..files
+                }),
             ..Spec::new(sb_db::schema().clone(), target.remotes)
         };
         let event = move |event| Event::South(epoch, event);

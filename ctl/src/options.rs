@@ -102,6 +102,7 @@ impl RunOptions {
                 "--private-key" => files.private_key = Some(value.into()),
                 "--certificate" => files.certificate = Some(value.into()),
                 "--ca-cert" => files.ca = Some(value.into()),
+                "--ssl-server-name" => files.server_name = Some(value.to_owned()),
                 "--wait" | "--no-wait" | "--print-wait-time" if !tool.can_wait => {
                     return fail(format!("{name} not supported"));
                 }
@@ -169,6 +170,7 @@ struct TlsFiles {
     private_key: Option<PathBuf>,
     certificate: Option<PathBuf>,
     ca: Option<PathBuf>,
+    server_name: Option<String>,
 }
 
 impl TlsFiles {
@@ -180,6 +182,7 @@ impl TlsFiles {
                     certificate,
                     private_key,
                     ca,
+                    server_name: self.server_name,
                 }))
             }
             _ => fail("TLS needs all of --private-key, --certificate and --ca-cert, each a file"),

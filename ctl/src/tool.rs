@@ -183,7 +183,7 @@ static OPTIONS: [GlobalOption; 39] = [
         "--ssl-server-name",
         None,
         "NAME",
-        "the name that the server's certificate must have",
+        "ask the server for this name (SNI) instead of the host of REMOTE",
     ),
     optional("--verbose", Some('v'), "SPEC", "what is logged where"),
     optional("--log-file", None, "FILE", "log to FILE, too"),

@@ -71,6 +71,7 @@ impl Core {
             certificate: ssl.certificate.to_string().into(),
             private_key: ssl.private_key.to_string().into(),
             ca: ssl.ca_cert.to_string().into(),
+            server_name: None,
         });
         let target = SouthTarget {
             remotes: settings.remotes.clone(),

@@ -191,6 +191,7 @@ impl Connect {
                 certificate: certificate.clone(),
                 private_key: private_key.clone(),
                 ca: ca.clone(),
+                server_name: None,
             })),
             _ => fail("TLS needs all of --private-key, --certificate and --ca-cert"),
         }

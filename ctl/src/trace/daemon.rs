@@ -263,7 +263,7 @@ impl Arguments {
             tables: TABLES.map(TableSpec::all).to_vec(),
             leader_only: !self.database.no_leader_only,
             probe_interval: PROBE_INTERVAL,
-            tls,
+            tls: self.common.asking_for_name(tls),
             ..Spec::new(Arc::clone((SB.schema)()), remotes)
         };
         let client = Client::connect(spec, None, false).await;

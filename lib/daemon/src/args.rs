@@ -88,9 +88,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "CIPHERSUITES", help_heading = NO_EFFECT)]
     ssl_ciphersuites: Option<String>,
 
-    /// Certificates are compared with the authority, not with names
-    #[arg(long, value_name = "NAME", help_heading = NO_EFFECT)]
-    ssl_server_name: Option<String>,
+    /// Ask servers for this name (SNI) instead of the remote's host; their certificates are compared with the authority, not
+    /// with names
+    #[arg(long, value_name = "NAME", help_heading = "TLS")]
+    pub ssl_server_name: Option<String>,
 
     /// A certificate is shown with those between it and its authority: put them into the file of --certificate
     #[arg(long, value_name = "FILE", help_heading = NO_EFFECT)]
@@ -144,6 +145,16 @@ pub enum TlsArgsError {
     Bootstrap(String),
 }
 
+impl CommonArgs {
+    /// These files, with the name to ask servers for.
+    pub fn asking_for_name(&self, files: Option<Files>) -> Option<Files> {
+        files.map(|files| Files {
+            server_name: self.ssl_server_name.clone(),
+            ..files
+        })
+    }
+}
+
 impl TlsArgs {
     /// The files, if they were given.
     ///
@@ -164,6 +175,7 @@ impl TlsArgs {
                 certificate: certificate.clone(),
                 private_key: private_key.clone(),
                 ca: ca.clone(),
+                server_name: None,
             })),
             _ => Err(TlsArgsError::Incomplete),
         }

@@ -33,6 +33,9 @@ pub struct Files {
     pub private_key: PathBuf,
     /// The certificates of the authorities that may have signed the other side's.
     pub ca: PathBuf,
+    /// The name by which clients ask for the server (SNI, RFC 6066), if not the remote's host: a proxy may tell servers
+    /// apart by it.
+    pub server_name: Option<String>,
 }
 
 /// A file is of no use.

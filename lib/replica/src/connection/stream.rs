@@ -29,6 +29,8 @@ pub(super) enum ConnectError {
     Tls(#[from] TlsError),
     #[error("a private key, a certificate and a CA certificate are needed for TLS")]
     NoFiles,
+    #[error("{0:?} is no name of a server")]
+    Name(String),
     #[error("no answer within {} seconds", TIMEOUT.as_secs())]
     Timeout,
 }
@@ -67,8 +69,8 @@ async fn connect_patiently(
             };
             let files = tls.ok_or(ConnectError::NoFiles)?;
             let config = files.client_config(NEW_AND_OLD, alpn)?;
-            let name = ServerName::try_from(host.to_string())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            let name = files.server_name.clone().unwrap_or(host.to_string());
+            let name = ServerName::try_from(name.clone()).map_err(|_| ConnectError::Name(name))?;
             let stream = TlsConnector::from(config).connect(name, stream).await?;
             Ok(Box::new(stream))
         }

@@ -398,6 +398,7 @@ async fn certificates_of_open_vswitch_are_good_enough() {
         private_key: file("client-privkey.pem"),
         certificate: file("client-cert.pem"),
         ca: pki.join("controllerca/cacert.pem"),
+        server_name: None,
     };
     let connect = |tls: Option<Tls>| {
         let mut spec = spec.clone();

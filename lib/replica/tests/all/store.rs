@@ -18,6 +18,7 @@ use serde_json::json;
 use store::access::rule::ListenerConfig;
 use store::server::{Server, ServerArgs};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 
 /// The longest that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -421,6 +422,65 @@ async fn a_restart_brings_the_difference_only(door: &str) {
     client.transact(vec![insert("later")]).await.unwrap();
 }
 
+/// A client that stays reads its files whenever it connects, also those that have changed.
+async fn files_are_read_again(mut spec: Spec, good: &Tls) {
+    let directory = TempDir::new().unwrap();
+    let ca = directory.path().join("ca.pem");
+    let put = |content: &Path| std::fs::copy(content, &ca).unwrap();
+    put(&good.ca);
+    spec.tls = Some(Tls {
+        ca: ca.clone(),
+        ..good.clone()
+    });
+    let mut client = Client::connect(spec, Some(PATIENCE), true).await.unwrap();
+    put(&good.ca.with_file_name("../switchca/cacert.pem"));
+    client.handle().force_reconnect();
+    loop {
+        match client.next().await.unwrap() {
+            Event::Disconnected { reason, .. } if reason.contains("UnknownIssuer") => break,
+            _ => {}
+        }
+    }
+    put(&good.ca);
+    client.synced().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_is_asked_for_by_name() {
+    let store = Store::start_with_tls("ovsdb").await;
+    let file = |name: &str| store.directory.path().join(name);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut spec = Spec::new(
+        schema(),
+        vec![format!("ssl:127.0.0.1:{port}").parse().unwrap()],
+    );
+    spec.tls = Some(Tls {
+        private_key: file("client-privkey.pem"),
+        certificate: file("client-cert.pem"),
+        ca: file("pki/controllerca/cacert.pem"),
+        server_name: Some("northbound.example".to_owned()),
+    });
+    let hello = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![0; 4096];
+        let count = stream.read(&mut bytes).await.unwrap();
+        bytes.truncate(count);
+        bytes
+    };
+    let (hello, connected) =
+        tokio::join!(hello, Client::connect(spec.clone(), Some(PATIENCE), false));
+    assert!(connected.is_err());
+    assert!(String::from_utf8_lossy(&hello).contains("northbound.example"));
+    spec.tls.as_mut().unwrap().server_name = Some("no name".to_owned());
+    let refused = Client::connect(spec, Some(PATIENCE), false).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("\"no name\" is no name of a server"),
+        "{refused}"
+    );
+}
+
 async fn certificates_are_checked(door: &str) {
     let store = Store::start_with_tls(door).await;
     let file = |name: &str| store.directory.path().join(name);
@@ -432,12 +492,14 @@ async fn certificates_are_checked(door: &str) {
         private_key: file("client-privkey.pem"),
         certificate: file("client-cert.pem"),
         ca: file("pki/controllerca/cacert.pem"),
+        server_name: None,
     };
     spec.tls = Some(good.clone());
     let mut client = Client::connect(spec.clone(), Some(PATIENCE), true)
         .await
         .unwrap();
     client.transact(vec![insert("a")]).await.unwrap();
+    files_are_read_again(spec.clone(), &good).await;
     // The server's certificate is from another authority than this client trusts.
     spec.tls = Some(Tls {
         ca: file("pki/switchca/cacert.pem"),

@@ -54,6 +54,7 @@ impl Files {
             private_key: given(&self.private_key, "--private-key")?,
             certificate: given(&self.certificate, "--certificate")?,
             ca: given(&self.ca_certificate, "--ca-cert")?,
+            server_name: None,
         })
     }
 }
