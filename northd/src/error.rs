@@ -25,6 +25,15 @@ pub enum Error {
     /// A recording cannot be replayed.
     #[error(transparent)]
     Replay(#[from] crate::record::ReplayError),
+    /// What a change would do cannot be said.
+    #[error(transparent)]
+    Draft(#[from] crate::draft::DraftError),
+    /// A database cannot be read for a draft.
+    #[error("{0}")]
+    Read(#[from] replica::ClientError),
+    /// The transaction to draft makes no sense.
+    #[error("the transaction on the input makes no sense: {0}")]
+    Input(String),
     /// Signals or threads.
     #[error("the operating system refused {what}: {error}")]
     System {

@@ -9,7 +9,7 @@
 //!
 //! [`core::Core`] is the program: events in, effects out, no sockets and no clock. [`compiler`] is what it keeps: units on
 //! the incremental engine, which run again only when something that they read has changed. `daemon.rs` connects the core to
-//! two databases and a control socket.
+//! two databases and a control socket; [`draft`] puts a core between copies of them, to say what a change would do.
 
 mod active;
 mod check;
@@ -17,6 +17,7 @@ pub mod compiler;
 pub mod core;
 pub mod daemon;
 mod database;
+pub mod draft;
 pub mod error;
 pub mod features;
 pub mod record;
