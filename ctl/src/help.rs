@@ -212,6 +212,8 @@ fn words_by_name() -> Vec<(Vec<&'static str>, Vec<String>)> {
         (crate::objects::COMMANDS.to_vec(), crate::objects::words()),
         (vec!["pki"], crate::pki::words()),
         (vec!["trace", "ovn-trace"], crate::trace::daemon::words()),
+        (vec!["plan"], crate::plan::words()),
+        (vec!["token"], crate::token::words()),
     ];
     let explain = crate::explain::daemon::words().into_iter();
     let explain = explain.map(|(name, words)| (vec![name], words));

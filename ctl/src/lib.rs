@@ -20,6 +20,8 @@
 //! | [`pki`] | `weft pki`, which makes certificates and needs no database |
 //! | [`trace`] | `weft trace`, which says what would become of a packet |
 //! | [`explain`] | `weft why`, `weft detrace`, `weft debug`: which rows are behind flows and cookies |
+//! | [`plan`] | `weft plan`: what a change would do, before it is made |
+//! | [`token`] | `weft token`: bearer tokens |
 //! | [`cluster`] | `weft cluster`, which administers the servers, and is a program of its own |
 //!
 //! Under the names `ovn-nbctl` and `ovn-sbctl` the program is that tool: the same commands, flags, output and errors.
@@ -40,6 +42,7 @@ pub mod objects;
 pub mod options;
 pub mod output;
 pub mod pki;
+pub mod plan;
 pub mod program;
 pub mod progress;
 pub mod report;
@@ -50,6 +53,7 @@ pub mod suggest;
 pub mod symbols;
 pub mod text;
 pub mod time;
+pub mod token;
 pub mod tool;
 pub mod tools;
 pub mod trace;

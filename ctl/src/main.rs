@@ -62,6 +62,12 @@ fn main() -> ExitCode {
     if let Some((_, run)) = PROGRAMS.iter().find(|(name, _)| *name == first) {
         return run(arguments);
     }
+    if first == "plan" {
+        return ctl::plan::run(arguments);
+    }
+    if first == "token" {
+        return ctl::token::run(arguments);
+    }
     if first == "pki" {
         return ctl::pki::run(arguments);
     }
@@ -135,7 +141,7 @@ fn usage_error(text: &str) -> ExitCode {
 fn subcommands() -> impl Iterator<Item = &'static str> {
     let tools = TOOLS.iter().map(|tool| tool.name);
     let programs = PROGRAMS.iter().map(|(name, _)| *name);
-    let others = ["trace", "cluster", "pki", "completion"];
+    let others = ["trace", "plan", "cluster", "token", "pki", "completion"];
     let objects = ctl::objects::COMMANDS.into_iter();
     tools.chain(programs).chain(others).chain(objects)
 }
@@ -159,7 +165,9 @@ fn usage() -> String {
     text.push_str(
         "  weft get              print objects of the network; describe, delete: one of them\n",
     );
+    text.push_str("  weft plan             say what a change would do, before it is made\n");
     text.push_str("  weft pki              make certificates for TLS\n");
+    text.push_str("  weft token            make, list and revoke bearer tokens for weft-api\n");
     text.push_str("  weft completion SHELL  print a completion script for bash, zsh or fish\n");
     text
 }

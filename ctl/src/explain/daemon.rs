@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use replica::{Client, Spec, TableSpec, Tables, fetch_schema};
 use sb_db::tables::LogicalFlow;
 use tokio::runtime::{Builder, Runtime};
 
+use super::drops;
 use super::intent::{self, Intents};
 use super::records::{self, Record, Records};
 use super::why::explain;
@@ -31,6 +32,9 @@ use crate::trace::walk::Manner;
 
 /// How long a silent database is trusted.
 const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// So long `weft why` waits for the northbound, without which it can answer, too.
+const NORTHBOUND: Duration = Duration::from_secs(5);
 
 /// The longest line that is read: what the switch prints of a packet is far shorter.
 const MOST_BYTES: u64 = 16 << 20;
@@ -88,12 +92,22 @@ enum DebugCommand {
     name = "weft why",
     bin_name = "weft why",
     version,
-    override_usage = "weft why [OPTIONS] [DATAPATH] MICROFLOW"
+    override_usage = "weft why [OPTIONS] [DATAPATH] MICROFLOW\n       weft why drops [OPTIONS]"
 )]
 struct Why {
-    /// The datapath, if not that of the input port; and the packet, as a match that leaves nothing open
+    /// The datapath, if not that of the input port; and the packet, as a match that leaves nothing open. Or `drops`: what
+    /// the flows of this machine's switch have dropped
     #[arg(value_name = "[DATAPATH] MICROFLOW", num_args = 1..=2, required = true)]
     words: Vec<String>,
+    /// With drops: only on the datapath of this port, and first what names it
+    #[arg(long, value_name = "PORT", help_heading = "Drops")]
+    port: Option<String>,
+    /// With drops: only what is dropped within so many seconds from now; without, since the flows were made
+    #[arg(long, value_name = "SECONDS", help_heading = "Drops")]
+    within: Option<u64>,
+    /// With drops: the switch to ask, as ovs-ofctl calls it; by default the br-int of this machine
+    #[arg(long, value_name = "SWITCH", help_heading = "Drops")]
+    switch: Option<String>,
     #[command(flatten)]
     trace: TraceArgs,
     #[command(flatten)]
@@ -119,6 +133,15 @@ struct DatabaseArgs {
     /// Accept any member of a cluster
     #[arg(long, global = true, help_heading = "Databases")]
     no_leader_only: bool,
+    /// Give up after this time
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "SECONDS",
+        help_heading = "Databases"
+    )]
+    timeout: Option<u64>,
 }
 
 /// A program of this file: its name as a subcommand, and what it does with arguments.
@@ -198,24 +221,36 @@ fn wrong(error: &dyn std::fmt::Display) -> CommandError {
 }
 
 /// What reads databases.
-struct Reader {
+pub(crate) struct Reader {
     runtime: Runtime,
     tls: Option<replica::Tls>,
     leader_only: bool,
+    timeout: Option<Duration>,
 }
 
 impl Reader {
-    fn new(tls: &TlsArgs, leader_only: bool) -> Outcome<Self> {
+    /// One that connects with these files, and gives up after this time.
+    pub(crate) fn new(
+        tls: &TlsArgs,
+        leader_only: bool,
+        timeout: Option<Duration>,
+    ) -> Outcome<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Self {
             runtime: runtime.map_err(|error| wrong(&error))?,
             tls: tls.files().map_err(|error| wrong(&error))?,
             leader_only,
+            timeout,
         })
     }
 
     /// The rows of some tables of a tool's database.
-    fn read(&self, tool: &Tool, given: Option<&String>, tables: &[usize]) -> Outcome<Client> {
+    pub(crate) fn read(
+        &self,
+        tool: &Tool,
+        given: Option<&String>,
+        tables: &[usize],
+    ) -> Outcome<Client> {
         let of_variable = || std::env::var(tool.remote_variable).ok();
         let default = || {
             let socket: PathBuf = place::run_dir().join(tool.socket);
@@ -223,6 +258,16 @@ impl Reader {
         };
         let remote = given.cloned().or_else(of_variable).unwrap_or_else(default);
         self.connect(Arc::clone((tool.schema)()), &remote, tables)
+    }
+
+    /// The outcome, if it comes in time.
+    fn in_time<T>(&self, work: impl Future<Output = T>) -> Outcome<T> {
+        let Some(limit) = self.timeout else {
+            return Ok(self.runtime.block_on(work));
+        };
+        let timed = async { tokio::time::timeout(limit, work).await };
+        let timed = self.runtime.block_on(timed);
+        timed.map_err(|_| wrong(&"timed out after waiting for the database"))
     }
 
     fn connect(
@@ -239,14 +284,17 @@ impl Reader {
             tls: self.tls.clone(),
             ..Spec::new(schema, remotes)
         };
-        let client = self.runtime.block_on(Client::connect(spec, None, false));
+        let client = self
+            .runtime
+            .block_on(Client::connect(spec, self.timeout, false));
         client.map_err(|error| wrong(&error))
     }
 }
 
 impl DatabaseArgs {
     fn reader(&self, tls: &TlsArgs) -> Outcome<Reader> {
-        Reader::new(tls, !self.no_leader_only)
+        let limit = self.timeout.filter(|seconds| *seconds > 0);
+        Reader::new(tls, !self.no_leader_only, limit.map(Duration::from_secs))
     }
 }
 
@@ -385,7 +433,7 @@ fn interfaces(reader: &Reader, given: Option<&str>) -> Outcome<HashMap<u64, (Str
     let remote = given.map_or_else(default, str::to_owned);
     let remotes = Remote::parse_list(&remote).map_err(|error| wrong(&error))?;
     let schema = fetch_schema(&remotes, reader.tls.as_ref(), "Open_vSwitch");
-    let schema = reader.runtime.block_on(schema);
+    let schema = reader.in_time(schema)?;
     let schema = Arc::new(schema.map_err(|error| wrong(&error))?);
     let names = ["Open_vSwitch", "Bridge", "Port", "Interface"];
     let indexes: Option<Vec<usize>> = names
@@ -448,6 +496,22 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// The flows of a switch, as ovs-ofctl prints them.
+fn dump_flows(switch: &str) -> Outcome<String> {
+    let output = Command::new("ovs-ofctl")
+        .args(["-O", "OpenFlow15", "--no-names", "dump-flows", switch])
+        .output()
+        .map_err(|error| CommandError::Failed(format!("ovs-ofctl: {error}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return fail(format!(
+            "{switch}: the flows cannot be read: {}",
+            said.trim()
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// The references of a column.
 fn uuids(datum: &ovsdb::Datum) -> Vec<Uuid> {
     let elements = datum.pairs().iter().map(|(key, _)| key);
@@ -496,10 +560,40 @@ impl Debug {
 }
 
 impl Why {
+    /// What the flows of a switch have dropped.
+    fn drops(&self, south: &Client, north: Option<&Client>) -> Outcome {
+        let default = || {
+            let socket = place::switch_run_dir().join("br-int.mgmt");
+            format!("unix:{}", socket.display())
+        };
+        let switch = self.switch.clone().unwrap_or_else(default);
+        let read = || dump_flows(&switch).map(|text| drops::counted(&text));
+        let mut counts = read()?;
+        if let Some(seconds) = self.within {
+            let before = counts;
+            std::thread::sleep(Duration::from_secs(seconds));
+            counts = drops::since(&before, &read()?);
+        }
+        let north = north.map(Client::tables);
+        let known = north.map(Intents::new).unwrap_or_default();
+        let intents = |hint: &str| {
+            let found = north.map(|north| known.find(north, hint));
+            found.unwrap_or_default()
+        };
+        let told = drops::tell(south.tables(), &counts, self.port.as_deref(), &intents);
+        print(&told.map_err(CommandError::Failed)?);
+        Ok(())
+    }
     fn run(self, reporter: &Reporter) -> Outcome {
         let reader = self.databases.reader(&self.tls)?;
         let south = reader.read(&SB, self.databases.ovnsb.as_ref(), &trace::world::TABLES)?;
-        let north = reader.read(&NB, self.databases.ovnnb.as_ref(), &intent::TABLES);
+        // It may be away, and the answer does not wait for it.
+        let is_limited = self.databases.timeout.is_some();
+        let brief = match is_limited {
+            true => self.databases.reader(&self.tls)?,
+            false => Reader::new(&self.tls, !self.databases.no_leader_only, Some(NORTHBOUND))?,
+        };
+        let north = brief.read(&NB, self.databases.ovnnb.as_ref(), &intent::TABLES);
         let north = match north {
             Ok(north) => Some(north),
             Err(error) => {
@@ -507,6 +601,17 @@ impl Why {
                 None
             }
         };
+        if self.words == ["drops"] {
+            return self.drops(&south, north.as_ref());
+        }
+        let of_drops = [
+            ("--port", self.port.is_some()),
+            ("--within", self.within.is_some()),
+            ("--switch", self.switch.is_some()),
+        ];
+        if let Some((option, _)) = of_drops.iter().find(|(_, is_given)| *is_given) {
+            return fail(format!("{option} is for `weft why drops`"));
+        }
         let (datapath, microflow) = match &self.words[..] {
             [datapath, microflow] => (Some(datapath.clone()), microflow.clone()),
             words => (None, words.concat()),

@@ -5,9 +5,11 @@
 //! | [`intent`] | northbound rows in words, found by the start of a UUID |
 //! | [`records`] | southbound rows in words, found by cookie |
 //! | [`daemon`] | `weft detrace`, `weft debug` and `weft why` as programs: they connect and print |
+//! | [`drops`] | which rules drop packets, by what the switch has counted |
 //! | [`why`] | which rule decided about a packet, in a paragraph |
 
 pub mod daemon;
+pub mod drops;
 pub mod intent;
 pub mod records;
 pub mod why;

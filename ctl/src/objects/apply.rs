@@ -13,38 +13,54 @@ use super::connect::{Connect, WaitFor};
 use super::tell;
 use crate::error::{CommandError, Outcome, fail};
 
+/// What somebody declares, in files.
 #[derive(Args, Debug)]
-pub struct Apply {
+pub struct Declaration {
     /// A file of YAML or JSON, or a directory of them; - is the input; repeatable
     #[arg(short, long, value_name = "FILE")]
-    pub file: Vec<PathBuf>,
+    file: Vec<PathBuf>,
 
     /// Who declares the objects; may also stand in a file
     #[arg(long, value_name = "NAME")]
-    pub owner: Option<String>,
+    owner: Option<String>,
 
     /// Take over objects that nobody owns
     #[arg(long)]
-    pub adopt: bool,
+    adopt: bool,
+}
+
+/// A declaration that was read.
+pub struct Wanted {
+    owner: String,
+    objects: Vec<Declared>,
+    allowed: Allowed<'static>,
+}
+
+#[derive(Args, Debug)]
+pub struct Apply {
+    #[command(flatten)]
+    declaration: Declaration,
 
     /// Only say what would be done
     #[arg(long)]
-    pub dry_run: bool,
+    dry_run: bool,
 
     /// Print the JSON schema of files, for editors
     #[arg(long)]
-    pub print_schema: bool,
+    print_schema: bool,
 
     #[command(flatten)]
-    pub wait: WaitFor,
+    wait: WaitFor,
 }
 
-impl Apply {
-    pub(super) fn run(&self, connect: &Connect) -> Outcome<String> {
-        if self.print_schema {
-            let schema = schema::document();
-            return Ok(format!("{schema:#}\n"));
-        }
+impl Declaration {
+    /// Whether no file is given.
+    pub fn is_empty(&self) -> bool {
+        self.file.is_empty()
+    }
+
+    /// Reads the files.
+    pub fn read(&self) -> Outcome<Wanted> {
         if self.file.is_empty() {
             return fail("no file is given; give one with -f, or - for the input");
         }
@@ -67,25 +83,50 @@ impl Apply {
                 declared.map_err(|refused| refused.within(&format!("objects[{number}]")))
             })
             .collect();
-        let objects = objects.map_err(|refused| tell(&refused))?;
-        let allowed = Allowed {
-            adopt: self.adopt,
-            nothing: document.declares,
-        };
+        Ok(Wanted {
+            owner: owner.clone(),
+            objects: objects.map_err(|refused| tell(&refused))?,
+            allowed: Allowed {
+                adopt: self.adopt,
+                nothing: document.declares,
+                owners: None,
+            },
+        })
+    }
+}
+
+impl Wanted {
+    /// Makes what the owner has be what is declared.
+    pub fn apply(&self, draft: &mut Draft<'_>) -> Outcome<Plan> {
+        self.try_apply(draft).map_err(|refused| tell(&refused))
+    }
+
+    fn try_apply(&self, draft: &mut Draft<'_>) -> Result<Plan, Refused> {
+        apply(draft, &self.owner, &self.objects, self.allowed)
+    }
+}
+
+impl Apply {
+    pub(super) fn run(&self, connect: &Connect) -> Outcome<String> {
+        if self.print_schema {
+            let schema = schema::document();
+            return Ok(format!("{schema:#}\n"));
+        }
+        let read = self.declaration.read()?;
         let mut northbound = connect.open(None)?;
-        let plan = |draft: &mut Draft<'_>| apply(draft, owner, &objects, allowed);
         let plan = match self.dry_run {
-            true => {
-                plan(&mut Draft::new(northbound.snapshot())).map_err(|refused| tell(&refused))?
+            true => read.apply(&mut Draft::new(northbound.snapshot()))?,
+            false => {
+                let remark = format!("weft apply: {}", read.owner);
+                northbound.change(self.wait.wait, &remark, |draft| read.try_apply(draft))?
             }
-            false => northbound.change(self.wait.wait, &format!("weft apply: {owner}"), plan)?,
         };
         Ok(told(&plan, self.dry_run))
     }
 }
 
 /// What a plan does, a line each.
-fn told(plan: &Plan, dry_run: bool) -> String {
+pub fn told(plan: &Plan, dry_run: bool) -> String {
     let mut text = String::new();
     for change in &plan.changes {
         let done = match (change.action, dry_run) {

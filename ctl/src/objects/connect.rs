@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use nb_db::tables::{NbGlobal, WeftProblem};
@@ -24,7 +25,13 @@ use crate::tools::NB;
 #[derive(Args, Clone, Debug)]
 pub struct Connect {
     /// The northbound database: remotes, comma-separated; by default the one on this machine
-    #[arg(long, global = true, value_name = "REMOTE", env = "OVN_NB_DB")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "REMOTE",
+        env = "OVN_NB_DB",
+        hide_env_values = true
+    )]
     pub db: Option<String>,
 
     /// PEM file with the key to identify with
@@ -63,7 +70,8 @@ pub struct Connect {
         long,
         global = true,
         value_name = "SECONDS",
-        env = "OVS_CTL_TIMEOUT"
+        env = "OVS_CTL_TIMEOUT",
+        hide_env_values = true
     )]
     pub timeout: Option<u32>,
 }
@@ -86,8 +94,23 @@ pub struct Northbound {
 }
 
 impl Connect {
-    /// Connects, and reads what there is to know of objects of this kind, or of all.
-    pub fn open(&self, kind: Option<&Kind>) -> Outcome<Northbound> {
+    /// Where the northbound is.
+    pub fn remote(&self) -> String {
+        let default = || {
+            let socket = daemon::place::run_dir().join(NB.socket);
+            format!("unix:{}", socket.display())
+        };
+        self.db.clone().unwrap_or_else(default)
+    }
+
+    /// For how long there is time.
+    pub fn limit(&self) -> Option<Duration> {
+        let seconds = self.timeout.filter(|seconds| *seconds > 0)?;
+        Some(Duration::from_secs(seconds.into()))
+    }
+
+    /// The same as options of `weft nb`.
+    pub fn options(&self) -> Outcome<RunOptions> {
         let path = |path: &Option<PathBuf>| Some(path.as_ref()?.display().to_string());
         let values = [
             ("--db", self.db.clone()),
@@ -98,7 +121,12 @@ impl Connect {
         ];
         let given = values.into_iter().filter(|(_, value)| value.is_some());
         let variable = |name: &str| std::env::var(name).ok();
-        let options = RunOptions::read(&NB, &given.collect::<Vec<_>>(), &variable)?;
+        RunOptions::read(&NB, &given.collect::<Vec<_>>(), &variable)
+    }
+
+    /// Connects, and reads what there is to know of objects of this kind, or of all.
+    pub fn open(&self, kind: Option<&Kind>) -> Outcome<Northbound> {
+        let options = self.options()?;
         let schema = Arc::clone((NB.schema)());
         let mut connection = Connection::open(&options, &schema, needed_tables(kind))?;
         find::index(connection.snapshot_mut());

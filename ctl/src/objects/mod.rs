@@ -8,8 +8,8 @@
 //!
 //! What the commands do to the network is in the crate `objects`; the database may be Weft's or OVN's.
 
-mod apply;
-mod connect;
+pub(crate) mod apply;
+pub(crate) mod connect;
 mod delete;
 mod get;
 
@@ -115,6 +115,11 @@ fn tell(refused: &Refused) -> CommandError {
         text.push_str(&format!("\n  {violation}"));
     }
     CommandError::Failed(text)
+}
+
+/// The commands, for the manual page.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// The subcommands' options, for completion.

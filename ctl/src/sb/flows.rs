@@ -213,6 +213,12 @@ fn short_uuid(uuid: Uuid, wanted: bool) -> String {
 fn print_other_records(context: &mut Context<'_, '_>, only: Option<Uuid>, with_uuid: bool) {
     let mut sections: Vec<(&str, Vec<String>)> = Vec::new();
     let is_shown = |datapath: Uuid| only.is_none_or(|only| only == datapath);
+    let datapaths = all_by_uuid(context.draft, |datapath: &DatapathBinding| datapath.uuid);
+    // Where all are shown, each says whose it is.
+    let of = |datapath: Uuid| match datapaths.get(&datapath).filter(|_| only.is_none()) {
+        Some(datapath) => format!("datapath={}, ", datapath_name(datapath)),
+        None => String::new(),
+    };
     let mut ports = context.draft.all::<PortBinding>();
     ports.sort_by(|a, b| a.logical_port.cmp(&b.logical_port));
     let names: BTreeMap<Uuid, String> = ports
@@ -223,8 +229,10 @@ fn print_other_records(context: &mut Context<'_, '_>, only: Option<Uuid>, with_u
     let shown = shown.map(|port| {
         let prefix = short_uuid(port.uuid, with_uuid);
         format!(
-            "{prefix}logical_port={}, tunnel_key={:<5}",
-            port.logical_port, port.tunnel_key
+            "{prefix}{}logical_port={}, tunnel_key={:<5}",
+            of(port.datapath),
+            port.logical_port,
+            port.tunnel_key
         )
     });
     sections.push(("Port Bindings", shown.collect()));
@@ -233,8 +241,9 @@ fn print_other_records(context: &mut Context<'_, '_>, only: Option<Uuid>, with_u
     neighbours.sort_by(|a, b| (&a.logical_port, &a.ip).cmp(&(&b.logical_port, &b.ip)));
     let shown = neighbours.iter().map(|neighbour| {
         let prefix = short_uuid(neighbour.uuid, with_uuid);
+        let of = of(neighbour.datapath);
         let (port, ip, mac) = (&neighbour.logical_port, &neighbour.ip, &neighbour.mac);
-        format!("{prefix}logical_port={port}, ip={ip}, mac={mac}")
+        format!("{prefix}{of}logical_port={port}, ip={ip}, mac={mac}")
     });
     sections.push(("MAC Bindings", shown.collect()));
     let mut groups = context.draft.all::<MulticastGroup>();
@@ -250,8 +259,10 @@ fn print_other_records(context: &mut Context<'_, '_>, only: Option<Uuid>, with_u
         members.sort_unstable();
         let members = members.join(", ");
         format!(
-            "{prefix}name={}, tunnel_key={:<5}, ports=({members})",
-            group.name, group.tunnel_key
+            "{prefix}{}name={}, tunnel_key={:<5}, ports=({members})",
+            of(group.datapath),
+            group.name,
+            group.tunnel_key
         )
     });
     sections.push(("MC Groups", shown.collect()));

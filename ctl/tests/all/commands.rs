@@ -1,17 +1,22 @@
 //! What commands do that OVN's tool of this machine does not know yet, and so cannot be compared with: each line of
 //! `commands.txt` given to an empty database and its successors, with what it prints. `BLESS=1` writes the file anew.
+//! And that no command, and no option of one, stands in neither that file nor the script for both tools.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use ctl::arguments::{parse_commands, parse_options};
+use ctl::command::split_option;
 use ctl::options::Wait;
 use ctl::output::{Style, render};
 use ctl::run::line::execute;
-use ctl::tools::NB;
+use ctl::tool::Tool;
+use ctl::tools::{NB, SB};
+use ctl::transfer;
 use northbound::Snapshot;
 use ovsdb::{RowChange, Transaction, Uuid};
 use table::{Context, Database, Execution};
@@ -126,4 +131,66 @@ fn lines_print_what_the_file_says() {
         return;
     }
     assert_eq!(file, actual, "{FILE} is stale: BLESS=1 writes it anew");
+}
+
+/// The lines of `script.txt`, which both tools are given.
+const SCRIPT: &str = include_str!("../script.txt");
+
+/// What lines try: names of commands, and each with each of its options.
+fn tried<'l>(tool: &Tool, lines: impl Iterator<Item = &'l str>) -> BTreeSet<String> {
+    let mut tried = BTreeSet::new();
+    for line in lines {
+        let words = super::against_ovn::words(line);
+        let mut options: Vec<&str> = Vec::new();
+        let mut is_named = false;
+        for word in &words {
+            let is_command = || tool.commands().any(|command| command.name == word);
+            if word == "--" {
+                // Options before the first command may be on either side of `--`.
+                if std::mem::take(&mut is_named) {
+                    options.clear();
+                }
+            } else if is_named {
+                continue;
+            } else if is_command() {
+                is_named = true;
+                tried.insert(word.clone());
+                for option in &options {
+                    let name = option.split('=').next().unwrap_or(option);
+                    tried.insert(format!("{name} {word}"));
+                }
+            } else {
+                options.push(word);
+            }
+        }
+    }
+    tried
+}
+
+#[test]
+fn every_command_and_option_is_tried() {
+    let file = std::fs::read_to_string(FILE).unwrap();
+    for tool in [&NB, &SB] {
+        let mark = format!("{} ", tool.name);
+        let both = SCRIPT.lines().filter_map(|line| {
+            let line = line.strip_prefix("~ ").unwrap_or(line);
+            line.strip_prefix(&mark)
+        });
+        let mut tried = tried(tool, both);
+        if tool.name == NB.name {
+            let alone = file.lines().filter_map(|line| line.strip_prefix("$ "));
+            tried.extend(self::tried(tool, alone));
+        }
+        // Those two have a test of their own, `transfer.rs`.
+        let is_alone = |name: &str| transfer::FAMILY.commands.iter().any(|c| c.name == name);
+        let commands = tool.commands().filter(|command| !is_alone(command.name));
+        let wanted = commands.flat_map(|command| {
+            let options = command.options.iter();
+            let options =
+                options.map(|option| format!("{} {}", split_option(option).0, command.name));
+            options.chain([command.name.to_owned()])
+        });
+        let missing: Vec<String> = wanted.filter(|what| !tried.contains(what)).collect();
+        assert!(missing.is_empty(), "{}: {missing:?}", tool.name);
+    }
 }

@@ -8,5 +8,6 @@ mod commands;
 mod explain;
 mod objects;
 mod operations;
+mod plan;
 mod trace;
 mod transfer;

@@ -203,6 +203,40 @@ fn the_examples_are_applied_changed_and_pruned() {
     walk(&Scene::weft());
 }
 
+/// Rules in tiers, which OVN's northbound of this machine may not know.
+#[test]
+fn so_is_the_example_with_rules() {
+    let scene = Scene::weft();
+    let (policy, text) = example("policy.yaml");
+    let created = scene.says(&["apply", "-f", &policy]);
+    let count = created.matches(" created\n").count();
+    assert_eq!(count, text.matches("- name: ").count(), "{created}");
+    assert_eq!(
+        scene.says(&["apply", "-f", &policy]),
+        format!("{count} unchanged\n")
+    );
+    let changed = text.replace("{rate: 10000}", "{rate: 20000}");
+    let changed = scene.file("policy.yaml", &changed);
+    assert_eq!(
+        scene.says(&["apply", "-f", &changed]),
+        format!("qos/slow changed: bandwidth\n{} unchanged\n", count - 1)
+    );
+    let (fewer, _) = text.split_once("- name: slow").unwrap();
+    let fewer = scene.file("policy.yaml", fewer);
+    let pruned = scene.says(&["apply", "-f", &fewer]);
+    let mut lines: Vec<&str> = pruned.lines().collect();
+    lines.sort_unstable();
+    let unchanged = format!("{} unchanged", count - 2);
+    assert_eq!(lines, [&unchanged, "qos/slow deleted", "qos/voice deleted"]);
+    let nothing = scene.file("nothing.yaml", "owner: policy\nobjects: []\n");
+    let deleted = scene.says(&["apply", "-f", &nothing]);
+    assert_eq!(
+        deleted.matches(" deleted\n").count(),
+        count - 2,
+        "{deleted}"
+    );
+}
+
 #[test]
 fn they_are_on_the_northbound_of_ovn_as_well() {
     walk(&Scene::ovn());

@@ -1,0 +1,250 @@
+//! `weft plan`: what a change would do, before it is made.
+//!
+//! The change is commands of `weft nb`, or files of `weft apply`. What it would do to the northbound is known from the
+//! copy that was read; what northd would make of it, northd says itself: `weft-northd --draft` compiles copies of both
+//! databases, and then the change. Neither database is written to, and the northd at work hears nothing of it.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | [`draft`] | asks `weft-northd --draft`, and reads its answer |
+//! | [`rows`] | rows, logical flows and problems that come and go, in words |
+//! | [`chassis`] | the chassis that have to do with it |
+//! | [`packets`] | packets by example, whose fate is another afterwards |
+
+mod chassis;
+mod draft;
+mod packets;
+mod rows;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, Parser};
+use daemon::args::TlsArgs;
+use northbound::{Draft, Snapshot};
+use ovsdb::{Operation, Table};
+use sb_db::tables::Chassis;
+
+use crate::arguments::{parse_commands, parse_options};
+use crate::error::{CommandError, Outcome, fail};
+use crate::explain::daemon::Reader;
+use crate::objects::apply::{Declaration, told};
+use crate::objects::connect::Connect;
+use crate::options::{RunOptions, Wait};
+use crate::run::connection::Connection;
+use crate::run::database::Database as _;
+use crate::run::line::{execute, needed_tables};
+use crate::tools::{NB, SB};
+use crate::trace::request::with_room;
+use crate::trace::world::TABLES;
+
+/// Says what a change would do: to rows, logical flows, chassis and packets
+#[derive(Debug, Parser)]
+#[command(
+    name = "weft plan",
+    bin_name = "weft plan",
+    version,
+    override_usage = "weft plan [OPTIONS] -f FILE...\n       weft plan [OPTIONS] [--] COMMAND [ARGUMENT]... [-- COMMAND...]"
+)]
+struct Arguments {
+    #[command(flatten)]
+    connect: Connect,
+
+    /// The southbound database: remotes, comma-separated; by default the one on this machine
+    #[arg(long, value_name = "REMOTE", env = "OVN_SB_DB", hide_env_values = true)]
+    sb: Option<String>,
+
+    #[command(flatten)]
+    declaration: Declaration,
+
+    /// List everything, not only the first of each sort
+    #[arg(long)]
+    all: bool,
+
+    /// The northd that is asked; by default the one beside this program, else that of the path
+    #[arg(long, value_name = "PROGRAM")]
+    northd: Option<PathBuf>,
+
+    /// Commands of weft nb, with -- between them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    commands: Vec<String>,
+}
+
+/// So many of a sort are listed, if not all are asked for.
+const LISTED: usize = 20;
+
+/// Runs the program.
+pub fn run(arguments: Vec<String>) -> ExitCode {
+    let words = std::iter::once("weft plan".to_owned()).chain(arguments);
+    let arguments = Arguments::try_parse_from(words).unwrap_or_else(|error| error.exit());
+    match arguments.execute() {
+        Ok(text) => {
+            // Who has closed the output does not want more of it.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(CommandError::Failed(text)) => {
+            eprintln!("weft plan: {text}");
+            ExitCode::FAILURE
+        }
+        Err(CommandError::NotYet) => {
+            eprintln!("weft plan: the change waits for something that is not there yet");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Arguments {
+    fn execute(&self) -> Outcome<String> {
+        let (mut text, operations) = match (self.declaration.is_empty(), self.commands.is_empty()) {
+            (false, true) => self.declared()?,
+            (true, false) => self.commanded()?,
+            (false, false) => return fail("give files or commands, not both"),
+            (true, true) => {
+                return fail("nothing is given; give files with -f, or commands of weft nb");
+            }
+        };
+        if operations.is_empty() {
+            text.push_str("nothing would change\n");
+            return Ok(text);
+        }
+        let southbound = self.sb.clone().unwrap_or_else(|| {
+            let socket = daemon::place::run_dir().join(SB.socket);
+            format!("unix:{}", socket.display())
+        });
+        let asked = draft::ask(
+            self.northd.as_deref(),
+            &self.connect,
+            &southbound,
+            &operations,
+        )?;
+        // Northd reads and compiles, and this program reads meanwhile.
+        let reader = Reader::new(&self.tls(), true, self.connect.limit())?;
+        let mut tables = TABLES.to_vec();
+        tables.push(Chassis::INDEX);
+        let south = reader.read(&SB, Some(&southbound), &tables)?;
+        let drafted = asked.answer(self.connect.limit())?;
+        let limit = if self.all { usize::MAX } else { LISTED };
+        let told = with_room(|| {
+            let mut told = rows::tell(south.tables(), &drafted, limit);
+            told.push_str(&chassis::tell(south.tables(), &drafted.south, limit));
+            told.push_str(&packets::tell(south.tables(), &drafted.south, limit));
+            told.push_str(&rows::problems(&drafted.north, limit));
+            told
+        });
+        text.push_str(&told.map_err(CommandError::Failed)?);
+        Ok(text)
+    }
+
+    /// What files would do to objects, and the operations for it.
+    fn declared(&self) -> Outcome<(String, Vec<Operation>)> {
+        let read = self.declaration.read()?;
+        let northbound = self.connect.open(None)?;
+        let mut draft = Draft::new(northbound.snapshot());
+        let plan = read.apply(&mut draft)?;
+        Ok((told(&plan, true), draft.operations()))
+    }
+
+    /// The operations of commands.
+    fn commanded(&self) -> Outcome<(String, Vec<Operation>)> {
+        let line = parse_options(&NB, self.commands.clone())?;
+        if let Some((option, _)) = line.options.first() {
+            return fail(format!(
+                "{option} is no option of a command; those of weft plan come before the commands"
+            ));
+        }
+        let commands = parse_commands(&NB, line)?;
+        let options: RunOptions = self.connect.options()?;
+        let schema = Arc::clone((NB.schema)());
+        let tables = needed_tables(&NB, &Snapshot::empty(Arc::clone(&schema)), &commands)?;
+        let connection = Connection::open(&options, &schema, tables)?;
+        let executed = execute(&NB, connection.snapshot(), &commands, Wait::None)?;
+        let warnings = executed.warnings.iter();
+        let text = warnings.map(|warning| format!("warning: {warning}\n"));
+        Ok((text.collect(), executed.operations))
+    }
+
+    fn tls(&self) -> TlsArgs {
+        TlsArgs {
+            private_key: self.connect.private_key.clone(),
+            certificate: self.connect.certificate.clone(),
+            ca_cert: self.connect.ca_cert.clone(),
+            ..TlsArgs::default()
+        }
+    }
+}
+
+/// The options, for completion.
+pub fn words() -> Vec<String> {
+    let command = Arguments::command();
+    let options = command.get_arguments();
+    options
+        .filter_map(|option| Some(format!("--{}", option.get_long()?)))
+        .collect()
+}
+
+/// The reference page, in Markdown.
+pub fn reference_page() -> String {
+    let mut command = Arguments::command().term_width(100);
+    let text = format!("# weft plan\n\n```text\n{}```\n", command.render_help());
+    // Trailing blanks would be lost in editing.
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
+}
+
+/// The command, for the manual page.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+/// A heading, and so many of the lines below it as may be listed.
+fn section(heading: &str, lines: &[String], limit: usize) -> String {
+    let mut text = format!("{heading}\n");
+    for line in lines.iter().take(limit) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    if lines.len() > limit {
+        let more = lines.len() - limit;
+        text.push_str(&format!("  … and {more} more; --all lists them\n"));
+    }
+    text
+}
+
+/// `1 row`, `2 rows`.
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_come_before_the_commands() {
+        Arguments::command().debug_assert();
+        let words = [
+            "weft plan",
+            "--all",
+            "ls-add",
+            "s",
+            "--",
+            "--may-exist",
+            "ls-add",
+            "t",
+        ];
+        let read = Arguments::try_parse_from(words).expect("they are understood");
+        assert!(read.all);
+        assert_eq!(
+            read.commands,
+            ["ls-add", "s", "--", "--may-exist", "ls-add", "t"]
+        );
+        let words = ["weft plan", "--", "--if-exists", "ls-del", "s"];
+        let read = Arguments::try_parse_from(words).expect("they are understood");
+        assert_eq!(read.commands, ["--if-exists", "ls-del", "s"]);
+    }
+}
