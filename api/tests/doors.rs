@@ -72,6 +72,14 @@ impl Scene {
                 &listen("role=reader ", "reader.sock", "pgrpc+unix"),
             ])
             .args(["--rest-listen", &listen("", "rest.sock", "punix")])
+            .args([
+                "--rest-listen",
+                &listen("role=token ", "token.sock", "punix"),
+            ])
+            .args([
+                "--listen",
+                &listen("role=token ", "token-grpc.sock", "pgrpc+unix"),
+            ])
             .args(["--unixctl=none", "-vconsole:off"]);
         scene.start(&mut api);
         let limit = Instant::now() + Duration::from_secs(60);
@@ -109,10 +117,22 @@ impl Scene {
     }
 
     fn try_rest(&self, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
-        let mut stream = UnixStream::connect(self.path("rest.sock")).ok()?;
+        self.try_rest_on("rest.sock", "", method, path, body)
+    }
+
+    /// The same on another socket, with more headers.
+    fn try_rest_on(
+        &self,
+        socket: &str,
+        headers: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Option<(u16, Value)> {
+        let mut stream = UnixStream::connect(self.path(socket)).ok()?;
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: weft\r\n{headers}Connection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).ok()?;
         stream.write_all(body.as_bytes()).ok()?;
@@ -158,6 +178,212 @@ fn apply(objects: Vec<v1::Object>) -> v1::ApplyRequest {
         objects,
         ..v1::ApplyRequest::default()
     }
+}
+
+impl Scene {
+    /// `weft token`: what it prints.
+    fn token(&self, words: &[&str]) -> String {
+        let program = Path::new(env!("CARGO_BIN_EXE_weft-api")).with_file_name("weft");
+        let missing = "is missing: run `cargo build --package ctl`";
+        assert!(program.exists(), "{} {missing}", program.display());
+        let output = Command::new(program)
+            .arg("token")
+            .arg(format!("--db=unix:{}", self.path("nb.sock").display()))
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// The answer to whoever shows a token, once it is as expected: what was made in the database is known a moment later.
+    #[track_caller]
+    fn expect(&self, token: &str, request: (&str, &str, Value), expected: (u16, &str)) -> Value {
+        let header = match token {
+            "" => String::new(),
+            token => format!("Authorization: Bearer {token}\r\n"),
+        };
+        let (method, path, body) = request;
+        let body = match &body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let limit = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = self.try_rest_on("token.sock", &header, method, path, &body);
+            let (status, answer) = answer.unwrap();
+            let name = answer["status"].as_str().unwrap_or_default();
+            if (status, name) == expected {
+                return answer;
+            }
+            assert!(
+                Instant::now() < limit,
+                "{method} {path}: {status} {answer}, not {expected:?}"
+            );
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_let_in_whom_they_are_for() {
+    let scene = Scene::new();
+    scene.rest(
+        "POST",
+        "/v1/switches",
+        &json!({"name": "nobodys", "logical_switch": {}}),
+    );
+    // The row that has the tokens.
+    let nb = Path::new(env!("CARGO_BIN_EXE_weft-api")).with_file_name("weft");
+    let remote = format!("--db=unix:{}", scene.path("nb.sock").display());
+    assert!(
+        Command::new(nb)
+            .args(["nb", &remote, "init"])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let reader = scene.token(&["create", "reader"]);
+    let web = scene.token(&["create", "web", "--role=writer", "--owner=web"]);
+    let late = scene.token(&["create", "late", "--expires-in=0s"]);
+    let list = || ("GET", "/v1/switches", Value::Null);
+    let switch = |name: &str| {
+        let body = json!({"name": name, "logical_switch": {}});
+        ("POST", "/v1/switches", body)
+    };
+    let apply = |owner: &str| {
+        let objects = json!([{"name": "applied", "logical_switch": {}}]);
+        (
+            "POST",
+            "/v1/apply",
+            json!({"owner": owner, "objects": objects}),
+        )
+    };
+    scene.expect("", list(), (403, "PERMISSION_DENIED"));
+    let expired = scene.expect(&late, list(), (401, "UNAUTHENTICATED"));
+    assert!(
+        expired["message"]
+            .as_str()
+            .unwrap()
+            .contains("late has expired"),
+        "{expired}"
+    );
+    for wrong in ["weft.reader.0", "x", "weft.none.0"] {
+        scene.expect(wrong, list(), (401, "UNAUTHENTICATED"));
+    }
+    assert_eq!(
+        scene.expect(&reader, list(), (200, ""))["objects"][0]["name"],
+        "nobodys"
+    );
+    scene.expect(&reader, switch("s"), (403, "PERMISSION_DENIED"));
+    scene.expect(&reader, apply("reader"), (403, "PERMISSION_DENIED"));
+    // What the token for an owner's objects makes is that owner's, and others' are out of its reach.
+    let made = scene.expect(&web, switch("s"), (201, ""));
+    assert_eq!(made["owner"], "web");
+    scene.expect(&web, apply("other"), (403, "PERMISSION_DENIED"));
+    let objects = scene.expect(&web, list(), (200, ""));
+    assert_eq!(objects["objects"].as_array().unwrap().len(), 1, "{objects}");
+    for (method, path, body) in [
+        ("GET", "/v1/switches/nobodys", Value::Null),
+        ("GET", "/v1/switches?owner=other", Value::Null),
+        ("GET", "/v1/watch?owner=other", Value::Null),
+        ("DELETE", "/v1/switches/nobodys", Value::Null),
+        (
+            "PATCH",
+            "/v1/switches/nobodys",
+            json!({"logical_switch": {"other_config": {}}}),
+        ),
+    ] {
+        scene.expect(&web, (method, path, body), (403, "PERMISSION_DENIED"));
+    }
+    let rename = json!({"uuid": "00000000-0000-0000-0000-000000000001", "logical_switch": {"other_config": {}}});
+    let refused = scene.expect(
+        &web,
+        ("PATCH", "/v1/switches/s", rename),
+        (400, "FAILED_PRECONDITION"),
+    );
+    assert_eq!(
+        refused["details"][0]["fieldViolations"][0]["field"], "object.uuid",
+        "{refused}"
+    );
+    let claimed = json!({"name": "t", "owner": "other", "logical_switch": {}});
+    scene.expect(
+        &web,
+        ("POST", "/v1/switches", claimed),
+        (400, "FAILED_PRECONDITION"),
+    );
+    // Nor do others' objects get anything of its, nor does it take what nobody owns.
+    let drop_all = json!({"name": "x", "acl": {"logical_switches": ["nobodys"], "priority": 7,
+        "direction": "to-lport", "match": "ip", "action": "drop"}});
+    let refused = scene.expect(
+        &web,
+        ("POST", "/v1/acls", drop_all.clone()),
+        (403, "PERMISSION_DENIED"),
+    );
+    let field = &refused["details"][0]["fieldViolations"][0]["field"];
+    assert!(
+        field
+            .as_str()
+            .unwrap()
+            .starts_with("object.acl.logical_switches"),
+        "{refused}"
+    );
+    let intruding =
+        json!({"owner": "web", "objects": [{"name": "s", "logical_switch": {}}, drop_all]});
+    scene.expect(
+        &web,
+        ("POST", "/v1/apply", intruding),
+        (403, "PERMISSION_DENIED"),
+    );
+    let adopting = json!({"owner": "web", "adopt": true, "objects": [{"name": "nobodys", "logical_switch": {}}]});
+    scene.expect(
+        &web,
+        ("POST", "/v1/apply", adopting),
+        (403, "PERMISSION_DENIED"),
+    );
+    // The same over gRPC.
+    let mut client = scene.client("token-grpc.sock").await;
+    let get = v1::GetRequest {
+        kind: Kind::LogicalSwitch.into(),
+        name: "s".to_owned(),
+    };
+    let shown = |token: &str| {
+        let mut request = tonic::Request::new(get.clone());
+        let header = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", header);
+        request
+    };
+    assert_eq!(
+        client.get(get.clone()).await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
+    assert_eq!(
+        client.get(shown("x")).await.unwrap_err().code(),
+        Code::Unauthenticated
+    );
+    let found = client.get(shown(&web)).await.unwrap().into_inner();
+    assert_eq!(found.object.unwrap().owner, "web");
+    // Who watches with a token that is taken back is told so, and no more.
+    let mut watch = tonic::Request::new(v1::WatchRequest::default());
+    let header = format!("Bearer {reader}").parse().unwrap();
+    watch.metadata_mut().insert("authorization", header);
+    let mut stream = client.watch(watch).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().unwrap().reset);
+    scene.token(&["revoke", "reader"]);
+    let end = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ended without a word"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(end.code(), Code::Unauthenticated);
+    scene.expect(&reader, list(), (401, "UNAUTHENTICATED"));
+    let listed = scene.token(&["list"]);
+    assert!(
+        listed.contains("web") && !listed.contains("reader "),
+        "{listed}"
+    );
 }
 
 #[tokio::test]

@@ -9,10 +9,10 @@ use objects::write::{Along, Deletion};
 use objects::{Code, Declared, Kind, Refused, Violation, catalog, find, read, write};
 use ovsdb::Uuid;
 use prost_reflect::DynamicMessage;
-use store::caller::Caller;
 use tokio::sync::mpsc;
 
 use super::network::{Network, Trouble, Wait};
+use super::who::Who;
 use crate::live::{Id, Live, News, kind_at};
 
 /// So many objects are told in a message of a watch.
@@ -68,8 +68,9 @@ pub fn kind_numbered(field: &str, number: i32) -> Result<&'static Kind, Trouble>
 
 impl Network {
     /// One object.
-    pub fn get(&self, caller: &Caller, kind: &Kind, name: &str) -> Result<DynamicMessage, Trouble> {
-        let live = self.read(caller)?;
+    pub fn get(&self, who: &Who, kind: &Kind, name: &str) -> Result<DynamicMessage, Trouble> {
+        let live = self.read(&who.caller)?;
+        who.check_object(&live.snapshot, kind, name)?;
         let uuid = find::find(&live.snapshot, kind, name)?;
         object(&live, kind, uuid)
     }
@@ -77,14 +78,18 @@ impl Network {
     /// A page of objects of a kind.
     pub fn list(
         &self,
-        caller: &Caller,
+        who: &Who,
         kind: &Kind,
         filter: &Filter,
         size: i32,
         token: &str,
     ) -> Result<Page, Trouble> {
-        let live = self.read(caller)?;
-        let (uuids, next) = list(&live.snapshot, kind, filter, size, token)?;
+        let live = self.read(&who.caller)?;
+        let filter = Filter {
+            owner: who.narrowed(&filter.owner)?,
+            ..filter.clone()
+        };
+        let (uuids, next) = list(&live.snapshot, kind, &filter, size, token)?;
         let objects = uuids.into_iter();
         let objects = objects.filter_map(|uuid| read::object(&live.snapshot, kind, uuid));
         Ok(Page {
@@ -97,13 +102,15 @@ impl Network {
     /// Makes an object.
     pub async fn create(
         &self,
-        caller: &Caller,
+        who: &Who,
         wanted: &DynamicMessage,
         wait: Wait,
     ) -> Result<(DynamicMessage, i64), Trouble> {
         let declared = Declared::new(wanted).map_err(|refused| refused.within("object"))?;
-        let done = self.change(caller, wait, |draft| {
-            write::create(draft, &declared).map_err(|refused| refused.within("object"))
+        let owner = who.owner_of_new()?;
+        let done = self.change(&who.caller, wait, |draft| {
+            write::create(draft, &declared, &owner, who.owners())
+                .map_err(|refused| refused.within("object"))
         });
         let (uuid, generation) = done.await?;
         Ok((self.made(declared.kind, uuid)?, generation))
@@ -112,13 +119,22 @@ impl Network {
     /// Changes fields of an object.
     pub async fn update(
         &self,
-        caller: &Caller,
+        who: &Who,
         wanted: &DynamicMessage,
         mask: &[String],
         wait: Wait,
     ) -> Result<(DynamicMessage, i64), Trouble> {
         let declared = Declared::new(wanted).map_err(|refused| refused.within("object"))?;
-        let done = self.change(caller, wait, |draft| write::update(draft, &declared, mask));
+        let done = self.change(&who.caller, wait, |draft| {
+            who.check_object(draft.before(), declared.kind, &declared.name)?;
+            write::update(draft, &declared, mask, who.owners()).map_err(|refused| {
+                let is_of_object = |field: &str| matches!(field, "uuid" | "owner");
+                match refused.violations.first() {
+                    Some(first) if is_of_object(&first.field) => refused.within("object"),
+                    _ => refused,
+                }
+            })
+        });
         let (uuid, generation) = done.await?;
         Ok((self.made(declared.kind, uuid)?, generation))
     }
@@ -126,17 +142,22 @@ impl Network {
     /// Deletes an object.
     pub async fn delete(
         &self,
-        caller: &Caller,
+        who: &Who,
         deletion: Deletion<'_>,
         cascade: bool,
         wait: Wait,
     ) -> Result<i64, Trouble> {
-        let along = match cascade {
-            true => Along::Everything,
-            false => Along::Nothing,
+        // What a token for some owner's objects takes along is that owner's, too.
+        let owner = who.has_owners().then(|| self.owner_now(&deletion));
+        let along = match (cascade, &owner) {
+            (true, None) => Along::Everything,
+            (true, Some(owner)) => Along::Owned(owner),
+            (false, _) => Along::Nothing,
         };
         let deletions = [deletion];
-        let done = self.change(caller, wait, |draft| {
+        let done = self.change(&who.caller, wait, |draft| {
+            let [deletion] = &deletions;
+            who.check_object(draft.before(), deletion.kind, deletion.name)?;
             write::delete(draft, &deletions, along)
         });
         Ok(done.await?.1)
@@ -145,10 +166,10 @@ impl Network {
     /// Makes what an owner has be what it declares; or says what would be done, if no wait is given.
     pub async fn apply(
         &self,
-        caller: &Caller,
+        who: &Who,
         owner: &str,
         wanted: &[DynamicMessage],
-        allowed: Allowed,
+        allowed: Allowed<'_>,
         wait: Option<Wait>,
     ) -> Result<(Plan, i64), Trouble> {
         let wanted = wanted.iter().enumerate().map(|(number, object)| {
@@ -156,13 +177,38 @@ impl Network {
             declared.map_err(|refused| refused.within(&format!("objects[{number}]")))
         });
         let wanted: Vec<Declared> = wanted.collect::<Result<_, _>>()?;
+        who.check_owner(owner)?;
+        // Nobody's objects are no more its own than another's.
+        if who.has_owners() && allowed.adopt {
+            let remedy = "leave it out, or use a token for everybody's objects";
+            let why = "a token for some owners' objects takes over none of others";
+            let violation = Violation::new("adopt", why, remedy);
+            return Err(Refused::field(Code::Denied, violation).into());
+        }
+        let allowed = Allowed {
+            owners: who.owners(),
+            ..allowed
+        };
         let Some(wait) = wait else {
-            let live = self.read(caller)?;
+            let live = self.read(&who.caller)?;
             let mut draft = northbound::Draft::new(&live.snapshot);
             return Ok((apply(&mut draft, owner, &wanted, allowed)?, 0));
         };
-        let done = self.change(caller, wait, |draft| apply(draft, owner, &wanted, allowed));
+        let done = self.change(&who.caller, wait, |draft| {
+            apply(draft, owner, &wanted, allowed)
+        });
         done.await
+    }
+
+    /// Whose an object is.
+    fn owner_now(&self, deletion: &Deletion<'_>) -> String {
+        let live = self.copy();
+        let uuid = find::find(&live.snapshot, deletion.kind, deletion.name);
+        let row = uuid
+            .ok()
+            .and_then(|uuid| live.snapshot.table(deletion.kind.table).get(&uuid));
+        let owner = row.map(|row| find::owner_of(deletion.kind, row).to_owned());
+        owner.unwrap_or_default()
     }
 
     /// An object that was just written, whether the database is still there or not; somebody may have deleted it.
@@ -173,16 +219,17 @@ impl Network {
     /// Starts to tell what somebody watches. It ends with an error, or when the other end is dropped.
     pub fn watch(
         &self,
-        caller: Caller,
-        interest: Interest,
+        who: Who,
+        mut interest: Interest,
     ) -> Result<mpsc::Receiver<Result<Told, Trouble>>, Trouble> {
-        drop(self.read(&caller)?);
-        let place = self.watcher()?;
+        drop(self.read(&who.caller)?);
+        interest.owner = who.narrowed(&interest.owner)?;
+        let place = self.watcher(&who)?;
         let (sender, receiver) = mpsc::channel(QUEUED);
         let network = self.clone();
         tokio::spawn(async move {
             let _place = place;
-            let end = tell(&network, &caller, &interest, &sender).await;
+            let end = tell(&network, &who, &interest, &sender).await;
             if let Err(trouble) = end {
                 // The client may have gone already, or may not read.
                 let _ = tokio::time::timeout(PATIENCE, sender.send(Err(trouble))).await;
@@ -202,12 +249,12 @@ fn object(live: &Live, kind: &Kind, uuid: Uuid) -> Result<DynamicMessage, Troubl
 /// Tells a watcher everything there is to tell, for as long as it listens. While the database is away, nothing is told.
 async fn tell(
     network: &Network,
-    caller: &Caller,
+    who: &Who,
     interest: &Interest,
     sender: &mpsc::Sender<Result<Told, Trouble>>,
 ) -> Result<(), Trouble> {
     let mut revisions = network.revisions();
-    let mut since = network.read(caller)?.revision_of(&interest.version);
+    let mut since = network.read(&who.caller)?.revision_of(&interest.version);
     // The owner's objects that the client knows of, once that is certain.
     let mut known: Option<HashSet<Id>> = None;
     let mut is_first = true;
@@ -216,6 +263,8 @@ async fn tell(
         revisions.borrow_and_update();
         let (reset, ids, now, token) = {
             let live = network.copy();
+            // A token may have been revoked meanwhile.
+            who.check(&live.snapshot)?;
             let news = since.map_or(News::Everything, |since| live.news(since));
             let now = live.revision();
             let (reset, ids) = match news {
@@ -228,6 +277,13 @@ async fn tell(
                 let owned: HashSet<Id> = everything(&live, interest).into_iter().collect();
                 if let Some(known) = &known {
                     ids.retain(|id| owned.contains(id) || known.contains(id));
+                } else if who.has_owners() {
+                    // What others have is nothing that is told, not even that it is not the owner's.
+                    let is_there = |id: &Id| {
+                        let table = live.snapshot.table(kind_at(id.0).table);
+                        table.contains_key(&id.1)
+                    };
+                    ids.retain(|id| owned.contains(id) || !is_there(id));
                 }
                 known = Some(owned);
             }

@@ -1,7 +1,11 @@
 //! The gRPC service `weft.northbound.v1`, with health and reflection beside it.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http;
+use axum::http::header::AUTHORIZATION;
 use objects::apply::Allowed;
 use objects::list::Filter;
 use objects::v1::northbound_server::{Northbound, NorthboundServer};
@@ -12,12 +16,15 @@ use store::caller::Caller;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::calls::{Interest, Told, kind_numbered};
 use super::listen::{Connection, MAX_CONNECTIONS};
 use super::network::{Network, Trouble, Wait};
+use super::who::Who;
 
 /// The most bytes of a message.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
@@ -64,9 +71,12 @@ async fn serve(
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let service = NorthboundServer::new(Service { network })
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_ANSWER_BYTES);
+    let inner = NorthboundServer::new(Service {
+        network: network.clone(),
+    })
+    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    .max_encoding_message_size(MAX_ANSWER_BYTES);
+    let service = Gate { network, inner };
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
@@ -84,9 +94,66 @@ struct Service {
     network: Network,
 }
 
-fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let caller = request.extensions().get::<Caller>().cloned();
-    caller.ok_or_else(|| Status::unauthenticated("a call without a connection"))
+/// Who asks: [`Gate`] has found that out.
+fn who<T>(request: &Request<T>) -> Result<Who, Status> {
+    let who = request.extensions().get::<Who>().cloned();
+    who.ok_or_else(|| Status::unauthenticated("a call without a connection"))
+}
+
+/// The calls that change nothing.
+const READS: [&str; 3] = ["Get", "List", "Watch"];
+
+/// Looks who calls, and whether that one may, before any of the message is read.
+#[derive(Clone, Debug)]
+struct Gate<S> {
+    network: Network,
+    inner: S,
+}
+
+impl<S> Gate<S> {
+    fn check(&self, request: &http::Request<Body>) -> Result<Who, Status> {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let caller =
+            caller.ok_or_else(|| Status::unauthenticated("a call without a connection"))?;
+        let authorization = request.headers().get(AUTHORIZATION);
+        let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
+        let who = self.network.who(caller, authorization).map_err(status)?;
+        let call = request.uri().path().rsplit('/').next();
+        match call.is_some_and(|call| READS.contains(&call)) {
+            true => drop(self.network.read(&who.caller).map_err(status)?),
+            false => self.network.check_writes(&who.caller).map_err(status)?,
+        }
+        Ok(who)
+    }
+}
+
+impl<S: NamedService> NamedService for Gate<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> tower::Service<http::Request<Body>> for Gate<S>
+where
+    S: tower::Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        match self.check(&request) {
+            Ok(who) => {
+                request.extensions_mut().insert(who);
+                Box::pin(self.inner.call(request))
+            }
+            Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
+        }
+    }
 }
 
 /// The status for what went wrong, with each field that is wrong among its details.
@@ -103,6 +170,7 @@ fn status(trouble: Trouble) -> Status {
                 Code::AlreadyExists => tonic::Code::AlreadyExists,
                 Code::Conflict => tonic::Code::FailedPrecondition,
                 Code::Stale => tonic::Code::Aborted,
+                Code::Denied => tonic::Code::PermissionDenied,
                 Code::Unsupported => tonic::Code::Unimplemented,
             };
             let mut details = ErrorDetails::new();
@@ -112,6 +180,7 @@ fn status(trouble: Trouble) -> Status {
             }
             Status::with_error_details(code, message, details)
         }
+        Trouble::Unauthenticated(text) => Status::unauthenticated(text),
         Trouble::Denied(text) => Status::permission_denied(text),
         Trouble::Unavailable(text) => Status::unavailable(text),
         Trouble::Late(text) => Status::deadline_exceeded(text),
@@ -167,12 +236,12 @@ impl Northbound for Service {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
-        let caller = caller(&request)?;
+        let who = who(&request)?;
         let request = request.into_inner();
         let kind = kind_numbered("kind", request.kind).map_err(status)?;
         let object = self
             .network
-            .get(&caller, kind, &request.name)
+            .get(&who, kind, &request.name)
             .map_err(status)?;
         Ok(Response::new(v1::GetResponse {
             object: Some(typed(&object)?),
@@ -183,7 +252,7 @@ impl Northbound for Service {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListResponse>, Status> {
-        let caller = caller(&request)?;
+        let who = who(&request)?;
         let request = request.into_inner();
         let kind = kind_numbered("kind", request.kind).map_err(status)?;
         let filter = Filter {
@@ -192,13 +261,7 @@ impl Northbound for Service {
         };
         let page = self
             .network
-            .list(
-                &caller,
-                kind,
-                &filter,
-                request.page_size,
-                &request.page_token,
-            )
+            .list(&who, kind, &filter, request.page_size, &request.page_token)
             .map_err(status)?;
         let objects = page.objects.iter().map(typed);
         Ok(Response::new(v1::ListResponse {
@@ -208,15 +271,14 @@ impl Northbound for Service {
         }))
     }
 
-    type WatchStream = std::pin::Pin<
-        Box<dyn tokio_stream::Stream<Item = Result<v1::WatchResponse, Status>> + Send>,
-    >;
+    type WatchStream =
+        Pin<Box<dyn tokio_stream::Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
 
     async fn watch(
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let caller = caller(&request)?;
+        let who = who(&request)?;
         let request = request.into_inner();
         let kinds = request.kinds.iter().map(|number| {
             let kind = kind_numbered("kinds", *number).map_err(status)?;
@@ -227,7 +289,7 @@ impl Northbound for Service {
             owner: request.owner,
             version: request.version,
         };
-        let told = self.network.watch(caller, interest).map_err(status)?;
+        let told = self.network.watch(who, interest).map_err(status)?;
         let responses =
             ReceiverStream::new(told).map(|told| told.map_err(status).and_then(response));
         Ok(Response::new(Box::pin(responses)))
@@ -237,10 +299,10 @@ impl Northbound for Service {
         &self,
         request: Request<v1::CreateRequest>,
     ) -> Result<Response<v1::CreateResponse>, Status> {
-        let caller = caller(&request)?;
+        let who = who(&request)?;
         let request = request.into_inner();
         let wanted = wanted(request.object.as_ref())?;
-        let done = self.network.create(&caller, &wanted, wait(request.wait));
+        let done = self.network.create(&who, &wanted, wait(request.wait));
         let (object, generation) = done.await.map_err(status)?;
         Ok(Response::new(v1::CreateResponse {
             object: Some(typed(&object)?),
@@ -252,13 +314,13 @@ impl Northbound for Service {
         &self,
         request: Request<v1::UpdateRequest>,
     ) -> Result<Response<v1::UpdateResponse>, Status> {
-        let caller = caller(&request)?;
+        let who = who(&request)?;
         let request = request.into_inner();
         let wanted = wanted(request.object.as_ref())?;
         let mask = request.update_mask.unwrap_or_default().paths;
         let done = self
             .network
-            .update(&caller, &wanted, &mask, wait(request.wait));
+            .update(&who, &wanted, &mask, wait(request.wait));
         let (object, generation) = done.await.map_err(status)?;
         Ok(Response::new(v1::UpdateResponse {
             object: Some(typed(&object)?),
@@ -270,7 +332,7 @@ impl Northbound for Service {
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        let caller = caller(&request)?;
+        let who = who(&request)?;
         let request = request.into_inner();
         let kind = kind_numbered("kind", request.kind).map_err(status)?;
         let deletion = Deletion {
@@ -279,9 +341,7 @@ impl Northbound for Service {
             version: &request.version,
         };
         let wait = wait(request.wait);
-        let done = self
-            .network
-            .delete(&caller, deletion, request.cascade, wait);
+        let done = self.network.delete(&who, deletion, request.cascade, wait);
         let generation = done.await.map_err(status)?;
         Ok(Response::new(v1::DeleteResponse { generation }))
     }
@@ -290,18 +350,19 @@ impl Northbound for Service {
         &self,
         request: Request<v1::ApplyRequest>,
     ) -> Result<Response<v1::ApplyResponse>, Status> {
-        let caller = caller(&request)?;
+        let who = who(&request)?;
         let request = request.into_inner();
         let objects = request.objects.iter().map(dynamic);
         let objects: Vec<DynamicMessage> = objects.collect::<Result<_, _>>()?;
         let allowed = Allowed {
             adopt: request.adopt,
             nothing: request.allow_empty,
+            owners: None,
         };
         let wait = (!request.dry_run).then(|| wait(request.wait));
         let done = self
             .network
-            .apply(&caller, &request.owner, &objects, allowed, wait);
+            .apply(&who, &request.owner, &objects, allowed, wait);
         let (plan, generation) = done.await.map_err(status)?;
         Ok(Response::new(objects::apply::response(&plan, generation)))
     }

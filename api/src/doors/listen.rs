@@ -38,6 +38,8 @@ pub struct Connection {
     io: Box<dyn Io>,
     /// Who it is.
     pub caller: Caller,
+    /// Whether it is TCP without TLS: then nothing but the listener says who the client is.
+    pub is_open: bool,
     /// Its place among [`MAX_CONNECTIONS`].
     _place: OwnedSemaphorePermit,
 }
@@ -160,6 +162,7 @@ impl Listener {
                 let connection = Connection {
                     io,
                     caller: rule.caller(&Subject::default()),
+                    is_open: matches!(self.socket, Socket::Tcp(_)),
                     _place: place,
                 };
                 if connections.send(connection).await.is_err() {
@@ -187,6 +190,7 @@ impl Listener {
                 let connection = Connection {
                     io: Box::new(stream),
                     caller: rule.caller(&subject.unwrap_or_default()),
+                    is_open: false,
                     _place: place,
                 };
                 // Nobody takes connections any more when the process ends.

@@ -5,3 +5,5 @@ pub mod grpc;
 pub mod listen;
 pub mod network;
 pub mod rest;
+pub mod trouble;
+pub mod who;

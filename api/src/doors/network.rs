@@ -15,6 +15,8 @@ use replica::{Event, Handle, TransactError};
 use store::caller::{Caller, Role};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+pub use super::trouble::Trouble;
+use super::who::{Place, Watches, Who};
 use crate::live::Live;
 
 /// So often a transaction is made anew because somebody else was faster.
@@ -42,6 +44,7 @@ struct Shared {
     /// The newest revision.
     revision: watch::Sender<u64>,
     watchers: Arc<Semaphore>,
+    watches: Watches,
     /// Whether the copy is what the database has.
     synced: watch::Sender<bool>,
     /// Mebibytes of requests that may be here at a time.
@@ -50,29 +53,6 @@ struct Shared {
 
 /// What became of a transaction.
 type Reply = Result<Vec<OpResult>, TransactError>;
-
-/// Why something cannot be done.
-#[derive(Debug)]
-pub enum Trouble {
-    /// It is refused.
-    Refused(Refused),
-    /// The client may not.
-    Denied(String),
-    /// There is no database now.
-    Unavailable(String),
-    /// It was done, but waiting for it took too long.
-    Late(String),
-    /// There are too many.
-    Exhausted(String),
-    /// Nobody knows whether it was done.
-    Unknown(String),
-}
-
-impl From<Refused> for Trouble {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
 
 /// How far a write has to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +76,7 @@ impl Network {
             next: AtomicU64::new(0),
             revision: watch::Sender::new(0),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            watches: Watches::default(),
             synced: watch::Sender::new(false),
             bodies: Arc::new(Semaphore::new(MAX_BODIES_MIB as usize)),
         }))
@@ -147,10 +128,7 @@ impl Network {
         let live = self.0.live.read().unwrap_or_else(PoisonError::into_inner);
         match live.is_synced {
             true => Ok(live),
-            false => {
-                let text = "the northbound database is not there now; try again";
-                Err(Trouble::Unavailable(text.to_owned()))
-            }
+            false => Err(away()),
         }
     }
 
@@ -204,10 +182,24 @@ impl Network {
         self.0.revision.subscribe()
     }
 
-    /// A place among those who watch.
-    pub fn watcher(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Trouble> {
+    /// A place among those who watch, and among the watches of the client.
+    pub fn watcher(
+        &self,
+        who: &Who,
+    ) -> Result<(tokio::sync::OwnedSemaphorePermit, Place), Trouble> {
         let place = self.0.watchers.clone().try_acquire_owned();
-        place.map_err(|_| Trouble::Exhausted(format!("{MAX_WATCHERS} clients watch already")))
+        let place = place
+            .map_err(|_| Trouble::Exhausted(format!("{MAX_WATCHERS} clients watch already")))?;
+        Ok((place, self.0.watches.take(who)?))
+    }
+
+    /// Who asks: the client of a connection, or who shows a token in the header `authorization`.
+    pub fn who(&self, caller: Caller, authorization: Option<&str>) -> Result<Who, Trouble> {
+        let live = self.copy();
+        if authorization.is_some() && !live.is_synced {
+            return Err(away());
+        }
+        Who::new(caller, &live.snapshot, authorization)
     }
 
     /// Does this in one transaction, again if somebody else was faster, and waits for it to come as far as asked. Says the
@@ -337,9 +329,14 @@ impl Network {
     }
 }
 
+fn away() -> Trouble {
+    let text = "the northbound database is not there now; try again";
+    Trouble::Unavailable(text.to_owned())
+}
+
 fn denied<T>(caller: &Caller, what: &str) -> Result<T, Trouble> {
     Err(Trouble::Denied(format!(
-        "{caller}, may not {what}: the role does not list it; connect with a certificate, or to a listener, of a role that may"
+        "{caller}, may not {what}: the role does not list it; connect with a certificate or a token, or to a listener, of a role that may"
     )))
 }
 

@@ -12,12 +12,15 @@
 //! What goes wrong is a `google.rpc.Status` in JSON, with each field that is wrong among its details.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ORIGIN};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -39,6 +42,7 @@ use super::calls::{Interest, Told};
 use super::grpc::MAX_MESSAGE_BYTES;
 use super::listen::{Connection, MAX_CONNECTIONS};
 use super::network::{Network, Trouble, Wait};
+use super::who::Who;
 use crate::openapi;
 
 /// So long the head of a request may take, and the pause between two.
@@ -50,6 +54,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The head of a request is at most so large.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
+/// Whether a connection is TCP without TLS.
+#[derive(Clone, Copy, Debug)]
+struct IsOpen(bool);
+
 /// Starts the pages. What is given to the answer is served.
 pub fn start(network: Network) -> mpsc::Sender<Connection> {
     let (connections, mut incoming) = mpsc::channel::<Connection>(MAX_CONNECTIONS);
@@ -57,7 +65,11 @@ pub fn start(network: Network) -> mpsc::Sender<Connection> {
     tokio::spawn(async move {
         while let Some(connection) = incoming.recv().await {
             let caller = connection.caller.clone();
-            let pages = pages.clone().layer(axum::Extension(caller));
+            let is_open = IsOpen(connection.is_open);
+            let pages = pages
+                .clone()
+                .layer(axum::Extension(caller))
+                .layer(axum::Extension(is_open));
             let serving = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -95,7 +107,12 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 /// What went wrong, as a `google.rpc.Status`.
 fn wrong(trouble: Trouble) -> Response {
     let (status, body) = status_of(trouble);
-    answer(status, &body)
+    let mut response = answer(status, &body);
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+    response
 }
 
 /// The code of HTTP, and the `google.rpc.Status`.
@@ -112,10 +129,18 @@ fn status_of(trouble: Trouble) -> (StatusCode, Value) {
                 Code::AlreadyExists => (StatusCode::CONFLICT, 6),
                 Code::Conflict => (StatusCode::BAD_REQUEST, 9),
                 Code::Stale => (StatusCode::CONFLICT, 10),
+                Code::Denied => (StatusCode::FORBIDDEN, 7),
                 Code::Unsupported => (StatusCode::NOT_IMPLEMENTED, 12),
             };
             (status, number, code.name(), message, violations)
         }
+        Trouble::Unauthenticated(text) => (
+            StatusCode::UNAUTHORIZED,
+            16,
+            "UNAUTHENTICATED",
+            text,
+            vec![],
+        ),
         Trouble::Denied(text) => (StatusCode::FORBIDDEN, 7, "PERMISSION_DENIED", text, vec![]),
         Trouble::Unavailable(text) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -230,22 +255,49 @@ fn wait_called(text: Option<&str>) -> Result<Wait, Trouble> {
 }
 
 /// Who asks.
-fn caller(request: &Request) -> Caller {
-    let caller = request.extensions().get::<Caller>().cloned();
+fn who(network: &Network, request: &Request) -> Result<Who, Trouble> {
+    let extensions = request.extensions();
+    let caller = extensions.get::<Caller>().cloned();
     // Each connection has one.
-    caller.unwrap_or_else(|| Caller::new(store::caller::Role::Unknown("".into()), ""))
+    let caller = caller.unwrap_or_else(|| Caller::new(store::caller::Role::Unknown("".into()), ""));
+    let authorization = request.headers().get(AUTHORIZATION);
+    let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
+    let who = network.who(caller, authorization)?;
+    let is_open = extensions.get::<IsOpen>().is_some_and(|open| open.0);
+    if is_open && !who.has_token() {
+        check_host(header(request, HOST))?;
+    }
+    Ok(who)
+}
+
+/// On TCP without TLS everybody who connects from this machine is let in, a browser with the page of a stranger, too, whose
+/// name leads here (DNS rebinding). The header `host` then has that name.
+fn check_host(host: &str) -> Result<(), Trouble> {
+    let name = match host.rsplit_once(':') {
+        _ if host.parse::<IpAddr>().is_ok() => host,
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let literal = name.trim_start_matches('[').trim_end_matches(']');
+    let is_known = name.eq_ignore_ascii_case("localhost") || literal.parse::<IpAddr>().is_ok();
+    match is_known {
+        true => Ok(()),
+        false => Err(Trouble::Denied(format!(
+            "the request is for {host:?}; without a token, call this server by its address or localhost"
+        ))),
+    }
 }
 
 /// Whether somebody may change something. Web pages of others may not: a browser would send what they want in the name of
 /// whoever looks at them.
-fn check_writes(network: &Network, request: &Request) -> Result<Caller, Trouble> {
-    let caller = caller(request);
-    network.check_writes(&caller)?;
+fn check_writes(network: &Network, request: &Request) -> Result<Who, Trouble> {
+    let who = who(network, request)?;
+    network.check_writes(&who.caller)?;
     if request.headers().contains_key(ORIGIN) {
         let text = "a request that a web page has made cannot change the network; send it without `Origin`";
         return Err(Trouble::Denied(text.to_owned()));
     }
-    Ok(caller)
+    Ok(who)
 }
 
 /// A header that is text; empty if it is not there.
@@ -312,7 +364,7 @@ async fn list(
             owner: parameters.text("owner"),
         };
         let token = parameters.text("page_token");
-        let page = network.list(&caller(&request), kind, &filter, size, &token)?;
+        let page = network.list(&who(&network, &request)?, kind, &filter, size, &token)?;
         let objects: Vec<Value> = page.objects.iter().map(document::to_json).collect();
         let mut body = json!({"objects": objects, "version": page.version});
         if let Some(next) = page.next {
@@ -332,7 +384,7 @@ async fn one(
     let object = || {
         let kind = kind_in_path(&plural)?;
         Parameters::read(query.as_deref(), &[])?;
-        let object = network.get(&caller(&request), kind, &name)?;
+        let object = network.get(&who(&network, &request)?, kind, &name)?;
         Ok(document::to_json(&object))
     };
     respond(object())
@@ -363,9 +415,9 @@ async fn create(
     let made = async {
         let kind = kind_in_path(&plural)?;
         let wait = Parameters::read(query.as_deref(), &["wait"])?.wait()?;
-        let caller = check_writes(&network, &request)?;
+        let who = check_writes(&network, &request)?;
         let object = object_of(kind, &body(&network, request).await?)?;
-        let (object, _) = network.create(&caller, &object, wait).await?;
+        let (object, _) = network.create(&who, &object, wait).await?;
         Ok(document::to_json(&object))
     };
     match made.await {
@@ -384,7 +436,7 @@ async fn update(
         let kind = kind_in_path(&plural)?;
         let parameters = Parameters::read(query.as_deref(), &["update_mask", "wait"])?;
         let wait = parameters.wait()?;
-        let caller = check_writes(&network, &request)?;
+        let who = check_writes(&network, &request)?;
         let mut value = body(&network, request).await?;
         // The path says which.
         if let Value::Object(fields) = &mut value {
@@ -404,7 +456,7 @@ async fn update(
                     .collect()
             }
         };
-        let (object, _) = network.update(&caller, &object, &mask, wait).await?;
+        let (object, _) = network.update(&who, &object, &mask, wait).await?;
         Ok(document::to_json(&object))
     };
     respond(changed.await)
@@ -416,10 +468,10 @@ async fn delete(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
-    let caller = check_writes(&network, &request);
+    let who = check_writes(&network, &request);
     drop(request);
     let deleted = async {
-        let caller = caller?;
+        let who = who?;
         let kind = kind_in_path(&plural)?;
         let parameters = Parameters::read(query.as_deref(), &["version", "wait", "cascade"])?;
         let version = parameters.text("version");
@@ -434,7 +486,7 @@ async fn delete(
             name: &name,
             version: &version,
         };
-        network.delete(&caller, deletion, cascade, wait).await?;
+        network.delete(&who, deletion, cascade, wait).await?;
         Ok(json!({}))
     };
     respond(deleted.await)
@@ -447,7 +499,7 @@ async fn apply(
 ) -> Response {
     let applied = async {
         Parameters::read(query.as_deref(), &[])?;
-        let caller = check_writes(&network, &request)?;
+        let who = check_writes(&network, &request)?;
         let wanted = document::message(
             &catalog().message("ApplyRequest"),
             &body(&network, request).await?,
@@ -487,9 +539,10 @@ async fn apply(
         let allowed = Allowed {
             adopt: flag("adopt"),
             nothing: flag("allow_empty"),
+            owners: None,
         };
         let (owner, wait) = (text("owner"), (!flag("dry_run")).then_some(wait));
-        let done = network.apply(&caller, &owner, &objects, allowed, wait);
+        let done = network.apply(&who, &owner, &objects, allowed, wait);
         let (plan, generation) = done.await?;
         let response = objects::apply::response(&plan, generation);
         let mut message = DynamicMessage::new(catalog().message("ApplyResponse"));
@@ -519,7 +572,7 @@ async fn watch(
             // A browser that comes back says what it had last.
             version: last.unwrap_or_else(|| parameters.text("version")),
         };
-        network.watch(caller(&request), interest)
+        network.watch(who(&network, &request)?, interest)
     };
     match started() {
         Err(trouble) => wrong(trouble),
@@ -576,5 +629,26 @@ data: {status}
             format!("id: {version}\ndata: {data}\n\n")
         }
         None => format!("data: {data}\n\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_names_are_refused() {
+        for (host, is_let_in) in [
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("::1", true),
+            ("LocalHost", true),
+            ("localhost:1", true),
+            ("evil.example", false),
+            ("127.0.0.1.evil.example:80", false),
+            ("", false),
+        ] {
+            assert_eq!(check_host(host).is_ok(), is_let_in, "{host}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use northbound::Draft;
 use ovsdb::Uuid;
 
 use crate::catalog::{Kind, catalog};
-use crate::declared::{Declared, Resolver, Wrongs, check_name, contents, refuse};
+use crate::declared::{Declared, Owners, Resolver, Wrongs, check_name, contents, refuse};
 use crate::error::{Code, Refused, Violation};
 use crate::find::{find_if_any, owned, owner_of};
 use crate::v1;
@@ -68,11 +68,13 @@ struct Item<'a> {
 
 /// How much is allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allowed {
+pub struct Allowed<'a> {
     /// Whether objects that nobody owns are taken over.
     pub adopt: bool,
     /// Whether nothing may be declared, and so all that the owner has be deleted. It is too easily done by mistake.
     pub nothing: bool,
+    /// Whose objects may be referred to and be added to; nothing: everybody's.
+    pub owners: Owners<'a>,
 }
 
 /// Makes what the owner has be what it declares.
@@ -80,7 +82,7 @@ pub fn apply(
     draft: &mut Draft<'_>,
     owner: &str,
     objects: &[Declared],
-    allowed: Allowed,
+    allowed: Allowed<'_>,
 ) -> Result<Plan, Refused> {
     check_name("owner", owner)?;
     if objects.is_empty() && !allowed.nothing {
@@ -90,7 +92,7 @@ pub fn apply(
         return Err(Refused::field(Code::Invalid, violation));
     }
     let rows = draft.before();
-    let mut resolver = Resolver::new(rows);
+    let mut resolver = Resolver::new(rows, allowed.owners);
     let items = match_up(&mut resolver, owner, objects, allowed.adopt)?;
     let gone = no_longer_declared(draft, owner, &items)?;
     resolver.gone = gone.iter().map(|(_, uuid)| *uuid).collect();
@@ -181,6 +183,11 @@ fn match_up<'a>(
                 "choose another name, or let that owner give it up",
             ),
             _ => {}
+        }
+        if let Err(refused) = declared.check_identity(found, owner) {
+            let code = refused.code;
+            let violations = refused.within(&format!("objects[{number}]")).violations;
+            wrongs.extend(violations.into_iter().map(|violation| (code, violation)));
         }
         if existing.is_none() {
             resolver

@@ -1,6 +1,6 @@
 //! Objects as somebody wants them: of a kind, with a name, and with fields.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use northbound::Rows;
 use ovsdb::{Atom, Datum, Uuid};
@@ -9,7 +9,7 @@ use prost_reflect::{DynamicMessage, Value};
 use crate::catalog::{Field, Kind, PartPlace, Place, catalog};
 use crate::checks;
 use crate::error::{Code, Refused, Violation};
-use crate::find::{find_row, is_external_ids};
+use crate::find::{find_row, is_external_ids, owner_of};
 use crate::kinds::RESERVED;
 use crate::values::to_datum;
 
@@ -25,6 +25,10 @@ pub struct Declared {
     pub name: String,
     /// What is expected to be there; empty: anything.
     pub version: String,
+    /// The row that it is said to be; empty: any. Clients give back what they got.
+    pub uuid: String,
+    /// The owner that it is said to have; empty: any.
+    pub owner: String,
     /// Its fields.
     pub spec: DynamicMessage,
 }
@@ -52,8 +56,34 @@ impl Declared {
             kind,
             name,
             version: text("version"),
+            uuid: text("uuid"),
+            owner: text("owner"),
             spec: spec.expect("each kind is a message"),
         })
+    }
+}
+
+impl Declared {
+    /// Refuses what the object is said to be and is not: `uuid` and `owner` are for the database and for Apply to give.
+    pub fn check_identity(&self, uuid: Option<Uuid>, owner: &str) -> Result<(), Refused> {
+        let real = uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+        for (field, said, is) in [
+            ("uuid", &*self.uuid, &*real),
+            ("owner", &*self.owner, owner),
+        ] {
+            if said.is_empty() || said == is {
+                continue;
+            }
+            let (why, code) = match (is.is_empty(), field) {
+                (true, "uuid") => ("the object is not there yet".to_owned(), Code::Invalid),
+                (true, _) => ("nobody owns the object".to_owned(), Code::Invalid),
+                (false, _) => (format!("it is {is}"), Code::Conflict),
+            };
+            let remedy = "leave it out, for it is not for clients to say";
+            let violation = Violation::new(field, why, remedy);
+            return Err(Refused::field(code, violation));
+        }
+        Ok(())
     }
 }
 
@@ -97,15 +127,32 @@ pub struct Resolver<'a> {
     pub new: HashMap<(usize, String), Uuid>,
     /// What the request deletes.
     pub gone: std::collections::HashSet<Uuid>,
+    /// Whose objects may be referred to and be added to; nothing: everybody's.
+    pub owners: Owners<'a>,
 }
 
+/// Owners beyond whose objects a client may not go; nothing: it may go everywhere.
+pub type Owners<'a> = Option<&'a BTreeSet<String>>;
+
 impl<'a> Resolver<'a> {
-    /// Looks among these rows.
-    pub fn new(rows: &'a dyn Rows) -> Self {
+    /// Why the client may not go to a row, if it may not.
+    fn beyond(&self, table: usize, uuid: Uuid) -> Option<String> {
+        let (owners, kind) = (self.owners?, catalog().of_table(table)?);
+        let owner = owner_of(kind, self.rows.row(table, uuid)?);
+        match (owners.contains(owner), owner) {
+            (true, _) => None,
+            (false, "") => Some("it is nobody's".to_owned()),
+            (false, owner) => Some(format!("it belongs to {owner:?}")),
+        }
+    }
+
+    /// Looks among these rows, and finds those of some owners only.
+    pub fn new(rows: &'a dyn Rows, owners: Owners<'a>) -> Self {
         Self {
             rows,
             new: HashMap::new(),
             gone: Default::default(),
+            owners,
         }
     }
 
@@ -120,7 +167,13 @@ impl<'a> Resolver<'a> {
                 let why = format!("{text:?} is deleted by the same request");
                 Err((Code::Conflict, violation(why)))
             }
-            Ok(uuid) => Ok(uuid),
+            Ok(uuid) => match self.beyond(table, uuid) {
+                Some(why) => {
+                    let remedy = "refer to objects of the owners that the token is for";
+                    Err((Code::Denied, Violation::new("", why, remedy)))
+                }
+                None => Ok(uuid),
+            },
             Err(refused) if refused.code == Code::NotFound => {
                 Err((Code::Conflict, violation(format!("there is no {text:?}"))))
             }

@@ -17,6 +17,8 @@ pub enum Code {
     Conflict,
     /// Something has changed since the client looked.
     Stale,
+    /// The client has no right to the object.
+    Denied,
     /// The database has no room for it: it is older than this program.
     Unsupported,
 }
@@ -30,6 +32,7 @@ impl Code {
             Self::AlreadyExists => "ALREADY_EXISTS",
             Self::Conflict => "FAILED_PRECONDITION",
             Self::Stale => "ABORTED",
+            Self::Denied => "PERMISSION_DENIED",
             Self::Unsupported => "UNIMPLEMENTED",
         }
     }

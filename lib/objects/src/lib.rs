@@ -23,6 +23,7 @@
 //! | [`apply`] | making what an owner has be what it declares |
 //! | [`list`] | pages |
 //! | [`document`] | JSON and YAML |
+//! | [`tokens`] | bearer tokens |
 //! | [`schema`] | the JSON schema |
 #![forbid(unsafe_code)]
 
@@ -49,6 +50,7 @@ pub mod kinds;
 pub mod list;
 pub mod read;
 pub mod schema;
+pub mod tokens;
 pub mod values;
 pub mod write;
 

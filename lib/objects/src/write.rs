@@ -6,7 +6,7 @@ use northbound::{Draft, Rows};
 use ovsdb::{Atom, Datum, Mutation, Mutator, Row, Uuid};
 
 use crate::catalog::{Field, Kind, PartPlace, Place, catalog};
-use crate::declared::{Content, Declared, Resolver, contents, refuse};
+use crate::declared::{Content, Declared, Owners, Resolver, contents, refuse};
 use crate::error::{Code, Refused, Violation};
 use crate::find::{containing, find, find_if_any, is_external_ids, name_of, owner_of};
 use crate::kinds::{NAME_KEY, NamePlace, OWNER_KEY};
@@ -16,7 +16,12 @@ use crate::read::{parts_of, version, without_reserved};
 const NAMESPACE: Uuid = Uuid::from_u128(0x8f1c_52d6_0be1_4b7e_9f0a_77e6_5f74_0001);
 
 /// Makes an object, and says its row.
-pub fn create(draft: &mut Draft<'_>, declared: &Declared) -> Result<Uuid, Refused> {
+pub fn create(
+    draft: &mut Draft<'_>,
+    declared: &Declared,
+    owner: &str,
+    owners: Owners<'_>,
+) -> Result<Uuid, Refused> {
     let kind = declared.kind;
     let rows = draft.before();
     if find_if_any(rows, kind, &declared.name)?.is_some() {
@@ -27,12 +32,13 @@ pub fn create(draft: &mut Draft<'_>, declared: &Declared) -> Result<Uuid, Refuse
         );
         return Err(Refused::new(Code::AlreadyExists, message));
     }
-    let resolver = Resolver::new(rows);
+    declared.check_identity(None, owner)?;
+    let resolver = Resolver::new(rows, owners);
     let wanted = contents(&resolver, declared, &|_| true, true).map_err(refuse)?;
     check_parents(kind, &wanted, None)?;
     let mut links = Links::default();
     let uuid = new_uuid(rows, kind, &declared.name);
-    insert(draft, &mut links, declared, uuid, "", wanted)?;
+    insert(draft, &mut links, declared, uuid, owner, wanted)?;
     links.write(draft);
     Ok(uuid)
 }
@@ -42,13 +48,16 @@ pub fn update(
     draft: &mut Draft<'_>,
     declared: &Declared,
     mask: &[String],
+    owners: Owners<'_>,
 ) -> Result<Uuid, Refused> {
     let kind = declared.kind;
     let rows = draft.before();
     let names = mask_fields(kind, mask)?;
     let uuid = find(rows, kind, &declared.name)?;
     expect_version(draft, kind, uuid, &declared.version)?;
-    let resolver = Resolver::new(rows);
+    let (_, whose) = describe(rows, kind, uuid);
+    declared.check_identity(Some(uuid), &whose)?;
+    let resolver = Resolver::new(rows, owners);
     let is_wanted = |field: &Field| names.contains(field.name);
     // Who names a field means its default if it does not say anything else.
     let keeps = mask.iter().any(|path| path == "*" || path.ends_with(".*"));

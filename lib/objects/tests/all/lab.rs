@@ -65,6 +65,7 @@ impl Lab {
         let allowed = Allowed {
             adopt,
             nothing: document::read(yaml)?.declares,
+            ..Allowed::default()
         };
         let plan = self.change(|draft| apply(draft, owner, &objects, allowed))?;
         Ok(told(&plan))
@@ -88,14 +89,14 @@ impl Lab {
 
     pub fn create(&mut self, yaml: &str) -> Result<Uuid, Refused> {
         let objects = declared(yaml)?;
-        self.change(|draft| write::create(draft, &objects[0]))
+        self.change(|draft| write::create(draft, &objects[0], "", None))
     }
 
     pub fn update(&mut self, yaml: &str, mask: &[&str], version: &str) -> Result<Uuid, Refused> {
         let mut objects = declared(yaml)?;
         objects[0].version = version.to_owned();
         let mask: Vec<String> = mask.iter().map(|path| (*path).to_owned()).collect();
-        self.change(|draft| write::update(draft, &objects[0], &mask))
+        self.change(|draft| write::update(draft, &objects[0], &mask, None))
     }
 
     pub fn delete(&mut self, kind: &str, name: &str, version: &str) -> Result<Uuid, Refused> {
