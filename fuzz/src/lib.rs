@@ -1,4 +1,5 @@
-//! Fuzz targets for whatever reads bytes from outside: both doors, the log, the database file, packets of guests.
+//! Fuzz targets for whatever reads bytes from outside: both doors, the log, the database file, packets of guests,
+//! declarations of networks.
 //!
 //! A target is a function of bytes that must come back whatever they are, and that panics where
 //! what it was told does not hold: what can be read can be written and read again, what is executed
@@ -10,6 +11,7 @@
 mod doors;
 mod file;
 mod log;
+mod network;
 mod packets;
 mod requests;
 mod sample;
@@ -17,6 +19,7 @@ mod sample;
 pub use self::doors::{grpc_requests, ovsdb_frames, ovsdb_operations, raft_frames};
 pub use self::file::database_file;
 pub use self::log::log_entries;
+pub use self::network::{network_documents, network_requests};
 pub use self::packets::membership_reports;
 pub use self::requests::{dhcp_requests, dns_questions};
 
@@ -34,4 +37,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("membership_reports", membership_reports),
     ("dhcp_requests", dhcp_requests),
     ("dns_questions", dns_questions),
+    ("network_documents", network_documents),
+    ("network_requests", network_requests),
 ];
