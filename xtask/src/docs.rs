@@ -1,4 +1,4 @@
-//! Writes the generated pages of the book, `docs/reference/`, or checks that they are what the code says.
+//! Writes the generated pages of the book, `docs/reference/`, and the manual pages, or checks that they are what the code says.
 //!
 //! The pages of the databases come from the declarations of their tables, the page of the daemons from what they say
 //! when asked for help. Those of commands and of logical flows are written by the crates that declare them, in a test
@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
@@ -16,6 +16,7 @@ use ovsdb::schema::{
 };
 use ovsdb::typed::TableDoc;
 
+use crate::man;
 use crate::workspace::{Profile, build_binaries, cargo, output, root, succeed};
 
 /// What is at the top of every page.
@@ -71,7 +72,12 @@ fn pages() -> Result<Vec<(PathBuf, String)>> {
         "What operators describe: `weft nb` and `ovn-nbctl` write here, `weft-northd` reads.";
     let southbound =
         "What chassis need: `weft-northd` writes here, `weft-controller` reads and binds ports.";
-    Ok(vec![
+    let binaries = build_binaries(Profile::Dev)?;
+    let manual = root().join("docs/man");
+    let manual = man::pages(&binaries)?
+        .into_iter()
+        .map(|(name, text)| (manual.join(name), text));
+    let mut pages = vec![
         (
             folder.join("northbound.md"),
             database_page(
@@ -90,8 +96,10 @@ fn pages() -> Result<Vec<(PathBuf, String)>> {
                 &sb_db::table_docs(),
             ),
         ),
-        (folder.join("daemons.md"), daemons_page()?),
-    ])
+        (folder.join("daemons.md"), daemons_page(&binaries)?),
+    ];
+    pages.extend(manual);
+    Ok(pages)
 }
 
 const DAEMONS: &[&str] = &[
@@ -102,8 +110,7 @@ const DAEMONS: &[&str] = &[
     "weft-api",
 ];
 
-fn daemons_page() -> Result<String> {
-    let binaries = build_binaries(Profile::Dev)?;
+fn daemons_page(binaries: &Path) -> Result<String> {
     let mut page = format!("{NOTICE}\n\n# Daemons\n\nWhat each says with `--help`.\n");
     for name in DAEMONS {
         let mut help = Command::new(binaries.join(name));

@@ -18,6 +18,7 @@ mod ci;
 mod demo;
 mod docs;
 mod fuzz;
+mod man;
 mod mutants;
 mod setup;
 mod test;

@@ -25,6 +25,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("tcpdump", "looking at packets on the wire"),
     ("iproute2", "network namespaces"),
     ("ethtool", "checksum offload"),
+    ("curl", "asking the REST interface as the book does"),
     ("nftables", "partitions between members of a database"),
     ("util-linux", "entering namespaces"),
     ("g++", "libFuzzer, for the fuzz targets"),
