@@ -5,17 +5,19 @@
 //!
 //! What comes from a port with rates gets the number of its queue (`ports/queues.rs`).
 //!
+//! What comes from a switch in hardware (`vtep`) has passed its rules there and goes straight to where destinations are looked up.
+//!
 //! What `port_security` allows is not spelled out here: controllers know it from `Port_Binding.port_security` and answer
 //! `check_in_port_sec()`. That keeps the rules of a port on the chassis that has the port.
 
 use std::iter;
 
 use lflow::Symbol;
-use lflow::action::Bare;
+use lflow::action::{Bare, Pipeline};
 use lflow::{a, m};
 use relations::{Handle, Small};
 
-use super::ports::{self, QUEUE, Security};
+use super::ports::{self, PortKind, QUEUE, Security};
 use super::switch::{DATAPATH, SWITCH, SWITCHES, SWITCHES_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::register::Bits;
@@ -54,6 +56,16 @@ const QUEUED: Rule = Rule::new(
     70,
     "from a port with rates: its queue, then as without",
 );
+const HARDWARE_TAGGED: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    107,
+    "on a transparent switch, from a switch in hardware, a VLAN tag: to the lookup",
+);
+const HARDWARE: Rule = Rule::new(
+    Stage::InCheckPortSec,
+    71,
+    "from a switch in hardware: to the lookup",
+);
 const TAGGED: Rule = Rule::new(Stage::InCheckPortSec, 100, "a VLAN tag: drop");
 const CHECK: Rule = Rule::new(
     Stage::InCheckPortSec,
@@ -69,9 +81,11 @@ pub static FEATURE: Feature = Feature {
     rules: &[
         CLOSED,
         GROUP_SOURCE,
+        HARDWARE_TAGGED,
         QUEUED_TAGGED,
         TAGGED_PASSES,
         TAGGED,
+        HARDWARE,
         QUEUED,
         CHECK,
         APPLY,
@@ -117,6 +131,16 @@ static OF_SWITCH: Kind = Kind {
 
 static OF_PORT: Kind = ports::kind!([&QUEUE, &SWITCH], [], |unit, view| {
     let port = view.port;
+    if matches!(port.kind, PortKind::Vtep) {
+        let switch = unit.get(&SWITCH, view.switch);
+        let mut flows = view.flows(unit);
+        let from = m::inport(port.name.clone());
+        let to_lookup = || [a::next_in(Pipeline::Ingress, Stage::InLookup.table())];
+        flows.add(HARDWARE, &from, to_lookup());
+        if switch.is_some_and(|switch| switch.is_vlan_transparent) {
+            flows.add(HARDWARE_TAGGED, &(from & m::vlan_present()), to_lookup());
+        }
+    }
     if let Some(queue) = unit.get(&QUEUE, view.row) {
         let switch = unit.get(&SWITCH, view.switch);
         let mut flows = view.flows(unit);

@@ -7,19 +7,27 @@
 //! Requests for addresses of routers that nobody has answered, such as those from a physical network, are steered: they go to
 //! the router, and to no other one. A router's own requests go to no other router; those know their addresses from each other.
 //!
+//! What is for an external port goes where its MAC was learned, and else to the physical network, as if nobody had declared it.
+//!
+//! What is for a port with `options:pkt_clone_type` goes to all ports with `unknown` addresses as well.
+//!
 //! A disabled port still has its addresses: what is sent there is dropped, not flooded. A port whose addresses move
 //! (`options:force_fdb_lookup`) gets what was learned to be there, and what nobody knows.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use addr::Mac;
 use lflow::action::Action;
 use lflow::{Expr, Symbol, a, m};
 use nb_db::tables::LogicalSwitchPort;
 use relations::{Handle, Small};
 
-use super::multicast::Group;
-use super::ports::{self, ENTRANCE, IPS, MACS, PortKind, PortView, is_first};
+use super::multicast::{EXISTS, Group};
+use super::ports::{
+    self, ASSIGNED, BINDING, COPIED, ENTRANCE, IPS, LINK, MACS, PORT, PortKind, PortView, is_first,
+};
 use super::switch::{DATAPATH, SWITCH, SWITCHES, SWITCHES_NAME};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::stage::{Rule, Stage};
@@ -47,13 +55,13 @@ const GROUP: Rule = Rule::new(Stage::InLookup, 70, "a group address: to all enab
 pub const KNOWN: Rule = Rule::new(
     Stage::InLookup,
     50,
-    "the address of a port: to that port, or drop if it is disabled",
+    "the address of a port: to that port, and perhaps to all unknown ones, or drop if it is disabled",
 );
 const LEARNED: Rule = Rule::new(Stage::InLookup, 0, "the rest: look among learned addresses");
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
-    kinds: &[&SHARED, &OF_SWITCH, &OF_PORT],
+    kinds: &[&SHARED, &OF_SWITCH, &OF_PORT, &OF_COPIED],
     rules: &[TO_ROUTER, BY_ROUTER, REQUEST, GROUP, KNOWN, LEARNED],
     ..Feature::new("lookup")
 };
@@ -119,8 +127,9 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS, &ENTRANCE], [], |unit, view| {
     if let Some(to_router) = to_router {
         flows.add(TO_ROUTER, &to_router, steer(way));
     }
-    if port.is_looked_up && port.is_enabled {
-        // They may be behind another port by now.
+    let is_outside = matches!(port.kind, PortKind::External { .. });
+    if is_outside || (port.is_looked_up || port.is_copied) && port.is_enabled {
+        // They are behind a physical network, or may be behind another port by now; or see `OF_COPIED`.
         return;
     }
     for mac in macs {
@@ -141,6 +150,43 @@ static OF_PORT: Kind = ports::kind!([&MACS, &IPS, &ENTRANCE], [], |unit, view| {
         }
     }
 });
+
+/// What is for some ports goes to all unknown ones, too, if there are any. One that is unknown itself is among them.
+static OF_COPIED: Kind = Kind {
+    name: "copied-port",
+    over: Over::Keys(&COPIED),
+    reads: &[&PORT, &BINDING, &LINK, &ASSIGNED, &DATAPATH, &MACS, &EXISTS],
+    says: &[],
+    wants: &[],
+    run: |unit, key| {
+        let Some(view) = ports::view(unit, key) else {
+            return;
+        };
+        let port = view.port;
+        let is_first = |mac: &Mac| {
+            let first = unit.members(&MACS, (view.switch, *mac)).first();
+            first.is_some_and(|(_, port)| *port == view.row)
+        };
+        let macs = view.addresses().map(|entry| entry.mac);
+        let macs: BTreeSet<Mac> = macs.filter(is_first).collect();
+        if !port.is_enabled || port.is_looked_up {
+            return;
+        }
+        let unknown = Group::Unknown.of_datapath(view.switch);
+        let is_copied = unit.get(&EXISTS, unknown).is_some();
+        let own = [a::set_outport(port.name.clone()), a::output()];
+        let others = [a::set_outport(Group::Unknown.name()), a::output()];
+        let deliver = match (is_copied, port.is_unknown) {
+            (false, _) => own.to_vec(),
+            (true, true) => others.to_vec(),
+            (true, false) => [vec![a::clone(own)], others.to_vec()].concat(),
+        };
+        let mut flows = view.flows(unit);
+        for mac in macs {
+            flows.add(KNOWN, &m::eth_dst(mac), deliver.clone());
+        }
+    },
+};
 
 /// What a router asks everybody.
 pub fn router_request() -> Expr {

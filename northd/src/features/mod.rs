@@ -10,6 +10,7 @@ pub mod dhcp4;
 pub mod dhcp6;
 pub mod dictionaries;
 pub mod dns;
+pub mod external_ports;
 pub mod fdb;
 pub mod forwarding_groups;
 pub mod ipam;
@@ -31,6 +32,7 @@ pub mod switch;
 pub mod templates;
 pub mod underlay;
 pub mod unknown;
+pub mod virtual_ports;
 
 use crate::compiler::feature::Feature;
 
@@ -57,6 +59,8 @@ pub static ALL: &[&Feature] = &[
     &qos::FEATURE,
     &segments::FEATURE,
     &neighbours::FEATURE,
+    &virtual_ports::FEATURE,
+    &external_ports::FEATURE,
     &dhcp4::FEATURE,
     &dhcp6::FEATURE,
     &dns::FEATURE,

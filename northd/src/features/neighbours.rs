@@ -11,7 +11,8 @@
 //!
 //! Not answered for: ports with `unknown` addresses (the address may have moved behind them), disabled ports, ports with
 //! `options:disable_arp_nd_rsp`, addresses that another port had first, and any port of a switch that is transparent to VLAN
-//! tags, where one address may be somebody else in each VLAN. Requests from a physical network (`localnet`) go on, too: every
+//! tags, where one address may be somebody else in each VLAN; external ports, who answer for themselves behind a physical network;
+//! and virtual ports, whose guest answers. Requests from a physical network (`localnet`) go on, too: every
 //! chassis gets a copy, and all of them would answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -145,12 +146,13 @@ static OF_PORT: Kind = ports::kind!([&IPS, &SWITCH], [], |unit, view| {
         flows.add(FROM_OUTSIDE, &m::inport(port.name.clone()), [a::next()]);
         return;
     }
-    if !port.is_enabled {
+    if !port.is_enabled || matches!(port.kind, PortKind::Virtual { .. }) {
         return;
     }
     let switch = unit.get(&SWITCH, view.switch);
     let is_transparent = switch.is_some_and(|switch| switch.is_vlan_transparent);
-    let is_answered = !is_transparent && !port.is_unknown && port.is_answered_for;
+    let is_outside = matches!(port.kind, PortKind::External { .. });
+    let is_answered = !is_transparent && !is_outside && !port.is_unknown && port.is_answered_for;
     let is_router = matches!(port.kind, PortKind::Router { .. });
     for (ip, mac) in ips {
         let known = segments::is_asked(view.datapath.key, ip);
@@ -218,7 +220,7 @@ fn advertisement(transform: Transform) -> Action {
 }
 
 /// The group that a solicitation for `ip` is sent to (RFC 4291, section 2.7.1).
-fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
+pub fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
     let [.., x, y, z] = ip.octets();
     let low = u16::from_be_bytes([y, z]);
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(x), low)

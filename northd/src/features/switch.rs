@@ -65,6 +65,8 @@ pub static FEATURE: Feature = Feature {
             "requested-tnl-key",
             "vlan-passthru",
             "broadcast-arps-to-all-routers",
+            "fdb_age_threshold",
+            "mtu",
         ],
     )])],
     indexes: &[BY_ROW],
@@ -195,6 +197,13 @@ fn columns(row: Uuid, switch: &Switch, datapath: Identity) -> [(usize, Datum); 4
     if let Some(name) = &switch.display_name {
         external_ids.push((Atom::from("name2"), Atom::from(name.clone())));
     }
+    if let Some(age_s) = switch.fdb_age_s {
+        let age = (
+            Atom::from("fdb_age_threshold"),
+            Atom::from(age_s.to_string()),
+        );
+        external_ids.push(age);
+    }
     [
         column.tunnel_key.to(&i64::from(datapath.key)),
         (column.r#type.index, Datum::from("logical-switch")),
@@ -214,6 +223,11 @@ pub struct Switch {
     pub requested_key: Option<u32>,
     /// Whether frames with a VLAN tag pass (`other_config:vlan-passthru`).
     pub is_vlan_transparent: bool,
+    /// How many seconds learned addresses are remembered of which nobody has heard, if not for ever
+    /// (`other_config:fdb_age_threshold`).
+    pub fdb_age_s: Option<u32>,
+    /// How many bytes packets may have on its physical networks (`other_config:mtu`), if it says so.
+    pub mtu: Option<u32>,
     /// Whether requests for addresses of nobody go to routers, too (`other_config:broadcast-arps-to-all-routers`).
     pub asks_routers: bool,
 }
@@ -236,6 +250,9 @@ impl Switch {
                 &mut complaints,
             ),
             is_vlan_transparent: options.truth("vlan-passthru", false, &mut complaints),
+            fdb_age_s: (options.number("fdb_age_threshold", 0..=u32::MAX, &mut complaints))
+                .filter(|age_s| *age_s > 0),
+            mtu: options.number("mtu", 576..=65_535u32, &mut complaints),
             asks_routers: options.truth("broadcast-arps-to-all-routers", true, &mut complaints),
         };
         (switch, complaints.into_problems())

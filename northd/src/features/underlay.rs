@@ -10,19 +10,34 @@
 //! | VXLAN | 50 | 70 | 1,450 or 1,430 |
 //!
 //! A guest may be reached through every kind of tunnel that some chassis offers, so that the one that takes most counts.
+//!
+//! Packets of a switch with a door to a physical network (`localnet`) go through no tunnel: there, as many bytes as that network
+//! carries (`Logical_Switch.other_config:mtu`, 1,500 if nothing is said) are left.
 
 use nb_db::tables::NbGlobal;
 use ovsdb::typed::Table;
 use relations::{Bucket, Handle, Relation, Small};
 use sb_db::tables::Encap;
 
+use super::ports::LOCALNETS;
+use super::switch::SWITCH;
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::options::Options;
+use crate::compiler::unit::Unit;
 
 /// How large packets of guests may be, in bytes.
 pub static GUEST_MTU: Relation<(), u32> = Relation::new("MTU of guests");
 /// What asks for it in place of a number.
 pub const AUTO: &str = "auto";
+
+/// How large packets of guests in a switch may be, in bytes. Reads [`GUEST_MTU`], [`SWITCH`] and [`LOCALNETS`].
+pub fn mtu_of(unit: &Unit<'_>, switch: Handle) -> Option<u32> {
+    if unit.members(&LOCALNETS, switch).is_empty() {
+        return unit.get(&GUEST_MTU, ()).copied();
+    }
+    let of_network = unit.get(&SWITCH, switch).and_then(|switch| switch.mtu);
+    Some(of_network.unwrap_or(DEFAULT))
+}
 
 /// What tunnels take, each with a tunnel end that offers them.
 static OVERHEADS: Bucket<(), (u32, Handle)> = Bucket::new("tunnel overheads");

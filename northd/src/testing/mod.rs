@@ -8,6 +8,7 @@ mod chassis;
 mod connections;
 mod crossing;
 mod cyclonus;
+pub mod doors;
 mod flows;
 pub mod gateways;
 pub mod multicast;

@@ -33,9 +33,19 @@ pub struct Port {
     key: i64,
     is_localnet: bool,
     is_router: bool,
+    /// Behind a physical network, whose doors its packets come by.
+    is_external: bool,
+    /// A switch in hardware.
+    is_hardware: bool,
+    /// The address of a virtual port.
+    moving: Option<IpAddr>,
+    is_virtual: bool,
+    is_remote: bool,
+    is_switch: bool,
     is_enabled: bool,
     is_unknown: bool,
     is_closed: bool,
+    is_copied: bool,
     is_learning: bool,
     hears_groups: bool,
     is_answered_for: bool,
@@ -150,8 +160,8 @@ fn port(
     let is_localnet = &*row.r#type == "localnet";
     let may_learn = match &*row.r#type {
         "localnet" => option("localnet_learn_fdb", "true"),
-        "localport" | "router" => false,
-        _ => true,
+        "" | "switch" => true,
+        _ => false,
     };
     let is_enabled = row.enabled != Some(false);
     Port {
@@ -159,10 +169,21 @@ fn port(
         key: binding.tunnel_key,
         is_localnet,
         is_router: &*row.r#type == "router",
+        is_external: &*row.r#type == "external",
+        is_hardware: &*row.r#type == "vtep",
+        is_virtual: &*row.r#type == "virtual",
+        is_remote: &*row.r#type == "remote",
+        is_switch: &*row.r#type == "switch",
+        moving: (row.options.get("virtual-ip"))
+            .filter(|_| &*row.r#type == "virtual")
+            .and_then(|ip| ip.parse().ok()),
         is_enabled,
         is_unknown,
         is_closed: !row.port_security.is_empty() && readable == 0,
         is_learning: may_learn && is_enabled && is_unknown && row.port_security.is_empty(),
+        is_copied: option("pkt_clone_type", "mc_unknown")
+            && is_enabled
+            && !matches!(&*row.r#type, "router" | "switch" | "external"),
         hears_groups: !option("receive_multicast", "false"),
         is_answered_for: !option("disable_arp_nd_rsp", "true"),
         entries,
@@ -241,9 +262,12 @@ impl Switch {
             && !sender.is_closed
             && packet.src.0[0] & 1 == 0
             && (!packet.is_tagged || self.passes_tags)
-            && allows(&sender.security, &state, true);
+            && (sender.is_hardware || allows(&sender.security, &state, true));
         if !is_admitted {
             return nobody;
+        }
+        if sender.is_hardware {
+            return Fate::Heard(self.receivers(sender, packet, &state, learned));
         }
         let is_answered = !sender.is_localnet && !self.passes_tags && packet.dst.is_multicast();
         if is_answered
@@ -265,14 +289,14 @@ impl Switch {
     }
 
     fn answer(&self, sender: &Port, target: IpAddr) -> Option<Mac> {
-        let has = |port: &Port| port.mac_of(target).is_some();
         let owner = self
             .ports
             .iter()
-            .filter(|port| has(port))
+            .filter(|port| port.has(target))
             .min_by_key(|port| port.key)?;
+        let answers_itself = owner.is_localnet || owner.is_external || owner.is_virtual;
         let is_answered =
-            owner.is_enabled && !owner.is_unknown && owner.is_answered_for && !owner.is_localnet;
+            owner.is_enabled && !owner.is_unknown && owner.is_answered_for && !answers_itself;
         if !is_answered || owner.name == sender.name {
             return None;
         }
@@ -280,9 +304,20 @@ impl Switch {
     }
 
     fn dhcp(&self, sender: &Port, packet: &Packet, world: &World) -> Option<Mac> {
-        if !matches!(packet.content, Content::Dhcp) || sender.is_localnet || sender.is_router {
+        let is_doorless = sender.is_router || sender.is_virtual || sender.is_external;
+        let is_other = sender.is_remote || sender.is_switch;
+        if !matches!(packet.content, Content::Dhcp) || is_doorless || is_other {
             return None;
         }
+        let sender = match sender.is_localnet {
+            // Of those who say that they have it, the first has a MAC.
+            true => {
+                let has = |port: &&Port| port.entries.iter().any(|entry| entry.mac == packet.src);
+                let first = self.ports.iter().filter(has).min_by_key(|port| port.key);
+                first.filter(|port| port.is_external && port.is_enabled)?
+            }
+            false => sender,
+        };
         let (_, mac) = sender.dhcp?;
         let row = world
             .nb::<nb::LogicalSwitchPort>()
@@ -318,12 +353,14 @@ impl Switch {
             .iter()
             .filter(|port| port.entries.iter().any(|entry| entry.mac == packet.dst))
             .min_by_key(|port| port.key);
-        let known = match owner {
+        let known = match owner.filter(|owner| !owner.is_external) {
             Some(owner) => Some(Arc::clone(&owner.name)),
             None => learned(packet.dst),
         };
+        let is_copied = owner.is_some_and(|owner| owner.is_copied && !owner.is_external);
         let request = self.request(packet, is_group);
-        let is_relayed = matches!(packet.content, Content::Dhcp) && !sender.is_localnet;
+        let is_relayed =
+            matches!(packet.content, Content::Dhcp) && !sender.is_localnet && !sender.is_hardware;
         let relay = self.relay.as_ref().filter(|_| is_relayed);
         // One that is relayed is for the router alone.
         let mut state = state.clone();
@@ -340,7 +377,7 @@ impl Switch {
                     port.name == *router || (port.hears_groups && !port.is_router)
                 }
                 _ if is_group => port.hears_groups,
-                (Some(known), _) => port.name == *known,
+                (Some(known), _) => port.name == *known || is_copied && port.is_unknown,
                 (None, _) => port.is_unknown,
             };
             is_meant
@@ -378,7 +415,7 @@ impl Switch {
             let first = self.ports.iter().filter(has).min_by_key(|port| port.key);
             first.filter(|port| port.is_router && port.is_enabled)
         };
-        if let Some(router) = first(&|port| port.mac_of(target).is_some()) {
+        if let Some(router) = first(&|port| port.has(target)) {
             return Some(Request::ForRouter(Arc::clone(&router.name)));
         }
         let sends = |port: &&Port| port.entries.iter().any(|entry| entry.mac == packet.src);
@@ -393,6 +430,11 @@ impl Port {
         let mut entries = self.entries.iter().chain(&self.link);
         let entry = entries.find(|entry| entry.ips.iter().any(|known| known.addr() == ip))?;
         Some(entry.mac)
+    }
+
+    /// Whether the port says that it has an address.
+    fn has(&self, ip: IpAddr) -> bool {
+        self.mac_of(ip).is_some() || self.moving == Some(ip)
     }
 
     /// Whether the switch learns what the port sends.

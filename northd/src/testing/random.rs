@@ -51,7 +51,8 @@ impl Rng {
 /// Few of everything, so that there are collisions.
 const SWITCHES: usize = 4;
 const PORTS: usize = 14;
-const NAMES: usize = 18;
+/// So many names of ports.
+pub const NAMES: usize = 18;
 
 /// Does something with one of the features; says what.
 pub fn change(world: &mut World, rng: &mut Rng) -> String {
@@ -279,6 +280,7 @@ pub fn learn(world: &mut World, rng: &mut Rng) -> String {
         .expect("a strong reference");
     let mac = format!("02:00:00:00:01:{:02x}", rng.below(256));
     let fdb = sb::Fdb {
+        timestamp: world.now_ms - i64::try_from(rng.below(2_000)).expect("small"),
         mac: mac.as_str().into(),
         dp_key: sb::DatapathBinding::COLUMN.tunnel_key.get(datapath),
         port_key: row.tunnel_key,
@@ -292,6 +294,34 @@ pub fn learn(world: &mut World, rng: &mut Rng) -> String {
         world.south(vec![insert(rng.uuid(), &fdb)]);
     }
     format!("{mac} learned at {binding}")
+}
+
+/// How long learned addresses are remembered, and how many are forgotten at once.
+pub fn forget(world: &mut World, rng: &mut Rng) -> String {
+    let Some(switch) = rng.pick(&switches(world)).copied() else {
+        return "no switch".to_owned();
+    };
+    if rng.once_in(3) {
+        let rows = world.nb::<nb::NbGlobal>();
+        let mut options = rows
+            .first()
+            .map_or_else(Default::default, |(_, row)| row.options.clone());
+        let limit = ["0", "1", "few"][rng.below(3)];
+        options.insert("fdb_removal_limit".into(), limit.into());
+        update::<nb::NbGlobal>(world, None, vec![nb::NbGlobal::COLUMN.options.to(&options)]);
+        return format!("fdb_removal_limit {limit}");
+    }
+    let rows = world.nb::<nb::LogicalSwitch>();
+    let (_, row) = rows
+        .into_iter()
+        .find(|(uuid, _)| *uuid == switch)
+        .expect("picked");
+    let mut config = row.other_config;
+    let age = ["0", "1", "1000000", "soon"][rng.below(4)];
+    config.insert("fdb_age_threshold".into(), age.into());
+    let columns = vec![nb::LogicalSwitch::COLUMN.other_config.to(&config)];
+    update::<nb::LogicalSwitch>(world, Some(switch), columns);
+    format!("switch {switch} forgets after {age}")
 }
 
 pub fn add_switch(world: &mut World, rng: &mut Rng) -> String {
@@ -345,6 +375,10 @@ fn random_switch(rng: &mut Rng) -> nb::LogicalSwitch {
         switch
             .other_config
             .insert("vlan-passthru".into(), truth.into());
+    }
+    if rng.once_in(6) {
+        let mtu = ["9000", "1500", "12"][rng.below(3)];
+        switch.other_config.insert("mtu".into(), mtu.into());
     }
     if rng.once_in(10) {
         switch
@@ -467,6 +501,8 @@ pub fn change_port(world: &mut World, rng: &mut Rng) -> String {
         column.enabled.index,
         column.dhcpv4_options.index,
         column.external_ids.index,
+        column.peer.index,
+        column.ha_chassis_group.index,
     ];
     let few = rng.once_in(2);
     let columns: Vec<(usize, Datum)> = all
@@ -498,7 +534,8 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
     if rng.once_in(6) {
         port.enabled = Some(rng.once_in(3));
     }
-    match rng.below(14) {
+    match rng.below(18) {
+        14.. => super::doors::other_type(world, rng, &mut port),
         0 => {
             port.r#type = "localnet".into();
             if !rng.once_in(4) {
@@ -511,7 +548,7 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
             }
         }
         1 => port.r#type = "localport".into(),
-        2 => port.r#type = ["lokalnet", "vtep"][rng.below(2)].into(),
+        2 => port.r#type = "lokalnet".into(),
         6..8 => {
             port.r#type = "router".into();
             let peer = super::routers::port_name(rng);
@@ -552,6 +589,10 @@ fn random_port(world: &World, rng: &mut Rng) -> nb::LogicalSwitchPort {
     if rng.once_in(12) {
         port.options
             .insert("receive_multicast".into(), "false".into());
+    }
+    if rng.once_in(12) {
+        port.options
+            .insert("pkt_clone_type".into(), "mc_unknown".into());
     }
     if rng.once_in(12) {
         port.options
@@ -618,7 +659,7 @@ pub fn dhcp(world: &mut World, rng: &mut Rng) -> String {
         ("lease_time", "3600"),
         ("router", "10.0.0.254"),
         ("dns_server", "{8.8.8.8, 8.8.4.4}"),
-        ("mtu", "70000"),
+        ("mtu", ["70000", "auto"][rng.below(2)]),
         ("domain_name", "\"example.org\""),
         ("no_such_option", "1"),
     ] {

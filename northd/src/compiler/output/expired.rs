@@ -4,7 +4,7 @@
 //! batches, when there is nothing else to write: nobody waits for that. A batch is followed by a pause, in which the database
 //! tells that the rows are gone, and their units take back what they said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ovsdb::operation::Operation;
@@ -64,11 +64,18 @@ impl Expired {
             return Vec::new();
         }
         self.state = State::Taken;
-        let limits = self.rows.iter().map(|row| row.limit);
-        let own = limits.filter(|limit| *limit > 0).min();
-        let own = own.and_then(|limit| usize::try_from(limit).ok());
-        let rows = self.rows.iter().take(own.unwrap_or(limit).min(limit));
-        rows.map(deletion).collect()
+        // Each table has a limit of its own, and a share of the batch: none keeps another's rows.
+        let mut taken: BTreeMap<u16, Vec<&Stale>> = BTreeMap::new();
+        for row in &self.rows {
+            let of_table = taken.entry(row.table).or_default();
+            let most = usize::try_from(row.limit).ok().filter(|most| *most > 0);
+            if of_table.len() < most.unwrap_or(limit).min(limit) {
+                of_table.push(row);
+            }
+        }
+        let share = limit.div_ceil(taken.len());
+        let rows = taken.values().flat_map(|rows| rows.iter().take(share));
+        rows.take(limit).map(|row| deletion(row)).collect()
     }
 }
 
@@ -113,8 +120,29 @@ mod tests {
         assert_eq!(expired.take(100), []);
         expired.elapse(now + PAUSE);
         assert_eq!(expired.take(3).len(), 3, "as many as a transaction takes");
+        let other = Stale {
+            table: 5,
+            limit: 1,
+            ..stale(20)
+        };
+        expired.add(other);
+        expired.elapse(now + PAUSE * 2);
+        expired.elapse(now + PAUSE * 3);
+        let tables = expired
+            .take(4)
+            .into_iter()
+            .map(|operation| match operation {
+                Operation::Delete { table, .. } => table,
+                other => panic!("{other:?}"),
+            });
+        assert_eq!(
+            tables.collect::<Vec<_>>(),
+            [3, 3, 5],
+            "each table has its share"
+        );
+        expired.remove(other);
         (4..10).for_each(|n| expired.remove(stale(n)));
-        expired.elapse(now + PAUSE);
+        expired.elapse(now + PAUSE * 4);
         assert_eq!(expired.due_at(), None);
     }
 }

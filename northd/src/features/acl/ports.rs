@@ -30,7 +30,7 @@ pub(super) static OF_PORT: Kind = Kind {
     ..ports::kind!([&IS_TRACKED], [], |unit, view| {
         let is_door = match view.port.kind {
             PortKind::Router { .. } => !view.has_acls(),
-            PortKind::Localnet { .. } => true,
+            PortKind::Localnet { .. } | PortKind::Switch { .. } => true,
             _ => false,
         };
         if is_door && unit.get(&IS_TRACKED, view.switch).is_some() {

@@ -21,9 +21,9 @@ use ovsdb::typed::{Table, TableDefinition};
 use relations::{Handle, Relation, Small};
 
 use super::acl;
-use super::ports::{self, PortKind, PortView};
-use super::switch::{SWITCHES, SWITCHES_NAME};
-use super::underlay::GUEST_MTU;
+use super::ports::{self, LOCALNETS, MACS, PORT, PortView};
+use super::switch::{SWITCH, SWITCHES, SWITCHES_NAME};
+use super::underlay::{self, GUEST_MTU};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::flow::Flows;
 use crate::compiler::register::Bits;
@@ -90,7 +90,7 @@ pub static FEATURE: Feature = Feature {
 static MODEL: Kind = Kind {
     name: "model/dhcp",
     over: Over::North(DhcpOptions::INDEX),
-    reads: &[&GUEST_MTU],
+    reads: &[],
     says: &[&OPTIONS],
     wants: &[],
     run: |unit, key| {
@@ -98,9 +98,7 @@ static MODEL: Kind = Kind {
         let Some(columns) = unit.north(row) else {
             return;
         };
-        let (options, problems) = Dhcp4::parse(unit.uuid(row), columns, || {
-            unit.get(&GUEST_MTU, ()).copied()
-        });
+        let (options, problems) = Dhcp4::parse(unit.uuid(row), columns);
         if let Some(options) = options {
             unit.say(&OPTIONS, row, Arc::new(options));
         }
@@ -121,76 +119,89 @@ static SHARED: Kind = Kind {
     },
 };
 
-static OF_PORT: Kind = ports::kind!([&OPTIONS], [], |unit, view| {
-    let Some(dhcp) = options(unit, view) else {
-        return;
-    };
-    let port = view.port;
-    if !port.is_enabled
-        || matches!(
-            port.kind,
-            PortKind::Localnet { .. } | PortKind::Router { .. }
-        )
-    {
-        return;
-    }
-    let mut flows = view.flows(unit);
-    let mut answers = false;
-    for entry in view.own_addresses() {
-        let in_network = |ip: &IpAddr| ip.is_ipv4() && dhcp.network.contains(*ip);
-        let Some(ip) = entry.ips.iter().map(|cidr| cidr.addr()).find(in_network) else {
-            continue;
+static OF_PORT: Kind = ports::kind!(
+    [&OPTIONS, &LOCALNETS, &PORT, &MACS, &SWITCH, &GUEST_MTU],
+    [],
+    |unit, view| {
+        let Some(dhcp) = options(unit, view) else {
+            return;
         };
-        answers = true;
-        let from = m::one_of(Symbol::Ip4Src, [ip, UNSPECIFIED]);
-        let to = m::one_of(Symbol::Ip4Dst, [dhcp.server, std::net::Ipv4Addr::BROADCAST]);
-        let request = m::inport(port.name.clone())
-            & m::eth_src(entry.mac)
-            & from
-            & to
-            & m::udp_src(CLIENT_PORT)
-            & m::udp_dst(SERVER_PORT);
-        let mut options = vec![a::option("offerip", ip)];
-        let told = dhcp
-            .options
-            .iter()
-            .filter(|(name, _)| port.hostname.is_none() || &**name != "hostname");
-        options.extend(told.cloned());
-        if let Some(hostname) = &port.hostname {
-            options.push(a::option("hostname", Constant::Str(hostname.clone())));
+        let port = view.port;
+        let doors = ports::doors(unit, view);
+        if !port.is_enabled || doors.is_empty() {
+            return;
         }
-        let put = a::put_options(IS_REPLY.field(), OptionsKind::Dhcp4, options);
-        flows.add(
-            REQUEST,
-            &request,
-            [put, a::set(SERVER.field(), dhcp.server), a::next()],
-        );
+        let entries = view.own_addresses();
+        let entries = entries.filter(|entry| ports::is_told_apart(unit, view, entry.mac));
+        let entries: Vec<_> = entries.collect();
+        let mtu = dhcp.tells_mtu.then(|| underlay::mtu_of(unit, view.switch));
+        let told = dhcp.told(mtu.flatten());
+        let mut flows = view.flows(unit);
+        let mut answers = false;
+        for entry in entries {
+            let in_network = |ip: &IpAddr| ip.is_ipv4() && dhcp.network.contains(*ip);
+            let Some(ip) = entry.ips.iter().map(|cidr| cidr.addr()).find(in_network) else {
+                continue;
+            };
+            answers = true;
+            let from = m::one_of(Symbol::Ip4Src, [ip, UNSPECIFIED]);
+            let to = m::one_of(Symbol::Ip4Dst, [dhcp.server, std::net::Ipv4Addr::BROADCAST]);
+            let request = m::eth_src(entry.mac)
+                & from
+                & to
+                & m::udp_src(CLIENT_PORT)
+                & m::udp_dst(SERVER_PORT);
+            let mut options = vec![a::option("offerip", ip)];
+            let told = told
+                .iter()
+                .filter(|(name, _)| port.hostname.is_none() || &**name != "hostname");
+            options.extend(told.cloned());
+            if let Some(hostname) = &port.hostname {
+                options.push(a::option("hostname", Constant::Str(hostname.clone())));
+            }
+            let put = a::put_options(IS_REPLY.field(), OptionsKind::Dhcp4, options);
+            for (_, from) in &doors {
+                let reply = [put.clone(), a::set(SERVER.field(), dhcp.server), a::next()];
+                flows.add(REQUEST, &(from.clone() & request.clone()), reply);
+            }
+        }
+        if answers {
+            reply(dhcp, &mut flows);
+        }
     }
-    if answers {
-        reply(dhcp, &mut flows);
-    }
-});
+);
 
 /// Rules of the switch do not keep replies from clients.
 static PAST_RULES: Kind = Kind {
     name: acl::PART,
-    ..ports::kind!([&OPTIONS, &acl::HAS_RULES], [], |unit, view| {
-        let row = view
-            .port
-            .dhcp4
-            .and_then(|row| unit.find_north::<DhcpOptions>(row));
-        let dhcp = row.and_then(|row| unit.get(&OPTIONS, row));
-        let (Some(dhcp), Some(())) = (dhcp, unit.get(&acl::HAS_RULES, view.switch)) else {
-            return;
-        };
-        let reply = m::outport(view.port.name.clone())
-            & m::eth_src(dhcp.server_mac)
-            & m::ip_src(dhcp.server.into())
-            & m::udp_src(SERVER_PORT)
-            & m::udp_dst(CLIENT_PORT);
-        view.flows(unit)
-            .add(acl::ANSWER, &reply, acl::pass_answer());
-    })
+    ..ports::kind!(
+        [&OPTIONS, &acl::HAS_RULES, &LOCALNETS, &PORT],
+        [],
+        |unit, view| {
+            let row = view
+                .port
+                .dhcp4
+                .and_then(|row| unit.find_north::<DhcpOptions>(row));
+            let dhcp = row.and_then(|row| unit.get(&OPTIONS, row));
+            let (Some(dhcp), Some(())) = (dhcp, unit.get(&acl::HAS_RULES, view.switch)) else {
+                return;
+            };
+            for (door, _) in ports::doors(unit, view) {
+                let is_own = door == view.port.name;
+                let reply = m::outport(door)
+                    & m::eth_src(dhcp.server_mac)
+                    & m::ip_src(dhcp.server.into())
+                    & m::udp_src(SERVER_PORT)
+                    & m::udp_dst(CLIENT_PORT);
+                let mut flows = view.flows(unit);
+                match is_own {
+                    true => flows.add(acl::ANSWER, &reply, acl::pass_answer()),
+                    // Other external ports have the same door.
+                    false => flows.add_common(acl::ANSWER, &reply, acl::pass_answer()),
+                }
+            }
+        }
+    )
 };
 
 /// What the port's clients are told.

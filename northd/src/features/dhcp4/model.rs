@@ -1,7 +1,7 @@
 //! `DHCP_Options`: what DHCPv4 clients of a network are told.
 //!
 //! A value is written as in an action of a logical flow (`10.0.0.1`, `{8.8.8.8, 8.8.4.4}`, `"text"`, `3600`); quotes around
-//! a text may be left out; `mtu=auto` is what tunnels leave for guests ([`underlay`](crate::features::underlay)). An option that cannot be read is left out alone; without `server_id`, `server_mac` or
+//! a text may be left out; `mtu=auto` is how large packets of the network may be ([`underlay`](crate::features::underlay)). An option that cannot be read is left out alone; without `server_id`, `server_mac` or
 //! `lease_time`, nobody is answered. A row without any options is no problem: it waits to be filled in, as one does between
 //! the commands `dhcp-options-create` and `dhcp-options-set-options`.
 
@@ -31,27 +31,31 @@ pub struct Dhcp4 {
     pub server_mac: Mac,
     /// What is told beside the offered address, in the order of the names.
     pub options: OptionList,
+    /// Whether clients are told how large packets may be in their network (`mtu=auto`).
+    pub tells_mtu: bool,
 }
 
 impl Dhcp4 {
     /// Reads a row. Options for IPv6 networks and unusable ones give nothing.
-    pub fn parse(
-        uuid: Uuid,
-        row: &Row,
-        guest_mtu: impl FnOnce() -> Option<u32>,
-    ) -> (Option<Self>, Vec<Problem>) {
+    pub fn parse(uuid: Uuid, row: &Row) -> (Option<Self>, Vec<Problem>) {
         let cidr: Arc<str> = DhcpOptions::COLUMN.cidr.get(row);
         let mut complaints = Complaints::about(DhcpOptions::NAME, uuid, Arc::clone(&cidr));
-        let options = Self::parse_with(&cidr, row, guest_mtu, &mut complaints);
+        let options = Self::parse_with(&cidr, row, &mut complaints);
         (options, complaints.into_problems())
     }
 
-    fn parse_with(
-        cidr: &str,
-        row: &Row,
-        guest_mtu: impl FnOnce() -> Option<u32>,
-        complaints: &mut Complaints,
-    ) -> Option<Self> {
+    /// What is told where packets may have `mtu` bytes, in the order of the names.
+    pub fn told(&self, mtu: Option<u32>) -> OptionList {
+        let mut list = self.options.clone();
+        if let Some(mtu) = mtu.filter(|_| self.tells_mtu) {
+            let place = list.partition_point(|(name, _)| **name < *MTU);
+            let value = Constant::from(Int::new(mtu.into()));
+            list.insert(place, (Arc::from(MTU), [value].into_iter().collect()));
+        }
+        list
+    }
+
+    fn parse_with(cidr: &str, row: &Row, complaints: &mut Complaints) -> Option<Self> {
         let column = DhcpOptions::COLUMN;
         let network = match cidr.parse::<Cidr>() {
             Ok(network) if network.is_ipv4() => network.network(),
@@ -66,7 +70,7 @@ impl Dhcp4 {
         }
         let (mut server, mut server_mac, mut leases) = (None, None, false);
         let mut has_netmask = false;
-        let mut guest_mtu = Some(guest_mtu);
+        let mut tells_mtu = false;
         let mut list = OptionList::new();
         for (name, value) in row.get(column.options.index).pairs() {
             let (Some(name), Some(value)) = (name.as_arc_str(), value.as_str()) else {
@@ -90,10 +94,8 @@ impl Dhcp4 {
                 );
                 continue;
             };
-            if &**name == "mtu" && value.trim() == AUTO {
-                let mtu = guest_mtu.take().and_then(|guest_mtu| guest_mtu());
-                let value = mtu.map(|mtu| Constant::from(Int::new(mtu.into())));
-                list.extend(value.map(|value| (Arc::clone(name), [value].into_iter().collect())));
+            if &**name == MTU && value.trim() == AUTO {
+                tells_mtu = true;
                 continue;
             }
             match read_value(kind, value) {
@@ -140,6 +142,7 @@ impl Dhcp4 {
             server,
             server_mac,
             options: list,
+            tells_mtu,
         })
     }
 }
@@ -168,6 +171,7 @@ fn repeat_default_route(list: &mut OptionList) {
 }
 
 const ROUTES: [&str; 2] = ["classless_static_route", "ms_classless_static_route"];
+const MTU: &str = "mtu";
 const REMEDY: &str = "the option is left out until it is";
 
 /// Reads the value of an option; the error says what it should have been.
@@ -254,7 +258,7 @@ mod tests {
                 .collect(),
             ..Default::default()
         };
-        let (options, problems) = Dhcp4::parse(Uuid::nil(), &row.to_row(), || Some(1442));
+        let (options, problems) = Dhcp4::parse(Uuid::nil(), &row.to_row());
         (
             options,
             problems.into_iter().map(|problem| problem.why).collect(),
@@ -288,7 +292,7 @@ mod tests {
         let text = lflow::Actions(vec![lflow::a::put_options(
             lflow::Symbol::Reg0.bit(3),
             lflow::action::OptionsKind::Dhcp4,
-            dhcp.options,
+            dhcp.told(Some(1442)),
         )]);
         assert_eq!(
             text.to_string(),

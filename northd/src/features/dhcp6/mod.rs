@@ -22,7 +22,7 @@ use relations::{Handle, Relation, Small};
 
 use super::acl;
 use super::dhcp4::{IS_REPLY, SERVER};
-use super::ports::{self, PortKind, PortView};
+use super::ports::{self, LOCALNETS, MACS, PORT, PortView};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::flow::Flows;
 use crate::compiler::register::Bits;
@@ -94,21 +94,18 @@ static MODEL: Kind = Kind {
     },
 };
 
-static OF_PORT: Kind = ports::kind!([&OPTIONS], [], |unit, view| {
+static OF_PORT: Kind = ports::kind!([&OPTIONS, &LOCALNETS, &PORT, &MACS], [], |unit, view| {
     let Some(dhcp) = options(unit, view) else {
         return;
     };
     let port = view.port;
-    if !port.is_enabled
-        || matches!(
-            port.kind,
-            PortKind::Localnet { .. } | PortKind::Router { .. }
-        )
-    {
+    let doors = ports::doors(unit, view);
+    if !port.is_enabled || doors.is_empty() {
         return;
     }
     let offered: Vec<(Mac, Option<Ipv6Addr>)> = view
         .own_addresses()
+        .filter(|entry| ports::is_told_apart(unit, view, entry.mac))
         .filter_map(|entry| {
             let ips = entry.ips.iter().map(|ip| ip.addr());
             let mut ips = ips.filter_map(|ip| match ip {
@@ -121,8 +118,7 @@ static OF_PORT: Kind = ports::kind!([&OPTIONS], [], |unit, view| {
         .collect();
     let mut flows = view.flows(unit);
     for (mac, ip) in &offered {
-        let request = m::inport(port.name.clone())
-            & m::eth_src(*mac)
+        let request = m::eth_src(*mac)
             & m::ip_dst(SERVERS.into())
             & m::udp_src(CLIENT_PORT)
             & m::udp_dst(SERVER_PORT);
@@ -131,16 +127,18 @@ static OF_PORT: Kind = ports::kind!([&OPTIONS], [], |unit, view| {
         let options = address.into_iter().chain(dhcp.options.iter().cloned());
         let put = a::put_options(IS_REPLY.field(), OptionsKind::Dhcp6, options.collect());
         let [start, rest] = halves(dhcp.server_mac);
-        flows.add(
-            REQUEST,
-            &request,
-            [
-                put,
-                a::set(SERVER.field(), Int::new(rest)),
-                a::set(SERVER_START.field(), Int::new(start)),
-                a::next(),
-            ],
-        );
+        for (_, from) in &doors {
+            flows.add(
+                REQUEST,
+                &(from.clone() & request.clone()),
+                [
+                    put.clone(),
+                    a::set(SERVER.field(), Int::new(rest)),
+                    a::set(SERVER_START.field(), Int::new(start)),
+                    a::next(),
+                ],
+            );
+        }
     }
     if !offered.is_empty() {
         reply(dhcp, &mut flows);
@@ -150,23 +148,34 @@ static OF_PORT: Kind = ports::kind!([&OPTIONS], [], |unit, view| {
 /// Rules of the switch do not keep replies from clients.
 static PAST_RULES: Kind = Kind {
     name: acl::PART,
-    ..ports::kind!([&OPTIONS, &acl::HAS_RULES], [], |unit, view| {
-        let row = view
-            .port
-            .dhcp6
-            .and_then(|row| unit.find_north::<DhcpOptions>(row));
-        let dhcp = row.and_then(|row| unit.get(&OPTIONS, row));
-        let (Some(dhcp), Some(())) = (dhcp, unit.get(&acl::HAS_RULES, view.switch)) else {
-            return;
-        };
-        let reply = m::outport(view.port.name.clone())
-            & m::eth_src(dhcp.server_mac)
-            & m::ip_src(dhcp.server_mac.link_local().into())
-            & m::udp_src(SERVER_PORT)
-            & m::udp_dst(CLIENT_PORT);
-        view.flows(unit)
-            .add(acl::ANSWER, &reply, acl::pass_answer());
-    })
+    ..ports::kind!(
+        [&OPTIONS, &acl::HAS_RULES, &LOCALNETS, &PORT],
+        [],
+        |unit, view| {
+            let row = view
+                .port
+                .dhcp6
+                .and_then(|row| unit.find_north::<DhcpOptions>(row));
+            let dhcp = row.and_then(|row| unit.get(&OPTIONS, row));
+            let (Some(dhcp), Some(())) = (dhcp, unit.get(&acl::HAS_RULES, view.switch)) else {
+                return;
+            };
+            for (door, _) in ports::doors(unit, view) {
+                let is_own = door == view.port.name;
+                let reply = m::outport(door)
+                    & m::eth_src(dhcp.server_mac)
+                    & m::ip_src(dhcp.server_mac.link_local().into())
+                    & m::udp_src(SERVER_PORT)
+                    & m::udp_dst(CLIENT_PORT);
+                let mut flows = view.flows(unit);
+                match is_own {
+                    true => flows.add(acl::ANSWER, &reply, acl::pass_answer()),
+                    // Other external ports have the same door.
+                    false => flows.add_common(acl::ANSWER, &reply, acl::pass_answer()),
+                }
+            }
+        }
+    )
 };
 
 /// What the port's clients are told.

@@ -134,6 +134,11 @@ static RESERVE: Kind = Kind {
         let ips = fixed.map(|ip| ip.addr());
         let ips = ips.chain(dynamic.and_then(|of| of.ips.ip4).map(IpAddr::V4));
         let ips = ips.chain(peer.into_iter().flat_map(|peer| peer.ips()));
+        let moving = match &port.kind {
+            PortKind::Virtual { ip, .. } => *ip,
+            _ => None,
+        };
+        let ips = ips.chain(moving);
         let mut numbers: Vec<u32> = ips.filter_map(|ip| subnet.number(ip)).collect();
         numbers.sort_unstable();
         numbers.dedup();

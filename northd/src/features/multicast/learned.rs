@@ -20,7 +20,7 @@ use lflow::{a, m};
 use nb_db::tables::LogicalSwitch;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Atom, Datum, Row};
-use relations::{Handle, Key, Relation, Set, Small};
+use relations::{Bucket, Handle, Key, Relation, Set, Small};
 use sb_db::tables::{DatapathBinding, IgmpGroup, MulticastGroup, PortBinding};
 use uuid::Uuid;
 
@@ -61,11 +61,36 @@ pub(super) const GROUP_OF: Rule = Rule::new(
     "a group that somebody has joined: to them, to multicast routers, and to ports that get everything",
 );
 
+/// The ports behind which multicast routers have been heard, each with the rows that say so.
+pub(super) static ROUTER_AT: Bucket<Handle, Uuid> = Bucket::new("multicast router at a port");
+
+/// Multicast routers get all groups; who gets them anyway is none.
+pub(super) static HEAR: Kind = Kind {
+    name: "learned-multicast-router",
+    over: Over::South(IgmpGroup::INDEX),
+    reads: &[&SWITCH, &SNOOPING, &ports::PORT],
+    says: &[&ROUTER_AT, &MEMBERS],
+    wants: &[],
+    run: |unit, key| {
+        let row = unit.south(Handle::unpack(key));
+        let Some(columns) = row.filter(|row| address(row) == Some(None)) else {
+            return;
+        };
+        let uuid = unit.south_uuid(Handle::unpack(key));
+        for (switch, port, binding) in ports_of(unit, columns) {
+            if !floods(unit, port) {
+                unit.member(&MEMBERS, Group::Routers.of_datapath(switch), binding);
+                unit.join(&ROUTER_AT, port, uuid);
+            }
+        }
+    },
+};
+
 pub(super) static LEARN: Kind = Kind {
     name: "learned-multicast",
     over: Over::South(IgmpGroup::INDEX),
-    reads: &[&SWITCH, &SNOOPING, &ports::PORT, &RELAYED_BY],
-    says: &[&JOINED, &MEMBERS],
+    reads: &[&SWITCH, &SNOOPING, &ports::PORT, &RELAYED_BY, &ROUTER_AT],
+    says: &[&JOINED],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -75,28 +100,33 @@ pub(super) static LEARN: Kind = Kind {
         let Some(address) = address(columns) else {
             return unit.expired::<IgmpGroup>(row, None, 0);
         };
-        let Some(switch) = switch_of(unit, columns) else {
+        let Some(ip) = address.filter(|ip| !is_never_filtered(*ip)) else {
             return;
         };
-        if unit.get(&SNOOPING, switch).is_none() {
-            return;
-        }
-        let joined: Vec<Uuid> = IgmpGroup::COLUMN.ports.get(columns);
-        for uuid in joined {
-            let Some(port) = port_of(unit, uuid, switch) else {
-                continue;
-            };
-            let is_served = floods(unit, port) || unit.get(&RELAYED_BY, port).is_some();
-            match address {
-                None => unit.member(&MEMBERS, Group::Routers.of_datapath(switch), uuid),
-                Some(ip) if !is_served && !is_never_filtered(ip) => {
-                    unit.member(&JOINED, (switch, ip), uuid);
-                }
-                Some(_) => {}
+        for (switch, port, binding) in ports_of(unit, columns) {
+            let is_served = floods(unit, port)
+                || unit.get(&RELAYED_BY, port).is_some()
+                || !unit.members(&ROUTER_AT, port).is_empty();
+            if !is_served {
+                unit.member(&JOINED, (switch, ip), binding);
             }
         }
     },
 };
+
+/// The ports in a row, each with its switch, if that snoops, and its binding.
+fn ports_of(unit: &Unit<'_>, row: &Row) -> Vec<(Handle, Handle, Uuid)> {
+    let switch = switch_of(unit, row).filter(|switch| unit.get(&SNOOPING, *switch).is_some());
+    let Some(switch) = switch else {
+        return Vec::new();
+    };
+    let bindings: Vec<Uuid> = IgmpGroup::COLUMN.ports.get(row);
+    let ports = bindings.into_iter().filter_map(|binding| {
+        let port = port_of(unit, binding, switch)?;
+        Some((switch, port, binding))
+    });
+    ports.collect()
+}
 
 /// The switch of a row.
 fn switch_of(unit: &Unit<'_>, row: &Row) -> Option<Handle> {

@@ -124,7 +124,13 @@ pub static FEATURE: Feature = Feature {
     ],
     indexes: &[OF_DATAPATH, snooping::OF_DATAPATH, matches::PORTS],
     owns: &[&ROWS, &snooping::ROWS],
-    relations: &[&EXISTS, &RELAYED_BY, &SNOOPING, &learned::GIVEN],
+    relations: &[
+        &EXISTS,
+        &RELAYED_BY,
+        &SNOOPING,
+        &learned::GIVEN,
+        &learned::ROUTER_AT,
+    ],
     pools: &[&learned::KEYS],
     kinds: &[
         &JOIN,
@@ -133,6 +139,7 @@ pub static FEATURE: Feature = Feature {
         &snooping::SWITCH,
         &snooping::SHARED,
         &snooping::UNREGISTERED_FLOWS,
+        &learned::HEAR,
         &learned::LEARN,
         &learned::WISH,
         &learned::GROUP,

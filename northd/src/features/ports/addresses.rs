@@ -8,7 +8,7 @@ use addr::Mac;
 use nb_db::tables::LogicalSwitchPort;
 use relations::{Bucket, Handle};
 
-use super::{PortView, kind};
+use super::{PortKind, PortView, kind};
 use crate::compiler::feature::Kind;
 use crate::compiler::problem::Complaints;
 use crate::compiler::unit::Unit;
@@ -27,6 +27,9 @@ pub(super) static CLAIMS: Kind = Kind {
         }
         for (_, ip) in view.neighbours() {
             unit.join(&IPS, (view.switch, ip.addr()), claim);
+        }
+        if let PortKind::Virtual { ip: Some(ip), .. } = view.port.kind {
+            unit.join(&IPS, (view.switch, ip), claim);
         }
     })
 };

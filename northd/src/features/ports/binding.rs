@@ -14,11 +14,11 @@ use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
 use super::announce::{ANNOUNCED, LOCALNETS};
-use super::containers::TAG;
+use super::containers::{BY_NAME, TAG};
 use super::model::{Port, PortKind};
 use super::queues::{self, QUEUE};
 use super::recorded::recorded;
-use super::{BINDING, MIRROR, OWNERS, PORT, PortView, kind, owner};
+use super::{BINDING, CHASSIS_GROUP, MIRROR, OWNERS, PORT, PortView, kind, owner};
 use crate::compiler::fact::{Identity, Want};
 use crate::compiler::feature::{Conflict, Kind, Over, Owned, Pool};
 use crate::compiler::identity;
@@ -77,19 +77,28 @@ pub(super) static WISH: Kind = Kind {
 };
 
 pub(super) static ROW: Kind = kind!(
-    [&TAG, &SWITCH, &QUEUE, &LOCALNETS, &MIRROR],
+    [
+        &TAG,
+        &SWITCH,
+        &QUEUE,
+        &LOCALNETS,
+        &MIRROR,
+        &PORT,
+        &CHASSIS_GROUP
+    ],
     [],
     |unit, view| {
         check_owners(unit, view);
         check_acls(unit, view);
+        let peer = peer(unit, view);
         let tag = match view.port.kind {
-            PortKind::Localnet { tag, .. } => tag.map(i64::from),
-            PortKind::Localport | PortKind::Router { .. } | PortKind::Vif { nested: None } => None,
+            PortKind::Localnet { tag, .. } | PortKind::L2Gateway { tag } => tag.map(i64::from),
             PortKind::Vif { nested: Some(_) } => {
                 unit.get(&TAG, view.row).map(|tag| i64::from(tag.key))
             }
+            _ => None,
         };
-        let columns = columns(unit, view, tag);
+        let columns = columns(unit, view, tag, peer);
         match view.port.kind {
             PortKind::Router { .. } => {
                 let announced = PortBinding::COLUMN.nat_addresses.index;
@@ -179,7 +188,12 @@ fn check_acls(unit: &mut Unit<'_>, view: &PortView<'_>) {
     }
 }
 
-fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize, Datum)> {
+fn columns(
+    unit: &Unit<'_>,
+    view: &PortView<'_>,
+    tag: Option<i64>,
+    peer: Option<Arc<str>>,
+) -> Vec<(usize, Datum)> {
     let column = PortBinding::COLUMN;
     let port: &Port = view.port;
     let kind = match port.kind {
@@ -189,7 +203,19 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
         PortKind::Router { .. } if view.link.is_some_and(|link| link.chassis.is_some()) => {
             "l3gateway"
         }
-        PortKind::Router { .. } => "patch",
+        PortKind::Router { .. } | PortKind::Switch { .. } => "patch",
+        PortKind::L2Gateway { .. } => "l2gateway",
+        PortKind::External { .. } => "external",
+        PortKind::Virtual { .. } => "virtual",
+        PortKind::Remote => "remote",
+        PortKind::Vtep => "vtep",
+    };
+    let options = match port.kind {
+        PortKind::Switch { .. } => {
+            let pair = |peer| (Atom::from("peer"), Atom::String(peer));
+            Datum::map(peer.map(pair))
+        }
+        _ => options(unit, view),
     };
     let verbatim = &port.verbatim;
     let mut columns = vec![
@@ -198,7 +224,7 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
             Datum::One(Atom::String(Arc::clone(&port.name))),
         ),
         (column.r#type.index, Datum::from(kind)),
-        (column.options.index, options(unit, view)),
+        (column.options.index, options),
         (
             column.datapath.index,
             Datum::One(Atom::Uuid(view.datapath.uuid)),
@@ -218,6 +244,9 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
         Some(Atom::Uuid(*unit.get(&MIRROR, row)?))
     });
     columns.push((column.mirror_rules.index, Datum::set(mirrors)));
+    if let Some(group) = unit.get(&CHASSIS_GROUP, view.row) {
+        columns.push(column.ha_chassis_group.to(&Some(*group)));
+    }
     if let Some(nested) = port.nested() {
         let parent = Atom::String(Arc::clone(&nested.parent));
         columns.push((column.parent_port.index, Datum::One(parent)));
@@ -232,6 +261,40 @@ fn columns(unit: &Unit<'_>, view: &PortView<'_>, tag: Option<i64>) -> Vec<(usize
         columns.push((column.requested_additional_chassis.index, others.to_datum()));
     }
     columns
+}
+
+/// The port of another switch that a port of type switch leads to. Both have to name each other.
+fn peer(unit: &mut Unit<'_>, view: &PortView<'_>) -> Option<Arc<str>> {
+    let PortKind::Switch { peer: Some(peer) } = &view.port.kind else {
+        return None;
+    };
+    let named = unit.having(BY_NAME, &Atom::String(Arc::clone(peer)));
+    let other = named.iter().find_map(|row| unit.get(&PORT, *row));
+    let (why, remedy) = match other.map(|other| &other.kind) {
+        None => (
+            "there is no such port that makes sense",
+            "add it, or correct the name",
+        ),
+        Some(PortKind::Switch { peer: Some(back) })
+            if *back == view.port.name && *peer != view.port.name =>
+        {
+            return Some(Arc::clone(peer));
+        }
+        Some(PortKind::Switch { .. }) => (
+            "that port does not name this one as its peer",
+            "set the peer there, too: both ends have to agree",
+        ),
+        Some(_) => (
+            "that port is not of type switch",
+            "give it the type, or correct the name",
+        ),
+    };
+    let column = LogicalSwitchPort::COLUMN.peer.name;
+    let name = Arc::clone(&view.port.name);
+    let mut complaints = unit.complaints::<LogicalSwitchPort>(view.row, name);
+    complaints.text(column, peer, 0, why, remedy);
+    unit.problems(complaints.into_problems());
+    None
 }
 
 /// The northbound's, with what the port has been given.

@@ -38,8 +38,7 @@ pub(super) static TAGS: Pool = Pool::new(
 );
 
 /// Ports by name, for those that name their guest's.
-pub(super) const BY_NAME: Index =
-    Index::north::<LogicalSwitchPort>(LogicalSwitchPort::COLUMN.name.index);
+pub const BY_NAME: Index = Index::north::<LogicalSwitchPort>(LogicalSwitchPort::COLUMN.name.index);
 
 pub(super) static COLUMNS: Owned =
     Owned::north_columns::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.tag.index]);
@@ -71,8 +70,8 @@ pub(super) static TELL: Kind = Kind {
     },
 };
 
-/// What `tag` should say of a port that was given none: nothing, if one was asked for; for a localnet port the one that was
-/// asked for. The outer `None` leaves the column to its writer.
+/// What `tag` should say of a port that was given none: nothing, if one was asked for; for a port to a physical network the
+/// one that was asked for. The outer `None` leaves the column to its writer.
 #[expect(
     clippy::option_option,
     reason = "nothing to say, no tag, and a tag are three answers"
@@ -82,7 +81,7 @@ fn tag_of_untagged(unit: &Unit<'_>, row: Handle) -> Option<Option<i64>> {
     let column = LogicalSwitchPort::COLUMN;
     let requested = column.tag_request.get(columns)?;
     let kind = columns.get(column.r#type.index).scalar();
-    if kind.and_then(Atom::as_str) == Some("localnet") {
+    if matches!(kind.and_then(Atom::as_str), Some("localnet" | "l2gateway")) {
         return Some(requested)
             .filter(|tag| (1..=i64::from(MAX_TAG)).contains(tag))
             .map(Some);

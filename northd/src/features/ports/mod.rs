@@ -1,4 +1,5 @@
-//! Logical switch ports: guests, containers, doors to physical networks and to routers.
+//! Logical switch ports: guests, containers, doors to physical networks, to routers and to other switches, addresses that
+//! move, and what is in hardware or in other deployments.
 //!
 //! Guarantees that every port that makes sense has a `Port_Binding` with a tunnel key that it keeps while it is in its
 //! switch, that containers have a VLAN in their guest (`containers.rs`), and that `up` says northbound whether a chassis has
@@ -16,6 +17,7 @@ mod up;
 use std::sync::Arc;
 
 use addr::{Cidr, Mac, MacAndIps};
+use lflow::{Expr, m};
 use nb_db::tables::{LogicalSwitch, LogicalSwitchPort};
 use ovsdb::typed::Table;
 use relations::{Handle, Key, Relation, Small};
@@ -33,6 +35,7 @@ use crate::testing::{Change, random};
 pub use addresses::{IPS, MACS, is_first};
 pub use announce::{ANNOUNCED, LOCALNETS, announcement};
 pub use binding::{KEYS, wanted};
+pub use containers::BY_NAME;
 pub use model::{Announced, Dynamic, Port, PortKind, Security};
 pub use queues::QUEUE;
 pub use recorded::BINDINGS_BY_NAME;
@@ -43,6 +46,9 @@ pub static PORT: Relation<Handle, Arc<Port>> = Relation::new("port");
 /// The binding of each port.
 pub static BINDING: Relation<Handle, Identity> = Relation::new("binding");
 
+/// The southbound group of the chassis that may answer an external port. Said by the feature `gateway ports`.
+pub static CHASSIS_GROUP: Relation<Handle, Uuid> = Relation::new("chassis group of a port");
+
 /// The southbound row of each mirror that controllers make. Said by the feature `mirrors`.
 pub static MIRROR: Relation<Handle, Uuid> = Relation::new("mirror");
 
@@ -51,6 +57,9 @@ pub static LINK: Relation<Handle, Link> = Relation::new("link");
 /// Of a port whose router works for it on one chassis alone, in a switch that no physical network leads to that chassis: the
 /// port by which packets get there. Said by the feature `gateway ports`.
 pub static ENTRANCE: Relation<Handle, Entrance> = Relation::new("entrance");
+
+/// Ports of which what is sent to them goes to all unknown ones, too.
+pub static COPIED: Relation<Handle, ()> = Relation::new("copied port");
 
 /// Ports that ask for addresses.
 pub static DYNAMIC: Relation<Handle, Dynamic> = Relation::new("dynamic port");
@@ -71,10 +80,12 @@ const OPTIONS: &[&str] = &[
     "force_fdb_lookup",
     "hostname",
     "iface-id-ver",
+    "l2gateway-chassis",
     "localnet_learn_fdb",
     "lsp_learn_mac",
     "nat-addresses",
     "network_name",
+    "pkt_clone_type",
     "qos_burst",
     "qos_max_rate",
     "qos_min_rate",
@@ -85,6 +96,10 @@ const OPTIONS: &[&str] = &[
     "vif-plug-mtu-request",
     "vif-plug-type",
     "vif-plug:*",
+    "virtual-ip",
+    "virtual-parents",
+    "vtep-logical-switch",
+    "vtep-physical-switch",
 ];
 
 /// The feature.
@@ -105,6 +120,8 @@ pub static FEATURE: Feature = Feature {
             LogicalSwitchPort::COLUMN.external_ids.index,
             LogicalSwitchPort::COLUMN.dynamic_addresses.index,
             LogicalSwitchPort::COLUMN.mirror_rules.index,
+            LogicalSwitchPort::COLUMN.peer.index,
+            LogicalSwitchPort::COLUMN.ha_chassis_group.index,
         ])
         .keys(&[(LogicalSwitchPort::COLUMN.options.index, OPTIONS)]),
         Source::north::<LogicalSwitch>(&[LogicalSwitch::COLUMN.ports.index]),
@@ -115,14 +132,16 @@ pub static FEATURE: Feature = Feature {
             PortBinding::COLUMN.up.index,
         ]),
     ],
-    indexes: &[OWNERS, BINDINGS_BY_NAME, containers::BY_NAME],
+    indexes: &[OWNERS, BINDINGS_BY_NAME, BY_NAME],
     owns: &[&binding::ROWS, &up::COLUMNS, &containers::COLUMNS],
     relations: &[
         &PORT,
         &DYNAMIC,
+        &COPIED,
         &BINDING,
         &LINK,
         &ENTRANCE,
+        &CHASSIS_GROUP,
         &containers::CONTAINER,
         &containers::TAG,
         &MACS,
@@ -185,7 +204,7 @@ static MODEL: Kind = Kind {
     name: "model/port",
     over: Over::North(LogicalSwitchPort::INDEX),
     reads: &[],
-    says: &[&PORT, &DYNAMIC, &containers::CONTAINER],
+    says: &[&PORT, &DYNAMIC, &COPIED, &containers::CONTAINER],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -197,6 +216,9 @@ static MODEL: Kind = Kind {
             let port = Arc::new(port);
             if port.nested().is_some() {
                 unit.say(&containers::CONTAINER, row, Arc::clone(&port));
+            }
+            if port.is_copied {
+                unit.say(&COPIED, row, ());
             }
             if let Some(dynamic) = &port.dynamic {
                 unit.say(&DYNAMIC, row, dynamic.clone());
@@ -282,6 +304,39 @@ impl PortView<'_> {
         let hint = unit.uuid(self.row);
         unit.flows(self.datapath.uuid, Some(hint))
     }
+}
+
+/// The doors of a guest: the ports by which its packets come and go, each with what says that they are its and this chassis'
+/// business. Its own; of an external one, those to physical networks. None of what is no guest.
+pub fn doors(unit: &Unit<'_>, view: &PortView<'_>) -> Vec<(Arc<str>, Expr)> {
+    let port = view.port;
+    match port.kind {
+        PortKind::Vif { .. } | PortKind::Localport | PortKind::L2Gateway { .. } => {
+            vec![(port.name.clone(), m::inport(port.name.clone()))]
+        }
+        PortKind::External { .. } => {
+            let doors = unit.members(&LOCALNETS, view.switch).iter();
+            let doors = doors.filter_map(|(_, door)| unit.get(&PORT, *door));
+            let resident = || m::resident(port.name.clone());
+            doors
+                .map(|door| {
+                    let name = door.name.clone();
+                    (name.clone(), m::inport(name) & resident())
+                })
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether packets from a MAC at a port's doors are told apart from those of others. Behind a physical network only the MAC tells
+/// who has sent: of those who say that they have it, the first.
+pub fn is_told_apart(unit: &Unit<'_>, view: &PortView<'_>, mac: Mac) -> bool {
+    if !matches!(view.port.kind, PortKind::External { .. }) {
+        return true;
+    }
+    let first = unit.members(&MACS, (view.switch, mac)).first();
+    first.is_some_and(|(_, port)| *port == view.row)
 }
 
 /// The switch that a port belongs to. Of several that name it, the first has it.

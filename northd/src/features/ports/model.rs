@@ -4,6 +4,8 @@
 //! a door: when entries of `port_security` were written and none can be read, the port may send nothing; and a container
 //! without a usable tag is no port at all.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use addr::{DynamicIps, LspAddress, Mac, MacAndIps, PortKey, PortSecurity};
@@ -55,6 +57,8 @@ pub struct Port {
     pub is_learned_from: bool,
     /// Whether its own addresses, too, are looked for where they were learned (`options:force_fdb_lookup`).
     pub is_looked_up: bool,
+    /// Whether what is sent to it goes to all ports with `unknown` addresses, too (`options:pkt_clone_type`).
+    pub is_copied: bool,
     /// Columns that go southbound as they are.
     pub verbatim: Verbatim,
 }
@@ -104,6 +108,32 @@ pub enum PortKind {
         /// Whether it is to have a connection tracking zone, and rules asked as of guests (`options:enable_router_port_acl`).
         has_acls: bool,
     },
+    /// The end of a link to another switch.
+    Switch {
+        /// `peer`: the other switch's end.
+        peer: Option<Arc<str>>,
+    },
+    /// A door to the physical network of this name, on one chassis (`options:l2gateway-chassis`).
+    L2Gateway {
+        /// The VLAN on that network.
+        tag: Option<u16>,
+    },
+    /// A guest behind a physical network, without an interface of any chassis; one chassis answers it.
+    External {
+        /// `ha_chassis_group`: a northbound row.
+        group: Option<Uuid>,
+    },
+    /// An address that belongs to one of several guests, whichever announces it.
+    Virtual {
+        /// `options:virtual-ip`.
+        ip: Option<IpAddr>,
+        /// `options:virtual-parents`: the guests' ports.
+        parents: BTreeSet<Arc<str>>,
+    },
+    /// A port of another deployment, in a switch that both share.
+    Remote,
+    /// The port of a switch in hardware.
+    Vtep,
 }
 
 /// Addresses that the chassis of a router announces in a switch.
@@ -165,7 +195,7 @@ impl Port {
     pub fn nested(&self) -> Option<&Nested> {
         match &self.kind {
             PortKind::Vif { nested } => nested.as_ref(),
-            PortKind::Localnet { .. } | PortKind::Localport | PortKind::Router { .. } => None,
+            _ => None,
         }
     }
 
@@ -194,6 +224,9 @@ impl Port {
             ips,
         });
         let (security, port_security) = parse_security(row, complaints);
+        check_strategy(&options, complaints);
+        let is_link = matches!(kind, PortKind::Router { .. } | PortKind::Switch { .. });
+        let may_be_copied = !is_link && !matches!(kind, PortKind::External { .. });
         let requested = options.text("requested-chassis").unwrap_or_default();
         let requested_chassis = requested
             .split(',')
@@ -219,6 +252,7 @@ impl Port {
             mirrors: column.mirror_rules.get(row),
             is_learned_from: options.truth("lsp_learn_mac", true, complaints),
             is_looked_up: options.truth("force_fdb_lookup", false, complaints) && is_unknown,
+            is_copied: parse_copies(&options, complaints) && may_be_copied,
             verbatim: Verbatim {
                 mac,
                 port_security,
@@ -254,24 +288,135 @@ fn parse_kind(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> 
         }
         "localport" => Some(PortKind::Localport),
         "router" => Some(parse_router(row, options, complaints)),
-        "switch" | "l2gateway" | "vtep" | "external" | "virtual" | "remote" => {
-            let why = format!("ports of type {kind} are not compiled by this version");
-            complaints.text(
-                column.r#type.name,
-                &kind,
-                0,
-                why,
-                "the port is left out until they are",
-            );
-            None
-        }
+        "switch" => Some(parse_switch(row, complaints)),
+        "l2gateway" => parse_l2gateway(row, options, complaints),
+        "external" => Some(parse_external(row, complaints)),
+        "virtual" => Some(parse_virtual(options, complaints)),
+        "remote" => Some(PortKind::Remote),
+        "vtep" => Some(parse_vtep(options, complaints)),
         other => {
             let why = "there is no such type of port";
-            let remedy = "leave it empty for a guest, or write router, localnet or localport";
+            let remedy = "leave it empty for a guest, or write router, switch, localnet, localport, l2gateway, external, virtual, vtep or remote";
             complaints.text(column.r#type.name, other, 0, why, remedy);
             None
         }
     }
+}
+
+/// What chassis do not understand does not hold a guest back that comes by migration.
+fn check_strategy(options: &Options<'_>, complaints: &mut Complaints) {
+    let text = options.text("activation-strategy").unwrap_or_default();
+    let mut place = 0;
+    for word in text.split(',') {
+        let at = place + word.len() - word.trim_start().len();
+        place += word.len() + 1;
+        if ["", "rarp", "garp", "na"].contains(&word.trim()) {
+            continue;
+        }
+        let why = "activation-strategy has rarp, garp and na";
+        let remedy = "this one is ignored: correct it";
+        complaints.text(
+            LogicalSwitchPort::COLUMN.options.name,
+            text,
+            at,
+            why,
+            remedy,
+        );
+    }
+}
+
+fn parse_copies(options: &Options<'_>, complaints: &mut Complaints) -> bool {
+    match options.text("pkt_clone_type") {
+        None | Some("") => false,
+        Some("mc_unknown") => true,
+        Some(text) => {
+            let why = "pkt_clone_type is mc_unknown or nothing";
+            let remedy = "nothing is copied: correct it";
+            complaints.text(LogicalSwitchPort::COLUMN.options.name, text, 0, why, remedy);
+            false
+        }
+    }
+}
+
+fn parse_switch(row: &Row, complaints: &mut Complaints) -> PortKind {
+    let column = LogicalSwitchPort::COLUMN.peer;
+    let peer = column.get(row).filter(|peer| !peer.is_empty());
+    if peer.is_none() {
+        let why = "a port of type switch has no peer and leads nowhere";
+        let remedy = "write the name of the other switch's port of type switch";
+        complaints.column(column.name, why, remedy);
+    }
+    PortKind::Switch { peer }
+}
+
+fn parse_l2gateway(
+    row: &Row,
+    options: &Options<'_>,
+    complaints: &mut Complaints,
+) -> Option<PortKind> {
+    let column = LogicalSwitchPort::COLUMN.options.name;
+    let mut is_whole = true;
+    for (key, what) in [
+        ("network_name", "a name of the chassis' bridge mappings"),
+        (
+            "l2gateway-chassis",
+            "the name of the chassis that is the gateway",
+        ),
+    ] {
+        if options.text(key).is_none_or(str::is_empty) {
+            is_whole = false;
+            let why = format!("a port of type l2gateway has no {key}");
+            complaints.column(column, why, format!("set options:{key} to {what}"));
+        }
+    }
+    let tag = fixed_tag(row);
+    is_whole.then_some(PortKind::L2Gateway { tag })
+}
+
+fn parse_external(row: &Row, complaints: &mut Complaints) -> PortKind {
+    let column = LogicalSwitchPort::COLUMN.ha_chassis_group;
+    let group = column.get(row);
+    if group.is_none() {
+        let why = "no chassis answers an external port without an HA_Chassis_Group";
+        let remedy = "set ha_chassis_group to the group of those that may";
+        complaints.column(column.name, why, remedy);
+    }
+    PortKind::External { group }
+}
+
+fn parse_virtual(options: &Options<'_>, complaints: &mut Complaints) -> PortKind {
+    let column = LogicalSwitchPort::COLUMN.options.name;
+    let text = options.text("virtual-ip").unwrap_or_default();
+    let ip = text.parse().ok();
+    if ip.is_none() {
+        let why = "virtual-ip is not an IP address: nobody can have it";
+        let remedy = "set options:virtual-ip to the address that moves";
+        complaints.text(column, text, 0, why, remedy);
+    }
+    let parents = options.text("virtual-parents").unwrap_or_default();
+    let parents = parents.split(',').map(str::trim);
+    let parents: BTreeSet<Arc<str>> = parents
+        .filter(|name| !name.is_empty())
+        .map(Arc::from)
+        .collect();
+    if parents.is_empty() {
+        let why = "a virtual port has no virtual-parents: nobody can have its address";
+        let remedy = "set options:virtual-parents to the names of the guests' ports";
+        complaints.column(column, why, remedy);
+    }
+    PortKind::Virtual { ip, parents }
+}
+
+fn parse_vtep(options: &Options<'_>, complaints: &mut Complaints) -> PortKind {
+    for key in ["vtep-physical-switch", "vtep-logical-switch"] {
+        if options.text(key).is_none_or(str::is_empty) {
+            let column = LogicalSwitchPort::COLUMN.options.name;
+            let why = format!("a port of type vtep has no {key}: no gateway takes it");
+            let remedy = format!("set options:{key} to the name that the gateway's database has");
+            complaints.column(column, why, remedy);
+        }
+    }
+    PortKind::Vtep
 }
 
 fn parse_router(row: &Row, options: &Options<'_>, complaints: &mut Complaints) -> PortKind {
@@ -538,14 +683,67 @@ mod tests {
                 "lokalnet",
                 r#"type "lokalnet"@0: there is no such type of port"#,
             ),
-            (
-                "vtep",
-                r#"type "vtep"@0: ports of type vtep are not compiled by this version"#,
-            ),
             ("localnet", "options: a localnet port has no network_name"),
         ] {
             let (port, problems) = parse(|row| row.r#type = kind.into());
             assert_eq!((port, problems), (None, vec![problem.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn ports_of_every_type_say_what_they_lack() {
+        for (kind, is_port, wanted) in [
+            (
+                "l2gateway",
+                false,
+                &[
+                    "options: a port of type l2gateway has no network_name",
+                    "options: a port of type l2gateway has no l2gateway-chassis",
+                ][..],
+            ),
+            (
+                "switch",
+                true,
+                &["peer: a port of type switch has no peer and leads nowhere"],
+            ),
+            (
+                "external",
+                true,
+                &[
+                    "ha_chassis_group: no chassis answers an external port without an HA_Chassis_Group",
+                ],
+            ),
+            (
+                "virtual",
+                true,
+                &[
+                    r#"options ""@0: virtual-ip is not an IP address: nobody can have it"#,
+                    "options: a virtual port has no virtual-parents: nobody can have its address",
+                ],
+            ),
+            (
+                "vtep",
+                true,
+                &[
+                    "options: a port of type vtep has no vtep-physical-switch: no gateway takes it",
+                    "options: a port of type vtep has no vtep-logical-switch: no gateway takes it",
+                ],
+            ),
+            ("remote", true, &[]),
+        ] {
+            let (port, problems) = parse(|row| row.r#type = kind.into());
+            assert_eq!(
+                (port.is_some(), &problems[..]),
+                (
+                    is_port,
+                    wanted
+                        .iter()
+                        .map(|text| (*text).to_owned())
+                        .collect::<Vec<_>>()
+                        .as_slice()
+                ),
+                "{kind}"
+            );
         }
     }
 
@@ -556,6 +754,8 @@ mod tests {
                 ("requested-tnl-key", "99999"),
                 ("requested-chassis", "hv1, hv2"),
                 ("receive_multicast", "no"),
+                ("activation-strategy", "rarp,arp"),
+                ("pkt_clone_type", "all"),
                 ("vif-plug:representor:pf-mac", "x"),
             ] {
                 row.options.insert(key.into(), value.into());
@@ -567,8 +767,10 @@ mod tests {
         assert_eq!(
             problems,
             [
+                r#"options "rarp,arp"@5: activation-strategy has rarp, garp and na"#,
                 r#"options "99999"@0: requested-tnl-key is not a number from 1 to 32767"#,
                 r#"options "no"@0: receive_multicast is neither true nor false"#,
+                r#"options "all"@0: pkt_clone_type is mc_unknown or nothing"#,
             ]
         );
     }

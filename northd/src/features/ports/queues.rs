@@ -99,9 +99,14 @@ fn is_limited(port: &Port, complaints: &mut Complaints) -> bool {
     let column = LogicalSwitchPort::COLUMN.options.name;
     let options = Options::read(column, &port.verbatim.options);
     let keys = ["qos_min_rate", "qos_max_rate", "qos_burst"];
-    if matches!(port.kind, PortKind::Router { .. }) {
+    let link = match port.kind {
+        PortKind::Router { .. } => Some("router"),
+        PortKind::Switch { .. } => Some("switch"),
+        _ => None,
+    };
+    if let Some(link) = link {
         if let Some(key) = keys.into_iter().find(|key| options.text(key).is_some()) {
-            let why = "a port of type router has no rate";
+            let why = format!("a port of type {link} has no rate");
             complaints.text(column, key, 0, why, "set it on the guests' ports");
         }
         return false;

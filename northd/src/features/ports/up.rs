@@ -9,7 +9,7 @@ use super::model::PortKind;
 use super::{BINDING, PORT, owner};
 use crate::compiler::feature::{Kind, Over, Owned};
 
-/// The guests of a switch that a chassis has, and its links to gateway routers there. Chassis are southbound rows.
+/// The guests of a switch that a chassis has or answers, its L2 gateways, and its links to gateway routers there. Chassis are southbound rows.
 pub static HOSTS: Set<(Handle, Handle)> = Set::new("guests of a switch on a chassis");
 
 pub(super) static COLUMNS: Owned =
@@ -35,7 +35,13 @@ pub(super) static UP: Kind = Kind {
                 !row.get(column.chassis.index).is_empty() && column.up.get(row).unwrap_or(true)
             });
         let is_guest = unit.get(&PORT, row).is_some_and(|port| {
-            matches!(port.kind, PortKind::Vif { .. } | PortKind::Router { .. })
+            matches!(
+                port.kind,
+                PortKind::Vif { .. }
+                    | PortKind::Router { .. }
+                    | PortKind::L2Gateway { .. }
+                    | PortKind::External { .. }
+            )
         });
         if let (true, Some(found), Some(switch)) = (is_guest, found, owner(unit, row))
             && let Some(columns) = unit.south(found)
@@ -49,10 +55,10 @@ pub(super) static UP: Kind = Kind {
                 }
             }
         }
-        // A link to a router is nowhere, and so always there.
-        let is_link = unit
-            .get(&PORT, row)
-            .is_some_and(|port| matches!(port.kind, PortKind::Router { .. }));
+        // A link to a router or a switch is nowhere, and so always there.
+        let is_link = unit.get(&PORT, row).is_some_and(|port| {
+            matches!(port.kind, PortKind::Router { .. } | PortKind::Switch { .. })
+        });
         let is_up = is_up || is_link;
         let up = [LogicalSwitchPort::COLUMN.up.to(&Some(is_up))];
         unit.columns::<LogicalSwitchPort>(&COLUMNS, row, up);

@@ -27,7 +27,9 @@ use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
-use crate::features::underlay::GUEST_MTU;
+use crate::features::ports::LOCALNETS;
+use crate::features::switch::SWITCH;
+use crate::features::underlay::{self, GUEST_MTU};
 use model::Configuration;
 
 /// What ports are to tell.
@@ -79,7 +81,7 @@ pub static FEATURE: Feature = Feature {
 static MODEL: Kind = Kind {
     name: "model/router-advertisements",
     over: Over::North(LogicalRouterPort::INDEX),
-    reads: &[&GUEST_MTU],
+    reads: &[&GUEST_MTU, &SWITCH, &LOCALNETS, &PEER],
     says: &[&CONFIGURATION],
     wants: &[],
     run: |unit, key| {
@@ -88,7 +90,10 @@ static MODEL: Kind = Kind {
             return;
         };
         let (configuration, problems) = Configuration::parse(unit.uuid(row), columns, || {
-            unit.get(&GUEST_MTU, ()).copied()
+            let Peer::Switch { switch, .. } = unit.get(&PEER, row)? else {
+                return None;
+            };
+            underlay::mtu_of(unit, *switch)
         });
         if let Some(configuration) = configuration {
             unit.say(&CONFIGURATION, row, Arc::new(configuration));

@@ -97,6 +97,10 @@ static AGE: Kind = Kind {
         let Some(age_s) = age else {
             return;
         };
+        if column.timestamp.get(columns) == 0 {
+            // Its controller does not say when.
+            return;
+        }
         let due_ms = column
             .timestamp
             .get(columns)

@@ -181,3 +181,30 @@ fn rows_about_nothing_are_deleted() {
     assert_eq!(world.sb::<sb::IgmpGroup>(), []);
     assert_eq!(groups(&world), <[String; 0]>::default());
 }
+
+#[test]
+fn a_member_behind_which_a_router_is_gets_packets_once() {
+    let mut world = world(&[]);
+    learn(&mut world, 0, "mrouters", &["b"]);
+    learn(&mut world, 1, "239.1.1.1", &["b", "a"]);
+    let [group, routers] = &groups(&world)[..] else {
+        panic!("{:?}", groups(&world));
+    };
+    assert_eq!(group, "239.1.1.1 32773 a");
+    assert!(routers.starts_with("_MC_mrouter_flood ") && routers.ends_with(" b"));
+    forget(&mut world, 0);
+    assert_eq!(groups(&world), ["239.1.1.1 32773 a,b"]);
+    // Who gets everything is no router.
+    let flood = [("mcast_flood".into(), "true".into())].into();
+    let columns = vec![nb::LogicalSwitchPort::COLUMN.options.to(&flood)];
+    let port = Uuid::from_u128(2);
+    let update = Operation::update_row(nb::LogicalSwitchPort::INDEX, port, columns);
+    world.north(vec![update]);
+    learn(&mut world, 0, "mrouters", &["b"]);
+    let of_b: Vec<String> = groups(&world);
+    let of_b: Vec<&String> = of_b.iter().filter(|group| group.contains('b')).collect();
+    assert!(
+        matches!(&of_b[..], [only] if only.starts_with("_MC_static ")),
+        "{of_b:?}"
+    );
+}

@@ -20,6 +20,7 @@
 //! A router that is on one chassis (`options:chassis`) has no such ports: what is said there is a problem and has no effect.
 
 mod entrance;
+mod externals;
 mod groups;
 mod redirect;
 mod users;
@@ -108,7 +109,9 @@ pub static FEATURE: Feature = Feature {
     kinds: &[
         &MODEL,
         &RESIDES,
+        &externals::USE,
         &groups::ROWS,
+        &externals::TELL,
         &redirect::WISH,
         &redirect::ROW,
         &redirect::HOSTING,

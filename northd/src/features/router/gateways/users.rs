@@ -28,18 +28,22 @@ pub(super) type Near = Bucket<Handle, By>;
 pub struct By {
     group: GroupKey,
     port: Handle,
+    /// It is near by its own switch, where guests send to it through tunnels: the port may become or cease to be one that says
+    /// the same as a link.
+    is_beyond: bool,
 }
 
 impl Small for By {
     fn pack(self) -> Key {
         let [row, is_shared, ..] = self.group.pack().words();
         let [port, ..] = self.port.pack().words();
-        Key::new([row, is_shared, port, 0, 0])
+        Key::new([row, is_shared, port, self.is_beyond.into(), 0])
     }
 
     fn unpack(key: Key) -> Self {
-        let [row, is_shared, port, ..] = key.words();
+        let [row, is_shared, port, is_beyond, _] = key.words();
         Self {
+            is_beyond: is_beyond != 0,
             group: GroupKey::unpack(Key::new([row, is_shared, 0, 0, 0])),
             port: Handle::unpack(Key::new([port, 0, 0, 0, 0])),
         }
@@ -120,8 +124,11 @@ pub(super) static BEYOND: Kind = Kind {
             return;
         };
         if let Some(gateway) = unit.get(&GATEWAY, entrance.gateway) {
-            let groups = vec![gateway.group];
-            tell(unit, &SWITCH_1, switch, groups, entrance.gateway);
+            let by = By {
+                is_beyond: true,
+                ..By::own(gateway.group, entrance.gateway)
+            };
+            unit.join(&SWITCH_1, switch, by);
         }
     },
 };
@@ -173,14 +180,19 @@ fn groups(unit: &Unit<'_>, of: &'static Near, key: Handle) -> Vec<GroupKey> {
 /// They are near this one, too, by that port.
 fn tell(unit: &mut Unit<'_>, of: &'static Near, to: Handle, groups: Vec<GroupKey>, port: Handle) {
     for group in groups {
-        unit.join(of, to, By { group, port });
+        unit.join(of, to, By::own(group, port));
     }
 }
 
 impl By {
     /// A group of the port's own.
     pub(super) const fn own(group: GroupKey, port: Handle) -> Self {
-        Self { group, port }
+        let is_beyond = false;
+        Self {
+            group,
+            port,
+            is_beyond,
+        }
     }
 }
 

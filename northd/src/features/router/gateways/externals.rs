@@ -1,0 +1,72 @@
+//! The groups of chassis that external ports of switches name.
+//!
+//! A northbound `HA_Chassis_Group` that such a port names is one southbound, as for the port of a router.
+
+use std::sync::Arc;
+
+use nb_db::tables::{HaChassisGroup, LogicalSwitchPort};
+use relations::{Handle, Small};
+
+use super::groups::{GROUP, GroupKey, USES};
+use crate::compiler::feature::{Kind, Over};
+use crate::compiler::unit::Unit;
+use crate::features::ports::{CHASSIS_GROUP, PORT, PortKind};
+
+pub(super) static USE: Kind = Kind {
+    name: "external-port/group",
+    over: Over::Keys(&PORT),
+    reads: &[],
+    says: &[&USES],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        if let Some(group) = group(unit, row) {
+            let uuid = unit.uuid(row);
+            unit.member(&USES, group, uuid);
+            tell_empty(unit, row);
+        }
+    },
+};
+
+pub(super) static TELL: Kind = Kind {
+    name: "external-port/chassis",
+    over: Over::Keys(&PORT),
+    reads: &[&GROUP],
+    says: &[&CHASSIS_GROUP],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let group = group(unit, row).and_then(|group| unit.get(&GROUP, group));
+        if let Some(group) = group.copied() {
+            unit.say(&CHASSIS_GROUP, row, group);
+        }
+    },
+};
+
+/// Of a group without chassis, none answers.
+fn tell_empty(unit: &mut Unit<'_>, row: Handle) {
+    let Some(port) = unit.get(&PORT, row) else {
+        return;
+    };
+    let PortKind::External { group: Some(group) } = port.kind else {
+        return;
+    };
+    let group = unit.find_north::<HaChassisGroup>(group);
+    let members = group.and_then(|group| unit.north(group));
+    let column = HaChassisGroup::COLUMN.ha_chassis.index;
+    if members.is_some_and(|members| members.get(column).is_empty()) {
+        let name = Arc::clone(&port.name);
+        let mut complaints = unit.complaints::<LogicalSwitchPort>(row, name);
+        let why = "no chassis answers the port: its group has none";
+        let remedy = "add chassis to the group";
+        complaints.column(LogicalSwitchPort::COLUMN.ha_chassis_group.name, why, remedy);
+        unit.problems(complaints.into_problems());
+    }
+}
+
+fn group(unit: &Unit<'_>, row: Handle) -> Option<GroupKey> {
+    let PortKind::External { group: Some(group) } = unit.get(&PORT, row)?.kind else {
+        return None;
+    };
+    Some(GroupKey::shared(unit.find_north::<HaChassisGroup>(group)?))
+}
