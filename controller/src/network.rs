@@ -18,6 +18,7 @@ mod gateways;
 mod input;
 mod locality;
 mod members;
+mod migration;
 mod paths;
 mod ripening;
 mod sharing;
@@ -52,6 +53,7 @@ pub use input::{LocalPorts, PortChanges};
 pub(crate) use locality::translation_zones;
 pub use members::{BitsByNames, Membership, Use};
 pub(crate) use members::{Named, NamedBit, integers, named_bits};
+pub use migration::{ACTIVATED, has_spoken, is_additional, say_spoken};
 pub(crate) use sharing::SharedBit;
 pub use sharing::{Bits, BitsByKeys};
 pub(crate) use templates::expand;
@@ -109,6 +111,8 @@ pub enum Cell {
     Connected,
     /// Whether this chassis has just lost a `chassisredirect` port to another one.
     HandedOver(Uuid),
+    /// Whether the guest of a port that is here in addition has spoken.
+    Activated(Uuid),
     /// Which chassis has taken a `chassisredirect` port and lives, although no session with it is up.
     Conceded(Uuid),
     /// Whether this chassis was cut off, and may not know what became of its claims.
@@ -264,6 +268,8 @@ pub struct Datapath {
     pub name: Arc<str>,
     /// How long a router remembers neighbours, if not for ever.
     pub ages: Option<Arc<Ages>>,
+    /// How many seconds a switch remembers Ethernet addresses, if not for ever.
+    pub fdb_age_s: Option<u32>,
 }
 
 /// A tunnel to another chassis, as a port of the switch.
@@ -318,6 +324,8 @@ pub struct Network {
     pub(crate) handed_over: Store<Cell, Uuid, ()>,
     /// Those of them of which nobody was told yet.
     pub(crate) just_handed_over: Vec<Uuid>,
+    /// The ports that are here in addition to their main chassis, and whose guests have spoken here.
+    pub(crate) activated: Store<Cell, Uuid, ()>,
     /// The `chassisredirect` ports that better members have taken from this one, and live, whatever sessions say.
     pub(crate) conceded: Store<Cell, Uuid, Uuid>,
     pub(crate) just_conceded: Vec<Uuid>,
@@ -340,6 +348,8 @@ pub struct Network {
     pub(crate) address_sets: Store<Cell, NameId, Named>,
     pub(crate) port_groups: Store<Cell, NameId, Named>,
     pub(crate) fdb: Store<Cell, Uuid, Arc<Fdb>>,
+    /// The ports of L2 gateways, of this chassis and others.
+    pub(crate) l2_gateways: BTreeSet<Uuid>,
     pub(crate) mac_bindings: Store<Cell, Uuid, Arc<MacBinding>>,
     pub(crate) static_mac_bindings: Store<Cell, Uuid, Arc<StaticMacBinding>>,
     /// The rows of `MAC_Binding` whose neighbours are to be heard of again.
@@ -425,6 +435,7 @@ impl Default for Network {
             connected: Store::new(|()| Cell::Connected),
             handed_over: Store::new(Cell::HandedOver),
             just_handed_over: Vec::new(),
+            activated: Store::new(Cell::Activated),
             conceded: Store::new(Cell::Conceded),
             just_conceded: Vec::new(),
             just_reconciled: Vec::new(),
@@ -443,6 +454,7 @@ impl Default for Network {
             address_sets: Store::new(Cell::AddressSet),
             port_groups: Store::new(Cell::PortGroup),
             fdb: Store::new(Cell::Fdb),
+            l2_gateways: BTreeSet::new(),
             mac_bindings: Store::new(Cell::MacBinding),
             static_mac_bindings: Store::new(Cell::StaticMacBinding),
             ripe: Store::new(Cell::Ripe),
@@ -495,6 +507,11 @@ impl Default for Network {
 }
 
 impl Network {
+    /// The port with this name, for code that is no unit.
+    pub(crate) fn port_named_now(&self, name: &str) -> Option<&Arc<PortBinding>> {
+        self.port_by_name(&Reads::untracked(), name)
+    }
+
     /// The port with this name.
     pub(crate) fn port_by_name(&self, reads: &Reads, name: &str) -> Option<&Arc<PortBinding>> {
         let uuid = *self.port_named.get(reads, NameId::of(name))?;

@@ -8,6 +8,7 @@
 //!  tunnel ──0─────────────────────────────────────────────▶ 46
 //! ```
 
+pub mod activation;
 pub mod constant;
 pub mod hairpin;
 pub mod learned;
@@ -24,7 +25,7 @@ use openflow::{Action, Field, Match, VLAN_PRESENT};
 use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
-use crate::flow::Flow;
+use crate::flow::{Flow, MeterSpec, Need, Resource};
 use crate::layout;
 use crate::network::{Bits, BitsByKeys, Fact, NameId, Network, Reads, named_bits};
 
@@ -52,6 +53,24 @@ impl<'a> Flows<'a> {
     pub(crate) fn problem(&mut self, row: Uuid, text: String) {
         let own = Uuid::new_v5(&row, b"tunnel");
         self.facts.push(Fact::Problem(own, text));
+    }
+
+    /// A flow whose actions use this meter, under the number 1.
+    pub(crate) fn add_metered(
+        &mut self,
+        table: u8,
+        priority: u16,
+        matches: Match,
+        actions: Vec<Action>,
+        meter: MeterSpec,
+    ) {
+        let need = Need {
+            placeholder: 1,
+            resource: Resource::Meter(meter),
+        };
+        let cookie = self.cookie;
+        let flow = Flow::with_needs(table, priority, matches, actions, cookie, vec![need]);
+        self.facts.push(Fact::Flow(flow));
     }
 
     /// A flow.

@@ -110,6 +110,7 @@ const ABILITIES: &[&str] = &[
     "ct-no-masked-label",
     "ovn-ct-lb-related",
     "mac-binding-timestamp",
+    "fdb-timestamp",
     "ls-dpg-column",
 ];
 

@@ -161,10 +161,7 @@ impl Core {
             let told = match PortKind::of(&port) {
                 kind if kind.is_claimed() => self.tell_of(now, own, &port, knows_all),
                 // What it was when it was claimed it is not any more.
-                PortKind::Localport | PortKind::Localnet | PortKind::Patch => {
-                    self.south.release(&port, own)
-                }
-                _ => Vec::new(),
+                _ => self.south.release(&port, own),
             };
             if !told.is_empty() {
                 // It is looked at again when the answer has come.
@@ -206,7 +203,18 @@ impl Core {
             name: &settings.system_id,
             hostname: &settings.shown.hostname,
         };
-        let Some(role) = claimant.role(port) else {
+        // A container is here as what its guest is.
+        let parent = port.parent_port.as_ref();
+        let parent = parent.and_then(|name| self.network.port_named_now(name));
+        let guest = match PortKind::of(port) {
+            PortKind::Container => parent.and_then(|parent| claimant.role(parent)),
+            _ => Some(Role::Main),
+        };
+        let role = claimant.role(port).zip(guest).map(|both| match both {
+            (Role::Main, Role::Main) => Role::Main,
+            _ => Role::Additional,
+        });
+        let Some(role) = role else {
             return Some(self.south.release(port, own));
         };
         let encap_ip = binding

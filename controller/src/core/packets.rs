@@ -162,6 +162,12 @@ impl Core {
                     }
                     continue;
                 }
+                Effect::Activate(port) => {
+                    self.engine.input(&mut self.network, |network, changes| {
+                        network.activate(changes, port);
+                    });
+                    continue;
+                }
                 Effect::Log(text) => {
                     tracing::info!(target: "acl_log", "{text}");
                     continue;

@@ -92,6 +92,16 @@ impl PortProgress {
     pub(super) fn row_changed(&mut self, change: &RowChange) {
         if change.table == PortBinding::INDEX && change.new.is_some() {
             self.untold.insert(change.uuid);
+            // Containers are here as what their guest is.
+            let parent = PortBinding::COLUMN.parent_port.index;
+            let is_guest = change
+                .new
+                .as_ref()
+                .is_some_and(|row| row.get(parent).is_empty());
+            let interface = self.interface_of.get(&change.uuid).copied();
+            if let Some(interface) = interface.filter(|_| is_guest) {
+                self.look_again(interface);
+            }
         }
     }
 

@@ -58,10 +58,23 @@ impl Wanted for WantedHere<'_> {
                 let network = port.options.get("network_name");
                 let bridge = network.and_then(|name| mappings.get(name));
                 patches.extend(bridge.map(|bridge| WantedPatch {
-                    localnet: port.logical_port.clone(),
+                    port: port.logical_port.clone(),
+                    is_gateway: false,
                     bridge: bridge.clone(),
                 }));
             }
+        }
+        let own = self.network.own_now();
+        let gateways = self.network.l2_gateways.iter();
+        let gateways = gateways.filter_map(|uuid| self.network.ports.peek(*uuid));
+        for port in gateways.filter(|port| Network::is_l2_gateway(&own, port)) {
+            let network = port.options.get("network_name");
+            let bridge = network.and_then(|name| own.bridge_mappings.get(name));
+            patches.extend(bridge.map(|bridge| WantedPatch {
+                port: port.logical_port.clone(),
+                is_gateway: true,
+                bridge: bridge.clone(),
+            }));
         }
         patches
     }

@@ -3,7 +3,7 @@
 //! | a port of the integration bridge | is |
 //! | --- | --- |
 //! | with `external_ids:ovn-chassis-id` | a tunnel |
-//! | of type `patch` with `external_ids:ovn-localnet-port` | our end of a patch; its other end is a port of another bridge |
+//! | of type `patch` with `external_ids:ovn-localnet-port` or `ovn-l2gateway-port` | our end of a patch; its other end is a port of another bridge |
 //! | whose interface has `external_ids:iface-id` | a logical port's interface |
 //! | with `external_ids:ovn-owned` | the tunnel of a mirror |
 //! | else | somebody else's |
@@ -313,7 +313,7 @@ impl Ports {
             .filter(|n| *n > 0);
         let port_ids = port_row.get(Port::COLUMN.external_ids.index);
         let is_patch = row.get(column.r#type.index) == &Datum::from("patch");
-        if is_patch && port_ids.get_str(patches::OWNER_KEY).is_some() {
+        if is_patch && patches::is_end(port_ids) {
             let end = PatchEnd {
                 port,
                 bridge,

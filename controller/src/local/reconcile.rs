@@ -16,7 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::mirrors::WantedMirror;
 use super::operations::{add_port, drop_keys, remove_port, set_key};
-use super::patches::{self, WantedPatch};
+use super::patches::WantedPatch;
 use super::queues::WantedQueue;
 use super::tunnels::{self, RemoteEncap, WantedTunnel};
 use super::{Local, bridge};
@@ -319,8 +319,7 @@ impl Local {
                 options: [("peer".into(), peer)].into(),
                 ..Interface::default()
             };
-            let ids = [(patches::OWNER_KEY.into(), patch.localnet.clone())].into();
-            add_port(bridge, &interface, ids, operations);
+            add_port(bridge, &interface, patch.ids(), operations);
         }
     }
 

@@ -8,6 +8,9 @@
 //! | `localnet` | the patch port to its network's bridge exists |
 //! | `mirror` | the port that it copies to (`mirror_port`) is attached as a guest or container: there copies leave |
 //! | `l3gateway` | its `options:l3gateway-chassis` is this one |
+//! | `l2gateway` | its `options:l2gateway-chassis` is this one, and the patch port to its network's bridge exists |
+//! | `virtual` | the guest that has announced its address last (`virtual_parent`) is attached here |
+//! | `external` | as `chassisredirect`: here its packets are answered |
 //! | `chassisredirect` | of the chassis that may host it, this one is the first that is alive ([`super::gateways`]) |
 //!
 //! Ports of other kinds are attached nowhere here: a `patch` port leads to its peer within the pipeline.
@@ -15,7 +18,7 @@
 use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
-use super::{NameId, Network, Reads};
+use super::{NameId, Network, Own, Reads};
 
 /// What kind of port a row of `Port_Binding` is, as far as attachment goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,12 @@ pub enum PortKind {
     Patch,
     /// A port of a gateway router, or the port of a switch to one: a patch port on one chassis only.
     L3Gateway,
+    /// The way to a physical network, on one chassis.
+    L2Gateway,
+    /// An address that belongs to one of several guests.
+    Virtual,
+    /// A guest behind a physical network, whom this chassis answers.
+    External,
     /// Stands for a port, of any datapath, to which packets are copied.
     Mirror,
     /// Stands for a distributed router port on the chassis that is its gateway.
@@ -56,6 +65,9 @@ impl PortKind {
             "localnet" => PortKind::Localnet,
             "patch" => PortKind::Patch,
             "l3gateway" => PortKind::L3Gateway,
+            "l2gateway" => PortKind::L2Gateway,
+            "virtual" => PortKind::Virtual,
+            "external" => PortKind::External,
             "chassisredirect" => PortKind::ChassisRedirect,
             "mirror" => PortKind::Mirror,
             _ => PortKind::Other,
@@ -69,9 +81,17 @@ impl PortKind {
             PortKind::Guest
                 | PortKind::Container
                 | PortKind::L3Gateway
+                | PortKind::L2Gateway
+                | PortKind::Virtual
+                | PortKind::External
                 | PortKind::ChassisRedirect
                 | PortKind::Mirror
         )
+    }
+
+    /// Whether packets reach a port of this kind. What is none stands for something else.
+    pub fn is_way(self) -> bool {
+        !matches!(self, PortKind::Virtual | PortKind::External)
     }
 
     /// Whether a port of this kind makes its datapath local where it is attached.
@@ -82,6 +102,8 @@ impl PortKind {
                 | PortKind::Container
                 | PortKind::Localport
                 | PortKind::L3Gateway
+                | PortKind::L2Gateway
+                | PortKind::External
                 | PortKind::ChassisRedirect
                 | PortKind::Mirror
         )
@@ -91,7 +113,11 @@ impl PortKind {
     pub fn has_zone(self) -> bool {
         matches!(
             self,
-            PortKind::Guest | PortKind::Container | PortKind::Localport | PortKind::Localnet
+            PortKind::Guest
+                | PortKind::Container
+                | PortKind::Localport
+                | PortKind::Localnet
+                | PortKind::L2Gateway
         )
     }
 }
@@ -151,7 +177,10 @@ impl Network {
                     interface: Some(interface.uuid),
                 }
             }
-            PortKind::Localnet => {
+            PortKind::Localnet | PortKind::L2Gateway => {
+                if kind == PortKind::L2Gateway && !Self::is_l2_gateway(self.own(reads), port) {
+                    return None;
+                }
                 let ofport = *self
                     .patches
                     .get(reads, NameId::of(&patch_name(&port.logical_port)))?;
@@ -167,7 +196,19 @@ impl Network {
                 is_guest.then_some(())?;
                 self.bind(reads, sink)?.at
             }
-            PortKind::L3Gateway | PortKind::ChassisRedirect => {
+            PortKind::Virtual => {
+                let parent = self.port_by_name(reads, port.virtual_parent.as_deref()?)?;
+                let is_guest =
+                    matches!(PortKind::of(parent), PortKind::Guest | PortKind::Container);
+                (is_guest && parent.datapath == port.datapath).then_some(())?;
+                self.bind(reads, parent)?;
+                Attachment {
+                    ofport: 0,
+                    tag: None,
+                    interface: None,
+                }
+            }
+            PortKind::L3Gateway | PortKind::ChassisRedirect | PortKind::External => {
                 self.is_gateway_of(reads, port).then_some(())?;
                 Attachment {
                     ofport: 0,
@@ -182,6 +223,12 @@ impl Network {
             kind,
             at,
         })
+    }
+
+    /// Whether this chassis is the one that an L2 gateway's port names.
+    pub(crate) fn is_l2_gateway(own: &Own, port: &PortBinding) -> bool {
+        let named = port.options.get("l2gateway-chassis");
+        named.is_some_and(|name| !name.is_empty() && *name == own.name)
     }
 
     /// Whether nobody has asked for the port to be on another chassis (ovn-nb(5), `requested-chassis`).
@@ -211,3 +258,6 @@ fn tag_of(port: &PortBinding) -> Option<u16> {
         .and_then(|tag| u16::try_from(tag).ok())
         .filter(|tag| (1..4096).contains(tag))
 }
+
+#[cfg(test)]
+mod tests;

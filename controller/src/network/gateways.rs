@@ -47,7 +47,7 @@ impl Network {
         }
     }
 
-    /// The chassis that is the gateway of a `chassisredirect` port, as this one has to see it: itself, if it is to have the port;
+    /// The chassis that is the gateway of a `chassisredirect` port, or answers an `external` one, as this one has to see it: itself, if it is to have the port;
     /// or else who has claimed it, if that one is alive; or else who is to have it.
     pub(crate) fn gateway_of(&self, reads: &Reads, port: &PortBinding) -> Option<Uuid> {
         let group = port
@@ -194,9 +194,10 @@ impl Network {
         self.handed_over.remove(changes, port);
     }
 
-    /// Whether another chassis has claimed a `chassisredirect` port, and may be at work.
+    /// Whether another chassis has claimed a `chassisredirect` or `external` port, and may be at work.
     pub fn is_served_elsewhere(&self, port: &PortBinding) -> bool {
-        if PortKind::of(port) != PortKind::ChassisRedirect {
+        let kind = PortKind::of(port);
+        if !matches!(kind, PortKind::ChassisRedirect | PortKind::External) {
             return false;
         }
         let own = self.own.peek(()).and_then(|own| own.chassis);

@@ -14,6 +14,7 @@ use sb_db::tables::{
 use smallvec::SmallVec;
 
 use super::binding::PortKind;
+use super::migration::is_additional;
 use super::{
     Changes, Datapath, DhcpCodes, EncapEnd, LocalInterface, NameId, Network, Own, RemoteChassis,
     Tunnel, Unit,
@@ -222,9 +223,13 @@ impl Network {
             Fdb::INDEX => match row::<Fdb>(change) {
                 Some(fdb) => {
                     self.fdb.set(changes, uuid, Arc::new(fdb));
+                    self.address_heard(changes, uuid);
                     changes.wake(Unit::Fdb(uuid));
                 }
-                None => drop(self.fdb.remove(changes, uuid)),
+                None => {
+                    self.fdb.remove(changes, uuid);
+                    self.address_heard(changes, uuid);
+                }
             },
             MacBinding::INDEX => match row::<MacBinding>(change) {
                 Some(binding) => {
@@ -330,10 +335,17 @@ impl Network {
     fn apply_port(&mut self, changes: &mut Changes, uuid: Uuid, port: Option<PortBinding>) {
         let old = self.ports.peek(uuid).cloned();
         let to_bridge = |port: Option<&PortBinding>| {
-            let port = port.filter(|port| PortKind::of(port) == PortKind::Localnet)?;
-            let network = port.options.get("network_name").cloned();
-            Some((port.logical_port.clone(), port.datapath, network))
+            let kind = port.map(PortKind::of);
+            let is_door = matches!(kind, Some(PortKind::Localnet | PortKind::L2Gateway));
+            let port = port.filter(|_| is_door)?;
+            let option = |key: &str| port.options.get(key).cloned();
+            let options = (option("network_name"), option("l2gateway-chassis"));
+            Some((port.logical_port.clone(), port.datapath, options))
         };
+        match port.as_ref().map(PortKind::of) {
+            Some(PortKind::L2Gateway) => drop(self.l2_gateways.insert(uuid)),
+            _ => drop(self.l2_gateways.remove(&uuid)),
+        }
         self.change_addresses(changes, uuid, old.as_deref(), port.as_ref());
         let is_path = self.paths.change(uuid, old.as_deref(), port.as_ref());
         if is_path || to_bridge(old.as_deref()) != to_bridge(port.as_ref()) {
@@ -364,6 +376,7 @@ impl Network {
         }
         let Some(port) = port else {
             self.handed_over.remove(changes, uuid);
+            self.activated.remove(changes, uuid);
             self.conceded.remove(changes, uuid);
             self.ports.remove(changes, uuid);
             self.settle_near(uuid, changes);
@@ -379,6 +392,10 @@ impl Network {
             self.localnets_of.insert(changes, port.datapath, uuid);
         }
         self.watch_handover(changes, &port);
+        let own = self.own.peek(()).and_then(|own| own.chassis);
+        if !own.is_some_and(|own| is_additional(&port, own)) {
+            self.activated.remove(changes, uuid);
+        }
         self.ports.set(changes, uuid, Arc::new(port));
         self.settle_near(uuid, changes);
         self.settle_traffic(uuid);
@@ -424,6 +441,13 @@ impl Network {
         }
     }
 
+    /// The guest of a port that is here in addition has spoken here.
+    pub fn activate(&mut self, changes: &mut Changes, port: Uuid) {
+        if self.ports.peek(port).is_some() {
+            self.activated.set(changes, port, ());
+        }
+    }
+
     fn apply_datapath(&mut self, changes: &mut Changes, uuid: Uuid, row: Option<DatapathBinding>) {
         let datapath = row.and_then(|row| {
             let key = u32::try_from(row.tunnel_key).ok()?;
@@ -435,14 +459,20 @@ impl Network {
                 .unwrap_or_else(|| uuid.to_string().into());
             let ages = row.external_ids.get("mac_binding_age_threshold");
             let ages = ages.and_then(|text| text.parse().ok().map(Arc::new));
+            let fdb_age_s = row.external_ids.get("fdb_age_threshold");
+            let fdb_age_s: Option<u32> = fdb_age_s.and_then(|text| text.parse().ok());
             Some(Datapath {
                 key,
                 is_router,
                 name,
                 ages,
+                fdb_age_s: fdb_age_s.filter(|age_s| *age_s > 0),
             })
         });
-        let ages = |datapath: Option<&Datapath>| datapath.and_then(|known| known.ages.clone());
+        let ages = |datapath: Option<&Datapath>| {
+            let fdb_age = datapath.and_then(|known| Some((known.key, known.fdb_age_s?)));
+            (datapath.and_then(|known| known.ages.clone()), fdb_age)
+        };
         let has_other_ages = ages(datapath.as_ref()) != ages(self.datapaths.peek(uuid));
         let old = match datapath {
             Some(datapath) => {

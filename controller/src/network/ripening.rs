@@ -1,16 +1,19 @@
-//! Learned neighbours that are to be heard of again.
+//! Learned neighbours, and Ethernet addresses, that are to be heard of again.
 //!
 //! A router may forget neighbours (`mac_binding_age_threshold`); northd deletes their rows by `MAC_Binding.timestamp`. At half of its
 //! age a neighbour is *ripe*: its address is still used, but who speaks from it is not known any more, so that the next request,
 //! reply or advertisement comes to the agent as from an unknown one, and the row gets a new timestamp
 //! ([`learn`](crate::pinctrl::services::learn)). A neighbour that speaks costs two packets to the agent in its age, and traffic
 //! costs nothing.
+//!
+//! The same goes for addresses that a switch has learned (`fdb_age_threshold`, `FDB.timestamp`): any packet from one that is ripe comes
+//! to the agent, until its row has a new timestamp.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ovsdb::Uuid;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Changes, Network};
 
@@ -22,9 +25,31 @@ const BATCH: usize = 1_024;
 pub(super) struct Ripening {
     due: BTreeSet<(i64, Uuid)>,
     of: FxHashMap<Uuid, i64>,
+    /// Rows of `FDB` by their datapaths' keys, and the key of each.
+    addresses: FxHashMap<i64, FxHashSet<Uuid>>,
+    key_of: FxHashMap<Uuid, i64>,
 }
 
 impl Ripening {
+    /// A row of `FDB` is of the datapath with this key; without one it is gone.
+    fn place(&mut self, row: Uuid, key: Option<i64>) {
+        let before = match key {
+            Some(key) => self.key_of.insert(row, key),
+            None => self.key_of.remove(&row),
+        };
+        if let Some(before) = before.filter(|before| Some(*before) != key)
+            && let Some(rows) = self.addresses.get_mut(&before)
+        {
+            rows.remove(&row);
+            if rows.is_empty() {
+                self.addresses.remove(&before);
+            }
+        }
+        if let Some(key) = key {
+            self.addresses.entry(key).or_default().insert(row);
+        }
+    }
+
     fn set(&mut self, row: Uuid, due_ms: Option<i64>) {
         if let Some(before) = self.of.remove(&row) {
             self.due.remove(&(before, row));
@@ -49,8 +74,32 @@ impl Network {
         self.ripe.remove(changes, row);
     }
 
-    /// The neighbours of a router are forgotten later or sooner.
+    /// An Ethernet address was heard of, or is no more, or its switch forgets later or sooner.
+    pub(super) fn address_heard(&mut self, changes: &mut Changes, row: Uuid) {
+        let key = self.fdb.peek(row).map(|fdb| fdb.dp_key);
+        self.ripening.place(row, key);
+        let due_ms = self.fdb.peek(row).and_then(|fdb| {
+            let key = u32::try_from(fdb.dp_key).ok()?;
+            let datapath = self.datapath_keyed.peek(key)?;
+            let age_s = self.datapaths.peek(*datapath)?.fdb_age_s?;
+            Some(fdb.timestamp.saturating_add(i64::from(age_s) * 500))
+        });
+        self.ripening.set(row, due_ms);
+        self.ripe.remove(changes, row);
+    }
+
+    /// The neighbours of a router, or the addresses of a switch, are forgotten later or sooner.
     pub(super) fn ages_changed(&mut self, changes: &mut Changes, datapath: Uuid) {
+        let key = self
+            .datapaths
+            .peek(datapath)
+            .map(|known| i64::from(known.key));
+        let its = key
+            .and_then(|key| self.ripening.addresses.get(&key))
+            .cloned();
+        for row in its.into_iter().flatten() {
+            self.address_heard(changes, row);
+        }
         let bindings = self.mac_bindings.iter();
         let its = bindings.filter(|(_, binding)| binding.datapath == datapath);
         let its: Vec<Uuid> = its.map(|(uuid, _)| uuid).collect();

@@ -11,7 +11,8 @@
 //! What was learned of a neighbour (`MAC_Binding`, 100) is preferred to what an operator has declared (`Static_MAC_Binding`, 50),
 //! unless the operator says otherwise (`override_dynamic_mac`, 150).
 //!
-//! A neighbour that is to be heard of again (`ripening`) is in table 66 only: what it says is learned anew.
+//! A neighbour that is to be heard of again (`ripening`) is in table 66 only: what it says is learned anew. So is an Ethernet address
+//! in table 71.
 //!
 //! An address behind a guest's port stays there when a physical network sends it back: frames that the network reflects must
 //! not move guests.
@@ -63,7 +64,9 @@ pub fn fdb_flows(network: &Network, reads: &Reads, row: &Fdb, facts: &mut Vec<Fa
         flag::LOOKUP_FDB,
         flag::LOOKUP_FDB,
     )];
-    out.add(layout::LOOKUP_FDB, 100, lookup, known.clone());
+    if network.ripe.get(reads, row.uuid).is_none() {
+        out.add(layout::LOOKUP_FDB, 100, lookup, known.clone());
+    }
     if is_guest {
         let reflected = of_datapath()
             .with_masked(layout::FLAGS, flag::LOCALNET, flag::LOCALNET)

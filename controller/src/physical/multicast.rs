@@ -46,6 +46,9 @@ pub fn flows(network: &Network, reads: &Reads, group: &MulticastGroup, facts: &m
             continue;
         };
         let kind = PortKind::of(port);
+        if !kind.is_way() {
+            continue;
+        }
         if kind == PortKind::Patch || network.bindings.get(reads, *uuid).is_some() {
             let copies = match kind {
                 PortKind::Patch | PortKind::Localport => &mut everywhere,

@@ -2,7 +2,7 @@
 //!
 //! | table | priority | match | does |
 //! | --- | --- | --- | --- |
-//! | 0 | 150 | input port and VLAN | a container or tagged localnet port: tag off, into the ingress pipeline |
+//! | 0 | 150 | input port and VLAN | a container, tagged localnet port or L2 gateway: tag off, into the ingress pipeline |
 //! | 0 | 100 | input port | any other port: into the ingress pipeline |
 //! | 44 | 101 | output port, remote, and the address by which the input port's packets leave | into the tunnel from there |
 //! | 44 | 100 | output port, remote | into the tunnel to its chassis, and to others while it moves |
@@ -22,7 +22,7 @@ use openflow::{Action, Field, Match, Port, Subfield, VLAN_PRESENT};
 use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
-use super::{Flows, clear_scratch, load_zones, tagged, towards, tunnel};
+use super::{Flows, activation, clear_scratch, load_zones, tagged, towards, tunnel};
 use crate::layout::{self, flag};
 use crate::network::{Attachment, Fact, Network, PortKind, Reads};
 
@@ -50,7 +50,8 @@ pub fn flows(network: &Network, reads: &Reads, port: &PortBinding, facts: &mut V
     match network.bindings.get(reads, port.uuid) {
         Some(_) if kind == PortKind::L3Gateway => build.patch(),
         Some(_) if kind == PortKind::ChassisRedirect => build.redirect(),
-        Some(binding) => build.local(kind, binding.at),
+        Some(binding) if kind.is_way() => build.local(kind, binding.at),
+        Some(_) => {}
         None if kind == PortKind::Patch => build.patch(),
         None => build.remote(),
     }
@@ -144,6 +145,21 @@ impl Builder<'_> {
         enter.push(Action::set(layout::DATAPATH, metadata));
         enter.push(Action::set(layout::IN_PORT, self.key));
         enter.push(Action::resubmit(layout::INGRESS));
+        let place = (self.datapath, self.key);
+        if kind == PortKind::Guest {
+            let awaited = activation::awaited(self.network, self.reads, self.port);
+            if !awaited.is_empty() {
+                activation::flows(&awaited, place, at, &enter, &mut self.out);
+            }
+        }
+        if kind == PortKind::Container {
+            let parent = self.port.parent_port.as_deref();
+            let parent = parent.and_then(|name| self.network.port_by_name(self.reads, name));
+            let waits = |parent| !activation::awaited(self.network, self.reads, parent).is_empty();
+            if parent.is_some_and(|parent| waits(parent)) {
+                activation::keep_from(place, &mut self.out);
+            }
+        }
         let strip_and_enter = || {
             std::iter::once(Action::PopVlan)
                 .chain(enter.iter().cloned())
@@ -158,7 +174,7 @@ impl Builder<'_> {
                 from().with(Field::VlanVid, tagged(tag)),
                 strip_and_enter(),
             ),
-            (None, PortKind::Localnet) if !self.passes_tags() => {
+            (None, PortKind::Localnet | PortKind::L2Gateway) if !self.passes_tags() => {
                 // A tag with the number 0 carries a priority only; frames with any other belong to other networks.
                 self.out.add(
                     table,

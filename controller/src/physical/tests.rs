@@ -202,6 +202,49 @@ fn a_neighbour_is_known_no_longer_at_half_of_its_age_until_it_is_heard_of() {
 }
 
 #[test]
+fn an_address_is_known_no_longer_at_half_of_its_age_until_it_is_heard_of() {
+    let mut world = World::new();
+    let switch = |age| DatapathBinding {
+        external_ids: options([("logical-switch", "s"), ("fdb_age_threshold", age)]),
+        ..datapath(5)
+    };
+    let address = |timestamp| Fdb {
+        mac: "02:00:00:00:00:09".into(),
+        dp_key: 5,
+        port_key: 1,
+        timestamp,
+        ..Fdb::default()
+    };
+    world.set(40, None, Some(&address(5_000)));
+    world.changes();
+    assert_eq!(world.network.ripe_at_ms(), None);
+    world.set(1, Some(&datapath(5)), Some(&switch("20")));
+    world.changes();
+    let tables = [layout::GET_FDB, layout::LOOKUP_FDB];
+    let ripen = |world: &mut World, now_ms| {
+        world.engine.input(&mut world.network, |network, changes| {
+            network.ripen(changes, now_ms);
+        });
+        world.changes_in(|table| tables.contains(&table))
+    };
+    assert_eq!(world.network.ripe_at_ms(), Some(15_000));
+    let flows = ripen(&mut world, 15_000);
+    let port = "- 72 100 metadata=0x5/0xffffff,reg14=0x1,";
+    assert!(
+        flows.starts_with(port) && flows.lines().count() == 1,
+        "{flows}"
+    );
+    world.set(40, Some(&address(5_000)), Some(&address(16_000)));
+    let flows = world.changes_in(|table| tables.contains(&table));
+    assert!(
+        flows.starts_with("+ 72 ") && flows.lines().count() == 1,
+        "{flows}"
+    );
+    world.set(1, Some(&switch("20")), Some(&switch("0")));
+    assert_eq!(world.network.ripe_at_ms(), None);
+}
+
+#[test]
 fn what_crosses_to_another_datapath_may_leave_by_the_tunnel_that_it_came_by() {
     let mut world = routed();
     let flows = world.changes_in(|table| table == layout::LOGICAL_TO_PHYSICAL);

@@ -38,6 +38,8 @@ pub enum Effect {
     /// Change the southbound, so that the row with this identity says something; of two wishes for one row the later counts. If it
     /// is refused, because another chassis was faster, that is all right. A service that must know looks at what its rows say.
     Write(Uuid, Vec<Operation>),
+    /// The guest of this port, which is here in addition to its main chassis, has spoken: it may send and receive from now on.
+    Activate(Uuid),
     /// Tell the log what a rule has seen. How often is for the meter of its flow to say.
     Log(String),
     /// Tell the log, as a warning: it happens a bounded number of times.

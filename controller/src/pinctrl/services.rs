@@ -14,11 +14,14 @@
 //! | `put_nd_ra_opts` | [`advertise`] | the solicitation goes on as an advertisement; others are sent from time to time |
 //! | `trigger_event` | [`empty_backends`] | a row in the southbound |
 //! | `handle_svc_check` | [`service_monitors`] | services are probed, and their rows say whether they are there |
+//! | none: a flow of [`crate::physical::activation`] | [`activation`] | a guest that came by migration may send and receive |
+//! | `bind_vport` | [`virtual_ports`] | a virtual port is on this chassis, at the guest that has announced its address |
 //! | `handle_bfd_msg` | [`bfd`] | sessions of routers with neighbours are kept, and their rows say how they are |
 //! | none | [`announce`] | guests on switches with a physical network are announced there |
 //! | none | [`neighbours`] | neighbours that routers are about to forget are asked whether they are there |
 //! | none | [`nat_addresses`] | so are addresses of routers, where their gateway is |
 
+pub mod activation;
 pub mod advertise;
 pub mod announce;
 pub mod bfd;
@@ -36,6 +39,7 @@ pub mod neighbours;
 pub mod resolve;
 pub mod service_monitors;
 pub mod transform;
+pub mod virtual_ports;
 
 use super::service::Service;
 
@@ -50,6 +54,8 @@ pub fn all() -> Vec<Box<dyn Service>> {
         Box::new(log::Log),
         Box::new(resolve::Resolve::default()),
         Box::new(transform::Transform),
+        Box::new(virtual_ports::VirtualPorts::default()),
+        Box::new(activation::Activation),
         Box::new(advertise::Advertise::default()),
         Box::new(announce::Announce::default()),
         Box::new(bfd::Bfd::default()),

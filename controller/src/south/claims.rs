@@ -12,6 +12,7 @@ use ovsdb::{Atom, Datum, Uuid};
 use sb_db::tables::PortBinding;
 
 use super::South;
+use crate::network::{ACTIVATED, has_spoken, say_spoken};
 
 /// As what a chassis has a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,7 @@ impl South {
                 change.up(false);
             }
         }
+        self.forget_spoken(port, claim.chassis, &mut change);
         if claim.is_installed && port.up != Some(true) {
             tracing::info!(target: "binding", "Setting lport {name} up in Southbound");
             change.up(true);
@@ -146,11 +148,17 @@ impl South {
             if port.encap.is_some() {
                 change.set(PortBinding::COLUMN.encap.index, None);
             }
+            if port.virtual_parent.is_some() {
+                change
+                    .row
+                    .push((PortBinding::COLUMN.virtual_parent.index, Datum::empty_set()));
+            }
             if port.up.is_some() {
                 change.up(false);
             }
         }
         if port.additional_chassis.contains(&own) {
+            self.forget_spoken(port, own, &mut change);
             tracing::info!(target: "binding", "Releasing lport {name} from this additional chassis.");
             self.leave_additional(port, own, &mut change);
         }
@@ -170,6 +178,20 @@ impl South {
             change.add(columns.additional_chassis.index, to);
         }
         change.operations(port.uuid)
+    }
+
+    /// That a guest has spoken here counts for one migration.
+    fn forget_spoken(&self, port: &PortBinding, own: Uuid, change: &mut Change) {
+        let Some(own) = self.chassis_name(own) else {
+            return;
+        };
+        if !has_spoken(port, own) {
+            return;
+        }
+        let names = port.options.get(ACTIVATED);
+        let names = names.map_or("", |names| names).split(',').map(str::trim);
+        let others: Vec<&str> = names.filter(|name| *name != &**own).collect();
+        change.mutations.extend(say_spoken(&others.join(",")));
     }
 
     fn leave_additional(&self, port: &PortBinding, own: Uuid, change: &mut Change) {

@@ -166,11 +166,14 @@ impl Conditions {
         let mut hosts = own_names.clone();
         hosts.sort_unstable();
         hosts.dedup();
-        let hosted = hosts.iter().map(|name| {
-            let option = (Atom::from("l3gateway-chassis"), Atom::String(name.clone()));
-            let option = ovsdb::Datum::map([option]);
-            Clause::compare(ports.options.index, Function::Includes, option)
+        let hosted = hosts.iter().flat_map(|name| {
+            ["l3gateway-chassis", "l2gateway-chassis"].map(|key| {
+                let option = (Atom::from(key), Atom::String(name.clone()));
+                let option = ovsdb::Datum::map([option]);
+                Clause::compare(ports.options.index, Function::Includes, option)
+            })
         });
+        let external = Clause::equals(ports.r#type.index, Atom::from("external"));
         let redirecting = Clause::equals(ports.r#type.index, Atom::from("chassisredirect"));
         // Where copies go says only a name; who has the port of this name brings along the datapath of what is copied.
         let copying = Clause::equals(ports.r#type.index, Atom::from("mirror"));
@@ -216,7 +219,7 @@ impl Conditions {
                     PortBinding::INDEX,
                     Condition::any(
                         named
-                            .chain([containers, redirecting, copying])
+                            .chain([containers, redirecting, external, copying])
                             .chain(hosted)
                             .chain(owned)
                             .chain(of_datapaths(ports.datapath.index)),

@@ -16,7 +16,7 @@ use addr::Mac;
 use daemon::Now;
 use openflow::Field;
 use openflow::message::PacketIn;
-use ovsdb::typed::Table;
+use ovsdb::typed::{Column, Table};
 use ovsdb::{Clause, Datum, Operation, Row, RowChange, Uuid};
 use packet::frame::Frame;
 use packet::userdata::Opcode;
@@ -32,8 +32,8 @@ use recent::Recent;
 /// The service: where rows are found by what they are about, of keys only.
 #[derive(Debug, Default)]
 pub struct Learn {
-    /// Rows of `FDB` with the port key in them, by datapath key and address.
-    fdb: FxHashMap<(u32, Mac), (Uuid, i64)>,
+    /// Rows of `FDB` with the port key and the time in them, by datapath key and address.
+    fdb: FxHashMap<(u32, Mac), (Uuid, i64, i64)>,
     /// Rows of `MAC_Binding` with the address and the time in them, by port and IP address.
     mac_bindings: FxHashMap<(Arc<str>, IpAddr), Heard>,
     recent: Recent,
@@ -109,7 +109,7 @@ impl Learn {
     ) -> Result<Option<Wanted>, HandleError> {
         let mac = Frame::parse(&packet_in.packet)?.eth_src();
         let known = self.fdb.get(&(datapath, mac)).copied();
-        if let Some((_, at)) = known {
+        if let Some((row, at, heard_ms)) = known {
             let is_behind_guest = || {
                 let other = u32::try_from(at).ok();
                 let other = other.and_then(|at| view.port_keyed(datapath, at));
@@ -117,7 +117,15 @@ impl Learn {
             };
             // What a guest sends comes back from the physical network, where it was flooded to; the guest has not moved there.
             let is_echo = PortKind::of(port) == PortKind::Localnet && is_behind_guest();
-            if at == port.tunnel_key || is_echo {
+            if at == port.tunnel_key {
+                let datapath = view.datapath(port.datapath);
+                let age_s = datapath.and_then(|datapath| datapath.fdb_age_s);
+                let is_old =
+                    age_s.is_some_and(|age_s| now.unix_ms - heard_ms >= i64::from(age_s) * 500);
+                let column = Fdb::COLUMN.timestamp;
+                return Ok(is_old.then(|| refresh(Fdb::INDEX, column, row, heard_ms, now.unix_ms)));
+            }
+            if is_echo {
                 return Ok(None);
             }
         }
@@ -132,7 +140,7 @@ impl Learn {
             Fdb::COLUMN.port_key.to(&row.port_key),
             Fdb::COLUMN.timestamp.to(&row.timestamp),
         ];
-        let known = known.map(|(uuid, _)| uuid);
+        let known = known.map(|(uuid, ..)| uuid);
         let says = row.port_key.cast_unsigned();
         Ok(Some(write(&row, row.uuid, known, says, &changed)))
     }
@@ -164,7 +172,10 @@ impl Learn {
             let age_s = ages.and_then(|ages| ages.of(ip));
             let is_old =
                 age_s.is_some_and(|age_s| now.unix_ms - *heard_ms >= i64::from(age_s) * 500);
-            return Ok(is_old.then(|| refresh(*row, *heard_ms, now.unix_ms)));
+            let column = MacBinding::COLUMN.timestamp;
+            return Ok(
+                is_old.then(|| refresh(MacBinding::INDEX, column, *row, *heard_ms, now.unix_ms))
+            );
         }
         let row = MacBinding {
             uuid: identity(port.datapath, &format!("{logical_port} {ip}")),
@@ -204,13 +215,14 @@ fn keep<K: std::hash::Hash + Eq, V>(
     }
 }
 
-type FdbEntry = ((u32, Mac), (Uuid, i64));
+type FdbEntry = ((u32, Mac), (Uuid, i64, i64));
 
 fn fdb_entry(uuid: Uuid, row: &Row) -> Option<FdbEntry> {
     let columns = Fdb::COLUMN;
     let datapath = u32::try_from(columns.dp_key.get(row)).ok()?;
     let place = (datapath, columns.mac.get(row).parse().ok()?);
-    Some((place, (uuid, columns.port_key.get(row))))
+    let (port, heard_ms) = (columns.port_key.get(row), columns.timestamp.get(row));
+    Some((place, (uuid, port, heard_ms)))
 }
 
 /// A row, with its address and the time.
@@ -237,11 +249,10 @@ fn identity(datapath: Uuid, what: &str) -> Uuid {
 }
 
 /// The row was heard of now, unless another chassis has said so meanwhile.
-fn refresh(row: Uuid, before_ms: i64, now_ms: i64) -> Wanted {
-    let column = MacBinding::COLUMN.timestamp;
+fn refresh(table: usize, column: Column<i64>, row: Uuid, before_ms: i64, now_ms: i64) -> Wanted {
     let unchanged = Clause::equals(column.index, Datum::from(before_ms));
     let operation = Operation::Update {
-        table: MacBinding::INDEX,
+        table,
         condition: vec![Clause::is_row(row), unchanged],
         row: vec![column.to(&now_ms)],
     };

@@ -169,6 +169,7 @@ mod tests {
             is_router: true,
             name: "r".into(),
             ages: Some(Arc::new(age.parse().expect("an age"))),
+            fdb_age_s: None,
         });
         let start = now();
         let row = MacBinding {

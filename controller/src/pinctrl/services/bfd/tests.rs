@@ -26,6 +26,7 @@ impl Stage {
                 is_router: true,
                 name: "r".into(),
                 ages: None,
+                fdb_age_s: None,
             }),
             ..World::default()
         };

@@ -161,6 +161,7 @@ fn a_neighbour_that_is_heard_of_is_refreshed_at_half_of_its_age() {
                 is_router: true,
                 name: "r".into(),
                 ages: Some(Arc::new(age.parse().expect("an age"))),
+                fdb_age_s: None,
             }),
             ..World::default()
         };

@@ -29,6 +29,7 @@ impl Stage {
                 is_router: false,
                 name: "s".into(),
                 ages: None,
+                fdb_age_s: None,
             }),
             ..World::default()
         };
