@@ -29,6 +29,8 @@ pub struct Outcome {
     pub sent: u64,
     /// So many of these were not answered.
     pub lost: u64,
+    /// So many answers came once more.
+    pub repeated: u64,
     /// The longest time in which no answer came.
     pub silence: Duration,
 }
@@ -78,6 +80,18 @@ impl Traffic {
             threads: vec![echoing, sending],
             receiver: Some(receiver),
         })
+    }
+
+    /// Has what comes to another namespace answered, too: the far end may move there.
+    ///
+    /// # Errors
+    ///
+    /// If a socket cannot be opened there.
+    pub fn answer_at(&mut self, to: &Namespace) -> Result<()> {
+        let (far, stop) = (open(to, PORT)?, self.stop.clone());
+        let echoing = std::thread::spawn(move || echo(&far, &stop));
+        self.threads.push(echoing);
+        Ok(())
     }
 
     /// How many were answered so far.
@@ -215,11 +229,13 @@ fn outcome(mut answers: Vec<(u64, Instant)>) -> Result<Outcome> {
     let pauses = answers.windows(2).map(|pair| pair[1].1 - pair[0].1);
     let silence = pauses.max().unwrap_or_default();
     answers.sort_by_key(|(number, _)| *number);
+    let all = answers.len();
     answers.dedup_by_key(|(number, _)| *number);
     let sent = answers[answers.len() - 1].0 - answers[0].0 + 1;
     Ok(Outcome {
         sent,
         lost: sent - answers.len() as u64,
+        repeated: (all - answers.len()) as u64,
         silence,
     })
 }
@@ -237,6 +253,7 @@ mod tests {
         let expected = Outcome {
             sent: 7,
             lost: 3,
+            repeated: 1,
             silence: Duration::from_millis(30),
         };
         assert_eq!(told, expected);

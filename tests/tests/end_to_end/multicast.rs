@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::guest::Guest;
-use tests::implementation::Plan;
+use tests::implementation::{Door, Implementation, Plan};
 use tests::lab::{CHASSIS, Lab};
 use tests::story::story;
 use tests::wait::wait_until;
@@ -25,7 +25,29 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
 fn what_is_sent_to_a_group_goes_to_who_has_joined_it() {
-    story(Plan::under_test(), |lab| {
+    groups(Plan::under_test());
+}
+
+#[test]
+fn what_is_sent_to_a_group_goes_to_who_has_joined_it_by_ovns_northd() {
+    groups(Plan {
+        northd: Implementation::Ovn,
+        door: Door::Ovsdb,
+        ..Plan::weft()
+    });
+}
+
+#[test]
+fn what_is_sent_to_a_group_goes_to_who_has_joined_it_by_ovns_controllers() {
+    groups(Plan {
+        controller: Implementation::Ovn,
+        door: Door::Ovsdb,
+        ..Plan::weft()
+    });
+}
+
+fn groups(plan: Plan) {
+    story(plan, |lab| {
         let guests = describe(lab, true)?;
         let [_, member, ..] = &guests;
         for version in ["1", "2", "3"] {
