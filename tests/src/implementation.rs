@@ -35,6 +35,8 @@ pub struct Plan {
     pub northd: Implementation,
     /// The agent on every chassis.
     pub controller: Implementation,
+    /// The agent on every chassis but the first, if it is another's.
+    pub other_controllers: Option<Implementation>,
     /// The command line with which the lab is built and asked.
     pub tools: Implementation,
     /// How Weft's daemons and tools reach the databases.
@@ -80,6 +82,7 @@ impl Plan {
                 ("databases", _) => plan.databases = implementation?,
                 ("northd", _) => plan.northd = implementation?,
                 ("controller", _) => plan.controller = implementation?,
+                ("others", _) => plan.other_controllers = Some(implementation?),
                 ("tools", _) => plan.tools = implementation?,
                 ("door", "ovsdb") => plan.door = Door::Ovsdb,
                 ("door", "grpc") => plan.door = Door::Grpc,
@@ -99,6 +102,7 @@ impl Plan {
             databases: implementation,
             northd: implementation,
             controller: implementation,
+            other_controllers: None,
             tools: implementation,
             door: Door::Ovsdb,
         }
@@ -111,12 +115,14 @@ impl fmt::Display for Plan {
             databases,
             northd,
             controller,
+            other_controllers,
             tools,
             door,
         } = self;
+        let others = other_controllers.unwrap_or(*controller);
         write!(
             f,
-            "databases {databases:?}, northd {northd:?}, controller {controller:?}, tools {tools:?}, {door:?}"
+            "databases {databases:?}, northd {northd:?}, controller {controller:?}, on other chassis {others:?}, tools {tools:?}, {door:?}"
         )
     }
 }

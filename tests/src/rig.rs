@@ -132,7 +132,10 @@ impl Rig {
             name,
             address: &format!("{UNDERLAY}.{number}"),
             southbound: &self.southbound.network_remote(self.plan.door)?,
-            controller: self.plan.controller,
+            controller: match self.plan.other_controllers {
+                Some(others) if !self.chassis.is_empty() => others,
+                _ => self.plan.controller,
+            },
         };
         let mut chassis = Chassis::start(&settings, namespace, &self.folder.path().join(name))?;
         chassis.start_controller()?;

@@ -5,7 +5,10 @@
 //!                                            └── hop1 10.9.0.3            198.19.1.1
 //! ```
 //!
-//! `a` and `b` are routers on a chassis each; their session goes through a tunnel.
+//! `a` and `b` are routers on a chassis each; their session goes through a tunnel. Two of OVN's controllers never bring a session
+//! up with one another: each leaves aside what comes without its own number, which nobody can have heard. So theirs are told
+//! with one of ours, and with a router that advertises itself: without anything else to send, theirs sends of a session only what
+//! answers.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -63,6 +66,16 @@ fn a_next_hop_that_dies_leaves_as_ovns_northd_says() {
     });
 }
 
+#[test]
+fn a_next_hop_that_dies_leaves_between_ovns_controller_and_ours() {
+    a_next_hop_dies(Plan {
+        controller: Implementation::Ovn,
+        other_controllers: Some(Implementation::Weft),
+        door: Door::Ovsdb,
+        ..Plan::weft()
+    });
+}
+
 fn a_next_hop_dies(plan: Plan) {
     let is_ours = plan.northd == Implementation::Weft;
     story(plan, |lab| {
@@ -75,6 +88,12 @@ fn a_next_hop_dies(plan: Plan) {
             "udp port 6081",
             lab.rig.dir(),
         )?;
+        nb(
+            lab,
+            r#"add Logical_Router_Port a-red networks "fd01::1/64""#,
+        )?;
+        let advertise = "ipv6_ra_configs:address_mode=slaac ipv6_ra_configs:send_periodic=true";
+        nb(lab, &format!("set Logical_Router_Port a-red {advertise}"))?;
         for (port, neighbour) in [("a-mid", "10.9.0.2"), ("b-mid", "10.9.0.1")] {
             let row = format!("create BFD logical_port={port} dst_ip={neighbour} {SESSION}");
             nb(lab, &row)?;

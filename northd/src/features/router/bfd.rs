@@ -74,6 +74,11 @@ const HEARD: Rule = Rule::new(
     110,
     "a packet of a BFD session from its neighbour: to the chassis",
 );
+const OUTWARD: Rule = Rule::new(
+    Stage::RouterInInput,
+    110,
+    "a packet of a BFD session of the chassis: next, though it is to all of Ethernet, as OVN's chassis write it",
+);
 const SENT: Rule = Rule::new(
     Stage::RouterInRouting,
     10_400,
@@ -120,7 +125,7 @@ pub static FEATURE: Feature = Feature {
     owns: &[&ROWS, &STATUS],
     relations: &[&SESSION, &IS_UP, &WATCHED],
     kinds: &[&MODEL, &LIFE, &ROW],
-    rules: &[OWN, HEARD, SENT, NO_POLICY],
+    rules: &[OWN, HEARD, OUTWARD, SENT, NO_POLICY],
     #[cfg(test)]
     operator: &[
         Change {
@@ -348,6 +353,7 @@ fn flows(unit: &mut Unit<'_>, row: Handle, view: &View<'_>, neighbour: IpAddr, s
     let sent = here() & from_me & m::ip_dst(neighbour) & control();
     let mut flows = unit.flows(view.datapath.uuid, Some(hint));
     flows.add(OWN, &sent, [a::next()]);
+    flows.add(OUTWARD, &sent, [a::next()]);
     flows.add(HEARD, &heard, [a::plain(Plain::HandleBfdMsg)]);
     // It is the next hop of those who ask for the session, and so beyond no router.
     let mut then = routes::towards(view.port, segment, Next::Hop(neighbour), source);
