@@ -37,6 +37,7 @@
 //! Everything needs root, Open vSwitch and the tools that `cargo xtask setup` installs. Without them a test fails and
 //! says so; none is skipped.
 
+pub mod bulk;
 pub mod capture;
 pub mod chassis;
 pub mod cluster;

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, ensure};
+use tests::bulk::transfer;
 use tests::capture::Capture;
 use tests::guest::Guest;
 use tests::implementation::Implementation::{Ovn, Weft};
@@ -20,25 +21,83 @@ const INSIDE_ROUTER: Ipv4Addr = Ipv4Addr::new(172, 16, 255, 193);
 const DMZ6: &str = "2001:db8:1::";
 const INSIDE6: &str = "2001:db8:2::";
 
+/// The MTU of the second switch's port of the router, and a payload that with its headers is more.
+const ROUTER_MTU: &str = "1300";
+const TOO_LARGE: &str = "1290";
+/// A transfer of this many bytes takes full packets.
+const TRANSFER: usize = 1 << 20;
+
 #[test]
 fn everybody_reaches_everybody_across_a_router() {
-    the_routed_lab_works_on(Plan::under_test());
+    the_routed_lab_works_on(Plan::under_test(), Over::Geneve);
+}
+
+#[test]
+fn everybody_reaches_everybody_across_a_router_over_vxlan() {
+    the_routed_lab_works_on(Plan::under_test(), Over::Vxlan);
+}
+
+#[test]
+fn who_sends_too_large_is_told_and_tcp_goes_on() {
+    story(Plan::under_test(), |lab| {
+        lab.address_all()?;
+        let inside = describe(lab)?;
+        let mtu = format!("options:gateway_mtu={ROUTER_MTU}");
+        lab.rig
+            .nb(&["set", "Logical_Router_Port", "tenant1-inside", &mtu])?;
+        lab.sync()?;
+        let (here, there) = (lab.guest(&MEMBERS[0]), &inside[1]);
+        for (address, told) in [
+            (
+                "172.16.255.195".to_owned(),
+                "172.16.255.129 > 172.16.255.130: ICMP 172.16.255.195 unreachable - need to frag (mtu 1300)",
+            ),
+            (
+                format!("{INSIDE6}195"),
+                "2001:db8:1::1 > 2001:db8:1::130: [icmp6 sum ok] ICMP6, packet too big, mtu 1300",
+            ),
+        ] {
+            let target: IpAddr = address.parse()?;
+            here.ping(target)?;
+            let errors = here.listen("icmp or icmp6")?;
+            transfer(here.namespace(), there.namespace(), target, TRANSFER)?;
+            errors.wait_for(&[told])?;
+            let route = here.namespace().ip(&["route", "get", &address])?;
+            let learned = format!("mtu {ROUTER_MTU}");
+            ensure!(route.contains(&learned), "the sender has learned {route}");
+            // The other way there is no such port.
+            let ping = [
+                "-n", "-c", "1", "-W", "1", "-M", "do", "-s", TOO_LARGE, &address,
+            ];
+            ensure!(
+                !here.namespace().run("ping").args(ping).succeeds()?,
+                "a packet that is too large passed"
+            );
+        }
+        Ok(())
+    });
 }
 
 #[test]
 fn ovns_controllers_route_what_our_northd_compiles() {
-    the_routed_lab_works_on(Plan {
-        controller: Ovn,
-        ..over_ovsdb()
-    });
+    the_routed_lab_works_on(
+        Plan {
+            controller: Ovn,
+            ..over_ovsdb()
+        },
+        Over::Geneve,
+    );
 }
 
 #[test]
 fn our_controllers_route_what_ovns_northd_compiles() {
-    the_routed_lab_works_on(Plan {
-        northd: Ovn,
-        ..over_ovsdb()
-    });
+    the_routed_lab_works_on(
+        Plan {
+            northd: Ovn,
+            ..over_ovsdb()
+        },
+        Over::Geneve,
+    );
 }
 
 fn over_ovsdb() -> Plan {
@@ -49,16 +108,28 @@ fn over_ovsdb() -> Plan {
     }
 }
 
-fn the_routed_lab_works_on(plan: Plan) {
+/// What the tunnels are.
+#[derive(Clone, Copy, PartialEq)]
+enum Over {
+    Geneve,
+    Vxlan,
+}
+
+fn the_routed_lab_works_on(plan: Plan, over: Over) {
     story(plan, |lab| {
         lab.address_all()?;
+        let filter = match over {
+            Over::Geneve => "udp port 6081",
+            Over::Vxlan => {
+                let kind = "external_ids:ovn-encap-type=vxlan";
+                for chassis in &lab.rig.chassis {
+                    chassis.vsctl(&["set", "Open_vSwitch", ".", kind])?;
+                }
+                "udp port 4789"
+            }
+        };
         let inside = describe(lab)?;
-        let tunnel = Capture::start(
-            lab.rig.namespace(),
-            "underlay",
-            "udp port 6081",
-            lab.rig.dir(),
-        )?;
+        let tunnel = Capture::start(lab.rig.namespace(), "underlay", filter, lab.rig.dir())?;
 
         let mut guests: Vec<(&Guest, IpAddr)> = MEMBERS
             .iter()
