@@ -32,7 +32,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use addr::Ages;
+use addr::{Ages, Mac};
 use incr::{Index, Store};
 use ovsdb::{Row, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -245,6 +245,8 @@ pub struct Own {
     pub geneve_field: Option<u8>,
     /// The bridge of each physical network.
     pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
+    /// The MAC of this chassis in each physical network.
+    pub mac_mappings: BTreeMap<Arc<str>, Mac>,
     /// The addresses of this chassis' ends of tunnels, in the order of the settings.
     pub encap_ips: Vec<IpAddr>,
     /// That of them by which packets leave where nothing else is said; the first, if that is not said either.
@@ -266,6 +268,10 @@ pub struct Datapath {
     pub is_router: bool,
     /// The name that its connection tracking zones are derived from.
     pub name: Arc<str>,
+    /// The zone that a router asks for, for its translations of sources.
+    pub snat_zone: Option<u16>,
+    /// A router's addresses are not announced.
+    pub is_quiet: bool,
     /// How long a router remembers neighbours, if not for ever.
     pub ages: Option<Arc<Ages>>,
     /// How many seconds a switch remembers Ethernet addresses, if not for ever.
@@ -409,7 +415,7 @@ pub struct Network {
     /// The names by which attached ports and local datapaths got their zones.
     zone_names: FxHashMap<Uuid, Arc<str>>,
     pub(crate) traffic: Traffic,
-    datapath_zones: FxHashMap<Uuid, SmallVec<[String; 2]>>,
+    datapath_zones: FxHashMap<Uuid, (SmallVec<[String; 2]>, Option<u16>)>,
     /// Ports to routers of which rules are asked (`enable_router_port_acl`), by datapath.
     ruled: FxHashMap<Uuid, BTreeSet<Arc<str>>>,
     /// The zones.
@@ -553,11 +559,18 @@ impl Network {
         reads: &Reads,
         datapath: Uuid,
     ) -> Option<&Arc<PortBinding>> {
-        let localnets = self.localnets_of.get(reads, datapath);
-        let attached = localnets
-            .iter()
-            .find(|uuid| self.bindings.get(reads, **uuid).is_some())?;
-        self.ports.get(reads, *attached)
+        self.attached_localnets(reads, datapath).next()
+    }
+
+    /// All of them.
+    pub(crate) fn attached_localnets<'a>(
+        &'a self,
+        reads: &Reads,
+        datapath: Uuid,
+    ) -> impl Iterator<Item = &'a Arc<PortBinding>> {
+        let localnets = self.localnets_of.get(reads, datapath).iter();
+        let attached = localnets.filter(|uuid| self.bindings.get(reads, **uuid).is_some());
+        attached.filter_map(|uuid| self.ports.get(reads, *uuid))
     }
 }
 

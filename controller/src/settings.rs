@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use addr::Mac;
 use ovsdb::Remote;
 
 use crate::vswitch::OpenVSwitch;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub datapath_type: Option<Arc<str>>,
     /// The bridge of each physical network.
     pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
+    /// The MAC of this chassis in each physical network, for what routers that are on all chassis send there.
+    pub mac_mappings: BTreeMap<Arc<str>, Mac>,
     /// Install a datapath group's flows once for all of its datapaths here where that can be (`weft-share-flows`, our own
     /// key; true by default). Without, every datapath has them: to compare.
     pub shares_flows: bool,
@@ -136,6 +139,7 @@ impl Settings {
             system_id: &system_id,
         };
         let bridge_mappings = keys.mappings(&mut bad);
+        let mac_mappings = keys.mac_mappings(&mut bad);
         let encap_default = keys.encap_default(&mut bad);
         let settings = Settings {
             encap_default,
@@ -154,6 +158,7 @@ impl Settings {
                 .unwrap_or_else(|| DEFAULT_BRIDGE.into()),
             datapath_type: keys.get("ovn-bridge-datapath-type").cloned(),
             bridge_mappings,
+            mac_mappings,
             shares_flows: keys.flag("weft-share-flows", true),
             monitor_all: keys.flag("ovn-monitor-all", false),
             is_interconn: keys.flag("ovn-is-interconn", false),
@@ -306,6 +311,27 @@ impl Keys<'_> {
         mappings
     }
 
+    fn mac_mappings(&self, bad: &mut Vec<BadSetting>) -> BTreeMap<Arc<str>, Mac> {
+        const KEY: &str = "ovn-chassis-mac-mappings";
+        let mut mappings = BTreeMap::new();
+        for word in self.get(KEY).map(|text| words(text)).into_iter().flatten() {
+            let found = word.split_once(':').and_then(|(network, mac)| {
+                let mac = mac.parse::<Mac>().ok()?;
+                let is_one = !mac.is_multicast() && !mac.is_zero();
+                (is_one && !network.is_empty()).then_some((network, mac))
+            });
+            match found {
+                Some((network, mac)) => drop(mappings.insert(network.into(), mac)),
+                None => bad.push(BadSetting {
+                    key: KEY,
+                    value: word.to_owned(),
+                    why: "NETWORK:MAC is expected".to_owned(),
+                }),
+            }
+        }
+        mappings
+    }
+
     fn other_config(&self, datapath_type: &str) -> BTreeMap<Arc<str>, Arc<str>> {
         let copied = [
             "ovn-bridge-mappings",
@@ -376,6 +402,7 @@ mod tests {
                 ("ovn-encap-df_default", "true"),
                 ("ovn-enable-flow-based-tunnels-c1", "true"),
                 ("ovn-openflow-probe-interval", "7"),
+                ("ovn-chassis-mac-mappings", "phys:02:00:00:00:0c:01"),
             ]),
             "host",
             "netdev",
@@ -392,6 +419,8 @@ mod tests {
         assert_eq!(settings.encap_df_default.as_deref(), Some("true"));
         assert!(settings.flow_based_tunnels);
         assert_eq!(settings.bridge_mappings["phys"], "br-ex".into());
+        let mac = settings.mac_mappings["phys"].to_string();
+        assert_eq!(mac, "02:00:00:00:0c:01");
         assert_eq!((settings.encap_csum, settings.monitor_all), (false, false));
         assert_eq!(settings.openflow_probe, Some(Duration::from_secs(7)));
         assert_eq!(
@@ -413,6 +442,7 @@ mod tests {
                 ("ovn-encap-ip", "here,10.0.0.2"),
                 ("ovn-encap-ip-default", "10.0.0.3"),
                 ("ovn-bridge-mappings", "phys,a:b"),
+                ("ovn-chassis-mac-mappings", "phys:1,a:01:00:00:00:00:01"),
                 ("ovn-openflow-probe-interval", "often"),
             ]),
             "h",
@@ -428,6 +458,8 @@ mod tests {
             said,
             [
                 "Open_vSwitch external_ids:ovn-bridge-mappings=phys: NETWORK:BRIDGE is expected",
+                "Open_vSwitch external_ids:ovn-chassis-mac-mappings=phys:1: NETWORK:MAC is expected",
+                "Open_vSwitch external_ids:ovn-chassis-mac-mappings=a:01:00:00:00:00:01: NETWORK:MAC is expected",
                 "Open_vSwitch external_ids:ovn-encap-ip-default=10.0.0.3: one of the addresses in ovn-encap-ip is expected",
                 "Open_vSwitch external_ids:ovn-encap-type=stt: known are geneve and vxlan",
                 "Open_vSwitch external_ids:ovn-encap-ip=here: an IP address is expected",

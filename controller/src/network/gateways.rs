@@ -11,8 +11,8 @@
 //! any more hands over like this, too, to one that is. Who is dead is not waited for.
 //!
 //! **Who is alive is told by BFD sessions** over the tunnels between those concerned: the members of a group, and the chassis that
-//! use it. One with whom there is no session is taken to be alive. A member none of whose sessions is up does not take over: it is
-//! itself that is cut off.
+//! use it. One with whom there is no session, or only one that has just begun, is taken to be alive. A member none of whose
+//! sessions is up does not take over: it is itself that is cut off.
 //!
 //! **Who was cut off asks the southbound first.** What it knows of claims may be old: others may have taken over meanwhile and
 //! serve. When a session is up again, it waits until the southbound has answered it once. Where the southbound does not answer at
@@ -237,5 +237,16 @@ impl Network {
         let name = port.options.get("distributed-port")?;
         let distributed = self.port_by_name(reads, name)?;
         u32::try_from(distributed.tunnel_key).ok()
+    }
+
+    /// Whether the physical network that a gateway port leads to is attached here.
+    pub(crate) fn reaches_network_of(&self, reads: &Reads, port: &PortBinding) -> bool {
+        let leads_there = || {
+            let name = port.options.get("distributed-port")?;
+            let peer = self.port_by_name(reads, name)?.options.get("peer")?;
+            let switch = self.port_by_name(reads, peer)?.datapath;
+            self.attached_localnet(reads, switch)
+        };
+        leads_there().is_some()
     }
 }

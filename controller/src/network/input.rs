@@ -30,6 +30,8 @@ pub struct LocalPorts {
     pub tunnels: FxHashMap<Arc<str>, SmallVec<[Tunnel; 1]>>,
     /// Whether BFD sessions over tunnels are up, by the name of the chassis at the other end.
     pub sessions: FxHashMap<Arc<str>, bool>,
+    /// Those of them that are down and have never been up.
+    pub newborn: FxHashSet<Arc<str>>,
     /// Patch ports by name.
     pub patches: FxHashMap<Arc<str>, u32>,
 }
@@ -100,6 +102,16 @@ impl Network {
             self.change_tunnels(changes, NameId::of(name), ports.tunnels.get(name));
             self.change_session(changes, NameId::of(name), ports.sessions.get(name).copied());
         }
+    }
+
+    /// A session says nothing for now: it has just begun.
+    pub fn silence_session(&mut self, changes: &mut Changes, chassis: &str) {
+        self.sessions.remove(changes, NameId::of(chassis));
+    }
+
+    /// A session that has said nothing says that it is down.
+    pub fn end_silence(&mut self, changes: &mut Changes, chassis: &str) {
+        self.change_session(changes, NameId::of(chassis), Some(false));
     }
 
     fn change_session(&mut self, changes: &mut Changes, chassis: NameId, is_up: Option<bool>) {
@@ -461,10 +473,16 @@ impl Network {
             let ages = ages.and_then(|text| text.parse().ok().map(Arc::new));
             let fdb_age_s = row.external_ids.get("fdb_age_threshold");
             let fdb_age_s: Option<u32> = fdb_age_s.and_then(|text| text.parse().ok());
+            let is_quiet = row.external_ids.get("disable_garp_rarp");
+            let snat_zone = row.external_ids.get("snat-ct-zone");
             Some(Datapath {
                 key,
                 is_router,
                 name,
+                is_quiet: is_quiet.is_some_and(|value| &**value == "true"),
+                snat_zone: snat_zone
+                    .and_then(|text| text.parse().ok())
+                    .filter(|_| is_router),
                 ages,
                 fdb_age_s: fdb_age_s.filter(|age_s| *age_s > 0),
             })

@@ -98,6 +98,18 @@ impl Network {
         true
     }
 
+    /// Gives a name one more holder, and the number that it asks for.
+    fn request_zone(&mut self, name: &str, number: u16, changes: &mut Changes) {
+        let displaced = self.zones.request(name, number);
+        self.zone_of.set(changes, NameId::of(name), number);
+        if let Some(other) = displaced {
+            match self.zones.get(&other) {
+                Some(zone) => drop(self.zone_of.set(changes, NameId::of(&other), zone)),
+                None => drop(self.zone_of.remove(changes, NameId::of(&other))),
+            }
+        }
+    }
+
     /// Takes a holder away from a name, and with the last the number.
     fn release_zone(&mut self, name: &str, changes: &mut Changes) {
         if self.zones.release(name) {
@@ -175,17 +187,27 @@ impl Network {
             let ruled = self.ruled.get(&uuid).into_iter().flatten();
             names.extend(ruled.map(ToString::to_string));
         }
-        let before = self.datapath_zones.get(&uuid);
-        if before.map_or(&[][..], SmallVec::as_slice) == names.as_slice() {
+        let requested = local.and_then(|router| router.snat_zone);
+        let (before, asked) = self.datapath_zones.remove(&uuid).unwrap_or_default();
+        if (&before, asked) == (&names, requested) {
+            if !names.is_empty() {
+                self.datapath_zones.insert(uuid, (names, requested));
+            }
             return;
         }
-        let before = self.datapath_zones.remove(&uuid);
-        for zone in before.into_iter().flatten() {
+        for zone in before {
             self.release_zone(&zone, changes);
         }
         let assigned = names
             .iter()
-            .take_while(|name| self.assign_zone(name, changes))
+            .enumerate()
+            .take_while(|(place, name)| match requested {
+                Some(number) if *place == 1 => {
+                    self.request_zone(name, number, changes);
+                    true
+                }
+                _ => self.assign_zone(name, changes),
+            })
             .count();
         if assigned < names.len() {
             // All or none: half a translation is none.
@@ -193,7 +215,7 @@ impl Network {
                 self.release_zone(name, changes);
             }
         } else if !names.is_empty() {
-            self.datapath_zones.insert(uuid, names);
+            self.datapath_zones.insert(uuid, (names, requested));
         }
     }
 

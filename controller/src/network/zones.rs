@@ -4,6 +4,9 @@
 //! port its old zone, and with it its old connections. A number that is given to a new name has its connections flushed.
 //!
 //! A name may have several holders, for two routers may have one name. It keeps its number until the last of them is gone.
+//!
+//! A router may ask for the number of its second translation (`snat-ct-zone`), to share connections with whoever else uses that
+//! zone on the host. Several that ask for one number share it; who had it without asking gets another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +23,8 @@ const PREFIX: &str = "ct-zone-";
 pub struct Zones {
     by_name: BTreeMap<Arc<str>, Zone>,
     by_number: BTreeMap<u16, Arc<str>>,
+    /// The names that have asked for their number, by number.
+    requested: BTreeMap<u16, BTreeSet<Arc<str>>>,
     changes: Vec<ZoneChange>,
     /// Names whose last holder left, since that was last settled. Some may have got a holder again.
     left: Vec<Arc<str>>,
@@ -45,7 +50,8 @@ pub enum ZoneChange {
 }
 
 impl Zones {
-    /// Takes up the numbers that a bridge remembers. A number given twice stays with the first name.
+    /// Takes up the numbers that a bridge remembers. A number given twice stays with the first name, unless the others ask for it
+    /// again.
     pub fn restore<'a>(
         &mut self,
         external_ids: impl IntoIterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
@@ -55,12 +61,10 @@ impl Zones {
                 continue;
             };
             if (FIRST_ZONE..=LAST_ZONE).contains(&number) && !self.by_name.contains_key(name) {
-                self.by_number.entry(number).or_insert_with(|| {
-                    let name: Arc<str> = name.into();
-                    let zone = Zone { number, holders: 0 };
-                    self.by_name.insert(name.clone(), zone);
-                    name
-                });
+                let name: Arc<str> = name.into();
+                let zone = Zone { number, holders: 0 };
+                self.by_name.insert(name.clone(), zone);
+                self.by_number.entry(number).or_insert(name);
             }
         }
     }
@@ -72,18 +76,86 @@ impl Zones {
 
     /// The number of a name, which gets one if it has none, and one holder more. `None` when all are taken.
     pub fn assign(&mut self, name: &str) -> Option<u16> {
+        let holders = self.give_up_shared(name);
         if let Some(zone) = self.by_name.get_mut(name) {
             zone.holders += 1;
             return Some(zone.number);
         }
         let number = self.first_free()?;
         let name: Arc<str> = name.into();
-        self.by_name
-            .insert(name.clone(), Zone { number, holders: 1 });
+        self.by_name.insert(
+            name.clone(),
+            Zone {
+                number,
+                holders: holders + 1,
+            },
+        );
         self.renumbered.insert(name.clone());
         self.by_number.insert(number, name);
         self.changes.push(ZoneChange::Flush(number));
         Some(number)
+    }
+
+    /// Gives a name the number that it asks for, and one holder more. The answer is who had that number without asking, and has
+    /// another now, or none if all are taken.
+    pub fn request(&mut self, name: &str, number: u16) -> Option<Arc<str>> {
+        let before = self.by_name.get(name).copied();
+        if before.is_some_and(|zone| zone.number != number) {
+            self.forget(name);
+        }
+        let name: Arc<str> = name.into();
+        let sharers = self.requested.entry(number).or_default();
+        let is_shared = !sharers.is_empty();
+        sharers.insert(name.clone());
+        let displaced = match self.by_number.insert(number, name.clone()) {
+            Some(other) if other != name && !is_shared => self.displace(other),
+            _ => None,
+        };
+        if before.is_none_or(|zone| zone.number != number) {
+            self.renumbered.insert(name.clone());
+            // What others of the host have in zone 0 is not the router's to forget.
+            if !is_shared && number >= FIRST_ZONE {
+                self.changes.push(ZoneChange::Flush(number));
+            }
+        }
+        let holders = before.map_or(0, |zone| zone.holders) + 1;
+        self.by_name.insert(name, Zone { number, holders });
+        displaced
+    }
+
+    /// The number of a name is somebody else's now: it gets another one if anybody holds it.
+    fn displace(&mut self, name: Arc<str>) -> Option<Arc<str>> {
+        let zone = self.by_name.remove(&name)?;
+        self.renumbered.insert(name.clone());
+        if zone.holders == 0 {
+            return None;
+        }
+        if let Some(number) = self.first_free() {
+            let holders = zone.holders;
+            self.by_name.insert(name.clone(), Zone { number, holders });
+            self.by_number.insert(number, name.clone());
+            self.changes.push(ZoneChange::Flush(number));
+        }
+        Some(name)
+    }
+
+    /// A name does not ask for a number, or not any more: it keeps the one that it has if that is its own alone. Otherwise it has
+    /// none from now on, and the answer is how many hold it.
+    fn give_up_shared(&mut self, name: &str) -> u32 {
+        let Some(Zone { number, holders }) = self.by_name.get(name).copied() else {
+            return 0;
+        };
+        let sharers = self.requested.get(&number);
+        let is_alone = match sharers {
+            Some(sharers) => sharers.len() == 1 && sharers.contains(name),
+            None => self.by_number.get(&number).is_some_and(|of| &**of == name),
+        };
+        if number >= FIRST_ZONE && is_alone {
+            self.requested.remove(&number);
+            return 0;
+        }
+        self.forget(name);
+        holders
     }
 
     /// A holder leaves. The answer is true when it was the last: then the number is taken back, but not before
@@ -129,9 +201,22 @@ impl Zones {
 
     fn forget(&mut self, name: &str) {
         if let Some((name, zone)) = self.by_name.remove_entry(name) {
-            self.by_number.remove(&zone.number);
+            let sharers = self.requested.get_mut(&zone.number);
+            let other = sharers.and_then(|sharers| {
+                sharers.remove(&name);
+                sharers.first().cloned()
+            });
+            let was_first = self.by_number.get(&zone.number) == Some(&name);
             self.renumbered.insert(name);
-            self.free_from = self.free_from.min(zone.number);
+            match other {
+                Some(other) => drop(self.by_number.insert(zone.number, other)),
+                None if was_first => {
+                    self.requested.remove(&zone.number);
+                    self.by_number.remove(&zone.number);
+                    self.free_from = self.free_from.min(zone.number);
+                }
+                None => {}
+            }
         }
     }
 
@@ -201,7 +286,7 @@ mod tests {
         zones.restore(&ids);
         assert_eq!(
             (zones.get("a"), zones.get("b"), zones.get("c")),
-            (Some(1), Some(3), None)
+            (Some(1), Some(3), Some(3))
         );
         assert_eq!(zones.take_changes(), []);
         assert_eq!(
@@ -238,6 +323,43 @@ mod tests {
         assert!(zones.release("router_dnat"));
         zones.forget_left();
         assert_eq!(zones.assign("third"), Some(1));
+    }
+
+    #[test]
+    fn who_asks_for_a_number_has_it() {
+        let mut zones = Zones::default();
+        let get = |zones: &Zones| ["a", "b", "c"].map(|name| zones.get(name));
+        assert_eq!((zones.assign("a"), zones.assign("b")), (Some(1), Some(2)));
+        zones.take_changes();
+        assert_eq!(zones.request("c", 2).as_deref(), Some("b"));
+        assert_eq!(get(&zones), [Some(1), Some(3), Some(2)]);
+        assert_eq!(
+            zones.take_changes(),
+            [ZoneChange::Flush(3), ZoneChange::Flush(2)]
+        );
+        // Sharers forget nothing of each other.
+        assert_eq!(zones.request("a", 2), None);
+        assert_eq!(get(&zones), [Some(2), Some(3), Some(2)]);
+        assert_eq!(zones.take_changes(), []);
+        assert_eq!(zones.assign("d"), Some(1));
+        assert!(zones.release("c"));
+        zones.forget_left();
+        assert_eq!(get(&zones), [Some(2), Some(3), None]);
+        assert_eq!(zones.assign("e"), Some(4), "2 is taken");
+        // Nor do they at a restart, whoever comes first.
+        let ids = [("ct-zone-a", "2"), ("ct-zone-b", "2")];
+        let ids = ids.map(|(key, value)| (Arc::from(key), Arc::from(value)));
+        let mut again = Zones::default();
+        again.restore(ids.iter().map(|(key, value)| (key, value)));
+        assert_eq!((again.request("b", 2), again.request("a", 2)), (None, None));
+        assert_eq!(again.take_changes(), []);
+        // Who asks no more keeps what is its own alone; zone 0 is nobody's.
+        assert_eq!(zones.assign("a"), Some(2));
+        zones.take_changes();
+        assert_eq!((zones.request("a", 0), zones.get("a")), (None, Some(0)));
+        assert_eq!(zones.take_changes(), []);
+        assert_eq!(zones.assign("a"), Some(2));
+        assert!(!zones.release("a"), "it has more holders");
     }
 
     #[test]

@@ -9,19 +9,23 @@
 //! | 44 | 110 | output port, here and elsewhere | into the tunnels to the others, then 46 |
 //! | 46 | 100 | output port, here | its zones, then 47 |
 //! | 46 | 100 | output port, a `chassisredirect` whose gateway is here | its distributed port instead |
+//! | 46 | 100 | the same, whose gateway is elsewhere on a physical network that is here (`redirect-type=bridged`) | its distributed port instead |
 //! | 46 | 100 | output port, remote, on a switch with a localnet port here | by the localnet port instead |
 //! | 44 | 150 | input port a localport | never into a tunnel: on to 46 |
 //! | 47 | 160 | output port localnet, flag "local only" or "localport" | nowhere |
 //! | 47 | 100 | input port is output port, without the flag "loopback" | nowhere |
 //! | 64 | 100 | output port, with a flag that allows the way back | hides the input port around 65 |
 //! | 94, 96 | 100 | input or output port, written by a flow | the bits of its port groups |
+//! | 65 | 150 | output port a localnet port, from the MAC of a router that is on all chassis | from the MAC of the chassis, out |
 //! | 65 | 100 | output port, of type `mirror` | out by the port to which packets are copied |
 //! | 65 | 100 | output port | out, with its tag; or into the peer's ingress pipeline |
 
+use addr::MacAndIps;
 use openflow::{Action, Field, Match, Port, Subfield, VLAN_PRESENT};
 use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
+use super::learned::number;
 use super::{Flows, activation, clear_scratch, load_zones, tagged, towards, tunnel};
 use crate::layout::{self, flag};
 use crate::network::{Attachment, Fact, Network, PortKind, Reads};
@@ -53,6 +57,7 @@ pub fn flows(network: &Network, reads: &Reads, port: &PortBinding, facts: &mut V
         Some(binding) if kind.is_way() => build.local(kind, binding.at),
         Some(_) => {}
         None if kind == PortKind::Patch => build.patch(),
+        None if kind == PortKind::ChassisRedirect && is_bridged(port) => build.bridge(),
         None => build.remote(),
     }
 }
@@ -260,25 +265,46 @@ impl Builder<'_> {
     }
 
     fn leave(&mut self, at: Attachment) {
-        let output = Action::output(Port(at.ofport));
-        let actions = match at.tag {
-            None => vec![output],
-            Some(tag) => vec![
-                Action::PushVlan {
-                    ethertype: ETHERTYPE_VLAN,
-                },
-                Action::set(Field::VlanVid, tagged(tag)),
-                output,
-                // Later copies of the packet, for other ports, have no tag.
-                Action::PopVlan,
-            ],
-        };
         self.out.add(
             layout::LOGICAL_TO_PHYSICAL,
             100,
             towards(self.datapath, self.key),
-            actions,
+            out_by(at),
         );
+    }
+
+    /// What a router that is on all chassis sends into a physical network comes there from the MAC of the chassis
+    /// (`ovn-chassis-mac-mappings`): the network would learn the router's MAC at all chassis in turn. Where a gateway port is, it is
+    /// known by its own.
+    fn disguise(&mut self, router: &PortBinding) {
+        let (network, reads) = (self.network, self.reads);
+        let mappings = &network.own(reads).mac_mappings;
+        let redirect = router.options.get("chassis-redirect-port");
+        let redirect = redirect.and_then(|name| network.port_by_name(reads, name));
+        let is_here = redirect.is_some_and(|port| network.bindings.get(reads, port.uuid).is_some());
+        let own = router.mac.first().and_then(|mac| mac.parse().ok());
+        let Some(MacAndIps { mac: own, .. }) = own else {
+            return;
+        };
+        if is_here || mappings.is_empty() || PortKind::of(router) != PortKind::Patch {
+            return;
+        }
+        for localnet in network.attached_localnets(reads, self.port.datapath) {
+            let instead = localnet.options.get("network_name");
+            let instead = instead.and_then(|name| mappings.get(name)).copied();
+            let binding = network.bindings.get(reads, localnet.uuid);
+            let (Some(instead), Some(binding)) = (instead, binding) else {
+                continue;
+            };
+            let key = u32::try_from(localnet.tunnel_key).unwrap_or_default();
+            let from = towards(self.datapath, key).with(Field::EthSrc, number(own));
+            let mut actions = vec![Action::set(Field::EthSrc, number(instead))];
+            actions.extend(out_by(binding.at));
+            // Later copies are the router's.
+            actions.push(Action::set(Field::EthSrc, number(own)));
+            self.out
+                .add(layout::LOGICAL_TO_PHYSICAL, 150, from, actions);
+        }
     }
 
     /// A port of another chassis.
@@ -393,6 +419,19 @@ impl Builder<'_> {
         );
     }
 
+    /// The gateway of a distributed router port is on another chassis, and packets get there by the physical network: they go on
+    /// here, to the gateway's MAC.
+    fn bridge(&mut self) {
+        if self.network.reaches_network_of(self.reads, self.port) {
+            return self.redirect();
+        }
+        let name = &self.port.logical_port;
+        let text = format!(
+            "port {name} is reached by a physical network (redirect-type=bridged) that is not attached to this chassis: add it to ovn-bridge-mappings"
+        );
+        self.out.problem(self.port.uuid, text);
+    }
+
     /// A port whose other end is a port of another datapath.
     fn patch(&mut self) {
         let peer = self
@@ -404,6 +443,9 @@ impl Builder<'_> {
         let Some(peer_datapath) = self.network.datapaths.get(self.reads, peer.datapath) else {
             return;
         };
+        if peer_datapath.is_router {
+            self.disguise(peer);
+        }
         self.arrive();
         self.allow_way_back(PortKind::of(self.port));
         let mut actions = vec![Action::CtClear];
@@ -442,4 +484,27 @@ impl Builder<'_> {
             vec![Action::Clone(actions)],
         );
     }
+}
+
+/// Out by a port of this switch, with its tag.
+fn out_by(at: Attachment) -> Vec<Action> {
+    let output = Action::output(Port(at.ofport));
+    match at.tag {
+        None => vec![output],
+        Some(tag) => vec![
+            Action::PushVlan {
+                ethertype: ETHERTYPE_VLAN,
+            },
+            Action::set(Field::VlanVid, tagged(tag)),
+            output,
+            // Later copies of the packet, for other ports, have no tag.
+            Action::PopVlan,
+        ],
+    }
+}
+
+/// Whether what is for a gateway port of another chassis goes there by a physical network, and not by a tunnel.
+fn is_bridged(port: &PortBinding) -> bool {
+    let kind = port.options.get("redirect-type");
+    kind.is_some_and(|kind| &**kind == "bridged")
 }

@@ -752,3 +752,110 @@ fn what_a_router_sends_back_may_leave_by_the_port_that_it_came_in_by() {
     let router = "+ 64 100 metadata=0x9/0xffffff,reg10=0x1/0x1,reg15=0x1 -> push:in_port_oxm[]";
     assert!(flows.contains(router), "{flows}");
 }
+
+#[test]
+fn in_a_physical_network_a_router_speaks_as_the_chassis() {
+    let mut world = routed();
+    let localnet = PortBinding {
+        r#type: "localnet".into(),
+        options: options([("network_name", "phys")]),
+        tag: Some(100),
+        ..port("physical", SWITCH, 7)
+    };
+    world.set(17, None, Some(&localnet));
+    let plain = PortBinding {
+        r#type: "patch".into(),
+        options: options([("peer", "to-router")]),
+        ..port("to-switch", Uuid::from_u128(2), 1)
+    };
+    let end = PortBinding {
+        mac: vec!["02:00:00:00:00:09 10.0.0.1/24".into()],
+        ..plain.clone()
+    };
+    world.set(15, Some(&plain), Some(&end));
+    world.change_ports(|ports| {
+        ports.patches.insert("patch-br-int-to-physical".into(), 50);
+    });
+    world.changes();
+    let as_chassis = |world: &mut World| {
+        let flows = world.changes_in(|table| table == layout::LOGICAL_TO_PHYSICAL);
+        let found = flows.lines().find(|line| line.contains(" 65 150 "));
+        found.map(str::to_owned)
+    };
+    world.change_own(|own| {
+        let mac = "02:00:00:00:0c:01".parse().expect("a MAC");
+        own.mac_mappings.insert("phys".into(), mac);
+    });
+    let flow = as_chassis(&mut world).expect("a flow");
+    assert!(
+        flow.starts_with("+") && flow.contains("reg15=0x7") && flow.contains("02:00:00:00:00:09"),
+        "{flow}"
+    );
+    let there_and_back = [
+        "->eth_src,push_vlan",
+        "output:50",
+        "pop_vlan,set_field:02:00:00:00:00:09->eth_src",
+    ];
+    assert!(
+        there_and_back.iter().all(|part| flow.contains(part)),
+        "{flow}"
+    );
+
+    // A gateway port of another chassis: by the network, if it is to be.
+    let in_tables = |table| [layout::REMOTE_OUTPUT, layout::LOCAL_OUTPUT].contains(&table);
+    let rank = HaChassis {
+        chassis: Some(Uuid::from_u128(30)),
+        priority: 20,
+        ..HaChassis::default()
+    };
+    world.set(50, None, Some(&rank));
+    let group = HaChassisGroup {
+        name: "g".into(),
+        ha_chassis: vec![Uuid::from_u128(50)],
+        ..HaChassisGroup::default()
+    };
+    world.set(52, None, Some(&group));
+    let tunnelled = PortBinding {
+        r#type: "chassisredirect".into(),
+        ha_chassis_group: Some(Uuid::from_u128(52)),
+        options: options([("distributed-port", "to-switch")]),
+        ..port("cr-to-switch", Uuid::from_u128(2), 7)
+    };
+    let bridged = PortBinding {
+        options: options([
+            ("distributed-port", "to-switch"),
+            ("redirect-type", "bridged"),
+        ]),
+        ..tunnelled.clone()
+    };
+    world.set(18, None, Some(&tunnelled));
+    assert!(world.changes_in(in_tables).contains("output:100"));
+    world.set(18, Some(&tunnelled), Some(&bridged));
+    let flows = world.changes_in(in_tables);
+    let local = "+ 46 100 metadata=0x9/0xffffff,reg15=0x7 -> set_field:0x1->reg15,resubmit(,46)";
+    assert!(flows.contains(local), "{flows}");
+
+    // Who has a gateway port keeps its MAC.
+    let gateway = PortBinding {
+        options: options([
+            ("peer", "to-router"),
+            ("chassis-redirect-port", "cr-to-switch"),
+        ]),
+        ..end.clone()
+    };
+    world.set(15, Some(&end), Some(&gateway));
+    assert_eq!(as_chassis(&mut world), None, "it is elsewhere");
+    let own = Chassis {
+        name: "self".into(),
+        ..Chassis::default()
+    };
+    world.set(41, None, Some(&own));
+    world.change_own(|own| own.chassis = Some(Uuid::from_u128(41)));
+    let here = HaChassis {
+        chassis: Some(Uuid::from_u128(41)),
+        ..rank.clone()
+    };
+    world.set(50, Some(&rank), Some(&here));
+    let gone = as_chassis(&mut world);
+    assert!(gone.is_some_and(|flow| flow.starts_with('-')));
+}

@@ -65,6 +65,15 @@ fn random_router(rng: &mut Rng) -> nb::LogicalRouter {
         row.options
             .insert("always_learn_from_arp_request".into(), value.into());
     }
+    if rng.once_in(6) {
+        let value = ["true", "false", "maybe"][rng.below(3)];
+        let key = ["disable_garp_rarp", "dynamic_neigh_routers"][rng.below(2)];
+        row.options.insert(key.into(), value.into());
+    }
+    if rng.once_in(6) {
+        let zone = ["0", "7", "65536"][rng.below(3)];
+        row.options.insert("snat-ct-zone".into(), zone.into());
+    }
     row
 }
 
@@ -167,6 +176,7 @@ fn random_port(rng: &mut Rng) -> nb::LogicalRouterPort {
         ("route_table", ["blue", "", "red"]),
         ("gateway_mtu", ["1400", "9", "1500"]),
         ("reside-on-redirect-chassis", ["true", "false", "perhaps"]),
+        ("redirect-type", ["bridged", "overlay", "sideways"]),
     ] {
         if rng.once_in(6) {
             row.options.insert(key.into(), values[rng.below(3)].into());

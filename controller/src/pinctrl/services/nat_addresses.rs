@@ -98,10 +98,10 @@ impl Service for NatAddresses {
             };
             let rest = announced.addresses.iter().skip(announced.done).take(left);
             let before = announced.done;
+            let port = view.port(uuid).filter(|port| !is_quiet(port, view));
             for (mac, ip) in rest {
                 announced.done += 1;
                 let frame = announce::gratuitous_arp(*mac, *ip);
-                let port = view.port(uuid);
                 let out = port.and_then(|port| view.packet_from(port, frame));
                 effects.extend(out.map(Effect::PacketOut));
             }
@@ -221,6 +221,14 @@ fn remove<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<Uuid>>, key:
     }
 }
 
+/// Whether the router that a port leads to is never announced (`disable_garp_rarp` of its datapath).
+fn is_quiet(port: &PortBinding, view: &dyn View) -> bool {
+    let peer = port.options.get("peer");
+    let peer = peer.and_then(|name| view.port_named(name));
+    let router = peer.and_then(|peer| view.datapath(peer.datapath));
+    router.is_some_and(|router| router.is_quiet)
+}
+
 /// A member of `nat_addresses`.
 #[derive(Debug, PartialEq)]
 struct NatAddress {
@@ -319,6 +327,27 @@ mod tests {
         assert_eq!(told(&mut service, &world, now), 0, "it is claimed");
         now.at += HANDOVER;
         assert_eq!(told(&mut service, &world, now), 2, "soon");
+        now.at += FIRST_PAUSE;
+        assert_eq!(told(&mut service, &world, now), 2, "again");
+        let leads = PortBinding {
+            options: [("peer".into(), "r-public".into())].into(),
+            ..(*world.ports[0]).clone()
+        };
+        world.ports[0] = Arc::new(leads);
+        world
+            .ports
+            .push(port(Uuid::from_u128(3), "r-public", "patch", &[]));
+        world.datapath = Some(crate::network::Datapath {
+            key: 7,
+            is_router: true,
+            name: "r".into(),
+            snat_zone: None,
+            is_quiet: true,
+            ages: None,
+            fdb_age_s: None,
+        });
+        now.at += LAST_PAUSE;
+        assert_eq!(told(&mut service, &world, now), 0, "the router is quiet");
         world.ports.remove(0);
         assert_eq!(told(&mut service, &world, now), 0);
     }

@@ -168,6 +168,8 @@ mod tests {
             key: 7,
             is_router: true,
             name: "r".into(),
+            snat_zone: None,
+            is_quiet: false,
             ages: Some(Arc::new(age.parse().expect("an age"))),
             fdb_age_s: None,
         });

@@ -54,7 +54,7 @@ fn own(unit: &mut Unit<'_>, view: &PortView<'_>) {
         return;
     };
     let residence = link.residence.as_ref();
-    if residence.is_none() && link.chassis.is_none() {
+    if link.is_quiet || (residence.is_none() && link.chassis.is_none()) {
         return;
     }
     if let Announced::These(these) = announced {

@@ -242,6 +242,8 @@ pub struct Link {
     pub chassis: Option<Arc<str>>,
     /// The port that has to be on the chassis that works for the router's port, if not all do.
     pub residence: Option<Arc<str>>,
+    /// Whether the router's addresses are never announced.
+    pub is_quiet: bool,
 }
 
 /// The port by which packets get to the chassis that works for a router's port.

@@ -174,6 +174,7 @@ fn switch_end(unit: &mut Unit<'_>, key: Key) {
                     addresses: other.addresses(),
                     gives_macs: *takes_addresses,
                     chassis: unit.get(&ROUTER, router).and_then(|of| of.chassis.clone()),
+                    is_quiet: unit.get(&ROUTER, router).is_some_and(|of| of.is_quiet),
                     residence: unit.get(&RESIDENCE, peer).cloned(),
                 };
                 unit.say(&LINK, row, link);

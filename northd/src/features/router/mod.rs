@@ -78,6 +78,9 @@ pub static FEATURE: Feature = Feature {
                 "chassis",
                 "always_learn_from_arp_request",
                 "mac_binding_age_threshold",
+                "disable_garp_rarp",
+                "dynamic_neigh_routers",
+                "snat-ct-zone",
             ],
         )]),
         Source::south::<DatapathBinding>(&[DatapathBinding::COLUMN.tunnel_key.index]),
@@ -168,6 +171,13 @@ fn columns(row: Uuid, router: &Router, datapath: Identity) -> [(usize, Datum); 4
             Atom::from("false"),
         ));
     }
+    if router.is_quiet {
+        external_ids.push((Atom::from("disable_garp_rarp"), Atom::from("true")));
+    }
+    if let Some(zone) = router.snat_zone {
+        let zone = Atom::from(zone.to_string());
+        external_ids.push((Atom::from("snat-ct-zone"), zone));
+    }
     if let Some((_, ages)) = &router.ages {
         external_ids.push((
             Atom::from("mac_binding_age_threshold"),
@@ -196,6 +206,10 @@ pub struct Router {
     /// Whether whoever asks for any address is learned (`options:always_learn_from_arp_request`), and not only those who ask
     /// for the router's or are known already.
     pub always_learns: bool,
+    /// Whether its addresses are never announced outside (`options:disable_garp_rarp`).
+    pub is_quiet: bool,
+    /// The zone of connection tracking for its translations of sources (`options:snat-ct-zone`).
+    pub snat_zone: Option<u16>,
     /// After how long neighbours are forgotten of which nobody has heard (`options:mac_binding_age_threshold`), with the text.
     pub ages: Option<(Ages, Arc<str>)>,
 }
@@ -224,8 +238,12 @@ impl Router {
                 .filter(|name| !name.is_empty())
                 .map(Arc::from),
             always_learns: options.truth("always_learn_from_arp_request", true, &mut complaints),
+            is_quiet: options.truth("disable_garp_rarp", false, &mut complaints),
+            snat_zone: options.number("snat-ct-zone", 0..=u16::MAX, &mut complaints),
             ages: ages(&options, &mut complaints),
         };
+        // It is for a northd whose flows of neighbours are many; here all routers of a switch have one flow for each.
+        options.truth("dynamic_neigh_routers", false, &mut complaints);
         (Some(router), complaints.into_problems())
     }
 }

@@ -25,6 +25,8 @@ impl Stage {
                 key: 7,
                 is_router: true,
                 name: "r".into(),
+                snat_zone: None,
+                is_quiet: false,
                 ages: None,
                 fdb_age_s: None,
             }),

@@ -160,6 +160,8 @@ fn a_neighbour_that_is_heard_of_is_refreshed_at_half_of_its_age() {
                 key: 7,
                 is_router: true,
                 name: "r".into(),
+                snat_zone: None,
+                is_quiet: false,
                 ages: Some(Arc::new(age.parse().expect("an age"))),
                 fdb_age_s: None,
             }),

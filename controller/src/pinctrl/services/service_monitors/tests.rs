@@ -28,6 +28,8 @@ impl Stage {
                 key: 7,
                 is_router: false,
                 name: "s".into(),
+                snat_zone: None,
+                is_quiet: false,
                 ages: None,
                 fdb_age_s: None,
             }),

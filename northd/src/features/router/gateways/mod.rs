@@ -17,6 +17,9 @@
 //! Where a physical network leads to the switch, the gateway's MAC is found there on all other chassis. Where none does, the
 //! switch's end has a binding of type `chassisredirect`, too, and packets for the gateway go to its chassis by that.
 //!
+//! With `options:redirect-type=bridged` of the gateway port, the other chassis do not send to it through tunnels, but into that
+//! physical network, to the gateway's MAC.
+//!
 //! A router that is on one chassis (`options:chassis`) has no such ports: what is said there is a problem and has no effect.
 
 mod entrance;
@@ -60,6 +63,8 @@ pub struct Gateway {
     pub group: GroupKey,
     /// The name of the port that is where packets pass.
     pub redirect: Arc<str>,
+    /// Other chassis send to it by a physical network (`redirect-type=bridged`).
+    pub is_bridged: bool,
 }
 
 /// The feature.
@@ -130,6 +135,7 @@ pub static FEATURE: Feature = Feature {
     ],
     rules: &[
         redirect::TO_GATEWAY,
+        redirect::BY_NETWORK,
         redirect::ASKED_ELSEWHERE,
         redirect::HERE,
     ],
@@ -144,7 +150,7 @@ pub static FEATURE: Feature = Feature {
 static MODEL: Kind = Kind {
     name: "router-port/gateway",
     over: Over::Keys(&PORT),
-    reads: &[&ROUTER],
+    reads: &[&ROUTER, &PEER, &LOCALNETS],
     says: &[&GATEWAY, &GATEWAYS, &groups::USES, &users::OF_ROUTER],
     wants: &[],
     run: model,
@@ -173,6 +179,13 @@ fn model(unit: &mut Unit<'_>, key: Key) {
     let own = !columns.get(column.gateway_chassis.index).is_empty();
     let shared: Option<Uuid> = column.ha_chassis_group.get(columns);
     if !own && shared.is_none() {
+        if port.is_bridged {
+            let mut complaints = unit.complaints::<LogicalRouterPort>(row, Arc::clone(&port.name));
+            let why = "redirect-type is for gateway ports, and the port has no chassis of its own";
+            let remedy = "it has no effect: give the port chassis, or remove it";
+            complaints.column(column.options.name, why, remedy);
+            unit.problems(complaints.into_problems());
+        }
         return;
     }
     let Some(router) = ports::owner(unit, row) else {
@@ -198,6 +211,16 @@ fn model(unit: &mut Unit<'_>, key: Key) {
         let remedy = "the group counts, and these are ignored: remove one of both";
         complaints.column(column.gateway_chassis.name, why, remedy);
     }
+    let leads_outside = match unit.get(&PEER, row) {
+        Some(Peer::Switch { switch, .. }) => !unit.members(&LOCALNETS, *switch).is_empty(),
+        _ => false,
+    };
+    if port.is_bridged && !leads_outside {
+        let why =
+            "no physical network leads to the port's switch, by which redirect-type=bridged sends";
+        let remedy = "packets go through tunnels: add a localnet port there, or remove it";
+        complaints.column(column.options.name, why, remedy);
+    }
     let group = match shared.map(|group| unit.find_north::<HaChassisGroup>(group)) {
         Some(Some(group)) => Some(GroupKey::shared(group)),
         Some(None) => None,
@@ -212,6 +235,7 @@ fn model(unit: &mut Unit<'_>, key: Key) {
         router,
         group,
         redirect,
+        is_bridged: port.is_bridged && leads_outside,
     };
     let uuid = unit.uuid(row);
     unit.member(&groups::USES, group, uuid);

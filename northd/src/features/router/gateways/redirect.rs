@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lflow::{a, m};
+use lflow::{Symbol, a, m};
 use nb_db::tables::LogicalRouterPort;
 use ovsdb::typed::ColumnValue;
 use ovsdb::{Atom, Datum};
@@ -35,6 +35,11 @@ pub(super) const TO_GATEWAY: Rule = Rule::new(
     Stage::RouterInRedirect,
     50,
     "by a gateway port: by the port that is where packets pass",
+);
+pub(super) const BY_NETWORK: Rule = Rule::new(
+    Stage::RouterInRedirect,
+    60,
+    "by a gateway port with redirect-type=bridged, on a chassis that does not have it: the same, to the MAC of the gateway port",
 );
 pub(super) const ASKED_ELSEWHERE: Rule = Rule::new(
     Stage::RouterInOwn,
@@ -108,8 +113,13 @@ fn columns(gateway: &Gateway, port: &RouterPort, is_for_all: bool) -> Vec<(usize
         Atom::from("distributed-port"),
         Atom::String(port.name.clone()),
     );
+    // By the physical network, other chassis have to be on it themselves.
+    let is_for_all = is_for_all && !gateway.is_bridged;
+    let bridged = gateway
+        .is_bridged
+        .then(|| (Atom::from("redirect-type"), Atom::from("bridged")));
     let always = is_for_all.then(|| (Atom::from("always-redirect"), Atom::from("true")));
-    let options = Datum::map([of].into_iter().chain(always));
+    let options = Datum::map([of].into_iter().chain(always).chain(bridged));
     vec![
         (
             column.logical_port.index,
@@ -161,12 +171,18 @@ pub(super) static SHARED: Kind = Kind {
 pub(super) static FLOWS: Kind = ports::kind!([&GATEWAY], [], |unit, view| {
     if let Some(gateway) = unit.get(&GATEWAY, view.row) {
         let leaves = m::outport(view.port.name.clone());
+        let elsewhere = || !m::resident(Arc::clone(&gateway.redirect));
+        let by_network = gateway.is_bridged.then(|| leaves.clone() & elsewhere());
         let instead = a::set_outport(Arc::clone(&gateway.redirect));
         // Addresses of NAT rules are answered for by whichever port they are asked for, but here by one chassis.
         let asked = m::inport(view.port.name.clone()) & (m::arp_op(1) | m::nd_ns());
-        let elsewhere = asked & !m::resident(Arc::clone(&gateway.redirect));
+        let asked_elsewhere = asked & elsewhere();
         let mut flows = view.flows(unit);
+        if let Some(by_network) = by_network {
+            let to = a::set(Symbol::EthDst, view.port.mac);
+            flows.add(BY_NETWORK, &by_network, [to, instead.clone(), a::next()]);
+        }
         flows.add(TO_GATEWAY, &leaves, [instead, a::next()]);
-        flows.add(ASKED_ELSEWHERE, &elsewhere, [a::next()]);
+        flows.add(ASKED_ELSEWHERE, &asked_elsewhere, [a::next()]);
     }
 });

@@ -19,6 +19,7 @@ use crate::compiler::unit::Unit;
 use crate::features::lookup::{BY_ROUTER, KNOWN, TO_ROUTER, router_request, steer};
 use crate::features::multicast::Group;
 use crate::features::ports::{self as switch_ports, ANNOUNCED, Announced, ENTRANCE, PortKind};
+use crate::features::router::ROUTER;
 use crate::features::router::links::{FACING, PEER, Peer};
 use crate::features::router::ports::{self, PORT};
 use crate::features::segments;
@@ -102,6 +103,10 @@ pub fn announce(
     let Some(facing) = facing(unit, port).filter(|_| external.is_ipv4()) else {
         return;
     };
+    let router = ports::owner(unit, port).and_then(|router| unit.get(&ROUTER, router));
+    if router.is_some_and(|router| router.is_quiet) {
+        return;
+    }
     let of = unit.get(&switch_ports::PORT, facing);
     let says_so = of.is_some_and(|of| {
         let announced = Announced::Router;

@@ -82,6 +82,7 @@ pub static FEATURE: Feature = Feature {
                 "route_table",
                 "gateway_mtu",
                 "reside-on-redirect-chassis",
+                "redirect-type",
             ],
         )]),
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.ports.index]),

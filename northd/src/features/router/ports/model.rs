@@ -40,6 +40,9 @@ pub struct RouterPort {
     pub mtu: Option<u16>,
     /// `options:reside-on-redirect-chassis`: the port is on the chassis of the router's gateway port alone.
     pub resides_on_redirect: bool,
+    /// `options:redirect-type` is `bridged`: what is to leave by a gateway port of another chassis gets there by the physical
+    /// network, and not by a tunnel.
+    pub is_bridged: bool,
     /// `external_ids`.
     pub external_ids: Datum,
 }
@@ -73,6 +76,7 @@ impl RouterPort {
             route_table: route_table.map(Arc::from),
             mtu: options.number("gateway_mtu", MIN_MTU..=u16::MAX, complaints),
             resides_on_redirect: options.truth("reside-on-redirect-chassis", false, complaints),
+            is_bridged: is_bridged(&options, complaints),
             external_ids: row.get(column.external_ids.index).clone(),
         })
     }
@@ -155,6 +159,20 @@ fn parse_mac(row: &Row, complaints: &mut Complaints) -> Option<Mac> {
             None
         }
     }
+}
+
+fn is_bridged(options: &Options<'_>, complaints: &mut Complaints) -> bool {
+    let text = options.text("redirect-type").unwrap_or("overlay");
+    match text {
+        "bridged" => return true,
+        "overlay" => {}
+        _ => {
+            let column = LogicalRouterPort::COLUMN.options.name;
+            let why = "redirect-type is overlay or bridged";
+            complaints.text(column, text, 0, why, "it is taken to be overlay");
+        }
+    }
+    false
 }
 
 fn parse_networks(row: &Row, complaints: &mut Complaints) -> Vec<Cidr> {
