@@ -17,6 +17,7 @@ mod effects;
 mod holds;
 mod learned;
 mod leave;
+mod newborn;
 mod packets;
 mod ports;
 mod requests;
@@ -98,6 +99,7 @@ pub struct Core {
     /// in the same way, from 1.
     conditions_asked: u64,
     holds: holds::Holds,
+    newborn: newborn::Newborn,
     /// The bits that the switch had when it was read, until the first change.
     bits_read: Option<crate::network::Bits>,
     conditions_in_effect: u64,
@@ -168,6 +170,7 @@ impl Core {
             conditions: Conditions::default(),
             conditions_asked: 0,
             holds: holds::Holds::default(),
+            newborn: newborn::Newborn::default(),
             bits_read: None,
             conditions_in_effect: 0,
             network: Network::default(),
@@ -246,6 +249,11 @@ impl Core {
 
     /// Forgets the times that have come: what waits for them is looked at in this step.
     fn elapse(&mut self, now: Now) {
+        for chassis in self.newborn.elapse(now.at) {
+            self.engine.input(&mut self.network, |network, changes| {
+                network.end_silence(changes, &chassis);
+            });
+        }
         self.local_transactions.elapse(now.at);
         self.learned.elapse(now.at);
         for subject in self.south_writes.elapse(now.at) {
@@ -288,8 +296,16 @@ impl Core {
             self.sought.look_at(name, &self.local, &self.network);
         }
         let ports = &self.local.ports;
+        let silent = changed.tunnels.iter().filter(|chassis| {
+            let is_new = ports.newborn.contains(*chassis);
+            self.newborn.look_at(now.at, chassis, is_new)
+        });
+        let silent: Vec<_> = silent.collect();
         self.engine.input(&mut self.network, |network, changes| {
             network.change_local_ports(changes, ports, &changed);
+            for chassis in silent {
+                network.silence_session(changes, chassis);
+            }
         });
         if !self.zones_restored
             && let Some(bridge) = self.local.bridge()
@@ -333,6 +349,7 @@ impl Core {
                 own.name = settings.system_id.clone();
                 own.hostname = settings.shown.hostname.clone();
                 own.bridge_mappings = settings.bridge_mappings.clone();
+                own.mac_mappings = settings.mac_mappings.clone();
                 own.shares_flows = settings.shares_flows;
                 own.encap_default = settings.encap_default;
                 own.transport_zones = settings.shown.transport_zones.clone();
@@ -505,6 +522,7 @@ impl Core {
             self.local_transactions.deadline(),
             self.south_writes.deadline(),
             self.learned.deadline(),
+            self.newborn.deadline(),
             self.ripe_at,
         ];
         own.into_iter().chain([switch]).flatten().min()

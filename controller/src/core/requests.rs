@@ -71,10 +71,12 @@ impl Core {
         fresh.zones = self.network.zones.remembered();
         let (own, bits) = (self.network.own_now(), self.network.bits());
         let (south, ports) = (&self.south, &self.local.ports);
+        let silent = self.newborn.silent();
         engine.input(&mut fresh, |network, changes| {
             network.recall_bits(changes, bits);
             network.set_own(changes, own);
             network.set_local_ports(changes, &LocalPorts::default(), ports);
+            silent.for_each(|chassis| network.silence_session(changes, chassis));
             south
                 .everything()
                 .for_each(|change| network.apply(changes, &change));

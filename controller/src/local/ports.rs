@@ -55,6 +55,8 @@ pub(super) struct TunnelPort {
     local: Option<IpAddr>,
     /// Whether its BFD session is up, if it has one.
     session: Option<bool>,
+    /// Whether it has been up since it is there.
+    was_up: bool,
 }
 
 /// A port that is an end of a patch.
@@ -291,7 +293,12 @@ impl Ports {
         }
         for chassis in &touched.tunnels {
             set(&mut known.tunnels, chassis, self.usable_tunnels(chassis));
-            set(&mut known.sessions, chassis, self.session_with(chassis));
+            let session = self.session_with(chassis);
+            set(&mut known.sessions, chassis, session);
+            match session == Some(false) && !self.was_up_with(chassis) {
+                true => drop(known.newborn.insert(Arc::clone(chassis))),
+                false => drop(known.newborn.remove(chassis)),
+            }
         }
         for name in &touched.patches {
             let ends = self.patches.get(name).into_iter().flatten();
@@ -329,7 +336,11 @@ impl Ports {
             let options = row.get(column.options.index);
             let address = |key| options.get_str(key)?.parse().ok();
             let has_session = row.get(column.bfd.index).get_str("enable") == Some("true");
-            let state = row.get(column.bfd_status.index).get_str("state");
+            let status = row.get(column.bfd_status.index);
+            let state = status.get_str("state");
+            let was_up = status
+                .get_str("flap_count")
+                .is_some_and(|count| count != "0");
             return Some(Kind::Tunnel(TunnelPort {
                 port,
                 interface,
@@ -339,6 +350,7 @@ impl Ports {
                 remote: address("remote_ip"),
                 local: address("local_ip"),
                 session: state.filter(|_| has_session).map(|state| state == "up"),
+                was_up,
             }));
         }
         let ids = row.get(column.external_ids.index);
@@ -402,6 +414,11 @@ impl Ports {
     fn session_with(&self, chassis: &str) -> Option<bool> {
         let tunnels = self.tunnels.get(chassis)?.iter();
         tunnels.filter_map(|tunnel| tunnel.session).max()
+    }
+
+    fn was_up_with(&self, chassis: &str) -> bool {
+        let tunnels = self.tunnels.get(chassis).into_iter().flatten();
+        tunnels.into_iter().any(|tunnel| tunnel.was_up)
     }
 
     fn usable_tunnels(&self, chassis: &str) -> Option<SmallVec<[Tunnel; 1]>> {

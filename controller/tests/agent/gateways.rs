@@ -80,6 +80,11 @@ impl Pair {
 
     /// The state of the session with chassis `n`.
     fn session_with(&mut self, n: u8, state: &str) {
+        self.session_says(n, &[("state", state)]);
+    }
+
+    /// What the switch says of the session with chassis `n`.
+    fn session_says(&mut self, n: u8, status: &[(&str, &str)]) {
         let remote = format!("10.0.0.{n}");
         let mut tunnels = self.stage.local.all::<Interface>();
         tunnels.retain(|tunnel| {
@@ -90,7 +95,10 @@ impl Pair {
         });
         let mut tunnel = tunnels.pop().expect("a tunnel");
         tunnel.ofport = Some(100 + i64::from(n));
-        tunnel.bfd_status = [("state".into(), state.into())].into();
+        let status = status
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()));
+        tunnel.bfd_status = status.collect();
         let change = self.stage.local.put(&tunnel, tunnel.uuid);
         let event = replica::Event::Changes(vec![change]);
         self.stage.event(Event::Local(event));
@@ -173,6 +181,28 @@ fn who_does_not_see_the_better_one_yields_when_that_lives() {
     pair.stage.pass(Duration::from_millis(7_900));
     assert_eq!((pair.holder(), pair.is_served()), (Some(other), false));
     pair.stage.pass(Duration::from_millis(200));
+    assert_eq!(pair.holder(), Some(own));
+}
+
+#[test]
+fn who_has_just_begun_waits_until_it_may_have_heard_of_others() {
+    let mut pair = Pair::new();
+    let (own, other) = (pair.own, pair.other);
+    let third = pair.stage.add_chassis(3);
+    pair.users.push(third);
+    pair.members(&[60, 61]);
+    pair.session_with(3, "up");
+    pair.session_says(2, &[("state", "down"), ("flap_count", "0")]);
+    pair.stage.pass(Duration::from_millis(2_900));
+    assert_eq!(pair.holder(), Some(other), "it may come up");
+    pair.stage.pass(Duration::from_millis(200));
+    assert_eq!(pair.holder(), Some(own), "it does not");
+    // Who was up and is not any more is dead at once.
+    pair.claim_by_other();
+    pair.session_says(2, &[("state", "up"), ("flap_count", "1")]);
+    pair.stage.pass(LATER);
+    assert_eq!(pair.holder(), Some(other));
+    pair.session_says(2, &[("state", "down"), ("flap_count", "2")]);
     assert_eq!(pair.holder(), Some(own));
 }
 
