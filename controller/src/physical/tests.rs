@@ -792,9 +792,9 @@ fn in_a_physical_network_a_router_speaks_as_the_chassis() {
         "{flow}"
     );
     let there_and_back = [
-        "->eth_src,push_vlan",
+        "->dl_src,push_vlan",
         "output:50",
-        "pop_vlan,set_field:02:00:00:00:00:09->eth_src",
+        "pop_vlan,set_field:02:00:00:00:00:09->dl_src",
     ];
     assert!(
         there_and_back.iter().all(|part| flow.contains(part)),
