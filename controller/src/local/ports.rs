@@ -338,9 +338,8 @@ impl Ports {
             let has_session = row.get(column.bfd.index).get_str("enable") == Some("true");
             let status = row.get(column.bfd_status.index);
             let state = status.get_str("state");
-            let was_up = status
-                .get_str("flap_count")
-                .is_some_and(|count| count != "0");
+            // An older switch does not count.
+            let was_up = status.get_str("flap_count") != Some("0");
             return Some(Kind::Tunnel(TunnelPort {
                 port,
                 interface,
