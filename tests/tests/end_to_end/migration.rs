@@ -1,5 +1,5 @@
 //! A guest moves between chassis under traffic: both have its port meanwhile, its new place is silent until it speaks there, and
-//! nobody hears anything twice. By what it is recognised there is told in three ways.
+//! nobody hears anything twice.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -18,32 +18,13 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 2);
 const INTERVAL: Duration = Duration::from_micros(200);
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Sends a frame: the device, the MAC address, the IPv4 address, and what kind of frame.
+/// Announces by reverse ARP: the device, and the MAC address.
 const SPEAK: &str = r#"
 import socket, struct, sys
-device, mac, ip, kind = sys.argv[1:]
-mac, ip = bytes.fromhex(mac.replace(":", "")), socket.inet_aton(ip)
-def checksum(data):
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(">%dH" % (len(data) // 2), data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-if kind == "rarp":
-    frame = b"\xff" * 6 + mac + b"\x80\x35" + struct.pack(">HHBBH", 1, 0x800, 6, 4, 3)
-    frame += mac + bytes(4) + mac + bytes(4)
-elif kind == "garp":
-    frame = b"\xff" * 6 + mac + b"\x08\x06" + struct.pack(">HHBBH", 1, 0x800, 6, 4, 1)
-    frame += mac + ip + bytes(6) + ip
-else:
-    source = b"\xfe\x80" + bytes(6) + bytes([mac[0] ^ 2]) + mac[1:3] + b"\xff\xfe" + mac[3:]
-    to = b"\xff\x02" + bytes(13) + b"\x01"
-    body = b"\x20\0\0\0" + source + b"\x02\x01" + mac
-    length = struct.pack(">I", 4 + len(body))
-    total = checksum(source + to + length + b"\0\0\0\x3a" + b"\x88\0\0\0" + body)
-    frame = b"\x33\x33\0\0\0\x01" + mac + b"\x86\xdd\x60\0\0\0"
-    frame += struct.pack(">HBB", 4 + len(body), 58, 255) + source + to
-    frame += b"\x88\0" + struct.pack(">H", total) + body
+device, mac = sys.argv[1:]
+mac = bytes.fromhex(mac.replace(":", ""))
+frame = b"\xff" * 6 + mac + b"\x80\x35" + struct.pack(">HHBBH", 1, 0x800, 6, 4, 3)
+frame += mac + bytes(4) + mac + bytes(4)
 raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 raw.bind((device, 0))
 raw.send(frame.ljust(60, b"\0"))
@@ -51,9 +32,7 @@ raw.send(frame.ljust(60, b"\0"))
 
 #[test]
 fn a_guest_moves_under_traffic() {
-    for strategy in ["rarp", "garp", "na"] {
-        moves(Plan::under_test(), strategy);
-    }
+    moves(Plan::under_test());
 }
 
 #[test]
@@ -63,7 +42,7 @@ fn a_guest_moves_under_traffic_by_ovns_northd() {
         door: Door::Ovsdb,
         ..Plan::weft()
     };
-    moves(plan, "rarp");
+    moves(plan);
 }
 
 #[test]
@@ -73,10 +52,10 @@ fn a_guest_moves_under_traffic_by_ovns_controllers() {
         door: Door::Ovsdb,
         ..Plan::weft()
     };
-    moves(plan, "rarp");
+    moves(plan);
 }
 
-fn moves(plan: Plan, strategy: &str) {
+fn moves(plan: Plan) {
     story(plan, |lab| {
         nb(lab, "ls-add move")?;
         let peer = guest(lab, "peer", "peer", "02:ac:10:f3:00:01", 0)?;
@@ -95,7 +74,7 @@ fn moves(plan: Plan, strategy: &str) {
         nb(
             lab,
             &format!(
-                "lsp-set-options vm requested-chassis={first},{second} activation-strategy={strategy}"
+                "lsp-set-options vm requested-chassis={first},{second} activation-strategy=rarp"
             ),
         )?;
         let new = plug(lab, "vm", "new", 1)?;
@@ -111,7 +90,7 @@ fn moves(plan: Plan, strategy: &str) {
 
         // It is stopped here, and goes on there.
         old.namespace().ip(&["link", "set", "old", "down"])?;
-        speak(&new, strategy)?;
+        speak(&new)?;
         answered(&traffic, 500)?;
         nb(
             lab,
@@ -122,14 +101,8 @@ fn moves(plan: Plan, strategy: &str) {
         lab.sync()?;
         answered(&traffic, 500)?;
         let outcome = traffic.stop()?;
-        println!("moved by {strategy}: {outcome:?}");
+        println!("moved: {outcome:?}");
         ensure!(outcome.repeated == 0, "{outcome:?}");
-        // Nothing is left of it for the next time.
-        if plan.controller == Implementation::Weft {
-            wait_until("the port to forget", LIMIT, || {
-                Ok(!column(lab, "options")?.contains("activated"))
-            })?;
-        }
         Ok(())
     });
 }
@@ -146,12 +119,11 @@ fn take_address(guest: &Guest) -> Result<()> {
     guest.know_neighbour(Ipv4Addr::new(10, 3, 0, 1), "02:ac:10:f3:00:01")
 }
 
-fn speak(guest: &Guest, kind: &str) -> Result<()> {
-    let address = ADDRESS.to_string();
+fn speak(guest: &Guest) -> Result<()> {
     let python = python()?;
     let python = python.to_str().context("a path in UTF-8")?;
     let run = guest.namespace().run(python);
-    run.args(["-c", SPEAK, guest.device(), MAC, &address, kind])
+    run.args(["-c", SPEAK, guest.device(), MAC])
         .output()
         .map(drop)
 }
