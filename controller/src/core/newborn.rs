@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(newborn.deadline(), Some(start + YOUTH));
         assert_eq!(newborn.elapse(middle), [] as [Arc<str>; 0]);
         let end = start + YOUTH;
-        assert_eq!(newborn.elapse(end), [a.clone()]);
+        assert_eq!(newborn.elapse(end), std::slice::from_ref(&a));
         assert!(!newborn.look_at(end, &a, true), "it is not young again");
         assert_eq!(newborn.deadline(), None);
         assert!(!newborn.look_at(end, &a, false));
