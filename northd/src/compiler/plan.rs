@@ -297,9 +297,9 @@ fn layers(
             Node::Pool(place) => (0..parts.len())
                 .filter(|part| {
                     let mut kinds = parts[*part].kinds.iter();
-                    kinds.any(|(kind, _)| {
-                        kind.wants.iter().any(|pool| pool.id() == pools[place].id())
-                    })
+                    // Who is given one of a space's numbers may take it from another pool's owner.
+                    let space = pools[place].space();
+                    kinds.any(|(kind, _)| kind.wants.iter().any(|pool| pool.space() == space))
                 })
                 .map(Node::Part)
                 .collect(),

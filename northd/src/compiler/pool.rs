@@ -81,8 +81,8 @@ impl Pool {
         }
     }
 
-    /// A second relation of numbers of a pool, for who needs two of them. Who wants numbers here has to be declared to want
-    /// them there, too: then both are given in the same layer.
+    /// A second relation of numbers of a pool, for who needs two of them. Both are given in the same layer, when all have run
+    /// who want numbers of either.
     pub const fn second<K: Small>(
         given: &'static Relation<K, Identity>,
         of: &'static Self,

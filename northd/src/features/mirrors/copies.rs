@@ -153,7 +153,7 @@ pub(super) static WISH: Kind = Kind {
     over: Over::Keys(&COPIES),
     reads: &[&DATAPATH, &chassis::IS_VXLAN],
     says: &[],
-    wants: &[&IN_KEYS, &OUT_KEYS, &ports::KEYS],
+    wants: &[&IN_KEYS, &OUT_KEYS],
     run: |unit, key| {
         let row = Handle::unpack(key);
         let (Some(copies), Some(switch)) = (unit.get(&COPIES, row), ports::owner(unit, row)) else {

@@ -58,7 +58,7 @@ pub(super) static WISH: Kind = Kind {
     over: Over::Keys(&ENTRANCE),
     reads: &[&DATAPATH, &switch_ports::PORT, &chassis::IS_VXLAN],
     says: &[],
-    wants: &[&KEYS, &switch_ports::KEYS],
+    wants: &[&KEYS],
     run: |unit, key| {
         let row = Handle::unpack(key);
         let (Some(entrance), Some(port), Some(switch)) = (

@@ -53,7 +53,7 @@ pub(super) static WISH: Kind = Kind {
     over: Over::Keys(&GATEWAY),
     reads: &[&DATAPATH, &PORT, &chassis::IS_VXLAN],
     says: &[],
-    wants: &[&KEYS, &ports::KEYS],
+    wants: &[&KEYS],
     run: |unit, key| {
         let row = Handle::unpack(key);
         let (Some(gateway), Some(port)) = (unit.get(&GATEWAY, row), unit.get(&PORT, row)) else {

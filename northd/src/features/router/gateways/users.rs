@@ -23,7 +23,7 @@ use crate::features::router::ports::{self, PORT};
 /// Groups that are near a switch or a router, each with the port by which they are.
 pub(super) type Near = Bucket<Handle, By>;
 
-/// A group, and the router's port by which it is near.
+/// A group, and the port by which it is near: of the router, or, of a switch's own gateway, of the switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct By {
     group: GroupKey,
@@ -126,7 +126,7 @@ pub(super) static BEYOND: Kind = Kind {
         if let Some(gateway) = unit.get(&GATEWAY, entrance.gateway) {
             let by = By {
                 is_beyond: true,
-                ..By::own(gateway.group, entrance.gateway)
+                ..By::own(gateway.group, row)
             };
             unit.join(&SWITCH_1, switch, by);
         }
