@@ -359,8 +359,7 @@ impl Switch {
         };
         let is_copied = owner.is_some_and(|owner| owner.is_copied && !owner.is_external);
         let request = self.request(packet, is_group);
-        let is_relayed =
-            matches!(packet.content, Content::Dhcp) && !sender.is_localnet && !sender.is_hardware;
+        let is_relayed = matches!(packet.content, Content::Dhcp) && !sender.is_localnet;
         let relay = self.relay.as_ref().filter(|_| is_relayed);
         // One that is relayed is for the router alone.
         let mut state = state.clone();
