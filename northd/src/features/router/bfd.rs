@@ -120,6 +120,7 @@ pub static FEATURE: Feature = Feature {
             sb::Bfd::COLUMN.status.index,
         ]),
         Source::south::<PortBinding>(&[PortBinding::COLUMN.chassis.index]),
+        Source::south::<sb::Chassis>(&[sb::Chassis::COLUMN.name.index]),
     ],
     indexes: &[RECORDED],
     owns: &[&ROWS, &STATUS],
