@@ -146,6 +146,11 @@ pub fn is_asked(segment: u32, ip: IpAddr) -> Expr {
     m::eq(Symbol::Reg8, tagged(segment, ip)) & m::eq(address(ip), ip)
 }
 
+/// The segment is this one, and an address of this one's family is asked for.
+pub fn is_in(segment: u32, ip: IpAddr) -> Expr {
+    m::eq(Symbol::Reg8, tagged(segment, ip))
+}
+
 /// The segment and the family of the address, to be asked for.
 pub fn set_segment(segment: u32, ip: IpAddr) -> Action {
     a::set(Symbol::Reg8, tagged(segment, ip))

@@ -177,6 +177,8 @@ fn random_port(rng: &mut Rng) -> nb::LogicalRouterPort {
         ("gateway_mtu", ["1400", "9", "1500"]),
         ("reside-on-redirect-chassis", ["true", "false", "perhaps"]),
         ("redirect-type", ["bridged", "overlay", "sideways"]),
+        ("routing-protocol-redirect", ["p1", "p2", "nobody"]),
+        ("routing-protocols", ["BGP", "BGP,BFD", "OSPF"]),
     ] {
         if rng.once_in(6) {
             row.options.insert(key.into(), values[rng.below(3)].into());
@@ -248,6 +250,124 @@ pub fn neighbour(world: &mut World, rng: &mut Rng) -> String {
     };
     world.south(vec![insert(rng.uuid(), &row)]);
     format!("neighbour {row:?}")
+}
+
+/// A next hop of routes is heard of, with another MAC or no longer, or next hops are monitored.
+pub fn next_hop(world: &mut World, rng: &mut Rng) -> String {
+    if rng.once_in(4) {
+        let rows = world.nb::<nb::NbGlobal>();
+        let options = rows.first().map(|(_, row)| row.options.clone());
+        let mut options = options.unwrap_or_default();
+        let value = ["true", "true", "false", "perhaps"][rng.below(4)];
+        options.insert("ecmp_nexthop_monitor_enable".into(), value.into());
+        update::<nb::NbGlobal>(world, None, vec![nb::NbGlobal::COLUMN.options.to(&options)]);
+        return format!("next hops are monitored: {value}");
+    }
+    let names: Vec<Arc<str>> = world
+        .nb::<nb::LogicalRouterPort>()
+        .into_iter()
+        .map(|(_, row)| row.name)
+        .collect();
+    let bindings = world.sb::<sb::PortBinding>().into_iter();
+    let bindings: Vec<_> = bindings
+        .filter(|(_, row)| names.contains(&row.logical_port))
+        .collect();
+    let Some((_, port)) = rng.pick(&bindings) else {
+        return "no router port".to_owned();
+    };
+    let ip = ["10.0.0.9", "10.0.1.9", "fd00::9", "10.99.0.1"][rng.below(4)];
+    let mac = ["02:00:00:00:00:91", "02:00:00:00:00:92", "", "mac"][rng.below(4)];
+    let known = world.sb::<sb::MacBinding>().into_iter();
+    let known = known
+        .filter(|(_, row)| row.logical_port == port.logical_port && &*row.ip == ip)
+        .map(|(uuid, _)| uuid)
+        .next();
+    let column = sb::MacBinding::COLUMN.mac;
+    let operation = match known {
+        None => {
+            let row = sb::MacBinding {
+                logical_port: port.logical_port.clone(),
+                ip: ip.into(),
+                mac: mac.into(),
+                datapath: port.datapath,
+                ..Default::default()
+            };
+            insert(rng.uuid(), &row)
+        }
+        Some(uuid) if rng.once_in(3) => Operation::delete_row(sb::MacBinding::INDEX, uuid),
+        Some(uuid) => {
+            let columns = vec![(column.index, Datum::from(mac))];
+            Operation::update_row(sb::MacBinding::INDEX, uuid, columns)
+        }
+    };
+    let what = format!("next hop {ip} of {}: {operation:?}", port.logical_port);
+    world.south(vec![operation]);
+    what
+}
+
+/// A router, or a port of one, exchanges other routes, or none.
+pub fn dynamic(world: &mut World, rng: &mut Rng) -> String {
+    let told = ["connected", "connected-as-host,static", "static", "nat", ""][rng.below(5)];
+    let learning = ["true", "false", "perhaps"][rng.below(3)];
+    let mut said = vec![("dynamic-routing-redistribute", told)];
+    if rng.once_in(3) {
+        said.push(("dynamic-routing-no-learning", learning));
+    }
+    if rng.once_in(2) {
+        let ports = world.nb::<nb::LogicalRouterPort>();
+        let Some((port, mut row)) = rng.pick(&ports).cloned() else {
+            return "no router port".to_owned();
+        };
+        said.push(("dynamic-routing-maintain-vrf", learning));
+        for (key, value) in said {
+            row.options.insert(key.into(), value.into());
+        }
+        let columns = vec![nb::LogicalRouterPort::COLUMN.options.to(&row.options)];
+        update::<nb::LogicalRouterPort>(world, Some(port), columns);
+        return format!("router port {port} exchanges {:?}", row.options);
+    }
+    let routers = world.nb::<nb::LogicalRouter>();
+    let Some((router, mut row)) = rng.pick(&routers).cloned() else {
+        return "no router".to_owned();
+    };
+    said.push(("dynamic-routing", ["true", "true", "false"][rng.below(3)]));
+    said.push(("dynamic-routing-vrf-id", ["7", "0"][rng.below(2)]));
+    for (key, value) in said {
+        row.options.insert(key.into(), value.into());
+    }
+    let columns = vec![nb::LogicalRouter::COLUMN.options.to(&row.options)];
+    update::<nb::LogicalRouter>(world, Some(router), columns);
+    format!("router {router} exchanges {:?}", row.options)
+}
+
+/// A chassis learns a route at a router's port, or forgets one.
+pub fn learned_route(world: &mut World, rng: &mut Rng) -> String {
+    let rows = world.sb::<sb::LearnedRoute>();
+    if let Some((uuid, _)) = rng.pick(&rows).filter(|_| rows.len() > 2 || rng.once_in(3)) {
+        let delete = Operation::delete_row(sb::LearnedRoute::INDEX, *uuid);
+        world.south(vec![delete]);
+        return format!("learned route {uuid} forgotten");
+    }
+    let bindings = world.sb::<sb::PortBinding>();
+    let Some((uuid, port)) = rng.pick(&bindings) else {
+        return "no port".to_owned();
+    };
+    let row = sb::LearnedRoute {
+        datapath: port.datapath,
+        logical_port: *uuid,
+        ip_prefix: ["10.7.0.0/16", "fd07::/64", "10.8.0.0/16", "all"][rng.below(4)].into(),
+        nexthop: ["10.0.0.9", "fd00::9", "fe80::9", "there"][rng.below(4)].into(),
+        ..Default::default()
+    };
+    let is_known = rows.iter().any(|(_, known)| {
+        (known.logical_port, &known.ip_prefix, &known.nexthop)
+            == (row.logical_port, &row.ip_prefix, &row.nexthop)
+    });
+    if is_known {
+        return "learned already".to_owned();
+    }
+    world.south(vec![insert(rng.uuid(), &row)]);
+    format!("learned route {row:?}")
 }
 
 /// What is learned at a router stays for another time.
@@ -548,6 +668,10 @@ fn random_nat(rng: &mut Rng) -> nb::Nat {
     }
     if rng.once_in(5) {
         row.options.insert("stateless".into(), "true".into());
+    }
+    if rng.once_in(3) {
+        let value = ["true", "true", "perhaps"][rng.below(3)];
+        row.options.insert("add_route".into(), value.into());
     }
     if rng.once_in(3) {
         row.logical_port = Some(["p1", "nobody", ""][rng.below(3)].into());

@@ -85,7 +85,7 @@ const LEARN_ODD: Rule = Rule::new(
 const LEARN: Rule = Rule::new(Stage::RouterInLearnNeighbour, 90, "the rest: learn it");
 
 /// Rows by the port that they are about.
-const BY_PORT: Index =
+pub const STATIC_BY_PORT: Index =
     Index::north::<StaticMacBinding>(StaticMacBinding::COLUMN.logical_port.index);
 
 static ROWS: Owned = Owned::south::<sb_db::tables::StaticMacBinding>(&[
@@ -110,7 +110,7 @@ pub static FEATURE: Feature = Feature {
         StaticMacBinding::COLUMN.mac.index,
         StaticMacBinding::COLUMN.override_dynamic_mac.index,
     ])],
-    indexes: &[BY_PORT, RECORDED],
+    indexes: &[STATIC_BY_PORT, RECORDED],
     owns: &[&ROWS],
     kinds: &[&SHARED, &OF_CAREFUL, &OF_PORT, &STATIC],
     rules: &[

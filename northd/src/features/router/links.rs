@@ -17,7 +17,7 @@ use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
 use super::ROUTER;
-use super::ports::{self, PERIODIC, PORT, RESIDENCE, View};
+use super::ports::{self, EXCHANGE, PERIODIC, PORT, RESIDENCE, View};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::problem::Complaints;
 use crate::compiler::unit::Unit;
@@ -115,9 +115,10 @@ static ROUTER_END: Kind = Kind {
     run: router_end,
 };
 
-static ROW: Kind = ports::kind!([&PEER, &PERIODIC], [], |unit, view| {
+static ROW: Kind = ports::kind!([&PEER, &PERIODIC, &EXCHANGE], [], |unit, view| {
     let advertised = unit.get(&PERIODIC, view.row).map_or(&[][..], Vec::as_slice);
-    let columns = columns(view, unit.get(&PEER, view.row), advertised);
+    let dynamic = unit.get(&EXCHANGE, view.row).map_or(&[][..], Vec::as_slice);
+    let columns = columns(view, unit.get(&PEER, view.row), advertised, dynamic);
     unit.row::<PortBinding>(view.binding.uuid, columns);
 });
 
@@ -264,6 +265,7 @@ fn columns(
     view: &View<'_>,
     peer: Option<&Peer>,
     advertised: &[(&'static str, String)],
+    dynamic: &[(&'static str, Arc<str>)],
 ) -> Vec<(usize, Datum)> {
     let column = PortBinding::COLUMN;
     let chassis = view.of.chassis.as_ref();
@@ -276,7 +278,9 @@ fn columns(
     let options = options.map(|(key, value)| (Atom::from(key), Atom::String(Arc::clone(value))));
     let advertised = advertised.iter();
     let advertised = advertised.map(|(key, value)| (Atom::from(*key), Atom::from(value.as_str())));
-    let options = options.chain(advertised);
+    let dynamic = dynamic.iter();
+    let dynamic = dynamic.map(|(key, value)| (Atom::from(*key), Atom::String(value.clone())));
+    let options = options.chain(advertised).chain(dynamic);
     vec![
         (
             column.logical_port.index,

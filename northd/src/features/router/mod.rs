@@ -19,6 +19,7 @@ pub mod ageing;
 pub mod bfd;
 pub mod delivery;
 pub mod dhcp_relay;
+pub mod dynamic;
 pub mod family;
 pub mod force_snat;
 pub mod gateways;
@@ -28,10 +29,13 @@ pub mod lengths;
 pub mod links;
 pub mod multicast;
 pub mod nat;
+pub mod neighbour_routes;
 pub mod neighbours;
+pub mod next_hops;
 pub mod own;
 pub mod policies;
 pub mod ports;
+pub mod protocols;
 pub mod routes;
 pub mod static_routes;
 pub mod symmetric;
@@ -58,6 +62,10 @@ use crate::testing::{Change, routers};
 
 /// Routers that make sense and are enabled.
 pub static ROUTER: Relation<Handle, Arc<Router>> = Relation::new("router");
+/// What chassis have to know of a router that exchanges routes with them, as keys of `Datapath_Binding.external_ids`. Said by the
+/// feature `dynamic routing`.
+pub static EXCHANGE: Relation<Handle, Vec<(&'static str, Arc<str>)>> =
+    Relation::new("exchange of routes");
 /// The datapaths of all routers.
 pub static ROUTERS: Set<()> = Set::new("routers");
 /// The set of all routers in the identity of its group.
@@ -85,7 +93,7 @@ pub static FEATURE: Feature = Feature {
         )]),
         Source::south::<DatapathBinding>(&[DatapathBinding::COLUMN.tunnel_key.index]),
     ],
-    relations: &[&ROUTER],
+    relations: &[&ROUTER, &EXCHANGE],
     kinds: &[&MODEL, &WISH, &BINDING],
     #[cfg(test)]
     operator: &[Change {
@@ -126,7 +134,7 @@ static WISH: Kind = Kind {
 static BINDING: Kind = Kind {
     name: "router",
     over: Over::Keys(&ROUTER),
-    reads: &[&DATAPATH],
+    reads: &[&DATAPATH, &EXCHANGE],
     says: &[&ROUTERS],
     wants: &[],
     run: |unit, key| {
@@ -135,7 +143,8 @@ static BINDING: Kind = Kind {
         else {
             return;
         };
-        let columns = columns(unit.uuid(row), router, *datapath);
+        let dynamic = unit.get(&EXCHANGE, row).map_or(&[][..], Vec::as_slice);
+        let columns = columns(unit.uuid(row), router, *datapath, dynamic);
         unit.row::<DatapathBinding>(datapath.uuid, columns);
         unit.member(&ROUTERS, (), datapath.uuid);
     },
@@ -155,7 +164,12 @@ fn wish(unit: &mut Unit<'_>, key: Key) {
     });
 }
 
-fn columns(row: Uuid, router: &Router, datapath: Identity) -> [(usize, Datum); 4] {
+fn columns(
+    row: Uuid,
+    router: &Router,
+    datapath: Identity,
+    dynamic: &[(&'static str, Arc<str>)],
+) -> [(usize, Datum); 4] {
     let column = DatapathBinding::COLUMN;
     let uuid = row.hyphenated().to_string();
     let mut external_ids = vec![
@@ -178,6 +192,8 @@ fn columns(row: Uuid, router: &Router, datapath: Identity) -> [(usize, Datum); 4
         let zone = Atom::from(zone.to_string());
         external_ids.push((Atom::from("snat-ct-zone"), zone));
     }
+    let dynamic = dynamic.iter();
+    external_ids.extend(dynamic.map(|(key, text)| (Atom::from(*key), Atom::String(text.clone()))));
     if let Some((_, ages)) = &router.ages {
         external_ids.push((
             Atom::from("mac_binding_age_threshold"),

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | a connected network | 8 × prefix + 6 |
 //! | a static route | 8 × prefix + 4 |
+//! | a route that a chassis has learned (`dynamic`) | 8 × prefix + 2 |
 //! | a static route by source | 8 × prefix |
 //!
 //! Connected networks are in every table of routes. Link-local destinations go back to the link that the packet came by.
@@ -48,7 +49,7 @@ pub const TABLE: Bits = Bits::whole(
     "the table of routes; 0 is the main one",
     Symbol::Reg7,
     Stage::RouterInRoutingPre,
-    Stage::RouterInRouting,
+    Stage::RouterInRoutingEcmp,
 );
 
 const CONNECTED: Rule = Rule::new(

@@ -26,10 +26,12 @@ use uuid::Uuid;
 use super::ROUTER;
 use super::bfd;
 use super::links::{PEER, Peer};
+use super::next_hops::{HOPS, LIVING};
 use super::ports::{self, BINDING, PORT, RESIDENCE};
 use super::routes::{self, Next, TABLE, table_number};
 use super::symmetric::{self, Symmetric};
 use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
+use crate::compiler::flow::Flows;
 use crate::compiler::identity;
 use crate::compiler::options::Options;
 use crate::compiler::problem::{Complaints, Problem};
@@ -44,6 +46,8 @@ use crate::testing::{Change, routers};
 static ROUTE: Relation<Handle, Arc<Route>> = Relation::new("static route");
 /// Where each leads.
 static WAY: Relation<Handle, Way> = Relation::new("way of a static route");
+/// The port by which a route leads, and to which prefix.
+pub static LED: Relation<Handle, Led> = Relation::new("port of a static route");
 /// The routes of a router to one prefix: their rows.
 static SAME: Bucket<Uuid, Uuid> = Bucket::new("routes to a prefix");
 
@@ -100,7 +104,7 @@ pub static FEATURE: Feature = Feature {
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.static_routes.index]),
     ],
     indexes: &[OWNERS],
-    relations: &[&ROUTE, &WAY, &SAME],
+    relations: &[&ROUTE, &WAY, &LED, &SAME],
     kinds: &[&MODEL, &RESOLVE, &GROUP, &OF_PORT],
     rules: &[BY_PORT, STATIC, ONE_OF],
     bits: &[SEVERAL, CHOSEN],
@@ -137,6 +141,15 @@ enum Hop {
     OnLink,
     /// The packet goes nowhere.
     Discard,
+}
+
+/// By which port of its router a route leads, and to where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Led {
+    /// The port.
+    pub port: Handle,
+    /// The prefix.
+    pub prefix: Cidr,
 }
 
 /// Where a route leads in its router.
@@ -181,7 +194,7 @@ static RESOLVE: Kind = Kind {
         bfd::READS[0],
         bfd::READS[1],
     ],
-    says: &[&WAY, &SAME, &bfd::WATCHED],
+    says: &[&WAY, &LED, &SAME, &bfd::WATCHED, &HOPS, &LIVING],
     wants: &[],
     run: resolve,
 };
@@ -231,8 +244,17 @@ fn resolve(unit: &mut Unit<'_>, key: Key) {
             })
             .map(Some),
     };
+    let symmetric_hop = match (route.hop, leaves_by) {
+        (Hop::Router(hop), Some(port)) if route.is_symmetric && of.chassis.is_some() => {
+            Some((port, hop))
+        }
+        _ => None,
+    };
+    let who = unit.uuid(row);
+    if let Some(hop) = symmetric_hop {
+        unit.join(&HOPS, hop, who);
+    }
     if let (Some(session), Hop::Router(hop)) = (route.session, route.hop) {
-        let who = unit.uuid(row);
         match bfd::lives(unit, session, hop, who) {
             Some(true) => {}
             Some(false) => return unit.problems(complaints.into_problems()),
@@ -243,6 +265,9 @@ fn resolve(unit: &mut Unit<'_>, key: Key) {
                 complaints.column(LogicalRouterStaticRoute::COLUMN.bfd.name, why, remedy);
             }
         }
+    }
+    if let Some(hop) = symmetric_hop {
+        unit.join(&LIVING, hop, who);
     }
     if route.is_symmetric && of.chassis.is_none() {
         let why = "the router is not on one chassis (options:chassis), and chassis do not know each other's connections";
@@ -270,8 +295,11 @@ fn resolve(unit: &mut Unit<'_>, key: Key) {
         };
         symmetric::say(unit, &view, symmetric);
     }
+    if let (Some(port), Some(Some(_))) = (leaves_by, &towards) {
+        let prefix = route.prefix;
+        unit.say(&LED, row, Led { port, prefix });
+    }
     if let Some(towards) = towards {
-        let uuid = unit.uuid(row);
         let way = Way {
             route: Arc::clone(route),
             datapath: datapath.uuid,
@@ -279,7 +307,7 @@ fn resolve(unit: &mut Unit<'_>, key: Key) {
         };
         unit.say(&WAY, row, way);
         let same = route.key(datapath.uuid);
-        unit.join(&SAME, same, uuid);
+        unit.join(&SAME, same, who);
     }
 }
 
@@ -376,30 +404,42 @@ fn group(unit: &mut Unit<'_>, key: Key) {
             routes::ask(&mut flows, hop);
         }
     }
-    if let [one] = several.as_slice() {
-        let mut then = vec![a::decrement_ttl()];
-        then.extend(one.iter().cloned());
-        then.push(a::next());
-        flows.add(rule, &when, then);
-        return;
-    }
-    let count = u16::try_from(several.len()).unwrap_or(u16::MAX);
     let hashes = ways
         .iter()
         .find_map(|(_, way)| way.route.hash_fields.clone());
-    let select = select(CHOSEN, count, hashes);
+    follow(&mut flows, &when, rule, &several, hashes);
+}
+
+/// Packets go one of these ways, at the priority of the rule. What they have in common says their table, too.
+pub fn follow(
+    flows: &mut Flows<'_>,
+    when: &Expr,
+    rule: Rule,
+    ways: &[&Vec<Action>],
+    hash_fields: Option<Arc<str>>,
+) {
+    if let [one] = ways {
+        let mut then = vec![a::decrement_ttl()];
+        then.extend(one.iter().cloned());
+        then.push(a::next());
+        flows.add(rule, when, then);
+        return;
+    }
+    let count = u16::try_from(ways.len()).unwrap_or(u16::MAX);
+    let select = select(CHOSEN, count, hash_fields);
     let choose = [
         a::decrement_ttl(),
         a::loopback(),
         a::set(SEVERAL.field(), Int::new(1)),
         select,
     ];
-    flows.add(rule, &when, choose);
-    for (number, towards) in (1..=count).zip(several) {
-        let chosen = SEVERAL.is_set() & m::eq(CHOSEN.field(), number) & route.destination();
-        let mut then = towards.clone();
+    flows.add(rule, when, choose);
+    for (number, towards) in (1..=count).zip(ways) {
+        // Another table may have other next hops for the same destination.
+        let chosen = SEVERAL.is_set() & m::eq(CHOSEN.field(), number) & when.clone();
+        let mut then = (*towards).clone();
         then.push(a::next());
-        flows.add(route.priority(ONE_OF), &chosen, then);
+        flows.add(ONE_OF.at(rule.priority), &chosen, then);
     }
 }
 

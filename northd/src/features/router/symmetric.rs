@@ -7,8 +7,8 @@
 //! | stage | what happens there |
 //! | --- | --- |
 //! | `lr_in_defrag` | packets from and to the prefix are looked up as connections |
-//! | `lr_in_ip_routing_pre` | from the prefix, not a reply: the connection remembers port and MAC, with each packet anew |
-//! | `lr_in_ip_routing` | a reply of a connection that remembers the port: out by it |
+//! | `lr_in_ip_routing_pre` | from the prefix, not a reply: the connection remembers port and MAC, unless it does already |
+//! | `lr_in_ip_routing` | a reply of a connection that remembers the port: out by it, unless its next hop is dead (`next_hops`) |
 //! | `lr_in_policy` | such a reply: no policy is for it |
 //! | `lr_in_arp_resolve` | such a reply: the MAC that the connection remembers |
 //!
@@ -16,7 +16,8 @@
 //! itself. Each chassis has connections of its own: what comes in on one and is answered on another is routed as if nothing
 //! had come in, which is why the option is for routers with `options:chassis`; elsewhere it is ignored.
 //!
-//! A connection remembers its next hop when that is gone, too, until its client sends by another: nobody tells conntrack.
+//! That a connection remembers already what its packet says can be known for next hops whose MAC is known (`next_hops`); packets
+//! of others have it remembered again.
 
 use addr::Cidr;
 use lflow::{Expr, Int, Symbol, a, m};
@@ -36,6 +37,14 @@ const IS_REPLY: Bits = Bits::bit(
     13,
     Stage::RouterInRouting,
     Stage::RouterInNeighbours,
+);
+/// What the connection remembers is not followed: its next hop is dead.
+pub const IS_DEAD: Bits = Bits::bit(
+    "the next hop that the connection came from is dead: it goes where routes say",
+    Symbol::Reg9,
+    14,
+    Stage::RouterInRouting,
+    Stage::RouterInRouting,
 );
 const ALL_OF_LABEL: Bits = Bits::wide(
     "the label of the connection, for a moment",
@@ -75,7 +84,7 @@ const HOP: Rule = Rule::new(
 pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED],
     rules: &[LOOK_UP, REMEMBER, REPLY, NO_POLICY, HOP],
-    bits: &[IS_REPLY, ALL_OF_LABEL],
+    bits: &[IS_REPLY, IS_DEAD, ALL_OF_LABEL],
     ..Feature::new("symmetric replies")
 };
 
@@ -143,7 +152,7 @@ pub fn say(unit: &mut Unit<'_>, view: &View<'_>, route: Symmetric) {
     ];
     flows.add_common(REMEMBER, &(here & is_no_reply), remember);
     let is_reply = m::is(Symbol::CtRpl) & m::eq(Symbol::CtMarkEcmpReplyPort, port);
-    let is_reply = is_reply & m::eq(TABLE.field(), route.table) & to;
+    let is_reply = is_reply & m::eq(TABLE.field(), route.table) & !IS_DEAD.is_set() & to;
     let back = [
         a::decrement_ttl(),
         segments::set_segment(0, route.prefix.addr()),
@@ -157,7 +166,7 @@ pub fn say(unit: &mut Unit<'_>, view: &View<'_>, route: Symmetric) {
 }
 
 /// The table of routes for what comes in by the port.
-fn port_table(view: &View<'_>) -> Int {
+pub fn port_table(view: &View<'_>) -> Int {
     let name = view.port.route_table.as_deref();
     table_number(name.unwrap_or_default())
 }

@@ -19,7 +19,7 @@ use crate::compiler::identity;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
 use crate::features::chassis;
-use crate::features::router::ports::{self, PORT, RouterPort};
+use crate::features::router::ports::{self, EXCHANGE, PORT, RouterPort};
 use crate::features::router::{ROUTERS, ROUTERS_NAME};
 use crate::features::switch::DATAPATH;
 
@@ -79,7 +79,7 @@ pub(super) static WISH: Kind = Kind {
 pub(super) static ROW: Kind = Kind {
     name: "redirect-port",
     over: Over::Keys(&GATEWAY),
-    reads: &[&REDIRECT, &DATAPATH, &PORT, &GROUP, &GUESTS],
+    reads: &[&REDIRECT, &DATAPATH, &PORT, &GROUP, &GUESTS, &EXCHANGE],
     says: &[],
     wants: &[],
     run: |unit, key| {
@@ -96,7 +96,8 @@ pub(super) static ROW: Kind = Kind {
         let group = unit.get(&GROUP, gateway.group).copied();
         let column = PortBinding::COLUMN;
         let is_for_all = unit.members(&GUESTS, row).is_empty();
-        let mut columns = columns(gateway, port, is_for_all);
+        let dynamic = unit.get(&EXCHANGE, row).map_or(&[][..], Vec::as_slice);
+        let mut columns = columns(gateway, port, is_for_all, dynamic);
         columns.extend([
             column.datapath.to(&datapath.uuid),
             column.tunnel_key.to(&i64::from(binding.key)),
@@ -107,7 +108,12 @@ pub(super) static ROW: Kind = Kind {
 };
 
 /// Its columns; where everything passes by it, no other chassis needs to know what is beyond.
-fn columns(gateway: &Gateway, port: &RouterPort, is_for_all: bool) -> Vec<(usize, Datum)> {
+fn columns(
+    gateway: &Gateway,
+    port: &RouterPort,
+    is_for_all: bool,
+    dynamic: &[(&'static str, Arc<str>)],
+) -> Vec<(usize, Datum)> {
     let column = PortBinding::COLUMN;
     let of = (
         Atom::from("distributed-port"),
@@ -119,7 +125,10 @@ fn columns(gateway: &Gateway, port: &RouterPort, is_for_all: bool) -> Vec<(usize
         .is_bridged
         .then(|| (Atom::from("redirect-type"), Atom::from("bridged")));
     let always = is_for_all.then(|| (Atom::from("always-redirect"), Atom::from("true")));
-    let options = Datum::map([of].into_iter().chain(always).chain(bridged));
+    let dynamic = dynamic.iter();
+    let dynamic = dynamic.map(|(key, value)| (Atom::from(*key), Atom::String(value.clone())));
+    let options = [of].into_iter().chain(always).chain(bridged);
+    let options = Datum::map(options.chain(dynamic));
     vec![
         (
             column.logical_port.index,

@@ -40,6 +40,7 @@ use self::site::sites;
 use super::force_snat::FORCED;
 use super::gateways::{GATEWAY, GATEWAYS, GUESTS};
 use super::links::{FACING, PEER};
+use super::neighbour_routes::ROUTED;
 use super::own::{TRANSLATED, TRANSLATORS};
 use super::ports::{self, PORT};
 use super::{ROUTER, ROUTERS, ROUTERS_NAME};
@@ -177,7 +178,7 @@ pub static FEATURE: Feature = Feature {
             Nat::COLUMN.priority.index,
             Nat::COLUMN.r#match.index,
         ])
-        .keys(&[(Nat::COLUMN.options.index, &["stateless"])]),
+        .keys(&[(Nat::COLUMN.options.index, &["stateless", "add_route"])]),
         Source::north::<LogicalRouter>(&[LogicalRouter::COLUMN.nat.index]),
         Source::north::<AddressSet>(&[AddressSet::COLUMN.name.index]),
         Source::north::<LogicalRouterPort>(&[LogicalRouterPort::COLUMN.name.index]),
@@ -253,7 +254,7 @@ static CLAIMS: Kind = Kind {
         &LOCALNETS,
         &ports::NETWORKS,
     ],
-    says: &[&TRANSLATED, &TRANSLATORS, &GUESTS],
+    says: &[&TRANSLATED, &TRANSLATORS, &GUESTS, &ROUTED],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -270,6 +271,10 @@ static CLAIMS: Kind = Kind {
                 Some(_) => {}
             }
             unit.join(&TRANSLATED, (site.router, rule.external), uuid);
+            let end = announce::end(unit, rule, &site).filter(|_| rule.adds_route);
+            if let Some(end) = end {
+                unit.join(&ROUTED, end.switch, uuid);
+            }
         }
     },
 };
@@ -302,7 +307,7 @@ static FLOWS: Kind = Kind {
         let mut complaints = unit.complaints::<Nat>(row, Arc::from(""));
         for site in sites(unit, row, rule, &mut complaints) {
             flows::say(unit, row, rule, &site, &mut complaints);
-            announce::say(unit, rule, &site);
+            announce::say(unit, rule, &site, &mut complaints);
         }
         unit.problems(complaints.into_problems());
     },

@@ -28,6 +28,8 @@ pub struct Translation {
     pub is_snat: bool,
     /// `options:stateless`: each packet by itself, without connections. For `dnat_and_snat` alone.
     pub is_stateless: bool,
+    /// `options:add_route`: other routers on the switch outside have a route to the outside address.
+    pub adds_route: bool,
     /// The address set of the only hosts outside that it is for.
     pub allowed: Option<Uuid>,
     /// The address set of hosts outside that it leaves alone.
@@ -85,6 +87,7 @@ impl Translation {
             is_snat: &*kind != "dnat",
             is_stateless: options.truth("stateless", false, complaints)
                 && &*kind == "dnat_and_snat",
+            adds_route: options.truth("add_route", false, complaints),
             allowed: column.allowed_ext_ips.get(row),
             exempted: column.exempted_ext_ips.get(row),
             only: parse_match(row, complaints)?,

@@ -53,6 +53,11 @@ pub static RESIDENCE: Relation<Handle, Arc<str>> = Relation::new("residence");
 pub static PERIODIC: Relation<Handle, Vec<(&'static str, String)>> =
     Relation::new("periodic router advertisements");
 
+/// What chassis have to know of a port by which its router exchanges routes with them, as keys of `Port_Binding.options`. Said by
+/// the feature `dynamic routing`.
+pub static EXCHANGE: Relation<Handle, Vec<(&'static str, Arc<str>)>> =
+    Relation::new("exchange of routes by a port");
+
 /// The keys of a router's ports.
 pub static KEYS: Pool = Pool::new(
     &BINDING,
@@ -94,6 +99,7 @@ pub static FEATURE: Feature = Feature {
         &BINDING,
         &RESIDENCE,
         &PERIODIC,
+        &EXCHANGE,
         &IPS,
         &NETWORKS,
         &HOLDERS,
