@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use daemon::Process;
 use daemon::signals::{Asked, Signals};
-use daemon::unixctl::Command;
+use daemon::unixctl::{Command, Surface};
 use ovsdb::Remote;
 use replica::{Spec, Tls};
 use store::access::rule::ListenerConfig;
@@ -46,7 +46,7 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
         what: "signals",
         error,
     })?;
-    let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
+    let mut control = process.listen(env!("CARGO_PKG_VERSION"), Surface::of(COMMANDS))?;
     let (sender, mut events) = mpsc::channel(QUEUE);
     let spec = Spec {
         tables: tables(),

@@ -20,6 +20,7 @@ mod leave;
 mod newborn;
 mod packets;
 mod ports;
+mod report;
 mod requests;
 mod sought;
 mod southbound;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use daemon::coverage::Counter;
 use ovsdb::{RowChange, Uuid};
 use replica::TransactError;
 
@@ -56,6 +58,13 @@ pub use daemon::Now;
 pub use effects::{Effects, Event, SouthConnection, SouthTarget, SwitchEvent};
 pub use ports::PortProgress;
 pub use work::VERSION;
+
+/// How often all flows were computed, in OVN's words: those of the logical network, and the others.
+pub static LFLOW_RUN: Counter = Counter::new("lflow_run");
+/// See [`LFLOW_RUN`].
+pub static PHYSICAL_RUN: Counter = Counter::new("physical_run");
+/// How many packets the switch has sent up.
+pub static PACKETS: Counter = Counter::new("pinctrl_total_pin_pkts");
 
 /// The version of gateways, this chassis, and the settings of sessions.
 type SessionsFor = (u64, Option<Uuid>, BTreeMap<Arc<str>, Arc<str>>);
@@ -120,6 +129,7 @@ pub struct Core {
     /// Chassis-wide progress: the configuration that was reached, and the one that waits for a barrier.
     nb_cfg_reached: Option<i64>,
     nb_cfg_waiting: VecDeque<(i64, u64)>,
+    report: report::Report,
     packets: PinControl,
     local_transactions: Transactions,
     south_writes: Writes<Subject>,
@@ -186,6 +196,7 @@ impl Core {
             claims: Claims::default(),
             nb_cfg_reached: None,
             nb_cfg_waiting: VecDeque::new(),
+            report: report::Report::default(),
             packets: PinControl::default(),
             local_transactions: Transactions::default(),
             south_writes: Writes::default(),
@@ -207,6 +218,8 @@ impl Core {
         core.engine.input(&mut core.network, |network, changes| {
             network.set_own(changes, Own::default());
         });
+        LFLOW_RUN.add(1);
+        PHYSICAL_RUN.add(1);
         core
     }
 
@@ -255,6 +268,7 @@ impl Core {
             });
         }
         self.local_transactions.elapse(now.at);
+        self.report.elapse(now.at);
         self.learned.elapse(now.at);
         for subject in self.south_writes.elapse(now.at) {
             self.ask_again(subject);
@@ -453,7 +467,10 @@ impl Core {
                 self.holds.gave_up |= again;
             }
             Notice::Confirmed(number) => self.confirmed(number),
-            Notice::Packet(packet) => self.packets.receive(*packet),
+            Notice::Packet(packet) => {
+                PACKETS.add(1);
+                self.packets.receive(*packet);
+            }
             Notice::CannotFlush(error) => {
                 tracing::warn!(
                     target: "ofctrl",
@@ -523,6 +540,7 @@ impl Core {
             self.south_writes.deadline(),
             self.learned.deadline(),
             self.newborn.deadline(),
+            self.report.deadline(),
             self.ripe_at,
         ];
         own.into_iter().chain([switch]).flatten().min()

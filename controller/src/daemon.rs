@@ -11,9 +11,11 @@ use controller::core::{Core, Effects, Event, Now, SouthConnection, SwitchEvent};
 use controller::error::RunError;
 use controller::record::{self, ReplayError};
 use controller::vswitch;
+use daemon::coverage::{self, Counter};
 use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
-use daemon::unixctl::Command;
+use daemon::stopwatch::Stopwatch;
+use daemon::unixctl::{Command, Request, Surface};
 use daemon::{Process, Recorder, Recording, place, vlog};
 use ovsdb::Remote;
 use replica::{Handle, Spec, Tls};
@@ -56,11 +58,80 @@ const COMMANDS: &[Command] = &[
     Command::plain("debug/status"),
     Command::plain("debug/dump-local-bindings"),
     Command::plain("debug/dump-related-ports"),
+    Command {
+        name: "debug/delay-nb-cfg-report",
+        usage: "SECONDS",
+        min_args: 1,
+        max_args: 1,
+    },
+    Command::plain("debug/dump-lflow-conj-ids"),
+    Command::plain("debug/dump-local-datapaths"),
+    Command::plain("debug/dump-local-template-vars"),
+    Command::plain("debug/dump-mac-bindings"),
+    Command::plain("debug/dump-peer-ports"),
+    Command::plain("debug/ignore-startup-delay"),
+    Command::plain("evpn/remote-vtep-list"),
+    Command::plain("evpn/vtep-arp-list"),
+    Command::plain("evpn/vtep-binding-list"),
+    Command::plain("evpn/vtep-fdb-list"),
+    Command::plain("evpn/vtep-multicast-group-list"),
+    Command::plain("group-table-list"),
+    Command::plain("meter-table-list"),
+    Command::plain("lflow-cache/flush"),
+    Command::plain("lflow-cache/show-stats"),
+    Command::plain("flush-lflow-cache"),
+    Command::plain(RECONNECT),
     Command::plain("recompute"),
     Command::plain("inc-engine/recompute"),
-    Command::plain("inc-engine/show-stats"),
+    Command {
+        name: "inc-engine/show-stats",
+        usage: "[NODE [COUNTER]]",
+        min_args: 0,
+        max_args: 2,
+    },
     Command::plain("inc-engine/clear-stats"),
+    Command::plain(LIST_STOPWATCHES),
+    Command {
+        name: LOG_TIMEOUT,
+        usage: "MS",
+        min_args: 1,
+        max_args: 1,
+    },
 ];
+
+/// The commands that are carried out here, not by the core: they are about connections and the clock.
+const RECONNECT: &str = "sb-cluster-state-reset";
+/// See [`RECONNECT`].
+const LIST_STOPWATCHES: &str = "inc-engine/list-stopwatches";
+/// See [`RECONNECT`].
+const LOG_TIMEOUT: &str = "inc-engine/compute-log-timeout";
+/// A step that takes so long is told in the log, unless [`LOG_TIMEOUT`] says otherwise.
+const TOLD_FROM: Duration = Duration::from_millis(500);
+
+/// What is measured: one step of the loop, in which flows are made of all that has come.
+static LOOP: Stopwatch = Stopwatch::new("flow-generation");
+/// Packets that the switch sent up and nobody could take, in OVN's words.
+static DROPPED: Counter = Counter::new("pinctrl_drop_packets");
+/// Packets that waited for a next hop and were dropped.
+static DROPPED_WAITING: Counter = Counter::new("pinctrl_drop_buffered_packets_map");
+/// Events of balancers that were dropped.
+static DROPPED_EVENTS: Counter = Counter::new("pinctrl_drop_controller_event");
+
+/// What is told on the control socket.
+const SURFACE: Surface = Surface {
+    commands: COMMANDS,
+    counters: &[
+        &controller::core::LFLOW_RUN,
+        &controller::core::PHYSICAL_RUN,
+        &controller::core::PACKETS,
+        &DROPPED,
+        &DROPPED_WAITING,
+        &DROPPED_EVENTS,
+        &coverage::TXN_SUCCESS,
+        &coverage::TXN_ERROR,
+    ],
+    stopwatches: &[&LOOP],
+};
 
 /// The databases, as metrics call them.
 const DATABASES: &[&str] = &["switch", "southbound"];
@@ -136,7 +207,7 @@ async fn serve(
     metrics_args: &MetricsArgs,
     mut recorder: Option<Recorder>,
 ) -> Result<ExitCode, RunError> {
-    let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
+    let mut control = process.listen(env!("CARGO_PKG_VERSION"), SURFACE)?;
     let system = |what| move |error| RunError::System { what, error };
     let mut signals = Signals::new().map_err(system("cannot receive signals"))?;
     let (sender, mut events) = mpsc::channel(QUEUE_LIMIT);
@@ -153,6 +224,7 @@ async fn serve(
         south: None,
         link: None,
         soon: VecDeque::new(),
+        told_from: TOLD_FROM,
     };
     tracing::info!("OVN internal version is : [{}]", controller::core::VERSION);
     let metrics = Metrics::new(&process.program, env!("CARGO_PKG_VERSION"), DATABASES);
@@ -181,7 +253,10 @@ async fn serve(
                         continue;
                     }
                 },
-                request = control.next() => Event::Request(request),
+                request = control.next() => match shell.carry_out(request) {
+                    Some(request) => Event::Request(request),
+                    None => continue,
+                },
                 // All others have their turn: none of them can keep the rest waiting.
                 event = async {
                     tokio::select! {
@@ -200,11 +275,22 @@ async fn serve(
         }
         let began = Instant::now();
         let effects = shell.core.step(now, event);
-        metrics.stepped(began.elapsed());
+        let took = began.elapsed();
+        metrics.stepped(took);
+        LOOP.add(took);
+        if took >= shell.told_from {
+            tracing::info!(target: "inc_engine", "one step took {} ms", took.as_millis());
+        }
         metrics.dropped("waiting", shell.core.packets_dropped());
+        DROPPED.set(shell.core.packets_dropped());
         metrics.dropped("unserved", shell.core.packets_unserved());
         for (reason, count) in shell.core.packets_dropped_by_services() {
             metrics.dropped(reason, count);
+            match reason {
+                "unresolved" => DROPPED_WAITING.set(count),
+                "events" => DROPPED_EVENTS.set(count),
+                _ => {}
+            }
         }
         wake_at = effects.wake_at;
         again = effects.again;
@@ -253,9 +339,33 @@ struct Shell {
     link: Option<Link>,
     /// What the core hears next: transactions that were not even sent, and that the switch does not keep up.
     soon: VecDeque<Event>,
+    /// A step that takes so long is told in the log.
+    told_from: Duration,
 }
 
 impl Shell {
+    /// Carries a request out that is not for the core; gives all others back.
+    fn carry_out(&mut self, request: Request) -> Option<Request> {
+        match request.command {
+            RECONNECT => {
+                if let Some((_, south)) = &self.south {
+                    south.force_reconnect();
+                }
+                request.succeed("");
+            }
+            LIST_STOPWATCHES => request.succeed(format!("{}\n", LOOP.name())),
+            LOG_TIMEOUT => match request.args[0].parse() {
+                Ok(ms) => {
+                    self.told_from = Duration::from_millis(ms);
+                    request.succeed("");
+                }
+                Err(_) => request.fail("unsigned integer required"),
+            },
+            _ => return Some(request),
+        }
+        None
+    }
+
     fn apply(&mut self, effects: Effects) {
         for (id, operations) in effects.local {
             if let Err(error) = self.local.transact(id, operations) {

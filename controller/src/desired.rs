@@ -16,6 +16,7 @@
 
 mod numbered;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openflow::Action;
@@ -390,6 +391,31 @@ impl Desired {
     /// Whether nothing is wanted.
     pub fn is_empty(&self) -> bool {
         self.wanted.is_empty()
+    }
+
+    /// The groups that are wanted, in the order of their numbers.
+    pub fn groups(&self) -> Vec<&Group> {
+        let mut groups: Vec<&Group> = self.groups.wanted().map(|(_, group)| &**group).collect();
+        groups.sort_unstable_by_key(|group| group.id);
+        groups
+    }
+
+    /// The names and numbers of the meters that are wanted. Walks all flows.
+    pub fn meters(&self) -> BTreeSet<(Arc<str>, u32)> {
+        let needs = self.wanted.values().flat_map(|(flow, _)| &*flow.needs);
+        let meters = needs.filter_map(|need| match &need.resource {
+            Resource::Meter(spec) => {
+                let number = self.meters.number(need.resource.name())?;
+                Some((spec.name.clone(), number))
+            }
+            _ => None,
+        });
+        meters.collect()
+    }
+
+    /// How many conjunctive matches have a number.
+    pub fn conjunctions_len(&self) -> usize {
+        self.conjunctions.wanted().count()
     }
 
     /// How many flows the switch has, as far as is known.

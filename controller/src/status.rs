@@ -127,21 +127,113 @@ pub(crate) fn related_ports(network: &Network) -> String {
     names.iter().map(|name| format!("{name}\n")).collect()
 }
 
+/// `group-table-list`: the groups that are wanted, with their numbers.
+pub(crate) fn groups(network: &Network) -> String {
+    let groups = network.desired.groups();
+    let lines = groups
+        .iter()
+        .map(|group| format!("{group}: {}\n", group.id));
+    lines.collect()
+}
+
+/// `meter-table-list`: the meters that are wanted, with their numbers.
+pub(crate) fn meters(network: &Network) -> String {
+    let meters = network.desired.meters();
+    let lines = meters
+        .iter()
+        .map(|(name, number)| format!("{name}: {number}\n"));
+    lines.collect()
+}
+
+/// `lflow-cache/show-stats`: logical flows are parsed once and emitted where they are needed, and nothing else is kept.
+pub(crate) const FLOW_CACHE: &str = "Enabled: false
+high-watermark  : 0
+total           : 0
+cache-expr      : 0
+cache-matches   : 0
+trim count      : 0
+Mem usage (KB)  : 0
+";
+
+/// `debug/dump-local-datapaths`: the datapaths of which a port is here, or can be reached from here.
+pub(crate) fn datapaths(network: &Network) -> String {
+    let local = network.local.iter();
+    let local = local.filter_map(|(uuid, ())| network.datapaths.peek(uuid));
+    let mut lines: Vec<String> = local
+        .map(|datapath| {
+            let kind = if datapath.is_router {
+                "router"
+            } else {
+                "switch"
+            };
+            format!("Datapath: {}, type: {kind}\n", datapath.name)
+        })
+        .collect();
+    lines.sort();
+    format!("Local datapaths:\n{}", lines.concat())
+}
+
+/// `debug/dump-peer-ports`: the ports of local datapaths that lead to a peer, with it.
+pub(crate) fn peer_ports(network: &Network) -> String {
+    let ports = network.ports.iter();
+    let ports = ports.filter(|(_, port)| network.local.peek(port.datapath).is_some());
+    let mut lines: Vec<String> = ports
+        .filter_map(|(_, port)| {
+            let peer = port.options.get("peer")?;
+            Some(format!("local: {}, remote: {peer}\n", port.logical_port))
+        })
+        .collect();
+    lines.sort();
+    format!("Peer ports:\n{}", lines.concat())
+}
+
+/// `debug/dump-lflow-conj-ids`: how many conjunctive matches have a number.
+pub(crate) fn conjunctions(network: &Network) -> String {
+    let count = network.desired.conjunctions_len();
+    format!("Conjunction IDs allocations:\n---\nTotal {count} IDs used.\n")
+}
+
+/// `debug/dump-local-template-vars`: the values that template variables have here.
+pub(crate) fn templates(network: &Network) -> String {
+    let values = network.templates.iter().map(|(_, value)| value);
+    let mut lines: Vec<String> = values
+        .map(|(name, value)| format!("name: '{name}' value: '{value}'\n"))
+        .collect();
+    lines.sort();
+    format!("Local template vars:\n{}", lines.concat())
+}
+
+/// `debug/dump-mac-bindings`: the learned neighbours of local routers.
+pub(crate) fn neighbours(network: &Network) -> String {
+    let rows = network.mac_bindings.iter().map(|(_, row)| row);
+    let rows = rows.filter(|row| network.local.peek(row.datapath).is_some());
+    let mut lines: Vec<String> = rows
+        .map(|row| {
+            format!(
+                "{} {} {} (timestamp {})\n",
+                row.logical_port, row.ip, row.mac, row.timestamp
+            )
+        })
+        .collect();
+    lines.sort();
+    format!("Local MAC bindings:\n{}", lines.concat())
+}
+
 /// `inc-engine/show-stats`: what was computed how often.
-pub(crate) fn engine(engine: &Engine) -> String {
-    let mut text = String::new();
-    for (kind, stats) in engine.stats().kinds() {
+pub(crate) fn engine(
+    engine: &Engine,
+    node: Option<&str>,
+    counter: Option<&str>,
+) -> Result<String, String> {
+    let mut text = engine.stats().show(node, counter)?;
+    if node.is_none() {
+        let (cells, reads) = engine.size();
+        // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{kind}: {} runs, {} without a change, {} facts added, {} removed",
-            stats.runs, stats.unchanged, stats.asserted, stats.retracted
+            "{} units read {cells} cells, {reads} reads",
+            engine.unit_count()
         );
     }
-    let (cells, reads) = engine.size();
-    let _ = writeln!(
-        text,
-        "{} units read {cells} cells, {reads} reads",
-        engine.unit_count()
-    );
-    text
+    Ok(text)
 }

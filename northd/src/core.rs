@@ -485,7 +485,7 @@ impl Core {
                     return Ok(String::new());
                 };
                 let stats = active.engine.stats();
-                return status::engine_stats(stats, node.as_deref(), counter.as_deref());
+                return stats.show(node.as_deref(), counter.as_deref());
             }
             Request::ClearStats => {
                 if let Some(active) = &mut self.active {

@@ -9,10 +9,13 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use daemon::coverage;
 use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
-use daemon::unixctl::{self, Command, Control};
+use daemon::stopwatch::Stopwatch;
+use daemon::unixctl::{self, Command, Control, Surface};
 use daemon::{Process, Recorder};
 use ovsdb::adapt::Missing;
 use ovsdb::{ErrorKind, Operation, Remote};
@@ -69,13 +72,40 @@ pub const COMMANDS: &[Command] = &[
     },
     Command::plain("inc-engine/clear-stats"),
     Command {
-        name: "set-n-threads",
-        usage: "N",
+        name: "inc-engine/compute-log-timeout",
+        usage: "MS",
         min_args: 1,
         max_args: 1,
     },
-    Command::plain("get-n-threads"),
+    Command::plain("inc-engine/list-stopwatches"),
+    Command::plain("debug/chassis-features-list"),
+    Command {
+        name: "parallel-build/set-n-threads",
+        usage: "N_THREADS",
+        min_args: 1,
+        max_args: 1,
+    },
+    Command::plain("parallel-build/get-n-threads"),
 ];
+
+/// What is measured: one step of the loop, in which all that has come is compiled.
+static LOOP: Stopwatch = Stopwatch::new("ovn-northd-loop");
+
+/// What flows take for granted of a chassis, in OVN's words.
+const FEATURES: &str = "ct_no_masked_label:    true
+ct_lb_related:         true
+mac_binding_timestamp: true
+";
+
+/// A step that takes so long is told in the log, unless `inc-engine/compute-log-timeout` says otherwise.
+const TOLD_FROM: Duration = Duration::from_millis(500);
+
+/// What is told on the control socket.
+const SURFACE: Surface = Surface {
+    commands: COMMANDS,
+    counters: &[&coverage::TXN_SUCCESS, &coverage::TXN_ERROR],
+    stopwatches: &[&LOOP],
+};
 
 /// The databases, as metrics call them.
 const DATABASES: &[&str] = &["northbound", "southbound"];
@@ -107,7 +137,7 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
         })
     });
     let recorder = recorder.transpose()?;
-    let mut control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS)?;
+    let mut control = process.listen(env!("CARGO_PKG_VERSION"), SURFACE)?;
     let metrics = Metrics::new(&process.program, env!("CARGO_PKG_VERSION"), DATABASES);
     metrics.listen(&config.metrics, DATABASES).await?;
     process.ready().map_err(|error| Error::System {
@@ -155,6 +185,8 @@ struct Shell {
     waiting: Vec<unixctl::Request>,
     /// Transactions that were not even sent; the core hears of them before anything else.
     refused: VecDeque<(Side, TransactError)>,
+    /// A step that takes so long is told in the log.
+    told_from: Duration,
 }
 
 impl Shell {
@@ -184,6 +216,7 @@ impl Shell {
             wake_at: None,
             waiting: Vec::new(),
             refused: VecDeque::new(),
+            told_from: TOLD_FROM,
         }
     }
 
@@ -263,7 +296,12 @@ impl Shell {
             more,
             wake_at,
         } = self.core.step(now, event);
-        self.metrics.stepped(began.elapsed());
+        let took = began.elapsed();
+        self.metrics.stepped(took);
+        LOOP.add(took);
+        if took >= self.told_from {
+            tracing::info!(target: "inc_engine", "one step took {} ms", took.as_millis());
+        }
         for (side, operations) in [(Side::North, north), (Side::South, south)] {
             if !operations.is_empty() {
                 self.send(side, operations);
@@ -320,16 +358,26 @@ impl Shell {
                 self.south.force_reconnect();
                 return Some(Ok(String::new()));
             }
-            "get-n-threads" => return Some(Ok("1\n".to_owned())),
+            "inc-engine/list-stopwatches" => return Some(Ok(format!("{}\n", LOOP.name()))),
+            // Compiled for what every chassis since 22.09 can do.
+            "debug/chassis-features-list" => return Some(Ok(FEATURES.to_owned())),
+            "parallel-build/get-n-threads" => return Some(Ok("1\n".to_owned())),
             // Accepted for compatibility: compiling takes one thread, whatever is asked for.
-            "set-n-threads" => {
-                let number = args.first().and_then(|text| text.parse::<u32>().ok());
+            "parallel-build/set-n-threads" => {
+                let given = args.first().map_or("", String::as_str);
+                let number = given.parse::<u32>().ok();
+                let is_right = number.is_some_and(|number| (1..=256).contains(&number));
+                return Some(match is_right {
+                    true => Ok(String::new()),
+                    false => Err(format!("invalid n_threads: {given}")),
+                });
+            }
+            "inc-engine/compute-log-timeout" => {
+                let ms = args.first().and_then(|text| text.parse().ok());
+                let set = ms.map(|ms| self.told_from = Duration::from_millis(ms));
                 return Some(
-                    if number.is_some_and(|number| (1..=256).contains(&number)) {
-                        Ok(String::new())
-                    } else {
-                        Err("invalid n_threads: a number from 1 to 256 is expected".to_owned())
-                    },
+                    set.map(|()| String::new())
+                        .ok_or("unsigned integer required".to_owned()),
                 );
             }
             "pause" => Request::Pause(true),

@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use incr::Stats;
-
 use crate::compiler::Compiler;
 use crate::compiler::ledger::News;
 
@@ -32,49 +30,6 @@ pub fn problems(compiler: &mut Compiler) {
     }
     if came > TOLD_AT_ONCE {
         tracing::warn!(target: "northd", "{} more problems", came - TOLD_AT_ONCE);
-    }
-}
-
-/// The counters of the engine, in the form of `inc-engine/show-stats`: for each kind of unit what ran, and how often that
-/// changed nothing.
-pub fn engine_stats(
-    stats: &Stats,
-    node: Option<&str>,
-    counter: Option<&str>,
-) -> Result<String, String> {
-    let mut text = String::new();
-    let mut is_known = node.is_none();
-    for (kind, of) in stats
-        .kinds()
-        .filter(|(kind, _)| node.is_none_or(|node| node == *kind))
-    {
-        is_known = true;
-        let counters = [
-            ("recompute", 0),
-            ("compute", of.runs),
-            ("cancel", 0),
-            ("unchanged", of.unchanged),
-            ("asserted", of.asserted),
-            ("retracted", of.retracted),
-        ];
-        if let Some(name) = counter {
-            let Some((_, value)) = counters.iter().find(|(known, _)| *known == name) else {
-                return Err(format!("there is no counter {name:?}"));
-            };
-            return Ok(format!("{value}\n"));
-        }
-        writeln!(text, "Node: {kind}").expect("writing into a string does not fail");
-        for (name, value) in counters {
-            writeln!(text, "- {name:<13}{value:>14}").expect("writing into a string does not fail");
-        }
-    }
-    if is_known {
-        Ok(text)
-    } else {
-        Err(format!(
-            "no units of kind {:?} have run",
-            node.unwrap_or_default()
-        ))
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the control socket can ask for.
 
+use std::time::Duration;
+
 use daemon::unixctl::Request;
 use openflow::Message;
 use rustc_hash::FxHashSet;
 
-use super::{Core, Effects};
+use super::{Core, Effects, LFLOW_RUN, PHYSICAL_RUN};
 use crate::network::{Engine, LocalPorts, Network};
 use crate::switch::Switch;
 use crate::{inject, status};
@@ -21,6 +23,27 @@ impl Core {
             }),
             "status" => request.succeed(self.overview()),
             "ct-zone-list" => request.succeed(status::zones(&self.network)),
+            "group-table-list" => request.succeed(status::groups(&self.network)),
+            "meter-table-list" => request.succeed(status::meters(&self.network)),
+            "lflow-cache/show-stats" => request.succeed(status::FLOW_CACHE),
+            // There is no cache that could be stale.
+            "lflow-cache/flush" | "flush-lflow-cache" | "debug/ignore-startup-delay" => {
+                request.succeed("");
+            }
+            "debug/delay-nb-cfg-report" => match request.args[0].parse::<u32>() {
+                Ok(seconds) => {
+                    self.report.set_pause(Duration::from_secs(seconds.into()));
+                    request.succeed("");
+                }
+                Err(_) => request.fail("unsigned integer required"),
+            },
+            "debug/dump-local-datapaths" => request.succeed(status::datapaths(&self.network)),
+            "debug/dump-peer-ports" => request.succeed(status::peer_ports(&self.network)),
+            "debug/dump-lflow-conj-ids" => request.succeed(status::conjunctions(&self.network)),
+            "debug/dump-local-template-vars" => request.succeed(status::templates(&self.network)),
+            "debug/dump-mac-bindings" => request.succeed(status::neighbours(&self.network)),
+            // No fabric is followed here, so nothing was learned from one.
+            command if command.starts_with("evpn/") => request.succeed(""),
             "debug/pause" => {
                 self.paused = true;
                 request.succeed("");
@@ -40,7 +63,18 @@ impl Core {
                 let answer = self.recompute();
                 request.succeed(answer);
             }
-            "inc-engine/show-stats" => request.succeed(status::engine(&self.engine)),
+            "inc-engine/show-stats" => {
+                let (node, counter) = (request.args.first(), request.args.get(1));
+                let stats = status::engine(
+                    &self.engine,
+                    node.map(String::as_str),
+                    counter.map(String::as_str),
+                );
+                match stats {
+                    Ok(text) => request.succeed(text),
+                    Err(text) => request.fail(text),
+                }
+            }
             "inc-engine/clear-stats" => {
                 self.engine.stats_mut().clear();
                 request.succeed("");
@@ -66,6 +100,8 @@ impl Core {
     fn recompute(&mut self) -> String {
         // What is not computed yet is not missing.
         self.engine.step(&mut self.network, usize::MAX);
+        LFLOW_RUN.add(1);
+        PHYSICAL_RUN.add(1);
         let mut fresh = Network::default();
         let mut engine = Engine::new();
         fresh.zones = self.network.zones.remembered();

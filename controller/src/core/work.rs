@@ -396,6 +396,7 @@ impl Core {
         {
             if !self.south_writes.is_held_back(Subject::Progress) {
                 let reached = self.nb_cfg_reached;
+                let reached = reached.filter(|cfg| self.report.may_tell(now.at, *cfg));
                 let progress =
                     reached.and_then(|cfg| self.south.progress(&settings, cfg, now.unix_ms));
                 wanted.extend(progress.map(|progress| (Subject::Progress, vec![progress])));

@@ -60,6 +60,16 @@ impl<T: Clone + PartialEq> Numbered<T> {
         }
     }
 
+    /// What is wanted, by number.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.wanted.iter().map(|(number, thing)| (*number, thing))
+    }
+
+    /// The number of what has this name.
+    pub(super) fn number(&self, name: Digest) -> Option<u32> {
+        self.by_name.get(&name).map(|named| named.number)
+    }
+
     /// Somebody holds a thing with a name and a content. Returns its number.
     pub(super) fn acquire(
         &mut self,

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command as Program, ExitCode};
 use std::sync::Arc;
 
-use daemon::unixctl::{Command, Request};
+use daemon::unixctl::{Command, Request, Surface};
 use daemon::{CommonArgs, Process, place};
 use replica::TableSpec;
 use tokio::runtime::Builder;
@@ -81,7 +81,7 @@ pub fn serve(
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| wrong(&error))?;
     runtime.block_on(async {
-        let control = process.listen(env!("CARGO_PKG_VERSION"), COMMANDS);
+        let control = process.listen(env!("CARGO_PKG_VERSION"), Surface::of(COMMANDS));
         let mut control = control.map_err(|error| wrong(&error))?;
         match is_connected.await {
             Ok(Ok(())) => process.ready().map_err(|error| wrong(&error))?,

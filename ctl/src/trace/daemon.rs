@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser};
 use daemon::args::{CommonArgs, TlsArgs, parse_words};
-use daemon::unixctl::Command;
+use daemon::unixctl::{Command, Surface};
 use daemon::{Process, place};
 use ovsdb::{Remote, RowChange};
 use replica::{Client, Event, Spec, TableSpec, Tables};
@@ -283,7 +283,7 @@ impl Arguments {
             runtime()?.block_on(async {
                 let client = self.connect().await?;
                 let control = process
-                    .listen(env!("CARGO_PKG_VERSION"), COMMANDS)
+                    .listen(env!("CARGO_PKG_VERSION"), Surface::of(COMMANDS))
                     .map_err(|error| wrong(&error))?;
                 process.ready().map_err(|error| wrong(&error))?;
                 answer_requests(client, control, friendly, manner).await

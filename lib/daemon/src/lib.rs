@@ -9,8 +9,10 @@
 //! waits for a detached daemon returns when [`Process::ready`] is called.
 
 pub mod args;
+pub mod coverage;
 mod detach;
 pub mod http;
+mod memory;
 pub mod metrics;
 mod now;
 mod pidfile;
@@ -18,6 +20,7 @@ pub mod place;
 mod process;
 mod record;
 pub mod signals;
+pub mod stopwatch;
 pub mod unixctl;
 mod user;
 pub mod vlog;

@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::coverage;
 use crate::http::{self, HttpListener};
 
 /// The media type of the figures.
@@ -123,6 +124,10 @@ impl Metrics {
     pub fn transacted(&self, database: &'static str, failed: bool) {
         let label = [("database", database)];
         self.transactions.get_or_create(&label).inc();
+        match failed {
+            true => coverage::TXN_ERROR.add(1),
+            false => coverage::TXN_SUCCESS.add(1),
+        }
         if failed {
             self.failed.get_or_create(&label).inc();
         }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::args::{CommonArgs, WithoutEffect};
 use crate::detach::{self, Role};
 use crate::pidfile::PidFile;
-use crate::unixctl::{self, Command, Control};
+use crate::unixctl::{self, Control, Surface};
 use crate::{place, user, vlog};
 
 /// A started daemon's hold on its surroundings. Dropping it removes the pid file and the control socket.
@@ -112,18 +112,14 @@ impl Process {
         }))
     }
 
-    /// Opens the control socket, which answers to `commands` beside those that every daemon has. To be called within
+    /// Opens the control socket, which answers what `surface` says beside what every daemon has. To be called within
     /// a tokio runtime. Without a socket (`--unixctl=none`), no request ever comes.
-    pub fn listen(
-        &self,
-        version: &str,
-        commands: &'static [Command],
-    ) -> Result<Control, StartError> {
+    pub fn listen(&self, version: &str, surface: Surface) -> Result<Control, StartError> {
         let Some(path) = &self.control else {
             return Ok(unixctl::silent());
         };
         let version = format!("{} (Weft) {version}", self.program);
-        unixctl::listen(path, version, commands).map_err(|error| StartError::Control {
+        unixctl::listen(path, version, surface).map_err(|error| StartError::Control {
             path: path.clone(),
             error,
         })

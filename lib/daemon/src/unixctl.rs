@@ -4,20 +4,22 @@
 //! the command's arguments, all strings; the reply's result is the text to print, or its error the text of the
 //! failure. Messages follow each other without a separator.
 //!
-//! `version`, `list-commands` and `vlog/*` are answered here. Everything else that the daemon declared goes to its
-//! event loop as a [`Request`], with the number of arguments already checked.
+//! `version`, `list-commands`, `vlog/*`, `coverage/*`, `stopwatch/*` and `memory/show` are answered here. Everything else that
+//! the daemon declared goes to its event loop as a [`Request`], with the number of arguments already checked.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::vlog;
+use crate::coverage::{self, Counter, Coverage};
+use crate::stopwatch::{self, Stopwatch};
+use crate::{memory, vlog};
 
 /// No request is longer; `inject-pkt` has the longest arguments.
 const REQUEST_LIMIT_BYTES: usize = 1 << 20;
@@ -51,7 +53,77 @@ impl Command {
             max_args: 0,
         }
     }
+
+    /// Whether it takes so many arguments.
+    fn check(&self, args: usize) -> Result<(), String> {
+        let Self {
+            name,
+            min_args,
+            max_args,
+            ..
+        } = self;
+        if args < *min_args {
+            return Err(format!(
+                "\"{name}\" command requires at least {min_args} arguments"
+            ));
+        }
+        if args > *max_args {
+            return Err(format!(
+                "\"{name}\" command takes at most {max_args} arguments"
+            ));
+        }
+        Ok(())
+    }
 }
+
+/// What a daemon answers on its control socket, beside what every daemon answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surface {
+    /// Its own commands.
+    pub commands: &'static [Command],
+    /// Its own counters, for `coverage/*`.
+    pub counters: &'static [&'static Counter],
+    /// What it measures, for `stopwatch/*`.
+    pub stopwatches: &'static [&'static Stopwatch],
+}
+
+impl Surface {
+    /// These commands, and nothing that is counted or measured.
+    pub const fn of(commands: &'static [Command]) -> Self {
+        Self {
+            commands,
+            counters: &[],
+            stopwatches: &[],
+        }
+    }
+}
+
+/// The commands that every daemon answers without its event loop, beside those of the log.
+const SHARED: &[Command] = &[
+    Command::plain("list-commands"),
+    Command::plain("version"),
+    Command::plain("coverage/show"),
+    Command {
+        name: "coverage/read-counter",
+        usage: "COUNTER",
+        min_args: 1,
+        max_args: 1,
+    },
+    Command::plain("memory/show"),
+    Command::plain("stopwatch/list"),
+    Command {
+        name: "stopwatch/show",
+        usage: "[NAME]",
+        min_args: 0,
+        max_args: 1,
+    },
+    Command {
+        name: "stopwatch/reset",
+        usage: "[NAME]",
+        min_args: 0,
+        max_args: 1,
+    },
+];
 
 /// A command to carry out. Dropping it unanswered tells the client that the daemon is going.
 #[derive(Debug)]
@@ -135,11 +207,7 @@ pub(crate) fn silent() -> Control {
     }
 }
 
-pub(crate) fn listen(
-    path: &Path,
-    version: String,
-    commands: &'static [Command],
-) -> io::Result<Control> {
+pub(crate) fn listen(path: &Path, version: String, surface: Surface) -> io::Result<Control> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -150,9 +218,12 @@ pub(crate) fn listen(
     let listener = UnixListener::bind(path)?;
     let (sender, requests) = mpsc::channel(QUEUE_LIMIT);
     let answers = Arc::new(Semaphore::new(CLIENT_LIMIT));
+    let coverage = Arc::new(Coverage::new(Instant::now(), surface.counters));
+    tokio::spawn(sample(Arc::clone(&coverage)));
     let server = Server {
         version: version.into(),
-        commands,
+        surface,
+        coverage,
         requests: sender,
         answers: Arc::clone(&answers),
     };
@@ -167,9 +238,21 @@ pub(crate) fn listen(
 #[derive(Clone)]
 struct Server {
     version: Arc<str>,
-    commands: &'static [Command],
+    surface: Surface,
+    coverage: Arc<Coverage>,
     requests: mpsc::Sender<Request>,
     answers: Arc<Semaphore>,
+}
+
+/// Takes samples for the rates of counters, as long as the runtime lives.
+async fn sample(coverage: Arc<Coverage>) {
+    let mut beat = tokio::time::interval(coverage::SAMPLE);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    beat.tick().await;
+    loop {
+        beat.tick().await;
+        coverage.sample(Instant::now());
+    }
 }
 
 async fn accept(listener: UnixListener, server: Server) {
@@ -235,7 +318,10 @@ async fn serve(mut stream: UnixStream, server: &Server) -> io::Result<()> {
 
 async fn answer(request: &Value, server: &Server) -> Value {
     let id = request.get("id").cloned().unwrap_or(Value::Null);
-    match run(request, server).await {
+    coverage::UNIXCTL_RECEIVED.add(1);
+    let outcome = run(request, server).await;
+    coverage::UNIXCTL_REPLIED.add(1);
+    match outcome {
         Ok(text) => json!({"id": id, "result": text, "error": null}),
         Err(text) => json!({"id": id, "result": null, "error": text}),
     }
@@ -260,30 +346,32 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
                 .to_owned(),
         );
     }
-    match method {
-        "version" => return Ok(server.version.to_string()),
-        "list-commands" => return Ok(list(server.commands)),
-        _ => {}
-    }
     if let Some(result) = vlog::command(method, &args) {
         return result;
     }
-    let command = server
-        .commands
-        .iter()
+    // What a daemon answers itself is its own affair.
+    let own = server.surface.commands;
+    let is_own = |name: &str| own.iter().any(|command| command.name == name);
+    let shared = SHARED.iter().filter(|command| !is_own(command.name));
+    let all = own.iter().chain(shared);
+    let command = all
+        .clone()
         .find(|command| command.name == method)
         .ok_or_else(|| format!("\"{method}\" is not a valid command (use list-commands to see a list of valid commands)"))?;
-    if args.len() < command.min_args {
-        return Err(format!(
-            "\"{method}\" command requires at least {} arguments",
-            command.min_args
-        ));
-    }
-    if args.len() > command.max_args {
-        return Err(format!(
-            "\"{method}\" command takes at most {} arguments",
-            command.max_args
-        ));
+    command.check(args.len())?;
+    let name = args.first().map(String::as_str);
+    let stopwatches = server.surface.stopwatches;
+    match method {
+        own if is_own(own) => {}
+        "version" => return Ok(server.version.to_string()),
+        "list-commands" => return Ok(list(all)),
+        "coverage/show" => return Ok(server.coverage.show()),
+        "coverage/read-counter" => return server.coverage.read(name.unwrap_or_default()),
+        "memory/show" => return memory::show().map_err(|error| error.to_string()),
+        "stopwatch/list" => return Ok(stopwatch::list(stopwatches)),
+        "stopwatch/show" => return stopwatch::show(stopwatches, name),
+        "stopwatch/reset" => return stopwatch::reset(stopwatches, name),
+        _ => {}
     }
     let (reply, answer) = oneshot::channel();
     let request = Request {
@@ -296,14 +384,10 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
     answer.await.map_err(|_| gone())?
 }
 
-fn list(commands: &[Command]) -> String {
-    let shared = [("list-commands", ""), ("version", "")]
-        .into_iter()
-        .chain(vlog::COMMANDS);
+fn list(commands: impl Iterator<Item = &'static Command>) -> String {
     let mut lines: Vec<(&str, &str)> = commands
-        .iter()
         .map(|command| (command.name, command.usage))
-        .chain(shared)
+        .chain(vlog::COMMANDS)
         .collect();
     lines.sort_unstable();
     let mut text = "The available commands are:\n".to_owned();
@@ -341,7 +425,7 @@ mod tests {
     async fn commands_are_answered_and_nonsense_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.ctl");
-        let mut control = listen(&path, "x (Weft) 1".to_owned(), COMMANDS).unwrap();
+        let mut control = listen(&path, "x (Weft) 1".to_owned(), Surface::of(COMMANDS)).unwrap();
         tokio::spawn(async move {
             loop {
                 let request = control.next().await;
@@ -378,7 +462,7 @@ mod tests {
         const EXIT: &[Command] = &[Command::plain("exit"), Command::plain("wait")];
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.ctl");
-        let mut control = listen(&path, "x".to_owned(), EXIT).unwrap();
+        let mut control = listen(&path, "x".to_owned(), Surface::of(EXIT)).unwrap();
         // One that waits for an answer, one that will ask nothing, and the one that asks for the end.
         let mut waiting = UnixStream::connect(&path).await.unwrap();
         let wait = br#"{"method":"wait","params":[],"id":1}"#;

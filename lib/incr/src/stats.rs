@@ -1,6 +1,79 @@
 //! What the engine has done, by kind of unit.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// The nodes of OVN's engines that are no tables, of northd and of the controller.
+const NODES_OF_OVN: &[&str] = &[
+    "acl_id",
+    "activated_ports",
+    "addr_sets",
+    "advertised_mac_binding_sync",
+    "advertised_route_sync",
+    "bfd",
+    "bfd_sync",
+    "controller_output",
+    "ct_zones",
+    "datapath_logical_router",
+    "datapath_logical_switch",
+    "datapath_sync",
+    "datapath_synced_logical_router",
+    "datapath_synced_logical_switch",
+    "dhcp_options",
+    "dns_cache",
+    "dynamic_routes",
+    "ecmp_nexthop",
+    "fdb_aging",
+    "fdb_aging_waker",
+    "flow_output",
+    "global_config",
+    "group_ecmp_route",
+    "if_status_mgr",
+    "lb_data",
+    "learned_route_sync",
+    "lflow",
+    "logical_flow_output",
+    "lr_nat",
+    "lr_stateful",
+    "ls_arp",
+    "ls_stateful",
+    "mac_binding_aging",
+    "mac_binding_aging_waker",
+    "mac_cache",
+    "meters",
+    "mff_ovn_geneve",
+    "multicast_igmp",
+    "non_vif_data",
+    "northd",
+    "northd_options",
+    "northd_output",
+    "ofctrl_is_connected",
+    "ovs_interface_shadow",
+    "physical_flow_output",
+    "port_group",
+    "port_groups",
+    "postponed_ports",
+    "route",
+    "route_exchange",
+    "route_policies",
+    "routes",
+    "runtime_data",
+    "sampling_app",
+    "sync_from_sb",
+    "sync_meters",
+    "sync_to_sb",
+    "sync_to_sb_addr_set",
+    "sync_to_sb_lb",
+    "sync_to_sb_pb",
+    "template_vars",
+];
+
+fn is_node_of_ovn(name: &str) -> bool {
+    let is_table = ["NB_", "SB_", "OVS_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
+    is_table || NODES_OF_OVN.contains(&name)
+}
 
 /// Counters of one kind of unit since the last [`Stats::clear`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +100,58 @@ impl Stats {
         self.kinds.iter().map(|(kind, stats)| (*kind, *stats))
     }
 
+    /// The counters in the form of OVN's `inc-engine/show-stats`: of all kinds, of one (`node`), or one counter of it.
+    ///
+    /// The names of OVN's own nodes stand for all units together, since its scripts ask for them. What OVN counts as a
+    /// recomputation does not happen here, so `recompute` is zero.
+    ///
+    /// # Errors
+    /// There is no such counter, or no unit of the kind has run.
+    pub fn show(&self, node: Option<&str>, counter: Option<&str>) -> Result<String, String> {
+        let own = |name: &str| self.kinds().find(|(kind, _)| *kind == name);
+        let shown: Vec<(&str, UnitStats)> = match node {
+            None => self.kinds().collect(),
+            Some(name) => vec![match own(name) {
+                Some(of) => of,
+                None if is_node_of_ovn(name) => (name, self.sum()),
+                None => return Err(format!("no units of kind {name:?} have run")),
+            }],
+        };
+        let mut text = String::new();
+        for (kind, of) in shown {
+            let counters = [
+                ("recompute", 0),
+                ("compute", of.runs),
+                ("cancel", 0),
+                ("unchanged", of.unchanged),
+                ("asserted", of.asserted),
+                ("retracted", of.retracted),
+            ];
+            if let Some(name) = counter {
+                let found = counters.iter().find(|(known, _)| *known == name);
+                let (_, value) = found.ok_or(format!("there is no counter {name:?}"))?;
+                return Ok(format!("{value}\n"));
+            }
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "Node: {kind}");
+            for (name, value) in counters {
+                let _ = writeln!(text, "- {name:<13}{value:>14}");
+            }
+        }
+        Ok(text)
+    }
+
+    fn sum(&self) -> UnitStats {
+        let mut sum = UnitStats::default();
+        for (_, of) in self.kinds() {
+            sum.runs += of.runs;
+            sum.unchanged += of.unchanged;
+            sum.asserted += of.asserted;
+            sum.retracted += of.retracted;
+        }
+        sum
+    }
+
     /// Sets all counters to zero.
     pub fn clear(&mut self) {
         self.kinds.clear();
@@ -34,5 +159,40 @@ impl Stats {
 
     pub(crate) fn of(&mut self, kind: &'static str) -> &mut UnitStats {
         self.kinds.entry(kind).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_told_of_all_of_one_kind_and_under_names_of_ovn() {
+        let mut stats = Stats::default();
+        stats.of("port").runs = 3;
+        stats.of("flow").runs = 4;
+        let all = stats.show(None, None).unwrap();
+        assert!(
+            all.starts_with(
+                "Node: flow\n- recompute                 0\n- compute                   4\n"
+            ),
+            "{all}"
+        );
+        for (node, counter, told) in [
+            ("port", "compute", Ok("3\n")),
+            ("northd", "recompute", Ok("0\n")),
+            ("lflow", "compute", Ok("7\n")),
+            ("SB_chassis", "compute", Ok("7\n")),
+            ("port", "x", Err("there is no counter \"x\"")),
+            (
+                "ports",
+                "compute",
+                Err("no units of kind \"ports\" have run"),
+            ),
+        ] {
+            let shown = stats.show(Some(node), Some(counter));
+            let shown = shown.as_deref().map_err(String::as_str);
+            assert_eq!(shown, told, "{node} {counter}");
+        }
     }
 }

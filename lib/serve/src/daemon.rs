@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ::daemon::http::{self, HttpListener};
 use ::daemon::signals::{Asked, Signals};
-use ::daemon::unixctl::Command;
+use ::daemon::unixctl::{Command, Surface};
 use ::daemon::{Process, place, vlog};
 use anyhow::anyhow;
 use axum::Router;
@@ -33,7 +33,7 @@ pub fn run(database: &Database, flags: &Flags) -> anyhow::Result<ExitCode> {
 
 async fn serve(database: &Database, args: &ServerArgs, process: &Process) -> anyhow::Result<()> {
     let mut signals = Signals::new().map_err(|error| anyhow!("cannot receive signals: {error}"))?;
-    let mut control = process.listen(env!("CARGO_PKG_VERSION"), commands())?;
+    let mut control = process.listen(env!("CARGO_PKG_VERSION"), Surface::of(commands()))?;
     let listen = Listen::Unix {
         protocol: Protocol::Ovsdb,
         path: place::run_dir().join(database.socket),

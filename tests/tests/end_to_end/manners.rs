@@ -17,6 +17,15 @@ const COMMON: &[&str] = &[
     "list-commands",
     "vlog/set",
     "vlog/list",
+    "vlog/list-pattern",
+    "vlog/enable-rate-limit",
+    "vlog/disable-rate-limit",
+    "coverage/show",
+    "coverage/read-counter",
+    "memory/show",
+    "stopwatch/list",
+    "stopwatch/show",
+    "stopwatch/reset",
     "connection-status",
     "status",
 ];
@@ -27,6 +36,11 @@ const NORTHD: &[&str] = &[
     "is-paused",
     "nb-connection-status",
     "sb-connection-status",
+    "nb-cluster-state-reset",
+    "sb-cluster-state-reset",
+    "parallel-build/set-n-threads",
+    "parallel-build/get-n-threads",
+    "inc-engine/compute-log-timeout",
     "recompute",
     "inc-engine/recompute",
     "inc-engine/show-stats",
@@ -41,6 +55,20 @@ const CONTROLLER: &[&str] = &[
     "debug/status",
     "debug/dump-local-bindings",
     "debug/dump-related-ports",
+    "debug/delay-nb-cfg-report",
+    "debug/dump-lflow-conj-ids",
+    "debug/dump-local-datapaths",
+    "debug/dump-local-template-vars",
+    "debug/dump-mac-bindings",
+    "debug/dump-peer-ports",
+    "evpn/remote-vtep-list",
+    "group-table-list",
+    "meter-table-list",
+    "lflow-cache/flush",
+    "lflow-cache/show-stats",
+    "flush-lflow-cache",
+    "sb-cluster-state-reset",
+    "inc-engine/compute-log-timeout",
     "recompute",
     "inc-engine/recompute",
     "inc-engine/show-stats",
@@ -73,8 +101,71 @@ fn daemons_answer_what_they_are_asked() {
                 "northd answers {question} with {given}"
             );
         }
+        if plan.northd == Implementation::Weft {
+            check_answers(&lab.rig.northd, OF_NORTHD)?;
+        }
+        if plan.controller == Implementation::Weft {
+            for daemon in lab.rig.control_plane().into_iter().skip(3) {
+                check_answers(daemon, OF_CONTROLLER)?;
+            }
+        }
         Ok(())
     });
+}
+
+/// Questions, and how what northd answers begins.
+const OF_NORTHD: &[(&[&str], &str)] = &[
+    (&["parallel-build/get-n-threads"], "1"),
+    (&["inc-engine/show-stats", "northd", "recompute"], "0"),
+    (&["inc-engine/compute-log-timeout", "100"], ""),
+    (
+        &["stopwatch/show", "ovn-northd-loop"],
+        "Statistics for 'ovn-northd-loop'\n  Total samples: ",
+    ),
+    (&["memory/show"], "peak-resident-KB:"),
+    (&["vlog/enable-rate-limit", "northd"], ""),
+    (&["vlog/disable-rate-limit", "any"], ""),
+    (
+        &["debug/chassis-features-list"],
+        "ct_no_masked_label:    true\n",
+    ),
+    (&["inc-engine/list-stopwatches"], "ovn-northd-loop\n"),
+];
+/// The same for the controller.
+const OF_CONTROLLER: &[(&[&str], &str)] = &[
+    (&["coverage/read-counter", "lflow_run"], "1\n"),
+    (
+        &["coverage/show"],
+        "Event coverage, avg rate over last: 5 seconds",
+    ),
+    (
+        &["inc-engine/show-stats", "logical_flow_output", "recompute"],
+        "0",
+    ),
+    (
+        &["debug/dump-local-datapaths"],
+        "Local datapaths:\nDatapath: ",
+    ),
+    (
+        &["debug/dump-lflow-conj-ids"],
+        "Conjunction IDs allocations:\n---\nTotal ",
+    ),
+    (&["lflow-cache/show-stats"], "Enabled: false\n"),
+    (&["group-table-list"], ""),
+    (&["debug/delay-nb-cfg-report", "0"], ""),
+    (&["stopwatch/show"], "Statistics for 'flow-generation'"),
+];
+
+fn check_answers(daemon: &Daemon, expected: &[(&[&str], &str)]) -> Result<()> {
+    for (question, begins) in expected {
+        let answer = daemon.control(question)?;
+        let name = daemon.name();
+        ensure!(
+            answer.starts_with(begins),
+            "{name} answers {question:?} with {answer:?}"
+        );
+    }
+    Ok(())
 }
 
 fn check_commands(daemon: &Daemon, own: &[&str]) -> Result<()> {

@@ -105,6 +105,15 @@ impl Vlog {
         Ok(None)
     }
 
+    /// Whether there is a module of this name here, or one in OVN's or Open vSwitch's daemons; `any` is all of them.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let state = self.lock();
+        let mut own = state.modules.keys();
+        name.eq_ignore_ascii_case("any")
+            || own.any(|own| own.eq_ignore_ascii_case(name))
+            || names::ours(name).is_some()
+    }
+
     pub(super) fn list(&self) -> String {
         let mut text = "                 console    syslog    file\n                 -------    ------    ------\n".to_owned();
         for (module, [console, syslog, file]) in &self.lock().modules {
@@ -285,6 +294,7 @@ mod tests {
             assert_eq!(vlog.set(nothing), Ok(None), "{nothing}");
         }
         assert_eq!(vlog.list(), before);
+        assert!(vlog.knows("Binding") && vlog.knows("ofproto_dpif") && !vlog.knows("nonsense"));
         let error = vlog.set("nonsense:dbg").unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -19,12 +19,22 @@ use self::layer::{Vlog, VlogLayer};
 pub use self::levels::{Facility, Level, SpecError};
 
 /// The commands that [`command`] answers, with their arguments.
-pub(crate) const COMMANDS: [(&str, &str); 4] = [
+pub(crate) const COMMANDS: [(&str, &str); 7] = [
     ("vlog/close", ""),
+    ("vlog/disable-rate-limit", "[module]..."),
+    ("vlog/enable-rate-limit", "[module]..."),
     ("vlog/list", ""),
+    ("vlog/list-pattern", ""),
     ("vlog/reopen", ""),
     ("vlog/set", "{spec | PATTERN:facility:pattern}"),
 ];
+
+/// `vlog/list-pattern`: the form of lines, which is fixed.
+const PATTERNS: &str = "         prefix                            format
+         ------                            ------
+CONSOLE  none                              %D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c|%p|%m
+FILE     none                              %D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c|%p|%m
+";
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +105,14 @@ pub(crate) fn command(method: &str, args: &[String]) -> Option<Result<String, St
     };
     Some(match method {
         "vlog/list" => Ok(vlog.list()),
+        "vlog/list-pattern" => Ok(PATTERNS.to_owned()),
+        // No message is held back here, so there is nothing to do but to say what is no module.
+        "vlog/enable-rate-limit" | "vlog/disable-rate-limit" => {
+            match args.iter().all(|name| vlog.knows(name)) {
+                true => Ok(String::new()),
+                false => Err("unknown module".to_owned()),
+            }
+        }
         "vlog/set" => args
             .iter()
             .try_for_each(|spec| vlog.set(spec).map(|_| ()))

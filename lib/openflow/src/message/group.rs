@@ -1,6 +1,8 @@
 //! Groups (OpenFlow 1.5.1 sections 7.3.4.3, 7.3.5.9), with the selection method that Netronome brought to Open vSwitch.
 
-use crate::action::{Action, decode_actions, encode_actions, property};
+use std::fmt;
+
+use crate::action::{Action, Actions, decode_actions, encode_actions, property};
 use crate::oxm;
 use crate::wire::{Put, Reader};
 use crate::{DecodeError, Field};
@@ -66,6 +68,39 @@ pub struct Group {
     pub buckets: Vec<Bucket>,
     /// How one is selected; `None` leaves it to the switch.
     pub selection: Option<SelectionMethod>,
+}
+
+/// As ovs-ofctl(8) writes it in "Group Syntax", without the number.
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            GroupKind::All => "all",
+            GroupKind::Select => "select",
+            GroupKind::Indirect => "indirect",
+            GroupKind::FastFailover => "fast_failover",
+        };
+        write!(f, "type={kind}")?;
+        match &self.selection {
+            Some(SelectionMethod::DpHash { .. }) => write!(f, ",selection_method=dp_hash")?,
+            Some(SelectionMethod::Hash { fields, .. }) => {
+                write!(f, ",selection_method=hash,fields(")?;
+                for (place, field) in fields.iter().enumerate() {
+                    let comma = if place > 0 { "," } else { "" };
+                    write!(f, "{comma}{field}")?;
+                }
+                write!(f, ")")?;
+            }
+            None => {}
+        }
+        for bucket in &self.buckets {
+            write!(f, ",bucket=bucket_id={}", bucket.id)?;
+            if let Some(weight) = bucket.weight {
+                write!(f, ",weight:{weight}")?;
+            }
+            write!(f, ",actions={}", Actions(&bucket.actions))?;
+        }
+        Ok(())
+    }
 }
 
 /// What is done to a group.

@@ -33,10 +33,21 @@ pub const COMMANDS: &[ControlCommand] = &[
     of_database("cluster/leave"),
     of_member("cluster/change-election-timer", "DB MS"),
     ControlCommand {
+        args: 3,
+        ..of_member("cluster/set-backlog-threshold", "DB N_MSGS N_BYTES")
+    },
+    ControlCommand {
         more: 1,
         usage: "[DB]",
         ..plain("ovsdb-server/compact")
     },
+    of_database("ovsdb-server/get-db-storage-status"),
+    ControlCommand {
+        usage: "on|off",
+        args: 1,
+        ..plain("ovsdb-server/memory-trim-on-compaction")
+    },
+    plain("ovsdb-server/sync-status"),
 ];
 
 const fn plain(name: &'static str) -> ControlCommand {
@@ -75,6 +86,12 @@ pub async fn handle(
     args: &[String],
 ) -> Result<String, String> {
     let name = &engine.identity.database;
+    if command == "ovsdb-server/memory-trim-on-compaction" {
+        return match args {
+            [on] if on == "on" || on == "off" => Ok(String::new()),
+            _ => Err("invalid argument".to_owned()),
+        };
+    }
     if let Some(database) = args.first()
         && database != name
     {
@@ -99,6 +116,13 @@ pub async fn handle(
             "nothing to do: elections take as long as they have to, and there is no timer to set\n"
                 .to_owned(),
         ),
+        "cluster/set-backlog-threshold" => Ok(
+            "nothing to do: what waits for a member is bounded by its frames, and there is no threshold to set\n"
+                .to_owned(),
+        ),
+        // A server whose disk has failed ends (see `engine::disk`): one that answers has a disk.
+        "ovsdb-server/get-db-storage-status" => Ok("status: ok\n".to_owned()),
+        "ovsdb-server/sync-status" => Ok("state: active\n".to_owned()),
         "cluster/kick" => kick(engine, cluster, &args[1]).await,
         "cluster/leave" => remove(cluster, engine.identity.member).await,
         command => {
