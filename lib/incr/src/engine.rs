@@ -375,10 +375,7 @@ impl<P: Program> Engine<P> {
                 self.units.push(Some(state));
                 u32::try_from(self.units.len() - 1).expect("fewer than 2^32 units fit in memory")
             };
-            let units = &self.units;
-            self.ids.insert(key, id, |id| {
-                units[id as usize].as_ref().map_or(0, |at| hash(&at.unit))
-            });
+            self.ids.insert(key, id);
             id
         };
         let state = self.units[id as usize]

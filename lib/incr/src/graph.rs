@@ -121,9 +121,7 @@ impl<C: Copy + Eq + Hash> Graph<C> {
             self.cells.push(node);
             u32::try_from(self.cells.len() - 1).expect("fewer than 2^32 cells fit in memory")
         };
-        let cells = &self.cells;
-        self.ids
-            .insert(hash, id, |id| crate::places::hash(&cells[id as usize].cell));
+        self.ids.insert(hash, id);
         id
     }
 
