@@ -46,6 +46,8 @@ pub struct Rows {
 #[derive(Default)]
 struct TableRows {
     is_kept: bool,
+    /// Columns that nobody reads in a row.
+    unread: Vec<usize>,
     indexes: Vec<IndexId>,
     count: usize,
 }
@@ -95,6 +97,11 @@ impl Rows {
     /// Keeps the rows of a table. Changes of other tables are ignored.
     pub fn keep(&mut self, table: usize) {
         self.tables[table].is_kept = true;
+    }
+
+    /// Nobody reads these columns of a table in a row: when nothing else of a row changes, it is the same to units.
+    pub fn leave_unread(&mut self, table: usize, columns: &[usize]) {
+        self.tables[table].unread.extend(columns);
     }
 
     /// Whether the rows of a table are kept.
@@ -155,7 +162,10 @@ impl Rows {
             self.reindex(changes, id, handle, old.as_deref(), change.new.as_deref());
         }
         let are_same = match (&old, &change.new) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old, new) || old == new,
+            (Some(old), Some(new)) => {
+                let unread = &self.tables[change.table].unread;
+                Arc::ptr_eq(old, new) || are_alike(old, new, unread)
+            }
             _ => false,
         };
         if !are_same {
@@ -429,6 +439,12 @@ impl Rows {
         }
         has_changed.then(|| self.value_cell(id, atom))
     }
+}
+
+/// Whether two rows are equal but for these columns.
+fn are_alike(one: &Row, other: &Row, but: &[usize]) -> bool {
+    let mut pairs = one.columns().iter().zip(other.columns()).enumerate();
+    pairs.all(|(column, (one, other))| one == other || but.contains(&column))
 }
 
 fn change_members(

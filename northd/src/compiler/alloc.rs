@@ -47,8 +47,8 @@ pub struct Alloc {
     /// The numbers of each space.
     pools: FxHashMap<(u16, Key), Numbers>,
     owners: FxHashMap<WantKey, Owner>,
-    /// Who is to be served when the layer settles.
-    pending: Vec<WantKey>,
+    /// Who is to be served when each layer settles.
+    pending: FxHashMap<usize, Vec<WantKey>>,
     /// Who wants a number that another holds.
     waiting: BTreeMap<WantKey, (Problem, (u16, Key))>,
     /// The same by where they wait.
@@ -74,7 +74,7 @@ impl Alloc {
             layers: layers.into_iter().collect(),
             pools: FxHashMap::default(),
             owners: FxHashMap::default(),
-            pending: Vec::new(),
+            pending: FxHashMap::default(),
             waiting: BTreeMap::new(),
             waiting_at: FxHashMap::default(),
             touched: FxHashSet::default(),
@@ -122,7 +122,16 @@ impl Alloc {
         }
         let place = place(&self.owners[&key].want);
         self.rows.insert(place, key);
-        self.pending.push(key);
+        self.is_to_be_served(key);
+    }
+
+    /// Somebody is served when the layer of the pool settles.
+    fn is_to_be_served(&mut self, key: WantKey) {
+        let layer = self.layers.get(&key.0);
+        debug_assert!(layer.is_some(), "a pool has a layer");
+        if let Some(layer) = layer {
+            self.pending.entry(*layer).or_default().push(key);
+        }
     }
 
     /// Takes back a want; what was given for it is free again.
@@ -154,7 +163,7 @@ impl Alloc {
         for holder in numbers.reserve(&(from..=reserve.to)) {
             if let Some(key) = self.rows.get(&(pool, holder)).copied() {
                 self.give_back(key, values, changes);
-                self.pending.push(key);
+                self.is_to_be_served(key);
             }
         }
     }
@@ -179,29 +188,25 @@ impl Alloc {
         values: &mut Values,
         changes: &mut Changes<Cell, U>,
     ) -> Vec<(Cell, Changed)> {
-        let layers = self.layers.clone();
-        let is_here = |pool: u16| layers.get(&pool) == Some(&layer);
         // Ends: what is given back in a turn is given back for a number that was asked for, and that is kept.
         loop {
             let released: Vec<(u16, Key)> = self
                 .released
                 .iter()
                 .copied()
-                .filter(|(space, _)| is_here(*space))
+                .filter(|(space, _)| self.is_of(*space, layer))
                 .collect();
             for place in released {
                 // Somebody may be waiting for just this number.
                 self.released.remove(&place);
                 let waiting = self.waiting_at.get(&place).into_iter().flatten();
-                self.pending.extend(waiting);
+                for key in waiting.copied().collect::<Vec<_>>() {
+                    self.is_to_be_served(key);
+                }
             }
-            let (mut turn, later): (Vec<WantKey>, Vec<WantKey>) = std::mem::take(&mut self.pending)
-                .into_iter()
-                .partition(|key| is_here(key.0));
-            self.pending = later;
-            if turn.is_empty() {
+            let Some(mut turn) = self.pending.remove(&layer) else {
                 break;
-            }
+            };
             turn.retain(|key| self.owners.contains_key(key));
             turn.sort_unstable();
             turn.dedup();
@@ -211,13 +216,18 @@ impl Alloc {
             .touched
             .iter()
             .copied()
-            .filter(|of| is_here(of.0))
+            .filter(|of| self.is_of(of.0, layer))
             .collect();
         for of in touched {
             self.touched.remove(&of);
             self.tell_sharing(of.0, of.1, of.2);
         }
         std::mem::take(&mut self.given)
+    }
+
+    /// Whether a pool's numbers are given when this layer settles.
+    fn is_of(&self, pool: u16, layer: usize) -> bool {
+        self.layers.get(&pool) == Some(&layer)
     }
 
     /// Of those who share a number, all but the first, by name, have a problem.

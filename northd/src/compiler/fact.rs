@@ -78,7 +78,7 @@ pub enum Fact {
     /// A datapath has a meter for what it sends of a protocol to the controllers.
     Limit(Uuid, CoppProtocol, Arc<str>),
     /// A number is wanted.
-    Want(Want),
+    Want(Box<Want>),
     /// Numbers are not to be given.
     Reserve(Reserve),
     /// The unit has to run again at this time (milliseconds since 1970).
@@ -86,7 +86,7 @@ pub enum Fact {
     /// A southbound row of others has had its time.
     Expired(Stale),
     /// Something makes no sense.
-    Problem(Problem),
+    Problem(Box<Problem>),
 }
 
 /// What identifies a fact among those of a unit, and says what is to be taken back.

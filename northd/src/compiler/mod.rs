@@ -167,6 +167,11 @@ impl Compiler {
         for index in &plan.indexes {
             world.declare(*index);
         }
+        let owned = plan.features.iter().flat_map(|feature| feature.owns);
+        for owned in owned.filter(|owned| owned.is_unread) {
+            let rows = world.rows_mut(owned.side);
+            rows.leave_unread(owned.table, owned.columns);
+        }
         for relation in plan.features.iter().flat_map(|feature| feature.relations) {
             world.values.declare(*relation);
         }
@@ -576,7 +581,7 @@ impl Program for Compiler {
             if outcome.is_err() {
                 // Half of what a row means may open a door that the other half would have closed.
                 facts.clear();
-                facts.push(Fact::Problem(self.broken(name)));
+                facts.push(Fact::Problem(Box::new(self.broken(name))));
                 break;
             }
         }
@@ -643,7 +648,7 @@ impl Program for Compiler {
                 self.south
                     .say_flow(unit, id, cell, row, group, &mut self.sets);
             }
-            Fact::Want(want) => self.alloc.want(want, &mut self.world.values, changes),
+            Fact::Want(want) => self.alloc.want(*want, &mut self.world.values, changes),
             Fact::Reserve(reserve) => {
                 self.alloc.reserve(reserve, &mut self.world.values, changes);
             }
@@ -651,7 +656,7 @@ impl Program for Compiler {
                 self.deadlines.insert((at_ms, unit));
             }
             Fact::Expired(stale) => self.south.expired.add(stale),
-            Fact::Problem(problem) => self.ledger.add(problem),
+            Fact::Problem(problem) => self.ledger.add(*problem),
         }
     }
 

@@ -66,6 +66,9 @@ pub enum PlanError {
     /// Two features write the same column.
     #[error("two features own column {0}")]
     TwoOwners(String),
+    /// A feature reads a column of which its owner says that nobody does: units would not hear of its changes.
+    #[error("{0} reads column {1}, which is said to be unread")]
+    Unread(&'static str, String),
     /// A chain of units is longer than foreseen.
     #[error("{0} stands behind more than {MAX_LAYERS} layers")]
     TooDeep(&'static str),
@@ -80,6 +83,7 @@ impl Plan {
         let mut parts = parts(features);
         let pools = layers(features, &mut parts)?;
         let tables = tables(features)?;
+        check_unread(features)?;
         let mut over_rows: BTreeMap<(Side, usize), Vec<u16>> = BTreeMap::new();
         let mut over_keys: Vec<Vec<u16>> = Vec::new();
         let mut once = Vec::new();
@@ -362,6 +366,27 @@ impl Order<'_> {
         self.layers.push((node, layer));
         Ok(layer)
     }
+}
+
+fn check_unread(features: &[&'static Feature]) -> Result<(), PlanError> {
+    let owned = features.iter().flat_map(|feature| feature.owns);
+    for owned in owned.filter(|owned| owned.is_unread) {
+        for feature in features {
+            let sources = feature.reads.iter();
+            let mut read = sources
+                .filter(|source| (source.side, source.table) == (owned.side, owned.table))
+                .flat_map(|source| {
+                    let keys = source.keys.iter().map(|(column, _)| column);
+                    source.columns.iter().chain(keys)
+                });
+            if let Some(column) = read.find(|column| owned.columns.contains(column)) {
+                let table = &schema(owned.side).tables[owned.table];
+                let column = format!("{}.{}", table.name, table.columns[*column].name);
+                return Err(PlanError::Unread(feature.name, column));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn tables(features: &[&'static Feature]) -> Result<Vec<(&'static str, Table)>, PlanError> {

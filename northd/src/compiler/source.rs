@@ -98,6 +98,8 @@ pub struct Owned {
     pub keeps: bool,
     /// Whether it is written only when everything before it is: it tells that the rest has been done.
     pub last: bool,
+    /// Whether no unit ever looks at these columns in a row: when nothing else of it changes, nobody has to run again.
+    pub is_unread: bool,
     /// Keys of map columns that others write and that stay as they are.
     pub foreign: &'static [(usize, &'static [&'static str])],
     /// Map columns that are others': keys that are said are added where they are missing, and nothing else is changed.
@@ -114,6 +116,7 @@ impl Owned {
             whole: true,
             keeps: false,
             last: false,
+            is_unread: false,
             foreign: &[],
             keys: &[],
         }
@@ -128,6 +131,7 @@ impl Owned {
             whole: false,
             keeps: true,
             last: false,
+            is_unread: false,
             foreign: &[],
             keys: &[],
         }

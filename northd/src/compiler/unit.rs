@@ -273,7 +273,7 @@ impl<'a> Unit<'a> {
     /// Wants a number.
     pub fn want(&mut self, want: Want) {
         self.may_say(want.pool.given);
-        self.facts.push(Fact::Want(want));
+        self.facts.push(Fact::Want(Box::new(want)));
     }
 
     /// Says that nobody is to be given these numbers of a pool, among those with this key.
@@ -312,7 +312,8 @@ impl<'a> Unit<'a> {
 
     /// Says problems.
     pub fn problems(&mut self, problems: impl IntoIterator<Item = Problem>) {
-        self.facts.extend(problems.into_iter().map(Fact::Problem));
+        let problems = problems.into_iter().map(Box::new);
+        self.facts.extend(problems.map(Fact::Problem));
     }
 
     fn may_read(&self, relation: &dyn Declared) {

@@ -17,7 +17,7 @@ use lflow::{Expr, Int, Symbol, a, m};
 use nb_db::tables::LogicalSwitchPort;
 use relations::{Bucket, Handle, Relation, Small};
 
-use super::ports::{self, LOCALNETS, PORT, PortKind, PortView};
+use super::ports::{self, EXTERNAL, LOCALNETS, PORT, PortKind, PortView};
 use crate::compiler::feature::{Feature, Kind, Over};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
@@ -57,16 +57,13 @@ pub static FEATURE: Feature = Feature {
 
 static MEMBER: Kind = Kind {
     name: "external-port",
-    over: Over::Keys(&PORT),
+    over: Over::Keys(&EXTERNAL),
     reads: &[],
     says: &[&EXTERNALS],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
-        let (Some(port), Some(switch)) = (unit.get(&PORT, row), ports::owner(unit, row)) else {
-            return;
-        };
-        if matches!(port.kind, PortKind::External { .. }) {
+        if let Some(switch) = ports::owner(unit, row) {
             unit.join(&EXTERNALS, switch, row);
         }
     },

@@ -67,6 +67,7 @@ static NORTH_ROW: Owned = Owned {
     whole: true,
     keeps: true,
     last: false,
+    is_unread: true,
     foreign: &[],
     keys: &[],
 };

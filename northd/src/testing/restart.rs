@@ -105,6 +105,32 @@ fn a_southbound_that_is_away_costs_no_compilation() {
 }
 
 #[test]
+fn what_northd_tells_of_a_port_has_nothing_compiled_anew() {
+    let mut world = large();
+    world.restart();
+    let units = world.core.units_run();
+    let up = vec![nb::LogicalSwitchPort::COLUMN.up.to(&Some(true))];
+    let port = Uuid::from_u128(1 << 32 | 1);
+    world.north(vec![Operation::update_row(
+        nb::LogicalSwitchPort::INDEX,
+        port,
+        up,
+    )]);
+    assert_eq!(world.core.units_run(), units);
+    let ports = world.nb::<nb::LogicalSwitchPort>();
+    assert!(ports.iter().all(|(_, port)| port.up == Some(false)));
+}
+
+#[test]
+fn a_plain_guest_is_the_business_of_few_units() {
+    let mut world = large();
+    world.restart();
+    let units = world.core.units_run().expect("active");
+    let of_ports = u128::from(units) / (SWITCHES * PORTS);
+    assert!(of_ports < 10, "{of_ports} runs for each port");
+}
+
+#[test]
 fn a_global_row_that_is_replaced_is_followed() {
     let mut world = World::new();
     let old = world.nb::<nb::NbGlobal>()[0].0;

@@ -22,6 +22,33 @@ fn the_features_make_a_plan() {
 }
 
 #[test]
+fn what_is_said_to_be_unread_is_read_by_nobody() {
+    use crate::compiler::feature::{Feature, Owned, Source};
+    use nb_db::tables::LogicalSwitchPort as Port;
+    static UP: Owned = Owned {
+        is_unread: true,
+        ..Owned::north_columns::<Port>(&[Port::COLUMN.up.index])
+    };
+    static WRITER: Feature = Feature {
+        owns: &[&UP],
+        ..Feature::new("writer")
+    };
+    static READER: Feature = Feature {
+        reads: &[Source::north::<Port>(&[
+            Port::COLUMN.name.index,
+            Port::COLUMN.up.index,
+        ])],
+        ..Feature::new("reader")
+    };
+    assert_eq!(Plan::new(&[&WRITER]).err(), None);
+    let column = "Logical_Switch_Port.up".to_owned();
+    assert_eq!(
+        Plan::new(&[&WRITER, &READER]).err(),
+        Some(PlanError::Unread("reader", column))
+    );
+}
+
+#[test]
 fn no_two_features_use_a_bit_at_the_same_stage() {
     let all: Vec<_> = features::ALL
         .iter()

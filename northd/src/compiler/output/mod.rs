@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use daemon::Now;
 use incr::UnitId;
 use ovsdb::operation::Operation;
+use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Row, RowChange};
 use relations::Cell;
 use rustc_hash::FxHashMap;
@@ -130,10 +131,12 @@ struct Tables {
     places: Box<[u8; 256]>,
     /// The places of those whose changes matter, by the index of the table in the schema.
     of_schema: Vec<SmallVec<[u8; 4]>>,
+    /// Of each in the list, the columns that refer to rows which live by such references alone, and the number of their table.
+    companions: Vec<Vec<(usize, TableId)>>,
 }
 
 impl Tables {
-    fn new(list: Vec<Table>) -> Self {
+    fn new(list: Vec<Table>, schema: &DatabaseSchema) -> Self {
         let mut places = Box::new([u8::MAX; 256]);
         let mut of_schema: Vec<SmallVec<[u8; 4]>> = Vec::new();
         for (place, table) in (0..).zip(&list) {
@@ -144,7 +147,9 @@ impl Tables {
                 of_schema[table.table].push(place);
             }
         }
+        let companions = list.iter().map(|table| companions(table, &list, schema));
         Self {
+            companions: companions.collect(),
             list,
             places,
             of_schema,
@@ -155,6 +160,25 @@ impl Tables {
     fn get(&self, id: TableId) -> Option<&Table> {
         self.list.get(usize::from(self.places[usize::from(id)]))
     }
+
+    /// The columns of a table by which rows of others live, and the numbers of those tables.
+    fn companions(&self, id: TableId) -> &[(usize, TableId)] {
+        let place = usize::from(self.places[usize::from(id)]);
+        self.companions.get(place).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn companions(table: &Table, list: &[Table], schema: &DatabaseSchema) -> Vec<(usize, TableId)> {
+    let columns = table.columns.iter().filter_map(|column| {
+        let ty = &schema.tables[table.table].columns[*column].ty;
+        let (name, _) = ty.value.as_ref().unwrap_or(&ty.key).reference()?;
+        let target = schema.table_index(name)?;
+        let lives_so = |of: &&Table| {
+            of.table == target && of.whole && !of.is_root && of.id < super::flow::FLOWS
+        };
+        Some((*column, list.iter().find(lives_so)?.id))
+    });
+    columns.collect()
 }
 
 /// A desired row as it is compared.
@@ -171,9 +195,13 @@ impl Output {
         followers: impl IntoIterator<Item = &'static Follower>,
         strong: Vec<(usize, relations::IndexId, usize)>,
     ) -> Self {
+        let schema = match side {
+            Side::North => nb_db::schema(),
+            Side::South => sb_db::schema(),
+        };
         Self {
             side,
-            tables: Tables::new(tables),
+            tables: Tables::new(tables, schema),
             rows: FxHashMap::default(),
             flows: FxHashMap::default(),
             groups: FxHashMap::default(),
@@ -184,10 +212,7 @@ impl Output {
             to_delete: Marked::default(),
             taken: Vec::new(),
             aside: Aside::default(),
-            ways: Ways::new(match side {
-                Side::North => nb_db::schema(),
-                Side::South => sb_db::schema(),
-            }),
+            ways: Ways::new(schema),
             is_trying: false,
             has_tried: false,
             sweep_at: None,

@@ -15,7 +15,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
 use super::{GROUPS, Output, RowId, SHARED_FLOWS, difference, group_of};
-use crate::compiler::feature::Side;
 use crate::compiler::flow::{FLOWS, GROUP_TABLE};
 use crate::compiler::sets::Sets;
 use crate::compiler::world::World;
@@ -230,31 +229,20 @@ impl Output {
     /// The rows that a row refers to, that are not there, and that live by such references alone: a database forgets at once
     /// what nobody refers to, so they are written with it.
     fn companions(&self, id: RowId, world: &World, sets: &Sets) -> Vec<(RowId, Vec<Operation>)> {
-        let (Some(desired), Some(table)) = (self.rows.get(&id), self.tables.get(id.table)) else {
+        let columns = self.tables.companions(id.table);
+        if columns.is_empty() {
+            return Vec::new();
+        }
+        let Some(desired) = self.rows.get(&id) else {
             return Vec::new();
         };
-        let schema = match self.side {
-            Side::North => nb_db::schema(),
-            Side::South => sb_db::schema(),
-        };
         let row = &desired.said[desired.counts].1.row;
-        let columns = table.columns.iter().flat_map(|column| {
-            let ty = &schema.tables[table.table].columns[*column].ty;
-            let base = ty.value.as_ref().unwrap_or(&ty.key);
-            let target = base
-                .reference()
-                .and_then(|(name, _)| schema.table_index(name));
-            let target = target.and_then(|target| {
-                let mut list = self.tables.list.iter();
-                list.find(|of| of.table == target && of.whole && !of.is_root && of.id < FLOWS)
-            });
+        let columns = columns.iter().flat_map(|(column, table)| {
             let atoms = row.get(*column).atoms().iter();
             let uuids = atoms.filter_map(Atom::as_uuid);
-            uuids.filter_map(move |uuid| {
-                Some(RowId {
-                    table: target?.id,
-                    uuid,
-                })
+            uuids.map(|uuid| RowId {
+                table: *table,
+                uuid,
             })
         });
         // Two columns may refer to one row.

@@ -6,7 +6,7 @@ use lflow::{a, m};
 use super::flows::verdict;
 use super::owners::IS_TRACKED;
 use super::{ALLOW, IN, OUT};
-use crate::compiler::feature::Kind;
+use crate::compiler::feature::{Kind, Over};
 use crate::compiler::stage::{Rule, Stage};
 use crate::features::ports::{self, PortKind};
 
@@ -27,7 +27,8 @@ pub fn pass_answer() -> [Action; 2] {
 
 pub(super) static OF_PORT: Kind = Kind {
     name: PART,
-    ..ports::kind!([&IS_TRACKED], [], |unit, view| {
+    over: Over::Keys(&ports::PAST_RULES),
+    ..ports::kind!([&IS_TRACKED, &ports::PORT], [], |unit, view| {
         let is_door = match view.port.kind {
             PortKind::Router { .. } => !view.has_acls(),
             PortKind::Localnet { .. } | PortKind::Switch { .. } => true,

@@ -174,6 +174,7 @@ static OF_PORT: Kind = ports::kind!(
 /// Rules of the switch do not keep replies from clients.
 static PAST_RULES: Kind = Kind {
     name: acl::PART,
+    over: Over::Keys(&ports::PAST_RULES),
     ..ports::kind!(
         [&OPTIONS, &acl::HAS_RULES, &LOCALNETS, &PORT],
         [],

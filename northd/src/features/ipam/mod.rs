@@ -22,7 +22,7 @@ use std::sync::Arc;
 use addr::{Cidr, Mac, MacAndIps};
 use nb_db::tables::{LogicalRouterPort, LogicalSwitch, LogicalSwitchPort, NbGlobal};
 use ovsdb::Datum;
-use ovsdb::typed::{ColumnValue, Table, TableDefinition};
+use ovsdb::typed::{ColumnValue, TableDefinition};
 use relations::{Handle, Key, Relation, Small};
 use uuid::Uuid;
 
@@ -264,7 +264,7 @@ static ASSIGN: Kind = Kind {
 /// What a port was given is forgotten when it does not ask for it any more.
 static CLEAR: Kind = Kind {
     name: "port/told",
-    over: Over::North(LogicalSwitchPort::INDEX),
+    over: Over::Keys(&ports::TOLD),
     reads: &[&DYNAMIC],
     says: &[],
     wants: &[],

@@ -25,7 +25,7 @@ use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
 use crate::features::chassis;
 use crate::features::matches;
-use crate::features::ports::{self, PORT, PortKind};
+use crate::features::ports::{self, MIRRORED, PORT, PortKind};
 use crate::features::switch::{DATAPATH, SWITCHES, SWITCHES_NAME};
 
 /// What of a port is copied, and to which ports.
@@ -86,13 +86,13 @@ impl Copies {
 
 pub(super) static SAY: Kind = Kind {
     name: "port/copies",
-    over: Over::Keys(&PORT),
-    reads: &[&TO_PORT],
+    over: Over::Keys(&MIRRORED),
+    reads: &[&PORT, &TO_PORT],
     says: &[&COPIES],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
-        let Some(port) = unit.get(&PORT, row).filter(|port| !port.mirrors.is_empty()) else {
+        let Some(port) = unit.get(&PORT, row) else {
             return;
         };
         let mut copies = Copies {

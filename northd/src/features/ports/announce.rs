@@ -12,7 +12,7 @@ use ovsdb::Atom;
 use relations::{Bucket, Handle, Set, Small};
 
 use super::model::{Announced, PortKind};
-use super::{PORT, PortView, kind, owner};
+use super::{LOCALNET, PORT, PortView, kind, owner};
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::unit::Unit;
 
@@ -23,8 +23,8 @@ pub static LOCALNETS: Bucket<Handle, (u32, Handle)> = Bucket::new("localnet port
 
 pub(super) static DOORS: Kind = Kind {
     name: "port/doors",
-    over: Over::Keys(&PORT),
-    reads: &[],
+    over: Over::Keys(&LOCALNET),
+    reads: &[&PORT],
     says: &[&LOCALNETS],
     wants: &[],
     run: |unit, key| {

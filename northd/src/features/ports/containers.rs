@@ -7,15 +7,15 @@
 use std::sync::Arc;
 
 use nb_db::tables::LogicalSwitchPort;
-use ovsdb::Atom;
-use ovsdb::typed::{Table, TableDefinition};
+use ovsdb::typed::TableDefinition;
+use ovsdb::{Atom, Row};
 use relations::{Handle, Key, Relation, Small};
 use sb_db::tables::PortBinding;
 use uuid::Uuid;
 
 use super::model::{Nested, Port};
 use super::recorded::recorded;
-use super::{PORT, owner};
+use super::{PORT, TOLD, owner};
 use crate::compiler::fact::{Identity, Want};
 use crate::compiler::feature::{Conflict, Index, Kind, Over, Owned, Pool};
 use crate::compiler::identity;
@@ -56,7 +56,7 @@ pub(super) static WISH: Kind = Kind {
 
 pub(super) static TELL: Kind = Kind {
     name: "port/told",
-    over: Over::North(LogicalSwitchPort::INDEX),
+    over: Over::Keys(&TOLD),
     reads: &[&TAG],
     says: &[],
     wants: &[],
@@ -69,6 +69,17 @@ pub(super) static TELL: Kind = Kind {
         }
     },
 };
+
+/// Whether northd may have something to say in this row of its tag, or something to take back of addresses.
+pub(super) fn may_be_told(columns: &Row) -> bool {
+    let column = LogicalSwitchPort::COLUMN;
+    let said = [
+        column.tag_request.index,
+        column.parent_name.index,
+        column.dynamic_addresses.index,
+    ];
+    said.iter().any(|column| !columns.get(*column).is_empty())
+}
 
 /// What `tag` should say of a port that was given none: nothing, if one was asked for; for a port to a physical network the
 /// one that was asked for. The outer `None` leaves the column to its writer.

@@ -58,6 +58,20 @@ pub static LINK: Relation<Handle, Link> = Relation::new("link");
 /// port by which packets get there. Said by the feature `gateway ports`.
 pub static ENTRANCE: Relation<Handle, Entrance> = Relation::new("entrance");
 
+// Most ports are plain guests. What is about a few is over one of these, so that there is no unit for all the others.
+
+/// Ports of type router.
+pub static TO_ROUTER: Relation<Handle, ()> = Relation::new("port of type router");
+/// Ports of type localnet.
+pub static LOCALNET: Relation<Handle, ()> = Relation::new("port of type localnet");
+/// Ports of type external.
+pub static EXTERNAL: Relation<Handle, ()> = Relation::new("port of type external");
+/// Ports that name mirrors.
+pub static MIRRORED: Relation<Handle, ()> = Relation::new("mirrored port");
+/// Ports some of whose packets pass the rules of their switch: those that lead out of it, and who is answered by DHCP.
+pub static PAST_RULES: Relation<Handle, ()> = Relation::new("port past rules");
+/// Ports, sensible or not, in whose row northd has something to say of addresses or of a tag, or had.
+pub static TOLD: Relation<Handle, ()> = Relation::new("port that is told");
 /// Ports of which what is sent to them goes to all unknown ones, too.
 pub static COPIED: Relation<Handle, ()> = Relation::new("copied port");
 
@@ -114,7 +128,6 @@ pub static FEATURE: Feature = Feature {
             LogicalSwitchPort::COLUMN.tag_request.index,
             LogicalSwitchPort::COLUMN.tag.index,
             LogicalSwitchPort::COLUMN.enabled.index,
-            LogicalSwitchPort::COLUMN.up.index,
             LogicalSwitchPort::COLUMN.dhcpv4_options.index,
             LogicalSwitchPort::COLUMN.dhcpv6_options.index,
             LogicalSwitchPort::COLUMN.external_ids.index,
@@ -137,6 +150,12 @@ pub static FEATURE: Feature = Feature {
     relations: &[
         &PORT,
         &DYNAMIC,
+        &TO_ROUTER,
+        &LOCALNET,
+        &EXTERNAL,
+        &MIRRORED,
+        &PAST_RULES,
+        &TOLD,
         &COPIED,
         &BINDING,
         &LINK,
@@ -204,7 +223,18 @@ static MODEL: Kind = Kind {
     name: "model/port",
     over: Over::North(LogicalSwitchPort::INDEX),
     reads: &[],
-    says: &[&PORT, &DYNAMIC, &COPIED, &containers::CONTAINER],
+    says: &[
+        &PORT,
+        &DYNAMIC,
+        &TO_ROUTER,
+        &LOCALNET,
+        &EXTERNAL,
+        &MIRRORED,
+        &PAST_RULES,
+        &TOLD,
+        &COPIED,
+        &containers::CONTAINER,
+    ],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -212,8 +242,12 @@ static MODEL: Kind = Kind {
             return;
         };
         let (port, problems) = Port::parse(unit.uuid(row), columns);
+        if containers::may_be_told(columns) {
+            unit.say(&TOLD, row, ());
+        }
         if let Some(port) = port {
             let port = Arc::new(port);
+            say_what_few_are(unit, row, &port);
             if port.nested().is_some() {
                 unit.say(&containers::CONTAINER, row, Arc::clone(&port));
             }
@@ -228,6 +262,27 @@ static MODEL: Kind = Kind {
         unit.problems(problems);
     },
 };
+
+fn say_what_few_are(unit: &mut Unit<'_>, row: Handle, port: &Port) {
+    let kind = &port.kind;
+    let is_router = matches!(kind, PortKind::Router { .. });
+    let is_localnet = matches!(kind, PortKind::Localnet { .. });
+    let leads_out = is_router || is_localnet || matches!(kind, PortKind::Switch { .. });
+    for (what, holds) in [
+        (&TO_ROUTER, is_router),
+        (&LOCALNET, is_localnet),
+        (&EXTERNAL, matches!(kind, PortKind::External { .. })),
+        (&MIRRORED, !port.mirrors.is_empty()),
+        (
+            &PAST_RULES,
+            leads_out || port.dhcp4.is_some() || port.dhcp6.is_some(),
+        ),
+    ] {
+        if holds {
+            unit.say(what, row, ());
+        }
+    }
+}
 
 /// What a port of type router has of its other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -357,7 +412,9 @@ pub fn view<'a>(unit: &Unit<'a>, key: Key) -> Option<PortView<'a>> {
         switch,
         datapath: *unit.get(&DATAPATH, switch)?,
         binding: *unit.get(&BINDING, row)?,
-        link: unit.get(&LINK, row),
+        link: matches!(port.kind, PortKind::Router { .. })
+            .then(|| unit.get(&LINK, row))
+            .flatten(),
         assigned: (port.dynamic.as_ref()).and_then(|_| unit.get(&ASSIGNED, row)),
     })
 }

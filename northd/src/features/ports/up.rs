@@ -12,8 +12,10 @@ use crate::compiler::feature::{Kind, Over, Owned};
 /// The guests of a switch that a chassis has or answers, its L2 gateways, and its links to gateway routers there. Chassis are southbound rows.
 pub static HOSTS: Set<(Handle, Handle)> = Set::new("guests of a switch on a chassis");
 
-pub(super) static COLUMNS: Owned =
-    Owned::north_columns::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.up.index]);
+pub(super) static COLUMNS: Owned = Owned {
+    is_unread: true,
+    ..Owned::north_columns::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.up.index])
+};
 
 pub(super) static UP: Kind = Kind {
     name: "port/up",

@@ -84,8 +84,8 @@ impl Peer {
 
 static NAMES: Kind = Kind {
     name: "router-link/names",
-    over: Over::Keys(&switch_ports::PORT),
-    reads: &[&PORT, &ROUTER],
+    over: Over::Keys(&switch_ports::TO_ROUTER),
+    reads: &[&switch_ports::PORT, &PORT, &ROUTER],
     says: &[&FACING],
     wants: &[],
     run: |unit, key| {
@@ -99,8 +99,8 @@ static NAMES: Kind = Kind {
 
 static SWITCH_END: Kind = Kind {
     name: "router-link",
-    over: Over::Keys(&switch_ports::PORT),
-    reads: &[&PORT, &ROUTER, &RESIDENCE, &FACING],
+    over: Over::Keys(&switch_ports::TO_ROUTER),
+    reads: &[&switch_ports::PORT, &PORT, &ROUTER, &RESIDENCE, &FACING],
     says: &[&LINK],
     wants: &[],
     run: switch_end,

@@ -10,12 +10,12 @@ use relations::{Handle, Small};
 use super::groups::{GROUP, GroupKey, USES};
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::unit::Unit;
-use crate::features::ports::{CHASSIS_GROUP, PORT, PortKind};
+use crate::features::ports::{CHASSIS_GROUP, EXTERNAL, PORT, PortKind};
 
 pub(super) static USE: Kind = Kind {
     name: "external-port/group",
-    over: Over::Keys(&PORT),
-    reads: &[],
+    over: Over::Keys(&EXTERNAL),
+    reads: &[&PORT],
     says: &[&USES],
     wants: &[],
     run: |unit, key| {
@@ -30,8 +30,8 @@ pub(super) static USE: Kind = Kind {
 
 pub(super) static TELL: Kind = Kind {
     name: "external-port/chassis",
-    over: Over::Keys(&PORT),
-    reads: &[&GROUP],
+    over: Over::Keys(&EXTERNAL),
+    reads: &[&PORT, &GROUP],
     says: &[&CHASSIS_GROUP],
     wants: &[],
     run: |unit, key| {
