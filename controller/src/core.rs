@@ -78,6 +78,8 @@ enum Subject {
     Registration,
     /// How far this chassis is.
     Progress,
+    /// What this chassis cannot do.
+    Report,
     /// A row of `Port_Binding`.
     Port(Uuid),
     /// An answer of the southbound, whatever it is: what it told before is known then.
@@ -146,6 +148,8 @@ pub struct Core {
     own_told: Option<(u64, Option<Uuid>)>,
     subscribed_to: Option<work::Subscribed>,
     registered: Option<(u64, u64)>,
+    /// For which problems and rows the southbound says what cannot be done here.
+    reported: Option<(u64, u64)>,
     /// What BFD sessions were last asked for by: gateways, this chassis, and the settings.
     sessions_for: Option<SessionsFor>,
     /// The version of what is local of which the local database was told, and whether it was told of zones.
@@ -209,6 +213,7 @@ impl Core {
             own_told: None,
             subscribed_to: None,
             registered: None,
+            reported: None,
             sessions_for: None,
             local_told: (0, false),
             traffic_told: 0,
@@ -457,7 +462,7 @@ impl Core {
             }
             Notice::MeterRefused(number, error) => {
                 self.network.desired.refuse_meter(number);
-                tracing::warn!(target: "ofctrl", "the switch refused meter {number}, and gets no flows that use it: {error}");
+                tracing::warn!(target: "ofctrl", "the switch refused meter {number}, and gets no flows that use it; what goes to this controller goes by the flow's own meter, without any limit if that is refused, too: {error}");
             }
             Notice::BundleFailed { error, again } => {
                 tracing::warn!(target: "ofctrl", "the switch refused a bundle: {error}; reading what it has");

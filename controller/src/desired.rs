@@ -272,13 +272,14 @@ impl Desired {
         self.groups.refuse(number);
     }
 
-    /// The switch refused a meter. Flows whose meter it is are not offered either; what goes to the controller goes without.
+    /// The switch refused a meter. Flows whose meter it is are not offered either; what goes to the controller goes by the flow's
+    /// spare meter, and without any only if the switch refuses that, too: such a switch has none.
     pub fn refuse_meter(&mut self, number: u32) {
         self.meters.refuse(number);
-        let users = self
-            .wanted
-            .values()
-            .filter(|(flow, _)| !flow.needs.is_empty() && mentions(&flow.actions, number));
+        let users = self.wanted.values().filter(|(flow, _)| {
+            !flow.needs.is_empty()
+                && (mentions(&flow.actions, number) || self.spare_meter(flow) == Some(number))
+        });
         let keys: Vec<Arc<FlowKey>> = users.map(|(flow, _)| flow.key.clone()).collect();
         self.dirty.extend(keys);
     }
@@ -293,22 +294,43 @@ impl Desired {
         })
     }
 
-    /// The actions without the meters that the switch refused.
-    fn possible(&self, actions: &Arc<[Action]>) -> Arc<[Action]> {
-        let refused = |action: &Action| match action {
-            Action::Controller(c) => c.meter_id.is_some_and(|n| self.meters.is_refused(n)),
-            _ => false,
-        };
-        if !actions.iter().any(refused) {
-            return actions.clone();
+    /// The number of the meter that a flow has for the case that the switch refuses the one it names.
+    fn spare_meter(&self, flow: &Flow) -> Option<u32> {
+        let spare = flow.needs.iter().find(|need| need.is_spare)?;
+        self.meters.number(spare.resource.name())
+    }
+
+    /// The actions of a flow, with its spare meter in the place of those that the switch refused.
+    fn possible(&self, flow: &Flow) -> Arc<[Action]> {
+        if flow.needs.is_empty() || !self.is_any_refused(&flow.actions) {
+            return flow.actions.clone();
         }
-        let mut actions = actions.to_vec();
-        for action in actions.iter_mut().filter(|action| refused(action)) {
-            if let Action::Controller(controller) = action {
-                controller.meter_id = None;
+        let spare = self.spare_meter(flow);
+        let spare = spare.filter(|number| !self.meters.is_refused(*number));
+        let mut actions = flow.actions.to_vec();
+        self.replace_refused(&mut actions, spare);
+        actions.into()
+    }
+
+    /// Whether something goes to the controller by a meter that the switch refused.
+    fn is_any_refused(&self, actions: &[Action]) -> bool {
+        actions.iter().any(|action| match action {
+            Action::Controller(c) => c.meter_id.is_some_and(|n| self.meters.is_refused(n)),
+            Action::Clone(inner) => self.is_any_refused(inner),
+            _ => false,
+        })
+    }
+
+    fn replace_refused(&self, actions: &mut [Action], spare: Option<u32>) {
+        for action in actions {
+            match action {
+                Action::Controller(c) if c.meter_id.is_some_and(|n| self.meters.is_refused(n)) => {
+                    c.meter_id = spare;
+                }
+                Action::Clone(inner) => self.replace_refused(inner, spare),
+                _ => {}
             }
         }
-        actions.into()
     }
 
     /// Whether something has to be changed in the switch.
@@ -449,10 +471,7 @@ impl Desired {
             .min_by_key(|flow| flow.digest)
         {
             return Some(Winner {
-                actions: match flow.needs.is_empty() {
-                    true => flow.actions.clone(),
-                    false => self.possible(&flow.actions),
-                },
+                actions: self.possible(flow),
                 cookie: flow.cookie,
             });
         }

@@ -44,6 +44,8 @@ pub struct Need {
     pub placeholder: u32,
     /// What it stands for.
     pub resource: Resource,
+    /// Nothing in the flow has the number: it is a meter for what goes to the controller, if the switch refuses another.
+    pub is_spare: bool,
 }
 
 /// Something of the switch that flows refer to by number.
@@ -173,6 +175,15 @@ pub(crate) fn mentions(actions: &[Action], number: u32) -> bool {
         Action::Group(n) | Action::Meter(n) => *n == number,
         Action::Controller(controller) => controller.meter_id == Some(number),
         Action::Clone(inner) => mentions(inner, number),
+        _ => false,
+    })
+}
+
+/// Whether something goes to the controller, and is metered.
+pub(crate) fn is_metered(actions: &[Action]) -> bool {
+    actions.iter().any(|action| match action {
+        Action::Controller(controller) => controller.meter_id.is_some(),
+        Action::Clone(inner) => is_metered(inner),
         _ => false,
     })
 }

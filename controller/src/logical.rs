@@ -21,7 +21,8 @@
 //! goes is one change of one group.
 //!
 //! **What goes to the controller is metered,** by the meter that the logical flow names, else by one of its own
-//! ([`default_meter`]): guests can send no more than the controller can take.
+//! ([`default_meter`]): guests can send no more than the controller can take. Should the switch refuse a meter that is named, the
+//! flow's own is in its place.
 //!
 //! A flow that makes no sense is left out, with a [`Fact::Problem`] that says why; the rest is not affected.
 
@@ -42,7 +43,9 @@ use sb_db::tables::LogicalFlow;
 
 use self::names::Names;
 pub use self::uses::uses;
-use crate::flow::{Conjunctive, Flow, MeterSpec, Need, Resource, mentions, stable_number};
+use crate::flow::{
+    Conjunctive, Flow, MeterSpec, Need, Resource, is_metered, mentions, stable_number,
+};
 use crate::layout;
 use crate::network::{Fact, Network, PortKind, Reads, expand};
 use crate::physical::members;
@@ -291,6 +294,7 @@ impl Parsed {
                 place: at.metadata(),
                 alternative: id,
             }),
+            is_spare: false,
         };
         for flow in lflow::flows::flows(&alternatives, 1) {
             let chosen = flow.matches.get(Field::ConjId).map(|term| term.value);
@@ -327,6 +331,7 @@ impl Parsed {
         is_router: bool,
         names: Names<'_>,
     ) -> Result<Option<Encoded>, String> {
+        let own = names.meter(default_meter(row.uuid));
         let named = row.controller_meter.as_deref();
         let meter = named.and_then(|name| names.named_meter(name));
         let tables = Tables {
@@ -342,7 +347,7 @@ impl Parsed {
                 false => DatapathKind::Switch,
             },
             cookie: cookie(row.uuid),
-            controller_meter: Some(meter.unwrap_or_else(|| names.meter(default_meter(row.uuid)))),
+            controller_meter: Some(meter.unwrap_or(own)),
             zero_snat: true,
             tables: &tables,
             resources: &names,
@@ -353,7 +358,14 @@ impl Parsed {
         }
         let actions = actions.map_err(|error| format!("{}: actions: {error}", place(row)))?;
         let mut needs = names.into_needs();
-        needs.retain(|need| mentions(&actions, need.placeholder));
+        for need in &mut needs {
+            need.is_spare = need.placeholder == own && !mentions(&actions, own);
+        }
+        let is_metered = is_metered(&actions);
+        needs.retain(|need| match need.is_spare {
+            true => is_metered,
+            false => mentions(&actions, need.placeholder),
+        });
         Ok(Some((actions, needs)))
     }
 }

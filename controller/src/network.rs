@@ -37,7 +37,7 @@ use incr::{Index, Store};
 use ovsdb::{Row, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
-    Fdb, HaChassisGroup, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
+    Fdb, HaChassisGroup, LogicalFlow, MacBinding, Meter, MeterBand, MulticastGroup, PortBinding,
     StaticMacBinding,
 };
 use smallvec::SmallVec;
@@ -426,6 +426,8 @@ pub struct Network {
     pub desired: Desired,
     /// What is wrong with logical flows and ports, by row, for the log.
     pub(crate) problems: FxHashMap<Uuid, String>,
+    /// Counts their changes.
+    pub(crate) problems_version: u64,
 }
 
 impl Default for Network {
@@ -508,11 +510,31 @@ impl Default for Network {
             ruled: FxHashMap::default(),
             desired: Desired::default(),
             problems: FxHashMap::default(),
+            problems_version: 0,
         }
     }
 }
 
 impl Network {
+    /// What is wrong with logical flows, by what they say of the northbound rows that they are for; of each one text.
+    pub fn problems_by_hint(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        let column = LogicalFlow::COLUMN.external_ids.index;
+        let mut found: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
+        for (uuid, text) in &self.problems {
+            let flow = self.flows.peek(*uuid);
+            let Some(hint) = flow.and_then(|row| row.get(column).get_str("stage-hint")) else {
+                continue;
+            };
+            let text: Arc<str> = text.as_str().into();
+            // Whatever the order, the same is told.
+            match found.get_mut(hint) {
+                Some(known) => *known = text.min(known.clone()),
+                None => drop(found.insert(hint.into(), text)),
+            }
+        }
+        found
+    }
+
     /// The port with this name, for code that is no unit.
     pub(crate) fn port_named_now(&self, name: &str) -> Option<&Arc<PortBinding>> {
         self.port_by_name(&Reads::untracked(), name)

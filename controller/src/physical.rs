@@ -67,6 +67,7 @@ impl<'a> Flows<'a> {
         let need = Need {
             placeholder: 1,
             resource: Resource::Meter(meter),
+            is_spare: false,
         };
         let cookie = self.cookie;
         let flow = Flow::with_needs(table, priority, matches, actions, cookie, vec![need]);

@@ -131,6 +131,7 @@ impl Program for Network {
                 if self.problems.get(&uuid) != Some(&text) {
                     tracing::warn!(target: "lflow", "{text}");
                     self.problems.insert(uuid, text);
+                    self.problems_version += 1;
                 }
             }
         }
@@ -143,6 +144,7 @@ impl Program for Network {
             Key::Flow(digest) => self.desired.remove(digest),
             Key::Problem(uuid) => {
                 self.problems.remove(&uuid);
+                self.problems_version += 1;
             }
         }
     }

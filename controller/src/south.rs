@@ -2,6 +2,7 @@
 
 mod claims;
 mod registration;
+mod reports;
 mod subscription;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use openflow::action::Actions;
 use openflow::message::FlowCommand;
+use openflow::{Action, Port};
 use ovsdb::typed::Table;
 use ovsdb::{RowChange, Uuid};
 use sb_db::tables::{DatapathBinding, DhcpOptions, LogicalFlow, MulticastGroup, PortBinding};
@@ -107,6 +108,12 @@ impl World {
         let progress = self.engine.step(&mut self.network, 10_000);
         assert!(progress.done);
         let changes = self.network.desired.changes();
+        for (key, flow) in &changes.flows {
+            assert!(
+                is_all_metered(&flow.actions),
+                "what goes to the controller has no limit: {key:?} {flow:?}"
+            );
+        }
         let mut lines: Vec<_> = changes
             .flows
             .into_iter()
@@ -142,6 +149,16 @@ impl World {
                 .to_owned()
         })
     }
+}
+
+/// Whether all that goes to the controller has a meter, and nothing goes there as to a port.
+fn is_all_metered(actions: &[Action]) -> bool {
+    actions.iter().all(|action| match action {
+        Action::Controller(controller) => controller.meter_id.is_some(),
+        Action::Output { port, .. } => *port != Port::CONTROLLER,
+        Action::Clone(inner) => is_all_metered(inner),
+        _ => true,
+    })
 }
 
 /// A switch with this key.

@@ -209,6 +209,7 @@ impl Core {
         match subject {
             Subject::Port(port) => self.ports.untold.extend([port]),
             Subject::Registration => self.registered = None,
+            Subject::Report => self.reported = None,
             Subject::Progress | Subject::Farewell | Subject::Word => {}
         }
     }
@@ -219,6 +220,7 @@ impl Core {
         match subject {
             Subject::Registration => format!("Chassis {name}"),
             Subject::Progress => format!("Chassis_Private {name}, nb_cfg"),
+            Subject::Report => format!("Chassis_Private {name}, external_ids"),
             Subject::Farewell => format!("the removal of Chassis {name}"),
             Subject::Word => "a comment".to_owned(),
             Subject::Port(uuid) => {

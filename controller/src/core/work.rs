@@ -401,6 +401,7 @@ impl Core {
                     reached.and_then(|cfg| self.south.progress(&settings, cfg, now.unix_ms));
                 wanted.extend(progress.map(|progress| (Subject::Progress, vec![progress])));
             }
+            wanted.extend(self.report(&settings));
             self.port_operations(now, own, &mut wanted);
             if self.network.awaits_word() && !self.south_writes.is_held_back(Subject::Word) {
                 let comment = format!("weft-controller: {} is back", settings.system_id).into();
@@ -423,6 +424,22 @@ impl Core {
         }
         let id = self.new_transaction();
         effects.south.push((id, self.south_writes.send(id, wanted)));
+    }
+
+    /// What the southbound is to be told of what cannot be done here, once all is known that is to be done.
+    fn report(&mut self, settings: &Settings) -> Option<(Subject, Vec<Operation>)> {
+        let inputs = (self.network.problems_version, self.south.version);
+        let waits = !self.is_settled() || self.south_writes.is_held_back(Subject::Report);
+        if self.reported == Some(inputs) || waits {
+            return None;
+        }
+        let operation = self
+            .south
+            .report(&settings.system_id, &self.network.problems_by_hint());
+        if operation.is_none() {
+            self.reported = Some(inputs);
+        }
+        Some((Subject::Report, vec![operation?]))
     }
 
     /// What has to be written of this chassis' own rows, in a transaction of its own: without them nothing else can be said.

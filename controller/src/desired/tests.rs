@@ -180,6 +180,7 @@ fn needy(reg: u8, resources: Vec<Resource>) -> Flow {
         needs.push(Need {
             placeholder,
             resource,
+            is_spare: false,
         });
     }
     let matches = Match::new().with(Field::Reg0, reg);
@@ -261,32 +262,57 @@ fn a_refused_group_takes_its_flows_with_it() {
     assert_eq!((changes.groups.len(), changes.flows.len()), (0, 1));
 }
 
+/// A flow that sends to the controller by the first of these meters, and has the others for when the switch refuses that.
+fn sending(meters: &[&str]) -> Flow {
+    let send = Action::Controller(Box::new(openflow::action::Controller {
+        meter_id: Some(1),
+        ..Default::default()
+    }));
+    let needs = (1..).zip(meters).map(|(placeholder, name)| Need {
+        placeholder,
+        resource: meter(name),
+        is_spare: placeholder > 1,
+    });
+    Flow::with_needs(8, 100, Match::new(), vec![send], 7, needs.collect())
+}
+
+/// The meter of the one flow that changes.
+fn meter_of(changes: &Changes) -> Option<u32> {
+    let Action::Controller(controller) = &changes.flows[0].1.actions[0] else {
+        panic!("{changes:?}")
+    };
+    controller.meter_id
+}
+
+#[test]
+fn a_refused_meter_leaves_the_flow_to_its_own() {
+    let mut desired = Desired::default();
+    let flow = sending(&["profile", "own"]);
+    desired.add(flow.clone());
+    let changes = desired.changes();
+    assert_eq!(changes.meters.len(), 2);
+    let profile = meter_of(&changes).expect("it is metered");
+    let mut others = changes.meters.iter().map(|change| change.meter.id);
+    let own = others.find(|number| *number != profile);
+    desired.refuse_meter(profile);
+    assert_eq!(meter_of(&desired.changes()), own);
+    // A switch that refuses that, too, has no meters.
+    desired.refuse_meter(own.expect("there are two"));
+    assert_eq!(meter_of(&desired.changes()), None);
+    desired.remove(flow.digest);
+    let changes = desired.changes();
+    assert_eq!((changes.flows.len(), changes.meters_gone.len()), (1, 0));
+}
+
 #[test]
 fn a_switch_without_meters_still_sends_to_the_controller() {
-    let sends = Flow::with_needs(
-        8,
-        100,
-        Match::new(),
-        vec![Action::Controller(Box::new(openflow::action::Controller {
-            meter_id: Some(1),
-            ..Default::default()
-        }))],
-        7,
-        vec![Need {
-            placeholder: 1,
-            resource: meter("a"),
-        }],
-    );
     let mut desired = Desired::default();
-    desired.add(sends);
+    desired.add(sending(&["a"]));
     let number = desired.changes().meters[0].meter.id;
     desired.refuse_meter(number);
     let changes = desired.changes();
     assert_eq!((changes.meters.len(), changes.flows.len()), (0, 1));
-    let Action::Controller(controller) = &changes.flows[0].1.actions[0] else {
-        panic!("{changes:?}")
-    };
-    assert_eq!(controller.meter_id, None);
+    assert_eq!(meter_of(&changes), None);
     // A limit that cannot be kept is another matter.
     desired.add(needy(3, vec![meter("a")]));
     assert_eq!(desired.changes().flows.len(), 0);

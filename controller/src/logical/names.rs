@@ -134,6 +134,7 @@ impl<'a> Names<'a> {
         needs.push(Need {
             placeholder,
             resource,
+            is_spare: false,
         });
         placeholder
     }

@@ -253,8 +253,19 @@ fn what_goes_to_the_controller_is_metered() {
     world.set(1000, None, Some(&row));
     world.engine.step(&mut world.network, 10_000);
     let changes = world.network.desired.changes();
-    let made = changes.meters[0].meter;
-    assert_eq!((made.packets, made.rate, made.burst), (true, 30, 5));
+    let rates = changes.meters.iter().map(|m| m.meter.rate);
+    let mut rates: Vec<u32> = rates.collect();
+    rates.sort_unstable();
+    // The flow's own is there for when the switch refuses the one that is named.
+    let own = default_meter(Uuid::from_u128(1000)).rate;
+    assert_eq!(rates, [30, own]);
+    let made = changes.meters.iter().find(|m| m.meter.rate == 30);
+    let made = made.expect("it is one of the two").meter;
+    assert_eq!((made.packets, made.burst), (true, 5));
+    let Action::Controller(sent) = &changes.flows[0].1.actions[0] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(sent.meter_id, Some(made.id));
     let slower = MeterBand {
         rate: 10,
         ..band.clone()
@@ -266,11 +277,7 @@ fn what_goes_to_the_controller_is_metered() {
     world.set(71, Some(&slower), None);
     world.engine.step(&mut world.network, 10_000);
     let changes = world.network.desired.changes();
-    assert_eq!(
-        changes.meters[0].meter.rate,
-        default_meter(Uuid::from_u128(1000)).rate
-    );
-    assert_eq!(changes.meters_gone.len(), 1);
+    assert_eq!((changes.meters.len(), changes.meters_gone.len()), (0, 1));
 }
 
 #[test]
@@ -597,4 +604,66 @@ fn a_set_that_grows_gets_a_bit() {
         !has_bit(&world, 0),
         "the first by name of those that weigh the least"
     );
+}
+
+/// An address of 10.0.0.0/8.
+fn of_ten(n: u32) -> String {
+    std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).to_string()
+}
+
+#[test]
+fn rules_that_name_a_large_set_share_its_addresses() {
+    const ADDRESSES: u32 = 100_000;
+    let mut world = World::new();
+    world.change_own(|own| own.shares_flows = true);
+    let set = |addresses: u32| AddressSet {
+        name: "many".into(),
+        addresses: (0..addresses).map(|n| of_ten(n).into()).collect(),
+        ..AddressSet::default()
+    };
+    let before = world.network.desired.len();
+    let many = set(ADDRESSES);
+    world.set(3000, None, Some(&many));
+    for n in 0..10 {
+        let row = logical(
+            "ingress",
+            3,
+            &format!("ip4.dst == $many && tcp.dst == {n}"),
+            "next;",
+        );
+        world.set(4000 + n, None, Some(&row));
+    }
+    while !world.engine.step(&mut world.network, 10_000).done {}
+    let made = world.network.desired.len() - before;
+    assert!(made < ADDRESSES as usize + 20, "{made} flows");
+    world.network.desired.changes();
+    world.set(3000, Some(&many), Some(&set(ADDRESSES + 1)));
+    while !world.engine.step(&mut world.network, 10_000).done {}
+    let changes = world.network.desired.changes();
+    assert_eq!(changes.flows.len(), 1, "one address more is one flow");
+}
+
+#[test]
+fn what_a_group_cannot_hold_is_told_to_the_row_that_asks_for_it() {
+    let mut world = World::new();
+    let backends: Vec<String> = (0..5_000).map(|n| format!("{}:80", of_ten(n))).collect();
+    let actions = format!("ct_lb_mark(backends={});", backends.join(","));
+    let mut row = logical(
+        "ingress",
+        0,
+        "ct.new && ip4.dst == 172.30.0.1 && tcp.dst == 80",
+        &actions,
+    );
+    row.external_ids = crate::testing::options([("stage-hint", "abcd1234")]);
+    world.set(1000, None, Some(&row));
+    assert_eq!(world.changes(), "");
+    let told = world.network.problems_by_hint();
+    let why = told.get("abcd1234").expect("it is told");
+    assert!(
+        why.contains("has 5000 to choose from, more than fit"),
+        "{why}"
+    );
+    world.set(1000, Some(&row), None);
+    world.changes();
+    assert!(world.network.problems_by_hint().is_empty());
 }

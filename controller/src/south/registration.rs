@@ -139,7 +139,7 @@ impl South {
         operations
     }
 
-    fn private(&self, name: &str) -> Option<&ChassisPrivate> {
+    pub(super) fn private(&self, name: &str) -> Option<&ChassisPrivate> {
         self.private.values().find(|private| &*private.name == name)
     }
 
