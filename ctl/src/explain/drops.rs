@@ -27,7 +27,7 @@ pub fn counted(text: &str) -> Counts {
         let Some((head, actions)) = line.split_once("actions=") else {
             continue;
         };
-        let drops = actions.trim() == "drop";
+        let drops = is_drop(actions.trim());
         let value = |key: &str| {
             let mut fields = head.split([',', ' ']);
             fields.find_map(|field| field.trim().strip_prefix(key))
@@ -39,6 +39,13 @@ pub fn counted(text: &str) -> Counts {
         }
     }
     counts
+}
+
+/// Whether a flow does nothing else, but that it may tell collectors (`debug_drop_collector_set`).
+fn is_drop(actions: &str) -> bool {
+    let sample = actions.strip_prefix("sample(");
+    let told = sample.and_then(|rest| rest.strip_suffix(')'));
+    actions == "drop" || told.is_some_and(|rest| !rest.contains(')'))
 }
 
 /// What was dropped between two readings. A flow that was made anew has begun from zero.
@@ -183,7 +190,11 @@ mod tests {
         cookie=0x11111111, duration=1.2s, table=45, n_packets=3, n_bytes=294, idle_age=1, priority=2000,ip,metadata=0x1 actions=drop\n \
         cookie=0x11111111, duration=1.2s, table=45, n_packets=4, n_bytes=294, priority=2000,ipv6,metadata=0x1 actions=drop\n \
         cookie=0x22222222, duration=1.2s, table=8, n_packets=9, n_bytes=9, priority=50,metadata=0x1 actions=resubmit(,9)\n \
-        cookie=0x33333333, duration=1.2s, table=9, n_packets=0, n_bytes=0, priority=50 actions=drop\n";
+        cookie=0x33333333, duration=1.2s, table=9, n_packets=0, n_bytes=0, priority=50 actions=drop\n \
+        cookie=0x44444444, duration=1.2s, table=9, n_packets=2, n_bytes=0, priority=60 \
+        actions=sample(probability=65535,collector_set_id=7,obs_domain_id=1,obs_point_id=2,sampling_port=0)\n \
+        cookie=0x55555555, duration=1.2s, table=9, n_packets=1, n_bytes=0, priority=70 \
+        actions=sample(probability=65535,collector_set_id=7,obs_domain_id=1,obs_point_id=2),resubmit(,10)\n";
 
     fn put<T: ovsdb::TableDefinition + ovsdb::Table>(tables: &mut Tables, uuid: u128, row: &T) {
         tables.apply(&RowChange {
@@ -201,6 +212,8 @@ mod tests {
             ((0x1111_1111, true), 7),
             ((0x2222_2222, false), 9),
             ((0x3333_3333, true), 0),
+            ((0x4444_4444, true), 2),
+            ((0x5555_5555, false), 1),
         ];
         assert_eq!(counts, Counts::from(expected));
         let before = Counts::from([((0x1111_1111, true), 5)]);

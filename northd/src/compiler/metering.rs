@@ -39,6 +39,8 @@ pub struct Metering {
     flows: FxHashMap<RowId, Said>,
     of_datapaths: FxHashMap<(Uuid, CoppProtocol), FxHashSet<RowId>>,
     of_sets: FxHashMap<Cell, SmallVec<[Split; 2]>>,
+    /// Of those sets, the ones that a datapath is in.
+    sets_with: FxHashMap<Uuid, FxHashSet<Cell>>,
     /// How many parts there have been.
     numbered: u32,
 }
@@ -145,8 +147,7 @@ impl Metering {
         true
     }
 
-    /// A datapath has this meter for a protocol from now on, or none. Looks at all sets that have flows of protocols, not at their
-    /// members.
+    /// A datapath has this meter for a protocol from now on, or none. Looks at the sets that it is in, not at their members.
     pub fn limit(
         &mut self,
         datapath: Uuid,
@@ -163,16 +164,9 @@ impl Metering {
         self.rewrite(&flows, &self.ways(place, protocol), false, target);
 
         let atom = Atom::Uuid(datapath);
-        let of_sets = self.of_sets.iter();
-        let concerned = of_sets.filter(|(cell, splits)| {
-            let mut splits = splits.iter();
-            splits.any(|split| split.protocol == protocol)
-                && target
-                    .sets
-                    .get(**cell)
-                    .is_some_and(|set| set.contains(&atom))
-        });
-        let concerned: Vec<Cell> = concerned.map(|(cell, _)| *cell).collect();
+        let concerned = self.sets_with.get(&datapath).into_iter().flatten();
+        let concerned = concerned.filter(|cell| self.split(**cell, protocol).is_some());
+        let concerned: Vec<Cell> = concerned.copied().collect();
         let before = self.limit_of(datapath, protocol).cloned();
         let limits = self.limits.entry(protocol).or_default();
         match meter {
@@ -197,6 +191,7 @@ impl Metering {
 
     /// A set has a new member.
     pub fn joined(&mut self, cell: Cell, atom: &Atom, target: &mut Target<'_>) {
+        self.note_member(cell, atom);
         for (protocol, is_open) in self.protocols(cell) {
             let meter = atom
                 .as_uuid()
@@ -211,6 +206,7 @@ impl Metering {
 
     /// A set has lost a member.
     pub fn left(&mut self, cell: Cell, atom: &Atom, target: &mut Target<'_>) {
+        self.forget_member(cell, atom);
         for (protocol, is_open) in self.protocols(cell) {
             if is_open {
                 let meter = atom
@@ -225,6 +221,24 @@ impl Metering {
     /// Whether anybody cares for the members of a set.
     pub fn follows(&self, cell: Cell) -> bool {
         self.of_sets.contains_key(&cell)
+    }
+
+    fn note_member(&mut self, cell: Cell, atom: &Atom) {
+        if let Some(datapath) = atom.as_uuid() {
+            self.sets_with.entry(datapath).or_default().insert(cell);
+        }
+    }
+
+    fn forget_member(&mut self, cell: Cell, atom: &Atom) {
+        let Some(datapath) = atom.as_uuid() else {
+            return;
+        };
+        if let Some(cells) = self.sets_with.get_mut(&datapath) {
+            cells.remove(&cell);
+            if cells.is_empty() {
+                self.sets_with.remove(&datapath);
+            }
+        }
     }
 
     fn limit_of(&self, datapath: Uuid, protocol: CoppProtocol) -> Option<&Arc<str>> {
@@ -278,10 +292,17 @@ impl Metering {
             flows: FxHashSet::from_iter([id]),
             parts: Vec::new(),
         };
-        self.of_sets.entry(cell).or_default().push(split);
+        let splits = self.of_sets.entry(cell).or_default();
+        splits.push(split);
+        let is_new = splits.len() == 1;
         let Some(set) = target.sets.get(cell) else {
             return;
         };
+        if is_new {
+            for atom in set.atoms() {
+                self.note_member(cell, &atom);
+            }
+        }
         let mut limited = self.limits.get(&protocol).into_iter().flatten();
         if limited.any(|(datapath, _)| set.contains(&Atom::Uuid(*datapath))) {
             self.fill(cell, protocol, target);
@@ -313,6 +334,10 @@ impl Metering {
                     splits.retain(|split| split.protocol != protocol);
                     if splits.is_empty() {
                         self.of_sets.remove(&cell);
+                        let members = target.sets.get(cell).map(super::sets::Set::atoms);
+                        for atom in members.unwrap_or_default() {
+                            self.forget_member(cell, &atom);
+                        }
                     }
                 }
             }

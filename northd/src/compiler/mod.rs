@@ -10,6 +10,7 @@
 
 pub mod alloc;
 pub mod book;
+pub mod drops;
 pub mod fact;
 pub mod feature;
 pub mod flow;
@@ -45,6 +46,7 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use alloc::Alloc;
+use drops::Drops;
 use fact::{Fact, FactKey, RowId};
 use feature::{Over, Side};
 use ledger::{Ledger, News};
@@ -107,6 +109,7 @@ pub struct Compiler {
     pub world: World,
     sets: Sets,
     metering: Metering,
+    drops: Drops,
     alloc: Alloc,
     /// The northbound side.
     pub north: Output,
@@ -191,6 +194,7 @@ impl Compiler {
             world,
             sets: Sets::default(),
             metering: Metering::default(),
+            drops: Drops::default(),
             alloc: Alloc::new(plan.pools.iter().map(|(pool, layer)| (pool.id(), *layer))),
             north: Output::new(Side::North, north, [], Vec::new()),
             south: Output::new(Side::South, south, followers, strong),
@@ -606,6 +610,7 @@ impl Program for Compiler {
                 }
                 let changed = self.world.values.set(changes, cell, value);
                 self.changed(cell, changed, changes);
+                self.sample_drops(cell);
             }
             Fact::Join(cell, member) => {
                 let changed = self.world.values.join(changes, cell, member);
@@ -642,6 +647,10 @@ impl Program for Compiler {
                 let (metering, mut target) = self.metering();
                 metering.limit(datapath, protocol, Some(&meter), &mut target);
             }
+            Fact::Flow(id, cell, row, None) if drops::is_drop(&row) => {
+                let (drops, mut target) = self.drops();
+                drops.say(unit, id, (cell, row), &mut target);
+            }
             Fact::Flow(id, cell, row, None) => {
                 let world = &self.world;
                 let group = || world.row(Side::South, flow::GROUP_TABLE, []);
@@ -669,6 +678,7 @@ impl Program for Compiler {
                 if !is_others {
                     self.singles.remove(&cell);
                     self.world.values.remove(changes, cell);
+                    self.sample_drops(cell);
                 }
             }
             FactKey::Join(cell, member) => {
@@ -689,7 +699,11 @@ impl Program for Compiler {
             }
             FactKey::Flow(id) => {
                 let (metering, mut target) = self.metering();
-                if !metering.unsay(unit, id, &mut target) {
+                if metering.unsay(unit, id, &mut target) {
+                    return;
+                }
+                let (drops, mut target) = self.drops();
+                if !drops.unsay(unit, id, &mut target) {
                     self.south.unsay_flow(unit, id, &mut self.sets);
                 }
             }
@@ -729,6 +743,25 @@ impl Compiler {
             sets: &mut self.sets,
         };
         (&mut self.metering, target)
+    }
+
+    /// The flows that drop, and where they are written.
+    fn drops(&mut self) -> (&mut Drops, metering::Target<'_>) {
+        let target = metering::Target {
+            world: &self.world,
+            south: &mut self.south,
+            sets: &mut self.sets,
+        };
+        (&mut self.drops, target)
+    }
+
+    /// If it is this cell that says what those flows do, they do what it says now.
+    fn sample_drops(&mut self, cell: Cell) {
+        if cell == drops::SAMPLE.cell(()) {
+            let actions = self.world.values.peek(&drops::SAMPLE, ()).cloned();
+            let (drops, mut target) = self.drops();
+            drops.set(actions, &mut target);
+        }
     }
 
     fn join(&mut self, cell: Cell, key: Key, atom: Atom) -> Step {

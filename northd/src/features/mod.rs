@@ -10,6 +10,8 @@ pub mod dhcp4;
 pub mod dhcp6;
 pub mod dictionaries;
 pub mod dns;
+pub mod drop_sampling;
+pub mod enforcement;
 pub mod external_ports;
 pub mod fdb;
 pub mod forwarding_groups;
@@ -56,6 +58,8 @@ pub static ALL: &[&Feature] = &[
     &admission::FEATURE,
     &fdb::FEATURE,
     &acl::FEATURE,
+    &enforcement::FEATURE,
+    &drop_sampling::FEATURE,
     &qos::FEATURE,
     &segments::FEATURE,
     &neighbours::FEATURE,

@@ -20,8 +20,9 @@ use super::{World, insert};
 
 /// Guests of each of the two switches.
 const GUESTS: usize = 3;
-const NETWORKS: usize = 120;
-const CHANGES: usize = 6;
+const NETWORKS: usize = 125;
+/// Between two of them, backends are others: 1,000 changes in all.
+const CHANGES: usize = 9;
 const CONNECTIONS: usize = 10;
 const SERVICE: u128 = 80;
 const BACKEND: u128 = 8080;

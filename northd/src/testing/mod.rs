@@ -4,6 +4,7 @@ pub mod addresses;
 mod aside;
 mod balancing;
 mod book;
+mod careless;
 mod chassis;
 mod connections;
 mod crossing;

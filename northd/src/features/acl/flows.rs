@@ -12,7 +12,7 @@ use super::persistent::NUMBER;
 use super::samples::Samples;
 use super::{
     ABOVE, ALLOW, DROP, HAS_LABEL_IN, IN, IS_REPLY, LABEL_IN, NUMBER_IN, OUT, PERSISTS_IN, Point,
-    REJECT, TIER_IN, VERDICT_IN,
+    REJECT, RELATED, RELATED_LOGGED, TIER_IN, VERDICT_IN,
 };
 use crate::compiler::feature::{Index, Kind, Over};
 use crate::compiler::flow::Flows;
@@ -82,7 +82,7 @@ type Line = (crate::compiler::stage::Rule, Expr, Vec<Action>);
 
 fn add(flows: &mut Flows<'_>, lines: &[Line]) {
     for (rule, when, then) in lines {
-        let is_reply = *rule == IN.log_related || *rule == OUT.log_related;
+        let is_reply = [IN.log_related, OUT.log_related].contains(&rule.at(RELATED));
         let logs = then.iter().any(|action| matches!(action, Action::Log(_)));
         if is_reply && !logs {
             flows.add_common(*rule, when, then.clone());
@@ -220,6 +220,12 @@ impl Access {
             Point::Out => IN.log_related,
             Point::In | Point::AfterLb => OUT.log_related,
         };
+        // Another rule with the same sample tells of the same packets and does not log.
+        let rule = rule.at(if logs && !told.is_empty() {
+            RELATED_LOGGED
+        } else {
+            RELATED
+        });
         let labelled = m::eq(Symbol::CtLabelLabel, Int::new(label.into()));
         for (belongs, on) in [(is_reply(), a::next()), (is_related(), commit_nat())] {
             let mut then = told.clone();

@@ -55,6 +55,7 @@ use crate::testing::Change;
 
 pub use owners::{HAS_RULES, TRACKED_SETS, track};
 pub use ports::{ANSWER, PART, pass_answer};
+pub use samples::APPS as SAMPLING_APPS;
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
@@ -376,6 +377,10 @@ struct FlowKinds {
     no_commit: Rule,
 }
 
+/// Where replies and ICMP errors are told of.
+const RELATED: u16 = 65_533;
+/// Where they are, if they are sampled as those of other rules may be, and logged as well.
+const RELATED_LOGGED: u16 = 65_534;
 /// A rule's own priority, and its place above the switch's.
 const HIGHEST: u16 = 32_767 + ABOVE;
 
@@ -400,8 +405,8 @@ impl FlowKinds {
             no_track: Rule::new(pre, 0, "the rest: next"),
             log_related: Rule::new(
                 eval,
-                65_533,
-                "what belongs to a connection with the label of a rule with log-related: log, allow",
+                RELATED,
+                "what belongs to a connection with the label or sample of a rule: sample, log, allow; at 65534 both sample and log",
             ),
             certain: Rule::new(
                 eval,

@@ -159,7 +159,9 @@ impl Access {
                 related,
             }
         });
-        if related && (log.is_none() || label == 0) {
+        let sample_est = column.sample_est.get(row);
+        let has_label = label != 0 || sample_est.is_some();
+        if related && (log.is_none() || !has_label) {
             let why = "log-related needs log and a label";
             let remedy = "replies are not logged: set log, and a label that no other rule has";
             complaints.text(column.options.name, "log-related", 0, why, remedy);
@@ -170,7 +172,6 @@ impl Access {
             let remedy = "it is ignored: other rules have no connections";
             complaints.text(column.options.name, "persist-established", 0, why, remedy);
         }
-        let sample_est = column.sample_est.get(row);
         if sample_est.is_some() && verdict != Verdict::AllowRelated {
             let why = "sample_est is for rules allow-related";
             let remedy = "it is ignored: other rules have no connections, use sample_new";

@@ -19,8 +19,7 @@ use crate::compiler::problem::Complaints;
 use crate::compiler::unit::Unit;
 
 /// Kinds of samples by name.
-pub(super) const APPS: Index =
-    Index::north::<nb::SamplingApp>(nb::SamplingApp::COLUMN.r#type.index);
+pub const APPS: Index = Index::north::<nb::SamplingApp>(nb::SamplingApp::COLUMN.r#type.index);
 
 /// What is told of a rule's packets.
 #[derive(Debug, Default)]

@@ -158,6 +158,11 @@ impl Balancer {
             vips,
             templates,
         };
+        if balancer.rejects && balancer.tells {
+            let why = "who is told by a reject needs no event (ovn-nb, reject)";
+            let remedy = "no event is told: set one of the two";
+            complaints.warning(column.options.name, "event", 0, why, remedy);
+        }
         let has_some = !balancer.vips.is_empty() || !balancer.templates.is_empty();
         has_some.then_some(balancer)
     }
