@@ -172,11 +172,6 @@ impl<T: Clone + PartialEq> Numbered<T> {
         self.refused.insert(number);
     }
 
-    /// The number of what has this name, while somebody holds it.
-    pub(super) fn number(&self, name: Digest) -> Option<u32> {
-        self.by_name.get(&name).map(|named| named.number)
-    }
-
     pub(super) fn is_refused(&self, number: u32) -> bool {
         self.refused.contains(&number)
     }

@@ -116,7 +116,8 @@ static REPORTS: Kind = Kind {
         let said = columns.get(ChassisPrivate::COLUMN.external_ids.index);
         let hints = said.pairs().iter().filter_map(|(key, _)| {
             let hint = key.as_str()?.strip_prefix(KEY)?;
-            u32::from_str_radix(hint, 16).ok()
+            let number = u32::from_str_radix(hint, 16).ok()?;
+            (*format!("{number:08x}") == *hint).then_some(number)
         });
         for hint in hints.take(MAX_REPORTS) {
             unit.join(&REPORTED, hint, chassis);
