@@ -28,8 +28,10 @@ use super::announce::{FIRST_PAUSE, LAST_PAUSE};
 use crate::network::PortKind;
 use crate::pinctrl::service::{Change, Effect, Service, View};
 
-/// How long after a port was claimed that a living chassis had its addresses are announced; that one serves them for longer.
-const HANDOVER: Duration = Duration::from_millis(200);
+/// How long after a port was claimed that a living chassis had its addresses are announced; that one serves them for longer. It is
+/// the time in which the other chassis hear of the claim, and no more: until they are announced, what goes out by this one may be
+/// answered by way of the other.
+const HANDOVER: Duration = Duration::from_millis(10);
 /// How many addresses are announced at once.
 const BATCH: usize = 64;
 

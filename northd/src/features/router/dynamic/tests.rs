@@ -1,3 +1,5 @@
+//! What routers exchange with chassis.
+
 use nb_db::tables::{LogicalRouterStaticRoute, LogicalSwitch};
 use ovsdb::Uuid;
 use ovsdb::operation::Operation;

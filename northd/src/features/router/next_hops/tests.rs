@@ -1,3 +1,5 @@
+//! What is known of next hops, and what becomes of connections by dead ones.
+
 use nb_db::tables::{Bfd, LogicalRouter, LogicalRouterPort, LogicalRouterStaticRoute};
 use ovsdb::operation::Operation;
 use sb_db::tables::{self as sb, DatapathBinding, LogicalFlow};
