@@ -107,6 +107,11 @@ impl Rig {
         &self.namespace
     }
 
+    /// The address of the namespace of [`Rig::namespace`] on the underlay, which every chassis reaches.
+    pub fn underlay_address(&self) -> String {
+        format!("{UNDERLAY}.1")
+    }
+
     /// Makes a namespace of this rig: its name is `suffix` behind the rig's own.
     pub fn new_namespace(&self, suffix: &str) -> Result<Namespace> {
         Namespace::create(&self.folder.namespace(suffix))

@@ -2,14 +2,17 @@
 //! gateway has died and come back and after one was drained; a controller that dies moves nothing. How long nobody is reached
 //! meanwhile is a matter of `cargo xtask bench failover`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tests::bulk::transfer;
 use tests::capture::Capture;
+use tests::guest::Guest;
 use tests::implementation::{Door, Implementation, Plan};
+use tests::namespace::Namespace;
 use tests::process::tail;
-use tests::routed::{GATEWAY_PORT, GATEWAYS, HYPERVISORS, MEMBERS, OUTSIDE, RoutedLab};
+use tests::routed::{GATEWAY, GATEWAY_PORT, GATEWAYS, HYPERVISORS, MEMBERS, OUTSIDE, RoutedLab};
 use tests::wait::wait_until;
 
 #[test]
@@ -40,6 +43,7 @@ fn gateways_replace_each_other(plan: Plan) {
 fn story(lab: &mut RoutedLab) -> Result<()> {
     let [first, second] = GATEWAYS;
     lab.ping_all()?;
+    each_from_its_chassis(lab)?;
 
     lab.kill_gateway()?;
     ensure!(lab.gateway()? == second, "nobody else took over");
@@ -97,21 +101,113 @@ fn by_the_physical_network(lab: &RoutedLab) -> Result<()> {
     lab.ping_all().map(drop)
 }
 
+/// What a guest with an address and a MAC of its own outside sends there leaves its own hypervisor by the physical network; what
+/// others send leaves the gateway.
+fn each_from_its_chassis(lab: &RoutedLab) -> Result<()> {
+    let [gateway, _] = GATEWAYS;
+    let all = HYPERVISORS.iter().chain([&gateway]);
+    let wires = all.map(|name| {
+        let network = lab.rig.chassis(name)?.namespace();
+        let capture = Capture::start(network, "eth0", "icmp", lab.rig.dir())?;
+        Ok((*name, network, capture))
+    });
+    let wires: Vec<(&str, &Namespace, Capture)> = wires.collect::<Result<_>>()?;
+    let ping = |from: &Namespace, to: &str, length: u16| {
+        let payload = (length - 8).to_string();
+        let ping = from.run("ping");
+        let ping = ping.args(["-n", "-c", "1", "-W", "5", "-s", &payload, to]);
+        ping.output()
+            .with_context(|| format!("{} pings no more", from.name()))
+    };
+    let mut sent = Vec::new();
+    for (member, length) in MEMBERS.iter().zip(901..) {
+        let (seen_as, place) = match member.floating {
+            Some((address, Some(_))) => (address, HYPERVISORS[member.hypervisor]),
+            Some((address, None)) => (address, gateway),
+            None => (GATEWAY, gateway),
+        };
+        ping(lab.guest(member).namespace(), &OUTSIDE.to_string(), length)?;
+        let request = format!("{seen_as} > {OUTSIDE}: ICMP echo request");
+        sent.push((place, request, format!("length {length}")));
+    }
+    // What was sent before it is in the capture when this is.
+    let last = 999;
+    for (_, network, wire) in &wires {
+        ping(network, &lab.rig.underlay_address(), last)?;
+        wire.wait_for(&["ICMP echo request", &format!("length {last}")])?;
+    }
+    for (name, _, wire) in &wires {
+        let heard = wire.heard()?;
+        for (place, request, length) in &sent {
+            let is_there = heard
+                .iter()
+                .any(|packet| packet.contains(length) && packet.contains("echo request"));
+            ensure!(
+                is_there == (place == name),
+                "{request} with {length} is to leave {place}; {name}: {heard:#?}"
+            );
+            let is_right = heard
+                .iter()
+                .any(|packet| packet.contains(length) && packet.contains(request));
+            ensure!(is_right == is_there, "{request} is not what {name} sent");
+        }
+    }
+    Ok(())
+}
+
 /// What is too large for the network outside is told by the gateway, and TCP goes on.
 fn too_large(lab: &RoutedLab) -> Result<()> {
     let mtu = [
         "set",
         "Logical_Router_Port",
         GATEWAY_PORT,
-        "options:gateway_mtu=1200",
+        "options:gateway_mtu=1300",
     ];
     lab.rig.nb(&mtu)?;
+    let (sender, target) = address_ipv6(lab)?;
     lab.rig.nb(&["--wait=hv", "sync"])?;
     for member in &MEMBERS {
         let guest = lab.guest(member);
         let errors = guest.listen("icmp")?;
         transfer(guest.namespace(), lab.outside(), OUTSIDE.into(), 1 << 20)?;
-        errors.wait_for(&["203.0.113.100 unreachable - need to frag (mtu 1200)"])?;
+        errors.wait_for(&["203.0.113.100 unreachable - need to frag (mtu 1300)"])?;
     }
-    Ok(())
+    sender.ping(target)?;
+    let errors = sender.listen("icmp6")?;
+    transfer(sender.namespace(), lab.outside(), target, 1 << 20)?;
+    errors
+        .wait_for(&["ICMP6, packet too big, mtu 1300"])
+        .map(drop)
+}
+
+/// IPv6 for one guest, its router and the host outside, routed without translation. The guest, and the address of that host.
+fn address_ipv6(lab: &RoutedLab) -> Result<(&Guest, IpAddr)> {
+    for (port, network) in [
+        ("tenant-dmz", "\"2001:db8:1::1/64\""),
+        (GATEWAY_PORT, "\"2001:db8:f::10/64\""),
+    ] {
+        let add = ["add", "Logical_Router_Port", port, "networks", network];
+        lab.rig.nb(&add)?;
+    }
+    let member = &MEMBERS[1];
+    let addresses = format!("{} {} 2001:db8:1::12", member.mac, member.address);
+    lab.rig
+        .nb(&["lsp-set-addresses", member.name, &addresses])?;
+    let guest = lab.guest(member);
+    let ip = |network: &Namespace, words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        network.ip(&words).map(drop)
+    };
+    let own = format!("-6 address add 2001:db8:1::12/64 dev {} nodad", member.name);
+    ip(guest.namespace(), &own)?;
+    ip(guest.namespace(), "-6 route add default via 2001:db8:1::1")?;
+    ip(
+        lab.outside(),
+        "-6 address add 2001:db8:f::100/64 dev eth0 nodad",
+    )?;
+    ip(
+        lab.outside(),
+        "-6 route add 2001:db8:1::/64 via 2001:db8:f::10",
+    )?;
+    Ok((guest, "2001:db8:f::100".parse()?))
 }
