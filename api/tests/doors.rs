@@ -640,3 +640,131 @@ fn the_description_is_in_the_book() {
     let page = std::fs::read_to_string(path).unwrap();
     assert!(page == text, "{path} is stale: BLESS=1 writes it anew");
 }
+
+impl Scene {
+    /// The output of a program that is built beside this one, and whether it was content.
+    fn run(&self, program: &str, words: &[&str]) -> (bool, String) {
+        let path = Path::new(env!("CARGO_BIN_EXE_weft-api")).with_file_name(program);
+        assert!(
+            path.exists(),
+            "{} is missing: run `cargo build`",
+            path.display()
+        );
+        let output = Command::new(path).args(words).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    }
+
+    /// A southbound, and northd between it and the northbound.
+    fn start_northd(&mut self) {
+        let program = |name: &str| {
+            let path = Path::new(env!("CARGO_BIN_EXE_weft-api")).with_file_name(name);
+            assert!(
+                path.exists(),
+                "{} is missing: run `cargo build`",
+                path.display()
+            );
+            let mut command = Command::new(path);
+            command.args(["--unixctl=none", "-vconsole:off"]);
+            command
+        };
+        let socket = |scene: &Self, name: &str| format!("unix:{}", scene.path(name).display());
+        let mut server = program("weft-sb");
+        server.arg(format!("--data-dir={}", self.path("sb").display()));
+        server.arg(format!("--listen=p{}", socket(self, "sb.sock")));
+        self.start(&mut server);
+        let mut northd = program("weft-northd");
+        northd.arg(format!("--nb={}", socket(self, "nb.sock")));
+        northd.arg(format!("--sb={}", socket(self, "sb.sock")));
+        self.start(&mut northd);
+    }
+}
+
+/// What is refused where it is written is nowhere; what a database client writes all the same is named beside it.
+#[tokio::test]
+async fn a_match_that_cannot_be_read_is_named_at_every_door() {
+    const WRONG: &str = "ip4.src == 10.0.0.1 && ip4.sorce == 10.0.0.2";
+    const WHY: &str = "unknown field \"ip4.sorce\"; perhaps ip4.src is meant";
+    const CARET: &str =
+        "  ip4.src == 10.0.0.1 && ip4.sorce == 10.0.0.2\n                         ^^^^^^^^^";
+    let mut scene = Scene::new();
+    scene.start_northd();
+    let mut client = scene.client("grpc.sock").await;
+    client.apply(apply(vec![switch("s")])).await.unwrap();
+    let database = format!("--db=unix:{}", scene.path("nb.sock").display());
+
+    let words = [
+        "nb", &database, "acl-add", "s", "to-lport", "5", WRONG, "drop",
+    ];
+    let (is_done, said) = scene.run("weft", &words);
+    assert!(
+        !is_done && said.contains(WHY) && said.contains(CARET),
+        "{said}"
+    );
+
+    let rule = v1::Object {
+        name: "r".to_owned(),
+        spec: Some(Spec::Acl(v1::Acl {
+            logical_switches: vec!["s".to_owned()],
+            priority: 5,
+            direction: "to-lport".to_owned(),
+            r#match: WRONG.to_owned(),
+            action: "drop".to_owned(),
+            ..v1::Acl::default()
+        })),
+        ..v1::Object::default()
+    };
+    let refused = client
+        .apply(apply(vec![switch("s"), rule]))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let details = refused.get_details_bad_request().unwrap();
+    let field = &details.field_violations[0];
+    assert_eq!(field.field, "objects[1].acl.match");
+    let said = &field.description;
+    assert!(said.contains(WHY) && said.contains(CARET), "{said}");
+
+    let rule = json!({"name": "r", "acl": {
+        "logical_switches": ["s"], "priority": 5, "direction": "to-lport", "match": WRONG, "action": "drop",
+    }});
+    let (status, answer) = scene.rest("POST", "/v1/acls", &rule);
+    assert_eq!(status, 400, "{answer}");
+    let violation = &answer["details"][0]["fieldViolations"][0];
+    assert_eq!(violation["field"], "object.acl.match", "{answer}");
+    let said = violation["description"].as_str().unwrap();
+    assert!(said.contains(WHY) && said.contains(CARET), "{said}");
+
+    let (_, acls) = scene.run("weft", &["nb", &database, "list", "ACL"]);
+    assert_eq!(acls.trim(), "", "nothing of it is there");
+    let operations = json!(["OVN_Northbound",
+        {"op": "insert", "table": "ACL", "uuid-name": "r", "row": {
+            "priority": 5, "direction": "to-lport", "match": WRONG, "action": "drop"}},
+        {"op": "mutate", "table": "Logical_Switch", "where": [["name", "==", "s"]],
+            "mutations": [["acls", "insert", ["named-uuid", "r"]]]},
+    ]);
+    let written = Command::new("ovsdb-client")
+        .arg("transact")
+        .arg(format!("unix:{}", scene.path("nb.sock").display()))
+        .arg(operations.to_string())
+        .output();
+    assert!(written.unwrap().status.success());
+    let words = [
+        "nb",
+        &database,
+        "--bare",
+        "--columns=table,column,offset,text,why",
+    ];
+    let words = [&words[..], &["list", "Weft_Problem"]].concat();
+    let limit = Instant::now() + Duration::from_secs(60);
+    let said = loop {
+        let (_, said) = scene.run("weft", &words);
+        if !said.trim().is_empty() {
+            break said;
+        }
+        assert!(Instant::now() < limit, "nobody tells of it");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let lines: Vec<&str> = said.trim().lines().collect();
+    assert_eq!(lines, ["ACL", "match", "23", WRONG, WHY]);
+}

@@ -1,8 +1,12 @@
 //! A guest that a rule limits gets its rate and no more, on whichever chassis the other end is, and all of it without the rule. A
-//! port with a rate has a queue at the interface to the physical network of its switch, on the chassis that has it.
+//! port with a rate has a queue at the interface to the physical network of its switch, on the chassis that has it. What a chassis answers
+//! itself it answers at the rate of the switch's profile.
 
-use std::time::Duration;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
+use tests::guest::Guest;
 use tests::implementation::Plan;
 use tests::lab::{CHASSIS, MEMBERS};
 use tests::story::story;
@@ -97,5 +101,81 @@ fn a_port_with_a_rate_has_a_queue_where_it_is() {
             "qos_max_rate",
         ])?;
         has(CHASSIS[0], "7Mbit", false)
+    });
+}
+
+/// How many ICMP errors have come to a guest.
+fn errors(guest: &Guest) -> Result<u64> {
+    let text = guest
+        .namespace()
+        .run("cat")
+        .args(["/proc/net/snmp"])
+        .output()?;
+    let mut lines = text.lines().filter(|line| line.starts_with("Icmp:"));
+    let (names, values) = (lines.next(), lines.next());
+    let mut pairs = names
+        .zip(values)
+        .into_iter()
+        .flat_map(|(names, values)| names.split(' ').zip(values.split(' ')));
+    let found = pairs.find(|(name, _)| *name == "InDestUnreachs");
+    let (_, value) = found.context("the kernel counts them")?;
+    Ok(value.parse()?)
+}
+
+/// How many of 300 datagrams are refused, and in how long a time that was.
+fn refused(guest: &Guest, socket: &UdpSocket) -> Result<(u64, Duration)> {
+    let (before, begin) = (errors(guest)?, Instant::now());
+    for _ in 0..300 {
+        // An error that has come is told here, and the datagram is sent all the same by the next.
+        while socket.send(b"?").is_err() {}
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    let sent = begin.elapsed();
+    // Whatever is under way comes before what comes last.
+    let mut count = errors(guest)?;
+    wait_until("the last answer", Duration::from_secs(20), || {
+        let now = errors(guest)?;
+        Ok(std::mem::replace(&mut count, now) == now)
+    })?;
+    Ok((count - before, sent))
+}
+
+#[test]
+fn refusals_come_at_the_rate_of_the_profile() {
+    const RATE: u64 = 10;
+    story(Plan::under_test(), |lab| {
+        lab.address_all()?;
+        let (vm1, vm2) = (&MEMBERS[0], &MEMBERS[1]);
+        let guest = lab.guest(vm1);
+        guest.ping(vm2.address)?;
+        let matches = format!("outport == \"{}\" && udp.dst == 9", vm2.port);
+        lab.rig
+            .nb(&["acl-add", "dmz", "to-lport", "100", &matches, "reject"])?;
+        lab.sync()?;
+        let socket = guest.namespace().inside(|| {
+            let socket = UdpSocket::bind((vm1.address, 0))?;
+            socket.connect((vm2.address, 9))?;
+            Ok(socket)
+        })?;
+        let (free, _) = refused(guest, &socket)?;
+        let rate = RATE.to_string();
+        lab.rig.nb(&["meter-add", "slow", "drop", &rate, "pktps"])?;
+        lab.rig.nb(&["copp-add", "guard", "reject", "slow"])?;
+        lab.rig.nb(&["ls-copp-add", "guard", "dmz"])?;
+        lab.sync()?;
+        let (limited, within) = refused(guest, &socket)?;
+        println!("{free} of 300 are refused, by the profile {limited} in {within:?}");
+        assert!(free > 150, "{free} of 300 without the profile");
+        let most = RATE + RATE * (1 + within.as_secs()) + 5;
+        assert!(
+            (1..=most).contains(&limited),
+            "{limited}, not {most} at most"
+        );
+
+        lab.rig.nb(&["clear", "Logical_Switch", "dmz", "copp"])?;
+        lab.sync()?;
+        let (again, _) = refused(guest, &socket)?;
+        assert!(again > 150, "{again} of 300 when the profile is gone");
+        Ok(())
     });
 }

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | [`northd`] | compiling networks of 1,000 to 25,000 ports, and one port more or less |
 //! | [`chassis`] | a controller's start, a port plugged in, a remote port |
+//! | [`datapath`] | what packets pay on their way through rules and load balancers |
 //! | [`failover`] | a gateway that dies, returns, and is drained, under traffic |
 //! | [`store`] | the databases: writes, subscribers, stalls, recovery, memory, hostile clients |
 //! | [`network`] | the networks that both are given |
 //! | [`report`] | numbers, medians and the table with ratios |
 
 mod chassis;
+mod datapath;
 mod failover;
 mod network;
 mod northd;
@@ -72,6 +74,12 @@ enum Subject {
 
         #[command(flatten)]
         burden: Burden,
+    },
+    /// TCP through rules and a load balancer: in bulk, and short connections
+    Datapath {
+        /// How many connections to each address
+        #[arg(long, default_value_t = 100_000)]
+        connections: usize,
     },
     /// A gateway that dies, returns, and is drained, under traffic
     Failover {
@@ -143,6 +151,7 @@ pub fn run(options: &Options) -> Result<()> {
                 let network = (*topology, *switches, *burden);
                 chassis::run(network, options.changes, options.whose)
             }
+            Subject::Datapath { connections } => datapath::run(*connections, options.whose),
             Subject::Failover { rounds } => failover::run(*rounds, options.whose),
             Subject::Store(store) => store::run(store, options.whose),
         };
