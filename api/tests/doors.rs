@@ -225,6 +225,13 @@ impl Scene {
     }
 }
 
+/// An object with more fields.
+fn with(mut object: Value, more: Value) -> Value {
+    let more = more.as_object().cloned().unwrap_or_default();
+    object.as_object_mut().unwrap().extend(more);
+    object
+}
+
 #[tokio::test]
 async fn tokens_let_in_whom_they_are_for() {
     let scene = Scene::new();
@@ -335,6 +342,126 @@ async fn tokens_let_in_whom_they_are_for() {
         ("POST", "/v1/apply", intruding),
         (403, "PERMISSION_DENIED"),
     );
+    // Nor do names lead over the fence that the database takes for texts.
+    for (path, object) in [
+        ("/v1/routers", json!({"name": "r", "logical_router": {}})),
+        (
+            "/v1/router-ports",
+            json!({"name": "rp", "logical_router_port": {"logical_router": "r", "mac": "02:00:00:00:00:01",
+                "networks": ["192.0.2.1/24"]}}),
+        ),
+        (
+            "/v1/switch-ports",
+            json!({"name": "nobodys-port", "logical_switch_port": {"logical_switch": "nobodys"}}),
+        ),
+    ] {
+        scene.rest("POST", path, &object);
+    }
+    for (path, object) in [
+        ("/v1/routers", json!({"name": "wr", "logical_router": {}})),
+        (
+            "/v1/router-ports",
+            json!({"name": "wrp", "logical_router_port": {"logical_router": "wr", "mac": "02:00:00:00:00:02",
+                "networks": ["192.0.2.2/24"]}}),
+        ),
+        (
+            "/v1/switch-ports",
+            json!({"name": "wp", "logical_switch_port": {"logical_switch": "s"}}),
+        ),
+    ] {
+        scene.expect(&web, ("POST", path, object), (201, ""));
+    }
+    let on_switch = |more: Value| with(json!({"logical_switch": "s"}), more);
+    let on_router = |more: Value| {
+        let port = json!({"logical_router": "wr", "mac": "02:00:00:00:00:03", "networks": ["192.0.2.3/24"]});
+        with(port, more)
+    };
+    let by_name =
+        |name: &str| on_switch(json!({"type": "router", "options": {"router-port": name}}));
+    let nat = json!({"logical_router": "wr", "type": "dnat_and_snat", "external_ip": "192.0.2.7",
+        "logical_ip": "10.0.0.7", "external_mac": "02:00:00:00:00:09", "logical_port": "nobodys-port"});
+    let (port, router_port) = (
+        ("switch-ports", "logical_switch_port"),
+        ("router-ports", "logical_router_port"),
+    );
+    let localnet = json!({"type": "localnet", "options": {"network_name": "phys"}});
+    let redirect = json!({"options": {"routing-protocol-redirect": "nobodys-port"}});
+    let mappings = json!({"192.0.2.9": "nobodys-port:192.0.2.1"});
+    for ((plural, label), spec, place) in [
+        (port, by_name("rp"), "options"),
+        // A name is what it is, with its blanks.
+        (port, by_name(" wrp "), "options"),
+        (port, on_switch(localnet), "type"),
+        (
+            port,
+            on_switch(
+                json!({"type": "virtual", "options": {"virtual-parents": "wp,nobodys-port"}}),
+            ),
+            "options",
+        ),
+        (
+            port,
+            on_switch(json!({"type": "switch", "peer": "nobodys-port"})),
+            "peer",
+        ),
+        (
+            port,
+            on_switch(json!({"parent_name": "nobodys-port", "tag_request": 1})),
+            "parent_name",
+        ),
+        (
+            port,
+            on_switch(json!({"type": "l2gateway", "tag": 7})),
+            "type",
+        ),
+        (router_port, on_router(json!({"peer": "rp"})), "peer"),
+        (router_port, on_router(redirect), "options"),
+        (
+            ("routers", "logical_router"),
+            json!({"options": {"snat-ct-zone": "5"}}),
+            "options",
+        ),
+        (
+            ("load-balancers", "load_balancer"),
+            json!({"ip_port_mappings": mappings}),
+            "ip_port_mappings",
+        ),
+        (("nats", "nat"), nat, "logical_port"),
+        (
+            ("mirrors", "mirror"),
+            json!({"type": "gre", "sink": "192.0.2.8", "filter": "both", "index": 1}),
+            "type",
+        ),
+        (
+            ("mirrors", "mirror"),
+            json!({"type": "lport", "sink": "nobodys-port", "filter": "both"}),
+            "sink",
+        ),
+    ] {
+        let path = format!("/v1/{plural}");
+        let mut object = json!({"name": "intruder"});
+        object[label] = spec;
+        let refused = scene.expect(&web, ("POST", &path, object), (403, "PERMISSION_DENIED"));
+        let field = &refused["details"][0]["fieldViolations"][0]["field"];
+        assert_eq!(*field, format!("object.{label}.{place}"), "{refused}");
+    }
+    // What is its own it names.
+    for (name, spec) in [
+        ("to-router", by_name("wrp")),
+        (
+            "floating",
+            on_switch(
+                json!({"type": "virtual", "options": {"virtual-parents": "wp", "virtual-ip": "192.0.2.4"}}),
+            ),
+        ),
+        (
+            "nested",
+            on_switch(json!({"parent_name": "wp", "tag_request": 7})),
+        ),
+    ] {
+        let object = json!({"name": name, "logical_switch_port": spec});
+        scene.expect(&web, ("POST", "/v1/switch-ports", object), (201, ""));
+    }
     let adopting = json!({"owner": "web", "adopt": true, "objects": [{"name": "nobodys", "logical_switch": {}}]});
     scene.expect(
         &web,

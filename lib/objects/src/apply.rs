@@ -12,8 +12,9 @@ use northbound::Draft;
 use ovsdb::Uuid;
 
 use crate::catalog::{Kind, catalog};
-use crate::declared::{Declared, Owners, Resolver, Wrongs, check_name, contents, refuse};
+use crate::declared::{Declared, Owners, Resolver, Wrongs, check_name, refuse};
 use crate::error::{Code, Refused, Violation};
+use crate::fences::contents;
 use crate::find::{find_if_any, owned, owner_of};
 use crate::v1;
 use crate::write::{

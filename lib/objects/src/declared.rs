@@ -156,7 +156,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn resolve(&self, table: usize, text: &str) -> Result<Uuid, (Code, Violation)> {
+    /// The row that a text names, which the client may refer to.
+    pub(crate) fn resolve(&self, table: usize, text: &str) -> Result<Uuid, (Code, Violation)> {
         if let Some(uuid) = self.new.get(&(table, text.to_owned())) {
             return Ok(*uuid);
         }

@@ -19,6 +19,7 @@
 //! | [`find`] | rows by name, by parent, by owner; the indexes for that |
 //! | [`read`] | rows as objects |
 //! | [`declared`] | objects as somebody wants them |
+//! | [`fences`] | names that lead to what is another's |
 //! | [`write`] | creating, changing and deleting one object |
 //! | [`apply`] | making what an owner has be what it declares |
 //! | [`list`] | pages |
@@ -45,6 +46,7 @@ pub mod checks;
 pub mod declared;
 pub mod document;
 pub mod error;
+pub mod fences;
 pub mod find;
 pub mod kinds;
 pub mod list;

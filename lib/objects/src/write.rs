@@ -6,8 +6,9 @@ use northbound::{Draft, Rows};
 use ovsdb::{Atom, Datum, Mutation, Mutator, Row, Uuid};
 
 use crate::catalog::{Field, Kind, PartPlace, Place, catalog};
-use crate::declared::{Content, Declared, Owners, Resolver, contents, refuse};
+use crate::declared::{Content, Declared, Owners, Resolver, refuse};
 use crate::error::{Code, Refused, Violation};
+use crate::fences::contents;
 use crate::find::{containing, find, find_if_any, is_external_ids, name_of, owner_of};
 use crate::kinds::{NAME_KEY, NamePlace, OWNER_KEY};
 use crate::read::{parts_of, version, without_reserved};
