@@ -152,6 +152,25 @@ fn declare() -> Result<()> {
 }
 
 #[test]
+fn a_client_of_the_crate_declares_and_follows_a_network() {
+    if let Err(error) = declare_by_crate() {
+        panic!("{error:#}");
+    }
+}
+
+fn declare_by_crate() -> Result<()> {
+    let folder = Folder::create()?;
+    let api = Api::start(folder.path())?;
+    let printed = Run::new(built_example("network")?)
+        .arg(format!("unix:{}", api.grpc.display()))
+        .output()?;
+    let expected = "applied 2\napplied again 0\nlisted rust-vm1\nwatched true 1\nresumed false 1\nrefused Aborted\n\
+                    deleted 2\n";
+    ensure!(printed == expected, "it printed {printed:?}");
+    Ok(())
+}
+
+#[test]
 fn the_lines_with_curl_in_the_book_are_answered() {
     if let Err(error) = curl() {
         panic!("{error:#}");
