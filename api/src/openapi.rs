@@ -155,10 +155,23 @@ fn watch() -> Value {
             "responses": {
                 "200": {
                     "description": "Events without end.",
-                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                    "content": {"text/event-stream": {"schema": event()}},
                 },
                 "default": {"description": "What went wrong.", "content": content("Status")},
             },
+        },
+    })
+}
+
+/// A server-sent event. What is in its data is a `WatchResponse`, or what went wrong.
+fn event() -> Value {
+    json!({
+        "type": "object",
+        "description": "A server-sent event: `data` is a WatchResponse in JSON, or with `event: error` a Status; `id` is its version.",
+        "properties": {
+            "id": {"type": "string"},
+            "event": {"type": "string"},
+            "data": {"type": "string"},
         },
     })
 }

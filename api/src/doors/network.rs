@@ -295,8 +295,9 @@ impl Network {
             Ok(Err(error @ TransactError::Disconnected)) => Err(Trouble::Unknown(format!(
                 "{error}; look whether it was done"
             ))),
-            Err(_) => Err(Trouble::Unavailable(
-                "the server is shutting down".to_owned(),
+            // It was on its way to the database.
+            Err(_) => Err(Trouble::Unknown(
+                "the server is shutting down; look whether it was done".to_owned(),
             )),
         }
     }
