@@ -7,6 +7,7 @@
 //! | [`datapath`] | what packets pay on their way through rules and load balancers |
 //! | [`failover`] | a gateway that dies, returns, and is drained, under traffic |
 //! | [`store`] | the databases: writes, subscribers, stalls, recovery, memory, hostile clients |
+//! | [`tools`] | a command of the command line, the doors for programs, traces and plans |
 //! | [`network`] | the networks that both are given |
 //! | [`report`] | numbers, medians and the table with ratios |
 
@@ -17,6 +18,7 @@ mod network;
 mod northd;
 mod report;
 mod store;
+mod tools;
 
 use std::time::{Duration, Instant};
 
@@ -87,6 +89,12 @@ enum Subject {
         #[arg(long, default_value_t = 20)]
         rounds: usize,
     },
+    /// A command from start to exit; what is declared, followed, traced and planned
+    Tools {
+        /// How many switches of 100 ports the traced network has
+        #[arg(long, default_value_t = 250)]
+        switches: usize,
+    },
     /// The databases: durable writes, subscribers, stalls, recovery, memory, hostile clients
     Store(store::Options),
 }
@@ -153,6 +161,7 @@ pub fn run(options: &Options) -> Result<()> {
             }
             Subject::Datapath { connections } => datapath::run(*connections, options.whose),
             Subject::Failover { rounds } => failover::run(*rounds, options.whose),
+            Subject::Tools { switches } => tools::run(*switches, options.changes, options.whose),
             Subject::Store(store) => store::run(store, options.whose),
         };
     }

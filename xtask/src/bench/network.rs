@@ -218,6 +218,11 @@ pub fn port_addresses(switch: usize, port: usize) -> String {
     )
 }
 
+/// The MAC address of the port of the router that connects all, in a switch.
+pub fn router_address(switch: usize) -> String {
+    routers::mac(1, switch)
+}
+
 fn insert_port(switch: usize, port: usize) -> Value {
     let addresses = port_addresses(switch, port);
     let row = json!({"name": port_name(switch, port), "addresses": addresses, "port_security": addresses});

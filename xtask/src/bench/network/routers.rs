@@ -151,7 +151,8 @@ fn link(id: &str, (router, mac, address): (&str, &str, &str), switch: &str) -> V
     ]
 }
 
-fn mac(kind: u8, switch: usize) -> String {
+/// A MAC address of a kind of router ports.
+pub(super) fn mac(kind: u8, switch: usize) -> String {
     let [.., high, low] = switch.to_be_bytes();
     format!("0a:{kind:02x}:00:00:{high:02x}:{low:02x}")
 }
