@@ -226,7 +226,7 @@ impl Scene {
 }
 
 /// An object with more fields.
-fn with(mut object: Value, more: Value) -> Value {
+fn with(mut object: Value, more: &Value) -> Value {
     let more = more.as_object().cloned().unwrap_or_default();
     object.as_object_mut().unwrap().extend(more);
     object
@@ -371,10 +371,10 @@ async fn tokens_let_in_whom_they_are_for() {
     ] {
         scene.expect(&web, ("POST", path, object), (201, ""));
     }
-    let on_switch = |more: Value| with(json!({"logical_switch": "s"}), more);
+    let on_switch = |more: Value| with(json!({"logical_switch": "s"}), &more);
     let on_router = |more: Value| {
         let port = json!({"logical_router": "wr", "mac": "02:00:00:00:00:03", "networks": ["192.0.2.3/24"]});
-        with(port, more)
+        with(port, &more)
     };
     let by_name =
         |name: &str| on_switch(json!({"type": "router", "options": {"router-port": name}}));
@@ -430,7 +430,7 @@ async fn tokens_let_in_whom_they_are_for() {
         (
             ("mirrors", "mirror"),
             json!({"type": "gre", "sink": "192.0.2.8", "filter": "both", "index": 1}),
-            "type",
+            "sink",
         ),
         (
             ("mirrors", "mirror"),

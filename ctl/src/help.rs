@@ -213,9 +213,10 @@ fn words_by_name() -> Vec<(Vec<&'static str>, Vec<String>)> {
         (vec!["pki"], crate::pki::words()),
         (vec!["trace", "ovn-trace"], crate::trace::daemon::words()),
         (vec!["plan"], crate::plan::words()),
+        (vec!["diff"], crate::diff::words()),
         (vec!["token"], crate::token::words()),
     ];
-    let explain = crate::explain::daemon::words().into_iter();
+    let explain = crate::explain::programs::words().into_iter();
     let explain = explain.map(|(name, words)| (vec![name], words));
     let mut all: Vec<_> = tools.chain(others).chain(explain).collect();
     for (_, words) in &mut all {

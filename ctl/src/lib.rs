@@ -21,6 +21,8 @@
 //! | [`trace`] | `weft trace`, which says what would become of a packet |
 //! | [`explain`] | `weft why`, `weft detrace`, `weft debug`: which rows are behind flows and cookies |
 //! | [`plan`] | `weft plan`: what a change would do, before it is made |
+//! | [`diff`] | `weft diff`: in what two databases, or a file and a database, differ |
+//! | [`page`] | what completion and the book say of a program, out of its arguments |
 //! | [`token`] | `weft token`: bearer tokens |
 //! | [`cluster`] | `weft cluster`, which administers the servers, and is a program of its own |
 //!
@@ -32,6 +34,7 @@ pub mod background;
 pub mod cluster;
 pub mod command;
 pub mod complete;
+pub mod diff;
 pub mod error;
 pub mod explain;
 pub mod generic;
@@ -41,6 +44,7 @@ pub mod nb;
 pub mod objects;
 pub mod options;
 pub mod output;
+pub mod page;
 pub mod pki;
 pub mod plan;
 pub mod program;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ctl::explain::daemon::PROGRAMS;
+use ctl::explain::programs::PROGRAMS;
 use ctl::program::run_tool;
 use ctl::report::Reporter;
 use ctl::suggest::nearest;
@@ -64,6 +64,9 @@ fn main() -> ExitCode {
     }
     if first == "plan" {
         return ctl::plan::run(arguments);
+    }
+    if first == "diff" {
+        return ctl::diff::run(arguments);
     }
     if first == "token" {
         return ctl::token::run(arguments);
@@ -141,7 +144,15 @@ fn usage_error(text: &str) -> ExitCode {
 fn subcommands() -> impl Iterator<Item = &'static str> {
     let tools = TOOLS.iter().map(|tool| tool.name);
     let programs = PROGRAMS.iter().map(|(name, _)| *name);
-    let others = ["trace", "plan", "cluster", "token", "pki", "completion"];
+    let others = [
+        "trace",
+        "plan",
+        "diff",
+        "cluster",
+        "token",
+        "pki",
+        "completion",
+    ];
     let objects = ctl::objects::COMMANDS.into_iter();
     tools.chain(programs).chain(others).chain(objects)
 }
@@ -166,6 +177,9 @@ fn usage() -> String {
         "  weft get              print objects of the network; describe, delete: one of them\n",
     );
     text.push_str("  weft plan             say what a change would do, before it is made\n");
+    text.push_str(
+        "  weft diff             say in what two databases, or a file and a database, differ\n",
+    );
     text.push_str("  weft pki              make certificates for TLS\n");
     text.push_str("  weft token            make, list and revoke bearer tokens for weft-api\n");
     text.push_str("  weft completion SHELL  print a completion script for bash, zsh or fish\n");

@@ -14,6 +14,7 @@ use ovsdb::Table;
 use crate::error::{CommandError, Outcome};
 use crate::objects::connect::Connect;
 use crate::options::Wait;
+use crate::page;
 
 /// Makes, lists and revokes bearer tokens for weft-api
 #[derive(Debug, Parser)]
@@ -172,17 +173,7 @@ pub fn command() -> clap::Command {
 
 /// The words, for completion.
 pub fn words() -> Vec<String> {
-    [
-        "create",
-        "list",
-        "revoke",
-        "--role",
-        "--owner",
-        "--expires-in",
-        "--db",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    page::words(&Arguments::command())
 }
 
 /// The reference page, in Markdown.

@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &str, u8)] = &[
     ("weft", "detrace", 1),
     ("weft", "debug", 1),
     ("weft", "plan", 1),
+    ("weft", "diff", 1),
     ("weft", "apply", 1),
     ("weft", "get", 1),
     ("weft", "describe", 1),

@@ -28,6 +28,7 @@ const LIBRARIES: &[&str] = &[
     "store",
     "northbound",
     "objects",
+    "client",
     "replica",
     "daemon",
     "serve",
@@ -48,9 +49,11 @@ const ASYNC_CRATES: &[&str] = &["tokio", "tonic"];
 /// connections.
 const SHELL_FOLDERS: &[&str] = &[
     "lib/rpc/",
+    "lib/client/",
     "lib/daemon/",
     "lib/store/src/server/",
     "lib/replica/src/connection/",
+    "ctl/src/explain/connection.rs",
     "ctl/src/run/connection.rs",
     "ctl/src/transfer/server.rs",
     "ctl/src/cluster/",

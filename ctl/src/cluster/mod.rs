@@ -18,6 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use self::common::Connect;
 use crate::error::Outcome;
+use crate::page;
 
 /// Administers the cluster of a database
 #[derive(Debug, Parser)]
@@ -93,14 +94,7 @@ impl Arguments {
 
 /// The subcommands and options, for completion.
 pub fn words() -> Vec<String> {
-    let command = Arguments::command();
-    let subcommands = || command.get_subcommands();
-    let mut words: Vec<String> = subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    let options = subcommands()
-        .chain([&command])
-        .flat_map(clap::Command::get_arguments);
-    words.extend(options.filter_map(|option| Some(format!("--{}", option.get_long()?))));
-    words
+    page::words(&Arguments::command())
 }
 
 /// The reference page, in Markdown.

@@ -39,8 +39,6 @@ pub struct Intent {
     pub name: String,
     /// As ovn-detrace prints it.
     pub text: String,
-    /// Whether it is an access control list that drops or rejects.
-    pub refuses: bool,
 }
 
 impl Intents {
@@ -172,16 +170,11 @@ fn describe(tables: &Tables, table: usize, uuid: Uuid) -> Option<Intent> {
         }
         _ => return None,
     };
-    let acl = (table == nb::Acl::INDEX).then(|| row::<nb::Acl>(tables, uuid));
-    let refuses = acl
-        .flatten()
-        .is_some_and(|acl| matches!(&*acl.action, "drop" | "reject"));
     Some(Intent {
         table,
         uuid,
         name,
         text,
-        refuses,
     })
 }
 

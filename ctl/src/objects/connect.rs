@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use daemon::args::TlsArgs;
 use nb_db::tables::{NbGlobal, WeftProblem};
 use northbound::Draft;
 use objects::catalog::Place;
@@ -107,6 +108,16 @@ impl Connect {
     pub fn limit(&self) -> Option<Duration> {
         let seconds = self.timeout.filter(|seconds| *seconds > 0)?;
         Some(Duration::from_secs(seconds.into()))
+    }
+
+    /// The files of TLS, as daemons take them.
+    pub fn tls(&self) -> TlsArgs {
+        TlsArgs {
+            private_key: self.private_key.clone(),
+            certificate: self.certificate.clone(),
+            ca_cert: self.ca_cert.clone(),
+            ..TlsArgs::default()
+        }
     }
 
     /// The same as options of `weft nb`.

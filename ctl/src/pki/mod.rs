@@ -19,6 +19,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::authority::{Authority, Wanted};
 use crate::error::Outcome;
+use crate::page;
 
 /// Where the files are if nothing else is said.
 const DIRECTORY: &str = "/etc/weft/pki";
@@ -162,12 +163,7 @@ impl Names {
 
 /// The subcommands and options, for completion.
 pub fn words() -> Vec<String> {
-    let command = Arguments::command();
-    let subcommands = || command.get_subcommands();
-    let mut words: Vec<String> = subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    let options = subcommands().flat_map(clap::Command::get_arguments);
-    words.extend(options.filter_map(|option| Some(format!("--{}", option.get_long()?))));
-    words
+    page::words(&Arguments::command())
 }
 
 /// The reference page, in Markdown.

@@ -14,7 +14,7 @@
 mod chassis;
 mod draft;
 mod packets;
-mod rows;
+pub(crate) mod rows;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -22,17 +22,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
-use daemon::args::TlsArgs;
 use northbound::{Draft, Snapshot};
 use ovsdb::{Operation, Table};
 use sb_db::tables::Chassis;
 
 use crate::arguments::{parse_commands, parse_options};
 use crate::error::{CommandError, Outcome, fail};
-use crate::explain::daemon::Reader;
+use crate::explain::connection::Reader;
 use crate::objects::apply::{Declaration, told};
 use crate::objects::connect::Connect;
 use crate::options::{RunOptions, Wait};
+use crate::page;
 use crate::run::connection::Connection;
 use crate::run::database::Database as _;
 use crate::run::line::{execute, needed_tables};
@@ -121,7 +121,7 @@ impl Arguments {
             &operations,
         )?;
         // Northd reads and compiles, and this program reads meanwhile.
-        let reader = Reader::new(&self.tls(), true, self.connect.limit())?;
+        let reader = Reader::new(&self.connect.tls(), true, self.connect.limit())?;
         let mut tables = TABLES.to_vec();
         tables.push(Chassis::INDEX);
         let south = reader.read(&SB, Some(&southbound), &tables)?;
@@ -165,33 +165,16 @@ impl Arguments {
         let text = warnings.map(|warning| format!("warning: {warning}\n"));
         Ok((text.collect(), executed.operations))
     }
-
-    fn tls(&self) -> TlsArgs {
-        TlsArgs {
-            private_key: self.connect.private_key.clone(),
-            certificate: self.connect.certificate.clone(),
-            ca_cert: self.connect.ca_cert.clone(),
-            ..TlsArgs::default()
-        }
-    }
 }
 
 /// The options, for completion.
 pub fn words() -> Vec<String> {
-    let command = Arguments::command();
-    let options = command.get_arguments();
-    options
-        .filter_map(|option| Some(format!("--{}", option.get_long()?)))
-        .collect()
+    page::words(&Arguments::command())
 }
 
 /// The reference page, in Markdown.
 pub fn reference_page() -> String {
-    let mut command = Arguments::command().term_width(100);
-    let text = format!("# weft plan\n\n```text\n{}```\n", command.render_help());
-    // Trailing blanks would be lost in editing.
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    lines.join("\n") + "\n"
+    page::reference(Arguments::command())
 }
 
 /// The command, for the manual page.
@@ -200,7 +183,7 @@ pub fn command() -> clap::Command {
 }
 
 /// A heading, and so many of the lines below it as may be listed.
-fn section(heading: &str, lines: &[String], limit: usize) -> String {
+pub(crate) fn section(heading: &str, lines: &[String], limit: usize) -> String {
     let mut text = format!("{heading}\n");
     for line in lines.iter().take(limit) {
         text.push_str(&format!("  {line}\n"));

@@ -98,7 +98,7 @@ fn rows<'c>(
 }
 
 /// What a row is called, or what tells it from others.
-fn called(table: &TableSchema, row: &Row) -> Option<String> {
+pub fn called(table: &TableSchema, row: &Row) -> Option<String> {
     let mut said = Vec::new();
     for name in TELLING {
         let Some(index) = table.column_index(name) else {

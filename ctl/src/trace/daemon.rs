@@ -20,6 +20,7 @@ use super::tree::Forms;
 use super::walk::{Manner, Settings};
 use super::world::{TABLES, World};
 use crate::error::{CommandError, Outcome, fail};
+use crate::page;
 use crate::report::Reporter;
 use crate::tools::SB;
 
@@ -136,27 +137,18 @@ impl TraceArgs {
 
 /// The options, for completion.
 pub fn words() -> Vec<String> {
-    let command = Arguments::command();
-    let options = command.get_arguments();
-    options
-        .filter_map(|option| Some(format!("--{}", option.get_long()?)))
-        .collect()
+    page::words(&Arguments::command())
 }
 
 /// The reference page, in Markdown.
 pub fn reference_page() -> String {
-    let mut command = Arguments::command().term_width(100);
-    let text = format!(
-        "# weft trace\n\n`weft trace`, also as `ovn-trace`: {}.\n\n```text\n{}```\n",
-        command
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        command.render_help()
-    );
-    // Trailing blanks would be lost in editing.
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    lines.join("\n") + "\n"
+    let command = Arguments::command();
+    let about = command.get_about().map(ToString::to_string);
+    format!(
+        "# weft trace\n\n`weft trace`, also as `ovn-trace`: {}.\n\n{}",
+        about.unwrap_or_default(),
+        page::help(command)
+    )
 }
 
 impl AsMut<CommonArgs> for Arguments {

@@ -18,10 +18,11 @@ fn the_pages_of_commands_are_what_the_code_says() {
     check("cluster", &ctl::cluster::reference_page());
     check("objects", &ctl::objects::reference_page());
     check("pki", &ctl::pki::reference_page());
+    check("diff", &ctl::diff::reference_page());
     check("plan", &ctl::plan::reference_page());
     check("token", &ctl::token::reference_page());
     check("trace", &ctl::trace::daemon::reference_page());
-    check("why", &ctl::explain::daemon::reference_page());
+    check("why", &ctl::explain::programs::reference_page());
 }
 
 fn check_tool(tool: &Tool) {

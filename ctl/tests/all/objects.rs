@@ -175,9 +175,29 @@ fn walk(scene: &Scene) {
     scene.says(&["apply", "-f", &routed, "--owner", "routed"]);
     let again = scene.says(&["apply", "-f", &routed, "--owner", "routed"]);
     assert_eq!(again, "18 unchanged\n");
+    let (_, text) = example("routed.yaml");
+    let changed = text.replace("priority: 20}", "priority: 30}");
+    let changed = scene.file("routed.yaml", &changed);
+    let words = ["apply", "-f", &changed, "--owner", "routed"];
+    let told = scene.says(&words);
+    assert_eq!(
+        told,
+        "logical_router_port/tenant1-outside changed: gateway_chassis\n17 unchanged\n"
+    );
+    let (fewer, _) = text.split_once("- name: web-nothing-else").unwrap();
+    let fewer = scene.file("routed.yaml", fewer);
+    let told = scene.says(&["apply", "-f", &fewer, "--owner", "routed"]);
+    let mut lines: Vec<&str> = told.lines().collect();
+    lines.sort_unstable();
+    let expected = [
+        "16 unchanged",
+        "acl/web-nothing-else deleted",
+        "logical_router_port/tenant1-outside changed: gateway_chassis",
+    ];
+    assert_eq!(lines, expected);
     let nothing = scene.file("nothing.yaml", "owner: routed\nobjects: []\n");
     let deleted = scene.says(&["apply", "-f", &nothing]);
-    assert_eq!(deleted.matches(" deleted\n").count(), 18, "{deleted}");
+    assert_eq!(deleted.matches(" deleted\n").count(), 17, "{deleted}");
     assert_eq!(
         scene.says(&["get", "switches", "-o", "name"]),
         "logical_switch/dmz\n"
@@ -201,6 +221,71 @@ fn walk(scene: &Scene) {
 #[test]
 fn the_examples_are_applied_changed_and_pruned() {
     walk(&Scene::weft());
+}
+
+/// What `weft diff` prints, and its exit status.
+#[track_caller]
+fn difference(scene: &Scene, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = scene.run(&[&["diff"], arguments].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), text + &error)
+}
+
+#[test]
+fn differences_are_told_and_nothing_else() {
+    let (here, there) = (Scene::weft(), Scene::ovn());
+    let (lab, text) = example("lab.yaml");
+    for scene in [&here, &there] {
+        scene.says(&["nb", "init"]);
+        scene.says(&["apply", "-f", &lab]);
+    }
+    let remote = |scene: &Scene| format!("unix:{}", socket(&scene.directory).display());
+    let (left, right) = (remote(&here), remote(&there));
+    // Their UUIDs are others, and so is what the daemons have written.
+    here.says(&["nb", "set", "Logical_Switch_Port", "dmz-vm1", "up=true"]);
+    let same = (Some(0), String::new());
+    assert_eq!(difference(&here, &[&left, &right]), same);
+    assert_eq!(difference(&here, &["-f", &lab]), same);
+
+    let changed = text.replace("tag_request: 52", "tag_request: 53");
+    let changed = here.file("changed.yaml", &changed);
+    let expected = "northbound: 0 rows added, 1 changed, 0 removed\n  ~ Logical_Switch_Port dmz-c52\n      \
+                    tag_request: 52 -> 53\n";
+    let told = difference(&here, &["-f", &changed]);
+    assert_eq!(told, (Some(1), expected.to_owned()));
+    there.says(&["apply", "-f", &changed]);
+    assert_eq!(
+        difference(&here, &[&left, &right]),
+        (Some(1), expected.to_owned())
+    );
+    // One is compared with that of --db.
+    let back = expected.replace("52 -> 53", "53 -> 52");
+    assert_eq!(difference(&here, &[&right]), (Some(1), back));
+
+    there.says(&["nb", "acl-add", "dmz", "to-lport", "7", "ip4", "drop"]);
+    let (status, told) = difference(&here, &[&left, &right]);
+    assert_eq!(status, Some(1));
+    for line in [
+        "northbound: 1 row added, 2 changed, 0 removed\n",
+        "  + ACL to-lport 7 ip4 drop\n",
+        "  ~ Logical_Switch dmz\n      acls: [] -> to-lport 7 ip4 drop\n",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    for (arguments, word) in [
+        (&["unix:/none", &left, "--timeout=2"][..], "unix:/none"),
+        (&[][..], "nothing to compare"),
+        (&[&left, "-f", &lab][..], "not both"),
+        (&["-f", "/none.yaml"][..], "/none.yaml"),
+        (&["-f", &lab, "--database=sb"][..], "northbound"),
+    ] {
+        let (status, told) = difference(&here, arguments);
+        assert!(
+            status == Some(2) && told.contains(word),
+            "{arguments:?}: {told}"
+        );
+    }
 }
 
 /// Rules in tiers, which OVN's northbound of this machine may not know.

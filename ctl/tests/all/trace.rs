@@ -420,9 +420,13 @@ fn is_left_out(ovns: &str) -> bool {
     ovns.contains("Randomly selected") || ovns.contains("nd_ns {") || ovns.contains("nd_ns;")
 }
 
+/// So many packets, if `WEFT_PACKETS` does not say otherwise.
+const PACKETS: usize = 1_200;
+
 /// Both tracers say the same of many packets on what `northd` writes.
 fn compare(northd: &Path, seed: u64) {
-    const PACKETS: usize = 1_200;
+    let count = std::env::var("WEFT_PACKETS").ok();
+    let count: usize = count.map_or(PACKETS, |text| text.parse().unwrap());
     let world = World::new(northd);
     let (theirs, ours) = (PathBuf::from("ovn-trace"), world.ours("ovn-trace"));
     let mut their = world.tracer(&theirs, "their.ctl");
@@ -430,7 +434,7 @@ fn compare(northd: &Path, seed: u64) {
     let mut random = Random(seed);
     let (mut left_out, mut delivered) = (0, 0);
     let mut different = Vec::new();
-    for _ in 0..PACKETS {
+    for _ in 0..count {
         let microflow = packet(&mut random);
         let ours = our.trace("--minimal", &microflow).unwrap();
         let Some(theirs) = their.trace("--minimal", &microflow) else {
@@ -451,19 +455,13 @@ fn compare(northd: &Path, seed: u64) {
     }
     assert!(
         different.is_empty(),
-        "{} of {PACKETS} differ, the first:\n{}",
+        "{} of {count} differ, the first:\n{}",
         different.len(),
         different[0]
     );
     follows_the_database(&world, &mut our);
-    assert!(
-        delivered > PACKETS / 4,
-        "only {delivered} of {PACKETS} arrive"
-    );
-    assert!(
-        left_out < PACKETS / 8,
-        "{left_out} of {PACKETS} were left out"
-    );
+    assert!(delivered > count / 4, "only {delivered} of {count} arrive");
+    assert!(left_out < count / 8, "{left_out} of {count} were left out");
 }
 
 /// What changes under a daemon is seen: a flow of a group of datapaths, and a set whose name goes to another row.

@@ -12,6 +12,7 @@ mod datagrams;
 mod dhcp_relay;
 mod disabled_ports;
 mod doors;
+mod drops;
 mod durability;
 mod examples;
 mod failover;
