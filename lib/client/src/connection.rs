@@ -15,7 +15,6 @@ use tower::service_fn;
 use crate::retry::{Repeated, Retry, may_repeat};
 use crate::v1;
 use crate::v1::northbound_client::NorthboundClient;
-use crate::watch::Watch;
 
 /// Messages are no larger than this, as the server has it.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -317,11 +316,6 @@ impl Client {
     ) -> Result<v1::ApplyResponse, Error> {
         let call = |mut calls: Calls, request| async move { calls.apply(request).await };
         self.repeat(request, Repeated::Same, call).await
-    }
-
-    /// The objects of these kinds, or of all if none is named, and every change of them from now on; of an owner if one is named.
-    pub fn watch(&self, kinds: Vec<v1::Kind>, owner: &str) -> Watch {
-        Watch::new(self.clone(), kinds, owner)
     }
 }
 

@@ -19,8 +19,15 @@ pub struct Watch {
     failed: u32,
 }
 
+impl Client {
+    /// The objects of these kinds, or of all if none is named, and every change of them from now on; of an owner if one is named.
+    pub fn watch(&self, kinds: Vec<v1::Kind>, owner: &str) -> Watch {
+        Watch::new(self.clone(), kinds, owner)
+    }
+}
+
 impl Watch {
-    pub(crate) fn new(client: Client, kinds: Vec<v1::Kind>, owner: &str) -> Self {
+    fn new(client: Client, kinds: Vec<v1::Kind>, owner: &str) -> Self {
         Self {
             client,
             kinds,

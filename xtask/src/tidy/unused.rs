@@ -10,6 +10,8 @@ use serde_json::Value;
 const UNSEEN: &[(&str, &str, &str)] = &[
     ("rpc", "prost", "what is generated names it"),
     ("rpc", "tonic-prost", "what is generated names it"),
+    ("client", "prost", "what is generated names it"),
+    ("client", "tonic-prost", "what is generated names it"),
     ("objects", "prost", "what is generated names it"),
     ("objects", "tonic", "what is generated names it"),
     ("objects", "tonic-prost", "what is generated names it"),
