@@ -197,21 +197,39 @@ mod tests {
     /// A chassis cannot do something, or can again.
     pub(super) fn change(world: &mut World, rng: &mut Rng) -> String {
         let chassis = world.sb::<ChassisPrivate>();
-        let Some((uuid, mut row)) = rng.pick(&chassis).cloned() else {
-            return "no chassis to complain".to_owned();
-        };
-        let acls = world.nb::<Acl>().into_iter().map(|(uuid, _)| uuid);
-        let balancers = world.nb::<LoadBalancer>().into_iter();
-        let rows: Vec<Uuid> = acls.chain(balancers.map(|(uuid, _)| uuid)).collect();
+        if chassis.len() < 3 {
+            let row = ChassisPrivate {
+                name: format!("private{}", chassis.len()).into(),
+                ..ChassisPrivate::default()
+            };
+            let what = format!("{} is there", row.name);
+            world.south(vec![insert(rng.uuid(), &row)]);
+            return what;
+        }
+        let (uuid, mut row) = chassis[rng.below(3)].clone();
+        let mut rows: Vec<Uuid> = Vec::new();
+        rows.extend(world.nb::<Acl>().into_iter().map(|(uuid, _)| uuid));
+        rows.extend(world.nb::<LoadBalancer>().into_iter().map(|(uuid, _)| uuid));
+        rows.extend(
+            world
+                .nb::<LogicalRouterPolicy>()
+                .into_iter()
+                .map(|(uuid, _)| uuid),
+        );
+        rows.extend(world.nb::<Nat>().into_iter().map(|(uuid, _)| uuid));
+        rows.extend(world.nb::<Qos>().into_iter().map(|(uuid, _)| uuid));
         row.external_ids
             .retain(|key, _| !key.starts_with(KEY) || rng.once_in(2));
         if let Some(of) = rng.pick(&rows) {
             let hint = &of.simple().to_string()[..8];
+            let why = ["too much", "too many"][rng.below(2)];
             row.external_ids
-                .insert(format!("{KEY}{hint}").into(), "too much".into());
+                .insert(format!("{KEY}{hint}").into(), why.into());
         }
-        row.external_ids
-            .insert(format!("{KEY}nonsense").into(), "?".into());
+        for nonsense in ["nonsense", "+0000001", "000000001"] {
+            row.external_ids
+                .insert(format!("{KEY}{nonsense}").into(), "?".into());
+        }
         let columns = vec![ChassisPrivate::COLUMN.external_ids.to(&row.external_ids)];
         let what = format!("{} says {:?}", row.name, row.external_ids);
         world.south(vec![Operation::update_row(
