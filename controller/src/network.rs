@@ -47,13 +47,14 @@ use crate::flow::MeterSpec;
 use crate::settings::TunnelKind;
 
 pub use balancers::{Balancer, Endpoint, Flush, Vip, endpoint};
+pub(crate) use binding::may_have;
 pub use binding::{Attachment, Binding, PortKind, patch_name};
 pub use fact::{Fact, Key};
 pub use input::{LocalPorts, PortChanges};
 pub(crate) use locality::translation_zones;
 pub use members::{BitsByNames, Membership, Use};
 pub(crate) use members::{Named, NamedBit, integers, named_bits};
-pub use migration::{ACTIVATED, has_spoken, is_additional, say_spoken};
+pub use migration::{ACTIVATED, has_spoken, is_additional};
 pub(crate) use sharing::SharedBit;
 pub use sharing::{Bits, BitsByKeys};
 pub(crate) use templates::expand;

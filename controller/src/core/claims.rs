@@ -226,6 +226,7 @@ impl Core {
             role,
             encap: encap_ip.and_then(|ip| self.south.encap_at(own, ip)),
             is_installed: self.ports.is_installed(port.uuid),
+            has_spoken: self.network.activated.peek(port.uuid).is_some(),
         };
         if self.network.handed_over.peek(port.uuid).is_some() {
             return None;

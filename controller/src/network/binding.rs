@@ -9,7 +9,7 @@
 //! | `mirror` | the port that it copies to (`mirror_port`) is attached as a guest or container: there copies leave |
 //! | `l3gateway` | its `options:l3gateway-chassis` is this one |
 //! | `l2gateway` | its `options:l2gateway-chassis` is this one, and the patch port to its network's bridge exists |
-//! | `virtual` | the guest that has announced its address last (`virtual_parent`) is attached here |
+//! | `virtual` | the guest that has announced its address last (`virtual_parent`) is attached here, and is one of those that may have it (`options:virtual-parents`) |
 //! | `external` | as `chassisredirect`: here its packets are answered |
 //! | `chassisredirect` | of the chassis that may host it, this one is the first that is alive ([`super::gateways`]) |
 //!
@@ -197,7 +197,9 @@ impl Network {
                 self.bind(reads, sink)?.at
             }
             PortKind::Virtual => {
-                let parent = self.port_by_name(reads, port.virtual_parent.as_deref()?)?;
+                let parent = port.virtual_parent.as_deref()?;
+                may_have(port, parent).then_some(())?;
+                let parent = self.port_by_name(reads, parent)?;
                 let is_guest =
                     matches!(PortKind::of(parent), PortKind::Guest | PortKind::Container);
                 (is_guest && parent.datapath == port.datapath).then_some(())?;
@@ -248,9 +250,16 @@ impl Network {
     }
 }
 
-/// The name of the integration bridge's end of the patch to a localnet port's bridge.
-pub fn patch_name(localnet: &str) -> String {
-    format!("patch-br-int-to-{localnet}")
+/// The name of an integration bridge's end of the patch to a localnet port's bridge.
+pub fn patch_name(bridge: &str, localnet: &str) -> String {
+    format!("patch-{bridge}-to-{localnet}")
+}
+
+/// Whether a guest may have a virtual port's address.
+pub(crate) fn may_have(port: &PortBinding, guest: &str) -> bool {
+    let parents = port.options.get("virtual-parents");
+    let mut parents = parents.map_or("", |names| names).split(',');
+    parents.any(|name| name.trim() == guest)
 }
 
 fn tag_of(port: &PortBinding) -> Option<u16> {

@@ -58,9 +58,12 @@ impl Strategy {
 /// What a port waits for that is here in addition; nothing if it does not wait, or no longer.
 pub fn awaited(network: &Network, reads: &Reads, port: &PortBinding) -> SmallVec<[Strategy; 3]> {
     let own = network.own(reads);
-    let is_additional = own.chassis.is_some_and(|own| is_additional(port, own));
-    if !is_additional
-        || has_spoken(port, &own.name)
+    let Some(chassis) = own.chassis.filter(|own| is_additional(port, *own)) else {
+        return SmallVec::new();
+    };
+    // What was said before the chassis had the port was said at another migration.
+    let is_claimed = port.additional_chassis.contains(&chassis);
+    if (is_claimed && has_spoken(port, &own.name))
         || network.activated.get(reads, port.uuid).is_some()
     {
         return SmallVec::new();

@@ -4,7 +4,9 @@
 //! have it in addition, as long as a guest migrates from one to the other. Only the main chassis says `up`. northd writes the
 //! chassis as references (`requested_chassis`, `requested_additional_chassis`); where it has not, the option's names count.
 
-use ovsdb::condition::Clause;
+use std::sync::Arc;
+
+use ovsdb::condition::{Clause, Function};
 use ovsdb::mutation::{Mutation, Mutator};
 use ovsdb::operation::Operation;
 use ovsdb::typed::Table;
@@ -12,7 +14,7 @@ use ovsdb::{Atom, Datum, Uuid};
 use sb_db::tables::PortBinding;
 
 use super::South;
-use crate::network::{ACTIVATED, has_spoken, say_spoken};
+use crate::network::{ACTIVATED, has_spoken};
 
 /// As what a chassis has a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Claim {
     pub encap: Option<Uuid>,
     /// Its flows are in place.
     pub is_installed: bool,
+    /// The guest has spoken here, where the port is in addition.
+    pub has_spoken: bool,
 }
 
 impl Claimant<'_> {
@@ -110,7 +114,7 @@ impl South {
                 change.up(false);
             }
         }
-        self.forget_spoken(port, claim.chassis, &mut change);
+        self.change_spoken(port, claim.chassis, false, &mut change);
         if claim.is_installed && port.up != Some(true) {
             tracing::info!(target: "binding", "Setting lport {name} up in Southbound");
             change.up(true);
@@ -134,6 +138,16 @@ impl South {
             change.set(columns.encap.index, None);
         }
         self.change_additional_encap(port, claim.chassis, claim.encap, &mut change);
+        let is_known = port.additional_chassis.contains(&claim.chassis)
+            && self
+                .chassis_name(claim.chassis)
+                .is_some_and(|own| has_spoken(port, own));
+        self.change_spoken(
+            port,
+            claim.chassis,
+            claim.has_spoken || is_known,
+            &mut change,
+        );
         change
     }
 
@@ -158,7 +172,7 @@ impl South {
             }
         }
         if port.additional_chassis.contains(&own) {
-            self.forget_spoken(port, own, &mut change);
+            self.change_spoken(port, own, false, &mut change);
             tracing::info!(target: "binding", "Releasing lport {name} from this additional chassis.");
             self.leave_additional(port, own, &mut change);
         }
@@ -180,18 +194,34 @@ impl South {
         change.operations(port.uuid)
     }
 
-    /// That a guest has spoken here counts for one migration.
-    fn forget_spoken(&self, port: &PortBinding, own: Uuid, change: &mut Change) {
-        let Some(own) = self.chassis_name(own) else {
+    /// Says whether the guest has spoken here (`options:additional-chassis-activated`), which counts for one migration.
+    ///
+    /// The names of all additional chassis are in one value, which each of them changes: so it is changed only if it is what is
+    /// known of it, and looked at again when it is not. Chassis that are no additional ones any more, because they are gone, are
+    /// taken out: the next migration to one of that name is another.
+    fn change_spoken(&self, port: &PortBinding, own: Uuid, spoken: bool, change: &mut Change) {
+        let Some(own_name) = self.chassis_name(own) else {
             return;
         };
-        if !has_spoken(port, own) {
-            return;
+        let others = port.additional_chassis.iter().filter(|uuid| **uuid != own);
+        let others: Vec<_> = others.map(|uuid| self.chassis_name(*uuid)).collect();
+        // Of a chassis that is not known yet, the name may be any.
+        let is_there = |name: &str| others.iter().any(|is| is.is_none_or(|is| **is == *name));
+        let known = port.options.get(ACTIVATED);
+        let text = known.map_or("", |names| names);
+        let names = text.split(',').map(str::trim);
+        let stays = |name: &&str| match *name == &**own_name {
+            true => spoken,
+            false => !name.is_empty() && is_there(name),
+        };
+        let mut wanted: Vec<&str> = names.filter(stays).collect();
+        if spoken && !wanted.contains(&&**own_name) {
+            wanted.push(own_name);
         }
-        let names = port.options.get(ACTIVATED);
-        let names = names.map_or("", |names| names).split(',').map(str::trim);
-        let others: Vec<&str> = names.filter(|name| *name != &**own).collect();
-        change.mutations.extend(say_spoken(&others.join(",")));
+        let wanted = wanted.join(",");
+        if text != wanted {
+            change.spoken = Some((known.cloned(), wanted.into()));
+        }
     }
 
     fn leave_additional(&self, port: &PortBinding, own: Uuid, change: &mut Change) {
@@ -226,6 +256,8 @@ impl South {
 struct Change {
     row: Vec<(usize, Datum)>,
     mutations: Vec<Mutation>,
+    /// Where the guest has spoken: what is known of it, and what it is to be.
+    spoken: Option<(Option<Arc<str>>, Arc<str>)>,
     /// The row is changed only if this chassis has the port when the southbound comes to it: another may have claimed it.
     only_of: Option<Uuid>,
 }
@@ -252,7 +284,7 @@ impl Change {
             .push(Mutation::new(column, Mutator::Delete, member));
     }
 
-    /// At most two operations of one transaction; none if nothing changes.
+    /// At most three operations of one transaction; none if nothing changes.
     fn operations(self, uuid: Uuid) -> Vec<Operation> {
         let mut operations = Vec::new();
         if !self.row.is_empty() {
@@ -273,13 +305,41 @@ impl Change {
                 self.mutations,
             ));
         }
+        operations.extend(
+            self.spoken
+                .map(|(known, names)| say_spoken(uuid, known, names)),
+        );
         operations
+    }
+}
+
+/// Makes a port's row say at which chassis its guest has spoken, at none if there are no names, if it says what is known so far.
+fn say_spoken(uuid: Uuid, known: Option<Arc<str>>, names: Arc<str>) -> Operation {
+    let column = PortBinding::COLUMN.options.index;
+    let pair = |names| Datum::map([(Atom::from(ACTIVATED), Atom::String(names))]);
+    let mut condition = vec![Clause::is_row(uuid)];
+    let mut mutations = Vec::new();
+    // What is not there yet is added only where it is not: an insertion leaves a key alone that is there.
+    if let Some(known) = known {
+        condition.push(Clause::compare(column, Function::Includes, pair(known)));
+        let key = Datum::set([Atom::from(ACTIVATED)]);
+        mutations.push(Mutation::new(column, Mutator::Delete, key));
+    }
+    if !names.is_empty() {
+        mutations.push(Mutation::new(column, Mutator::Insert, pair(names)));
+    }
+    Operation::Mutate {
+        table: PortBinding::INDEX,
+        condition,
+        mutations,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ovsdb::RowChange;
     use ovsdb::typed::TableDefinition;
+    use sb_db::tables::Chassis;
 
     use super::*;
 
@@ -306,5 +366,117 @@ mod tests {
                 .all(|clause| clause.holds(known.uuid, &row))
         };
         assert_eq!((releases(own), releases(other)), (true, false));
+    }
+
+    /// Three chassis, each with the number and the row that its name says.
+    fn south() -> South {
+        let mut south = South::default();
+        for number in 0..3 {
+            let row = Chassis {
+                name: format!("c{number}").into(),
+                ..Chassis::default()
+            };
+            south.apply(&RowChange {
+                table: Chassis::INDEX,
+                uuid: Uuid::from_u128(number),
+                old: None,
+                new: Some(Arc::new(row.to_row())),
+            });
+        }
+        south
+    }
+
+    /// A port of chassis 0 that is at others, too, and what it says of where its guest has spoken.
+    fn moves(additional: &[u128], spoken: &str) -> PortBinding {
+        let options: &[_] = match spoken {
+            "" => &[],
+            names => &[(ACTIVATED.into(), names.into())],
+        };
+        PortBinding {
+            chassis: Some(Uuid::from_u128(0)),
+            additional_chassis: additional.iter().map(|n| Uuid::from_u128(*n)).collect(),
+            options: options.iter().cloned().collect(),
+            ..PortBinding::default()
+        }
+    }
+
+    /// What the port says afterwards, when its row is another one when the southbound comes to it.
+    fn said(operations: &[Operation], row: &PortBinding) -> String {
+        let ty = &sb_db::schema().tables[PortBinding::INDEX].columns;
+        let mut row = row.to_row();
+        for operation in operations {
+            let Operation::Mutate {
+                condition,
+                mutations,
+                ..
+            } = operation
+            else {
+                continue;
+            };
+            if !condition
+                .iter()
+                .all(|clause| clause.holds(Uuid::nil(), &row))
+            {
+                continue;
+            }
+            for mutation in mutations {
+                let column = mutation.column;
+                let datum = mutation.apply(&ty[column].ty, row.get(column));
+                row.set(column, datum.expect("it fits"));
+            }
+        }
+        let options = row.get(PortBinding::COLUMN.options.index);
+        options.get_str(ACTIVATED).unwrap_or_default().to_owned()
+    }
+
+    fn claim(own: u128, role: Role, has_spoken: bool) -> Claim {
+        Claim {
+            chassis: Uuid::from_u128(own),
+            role,
+            encap: None,
+            is_installed: true,
+            has_spoken,
+        }
+    }
+
+    #[test]
+    fn each_additional_chassis_says_for_itself_where_the_guest_has_spoken() {
+        let south = south();
+        let speaks = |own, row: &PortBinding| south.claim(row, &claim(own, Role::Additional, true));
+        let nobody = moves(&[1, 2], "");
+        let [one, two] = [1, 2].map(|own| speaks(own, &nobody));
+        assert_eq!(said(&one, &nobody), "c1");
+        // Both say so at once: the second leaves alone what the first has said, and says it when it has heard of it.
+        let first = moves(&[1, 2], "c1");
+        assert_eq!(said(&two, &first), "c1");
+        assert_eq!(said(&speaks(2, &first), &first), "c1,c2");
+        let third = moves(&[1, 2], "c2,c1");
+        assert_eq!(said(&speaks(2, &first), &third), "c2,c1");
+        assert_eq!(speaks(1, &third), [], "all is said");
+        // It is known of an earlier run.
+        assert_eq!(south.claim(&third, &claim(2, Role::Additional, false)), []);
+    }
+
+    #[test]
+    fn where_a_guest_has_spoken_is_kept_for_one_migration() {
+        let south = south();
+        let both = moves(&[1, 2], "c1,c2");
+        let arrived = PortBinding {
+            chassis: None,
+            ..both.clone()
+        };
+        let main = south.claim(&arrived, &claim(1, Role::Main, true));
+        assert_eq!(said(&main, &arrived), "c2");
+        assert_eq!(said(&south.release(&both, Uuid::from_u128(2)), &both), "c1");
+        // The chassis is gone.
+        let gone = moves(&[1], "c1,c2");
+        let main = south.claim(&gone, &claim(0, Role::Main, false));
+        assert_eq!(said(&main, &gone), "c1");
+        let gone = moves(&[], "c2");
+        let main = south.claim(&gone, &claim(0, Role::Main, false));
+        assert_eq!(said(&main, &gone), "");
+        // Here, too, before it comes again.
+        let again = south.claim(&gone, &claim(2, Role::Additional, false));
+        assert_eq!(said(&again, &gone), "");
     }
 }

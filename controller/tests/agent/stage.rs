@@ -103,6 +103,9 @@ impl Database {
                 } => {
                     let uuid = condition[0].as_row().expect("mutations name a row");
                     let mut new = (*self.rows[&(*table, uuid)]).clone();
+                    if !condition.iter().all(|clause| clause.holds(uuid, &new)) {
+                        continue;
+                    }
                     for mutation in mutations {
                         let ty = &self.schema.tables[*table].columns[mutation.column].ty;
                         let datum = mutation

@@ -63,6 +63,7 @@ fn a_virtual_port_is_where_the_guest_is_that_has_it() {
     let row = |parent: Option<&str>| PortBinding {
         r#type: "virtual".into(),
         virtual_parent: parent.map(Into::into),
+        options: options([("virtual-parents", "there, here")]),
         ..port("vip", SWITCH, 3)
     };
     world.set(13, None, Some(&row(None)));
@@ -77,6 +78,16 @@ fn a_virtual_port_is_where_the_guest_is_that_has_it() {
     world.changes();
     assert!(!is_bound(&world, 13), "a guest of another chassis has it");
     world.set(13, Some(&row(Some("there"))), Some(&row(Some("here"))));
+    world.changes();
+    assert!(is_bound(&world, 13));
+    let taken = PortBinding {
+        options: options([("virtual-parents", "there")]),
+        ..row(Some("here"))
+    };
+    world.set(13, Some(&row(Some("here"))), Some(&taken));
+    world.changes();
+    assert!(!is_bound(&world, 13), "the guest may not have it any more");
+    world.set(13, Some(&taken), Some(&row(Some("here"))));
     world.changes();
     assert!(is_bound(&world, 13));
     world.change_ports(|ports| {
@@ -179,7 +190,17 @@ fn a_guest_that_moves_here_is_silent_until_it_speaks() {
     assert_eq!(blocking(&mut world).len(), 4, "it counts once");
     let known = [waits[0], (ACTIVATED, "c0,c1")];
     world.set(11, Some(&row(true, &waits)), Some(&row(true, &known)));
+    assert_eq!(
+        blocking(&mut world),
+        [] as [&str; 0],
+        "of an earlier migration, before the port is claimed"
+    );
+    let claimed = |options| PortBinding {
+        additional_chassis: vec![Uuid::from_u128(OWN)],
+        ..row(true, options)
+    };
+    world.set(11, Some(&row(true, &known)), Some(&claimed(&known)));
     assert_eq!(blocking(&mut world).len(), 4, "the southbound says so");
-    world.set(11, Some(&row(true, &known)), Some(&row(true, &[])));
+    world.set(11, Some(&claimed(&known)), Some(&claimed(&[])));
     assert_eq!(blocking(&mut world), [] as [&str; 0], "nothing is awaited");
 }

@@ -18,7 +18,7 @@ use packet::userdata::{Opcode, UserdataError};
 use rustc_hash::FxHashMap;
 use sb_db::tables::PortBinding;
 
-use crate::network::PortKind;
+use crate::network::{PortKind, may_have};
 use crate::pinctrl::fields::logical_port;
 use crate::pinctrl::service::{Effect, HandleError, Packet, Service, View};
 
@@ -117,7 +117,7 @@ fn claim(port: Uuid, parent: Uuid, view: &dyn View) -> Option<Operation> {
     let parent = &parent.logical_port;
     let own = view.own().filter(|_| view.is_here(parent))?;
     let is_its = port.virtual_parent.as_ref() == Some(parent) && port.chassis == Some(own);
-    if is_its || PortKind::of(port) != PortKind::Virtual {
+    if is_its || PortKind::of(port) != PortKind::Virtual || !may_have(port, parent) {
         return None;
     }
     let column = PortBinding::COLUMN;

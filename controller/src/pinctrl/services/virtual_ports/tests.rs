@@ -5,11 +5,17 @@ use std::sync::Arc;
 use super::*;
 use crate::pinctrl::tests::{OWN, World, now};
 
+/// A virtual port that `p1` may have, among others.
+fn make_virtual(port: &mut PortBinding) {
+    port.r#type = "virtual".into();
+    port.options = crate::testing::options([("virtual-parents", "p2, p1")]);
+}
+
 /// What comes of an announcement by the guest `p1`, with these rows.
 fn announce(change: impl FnOnce(&mut PortBinding), is_here: bool) -> Vec<Effect> {
     let mut world = World::default();
     let port = Arc::make_mut(&mut world.ports[1]);
-    port.r#type = "virtual".into();
+    make_virtual(port);
     change(port);
     if is_here {
         world.here = vec!["p1".into()];
@@ -49,6 +55,10 @@ fn who_announces_the_address_gets_it() {
     assert_eq!(announce(own, true), []);
     assert_eq!(announce(|_| {}, false), [], "the guest is elsewhere");
     assert_eq!(announce(|port| port.r#type = "".into(), true), []);
+    let stranger = |port: &mut PortBinding| {
+        port.options = crate::testing::options([("virtual-parents", "p2")]);
+    };
+    assert_eq!(announce(stranger, true), [], "it may not have it");
 }
 
 #[test]
@@ -69,7 +79,7 @@ fn a_port_that_is_fought_for_is_claimed_after_growing_pauses() {
         here: vec!["p1".into()],
         ..World::default()
     };
-    Arc::make_mut(&mut world.ports[1]).r#type = "virtual".into();
+    make_virtual(Arc::make_mut(&mut world.ports[1]));
     let mut service = VirtualPorts::default();
     let start = now();
     let mut claims = Vec::new();
