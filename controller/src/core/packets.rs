@@ -107,7 +107,7 @@ impl Core {
             .into_iter()
             .flat_map(|change| packets.changed(now, change, &world))
             .collect();
-        self.perform(wanted);
+        self.perform(now, wanted);
     }
 
     /// Whether services do anything: without a switch there is nobody to send anything, and one that does not keep up is not sent
@@ -147,10 +147,10 @@ impl Core {
             network: &self.network,
         };
         let wanted = self.packets.run(now, &world);
-        self.perform(wanted);
+        self.perform(now, wanted);
     }
 
-    fn perform(&mut self, wanted: Vec<Effect>) {
+    fn perform(&mut self, now: Now, wanted: Vec<Effect>) {
         for effect in wanted {
             let message = match effect {
                 Effect::Resume(packet) => Message::Resume(packet),
@@ -165,6 +165,14 @@ impl Core {
                 Effect::Activate(port) => {
                     self.engine.input(&mut self.network, |network, changes| {
                         network.activate(changes, port);
+                    });
+                    // The southbound is to know.
+                    self.ports.untold.insert(port);
+                    continue;
+                }
+                Effect::Refreshed(row) => {
+                    self.engine.input(&mut self.network, |network, changes| {
+                        network.refreshed(changes, row, now.unix_ms);
                     });
                     continue;
                 }

@@ -6,8 +6,10 @@
 //! ([`learn`](crate::pinctrl::services::learn)). A neighbour that speaks costs two packets to the agent in its age, and traffic
 //! costs nothing.
 //!
-//! The same goes for addresses that a switch has learned (`fdb_age_threshold`, `FDB.timestamp`): any packet from one that is ripe comes
-//! to the agent, until its row has a new timestamp.
+//! The same goes for addresses that a switch has learned (`fdb_age_threshold`, `FDB.timestamp`): a packet from one that is ripe comes
+//! to the agent. Once the agent has asked for a new timestamp, the row is ripe no longer, whether or not it has one already: the
+//! southbound may be slow, or away, and a guest that sends fast would keep the agent busy meanwhile. If the row has none after
+//! [`AGAIN_MS`], it is ripe again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,6 +21,8 @@ use super::{Changes, Network};
 
 /// How many become ripe at once.
 const BATCH: usize = 1_024;
+/// How long a new timestamp may take.
+const AGAIN_MS: i64 = 2_000;
 
 /// When neighbours become ripe, in milliseconds since 1970.
 #[derive(Debug, Default)]
@@ -105,6 +109,13 @@ impl Network {
         let its: Vec<Uuid> = its.map(|(uuid, _)| uuid).collect();
         for row in its {
             self.neighbour_heard(changes, row);
+        }
+    }
+
+    /// A new timestamp was asked for.
+    pub fn refreshed(&mut self, changes: &mut Changes, row: Uuid, now_ms: i64) {
+        if self.ripe.remove(changes, row).is_some() {
+            self.ripening.set(row, Some(now_ms + AGAIN_MS));
         }
     }
 

@@ -236,6 +236,22 @@ fn an_address_is_known_no_longer_at_half_of_its_age_until_it_is_heard_of() {
     );
     world.set(40, Some(&address(5_000)), Some(&address(16_000)));
     let flows = world.changes_in(|table| tables.contains(&table));
+    // It was heard of, and until its row says so it is known: packets of its guest come up once in a while, not all of them.
+    let refreshed = |world: &mut World, now_ms| {
+        world.engine.input(&mut world.network, |network, changes| {
+            network.refreshed(changes, Uuid::from_u128(40), now_ms);
+        });
+        world.changes_in(|table| tables.contains(&table))
+    };
+    let flows = refreshed(&mut world, 15_100);
+    assert!(flows.starts_with("+ 72 "), "{flows}");
+    assert_eq!(refreshed(&mut world, 15_200), "");
+    assert_eq!(ripen(&mut world, 17_099), "");
+    let flows = ripen(&mut world, 17_100);
+    assert!(
+        flows.starts_with("- 72 "),
+        "the southbound is slow: {flows}"
+    );
     assert!(
         flows.starts_with("+ 72 ") && flows.lines().count() == 1,
         "{flows}"

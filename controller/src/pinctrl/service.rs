@@ -40,6 +40,8 @@ pub enum Effect {
     Write(Uuid, Vec<Operation>),
     /// The guest of this port, which is here in addition to its main chassis, has spoken: it may send and receive from now on.
     Activate(Uuid),
+    /// What was learned in this row is heard of again, and the row is being told: who speaks counts as known until then.
+    Refreshed(Uuid),
     /// Tell the log what a rule has seen. How often is for the meter of its flow to say.
     Log(String),
     /// Tell the log, as a warning: it happens a bounded number of times.

@@ -71,7 +71,10 @@ impl Service for Learn {
             opcode => self.neighbour(now, packet_in, opcode, port, view)?,
         };
         let wanted = wanted.filter(|wanted| !self.recent.repeats(now, wanted.row, wanted.says));
-        effects.extend(wanted.map(|wanted| Effect::Write(wanted.row, vec![wanted.operation])));
+        if let Some(wanted) = wanted {
+            effects.extend(wanted.refreshes.then_some(Effect::Refreshed(wanted.row)));
+            effects.push(Effect::Write(wanted.row, vec![wanted.operation]));
+        }
         Ok(())
     }
 }
@@ -259,6 +262,7 @@ fn refresh(table: usize, column: Column<i64>, row: Uuid, before_ms: i64, now_ms:
     Wanted {
         row,
         says: now_ms.cast_unsigned(),
+        refreshes: true,
         operation,
     }
 }
@@ -268,6 +272,8 @@ struct Wanted {
     row: Uuid,
     /// What it should say, as a number.
     says: u64,
+    /// It says what it said, and when that was heard.
+    refreshes: bool,
     operation: Operation,
 }
 
@@ -290,6 +296,7 @@ fn write<T: Table>(
     Wanted {
         row: known.unwrap_or(uuid),
         says,
+        refreshes: false,
         operation,
     }
 }
