@@ -358,6 +358,19 @@ impl Resources for Names<'_> {
         Lookup::is_resident(self, port)
     }
 
+    fn is_reachable(&self, port: &str) -> bool {
+        let port = self.network.port_by_name(self.reads, port);
+        let chassis = port.and_then(|port| port.chassis);
+        let own = self.network.own(self.reads).chassis;
+        let chassis = chassis.filter(|chassis| own != Some(*chassis));
+        let chassis = chassis.and_then(|uuid| self.network.chassis.get(self.reads, uuid));
+        // Without a session nobody knows better.
+        chassis.is_none_or(|chassis| {
+            let session = NameId::of(&chassis.name);
+            self.network.sessions.get(self.reads, session) != Some(&false)
+        })
+    }
+
     fn has_new_registers(&self) -> bool {
         self.network.new_registers.get(self.reads, ()).is_some()
     }

@@ -1,9 +1,12 @@
 //! Logical flows of a small southbound, as flows of the switch: what is installed, and what changes when rows change.
 
-use sb_db::tables::{AddressSet, ChassisTemplateVar, LogicalFlow, Meter, MeterBand, PortGroup};
+use ovsdb::Uuid;
+use sb_db::tables::{
+    AddressSet, Chassis, ChassisTemplateVar, LogicalFlow, Meter, MeterBand, PortBinding, PortGroup,
+};
 
 use super::*;
-use crate::testing::{SWITCH, World};
+use crate::testing::{SWITCH, World, port};
 
 fn logical(pipeline: &str, table: i64, matches: &str, actions: &str) -> LogicalFlow {
     LogicalFlow {
@@ -281,6 +284,38 @@ fn what_goes_to_the_controller_is_metered() {
 }
 
 #[test]
+fn a_forwarding_group_leaves_out_ports_of_chassis_that_are_not_reached() {
+    let mut world = World::new();
+    let chassis = Chassis {
+        name: "other".into(),
+        ..Chassis::default()
+    };
+    world.set(30, None, Some(&chassis));
+    let there = PortBinding {
+        chassis: Some(Uuid::from_u128(30)),
+        ..port("there", SWITCH, 2)
+    };
+    world.set(12, Some(&port("there", SWITCH, 2)), Some(&there));
+    let spread = "fwd_group(liveness=true, childports=\"here\", \"there\");";
+    world.set(1000, None, Some(&logical("ingress", 0, "ip4", spread)));
+    let mut ports = |session: Option<bool>| {
+        world.change_ports(|ports| {
+            ports.sessions = session
+                .map(|is_up| ("other".into(), is_up))
+                .into_iter()
+                .collect();
+        });
+        world.engine.step(&mut world.network, 10_000);
+        let changes = world.network.desired.changes();
+        let groups = changes.groups.iter().map(|group| group.group.buckets.len());
+        groups.collect::<Vec<_>>()
+    };
+    assert_eq!(ports(None), [2], "nobody knows better");
+    assert_eq!(ports(Some(false)), [1]);
+    assert_eq!(ports(Some(true)), [2]);
+}
+
+#[test]
 fn choices_are_groups() {
     let mut world = World::new();
     let row = logical("ingress", 0, "ip4", "reg8[16..31] = select(1=20, 2=30);");
@@ -481,9 +516,9 @@ fn template_variables_have_their_values() {
 #[test]
 fn ports_that_flows_name_have_their_bits() {
     let (mut world, _, before) = with_members();
-    let external = sb_db::tables::PortBinding {
+    let external = PortBinding {
         r#type: "external".into(),
-        ..crate::testing::port("sriov", SWITCH, 9)
+        ..port("sriov", SWITCH, 9)
     };
     world.set(70, None, Some(&external));
     let mut after = before.clone();
@@ -532,11 +567,7 @@ fn a_group_without_a_part_in_a_datapath_is_told_with_bits_and_without() {
     let (mut world, ..) = with_members();
     let switch = crate::testing::datapath(6);
     world.set(2, None, Some(&switch));
-    world.set(
-        71,
-        None,
-        Some(&crate::testing::port("second", Uuid::from_u128(2), 1)),
-    );
+    world.set(71, None, Some(&port("second", Uuid::from_u128(2), 1)));
     world.plug("second", 12);
     let group = sb_db::tables::LogicalDpGroup {
         datapaths: vec![SWITCH, Uuid::from_u128(2)],

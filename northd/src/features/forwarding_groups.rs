@@ -1,8 +1,8 @@
 //! Forwarding groups: an address of a switch behind which several ports are, such as those of a gateway to another network.
 //!
 //! Guarantees that requests for the virtual address (`vip`) are answered with the virtual MAC (`vmac`), to which routers of the
-//! switch send, too; and that a packet to that MAC goes to one of the ports (`child_port`), chosen by its flow. With `liveness`, OVN's
-//! controllers choose from those whose chassis can be reached; Weft's do not look at it, which is told.
+//! switch send, too; and that a packet to that MAC goes to one of the ports (`child_port`), chosen by its flow. With `liveness`,
+//! controllers choose from those whose chassis can be reached, as the BFD sessions of gateways tell.
 //!
 //! A port that is not in the switch is left out, and told; a group without ports is none, and so is one whose addresses are a
 //! port's or an earlier group's.
@@ -137,11 +137,6 @@ fn flows(
     }
     if good.is_empty() {
         return;
-    }
-    if column.liveness.get(columns) {
-        let why = "Weft's controllers of this version do not look at it";
-        let remedy = "they choose from all ports: remove those whose chassis cannot be reached";
-        complaints.column(column.liveness.name, why, remedy);
     }
     let spread = Action::ForwardGroup {
         liveness: column.liveness.get(columns),

@@ -114,6 +114,10 @@ impl Resources for Unnumbered<'_> {
         self.0.is_resident(port)
     }
 
+    fn is_reachable(&self, port: &str) -> bool {
+        self.0.is_reachable(port)
+    }
+
     fn has_new_registers(&self) -> bool {
         self.0.has_new_registers()
     }

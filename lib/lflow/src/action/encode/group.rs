@@ -97,15 +97,21 @@ pub(super) fn select(
     choose(&group, "select", context, out)
 }
 
-/// `fwd_group(…);`: one of the ports; those that do not exist are left out.
+/// `fwd_group(…);`: one of the ports; those that do not exist are left out, and with `liveness` those that cannot be reached,
+/// unless none can.
 pub(super) fn forward(
+    liveness: bool,
     children: &[Name],
     context: &Context<'_>,
     out: &mut Vec<OfAction>,
 ) -> Outcome {
-    let keys = children
-        .iter()
-        .filter_map(|child| context.resources.port(child));
+    let resources = context.resources;
+    let is_alive = |child: &&Name| !liveness || resources.is_reachable(child);
+    let mut alive: Vec<&Name> = children.iter().filter(is_alive).collect();
+    if alive.is_empty() {
+        alive = children.iter().collect();
+    }
+    let keys = alive.into_iter().filter_map(|child| resources.port(child));
     let buckets = keys.map(|key| Choice {
         number: key,
         weight: DEFAULT_WEIGHT,

@@ -46,6 +46,11 @@ pub trait Resources {
     fn datapath(&self) -> u32;
     /// Whether a port is on this chassis.
     fn is_resident(&self, port: &str) -> bool;
+    /// Whether the chassis that has a port can be reached, as far as anybody knows.
+    fn is_reachable(&self, port: &str) -> bool {
+        let _ = port;
+        true
+    }
     /// Whether northd's flows of load balancers use the registers that they use since OVN 25.09, and no others:
     /// `SB_Global.options:register_consolidation`.
     fn has_new_registers(&self) -> bool;
@@ -227,7 +232,9 @@ fn one(action: &Action, context: &Context<'_>, out: &mut Vec<OfAction>) -> Outco
         Action::BindVport { vport, parent } => {
             controller::bind_vport(vport, *parent, context, out)?;
         }
-        Action::ForwardGroup { children, .. } => group::forward(children, context, out)?,
+        Action::ForwardGroup { liveness, children } => {
+            group::forward(*liveness, children, context, out)?;
+        }
         Action::Log(log) => controller::log(log, context, out),
         Action::SetQueue(id) => out.push(OfAction::SetQueue(*id)),
         Action::SetMeter { rate, burst } => {
