@@ -33,12 +33,14 @@ impl TunnelKind {
 
     /// The kind with a name.
     pub fn named(name: &str) -> Option<Self> {
-        [TunnelKind::Geneve, TunnelKind::Vxlan]
+        [TunnelKind::Geneve, TunnelKind::Vxlan, TunnelKind::Gre]
             .into_iter()
             .find(|kind| kind.name() == name)
     }
 }
 
+    /// GRE, with the same keys as VXLAN.
+    Gre,
 /// The settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -47,6 +49,7 @@ pub struct Settings {
     /// The southbound's remotes; none while none is set, or while what is set makes no sense.
     pub remotes: Vec<Remote>,
     /// The local ends of tunnels, in the order of preference.
+            TunnelKind::Gre => "gre",
     pub encaps: Vec<(TunnelKind, IpAddr)>,
     /// The address among them that others use unless a port says otherwise, if it is said.
     pub encap_default: Option<IpAddr>,
@@ -246,7 +249,7 @@ impl Keys<'_> {
                 None => bad.push(BadSetting {
                     key: "ovn-encap-type",
                     value: word.to_owned(),
-                    why: "known are geneve and vxlan".to_owned(),
+                    why: "known are geneve, vxlan and gre".to_owned(),
                 }),
             }
         }
@@ -267,8 +270,15 @@ impl Keys<'_> {
         let ips = &parsed_ips;
         parsed_kinds
             .into_iter()
-            .flat_map(|kind| ips.iter().map(move |ip| (kind, *ip)))
-            .collect()
+            .flat_map(|kind| ips.iter().map(move |ip| (kind, *ip)));
+        let (good, refused): (Vec<_>, Vec<_>) =
+            ends.partition(|(kind, ip)| *kind != TunnelKind::Gre || ip.is_ipv4());
+        bad.extend(refused.into_iter().map(|(kind, ip)| BadSetting {
+            key: "ovn-encap-type",
+            value: kind.name().to_owned(),
+            why: format!("GRE is over IPv4 only, not over {ip}"),
+        }));
+        good
     }
 
     fn encap_default(&self, bad: &mut Vec<BadSetting>) -> Option<IpAddr> {
@@ -461,7 +471,7 @@ mod tests {
                 "Open_vSwitch external_ids:ovn-chassis-mac-mappings=phys:1: NETWORK:MAC is expected",
                 "Open_vSwitch external_ids:ovn-chassis-mac-mappings=a:01:00:00:00:00:01: NETWORK:MAC is expected",
                 "Open_vSwitch external_ids:ovn-encap-ip-default=10.0.0.3: one of the addresses in ovn-encap-ip is expected",
-                "Open_vSwitch external_ids:ovn-encap-type=stt: known are geneve and vxlan",
+                "Open_vSwitch external_ids:ovn-encap-type=stt: known are geneve, vxlan and gre",
                 "Open_vSwitch external_ids:ovn-encap-ip=here: an IP address is expected",
                 "Open_vSwitch external_ids:ovn-openflow-probe-interval=often: a number of seconds is expected",
             ]

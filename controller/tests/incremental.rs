@@ -328,7 +328,7 @@ fn others() -> impl Strategy<Value = Change> {
 }
 
 fn surroundings() -> impl Strategy<Value = Change> {
-    let kinds = vec![TunnelKind::Geneve, TunnelKind::Vxlan];
+    let kinds = vec![TunnelKind::Geneve, TunnelKind::Vxlan, TunnelKind::Gre];
     prop_oneof![
         4 => (0..PORTS, maybe(1..6u32)).prop_map(|(n, ofport)| Change::Interface(n, ofport)),
         2 => (1..3u128, maybe(prop::sample::select(kinds))).prop_map(|(n, kind)| Change::Tunnel(n, kind)),

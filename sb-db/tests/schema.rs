@@ -24,14 +24,20 @@ fn read(path: &Path) -> Option<DatabaseSchema> {
 fn the_schema_is_that_of_ovn_26_03() {
     let golden = golden();
     let ours = describe::lines(sb_db::schema());
+    // GRE is a kind of tunnel that OVN does not have: there is one more word, and nothing else differs.
+    let kinds = |gre| {
+        format!(
+            r#"Encap.type: {{"key":{{"enum":["set",["geneve"{gre},"vxlan"]],"type":"string"}}}}"#
+        )
+    };
     assert_eq!(
         golden.difference(&ours).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
+        [&kinds("")],
         "OVN's, not ours"
     );
     assert_eq!(
         ours.difference(&golden).collect::<Vec<_>>(),
-        Vec::<&String>::new(),
+        [&kinds(r#","gre""#)],
         "ours, not OVN's"
     );
 }

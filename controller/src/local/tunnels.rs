@@ -95,10 +95,15 @@ fn between(settings: &Settings, chassis: &str, encap: &RemoteEncap, local: IpAdd
     let mut options = common_options(settings);
     options.insert("remote_ip".into(), encap.ip.to_string().into());
     options.insert("local_ip".into(), local.to_string().into());
-    if let Some(csum) = encap.csum {
+    // GRE's checksum would take four bytes more of each packet, and of the MTU that guests are told.
+    if let Some(csum) = encap.csum.filter(|_| encap.kind != TunnelKind::Gre) {
         options.insert("csum".into(), csum.to_string().into());
     }
-    if let Some(port) = &encap.dst_port {
+    if let Some(port) = encap
+        .dst_port
+        .as_ref()
+        .filter(|_| encap.kind != TunnelKind::Gre)
+    {
         options.insert("dst_port".into(), port.clone());
     }
     WantedTunnel {
@@ -233,9 +238,12 @@ mod tests {
             text.join(" "),
             "csum=false dst_port=6082 key=flow local_ip=10.0.0.1 remote_ip=10.0.0.2 tos=inherit"
         );
-        let flow = flow_based(&settings("geneve,vxlan", "10.0.0.1,10.0.0.9"));
+        let flow = flow_based(&settings("gre,geneve,vxlan", "10.0.0.1,10.0.0.9"));
         let names: Vec<_> = flow.iter().filter_map(|t| t.name.as_deref()).collect();
-        assert_eq!(names, ["ovn-geneve", "ovn-vxlan"]);
+        assert_eq!(names, ["ovn-geneve", "ovn-vxlan", "ovn-gre"]);
+        let encap = self::encap(TunnelKind::Gre, 2);
+        let tunnels = wanted(&settings("gre", "10.0.0.1"), "a", &[encap]);
+        assert_eq!(tunnels[0].options.get("csum"), None, "GRE has none");
         assert_eq!(flow[0].options["remote_ip"], "flow".into());
     }
 

@@ -490,6 +490,8 @@ fn keys_that_vxlan_has_no_room_for_are_told_and_not_cut() {
         (TunnelKind::Vxlan, 2_048, false),
         (TunnelKind::Geneve, 2_048, true),
     ] {
+        (TunnelKind::Gre, 2_047, true),
+        (TunnelKind::Gre, 2_048, false),
         let mut world = routed();
         two_ends(&mut world);
         world.change_own(|own| own.geneve_field = Some(0));

@@ -1,13 +1,18 @@
 //! Chassis: what northd has to know of the machines.
 //!
-//! Ports name chassis in `options:requested-chassis`, by name or host name. A chassis that speaks VXLAN limits the keys of
+//! Ports name chassis in `options:requested-chassis`, by name or host name. A chassis that speaks VXLAN or GRE limits the keys of
 //! the whole network: 12 bits for datapaths and 11 for ports are what fits into its tunnels, unless
 //! `NB_Global.options:vxlan_mode` says that VXLAN is not for traffic between chassis.
+//!
+//! GRE is Weft's own: OVN's controllers do not know it. So all chassis have to offer it, or none; where some do not, that is a
+//! problem.
+
+use std::sync::Arc;
 
 use nb_db::tables::NbGlobal;
 use ovsdb::Atom;
 use ovsdb::typed::Table;
-use relations::{Handle, Key, Relation, Set, Small};
+use relations::{Bucket, Handle, Key, Relation, Set, Small};
 use sb_db::tables::{Chassis, Encap};
 use uuid::Uuid;
 
@@ -16,10 +21,14 @@ use crate::compiler::unit::Unit;
 #[cfg(test)]
 use crate::testing::{Change, random};
 
-/// Whether keys have to fit into VXLAN tunnels. There is a value if so.
+/// Whether keys have to fit into VXLAN or GRE tunnels. There is a value if so.
 pub static IS_VXLAN: Relation<(), ()> = Relation::new("vxlan mode");
-/// The chassis that speak VXLAN.
-static SPEAKERS: Set<()> = Set::new("chassis with vxlan");
+/// The chassis that speak VXLAN or GRE.
+static SPEAKERS: Set<()> = Set::new("chassis with short keys");
+/// The chassis of this availability zone that speak GRE, and those that do not.
+static GRE: Bucket<u32, Handle> = Bucket::new("chassis with and without gre");
+const WITH_GRE: u32 = 1;
+const WITHOUT_GRE: u32 = 0;
 /// Whether VXLAN is switched off for traffic between chassis.
 static IS_OFF: Relation<(), ()> = Relation::new("vxlan mode off");
 
@@ -40,8 +49,8 @@ pub static FEATURE: Feature = Feature {
         Source::north::<NbGlobal>(&[]).keys(&[(NbGlobal::COLUMN.options.index, &[MODE])]),
     ],
     indexes: INDEXES,
-    relations: &[&IS_VXLAN, &IS_OFF],
-    kinds: &[&SPEAKS, &OFF, &VXLAN],
+    relations: &[&IS_VXLAN, &IS_OFF, &GRE],
+    kinds: &[&SPEAKS, &OFF, &VXLAN, &MIXED],
     #[cfg(test)]
     operator: &[Change {
         weight: 2,
@@ -57,13 +66,24 @@ static SPEAKS: Kind = Kind {
     name: "chassis/encaps",
     over: Over::South(Chassis::INDEX),
     reads: &[],
-    says: &[&SPEAKERS],
+    says: &[&SPEAKERS, &GRE],
     wants: &[],
     run: |unit, key| {
         let chassis = Handle::unpack(key);
-        if speaks_vxlan(unit, chassis) {
+        let Some(kinds) = tunnel_kinds(unit, chassis) else {
+            return;
+        };
+        let speaks = |kind| kinds.iter().any(|of| &**of == kind);
+        let (vxlan, gre) = (speaks("vxlan"), speaks("gre"));
+        if vxlan || gre {
             let uuid = unit.south_uuid(chassis);
             unit.member(&SPEAKERS, (), uuid);
+        }
+        let row = unit.south(chassis);
+        let config = row.map(|row| row.get(Chassis::COLUMN.other_config.index));
+        if config.and_then(|config| config.get_str("is-remote")) != Some("true") {
+            let side = if gre { WITH_GRE } else { WITHOUT_GRE };
+            unit.join(&GRE, side, chassis);
         }
     },
 };
@@ -86,33 +106,63 @@ static OFF: Kind = Kind {
 static VXLAN: Kind = Kind {
     name: "chassis/vxlan",
     over: Over::Shared(&SPEAKERS),
-    reads: &[&IS_OFF],
+    reads: &[&IS_OFF, &GRE],
     says: &[&IS_VXLAN],
     wants: &[],
     run: |unit, _: Key| {
-        if unit.get(&IS_OFF, ()).is_none() {
+        let has_gre = !unit.members(&GRE, WITH_GRE).is_empty();
+        if has_gre || unit.get(&IS_OFF, ()).is_none() {
             unit.say(&IS_VXLAN, (), ());
         }
     },
 };
 
-/// A gateway to physical switches (`is-vtep`) does not count: it is no chassis that ports are on.
-fn speaks_vxlan(unit: &Unit<'_>, chassis: Handle) -> bool {
-    let Some(row) = unit.south(chassis) else {
-        return false;
-    };
+static MIXED: Kind = Kind {
+    name: "chassis/gre",
+    over: Over::North(NbGlobal::INDEX),
+    reads: &[&GRE],
+    says: &[],
+    wants: &[],
+    run: |unit, key| {
+        let (with, without) = (
+            unit.members(&GRE, WITH_GRE),
+            unit.members(&GRE, WITHOUT_GRE),
+        );
+        let (Some(one), Some(other)) = (with.first(), without.first()) else {
+            return;
+        };
+        let [one, other] = [one, other].map(|chassis| {
+            let row = unit.south(*chassis);
+            row.map(|row| Chassis::COLUMN.name.get(row))
+                .unwrap_or_default()
+        });
+        let why = format!(
+            "chassis {one} offers GRE tunnels and chassis {other} does not, {} and {} in all: packets between them may find no way",
+            with.len(),
+            without.len()
+        );
+        let remedy = "put gre into ovn-encap-type of every chassis or of none: OVN's controllers do not know it";
+        let mut complaints = unit.complaints::<NbGlobal>(Handle::unpack(key), "".into());
+        complaints.column("_uuid", why, remedy);
+        unit.problems(complaints.into_problems());
+    },
+};
+
+/// The kinds of tunnels that a chassis offers. A gateway to physical switches (`is-vtep`) does not count: it is no chassis that
+/// ports are on.
+fn tunnel_kinds(unit: &Unit<'_>, chassis: Handle) -> Option<Vec<Arc<str>>> {
+    let row = unit.south(chassis)?;
     let column = Chassis::COLUMN;
     let config = row.get(column.other_config.index);
     if config.get_str("is-vtep") == Some("true") {
-        return false;
+        return None;
     }
     let encaps: Vec<Uuid> = column.encaps.get(row);
-    let mut encaps = encaps.into_iter();
-    encaps.any(|encap| {
-        let encap = unit.find_south::<Encap>(encap);
-        let row = encap.and_then(|encap| unit.south(encap));
-        row.is_some_and(|row| &*Encap::COLUMN.r#type.get(row) == "vxlan")
-    })
+    let kinds = encaps.into_iter().filter_map(|encap| {
+        let encap = unit.find_south::<Encap>(encap)?;
+        Some(Encap::COLUMN.r#type.get(unit.south(encap)?))
+    });
+    Some(kinds.collect())
 }
 
 /// The chassis with this name, else one with this host name.

@@ -6,8 +6,8 @@ ovsdb::table! {
         root: false,
         indexes: [(r#type, ip)],
         columns {
-            /// The tunnel's format.
-            r#type: one_of("geneve", "vxlan"),
+            /// The tunnel's format. `gre` is Weft's own: OVN's schema does not have it.
+            r#type: one_of("geneve", "vxlan", "gre"),
             /// Settings: `csum`, `dst_port`, `is_default`.
             options: map(string => string),
             /// Address of the endpoint.

@@ -17,6 +17,7 @@ mod durability;
 mod examples;
 mod failover;
 mod gateways;
+mod gre;
 mod leases;
 mod localnet;
 mod manners;
