@@ -8,18 +8,22 @@
 //! | --- | --- | --- | --- |
 //! | Geneve | 58 | 78 | 1,442 or 1,422 |
 //! | VXLAN | 50 | 70 | 1,450 or 1,430 |
+//! | GRE | 42 | | 1,458 |
 //!
 //! A guest may be reached through every kind of tunnel that some chassis offers, so that the one that takes most counts.
 //!
-//! Packets of a switch with a door to a physical network (`localnet`) go through no tunnel: there, as many bytes as that network
-//! carries (`Logical_Switch.other_config:mtu`, 1,500 if nothing is said) are left.
+//! Packets of a switch with a door to a physical network (`localnet`) go through no tunnel, if all chassis lead to that network
+//! (`ovn-bridge-mappings`): there, as many bytes as that network carries (`Logical_Switch.other_config:mtu`, 1,500 if nothing is
+//! said) are left. A chassis that does not lead there reaches the others through tunnels, and so do all with
+//! `NB_Global.options:always_tunnel`: then packets have to fit into both.
 
 use nb_db::tables::NbGlobal;
 use ovsdb::typed::Table;
 use relations::{Bucket, Handle, Relation, Small};
-use sb_db::tables::Encap;
+use sb_db::tables::{Chassis, Encap};
+use uuid::Uuid;
 
-use super::ports::LOCALNETS;
+use super::ports::{LOCALNETS, PORT, PortKind};
 use super::switch::SWITCH;
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::options::Options;
@@ -30,14 +34,45 @@ pub static GUEST_MTU: Relation<(), u32> = Relation::new("MTU of guests");
 /// What asks for it in place of a number.
 pub const AUTO: &str = "auto";
 
-/// How large packets of guests in a switch may be, in bytes. Reads [`GUEST_MTU`], [`SWITCH`] and [`LOCALNETS`].
+/// The physical networks to which all chassis lead, of those to which some does, by [`network_id`]. None while everything goes
+/// through tunnels.
+pub static EVERYWHERE: Relation<Uuid, ()> = Relation::new("network of all chassis");
+
+/// How large packets of guests in a switch may be, in bytes. Reads [`GUEST_MTU`], [`SWITCH`], [`LOCALNETS`], [`PORT`] and
+/// [`EVERYWHERE`].
 pub fn mtu_of(unit: &Unit<'_>, switch: Handle) -> Option<u32> {
-    if unit.members(&LOCALNETS, switch).is_empty() {
-        return unit.get(&GUEST_MTU, ()).copied();
+    let through_tunnels = unit.get(&GUEST_MTU, ()).copied();
+    let doors = unit.members(&LOCALNETS, switch);
+    if doors.is_empty() {
+        return through_tunnels;
     }
     let of_network = unit.get(&SWITCH, switch).and_then(|switch| switch.mtu);
-    Some(of_network.unwrap_or(DEFAULT))
+    let of_network = of_network.unwrap_or(DEFAULT);
+    let is_everywhere = |door: Handle| {
+        let network = unit.get(&PORT, door).and_then(|port| match &port.kind {
+            PortKind::Localnet { network, .. } => Some(network),
+            _ => None,
+        });
+        network.is_some_and(|name| unit.get(&EVERYWHERE, network_id(name)).is_some())
+    };
+    match doors.iter().all(|(_, door)| is_everywhere(*door)) {
+        true => Some(of_network),
+        false => through_tunnels.map(|mtu| mtu.min(of_network)),
+    }
 }
+
+/// What stands for a physical network of this name.
+fn network_id(name: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::nil(), name.as_bytes())
+}
+
+/// The chassis, and those of them that lead to each physical network.
+static CHASSIS: Bucket<(), Handle> = Bucket::new("chassis for physical networks");
+static LEADERS: Bucket<Uuid, Handle> = Bucket::new("chassis of a physical network");
+/// All goes through tunnels.
+static ALWAYS: Relation<(), ()> = Relation::new("always tunnel");
+const ALWAYS_KEY: &str = "always_tunnel";
+const MAPPINGS: &str = "ovn-bridge-mappings";
 
 /// What tunnels take, each with a tunnel end that offers them.
 static OVERHEADS: Bucket<(), (u32, Handle)> = Bucket::new("tunnel overheads");
@@ -56,10 +91,19 @@ const IPV6_MORE: u32 = 20;
 pub static FEATURE: Feature = Feature {
     reads: &[
         Source::south::<Encap>(&[Encap::COLUMN.r#type.index, Encap::COLUMN.ip.index]),
-        Source::north::<NbGlobal>(&[]).keys(&[(NbGlobal::COLUMN.options.index, &[KEY])]),
+        Source::south::<Chassis>(&[Chassis::COLUMN.other_config.index]),
+        Source::north::<NbGlobal>(&[])
+            .keys(&[(NbGlobal::COLUMN.options.index, &[KEY, ALWAYS_KEY])]),
     ],
-    relations: &[&GUEST_MTU, &OVERHEADS],
-    kinds: &[&OF_TUNNEL, &OF_ALL],
+    relations: &[
+        &GUEST_MTU,
+        &OVERHEADS,
+        &EVERYWHERE,
+        &CHASSIS,
+        &LEADERS,
+        &ALWAYS,
+    ],
+    kinds: &[&OF_TUNNEL, &OF_ALL, &OF_CHASSIS, &OF_NETWORK],
     ..Feature::new("underlay")
 };
 
@@ -77,6 +121,7 @@ static OF_TUNNEL: Kind = Kind {
         let overhead = match &*Encap::COLUMN.r#type.get(columns) {
             "geneve" => USUAL_OVERHEAD,
             "vxlan" => 50,
+            "gre" => 42,
             _ => return,
         };
         let is_v6 = Encap::COLUMN.ip.get(columns).contains(':');
@@ -89,7 +134,7 @@ static OF_ALL: Kind = Kind {
     name: "underlay/mtu",
     over: Over::North(NbGlobal::INDEX),
     reads: &[&OVERHEADS],
-    says: &[&GUEST_MTU],
+    says: &[&GUEST_MTU, &ALWAYS],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -103,6 +148,54 @@ static OF_ALL: Kind = Kind {
         let most = unit.members(&OVERHEADS, ()).last();
         let overhead = most.map_or(USUAL_OVERHEAD, |(overhead, _)| *overhead);
         unit.say(&GUEST_MTU, (), carried.unwrap_or(DEFAULT) - overhead);
+        if options.truth(ALWAYS_KEY, false, &mut complaints) {
+            unit.say(&ALWAYS, (), ());
+        }
         unit.problems(complaints.into_problems());
+    },
+};
+
+static OF_CHASSIS: Kind = Kind {
+    name: "underlay/chassis",
+    over: Over::South(Chassis::INDEX),
+    reads: &[],
+    says: &[&CHASSIS, &LEADERS],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(columns) = unit.south(row) else {
+            return;
+        };
+        let config = columns.get(Chassis::COLUMN.other_config.index);
+        let is = |key| config.get_str(key) == Some("true");
+        if is("is-vtep") || is("is-remote") {
+            // Guests of these networks are not there.
+            return;
+        }
+        let mappings = config.get_str(MAPPINGS).unwrap_or_default().split(',');
+        let networks = mappings.filter_map(|mapping| mapping.trim().split_once(':'));
+        let mut networks: Vec<Uuid> = networks.map(|(name, _)| network_id(name)).collect();
+        networks.sort_unstable();
+        networks.dedup();
+        unit.join(&CHASSIS, (), row);
+        for network in networks {
+            unit.join(&LEADERS, network, row);
+        }
+    },
+};
+
+static OF_NETWORK: Kind = Kind {
+    name: "underlay/network",
+    over: Over::Keys(&LEADERS),
+    reads: &[&CHASSIS, &LEADERS, &ALWAYS],
+    says: &[&EVERYWHERE],
+    wants: &[],
+    run: |unit, key| {
+        let network = Uuid::unpack(key);
+        // How many there are, and nothing of each.
+        let (all, leaders) = (unit.members(&CHASSIS, ()), unit.members(&LEADERS, network));
+        if all.len() == leaders.len() && unit.get(&ALWAYS, ()).is_none() {
+            unit.say(&EVERYWHERE, network, ());
+        }
     },
 };

@@ -167,6 +167,115 @@ fn controllers_are_told_names_in_lower_case_and_where() {
 #[test]
 fn guests_are_told_what_tunnels_leave() {
     let mut world = World::new();
+    tells_mtu(&mut world, &[]);
+    assert_eq!(
+        told_mtu(&world),
+        ["1442"],
+        "nobody has said how tunnels are"
+    );
+    for (number, kind, ip, mtu) in [
+        (4, "gre", "192.0.2.1", "1458"),
+        (5, "vxlan", "192.0.2.2", "1450"),
+        (6, "geneve", "2001:db8::3", "1422"),
+    ] {
+        add_chassis(&mut world, number, (kind, ip), "");
+        assert_eq!(told_mtu(&world), [mtu]);
+    }
+    set_global(&mut world, ("underlay_mtu", "9000"));
+    assert_eq!(told_mtu(&world), ["8922"]);
+}
+
+#[test]
+fn guests_of_a_physical_network_are_told_what_it_carries_if_all_chassis_lead_there() {
+    let mut world = World::new();
+    let door = nb::LogicalSwitchPort {
+        name: "door".into(),
+        r#type: "localnet".into(),
+        addresses: vec!["unknown".into()],
+        options: [("network_name".into(), "phys".into())].into(),
+        ..Default::default()
+    };
+    tells_mtu(&mut world, &[door]);
+    assert_eq!(told_mtu(&world), ["1442"], "no chassis leads there");
+    let geneve = |n| ("geneve", format!("192.0.2.{n}"));
+    for (number, mappings, mtu) in [
+        (5, "other:br-a,phys:br-b", "1500"),
+        (6, "phys:br-c", "1500"),
+        (7, "other:br-a", "1442"),
+    ] {
+        let (kind, ip) = geneve(number);
+        add_chassis(&mut world, number, (kind, &ip), mappings);
+        assert_eq!(told_mtu(&world), [mtu], "{mappings}");
+    }
+    let gone = Operation::delete_row(sb::Chassis::INDEX, Uuid::from_u128(17));
+    world.south(vec![gone]);
+    assert_eq!(told_mtu(&world), ["1500"]);
+    set_global(&mut world, ("always_tunnel", "true"));
+    assert_eq!(told_mtu(&world), ["1442"]);
+}
+
+#[test]
+fn all_chassis_offer_gre_or_none() {
+    let mut world = World::new();
+    let told = |world: &World| -> Vec<String> {
+        let problems = world.nb::<nb::WeftProblem>().into_iter();
+        let of_gre = problems.filter(|(_, problem)| problem.why.contains("GRE"));
+        of_gre.map(|(_, problem)| problem.why.to_string()).collect()
+    };
+    set_global(&mut world, ("underlay_mtu", "1500"));
+    add_chassis(&mut world, 4, ("gre", "192.0.2.1"), "");
+    add_chassis(&mut world, 5, ("gre", "192.0.2.2"), "");
+    assert_eq!(told(&world), [""; 0]);
+    add_chassis(&mut world, 6, ("geneve", "192.0.2.3"), "");
+    assert_eq!(
+        told(&world),
+        [
+            "chassis c4 offers GRE tunnels and chassis c6 does not, 2 and 1 in all: packets between them may find no way"
+        ]
+    );
+    world.south(vec![Operation::delete_row(
+        sb::Chassis::INDEX,
+        Uuid::from_u128(16),
+    )]);
+    assert_eq!(told(&world), [""; 0]);
+}
+
+/// Sets a key of `NB_Global.options`, and no other.
+fn set_global(world: &mut World, (key, value): (&str, &str)) {
+    let row = world.nb::<nb::NbGlobal>()[0].0;
+    let mut set = nb::NbGlobal::default().options;
+    set.insert(key.into(), value.into());
+    let columns = vec![nb::NbGlobal::COLUMN.options.to(&set)];
+    world.north(vec![Operation::update_row(
+        nb::NbGlobal::INDEX,
+        row,
+        columns,
+    )]);
+}
+
+/// The chassis with this number, the row of which is that of its tunnel end and ten more.
+fn add_chassis(world: &mut World, number: u128, (kind, ip): (&str, &str), mappings: &str) {
+    let name: std::sync::Arc<str> = format!("c{number}").into();
+    let encap = sb::Encap {
+        r#type: kind.into(),
+        ip: ip.into(),
+        chassis_name: name.clone(),
+        ..Default::default()
+    };
+    let chassis = sb::Chassis {
+        name,
+        encaps: vec![Uuid::from_u128(number)],
+        other_config: [("ovn-bridge-mappings".into(), mappings.into())].into(),
+        ..Default::default()
+    };
+    world.south(vec![
+        insert(Uuid::from_u128(number), &encap),
+        insert(Uuid::from_u128(number + 10), &chassis),
+    ]);
+}
+
+/// A switch with a guest that is told an MTU by DHCP, and these ports.
+fn tells_mtu(world: &mut World, more: &[nb::LogicalSwitchPort]) {
     let [switch, port, options] = [1, 2, 3].map(Uuid::from_u128);
     let mut dhcp = nb::DhcpOptions {
         cidr: "10.0.0.0/24".into(),
@@ -180,7 +289,11 @@ fn guests_are_told_what_tunnels_leave() {
     ] {
         dhcp.options.insert(key.into(), value.into());
     }
-    world.north(vec![
+    let more_rows = (10..).zip(more);
+    let mut rows: Vec<_> = more_rows
+        .map(|(number, row)| insert(Uuid::from_u128(number), row))
+        .collect();
+    rows.extend([
         insert(options, &dhcp),
         insert(
             port,
@@ -195,50 +308,25 @@ fn guests_are_told_what_tunnels_leave() {
             switch,
             &nb::LogicalSwitch {
                 name: "s".into(),
-                ports: vec![port],
+                ports: (10..)
+                    .take(more.len())
+                    .map(Uuid::from_u128)
+                    .chain([port])
+                    .collect(),
                 ..Default::default()
             },
         ),
     ]);
-    let told = |world: &World| -> Vec<String> {
-        let flows = world.sb::<sb::LogicalFlow>().into_iter();
-        flows
-            .filter_map(|(_, flow)| {
-                let (_, mtu) = flow.actions.split_once(", mtu = ")?;
-                Some(mtu.split_once(',')?.0.to_owned())
-            })
-            .collect()
-    };
-    assert_eq!(told(&world), ["1442"], "nobody has said how tunnels are");
-    for (number, kind, ip, mtu) in [
-        (5, "vxlan", "192.0.2.2", "1450"),
-        (6, "geneve", "2001:db8::3", "1422"),
-    ] {
-        let encap = sb::Encap {
-            r#type: kind.into(),
-            ip: ip.into(),
-            chassis_name: kind.into(),
-            ..Default::default()
-        };
-        let chassis = sb::Chassis {
-            name: kind.into(),
-            encaps: vec![Uuid::from_u128(number)],
-            ..Default::default()
-        };
-        world.south(vec![
-            insert(Uuid::from_u128(number), &encap),
-            insert(Uuid::from_u128(number + 10), &chassis),
-        ]);
-        assert_eq!(told(&world), [mtu]);
-    }
-    let row = world.nb::<nb::NbGlobal>()[0].0;
-    let mut set = nb::NbGlobal::default().options;
-    set.insert("underlay_mtu".into(), "9000".into());
-    let columns = vec![nb::NbGlobal::COLUMN.options.to(&set)];
-    world.north(vec![Operation::update_row(
-        nb::NbGlobal::INDEX,
-        row,
-        columns,
-    )]);
-    assert_eq!(told(&world), ["8922"]);
+    world.north(rows);
+}
+
+/// The MTUs that guests are told.
+fn told_mtu(world: &World) -> Vec<String> {
+    let flows = world.sb::<sb::LogicalFlow>().into_iter();
+    flows
+        .filter_map(|(_, flow)| {
+            let (_, mtu) = flow.actions.split_once(", mtu = ")?;
+            Some(mtu.split_once(',')?.0.to_owned())
+        })
+        .collect()
 }

@@ -102,15 +102,31 @@ pub fn next_cfg(world: &mut World, _: &mut Rng) -> String {
     format!("nb_cfg {cfg}")
 }
 
-/// A chassis comes, or starts or ceases to speak VXLAN.
+/// A chassis leads to other physical networks.
+fn lead(world: &mut World, rng: &mut Rng) -> String {
+    let Some(chassis) = rng.pick(&uuids(world.sb::<sb::Chassis>())).copied() else {
+        return "no chassis".to_owned();
+    };
+    let mappings = ["", "physnet:br-a", "other:br-b, physnet:br-a"][rng.below(3)];
+    let config = [("ovn-bridge-mappings".into(), mappings.into())].into();
+    let columns = vec![sb::Chassis::COLUMN.other_config.to(&config)];
+    let update = Operation::update_row(sb::Chassis::INDEX, chassis, columns);
+    world.south(vec![update]);
+    format!("chassis {chassis} leads to {mappings:?}")
+}
+
+/// A chassis comes, starts or ceases to speak VXLAN or GRE, or leads to other physical networks.
 pub fn chassis(world: &mut World, rng: &mut Rng) -> String {
     let all = world.sb::<sb::Encap>();
     if all.len() >= 3 {
         let (encap, row) = rng.pick(&all).expect("not empty");
-        let kind = if &*row.r#type == "vxlan" || !rng.once_in(3) {
+        if rng.once_in(3) {
+            return lead(world, rng);
+        }
+        let kind = if &*row.r#type != "geneve" || !rng.once_in(3) {
             "geneve"
         } else {
-            "vxlan"
+            ["vxlan", "gre"][rng.below(2)]
         };
         let column = sb::Encap::COLUMN.r#type;
         let columns = vec![(column.index, Datum::from(kind))];

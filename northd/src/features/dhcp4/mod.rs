@@ -23,7 +23,7 @@ use relations::{Handle, Relation, Small};
 use super::acl;
 use super::ports::{self, LOCALNETS, MACS, PORT, PortView};
 use super::switch::{SWITCH, SWITCHES, SWITCHES_NAME};
-use super::underlay::{self, GUEST_MTU};
+use super::underlay::{self, EVERYWHERE, GUEST_MTU};
 use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::flow::Flows;
 use crate::compiler::register::Bits;
@@ -120,7 +120,15 @@ static SHARED: Kind = Kind {
 };
 
 static OF_PORT: Kind = ports::kind!(
-    [&OPTIONS, &LOCALNETS, &PORT, &MACS, &SWITCH, &GUEST_MTU],
+    [
+        &OPTIONS,
+        &LOCALNETS,
+        &PORT,
+        &MACS,
+        &SWITCH,
+        &GUEST_MTU,
+        &EVERYWHERE
+    ],
     [],
     |unit, view| {
         let Some(dhcp) = options(unit, view) else {

@@ -27,9 +27,9 @@ use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
-use crate::features::ports::LOCALNETS;
+use crate::features::ports::{LOCALNETS, PORT};
 use crate::features::switch::SWITCH;
-use crate::features::underlay::{self, GUEST_MTU};
+use crate::features::underlay::{self, EVERYWHERE, GUEST_MTU};
 use model::Configuration;
 
 /// What ports are to tell.
@@ -81,7 +81,7 @@ pub static FEATURE: Feature = Feature {
 static MODEL: Kind = Kind {
     name: "model/router-advertisements",
     over: Over::North(LogicalRouterPort::INDEX),
-    reads: &[&GUEST_MTU, &SWITCH, &LOCALNETS, &PEER],
+    reads: &[&GUEST_MTU, &EVERYWHERE, &SWITCH, &LOCALNETS, &PORT, &PEER],
     says: &[&CONFIGURATION],
     wants: &[],
     run: |unit, key| {

@@ -109,7 +109,7 @@ impl Configuration {
                 most_shortest
             });
         let mtu = match options.text("mtu") {
-            Some(AUTO) => guest_mtu().map(|mtu| mtu.max(MIN_MTU)),
+            Some(AUTO) => guest_mtu().filter(|mtu| is_enough(*mtu, complaints)),
             _ if is_none("mtu") => None,
             _ => options.number("mtu", MIN_MTU..=u32::MAX, complaints),
         };
@@ -257,6 +257,19 @@ fn server(options: &Options<'_>, complaints: &mut Complaints) -> Option<Ipv6Addr
         complaints.text(column, text, 0, why, "write that of one DNS server");
     }
     server
+}
+
+/// Whether packets of so many bytes are enough for IPv6. Less may not be advertised (RFC 8200, section 5; RFC 4861, section
+/// 6.3.4).
+fn is_enough(mtu: u32, complaints: &mut Complaints) -> bool {
+    let enough = mtu >= MIN_MTU;
+    if !enough {
+        let why = format!("mtu=auto: packets may have {mtu} bytes there, and IPv6 needs {MIN_MTU}");
+        let remedy = "none is advertised: let the underlay, or the physical network, carry more";
+        let column = LogicalRouterPort::COLUMN.ipv6_ra_configs.name;
+        complaints.text(column, AUTO, 0, why, remedy);
+    }
+    enough
 }
 
 /// A number, or the nearest one that is allowed.
