@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nb_db::tables::{HaChassisGroup, LogicalSwitchPort};
 use relations::{Handle, Small};
 
-use super::groups::{GROUP, GroupKey, USES};
+use super::groups::{ANSWERS, GROUP, GroupKey, USES};
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::unit::Unit;
 use crate::features::ports::{CHASSIS_GROUP, EXTERNAL, PORT, PortKind};
@@ -23,7 +23,6 @@ pub(super) static USE: Kind = Kind {
         if let Some(group) = group(unit, row) {
             let uuid = unit.uuid(row);
             unit.member(&USES, group, uuid);
-            tell_empty(unit, row);
         }
     },
 };
@@ -31,37 +30,34 @@ pub(super) static USE: Kind = Kind {
 pub(super) static TELL: Kind = Kind {
     name: "external-port/chassis",
     over: Over::Keys(&EXTERNAL),
-    reads: &[&PORT, &GROUP],
+    reads: &[&PORT, &GROUP, &ANSWERS],
     says: &[&CHASSIS_GROUP],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
-        let group = group(unit, row).and_then(|group| unit.get(&GROUP, group));
-        if let Some(group) = group.copied() {
+        let Some(group) = group(unit, row) else {
+            return;
+        };
+        if unit.get(&ANSWERS, group).is_none() {
+            tell_silent(unit, row);
+        }
+        if let Some(group) = unit.get(&GROUP, group).copied() {
             unit.say(&CHASSIS_GROUP, row, group);
         }
     },
 };
 
-/// Of a group without chassis, none answers.
-fn tell_empty(unit: &mut Unit<'_>, row: Handle) {
+/// Of a group without a chassis that there is, none answers.
+fn tell_silent(unit: &mut Unit<'_>, row: Handle) {
     let Some(port) = unit.get(&PORT, row) else {
         return;
     };
-    let PortKind::External { group: Some(group) } = port.kind else {
-        return;
-    };
-    let group = unit.find_north::<HaChassisGroup>(group);
-    let members = group.and_then(|group| unit.north(group));
-    let column = HaChassisGroup::COLUMN.ha_chassis.index;
-    if members.is_some_and(|members| members.get(column).is_empty()) {
-        let name = Arc::clone(&port.name);
-        let mut complaints = unit.complaints::<LogicalSwitchPort>(row, name);
-        let why = "no chassis answers the port: its group has none";
-        let remedy = "add chassis to the group";
-        complaints.column(LogicalSwitchPort::COLUMN.ha_chassis_group.name, why, remedy);
-        unit.problems(complaints.into_problems());
-    }
+    let name = Arc::clone(&port.name);
+    let mut complaints = unit.complaints::<LogicalSwitchPort>(row, name);
+    let why = "no chassis answers the port: there is none of those in its group";
+    let remedy = "add a chassis to the group, or start one";
+    complaints.column(LogicalSwitchPort::COLUMN.ha_chassis_group.name, why, remedy);
+    unit.problems(complaints.into_problems());
 }
 
 fn group(unit: &Unit<'_>, row: Handle) -> Option<GroupKey> {

@@ -23,6 +23,8 @@ use crate::features::router::ports::PORT;
 
 /// The southbound row of each group.
 pub static GROUP: Relation<GroupKey, Uuid> = Relation::new("chassis group");
+/// The groups with a chassis that there is.
+pub(super) static ANSWERS: Relation<GroupKey, ()> = Relation::new("chassis group with a chassis");
 /// The router ports that use a group.
 pub(super) static USES: Set<GroupKey> = Set::new("uses of a chassis group");
 /// The chassis that use a group. Said by [`users`](super::users).
@@ -84,7 +86,7 @@ pub(super) static ROWS: Kind = Kind {
     name: "chassis-group",
     over: Over::Keys(&USES),
     reads: &[&PORT],
-    says: &[&GROUP],
+    says: &[&GROUP, &ANSWERS],
     wants: &[],
     run: group,
 };
@@ -131,6 +133,7 @@ fn group(unit: &mut Unit<'_>, key: Key) {
         |(uuid, _)| uuid,
     );
     let mut rows: Vec<Uuid> = Vec::new();
+    let mut answers = false;
     for (place, member) in members.iter().enumerate() {
         let mut complaints = Complaints::about(member.table, member.row, Arc::clone(&name));
         let column = HaChassis::COLUMN.chassis_name.name;
@@ -148,6 +151,7 @@ fn group(unit: &mut Unit<'_>, key: Key) {
             complaints.text(column, text, 0, why, remedy);
         }
         unit.problems(complaints.into_problems());
+        answers |= chassis.is_some();
         let row = identity::named(sb::HaChassis::NAME, uuid, text);
         rows.push(row);
         let south = sb::HaChassis::COLUMN;
@@ -167,6 +171,9 @@ fn group(unit: &mut Unit<'_>, key: Key) {
     let users = Box::new([(column.ref_chassis.index, USERS.cell(key))]);
     unit.row_of_sets::<HaChassisGroup>(uuid, columns, users);
     unit.say(&GROUP, key, uuid);
+    if answers {
+        unit.say(&ANSWERS, key, ());
+    }
 }
 
 /// The name of a group and its members, the best first.

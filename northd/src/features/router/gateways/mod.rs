@@ -103,6 +103,7 @@ pub static FEATURE: Feature = Feature {
         &REDIRECT,
         &entrance::BINDING,
         &GROUP,
+        &groups::ANSWERS,
         &users::OF_ROUTER,
         &users::SWITCH_1,
         &users::ROUTER_1,
