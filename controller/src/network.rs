@@ -130,6 +130,8 @@ pub enum Cell {
     PortKeyed(Uuid, u32),
     /// The `localnet` ports of a datapath.
     LocalnetsOf(Uuid),
+    /// The `patch` ports of a datapath.
+    PatchesOf(Uuid),
     /// A row of `Multicast_Group`.
     Group(Uuid),
     /// Which group of a datapath has this name.
@@ -192,6 +194,8 @@ pub enum Cell {
     Zone(NameId),
     /// In which registers northd's flows of load balancers look.
     NewRegisters,
+    /// Whether guests of other chassis are reached by tunnels where a physical network leads to them, too.
+    AlwaysTunnel,
     /// A row of `Load_Balancer`.
     Balancer(Uuid),
     /// A virtual address of a load balancer, or one of its backends.
@@ -227,6 +231,8 @@ pub enum Unit {
     StaticMacBinding(Uuid),
     /// Flows of what comes in by a tunnel.
     Tunnel(u32),
+    /// Flows that know a chassis by its MACs.
+    ChassisMacs(Uuid),
     /// Flows that are always there.
     Constant,
     /// Flows for connections that come back from a load balancer to their client.
@@ -369,6 +375,8 @@ pub struct Network {
     pub(crate) tunnels: Store<Cell, NameId, SmallVec<[Tunnel; 1]>>,
     pub(crate) tunnel_ports: Store<Cell, u32, Tunnel>,
     pub(crate) patches: Store<Cell, NameId, u32>,
+    /// The patch ports of each datapath.
+    pub(crate) patches_of: Index<Cell, Uuid, Uuid>,
     /// Northd's flows of load balancers use the registers that they use since OVN 25.09, and no others.
     pub(crate) new_registers: Store<Cell, (), ()>,
     pub(crate) balancers: Store<Cell, Uuid, Balancer>,
@@ -392,6 +400,8 @@ pub struct Network {
     /// The bit that the local switches (or routers: `true`) of a datapath group share, and who they are.
     pub(crate) group_bit: Store<Cell, (Uuid, bool), SharedBit>,
     /// The bits of `metadata` that packets of a datapath carry beside its key; none is not there.
+    /// Guests of other chassis are reached by tunnels, also where a physical network leads to them.
+    pub(crate) always_tunnel: Store<Cell, (), ()>,
     pub(crate) bits_of: Store<Cell, Uuid, u64>,
     sharing: Sharing,
     /// Who has the bits of address sets and port groups, with the names of these.
@@ -478,6 +488,7 @@ impl Default for Network {
             new_registers: Store::new(|()| Cell::NewRegisters),
             balancers: Store::new(Cell::Balancer),
             vips: Store::new(Cell::Vip),
+            patches_of: Index::new(Cell::PatchesOf),
             balancers_known: FxHashMap::default(),
             balanced: FxHashMap::default(),
             flushes: balancers::Flushes::default(),
@@ -497,6 +508,7 @@ impl Default for Network {
             has_group_bits: Store::new(|()| Cell::HasGroupBits),
             stage_lookups: Store::new(|(egress, table)| Cell::StageLookups(egress, table)),
             members: Members::default(),
+            always_tunnel: Store::new(|()| Cell::AlwaysTunnel),
             near_ports: Index::new(Cell::NearPorts),
             near_in: FxHashMap::default(),
             zone_of: Store::new(Cell::Zone),

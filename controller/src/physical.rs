@@ -9,6 +9,7 @@
 //! ```
 
 pub mod activation;
+pub mod chassis_mac;
 pub mod constant;
 pub mod hairpin;
 pub mod learned;

@@ -38,6 +38,7 @@ impl Program for Network {
             Unit::MacBinding(_) => "mac-binding",
             Unit::StaticMacBinding(_) => "static-mac-binding",
             Unit::Tunnel(_) => "tunnel",
+            Unit::ChassisMacs(_) => "chassis-macs",
             Unit::Constant => "constant",
             Unit::Vip(_) => "vip",
         }
@@ -97,6 +98,10 @@ impl Program for Network {
                 .vips
                 .get(reads, id)
                 .map(|part| physical::hairpin::flows(self, reads, part, facts)),
+            Unit::ChassisMacs(uuid) => self
+                .chassis
+                .get(reads, uuid)
+                .map(|chassis| physical::chassis_mac::known(self, reads, (uuid, chassis), facts)),
             Unit::Constant => {
                 physical::constant::flows(facts);
                 Some(())

@@ -324,15 +324,10 @@ impl Keys<'_> {
     fn mac_mappings(&self, bad: &mut Vec<BadSetting>) -> BTreeMap<Arc<str>, Mac> {
         const KEY: &str = "ovn-chassis-mac-mappings";
         let mut mappings = BTreeMap::new();
-        for word in self.get(KEY).map(|text| words(text)).into_iter().flatten() {
-            let found = word.split_once(':').and_then(|(network, mac)| {
-                let mac = mac.parse::<Mac>().ok()?;
-                let is_one = !mac.is_multicast() && !mac.is_zero();
-                (is_one && !network.is_empty()).then_some((network, mac))
-            });
-            match found {
-                Some((network, mac)) => drop(mappings.insert(network.into(), mac)),
-                None => bad.push(BadSetting {
+        for mapping in mac_mappings(text) {
+            match mapping {
+                Ok((network, mac)) => drop(mappings.insert(network.into(), mac)),
+                Err(word) => bad.push(BadSetting {
                     key: KEY,
                     value: word.to_owned(),
                     why: "NETWORK:MAC is expected".to_owned(),
@@ -370,6 +365,7 @@ impl Keys<'_> {
         config
     }
 }
+        let text = self.get(KEY).map_or("", |text| text);
 
 fn words(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
@@ -418,6 +414,19 @@ mod tests {
             "netdev",
         );
         let settings = settings.expect("named");
+/// Physical networks, each with the MAC of a chassis there, as `ovn-chassis-mac-mappings` has them; an entry that makes no sense
+/// is an error.
+pub fn mac_mappings(text: &str) -> impl Iterator<Item = Result<(&str, Mac), &str>> {
+    words(text).map(|word| {
+        let found = word.split_once(':').and_then(|(network, mac)| {
+            let mac = mac.parse::<Mac>().ok()?;
+            let is_one = !mac.is_multicast() && !mac.is_zero();
+            (is_one && !network.is_empty()).then_some((network, mac))
+        });
+        found.ok_or(word)
+    })
+}
+
         assert_eq!(bad, []);
         let ip: IpAddr = "10.0.0.3".parse().expect("an address");
         assert_eq!(

@@ -259,10 +259,15 @@ fn others() -> impl Strategy<Value = Change> {
             }),
         )
     });
-    let chassis = (0..3u128, maybe(Just(()))).prop_map(|(n, there)| {
+    let chassis = (0..3u128, maybe(any::<bool>())).prop_map(|(n, has_mac)| {
+        let mappings = format!("phys:02:00:00:00:0c:0{n}");
         row(
             n,
-            there.map(|()| Chassis {
+            has_mac.map(|has_mac| Chassis {
+                other_config: has_mac
+                    .then(|| ("ovn-chassis-mac-mappings".into(), mappings.into()))
+                    .into_iter()
+                    .collect(),
                 name: format!("c{n}").into(),
                 encaps: vec![uuid::<Encap>(n)],
                 ..Chassis::default()

@@ -1,7 +1,9 @@
 //! Rows in, cells changed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use addr::Mac;
 use ovsdb::typed::{Table, TableDefinition};
 use ovsdb::{Atom, Row, RowChange, Uuid};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -19,7 +21,7 @@ use super::{
     Changes, Datapath, DhcpCodes, EncapEnd, LocalInterface, NameId, Network, Own, RemoteChassis,
     Tunnel, Unit,
 };
-use crate::settings::TunnelKind;
+use crate::settings::{TunnelKind, mac_mappings};
 
 /// The ports of the integration bridge that mean something, collected from the local database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -172,6 +174,11 @@ impl Network {
             Chassis::INDEX => match row::<Chassis>(change) {
                 Some(chassis) => {
                     self.gateways_version += 1;
+                    let mappings = chassis.other_config.get("ovn-chassis-mac-mappings");
+                    // What makes no sense its own controller tells.
+                    let mappings = mac_mappings(mappings.map_or("", |text| text));
+                    let macs: BTreeSet<Mac> = mappings.flatten().map(|(_, mac)| mac).collect();
+                    let macs: Vec<Mac> = macs.into_iter().collect();
                     let remote = RemoteChassis {
                         name: chassis.name,
                         encaps: chassis.encaps.into(),
@@ -180,7 +187,11 @@ impl Network {
                             .other_config
                             .get("is-remote")
                             .is_some_and(|value| &**value == "true"),
+                        macs: macs.into(),
                     };
+                    if !remote.macs.is_empty() {
+                        changes.wake(Unit::ChassisMacs(uuid));
+                    }
                     self.chassis.set(changes, uuid, remote);
                 }
                 None => drop(self.chassis.remove(changes, uuid)),
@@ -224,11 +235,16 @@ impl Network {
                 self.apply_port_group(changes, uuid, (change.old.as_ref(), change.new.as_ref()));
             }
             SbGlobal::INDEX => {
-                let option = row::<SbGlobal>(change)
-                    .and_then(|mut global| global.options.remove("register_consolidation"));
-                match option.as_deref() {
-                    Some("true") => drop(self.new_registers.set(changes, (), ())),
-                    _ => drop(self.new_registers.remove(changes, ())),
+                let options = row::<SbGlobal>(change).map(|global| global.options);
+                let options = options.unwrap_or_default();
+                for (key, store) in [
+                    ("register_consolidation", &mut self.new_registers),
+                    ("always_tunnel", &mut self.always_tunnel),
+                ] {
+                    match options.get(key).map(|value| &**value) {
+                        Some("true") => drop(store.set(changes, (), ())),
+                        _ => drop(store.remove(changes, ())),
+                    }
                 }
             }
             LoadBalancer::INDEX => self.apply_balancer(changes, uuid, row(change)),
@@ -385,6 +401,12 @@ impl Network {
             if PortKind::of(&old) == PortKind::Localnet && !stays_localnet {
                 self.localnets_of.remove(changes, old.datapath, uuid);
             }
+            let stays_patch = port.as_ref().is_some_and(|new| {
+                new.datapath == old.datapath && PortKind::of(new) == PortKind::Patch
+            });
+            if PortKind::of(&old) == PortKind::Patch && !stays_patch {
+                self.patches_of.remove(changes, old.datapath, uuid);
+            }
         }
         let Some(port) = port else {
             self.handed_over.remove(changes, uuid);
@@ -402,6 +424,9 @@ impl Network {
         }
         if PortKind::of(&port) == PortKind::Localnet {
             self.localnets_of.insert(changes, port.datapath, uuid);
+        }
+        if PortKind::of(&port) == PortKind::Patch {
+            self.patches_of.insert(changes, port.datapath, uuid);
         }
         self.watch_handover(changes, &port);
         let own = self.own.peek(()).and_then(|own| own.chassis);

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use addr::Mac;
 use ovsdb::Uuid;
 
 use super::{NameId, Network, Own, Reads, Tunnel};
@@ -26,6 +27,8 @@ pub struct RemoteChassis {
     pub transport_zones: Arc<[Arc<str>]>,
     /// It is of another availability zone.
     pub is_remote: bool,
+    /// Its MACs in physical networks, from which come packets of routers that are on all chassis.
+    pub macs: Arc<[Mac]>,
 }
 
 /// A row of `Encap`.

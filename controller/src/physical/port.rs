@@ -10,7 +10,7 @@
 //! | 46 | 100 | output port, here | its zones, then 47 |
 //! | 46 | 100 | output port, a `chassisredirect` whose gateway is here | its distributed port instead |
 //! | 46 | 100 | the same, whose gateway is elsewhere on a physical network that is here (`redirect-type=bridged`) | its distributed port instead |
-//! | 46 | 100 | output port, remote, on a switch with a localnet port here | by the localnet port instead |
+//! | 46 | 100 | output port, remote, on a switch with a localnet port here, unless `always_tunnel` | by the localnet port instead |
 //! | 44 | 150 | input port a localport | never into a tunnel: on to 46 |
 //! | 47 | 160 | output port localnet, flag "local only" or "localport" | nowhere |
 //! | 47 | 100 | input port is output port, without the flag "loopback" | nowhere |
@@ -26,7 +26,7 @@ use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
 use super::learned::number;
-use super::{Flows, activation, clear_scratch, load_zones, tagged, towards, tunnel};
+use super::{Flows, activation, chassis_mac, clear_scratch, load_zones, tagged, towards, tunnel};
 use crate::layout::{self, flag};
 use crate::network::{Attachment, Fact, Network, PortKind, Reads};
 
@@ -165,13 +165,22 @@ impl Builder<'_> {
                 activation::keep_from(place, &mut self.out);
             }
         }
-        let strip_and_enter = || {
+        let strip_and_enter = || -> Vec<Action> {
             std::iter::once(Action::PopVlan)
                 .chain(enter.iter().cloned())
                 .collect()
         };
         let from = || Match::new().with(Field::InPort, at.ofport);
         let table = layout::PHYSICAL_TO_LOGICAL;
+        if kind == PortKind::Localnet {
+            let (tag, enter) = match at.tag {
+                Some(tag) => (tagged(tag), strip_and_enter()),
+                None => (0, enter.clone()),
+            };
+            let from = from().with(Field::VlanVid, tag);
+            let (network, reads, out) = (self.network, self.reads, &mut self.out);
+            chassis_mac::of_localnet(network, reads, self.port, &from, &enter, out);
+        }
         match (at.tag, kind) {
             (Some(tag), _) => self.out.add(
                 table,
@@ -320,8 +329,9 @@ impl Builder<'_> {
             .network
             .attached_localnet(self.reads, self.port.datapath);
         // While a guest moves, copies must reach both places, and the physical network knows one; of mirrors it knows none.
-        let is_known =
-            self.port.additional_chassis.is_empty() && PortKind::of(self.port) != PortKind::Mirror;
+        let is_known = self.port.additional_chassis.is_empty()
+            && PortKind::of(self.port) != PortKind::Mirror
+            && self.network.always_tunnel.get(self.reads, ()).is_none();
         if let Some(localnet) = localnet.filter(|_| is_known) {
             let instead = u32::try_from(localnet.tunnel_key).unwrap_or_default();
             let actions = vec![

@@ -1,5 +1,7 @@
 //! Flows between logical ports and the switch's ports, in a small world.
 
+mod networks;
+
 use ovsdb::Uuid;
 use sb_db::tables::{
     Chassis, DatapathBinding, Fdb, GatewayChassis, HaChassis, HaChassisGroup, MacBinding,
