@@ -326,6 +326,9 @@ impl Core {
                 network.silence_session(changes, chassis);
             }
         });
+        if let Some(settings) = &self.local.settings {
+            self.network.zones.set_range(settings.zones);
+        }
         if !self.zones_restored
             && let Some(bridge) = self.local.bridge()
         {
@@ -367,6 +370,7 @@ impl Core {
                 own.chassis = chassis;
                 own.name = settings.system_id.clone();
                 own.hostname = settings.shown.hostname.clone();
+                own.bridge = settings.bridge.clone();
                 own.bridge_mappings = settings.bridge_mappings.clone();
                 own.mac_mappings = settings.mac_mappings.clone();
                 own.shares_flows = settings.shares_flows;

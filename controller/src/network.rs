@@ -44,7 +44,7 @@ use smallvec::SmallVec;
 
 use crate::desired::Desired;
 use crate::flow::MeterSpec;
-use crate::settings::TunnelKind;
+use crate::settings::{DEFAULT_BRIDGE, TunnelKind};
 
 pub use balancers::{Balancer, Endpoint, Flush, Vip, endpoint};
 pub(crate) use binding::may_have;
@@ -240,7 +240,7 @@ pub enum Unit {
 }
 
 /// What the controller knows of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
     /// The `Chassis` row, once it is there.
     pub chassis: Option<Uuid>,
@@ -250,6 +250,8 @@ pub struct Own {
     pub hostname: Arc<str>,
     /// The number of the `tun_metadata` field of OVN's Geneve option; `None` until the switch has said it.
     pub geneve_field: Option<u8>,
+    /// The integration bridge's name.
+    pub bridge: Arc<str>,
     /// The bridge of each physical network.
     pub bridge_mappings: BTreeMap<Arc<str>, Arc<str>>,
     /// The MAC of this chassis in each physical network.
@@ -264,6 +266,25 @@ pub struct Own {
     pub is_interconn: bool,
     /// Flows of datapath groups are installed once for all datapaths where they can be.
     pub shares_flows: bool,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Own {
+            chassis: None,
+            name: Arc::default(),
+            hostname: Arc::default(),
+            geneve_field: None,
+            bridge: DEFAULT_BRIDGE.into(),
+            bridge_mappings: BTreeMap::new(),
+            mac_mappings: BTreeMap::new(),
+            encap_ips: Vec::new(),
+            encap_default: None,
+            transport_zones: Vec::new(),
+            is_interconn: false,
+            shares_flows: false,
+        }
+    }
 }
 
 /// A datapath.
@@ -354,6 +375,8 @@ pub struct Network {
     pub(crate) port_named: Store<Cell, NameId, Uuid>,
     pub(crate) port_keyed: Store<Cell, (Uuid, u32), Uuid>,
     pub(crate) localnets_of: Index<Cell, Uuid, Uuid>,
+    /// The patch ports of each datapath.
+    pub(crate) patches_of: Index<Cell, Uuid, Uuid>,
     pub(crate) groups: Store<Cell, Uuid, Arc<MulticastGroup>>,
     pub(crate) group_named: Store<Cell, (Uuid, NameId), Uuid>,
     /// As the replica has them: there are many, and each is looked at when it is translated and not again.
@@ -375,10 +398,10 @@ pub struct Network {
     pub(crate) tunnels: Store<Cell, NameId, SmallVec<[Tunnel; 1]>>,
     pub(crate) tunnel_ports: Store<Cell, u32, Tunnel>,
     pub(crate) patches: Store<Cell, NameId, u32>,
-    /// The patch ports of each datapath.
-    pub(crate) patches_of: Index<Cell, Uuid, Uuid>,
     /// Northd's flows of load balancers use the registers that they use since OVN 25.09, and no others.
     pub(crate) new_registers: Store<Cell, (), ()>,
+    /// Guests of other chassis are reached by tunnels, also where a physical network leads to them.
+    pub(crate) always_tunnel: Store<Cell, (), ()>,
     pub(crate) balancers: Store<Cell, Uuid, Balancer>,
     pub(crate) vips: Store<Cell, NameId, Vip>,
     balancers_known: FxHashMap<Uuid, balancers::Known>,
@@ -400,8 +423,6 @@ pub struct Network {
     /// The bit that the local switches (or routers: `true`) of a datapath group share, and who they are.
     pub(crate) group_bit: Store<Cell, (Uuid, bool), SharedBit>,
     /// The bits of `metadata` that packets of a datapath carry beside its key; none is not there.
-    /// Guests of other chassis are reached by tunnels, also where a physical network leads to them.
-    pub(crate) always_tunnel: Store<Cell, (), ()>,
     pub(crate) bits_of: Store<Cell, Uuid, u64>,
     sharing: Sharing,
     /// Who has the bits of address sets and port groups, with the names of these.
@@ -467,6 +488,7 @@ impl Default for Network {
             port_named: Store::new(Cell::PortNamed),
             port_keyed: Store::new(|(datapath, key)| Cell::PortKeyed(datapath, key)),
             localnets_of: Index::new(Cell::LocalnetsOf),
+            patches_of: Index::new(Cell::PatchesOf),
             groups: Store::new(Cell::Group),
             group_named: Store::new(|(datapath, name)| Cell::GroupNamed(datapath, name)),
             flows: Store::new(Cell::Flow),
@@ -486,9 +508,9 @@ impl Default for Network {
             tunnel_ports: Store::new(Cell::TunnelPort),
             patches: Store::new(Cell::Patch),
             new_registers: Store::new(|()| Cell::NewRegisters),
+            always_tunnel: Store::new(|()| Cell::AlwaysTunnel),
             balancers: Store::new(Cell::Balancer),
             vips: Store::new(Cell::Vip),
-            patches_of: Index::new(Cell::PatchesOf),
             balancers_known: FxHashMap::default(),
             balanced: FxHashMap::default(),
             flushes: balancers::Flushes::default(),
@@ -508,7 +530,6 @@ impl Default for Network {
             has_group_bits: Store::new(|()| Cell::HasGroupBits),
             stage_lookups: Store::new(|(egress, table)| Cell::StageLookups(egress, table)),
             members: Members::default(),
-            always_tunnel: Store::new(|()| Cell::AlwaysTunnel),
             near_ports: Index::new(Cell::NearPorts),
             near_in: FxHashMap::default(),
             zone_of: Store::new(Cell::Zone),

@@ -13,6 +13,25 @@ use ovsdb::Remote;
 
 use crate::vswitch::OpenVSwitch;
 
+/// The first and the last connection tracking zone that a chassis may give out. Chassis that share a host share its zones, so that
+/// each should have a range of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneRange {
+    /// At least 1.
+    pub first: u16,
+    /// Not less.
+    pub last: u16,
+}
+
+impl Default for ZoneRange {
+    fn default() -> Self {
+        ZoneRange {
+            first: 1,
+            last: u16::MAX,
+        }
+    }
+}
+
 /// How packets travel between chassis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TunnelKind {
@@ -20,6 +39,8 @@ pub enum TunnelKind {
     Geneve,
     /// VXLAN, with shorter keys.
     Vxlan,
+    /// GRE, with the same keys as VXLAN.
+    Gre,
 }
 
 impl TunnelKind {
@@ -28,6 +49,7 @@ impl TunnelKind {
         match self {
             TunnelKind::Geneve => "geneve",
             TunnelKind::Vxlan => "vxlan",
+            TunnelKind::Gre => "gre",
         }
     }
 
@@ -39,8 +61,6 @@ impl TunnelKind {
     }
 }
 
-    /// GRE, with the same keys as VXLAN.
-    Gre,
 /// The settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -49,7 +69,6 @@ pub struct Settings {
     /// The southbound's remotes; none while none is set, or while what is set makes no sense.
     pub remotes: Vec<Remote>,
     /// The local ends of tunnels, in the order of preference.
-            TunnelKind::Gre => "gre",
     pub encaps: Vec<(TunnelKind, IpAddr)>,
     /// The address among them that others use unless a port says otherwise, if it is said.
     pub encap_default: Option<IpAddr>,
@@ -76,6 +95,10 @@ pub struct Settings {
     pub monitor_all: bool,
     /// This chassis connects availability zones: it has tunnels to chassis of others.
     pub is_interconn: bool,
+    /// Which connection tracking zones may be given out.
+    pub zones: ZoneRange,
+    /// Take leave of both databases at `exit`; otherwise everything stays as it is, as with `exit --restart`.
+    pub cleans_up: bool,
     /// Do nothing while northd has another version.
     pub match_northd_version: bool,
     /// Guests are announced for ever, and this is the longest pause; unset: a few times.
@@ -109,7 +132,8 @@ pub struct BadSetting {
     pub why: String,
 }
 
-const DEFAULT_BRIDGE: &str = "br-int";
+/// The name of the integration bridge, if nothing else is said.
+pub const DEFAULT_BRIDGE: &str = "br-int";
 /// What this controller can do, for northd to use.
 const ABILITIES: &[&str] = &[
     "port-up-notif",
@@ -165,6 +189,8 @@ impl Settings {
             shares_flows: keys.flag("weft-share-flows", true),
             monitor_all: keys.flag("ovn-monitor-all", false),
             is_interconn: keys.flag("ovn-is-interconn", false),
+            zones: keys.zones(&mut bad),
+            cleans_up: keys.flag("ovn-cleanup-on-exit", true),
             match_northd_version: keys.flag("ovn-match-northd-version", false),
             garp_max_timeout: keys.seconds("garp-max-timeout-sec", &mut bad),
             openflow_probe: keys.seconds("ovn-openflow-probe-interval", &mut bad),
@@ -268,7 +294,7 @@ impl Keys<'_> {
         parsed_kinds.sort_unstable();
         parsed_kinds.dedup();
         let ips = &parsed_ips;
-        parsed_kinds
+        let ends = parsed_kinds
             .into_iter()
             .flat_map(|kind| ips.iter().map(move |ip| (kind, *ip)));
         let (good, refused): (Vec<_>, Vec<_>) =
@@ -299,6 +325,27 @@ impl Keys<'_> {
         ip
     }
 
+    fn zones(&self, bad: &mut Vec<BadSetting>) -> ZoneRange {
+        const KEY: &str = "ct-zone-range";
+        let Some(text) = self.get(KEY) else {
+            return ZoneRange::default();
+        };
+        let range = text.split_once('-').and_then(|(first, last)| {
+            let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            (1..=last)
+                .contains(&first)
+                .then_some(ZoneRange { first, last })
+        });
+        range.unwrap_or_else(|| {
+            bad.push(BadSetting {
+                key: KEY,
+                value: text.to_string(),
+                why: "FIRST-LAST is expected, with numbers from 1 to 65535".to_owned(),
+            });
+            ZoneRange::default()
+        })
+    }
+
     fn mappings(&self, bad: &mut Vec<BadSetting>) -> BTreeMap<Arc<str>, Arc<str>> {
         let mut mappings = BTreeMap::new();
         for word in self
@@ -323,6 +370,7 @@ impl Keys<'_> {
 
     fn mac_mappings(&self, bad: &mut Vec<BadSetting>) -> BTreeMap<Arc<str>, Mac> {
         const KEY: &str = "ovn-chassis-mac-mappings";
+        let text = self.get(KEY).map_or("", |text| text);
         let mut mappings = BTreeMap::new();
         for mapping in mac_mappings(text) {
             match mapping {
@@ -365,7 +413,19 @@ impl Keys<'_> {
         config
     }
 }
-        let text = self.get(KEY).map_or("", |text| text);
+
+/// Physical networks, each with the MAC of a chassis there, as `ovn-chassis-mac-mappings` has them; an entry that makes no sense
+/// is an error.
+pub fn mac_mappings(text: &str) -> impl Iterator<Item = Result<(&str, Mac), &str>> {
+    words(text).map(|word| {
+        let found = word.split_once(':').and_then(|(network, mac)| {
+            let mac = mac.parse::<Mac>().ok()?;
+            let is_one = !mac.is_multicast() && !mac.is_zero();
+            (is_one && !network.is_empty()).then_some((network, mac))
+        });
+        found.ok_or(word)
+    })
+}
 
 fn words(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
@@ -414,19 +474,6 @@ mod tests {
             "netdev",
         );
         let settings = settings.expect("named");
-/// Physical networks, each with the MAC of a chassis there, as `ovn-chassis-mac-mappings` has them; an entry that makes no sense
-/// is an error.
-pub fn mac_mappings(text: &str) -> impl Iterator<Item = Result<(&str, Mac), &str>> {
-    words(text).map(|word| {
-        let found = word.split_once(':').and_then(|(network, mac)| {
-            let mac = mac.parse::<Mac>().ok()?;
-            let is_one = !mac.is_multicast() && !mac.is_zero();
-            (is_one && !network.is_empty()).then_some((network, mac))
-        });
-        found.ok_or(word)
-    })
-}
-
         assert_eq!(bad, []);
         let ip: IpAddr = "10.0.0.3".parse().expect("an address");
         assert_eq!(

@@ -1,6 +1,6 @@
 //! `exit`: what this chassis leaves behind.
 //!
-//! With `--restart` everything stays as it is, for the controller that comes next. Without it, the chassis takes leave, as with
+//! With `--restart`, or where the switch's database says `ovn-cleanup-on-exit=false`, everything stays as it is, for the controller that comes next. Without it, the chassis takes leave, as with
 //! OVN's controller (ovn-controller(8)): its ports are nobody's, its rows `Chassis` and `Chassis_Private` are gone, and so are
 //! its tunnels. The flows stay: guests of the same host still reach each other. Whoever asked gets the answer when all of it is
 //! done; while the southbound cannot be reached, it waits, as OVN does, and SIGTERM or `exit --restart` cut that short.
@@ -41,13 +41,15 @@ pub(super) const SOUTH: &str = "the southbound";
 impl Core {
     /// Somebody asks for the end.
     pub(super) fn exit(&mut self, request: Request, effects: &mut Effects) {
+        let settings = self.local.settings.as_ref();
+        let cleans_up = settings.is_none_or(|settings| settings.cleans_up);
         match request.args.first().map(String::as_str) {
-            None => self
+            None if cleans_up => self
                 .leaving
                 .get_or_insert_with(Leaving::default)
                 .requests
                 .push(request),
-            Some("--restart") => {
+            None | Some("--restart") => {
                 for earlier in self.leaving.take().into_iter().flat_map(|l| l.requests) {
                     earlier.fail("cut short by exit --restart");
                 }

@@ -17,6 +17,12 @@ pub(super) fn is_end(ids: &Datum) -> bool {
         .any(|key| ids.get_str(key).is_some())
 }
 
+/// How the name of an end on another bridge says to which integration bridge it leads: chassis that share a host share bridges of
+/// physical networks.
+pub(super) fn to(integration: &str) -> String {
+    format!("-to-{integration}")
+}
+
 /// A pair of patch ports as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WantedPatch {
@@ -29,11 +35,11 @@ pub struct WantedPatch {
 }
 
 impl WantedPatch {
-    /// The ends: name on the integration bridge, name on the other.
-    pub(super) fn names(&self) -> [String; 2] {
+    /// The ends: name on the integration bridge of this name, name on the other.
+    pub(super) fn names(&self, integration: &str) -> [String; 2] {
         [
-            crate::network::patch_name(&self.port),
-            format!("patch-{}-to-br-int", self.port),
+            crate::network::patch_name(integration, &self.port),
+            format!("patch-{}{}", self.port, to(integration)),
         ]
     }
 

@@ -16,12 +16,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::mirrors::WantedMirror;
 use super::operations::{add_port, drop_keys, remove_port, set_key};
-use super::patches::WantedPatch;
+use super::patches::{self, WantedPatch};
 use super::queues::WantedQueue;
 use super::tunnels::{self, RemoteEncap, WantedTunnel};
 use super::{Local, bridge};
 use crate::network::Zones;
-use crate::settings::Settings;
+use crate::settings::{DEFAULT_BRIDGE, Settings};
 use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port};
 
 /// What there should be, beside what the settings say.
@@ -298,17 +298,26 @@ impl Local {
     ) {
         // By bridge and name: whose end it is, and the name of the other.
         let mut missing = BTreeMap::<(Uuid, Arc<str>), (&WantedPatch, Arc<str>)>::new();
+        let name = self
+            .settings
+            .as_ref()
+            .map_or("", |settings| &settings.bridge);
         for patch in wanted {
             // Without the other bridge there is nothing to patch to; it may come.
             let Some(other) = self.index.bridge(&patch.bridge) else {
                 continue;
             };
-            let [here, there] = patch.names().map(Arc::<str>::from);
+            let [here, there] = patch.names(name).map(Arc::<str>::from);
             missing.insert((integration, here.clone()), (patch, there.clone()));
             missing.insert((other, there), (patch, here));
         }
+        let ours = patches::to(name);
         for (name, end) in self.index.patches() {
-            if missing.remove(&(end.bridge, name.clone())).is_none() {
+            // Until now, ends were named so whatever the integration bridge was.
+            let is_old = name.ends_with(&patches::to(DEFAULT_BRIDGE));
+            let is_left = is_old && self.index.bridge(DEFAULT_BRIDGE).is_none();
+            let is_ours = end.bridge == integration || name.ends_with(&ours) || is_left;
+            if missing.remove(&(end.bridge, name.clone())).is_none() && is_ours {
                 operations.push(remove_port(end.bridge, end.port));
             }
         }

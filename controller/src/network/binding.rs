@@ -178,12 +178,14 @@ impl Network {
                 }
             }
             PortKind::Localnet | PortKind::L2Gateway => {
-                if kind == PortKind::L2Gateway && !Self::is_l2_gateway(self.own(reads), port) {
+                let own = self.own(reads);
+                if kind == PortKind::L2Gateway && !Self::is_l2_gateway(own, port) {
                     return None;
                 }
-                let ofport = *self
-                    .patches
-                    .get(reads, NameId::of(&patch_name(&port.logical_port)))?;
+                let ofport = *self.patches.get(
+                    reads,
+                    NameId::of(&patch_name(&own.bridge, &port.logical_port)),
+                )?;
                 Attachment {
                     ofport,
                     tag: tag_of(port),

@@ -11,6 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::settings::ZoneRange;
+
 /// The first zone; 0 is everybody's.
 pub const FIRST_ZONE: u16 = 1;
 /// The last zone.
@@ -32,6 +34,8 @@ pub struct Zones {
     renumbered: BTreeSet<Arc<str>>,
     /// Below this every number is taken.
     free_from: u16,
+    /// Which numbers may be given out.
+    range: ZoneRange,
 }
 
 /// The zone of a name.
@@ -50,8 +54,16 @@ pub enum ZoneChange {
 }
 
 impl Zones {
-    /// Takes up the numbers that a bridge remembers. A number given twice stays with the first name, unless the others ask for it
-    /// again.
+    /// Gives out numbers of this range from now on. Who has another keeps it until this begins anew.
+    pub fn set_range(&mut self, range: ZoneRange) {
+        if self.range != range {
+            self.range = range;
+            self.free_from = 0;
+        }
+    }
+
+    /// Takes up the numbers that a bridge remembers, of those that may be given out. A number given twice stays with the first
+    /// name, unless the others ask for it again.
     pub fn restore<'a>(
         &mut self,
         external_ids: impl IntoIterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
@@ -60,7 +72,8 @@ impl Zones {
             let (Some(name), Ok(number)) = (Zones::name_of(key), value.parse()) else {
                 continue;
             };
-            if (FIRST_ZONE..=LAST_ZONE).contains(&number) && !self.by_name.contains_key(name) {
+            let ZoneRange { first, last } = self.range;
+            if (first..=last).contains(&number) && !self.by_name.contains_key(name) {
                 let name: Arc<str> = name.into();
                 let zone = Zone { number, holders: 0 };
                 self.by_name.insert(name.clone(), zone);
@@ -254,7 +267,8 @@ impl Zones {
     }
 
     fn lowest_free(&mut self) -> Option<u16> {
-        let from = self.free_from.max(FIRST_ZONE);
+        let ZoneRange { first, last } = self.range;
+        let from = self.free_from.max(first);
         let mut expected = from;
         for &number in self.by_number.range(from..).map(|(number, _)| number) {
             if number != expected {
@@ -263,13 +277,28 @@ impl Zones {
             expected = expected.checked_add(1)?;
         }
         self.free_from = expected;
-        Some(expected)
+        (expected <= last).then_some(expected)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_of_the_range_of_the_chassis() {
+        let mut zones = Zones::default();
+        zones.set_range(ZoneRange { first: 7, last: 9 });
+        let ids = [("ct-zone-a", "1"), ("ct-zone-b", "8")];
+        let ids: BTreeMap<Arc<str>, Arc<str>> =
+            ids.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        zones.restore(&ids);
+        let given = ["a", "b", "c", "d"].map(|name| zones.assign(name));
+        assert_eq!(given, [Some(7), Some(8), Some(9), None]);
+        zones.release("c");
+        zones.set_range(ZoneRange::default());
+        assert_eq!(zones.assign("d"), Some(1));
+    }
 
     #[test]
     fn numbers_are_kept_reused_and_flushed() {

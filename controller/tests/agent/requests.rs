@@ -54,6 +54,21 @@ fn exit_for_a_restart_leaves_everything() {
 }
 
 #[test]
+fn exit_leaves_everything_where_nothing_is_to_be_cleaned_up() {
+    let mut stage = Stage::new();
+    stage.change_settings("ovn-cleanup-on-exit", "false");
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    let mut answer = stage.ask("exit", &[]);
+    assert_eq!(
+        (answer.given(), stage.exited),
+        (Some(Ok(String::new())), true)
+    );
+    assert_eq!(stage.port().chassis, Some(stage.own()));
+}
+
+#[test]
 fn a_farewell_that_the_southbound_refuses_is_told() {
     let mut stage = Stage::new();
     stage.start();
