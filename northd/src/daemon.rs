@@ -320,17 +320,15 @@ impl Shell {
         answer
     }
 
-    fn send(&mut self, side: Side, operations: Vec<Operation>) {
+    fn send(&mut self, side: Side, mut operations: Vec<Operation>) {
         self.next_transaction += 1;
         // Another northd may have the lock by the time this arrives.
-        let mut all = Vec::with_capacity(operations.len() + 1);
         if side == Side::South {
-            all.push(Operation::Assert {
-                lock: Arc::from(LOCK),
-            });
+            let lock = Arc::from(LOCK);
+            operations.insert(0, Operation::Assert { lock });
         }
-        all.extend(operations);
-        if let Err(error) = self.handle(side).transact(self.next_transaction, all) {
+        let handle = self.handle(side);
+        if let Err(error) = handle.transact(self.next_transaction, operations) {
             self.refused.push_back((side, error));
         }
     }

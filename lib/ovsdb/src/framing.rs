@@ -18,10 +18,10 @@ pub struct FrameLimits {
     pub bytes: usize,
     /// The most levels of arrays and objects in one another.
     pub depth: usize,
+    /// A buffer that grew past this is for one large message: it is not kept for the small ones that follow.
+    pub keep: usize,
 }
 
-/// A buffer that grew past this is for one large message: it is not kept for the small ones that follow.
-const KEEP: usize = 1 << 20;
 /// So much room such a buffer gets at once, unless messages have to be shorter. Memory that nothing is written to is
 /// not taken from anybody.
 const ROOM: usize = 256 << 20;
@@ -35,12 +35,15 @@ impl FrameLimits {
     pub const SERVER: Self = Self {
         bytes: 256 << 20,
         depth: MAX_DEPTH,
+        keep: 1 << 20,
     };
 
-    /// For a client: a server's answer to a monitor request is the whole database.
+    /// For a client: a server's answer to a monitor request is the whole database, and what comes of the transactions of a
+    /// northd is a little more than a megabyte each.
     pub const CLIENT: Self = Self {
         bytes: 2 << 30,
         depth: MAX_DEPTH,
+        keep: 2 << 20,
     };
 }
 
@@ -151,7 +154,7 @@ impl Framer {
 
     /// The bytes of a message that was just found; what comes after them stays.
     fn take(&mut self, range: Range<usize>) -> Vec<u8> {
-        if range.start > 0 || self.buffer.capacity() <= KEEP {
+        if range.start > 0 || self.buffer.capacity() <= self.limits.keep {
             return self.buffer[range].to_vec();
         }
         let rest = self.buffer[range.end..].to_vec();
@@ -172,8 +175,7 @@ impl Framer {
                 }
                 State::InString => {
                     let rest = &buffer[at..];
-                    let Some(skip) = rest.iter().position(|&byte| byte == b'"' || byte == b'\\')
-                    else {
+                    let Some(skip) = memchr::memchr2(b'"', b'\\', rest) else {
                         at = buffer.len();
                         break;
                     };
@@ -229,7 +231,7 @@ impl Framer {
     fn reclaim(&mut self) {
         if self.start == self.buffer.len() {
             self.buffer.clear();
-            if self.buffer.capacity() > KEEP {
+            if self.buffer.capacity() > self.limits.keep {
                 self.buffer = Vec::new();
             }
         } else if self.start > self.buffer.len() / 2 {
@@ -244,11 +246,11 @@ impl Framer {
     /// Moves a message that turns out to be a large one to where it need not be moved again.
     fn make_room(&mut self, more: usize) {
         let needed = self.buffer.len() + more;
-        if needed <= KEEP.max(self.buffer.capacity()) {
+        if needed <= self.limits.keep.max(self.buffer.capacity()) {
             return;
         }
         // The end of a message that is too long is seen when it is here.
-        let room = ROOM.min(self.limits.bytes) + KEEP;
+        let room = ROOM.min(self.limits.bytes) + self.limits.keep;
         let room = if needed <= room { room } else { 2 * needed };
         let mut roomy = Vec::new();
         // If there is not so much to be had, it grows bit by bit.
@@ -267,7 +269,9 @@ mod tests {
 
     use super::*;
 
+    const KEEP: usize = FrameLimits::SERVER.keep;
     const LIMITS: FrameLimits = FrameLimits {
+        keep: KEEP,
         bytes: 200,
         depth: 5,
     };
@@ -327,6 +331,7 @@ mod tests {
         let mut framer = Framer::new(FrameLimits {
             bytes: LIMIT,
             depth: 5,
+            keep: KEEP,
         });
         framer.push(b"{}");
         assert_eq!(framer.next_message(1 << 10), Ok(Some(b"{}".into())));
@@ -361,6 +366,7 @@ mod tests {
         let mut framer = Framer::new(FrameLimits {
             bytes: LIMIT,
             depth: 5,
+            keep: KEEP,
         });
         framer.push(b"{\"");
         let piece = [b'x'; 64 << 10];

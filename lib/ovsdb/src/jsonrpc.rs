@@ -149,6 +149,11 @@ pub fn request(id: &Value, method: &str, params: &impl Serialize) -> Vec<u8> {
     encode(&Outgoing::Call { id, method, params })
 }
 
+/// Writes a request behind what is there: large ones are not copied.
+pub fn write_request(out: &mut Vec<u8>, id: &Value, method: &str, params: &impl Serialize) {
+    write(out, &Outgoing::Call { id, method, params });
+}
+
 /// A notification's bytes. A parameter that is sent to many is encoded once, as a [`RawValue`], and copied from there.
 pub fn notification(method: &str, params: &impl Serialize) -> Vec<u8> {
     let id = &Value::Null;

@@ -1,7 +1,7 @@
 //! What units read: a relation and a key in it.
 
 use std::fmt::Debug;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use addr::Mac;
@@ -26,8 +26,15 @@ impl Handle {
 }
 
 /// A key of a relation, whatever the relation: five words, read with [`Small::unpack`] by who knows the relation's type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Key([u32; 5]);
+
+/// By whole words: keys are looked up more often than anything else.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash_with(0, state);
+    }
+}
 
 impl Key {
     /// A key of these words, for types of one's own that are [`Small`].
@@ -39,15 +46,31 @@ impl Key {
     pub const fn words(self) -> [u32; 5] {
         self.0
     }
+
+    fn hash_with<H: Hasher>(self, relation: u16, state: &mut H) {
+        let Key([a, b, c, d, e]) = self;
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        state.write_u64(pair(e, relation.into()));
+        if (b, c, d) != (0, 0, 0) {
+            state.write_u64(pair(c, d));
+        }
+        state.write_u64(pair(a, b));
+    }
 }
 
 /// Something that a unit reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
     /// The relation's number: [`Relation::id`](crate::Relation::id), or one of a database's ([`Rows`](crate::Rows)).
     pub relation: u16,
     /// The key in the relation.
     pub key: Key,
+}
+
+impl Hash for Cell {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash_with(self.relation, state);
+    }
 }
 
 /// A type that fits into a [`Key`] without loss.

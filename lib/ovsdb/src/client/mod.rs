@@ -193,6 +193,8 @@ const MONITOR: &str = "weft";
 const SERVER_MONITOR: &str = "weft-server";
 /// The least silence before a probe while the contents are awaited.
 const LOADING_PATIENCE: Duration = Duration::from_secs(60);
+/// A buffer for output that grew past this is not used again: the next transactions are not likely to be as large.
+const KEEP: usize = 2 << 20;
 /// A transaction is refused when so many are unanswered: a server that is that far behind needs no more work.
 const MAX_OUTSTANDING: usize = 10_000;
 
@@ -231,6 +233,15 @@ impl Session {
     /// Bytes to send, all that came up since the last call.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
+    }
+
+    /// The same into a buffer that has been sent, whose room is used again.
+    pub fn exchange_output(&mut self, sent: &mut Vec<u8>) {
+        sent.clear();
+        if sent.capacity() > KEEP {
+            *sent = Vec::new();
+        }
+        std::mem::swap(&mut self.output, sent);
     }
 
     /// What happened, in order, until `None`.
@@ -338,17 +349,13 @@ impl Session {
         }
         let schema = self.config.schema.clone();
         let mut sent = SentTransaction::new(id, operations, &self.adaptation, &schema);
-        let bytes = jsonrpc::request(
+        jsonrpc::write_request(
+            &mut self.output,
             &json!(self.next_id),
             "transact",
             &transact_params(&schema, sent.operations()),
         );
         sent.forget_rows();
-        if self.output.is_empty() {
-            self.output = bytes;
-        } else {
-            self.output.extend_from_slice(&bytes);
-        }
         self.pending
             .insert(self.next_id, Pending::Transact(Box::new(sent)));
         self.next_id += 1;
@@ -408,8 +415,7 @@ impl Session {
         let id = self.next_id;
         self.next_id += 1;
         self.pending.insert(id, pending);
-        self.output
-            .append(&mut jsonrpc::request(&json!(id), method, params));
+        jsonrpc::write_request(&mut self.output, &json!(id), method, params);
     }
 
     fn handle_request(&mut self, id: &Value, method: &str, params: &RawValue) {

@@ -61,6 +61,9 @@ impl ReadPlan {
     }
 }
 
+/// Most rows are told with no more columns than these.
+const COLUMNS: usize = 8;
+
 pub(super) struct UpdatesSeed<'a>(pub(super) &'a ReadPlan);
 
 impl<'de> DeserializeSeed<'de> for UpdatesSeed<'_> {
@@ -167,21 +170,21 @@ impl<'de> Visitor<'de> for RowUpdateSeed<'_> {
             let column = |(index, _, datum)| (ColumnRef::Column(index), datum);
             columns.into_iter().map(column).collect()
         };
-        while let Some(kind) = map.next_key::<String>()? {
-            match kind.as_str() {
-                "initial" => {
+        while let Some(kind) = map.next_key_seed(KindSeed)? {
+            match kind {
+                Some(Kind::Initial) => {
                     let columns = map.next_value_seed(ColumnsSeed(self.0))?;
                     update = Some(RowUpdate::Initial(sparse(columns)));
                 }
-                "insert" => {
+                Some(Kind::Insert) => {
                     let columns = map.next_value_seed(ColumnsSeed(self.0))?;
                     update = Some(RowUpdate::Insert(sparse(columns)));
                 }
-                "delete" => {
+                Some(Kind::Delete) => {
                     map.next_value::<IgnoredAny>()?;
                     update = Some(RowUpdate::Delete);
                 }
-                "modify" => {
+                Some(Kind::Modify) => {
                     let columns = map.next_value_seed(ColumnsSeed(self.0))?;
                     let delta = |(index, ty, datum): (usize, &ColumnType, Datum)| {
                         let delta = if ty.max == 1 {
@@ -193,9 +196,9 @@ impl<'de> Visitor<'de> for RowUpdateSeed<'_> {
                     };
                     update = Some(RowUpdate::Modify(columns.into_iter().map(delta).collect()));
                 }
-                "old" => old = Some(sparse(map.next_value_seed(ColumnsSeed(self.0))?)),
-                "new" => new = Some(sparse(map.next_value_seed(ColumnsSeed(self.0))?)),
-                _ => {
+                Some(Kind::Old) => old = Some(sparse(map.next_value_seed(ColumnsSeed(self.0))?)),
+                Some(Kind::New) => new = Some(sparse(map.next_value_seed(ColumnsSeed(self.0))?)),
+                None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -207,6 +210,47 @@ impl<'de> Visitor<'de> for RowUpdateSeed<'_> {
                 "an update of a row says neither \"old\", \"new\", \"initial\", \"insert\", \"delete\" nor \"modify\"",
             )),
         }
+    }
+}
+
+/// What an update says of a row.
+enum Kind {
+    Initial,
+    Insert,
+    Delete,
+    Modify,
+    Old,
+    New,
+}
+
+/// Reads such a word without keeping it; nothing, if it is another one.
+struct KindSeed;
+
+impl<'de> DeserializeSeed<'de> for KindSeed {
+    type Value = Option<Kind>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KindSeed {
+    type Value = Option<Kind>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what happened to a row")
+    }
+
+    fn visit_str<E>(self, word: &str) -> Result<Self::Value, E> {
+        Ok(match word {
+            "initial" => Some(Kind::Initial),
+            "insert" => Some(Kind::Insert),
+            "delete" => Some(Kind::Delete),
+            "modify" => Some(Kind::Modify),
+            "old" => Some(Kind::Old),
+            "new" => Some(Kind::New),
+            _ => None,
+        })
     }
 }
 
@@ -228,7 +272,7 @@ impl<'de, 'a> Visitor<'de> for ColumnsSeed<'a> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut columns = Vec::new();
+        let mut columns = Vec::with_capacity(self.0.len().min(COLUMNS));
         while let Some(name) = map.next_key_seed(ColumnSeed(self.0))? {
             match name {
                 Some((index, ty)) => {

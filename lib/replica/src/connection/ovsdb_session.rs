@@ -82,7 +82,7 @@ where
                 () = self.out.sender.closed() => return Err(Reason::Closed),
             }
             if written == output.len() {
-                output = session.take_output();
+                session.exchange_output(&mut output);
                 written = 0;
             }
         }
