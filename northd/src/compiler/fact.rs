@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lflow::action::CoppProtocol;
 use ovsdb::{Atom, Row};
 use relations::{Cell, Handle, Key, Small};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 pub use super::pool::Identity;
@@ -163,9 +164,9 @@ pub struct Said(Box<[u8]>);
 
 impl incr::Said<FactKey> for Said {
     fn keep(keys: impl ExactSizeIterator<Item = FactKey>) -> Self {
-        let mut bytes = Vec::with_capacity(keys.len() * 18);
+        let mut bytes = Bytes::new();
         keys.for_each(|key| pack(key, &mut bytes));
-        Self(bytes.into())
+        Self(Box::from(&*bytes))
     }
 
     fn iter(&self) -> impl Iterator<Item = FactKey> {
@@ -174,8 +175,11 @@ impl incr::Said<FactKey> for Said {
     }
 }
 
-fn pack(key: FactKey, bytes: &mut Vec<u8>) {
-    fn words(key: Key, bytes: &mut Vec<u8>) {
+/// Room for the keys of most units, so that what is kept is made once, as long as it has to be.
+type Bytes = SmallVec<[u8; 512]>;
+
+fn pack(key: FactKey, bytes: &mut Bytes) {
+    fn words(key: Key, bytes: &mut Bytes) {
         let words = key.words();
         let count = words
             .iter()
@@ -184,15 +188,15 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
         bytes.push(u8::try_from(count).unwrap_or(u8::MAX));
         words[..count]
             .iter()
-            .for_each(|word| bytes.extend(word.to_le_bytes()));
+            .for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     }
-    fn cell(cell: Cell, bytes: &mut Vec<u8>) {
-        bytes.extend(cell.relation.to_le_bytes());
+    fn cell(cell: Cell, bytes: &mut Bytes) {
+        bytes.extend_from_slice(&cell.relation.to_le_bytes());
         words(cell.key, bytes);
     }
-    fn row(id: RowId, bytes: &mut Vec<u8>) {
+    fn row(id: RowId, bytes: &mut Bytes) {
         bytes.push(id.table);
-        bytes.extend(id.uuid.as_bytes());
+        bytes.extend_from_slice(id.uuid.as_bytes());
     }
     let kind = bytes.len();
     bytes.push(0);
@@ -224,38 +228,38 @@ fn pack(key: FactKey, bytes: &mut Vec<u8>) {
             5
         }
         FactKey::Limit(datapath, protocol) => {
-            bytes.extend(datapath.as_bytes());
+            bytes.extend_from_slice(datapath.as_bytes());
             bytes.push(protocol as u8);
             11
         }
         FactKey::Want(pool, owner) => {
-            bytes.extend(pool.to_le_bytes());
+            bytes.extend_from_slice(&pool.to_le_bytes());
             words(owner, bytes);
             6
         }
         FactKey::Reserve(reserve) => {
-            bytes.extend(reserve.pool.to_le_bytes());
+            bytes.extend_from_slice(&reserve.pool.to_le_bytes());
             words(reserve.among, bytes);
-            bytes.extend(reserve.from.to_le_bytes());
-            bytes.extend(reserve.to.to_le_bytes());
+            bytes.extend_from_slice(&reserve.from.to_le_bytes());
+            bytes.extend_from_slice(&reserve.to.to_le_bytes());
             10
         }
         FactKey::Deadline(at_ms) => {
-            bytes.extend(at_ms.to_le_bytes());
+            bytes.extend_from_slice(&at_ms.to_le_bytes());
             7
         }
         FactKey::Problem(uuid) => {
-            bytes.extend(uuid.as_bytes());
+            bytes.extend_from_slice(uuid.as_bytes());
             8
         }
         FactKey::Expired(stale) => {
-            bytes.extend(stale.table.to_le_bytes());
-            bytes.extend(stale.row.as_bytes());
-            bytes.extend(stale.limit.to_le_bytes());
+            bytes.extend_from_slice(&stale.table.to_le_bytes());
+            bytes.extend_from_slice(stale.row.as_bytes());
+            bytes.extend_from_slice(&stale.limit.to_le_bytes());
             let (column, value) = stale.by.unwrap_or_default();
             bytes.push(u8::from(stale.by.is_some()));
-            bytes.extend(column.to_le_bytes());
-            bytes.extend(value.to_le_bytes());
+            bytes.extend_from_slice(&column.to_le_bytes());
+            bytes.extend_from_slice(&value.to_le_bytes());
             9
         }
     };

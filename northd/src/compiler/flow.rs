@@ -47,7 +47,6 @@ pub struct Flows<'a> {
     /// The northbound row that the flows are for, told in `external_ids:stage-hint`.
     hint: Option<Uuid>,
     facts: &'a mut Vec<Fact>,
-    text: String,
 }
 
 impl<'a> Flows<'a> {
@@ -63,7 +62,6 @@ impl<'a> Flows<'a> {
             owner,
             hint,
             facts,
-            text: String::with_capacity(512),
         }
     }
 
@@ -81,13 +79,14 @@ impl<'a> Flows<'a> {
         if let Some(table) = rule.stage.leap() {
             leap(&mut then, table);
         }
-        self.text.clear();
-        write!(self.text, "{when}").expect("writing into a string does not fail");
-        let split = self.text.len();
+        let mut text = self.world.text.borrow_mut();
+        text.clear();
+        write!(text, "{when}").expect("writing into a string does not fail");
+        let split = text.len();
         let then = lflow::Actions(then);
-        then.print_to(&mut self.text);
+        then.print_to(&mut text);
         let protocol = protection(when, &then);
-        let (when, then) = self.text.split_at(split);
+        let (when, then) = text.split_at(split);
 
         let stage = rule.stage;
         let (datapath, group, owner, cell) = match self.owner {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Datum, Row};
 use relations::{IndexId, Rows, Values};
+use smallvec::SmallVec;
 
 use super::fact::TableId;
 use super::source::{Index, Owned, Side};
@@ -27,6 +28,8 @@ pub struct World {
     indexes: Vec<(Index, IndexId)>,
     /// The last row said of each table of columns: most say the same, such as that a port is down, and share it.
     last: RefCell<Vec<(TableId, Arc<Row>)>>,
+    /// Room for the text of a flow, used again and again.
+    pub(super) text: RefCell<String>,
     /// The time of the present step, in milliseconds since 1970.
     pub now_ms: i64,
     /// The version of this northd.
@@ -57,6 +60,7 @@ impl World {
             columns,
             indexes: Vec::new(),
             last: RefCell::default(),
+            text: RefCell::default(),
             now_ms: 0,
             version: Arc::from(version),
             missing,
@@ -132,10 +136,22 @@ impl World {
         table: usize,
         columns: impl IntoIterator<Item = (usize, Datum)>,
     ) -> Arc<Row> {
-        let mut row = self.templates[side as usize][table].clone();
-        for (column, datum) in columns {
-            row.set(column, datum);
+        let mut given: SmallVec<[(usize, Datum); 16]> = columns.into_iter().collect();
+        if !given.is_sorted_by_key(|(column, _)| *column) {
+            given.sort_by_key(|(column, _)| *column);
         }
+        let mut given = given.into_iter().peekable();
+        let template = self.templates[side as usize][table].columns().iter();
+        let columns = template.enumerate().map(|(place, default)| {
+            let mut said = None;
+            // Of several for one column, the last counts.
+            while let Some((_, datum)) = given.next_if(|(column, _)| *column == place) {
+                said = Some(datum);
+            }
+            said.unwrap_or_else(|| default.clone())
+        });
+        let row = Row::new(columns.collect::<Box<[Datum]>>());
+        debug_assert!(given.next().is_none(), "the table has these columns");
         Arc::new(row)
     }
 }

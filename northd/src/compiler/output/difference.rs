@@ -101,7 +101,8 @@ fn insertion(
         let known = set_columns.iter().find(|(set, _)| *set == column);
         known.map(|(_, cell)| sets.datum(*cell))
     };
-    let row = table
+    let mut row = Vec::with_capacity(table.columns.len());
+    let columns = table
         .columns
         .iter()
         .map(|column| {
@@ -110,8 +111,8 @@ fn insertion(
         })
         // A set or map without elements is what a column has anyway. Scalars are written even when they are at their
         // defaults: whether they are depends on the column.
-        .filter(|(_, datum)| !datum.is_empty())
-        .collect();
+        .filter(|(_, datum)| !datum.is_empty());
+    row.extend(columns);
     Operation::Insert {
         table: table.table,
         uuid,
