@@ -128,11 +128,18 @@ static MIXED: Kind = Kind {
             unit.members(&GRE, WITH_GRE),
             unit.members(&GRE, WITHOUT_GRE),
         );
-        let (Some(one), Some(other)) = (with.first(), without.first()) else {
+        // The same ones whatever the order in which they came, so that nothing is told anew after a restart.
+        let least = |chassis: &[Handle]| {
+            chassis
+                .iter()
+                .copied()
+                .min_by_key(|row| unit.south_uuid(*row))
+        };
+        let (Some(one), Some(other)) = (least(with), least(without)) else {
             return;
         };
         let [one, other] = [one, other].map(|chassis| {
-            let row = unit.south(*chassis);
+            let row = unit.south(chassis);
             row.map(|row| Chassis::COLUMN.name.get(row))
                 .unwrap_or_default()
         });
