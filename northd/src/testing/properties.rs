@@ -6,13 +6,14 @@
 //! `WEFT_CHANGES` makes it longer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::World;
 use super::addresses;
 use super::chassis::Chassis;
 use super::naive::{self, observed};
-use super::packet::Packet;
+use super::packet::{Content, Packet};
 use super::protection;
 use super::random::{self, Rng};
 use crate::compiler::MISTAKE;
@@ -73,6 +74,27 @@ fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
     );
 }
 
+/// Whether somebody asks who has an address from which backends are probed. It is answered for at the backend's port, which the
+/// model does not know.
+fn asks_for_a_source(packet: &Packet, world: &World) -> bool {
+    let asked: IpAddr = match packet.content {
+        Content::Arp(_, target) => target.into(),
+        Content::Solicitation(_, target) => target.into(),
+        _ => return false,
+    };
+    let balancers = world.nb::<nb::LoadBalancer>();
+    let watched = balancers
+        .iter()
+        .filter(|(_, row)| !row.health_check.is_empty());
+    let mut mappings = watched.flat_map(|(_, row)| row.ip_port_mappings.values());
+    mappings.any(|mapping| {
+        let source = mapping
+            .split_once(':')
+            .map(|(_, source)| source.trim_matches(['[', ']']));
+        source.and_then(|source| source.parse().ok()) == Some(asked)
+    })
+}
+
 /// Learned addresses are at ports that exist, and problems are told where they are.
 fn check_upkeep(world: &World, place: &dyn Fn() -> String) {
     let datapaths: BTreeMap<Uuid, sb::DatapathBinding> = world.sb().into_iter().collect();
@@ -130,6 +152,9 @@ fn send_packets(
             continue;
         };
         let packet = Packet::random(rng);
+        if asks_for_a_source(&packet, world) {
+            continue;
+        }
         let port = chassis
             .port(switch.datapath, &sender.name)
             .expect("the model's ports are bound");
