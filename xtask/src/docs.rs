@@ -43,10 +43,11 @@ pub fn run(options: &Options) -> Result<()> {
     succeed(book_tests().env("BLESS", "1"))
 }
 
-/// The tests of other crates that check their pages or, blessed, write them.
+/// The tests of other crates that check their pages or, blessed, write them. Of the whole workspace, so that the features of the
+/// dependencies are those that everything else is built with, and nothing is built once more.
 fn book_tests() -> Command {
     let mut command = cargo("test");
-    command.args(["--quiet", "--package", "ctl", "--package", "northd", "book"]);
+    command.args(["--quiet", "--workspace", "--lib", "--test", "all", "book"]);
     command
 }
 
