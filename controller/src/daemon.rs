@@ -110,7 +110,7 @@ const TOLD_FROM: Duration = Duration::from_millis(500);
 
 /// What is measured: one step of the loop, in which flows are made of all that has come.
 static LOOP: Stopwatch = Stopwatch::new("flow-generation");
-/// Packets that the switch sent up and nobody could take, in OVN's words.
+/// Packets that were dropped because too many were waiting to be handled.
 static DROPPED: Counter = Counter::new("pinctrl_drop_packets");
 /// Packets that waited for a next hop and were dropped.
 static DROPPED_WAITING: Counter = Counter::new("pinctrl_drop_buffered_packets_map");
