@@ -67,14 +67,13 @@ fn vlans_of_a_trunk_stay_apart_across_one_gre_tunnel() {
         lab.sync()?;
         let wire = gre_on_the_wire(lab)?;
         for (vlan, from) in guests[0].iter().enumerate() {
-            for other in 0..VLANS.len() {
+            for (other, tag) in VLANS.iter().enumerate() {
                 let to: Ipv4Addr = address(1, other).parse()?;
                 if vlan == other {
                     from.ping(to)?;
                     continue;
                 }
-                let (one, two) = (VLANS[vlan], VLANS[other]);
-                ensure!(!from.reaches(to)?, "{one} reaches {two}");
+                ensure!(!from.reaches(to)?, "{} reaches {tag}", VLANS[vlan]);
             }
         }
         for (vlan, tag) in VLANS.iter().enumerate() {
