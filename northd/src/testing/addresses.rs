@@ -433,6 +433,33 @@ fn who_finds_nothing_left_is_told_and_served_later() {
 }
 
 #[test]
+fn who_can_have_no_mac_keeps_no_address_from_others() {
+    let config = [("subnet", "10.0.0.0/30")];
+    let ports = [port(1, "b", "dynamic"), port(2, "a", "router")];
+    let mut world = network(&config, &ports);
+    let (row, global) = world.nb::<nb::NbGlobal>().swap_remove(0);
+    let mut options = global.options;
+    options.insert("mac_prefix".into(), MULTICAST.into());
+    let columns = vec![nb::NbGlobal::COLUMN.options.to(&options)];
+    let prefix = Operation::update_row(nb::NbGlobal::INDEX, row, columns);
+    let addresses = |port, texts: &[&str]| {
+        let texts: Vec<Arc<str>> = texts.iter().map(|text| Arc::from(*text)).collect();
+        let columns = vec![nb::LogicalSwitchPort::COLUMN.addresses.to(&texts)];
+        let row = Uuid::from_u128(port);
+        Operation::update_row(nb::LogicalSwitchPort::INDEX, row, columns)
+    };
+    world.north(vec![addresses(1, &[])]);
+    world.north(vec![prefix]);
+    world.north(vec![addresses(1, &["dynamic"])]);
+    assert_eq!(told(&world), ["", ""], "no MAC begins with 01");
+    world.north(vec![addresses(2, &["02:00:00:00:00:07 dynamic"])]);
+    let given = ["", "02:00:00:00:00:07 10.0.0.2"];
+    assert_eq!(told(&world), given);
+    world.restart();
+    assert_eq!(told(&world), given);
+}
+
+#[test]
 fn a_prefix_is_written_once_and_beside_what_others_write() {
     let world = World::new();
     let written = world.nb::<nb::NbGlobal>().swap_remove(0).1.options;

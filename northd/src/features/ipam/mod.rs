@@ -171,7 +171,7 @@ fn reserve_mac(unit: &mut Unit<'_>, mac: Mac) {
 static WANT_IP: Kind = Kind {
     name: "alloc/dynamic-ip",
     over: Over::Keys(&DYNAMIC),
-    reads: &[&IPAM],
+    reads: &[&IPAM, &PREFIX],
     says: &[],
     wants: &[&IPS],
     run: |unit, key| {
@@ -183,6 +183,10 @@ static WANT_IP: Kind = Kind {
             return;
         };
         if port.ips.ip4.is_some() {
+            return;
+        }
+        // Who can have no MAC is given nothing, which would not be remembered.
+        if port.mac.is_none() && prefix_of(unit, row).is_none() {
             return;
         }
         let recorded = recorded(unit, row).and_then(|recorded| {
