@@ -1,11 +1,11 @@
 //! Chassis: what northd has to know of the machines.
 //!
-//! Ports name chassis in `options:requested-chassis`, by name or host name. A chassis that speaks VXLAN or GRE limits the keys of
+//! Ports name chassis in `options:requested-chassis`, by name or host name. A chassis that speaks VXLAN limits the keys of
 //! the whole network: 12 bits for datapaths and 11 for ports are what fits into its tunnels, unless
 //! `NB_Global.options:vxlan_mode` says that VXLAN is not for traffic between chassis.
 //!
 //! GRE is Weft's own: OVN's controllers do not know it. So all chassis have to offer it, or none; where some do not, that is a
-//! problem.
+//! problem. Its keys are as short, but a single chassis cannot shorten those of all others: only where all offer it.
 
 use std::sync::Arc;
 
@@ -25,10 +25,14 @@ use crate::testing::{Change, random};
 pub static IS_VXLAN: Relation<(), ()> = Relation::new("vxlan mode");
 /// The chassis that speak VXLAN or GRE.
 static SPEAKERS: Set<()> = Set::new("chassis with short keys");
-/// The chassis of this availability zone that speak GRE, and those that do not.
-static GRE: Bucket<u32, Handle> = Bucket::new("chassis with and without gre");
-const WITH_GRE: u32 = 1;
+/// The chassis by what they speak.
+static SPEAK: Bucket<u32, Handle> = Bucket::new("chassis by tunnels");
+/// Those of this availability zone that do not speak GRE.
 const WITHOUT_GRE: u32 = 0;
+/// Those of this availability zone that do.
+const WITH_GRE: u32 = 1;
+/// Those of all zones that speak VXLAN.
+const WITH_VXLAN: u32 = 2;
 /// Whether VXLAN is switched off for traffic between chassis.
 static IS_OFF: Relation<(), ()> = Relation::new("vxlan mode off");
 
@@ -49,7 +53,7 @@ pub static FEATURE: Feature = Feature {
         Source::north::<NbGlobal>(&[]).keys(&[(NbGlobal::COLUMN.options.index, &[MODE])]),
     ],
     indexes: INDEXES,
-    relations: &[&IS_VXLAN, &IS_OFF, &GRE],
+    relations: &[&IS_VXLAN, &IS_OFF, &SPEAK],
     kinds: &[&SPEAKS, &OFF, &VXLAN, &MIXED],
     #[cfg(test)]
     operator: &[Change {
@@ -66,7 +70,7 @@ static SPEAKS: Kind = Kind {
     name: "chassis/encaps",
     over: Over::South(Chassis::INDEX),
     reads: &[],
-    says: &[&SPEAKERS, &GRE],
+    says: &[&SPEAKERS, &SPEAK],
     wants: &[],
     run: |unit, key| {
         let chassis = Handle::unpack(key);
@@ -79,11 +83,14 @@ static SPEAKS: Kind = Kind {
             let uuid = unit.south_uuid(chassis);
             unit.member(&SPEAKERS, (), uuid);
         }
+        if vxlan {
+            unit.join(&SPEAK, WITH_VXLAN, chassis);
+        }
         let row = unit.south(chassis);
         let config = row.map(|row| row.get(Chassis::COLUMN.other_config.index));
         if config.and_then(|config| config.get_str("is-remote")) != Some("true") {
             let side = if gre { WITH_GRE } else { WITHOUT_GRE };
-            unit.join(&GRE, side, chassis);
+            unit.join(&SPEAK, side, chassis);
         }
     },
 };
@@ -106,12 +113,13 @@ static OFF: Kind = Kind {
 static VXLAN: Kind = Kind {
     name: "chassis/vxlan",
     over: Over::Shared(&SPEAKERS),
-    reads: &[&IS_OFF, &GRE],
+    reads: &[&IS_OFF, &SPEAK],
     says: &[&IS_VXLAN],
     wants: &[],
     run: |unit, _: Key| {
-        let has_gre = !unit.members(&GRE, WITH_GRE).is_empty();
-        if has_gre || unit.get(&IS_OFF, ()).is_none() {
+        let has = |side| !unit.members(&SPEAK, side).is_empty();
+        let is_vxlan = has(WITH_VXLAN) && unit.get(&IS_OFF, ()).is_none();
+        if is_vxlan || has(WITH_GRE) && !has(WITHOUT_GRE) {
             unit.say(&IS_VXLAN, (), ());
         }
     },
@@ -120,13 +128,13 @@ static VXLAN: Kind = Kind {
 static MIXED: Kind = Kind {
     name: "chassis/gre",
     over: Over::North(NbGlobal::INDEX),
-    reads: &[&GRE],
+    reads: &[&SPEAK],
     says: &[],
     wants: &[],
     run: |unit, key| {
         let (with, without) = (
-            unit.members(&GRE, WITH_GRE),
-            unit.members(&GRE, WITHOUT_GRE),
+            unit.members(&SPEAK, WITH_GRE),
+            unit.members(&SPEAK, WITHOUT_GRE),
         );
         // The same ones whatever the order in which they came, so that nothing is told anew after a restart.
         let least = |chassis: &[Handle]| {

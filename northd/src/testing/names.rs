@@ -240,6 +240,29 @@ fn all_chassis_offer_gre_or_none() {
     assert_eq!(told(&world), [""; 0]);
 }
 
+#[test]
+fn one_chassis_with_gre_does_not_shorten_the_keys_of_all() {
+    const LONG: i64 = 5000;
+    let key = |world: &World| world.sb::<sb::DatapathBinding>()[0].1.tunnel_key;
+    let ask = nb::LogicalSwitch {
+        name: "s".into(),
+        other_config: [("requested-tnl-key".into(), LONG.to_string().into())].into(),
+        ..Default::default()
+    };
+    for (kinds, has_room) in [
+        (["geneve", "gre"], true),
+        (["gre", "gre"], false),
+        (["geneve", "vxlan"], false),
+    ] {
+        let mut world = World::new();
+        for (number, kind) in (4..).zip(kinds) {
+            add_chassis(&mut world, number, (kind, "192.0.2.1"), "");
+        }
+        world.north(vec![insert(Uuid::from_u128(1), &ask)]);
+        assert_eq!(key(&world) == LONG, has_room, "{kinds:?}");
+    }
+}
+
 /// Sets a key of `NB_Global.options`, and no other.
 fn set_global(world: &mut World, (key, value): (&str, &str)) {
     let row = world.nb::<nb::NbGlobal>()[0].0;
