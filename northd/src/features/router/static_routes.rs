@@ -226,7 +226,8 @@ fn resolve(unit: &mut Unit<'_>, key: Key) {
     let Some(route) = unit.get(&ROUTE, row) else {
         return;
     };
-    let Some(router) = unit.referrers(OWNERS, row).first().copied() else {
+    let owners = unit.referrers(OWNERS, row);
+    let Some(router) = owners.iter().copied().min_by_key(|of| unit.uuid(*of)) else {
         return;
     };
     let (Some(of), Some(datapath)) = (unit.get(&ROUTER, router), unit.get(&DATAPATH, router))
@@ -234,6 +235,15 @@ fn resolve(unit: &mut Unit<'_>, key: Key) {
         return;
     };
     let mut complaints = unit.complaints::<LogicalRouterStaticRoute>(row, Arc::from(""));
+    if owners.len() > 1 {
+        let why = format!(
+            "it is in the static_routes of {} routers and has its effect in \"{}\" alone",
+            owners.len(),
+            of.name
+        );
+        let remedy = "give each router a row of its own";
+        complaints.column("_uuid", why, remedy);
+    }
     let mut leaves_by = None;
     let towards = match route.hop {
         Hop::Discard => Some(None),

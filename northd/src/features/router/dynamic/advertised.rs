@@ -91,8 +91,10 @@ pub(super) static STATIC: Kind = Kind {
             .get(&PORTS, led.port)
             .is_some_and(|exchange| exchange.tells.statics);
         let view = ports::view_of(unit, led.port);
+        let network = led.prefix.network();
+        let tells = tells && !is_link_local(network.addr());
         if let Some(view) = view.filter(|view| tells && view.port.is_enabled) {
-            say(unit, &view, &led.prefix.network().to_string(), None);
+            say(unit, &view, &network.to_string(), None);
         }
     },
 };
