@@ -12,9 +12,9 @@ use controller::error::RunError;
 use controller::record::{self, ReplayError};
 use controller::vswitch;
 use daemon::coverage::{self, Counter};
+use daemon::event_loop::EventLoop;
 use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
-use daemon::stopwatch::Stopwatch;
 use daemon::unixctl::{Command, Request, Surface};
 use daemon::{Process, Recorder, Recording, place, vlog};
 use ovsdb::Remote;
@@ -90,26 +90,13 @@ const COMMANDS: &[Command] = &[
         max_args: 2,
     },
     Command::plain("inc-engine/clear-stats"),
-    Command::plain(LIST_STOPWATCHES),
-    Command {
-        name: LOG_TIMEOUT,
-        usage: "MS",
-        min_args: 1,
-        max_args: 1,
-    },
 ];
 
-/// The commands that are carried out here, not by the core: they are about connections and the clock.
+/// The command that is carried out here, not by the core: it is about a connection.
 const RECONNECT: &str = "sb-cluster-state-reset";
-/// See [`RECONNECT`].
-const LIST_STOPWATCHES: &str = "inc-engine/list-stopwatches";
-/// See [`RECONNECT`].
-const LOG_TIMEOUT: &str = "inc-engine/compute-log-timeout";
-/// A step that takes so long is told in the log, unless [`LOG_TIMEOUT`] says otherwise.
-const TOLD_FROM: Duration = Duration::from_millis(500);
 
-/// What is measured: one step of the loop, in which flows are made of all that has come.
-static LOOP: Stopwatch = Stopwatch::new("flow-generation");
+/// A step of the loop makes flows of all that has come.
+static LOOP: EventLoop = EventLoop::new("flow-generation");
 /// Packets that were dropped because too many were waiting to be handled.
 static DROPPED: Counter = Counter::new("pinctrl_drop_packets");
 /// Packets that waited for a next hop and were dropped.
@@ -130,7 +117,7 @@ const SURFACE: Surface = Surface {
         &coverage::TXN_SUCCESS,
         &coverage::TXN_ERROR,
     ],
-    stopwatches: &[&LOOP],
+    event_loop: Some(&LOOP),
 };
 
 /// The databases, as metrics call them.
@@ -224,7 +211,6 @@ async fn serve(
         south: None,
         link: None,
         soon: VecDeque::new(),
-        told_from: TOLD_FROM,
     };
     tracing::info!("OVN internal version is : [{}]", controller::core::VERSION);
     let metrics = Metrics::new(&process.program, env!("CARGO_PKG_VERSION"), DATABASES);
@@ -275,12 +261,7 @@ async fn serve(
         }
         let began = Instant::now();
         let effects = shell.core.step(now, event);
-        let took = began.elapsed();
-        metrics.stepped(took);
-        LOOP.add(took);
-        if took >= shell.told_from {
-            tracing::info!(target: "inc_engine", "one step took {} ms", took.as_millis());
-        }
+        LOOP.stepped(&metrics, began.elapsed());
         metrics.dropped("waiting", shell.core.packets_dropped());
         DROPPED.set(shell.core.packets_dropped());
         metrics.dropped("unserved", shell.core.packets_unserved());
@@ -339,30 +320,18 @@ struct Shell {
     link: Option<Link>,
     /// What the core hears next: transactions that were not even sent, and that the switch does not keep up.
     soon: VecDeque<Event>,
-    /// A step that takes so long is told in the log.
-    told_from: Duration,
 }
 
 impl Shell {
     /// Carries a request out that is not for the core; gives all others back.
-    fn carry_out(&mut self, request: Request) -> Option<Request> {
-        match request.command {
-            RECONNECT => {
-                if let Some((_, south)) = &self.south {
-                    south.force_reconnect();
-                }
-                request.succeed("");
-            }
-            LIST_STOPWATCHES => request.succeed(format!("{}\n", LOOP.name())),
-            LOG_TIMEOUT => match request.args[0].parse() {
-                Ok(ms) => {
-                    self.told_from = Duration::from_millis(ms);
-                    request.succeed("");
-                }
-                Err(_) => request.fail("unsigned integer required"),
-            },
-            _ => return Some(request),
+    fn carry_out(&self, request: Request) -> Option<Request> {
+        if request.command != RECONNECT {
+            return Some(request);
         }
+        if let Some((_, south)) = &self.south {
+            south.force_reconnect();
+        }
+        request.succeed("");
         None
     }
 

@@ -9,12 +9,11 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use daemon::coverage;
+use daemon::event_loop::EventLoop;
 use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
-use daemon::stopwatch::Stopwatch;
 use daemon::unixctl::{self, Command, Control, Surface};
 use daemon::{Process, Recorder};
 use ovsdb::adapt::Missing;
@@ -71,13 +70,6 @@ pub const COMMANDS: &[Command] = &[
         max_args: 2,
     },
     Command::plain("inc-engine/clear-stats"),
-    Command {
-        name: "inc-engine/compute-log-timeout",
-        usage: "MS",
-        min_args: 1,
-        max_args: 1,
-    },
-    Command::plain("inc-engine/list-stopwatches"),
     Command::plain("debug/chassis-features-list"),
     Command {
         name: "parallel-build/set-n-threads",
@@ -88,8 +80,8 @@ pub const COMMANDS: &[Command] = &[
     Command::plain("parallel-build/get-n-threads"),
 ];
 
-/// What is measured: one step of the loop, in which all that has come is compiled.
-static LOOP: Stopwatch = Stopwatch::new("ovn-northd-loop");
+/// A step of the loop compiles all that has come.
+static LOOP: EventLoop = EventLoop::new("ovn-northd-loop");
 
 /// What flows take for granted of a chassis, in OVN's words.
 const FEATURES: &str = "ct_no_masked_label:    true
@@ -97,14 +89,11 @@ ct_lb_related:         true
 mac_binding_timestamp: true
 ";
 
-/// A step that takes so long is told in the log, unless `inc-engine/compute-log-timeout` says otherwise.
-const TOLD_FROM: Duration = Duration::from_millis(500);
-
 /// What is told on the control socket.
 const SURFACE: Surface = Surface {
     commands: COMMANDS,
     counters: &[&coverage::TXN_SUCCESS, &coverage::TXN_ERROR],
-    stopwatches: &[&LOOP],
+    event_loop: Some(&LOOP),
 };
 
 /// The databases, as metrics call them.
@@ -185,8 +174,6 @@ struct Shell {
     waiting: Vec<unixctl::Request>,
     /// Transactions that were not even sent; the core hears of them before anything else.
     refused: VecDeque<(Side, TransactError)>,
-    /// A step that takes so long is told in the log.
-    told_from: Duration,
 }
 
 impl Shell {
@@ -216,7 +203,6 @@ impl Shell {
             wake_at: None,
             waiting: Vec::new(),
             refused: VecDeque::new(),
-            told_from: TOLD_FROM,
         }
     }
 
@@ -296,12 +282,7 @@ impl Shell {
             more,
             wake_at,
         } = self.core.step(now, event);
-        let took = began.elapsed();
-        self.metrics.stepped(took);
-        LOOP.add(took);
-        if took >= self.told_from {
-            tracing::info!(target: "inc_engine", "one step took {} ms", took.as_millis());
-        }
+        LOOP.stepped(&self.metrics, began.elapsed());
         for (side, operations) in [(Side::North, north), (Side::South, south)] {
             if !operations.is_empty() {
                 self.send(side, operations);
@@ -356,7 +337,6 @@ impl Shell {
                 self.south.force_reconnect();
                 return Some(Ok(String::new()));
             }
-            "inc-engine/list-stopwatches" => return Some(Ok(format!("{}\n", LOOP.name()))),
             // Compiled for what every chassis since 22.09 can do.
             "debug/chassis-features-list" => return Some(Ok(FEATURES.to_owned())),
             "parallel-build/get-n-threads" => return Some(Ok("1\n".to_owned())),
@@ -369,14 +349,6 @@ impl Shell {
                     true => Ok(String::new()),
                     false => Err(format!("invalid n_threads: {given}")),
                 });
-            }
-            "inc-engine/compute-log-timeout" => {
-                let ms = args.first().and_then(|text| text.parse().ok());
-                let set = ms.map(|ms| self.told_from = Duration::from_millis(ms));
-                return Some(
-                    set.map(|()| String::new())
-                        .ok_or("unsigned integer required".to_owned()),
-                );
             }
             "pause" => Request::Pause(true),
             "resume" => Request::Pause(false),

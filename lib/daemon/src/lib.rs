@@ -11,6 +11,7 @@
 pub mod args;
 pub mod coverage;
 mod detach;
+pub mod event_loop;
 pub mod http;
 mod memory;
 pub mod metrics;
@@ -20,7 +21,7 @@ pub mod place;
 mod process;
 mod record;
 pub mod signals;
-pub mod stopwatch;
+mod stopwatch;
 pub mod unixctl;
 mod user;
 pub mod vlog;

@@ -4,8 +4,8 @@
 //! the command's arguments, all strings; the reply's result is the text to print, or its error the text of the
 //! failure. Messages follow each other without a separator.
 //!
-//! `version`, `list-commands`, `vlog/*`, `coverage/*`, `stopwatch/*` and `memory/show` are answered here. Everything else that
-//! the daemon declared goes to its event loop as a [`Request`], with the number of arguments already checked.
+//! `version`, `list-commands`, `vlog/*`, `coverage/*`, `stopwatch/*`, `memory/show` and what is about the daemon's loop are answered
+//! here. Everything else that the daemon declared goes to its event loop as a [`Request`], with the number of arguments already checked.
 
 use std::io;
 use std::path::Path;
@@ -18,6 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::coverage::{self, Counter, Coverage};
+use crate::event_loop::{self, EventLoop};
 use crate::stopwatch::{self, Stopwatch};
 use crate::{memory, vlog};
 
@@ -27,6 +28,10 @@ const REQUEST_LIMIT_BYTES: usize = 1 << 20;
 const CLIENT_LIMIT: usize = 32;
 /// How long a daemon that ends waits for clients that are slow to take their answers.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// A client that has said nothing for so long gives its place to one that waits for a place.
+const SILENCE: Duration = Duration::from_secs(30);
+/// A longer request is read when it seems to be complete.
+const SHORT_BYTES: usize = 4096;
 /// Requests that wait for the event loop; a client beyond waits to be read.
 const QUEUE_LIMIT: usize = 32;
 
@@ -83,8 +88,8 @@ pub struct Surface {
     pub commands: &'static [Command],
     /// Its own counters, for `coverage/*`.
     pub counters: &'static [&'static Counter],
-    /// What it measures, for `stopwatch/*`.
-    pub stopwatches: &'static [&'static Stopwatch],
+    /// Its loop, if its steps are measured.
+    pub event_loop: Option<&'static EventLoop>,
 }
 
 impl Surface {
@@ -93,7 +98,7 @@ impl Surface {
         Self {
             commands,
             counters: &[],
-            stopwatches: &[],
+            event_loop: None,
         }
     }
 }
@@ -208,6 +213,15 @@ pub(crate) fn silent() -> Control {
 }
 
 pub(crate) fn listen(path: &Path, version: String, surface: Surface) -> io::Result<Control> {
+    listen_with(path, version, surface, SILENCE)
+}
+
+fn listen_with(
+    path: &Path,
+    version: String,
+    surface: Surface,
+    silence: Duration,
+) -> io::Result<Control> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -226,6 +240,8 @@ pub(crate) fn listen(path: &Path, version: String, surface: Surface) -> io::Resu
         coverage,
         requests: sender,
         answers: Arc::clone(&answers),
+        places: Arc::new(Semaphore::new(CLIENT_LIMIT)),
+        silence,
     };
     tokio::spawn(accept(listener, server));
     Ok(Control {
@@ -242,6 +258,8 @@ struct Server {
     coverage: Arc<Coverage>,
     requests: mpsc::Sender<Request>,
     answers: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    silence: Duration,
 }
 
 /// Takes samples for the rates of counters, as long as the runtime lives.
@@ -256,9 +274,8 @@ async fn sample(coverage: Arc<Coverage>) {
 }
 
 async fn accept(listener: UnixListener, server: Server) {
-    let places = Arc::new(Semaphore::new(CLIENT_LIMIT));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
+        let Ok(place) = server.places.clone().acquire_owned().await else {
             return;
         };
         match listener.accept().await {
@@ -282,7 +299,9 @@ async fn accept(listener: UnixListener, server: Server) {
 async fn serve(mut stream: UnixStream, server: &Server) -> io::Result<()> {
     let mut buffer: Vec<u8> = Vec::new();
     loop {
-        let mut requests = serde_json::Deserializer::from_slice(&buffer).into_iter::<Value>();
+        let is_worth_reading = buffer.len() < SHORT_BYTES || ends(&buffer);
+        let text = if is_worth_reading { &*buffer } else { &[] };
+        let mut requests = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
         match requests.next() {
             Some(Ok(request)) => {
                 let taken = requests.byte_offset();
@@ -310,10 +329,23 @@ async fn serve(mut stream: UnixStream, server: &Server) -> io::Result<()> {
                 )
                 .await;
         }
-        if stream.read_buf(&mut buffer).await? == 0 {
+        let read = loop {
+            match tokio::time::timeout(server.silence, stream.read_buf(&mut buffer)).await {
+                Ok(read) => break read?,
+                // Nobody else needs the place.
+                Err(_) if server.places.available_permits() > 0 => {}
+                Err(_) => return Ok(()),
+            }
+        };
+        if read == 0 {
             return Ok(());
         }
     }
+}
+
+/// Whether a request may end here: a long one is not read again from its beginning for each piece that comes.
+fn ends(text: &[u8]) -> bool {
+    matches!(text.trim_ascii_end().last(), Some(b'}' | b']'))
 }
 
 async fn answer(request: &Value, server: &Server) -> Value {
@@ -352,7 +384,12 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
     // What a daemon answers itself is its own affair.
     let own = server.surface.commands;
     let is_own = |name: &str| own.iter().any(|command| command.name == name);
-    let shared = SHARED.iter().filter(|command| !is_own(command.name));
+    let of_loop = match server.surface.event_loop {
+        Some(_) => event_loop::COMMANDS,
+        None => &[],
+    };
+    let shared = SHARED.iter().chain(of_loop);
+    let shared = shared.filter(|command| !is_own(command.name));
     let all = own.iter().chain(shared);
     let command = all
         .clone()
@@ -360,7 +397,13 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
         .ok_or_else(|| format!("\"{method}\" is not a valid command (use list-commands to see a list of valid commands)"))?;
     command.check(args.len())?;
     let name = args.first().map(String::as_str);
-    let stopwatches = server.surface.stopwatches;
+    let event_loop = server.surface.event_loop;
+    let answer = event_loop.and_then(|event_loop| event_loop.command(method, &args));
+    if let Some(answer) = answer {
+        return answer;
+    }
+    let stopwatches: Vec<&Stopwatch> = event_loop.iter().map(|of| &of.stopwatch).collect();
+    let stopwatches = stopwatches.as_slice();
     match method {
         own if is_own(own) => {}
         "version" => return Ok(server.version.to_string()),
@@ -455,6 +498,50 @@ mod tests {
         );
         let half = ask(&path, br#"{"method":"#).await;
         assert_eq!(half, [] as [Value; 0]);
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_gives_its_place_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.ctl");
+        let surface = Surface::of(COMMANDS);
+        let silence = Duration::from_millis(10);
+        let _control = listen_with(&path, "x".to_owned(), surface, silence).unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..2 * CLIENT_LIMIT {
+            silent.push(UnixStream::connect(&path).await.unwrap());
+        }
+        let replies = ask(&path, br#"{"method":"version","params":[],"id":1}"#).await;
+        assert_eq!(replies[0]["result"], "x");
+    }
+
+    #[tokio::test]
+    async fn a_long_request_is_read_in_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.ctl");
+        let mut control = listen(&path, "x".to_owned(), Surface::of(COMMANDS)).unwrap();
+        tokio::spawn(async move {
+            loop {
+                let request = control.next().await;
+                let length = request.args[0].len();
+                request.succeed(length.to_string());
+            }
+        });
+        let text = "}".repeat(3 * SHORT_BYTES) + &"x".repeat(SHORT_BYTES);
+        let request = json!({"method": "echo", "params": [text], "id": 1}).to_string() + "\n";
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        for piece in request.as_bytes().chunks(SHORT_BYTES / 2) {
+            stream.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        stream.shutdown().await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        let length = (4 * SHORT_BYTES).to_string();
+        assert_eq!(
+            serde_json::from_str::<Value>(&reply).unwrap()["result"],
+            length
+        );
     }
 
     #[tokio::test]
