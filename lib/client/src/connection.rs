@@ -20,6 +20,8 @@ use crate::v1::northbound_client::NorthboundClient;
 const MAX_MESSAGE: usize = 16 << 20;
 /// A connection that says nothing is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long a call may take, unless somebody says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a client fails with.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,7 @@ pub struct Client {
     channel: Channel,
     authorize: Authorize,
     retry: Retry,
+    timeout: Duration,
 }
 
 impl Client {
@@ -95,7 +98,7 @@ impl Client {
                     async move { UnixStream::connect(path).await.map(TokioIo::new) }
                 });
                 // Over a Unix socket the address means nothing, but there has to be one.
-                let endpoint = Endpoint::from_static("http://localhost");
+                let endpoint = lively(Endpoint::from_static("http://localhost"));
                 endpoint.connect_with_connector_lazy(connector)
             }
             None => endpoint(remote)?.connect_lazy(),
@@ -125,6 +128,7 @@ impl Client {
             channel,
             authorize: Authorize::default(),
             retry: Retry::default(),
+            timeout: TIMEOUT,
         }
     }
 
@@ -147,7 +151,16 @@ impl Client {
         self
     }
 
-    /// The generated calls, for what is not below.
+    /// The same with another limit than a minute for each call, from the question to the answer: a call that waits for chassis
+    /// may need more. What takes longer fails with `DEADLINE_EXCEEDED`, and may have been done. A watch may be silent for
+    /// ever; only its beginning is limited.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The generated calls, without limits of time and retries, for what is not below.
     pub fn calls(&self) -> Calls {
         let calls =
             NorthboundClient::with_interceptor(self.channel.clone(), self.authorize.clone());
@@ -161,6 +174,20 @@ impl Client {
         self.retry
     }
 
+    /// An answer, unless it takes too long.
+    pub(crate) async fn limited<A>(
+        &self,
+        call: impl Future<Output = Result<Response<A>, Status>>,
+    ) -> Result<A, Status> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => answer.map(Response::into_inner),
+            Err(_) => Err(Status::deadline_exceeded(format!(
+                "there was no answer within {:?}; it may have been done",
+                self.timeout
+            ))),
+        }
+    }
+
     async fn repeat<R: Clone, A, F>(
         &self,
         request: R,
@@ -172,12 +199,12 @@ impl Client {
     {
         let mut failed = 0;
         loop {
-            let status = match call(self.calls(), request.clone()).await {
-                Ok(answer) => return Ok(answer.into_inner()),
+            let status = match self.limited(call(self.calls(), request.clone())).await {
+                Ok(answer) => return Ok(answer),
                 Err(status) => status,
             };
             failed += 1;
-            match self.retry.after(failed) {
+            match self.retry.some_time_after(failed) {
                 Some(pause) if may_repeat(&status, repeated) => tokio::time::sleep(pause).await,
                 _ => return Err(status.into()),
             }
@@ -324,9 +351,15 @@ fn endpoint(remote: &str) -> Result<Endpoint, Error> {
         return Err(Error::Remote(remote.to_owned()));
     }
     let endpoint = Endpoint::from_shared(remote.to_owned())?;
-    Ok(endpoint
+    Ok(lively(endpoint))
+}
+
+/// With questions whether the other end lives.
+fn lively(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(KEEP_ALIVE)
         .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true)
 }
 
 #[cfg(test)]
@@ -350,5 +383,22 @@ mod tests {
             panic!("nobody listens there: {error:?}");
         };
         assert_eq!(status.code(), tonic::Code::Unavailable);
+    }
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_a_server_that_hangs() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s");
+        let _listens = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let client = Client::connect(&format!("unix:{}", path.display())).expect("a remote");
+        let client = client.with_timeout(Duration::from_millis(20));
+        let client = client.with_retry(Retry::never());
+        let got = client.get(v1::Kind::LogicalSwitch, "s").await.map(drop);
+        let watched = client.watch(Vec::new(), "").next().await.map(drop);
+        for outcome in [got, watched] {
+            let Err(Error::Refused(status)) = outcome else {
+                panic!("nobody answers there: {outcome:?}");
+            };
+            assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        }
     }
 }

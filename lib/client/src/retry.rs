@@ -1,6 +1,7 @@
 //! Which failures are tried again, and after which pause.
 
 use std::error::Error as _;
+use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -37,7 +38,15 @@ impl Retry {
         }
     }
 
-    /// The pause before another attempt, when so many have failed; nothing when it is enough.
+    /// [`Retry::after`], but for up to half of it, by chance: those whose server restarts do not all come back at once.
+    pub(crate) fn some_time_after(&self, failed: u32) -> Option<Duration> {
+        // Every state of this kind has keys of its own.
+        let chance = u32::try_from(RandomState::new().hash_one(failed) % 1024).unwrap_or(0);
+        let pause = self.after(failed)?;
+        Some(pause - pause / 2 * chance / 1024)
+    }
+
+    /// The longest pause before another attempt, when so many have failed; nothing when it is enough.
     pub fn after(&self, failed: u32) -> Option<Duration> {
         if failed == 0 || failed > self.attempts {
             return None;
@@ -105,6 +114,12 @@ mod tests {
             ..retry
         };
         assert_eq!(many.after(u32::MAX), Some(retry.longest));
+        let some: Vec<Duration> = (0..100).filter_map(|_| retry.some_time_after(2)).collect();
+        let (least, most) = (some.iter().min(), some.iter().max());
+        assert!(least >= Some(&Duration::from_millis(100)), "{least:?}");
+        assert!(most <= Some(&Duration::from_millis(200)), "{most:?}");
+        assert_ne!(least, most, "nobody comes back in step");
+        assert_eq!(Retry::never().some_time_after(1), None);
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Watch {
             };
             self.stream = None;
             self.failed += 1;
-            match self.client.retry().after(self.failed) {
+            match self.client.retry().some_time_after(self.failed) {
                 Some(pause) if may_repeat(&status, Repeated::Same) => {
                     tokio::time::sleep(pause).await;
                 }
@@ -90,8 +90,9 @@ impl Watch {
                     owner: self.owner.clone(),
                     version: self.version.clone(),
                 };
-                let answer = self.client.calls().watch(request).await?;
-                self.stream.insert(answer.into_inner())
+                let mut calls = self.client.calls();
+                let stream = self.client.limited(calls.watch(request)).await?;
+                self.stream.insert(stream)
             }
         };
         let Some(response) = stream.message().await? else {
