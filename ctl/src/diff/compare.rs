@@ -123,6 +123,7 @@ mod tests {
     use nb_db::tables as nb;
     use ovsdb::TableDefinition;
     use replica::Tables;
+    use sb_db::tables as sb;
 
     use super::*;
 
@@ -239,6 +240,59 @@ mod tests {
     fn rows_that_say_the_same_are_the_same_wherever_they_belong() {
         let (left, right) = (twins(0, [1, 2]), twins(1000, [2, 1]));
         assert_eq!(compared(&left, &right), [""; 0]);
+    }
+
+    /// A flow on two switches, as a northd writes it whose northbound has UUIDs behind `base`.
+    fn southbound(base: u128, action: &str) -> Tables {
+        let mut tables = Tables::new(sb_db::schema());
+        let mut datapaths = Vec::new();
+        for (number, name) in (1..).zip(["s", "t"]) {
+            let ids = [
+                ("name", name.to_owned()),
+                ("logical-switch", Uuid::from_u128(base + number).to_string()),
+            ];
+            let datapath = sb::DatapathBinding {
+                tunnel_key: i64::try_from(base + number).expect("small"),
+                external_ids: ids.map(|(key, value)| (key.into(), value.into())).into(),
+                ..sb::DatapathBinding::default()
+            };
+            datapaths.push(put(&mut tables, base + number, &datapath));
+        }
+        let group = sb::LogicalDpGroup {
+            datapaths,
+            ..sb::LogicalDpGroup::default()
+        };
+        let group = put(&mut tables, base + 10, &group);
+        let hint = format!("{base}");
+        let flow = sb::LogicalFlow {
+            logical_dp_group: Some(group),
+            pipeline: "ingress".into(),
+            r#match: "1".into(),
+            actions: action.into(),
+            external_ids: [("stage-hint", hint.as_str()), ("stage-name", "x")]
+                .map(|(key, value)| (key.into(), value.into()))
+                .into(),
+            ..sb::LogicalFlow::default()
+        };
+        put(&mut tables, base + 20, &flow);
+        tables
+    }
+
+    #[test]
+    fn two_northds_of_one_network_write_the_same() {
+        let schema = sb_db::schema();
+        let differences = |left: &Tables, right: &Tables, with_state| {
+            let side = |tables| Side::new(schema, with_state, move |table| rows_of(tables, table));
+            changes(schema, &side(left), &side(right)).len()
+        };
+        let (left, right) = (southbound(0, "next;"), southbound(1000, "next;"));
+        assert_eq!(differences(&left, &right, false), 0);
+        assert!(
+            differences(&left, &right, true) > 0,
+            "UUIDs are compared, too"
+        );
+        let other = southbound(1000, "drop;");
+        assert!(differences(&left, &other, false) > 0);
     }
 
     #[test]

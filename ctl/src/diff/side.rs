@@ -1,7 +1,9 @@
 //! One side of a comparison: the rows of a database, and how each is told from the others of its table without its UUID,
 //! which is another one in every database.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use ovsdb::schema::DatabaseSchema;
@@ -10,8 +12,8 @@ use ovsdb::{Atom, Datum, Row, Uuid};
 /// What a row that refers to others is by them, at most so far.
 const DEEPEST: usize = 8;
 
-/// Columns that say how things are, not how they should be; written by daemons.
-const STATE: [(&str, &[&str]); 9] = [
+/// Columns that say how things are, not how they should be; written by daemons. Numbers that are given are among them.
+const STATE: [(&str, &[&str]); 12] = [
     (
         "NB_Global",
         &[
@@ -33,14 +35,29 @@ const STATE: [(&str, &[&str]); 9] = [
     ("Chassis_Private", &["nb_cfg", "nb_cfg_timestamp"]),
     ("Connection", &["is_connected", "status"]),
     ("MAC_Binding", &["timestamp"]),
+    ("Datapath_Binding", &["nb_uuid", "tunnel_key"]),
+    ("Port_Binding", &["tunnel_key"]),
+    ("Multicast_Group", &["tunnel_key"]),
 ];
 
-/// Keys of `options` of `NB_Global` that northds write.
-const STATE_OPTIONS: [&str; 4] = [
-    "mac_prefix",
-    "max_tunid",
-    "northd_internal_version",
-    "svc_monitor_mac",
+/// Keys that daemons write, of columns that others write, too; and those that hold UUIDs of another database.
+const STATE_KEYS: [(&str, &str, &[&str]); 3] = [
+    (
+        "NB_Global",
+        "options",
+        &[
+            "mac_prefix",
+            "max_tunid",
+            "northd_internal_version",
+            "svc_monitor_mac",
+        ],
+    ),
+    ("Logical_Flow", "external_ids", &["source", "stage-hint"]),
+    (
+        "Datapath_Binding",
+        "external_ids",
+        &["logical-router", "logical-switch"],
+    ),
 ];
 
 /// Tables of nothing but state, or of how the server is reached.
@@ -55,6 +72,8 @@ pub struct Side<'a> {
     places: HashMap<Uuid, usize>,
     /// Whether state is compared, too.
     with_state: bool,
+    /// What rows are that have no name: a digest of what they say, by the row and how far it looks.
+    digests: RefCell<HashMap<(Uuid, usize), u128>>,
 }
 
 impl<'a> Side<'a> {
@@ -78,6 +97,7 @@ impl<'a> Side<'a> {
             places: places.collect(),
             tables,
             with_state,
+            digests: RefCell::default(),
         }
     }
 
@@ -106,28 +126,25 @@ impl<'a> Side<'a> {
     pub fn seen(&self, table: usize, row: &Row, column: usize) -> Datum {
         let schema = &self.schema.tables[table];
         let datum = row.get(column);
-        match (
-            self.with_state,
-            &*schema.name,
-            &*schema.columns[column].name,
-        ) {
-            (false, "NB_Global", "options") => {
-                let is_ours = |key: &Atom| {
-                    let key = key.as_str().unwrap_or_default();
-                    !STATE_OPTIONS.contains(&key)
-                };
+        if self.with_state {
+            return datum.clone();
+        }
+        let place = (&*schema.name, &*schema.columns[column].name);
+        // It is given to whoever asks for one.
+        if place == ("Logical_Switch_Port", "tag") {
+            let asked = schema.column_index("tag_request");
+            if asked.is_some_and(|asked| !row.get(asked).is_empty()) {
+                return Datum::empty_set();
+            }
+        }
+        let mut of_daemons = STATE_KEYS.iter();
+        match of_daemons.find(|(table, column, _)| place == (*table, *column)) {
+            Some((_, _, keys)) => {
+                let is_told = |key: &Atom| !keys.contains(&key.as_str().unwrap_or_default());
                 let pairs = datum.pairs().iter();
-                Datum::map(pairs.filter(|(key, _)| is_ours(key)).cloned())
+                Datum::map(pairs.filter(|(key, _)| is_told(key)).cloned())
             }
-            // It is given to whoever asks for one.
-            (false, "Logical_Switch_Port", "tag") => {
-                let asked = schema.column_index("tag_request");
-                match asked.is_some_and(|asked| !row.get(asked).is_empty()) {
-                    true => Datum::empty_set(),
-                    false => datum.clone(),
-                }
-            }
-            _ => datum.clone(),
+            None => datum.clone(),
         }
     }
 
@@ -192,8 +209,25 @@ impl<'a> Side<'a> {
         match self.key(table, row) {
             Some(key) => format!("{name} {key}"),
             None if depth == 0 => name.to_string(),
-            None => format!("{name} {{{}}}", self.content_to(table, row, depth - 1)),
+            None => format!("{name} {:032x}", self.digest(uuid, table, row, depth - 1)),
         }
+    }
+
+    /// What a row says, in short: the same in both databases, and made once for all that refer to it.
+    fn digest(&self, uuid: Uuid, table: usize, row: &Row, depth: usize) -> u128 {
+        let key = (uuid, depth);
+        if let Some(digest) = self.digests.borrow().get(&key) {
+            return *digest;
+        }
+        let content = self.content_to(table, row, depth);
+        let half = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            (salt, &content).hash(&mut hasher);
+            u128::from(hasher.finish())
+        };
+        let digest = half(0) << 64 | half(1);
+        self.digests.borrow_mut().insert(key, digest);
+        digest
     }
 
     /// A column in words, with `named` for what it refers to.
