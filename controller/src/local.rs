@@ -28,7 +28,7 @@ pub use mirrors::{Sink, WantedMirror};
 pub use patches::WantedPatch;
 pub use queues::WantedQueue;
 pub use reconcile::Wanted;
-pub use tunnels::RemoteEncap;
+pub use tunnels::{Ipsec, RemoteEncap};
 
 use operations::Strings;
 use ports::Ports;

@@ -15,7 +15,7 @@ use replica::Tables;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{Chassis, ChassisPrivate, Encap, PortBinding, SbGlobal};
 
-use crate::local::RemoteEncap;
+use crate::local::{Ipsec, RemoteEncap};
 use crate::network::is_reached;
 use crate::settings::{Settings, TunnelKind};
 
@@ -86,7 +86,12 @@ impl South {
                 follow(&mut self.private, change);
             }
             SbGlobal::INDEX => {
+                let before = self.ipsec();
                 self.global = self.tables.iter_as::<SbGlobal>().next();
+                if self.ipsec() != before {
+                    let names = self.chassis_by_name.keys();
+                    self.changed_chassis.extend(names.cloned());
+                }
             }
             _ => {}
         }
@@ -196,9 +201,26 @@ impl South {
         }
         let encaps = chassis.encaps.iter();
         let encaps = encaps.filter_map(|uuid| self.encaps.get(uuid));
-        let mut found: Vec<RemoteEncap> = encaps.filter_map(remote_encap).collect();
+        let ipsec = self.ipsec();
+        let encaps = encaps.filter_map(|row| remote_encap(row, ipsec));
+        let mut found: Vec<RemoteEncap> = encaps.collect();
         found.sort();
         found
+    }
+
+    /// How packets between chassis are encrypted, if they are.
+    pub fn ipsec(&self) -> Option<Ipsec> {
+        let global = self.global.as_ref().filter(|global| global.ipsec)?;
+        let is_set = |key| {
+            global
+                .options
+                .get(key)
+                .is_some_and(|value| &**value == "true")
+        };
+        Some(Ipsec {
+            encapsulation: is_set("ipsec_encapsulation"),
+            forceencaps: is_set("ipsec_forceencaps"),
+        })
     }
 
     /// The name of a chassis.
@@ -208,13 +230,14 @@ impl South {
 }
 
 /// A row of `Encap`; `None` if it makes no sense here.
-fn remote_encap(row: &Encap) -> Option<RemoteEncap> {
+fn remote_encap(row: &Encap, ipsec: Option<Ipsec>) -> Option<RemoteEncap> {
     let option = |key| row.options.get(key);
     Some(RemoteEncap {
         kind: TunnelKind::named(&row.r#type)?,
         ip: row.ip.parse().ok()?,
         csum: option("csum").and_then(|value| value.parse().ok()),
         dst_port: option("dst_port").cloned(),
+        ipsec,
     })
 }
 

@@ -232,9 +232,18 @@ impl Core {
     }
 
     fn south_changed(&mut self, now: Now, changes: &[RowChange]) {
+        let was_encrypted = self.south.ipsec().is_some();
         for change in changes {
             self.south.apply(change);
             self.ports.row_changed(change);
+        }
+        let settings = self.local.settings.as_ref();
+        let is_flow_based = settings.is_some_and(|settings| settings.flow_based_tunnels);
+        if !was_encrypted && self.south.ipsec().is_some() && is_flow_based {
+            tracing::warn!(
+                "tunnels are to be encrypted (NB_Global.ipsec), which flow-based ones cannot be: \
+                 packets go in clear; set ovn-enable-flow-based-tunnels to false"
+            );
         }
         self.engine.input(&mut self.network, |network, told| {
             changes

@@ -5,6 +5,9 @@
 //! that either takes over the other's tunnels as they are; controllers before OVN 24.03 leave the local address out.
 //!
 //! With `ovn-enable-flow-based-tunnels` there is instead one port for each kind, and the flows say where a packet goes.
+//!
+//! Whether packets are encrypted is the work of Open vSwitch's `ovs-monitor-ipsec`: it takes care of the ports whose options name
+//! the other chassis (`SB_Global.ipsec`).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,6 +32,17 @@ pub struct RemoteEncap {
     pub csum: Option<bool>,
     /// The UDP port, if it is another than usual.
     pub dst_port: Option<Arc<str>>,
+    /// How packets are encrypted, if they are.
+    pub ipsec: Option<Ipsec>,
+}
+
+/// How packets between chassis are encrypted: `SB_Global.options` of the same names with `ipsec_` before them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ipsec {
+    /// Whether they are always carried in UDP (RFC 3948), with Libreswan.
+    pub encapsulation: bool,
+    /// The same with strongSwan.
+    pub forceencaps: bool,
 }
 
 /// A tunnel port as it should be.
@@ -105,6 +119,17 @@ fn between(settings: &Settings, chassis: &str, encap: &RemoteEncap, local: IpAdd
         .filter(|_| encap.kind != TunnelKind::Gre)
     {
         options.insert("dst_port".into(), port.clone());
+    }
+    if let Some(ipsec) = encap.ipsec {
+        options.insert("remote_name".into(), chassis.into());
+        for (key, is_set) in [
+            ("ipsec_encapsulation", ipsec.encapsulation),
+            ("ipsec_forceencaps", ipsec.forceencaps),
+        ] {
+            if is_set {
+                options.insert(key.into(), "yes".into());
+            }
+        }
     }
     WantedTunnel {
         owner: format!("{legacy_owner}%{local}"),
@@ -188,6 +213,7 @@ mod tests {
             ip: [10, 0, 0, last].into(),
             csum: Some(true),
             dst_port: None,
+            ipsec: None,
         }
     }
 
@@ -241,6 +267,24 @@ mod tests {
         let flow = flow_based(&settings("gre,geneve,vxlan", "10.0.0.1,10.0.0.9"));
         let names: Vec<_> = flow.iter().filter_map(|t| t.name.as_deref()).collect();
         assert_eq!(names, ["ovn-geneve", "ovn-vxlan", "ovn-gre"]);
+        let ipsec = Ipsec {
+            encapsulation: true,
+            forceencaps: false,
+        };
+        let encap = RemoteEncap {
+            ipsec: Some(ipsec),
+            ..self::encap(TunnelKind::Geneve, 2)
+        };
+        let tunnels = wanted(&settings("geneve", "10.0.0.1"), "a", &[encap]);
+        let text: Vec<String> = tunnels[0]
+            .options
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        assert_eq!(
+            text.join(" "),
+            "csum=true ipsec_encapsulation=yes key=flow local_ip=10.0.0.1 remote_ip=10.0.0.2 remote_name=a tos=inherit"
+        );
         let encap = self::encap(TunnelKind::Gre, 2);
         let tunnels = wanted(&settings("gre", "10.0.0.1"), "a", &[encap]);
         assert_eq!(tunnels[0].options.get("csum"), None, "GRE has none");

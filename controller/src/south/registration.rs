@@ -104,8 +104,14 @@ impl South {
         !chassis.encaps.is_empty() && theirs.all(|ip| ip.is_some_and(is_ours))
     }
 
-    /// Says how far this chassis is; nothing when that is known.
+    /// Says how far this chassis is; nothing when that is known, or nobody wants to know it of any chassis
+    /// (`NB_Global.options:enable_chassis_nb_cfg_update`).
     pub fn progress(&self, settings: &Settings, nb_cfg: i64, unix_ms: i64) -> Option<Operation> {
+        let options = self.global.as_ref().map(|global| &global.options);
+        let is_told = options.and_then(|options| options.get("enable_chassis_nb_cfg_update"));
+        if is_told.is_some_and(|value| &**value == "false") {
+            return None;
+        }
         let private = self
             .private(&settings.system_id)
             .filter(|private| private.nb_cfg != nb_cfg)?;

@@ -287,3 +287,20 @@ fn another_southbound_is_told_only_of_what_is_in_place_there() {
     stage.release_barriers();
     assert_eq!(reached(&stage), 5);
 }
+
+#[test]
+fn what_nobody_wants_to_know_is_not_told() {
+    let mut stage = Stage::new();
+    stage.start();
+    let reached = |stage: &Stage| stage.south.all::<ChassisPrivate>()[0].nb_cfg;
+    for (nb_cfg, is_told) in [(3, "true"), (4, "false")] {
+        let global = SbGlobal {
+            nb_cfg,
+            options: [("enable_chassis_nb_cfg_update".into(), is_told.into())].into(),
+            ..SbGlobal::default()
+        };
+        let change = stage.south.put(&global, GLOBAL);
+        stage.change_south(change);
+        assert_eq!(reached(&stage), 3, "{is_told}");
+    }
+}

@@ -1,9 +1,9 @@
 //! Tunnels to other chassis.
 
 use controller::core::Event;
-use controller::vswitch::Port;
+use controller::vswitch::{Interface, Port};
 use ovsdb::typed::Table;
-use sb_db::tables::{Chassis, Encap};
+use sb_db::tables::{Chassis, Encap, SbGlobal};
 
 use super::stage::*;
 
@@ -60,6 +60,29 @@ fn a_tunnel_of_an_older_controller_is_taken_over() {
     assert_eq!(stage.tunnels(), ["c2@10.0.0.2%10.0.0.1"]);
     let ports = stage.local.all::<Port>();
     assert!(ports.iter().any(|port| port.interfaces == interface));
+}
+
+#[test]
+fn tunnels_say_whom_they_are_encrypted_for() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_chassis(2);
+    let names = |stage: &Stage| -> Vec<String> {
+        let interfaces = stage.local.all::<Interface>().into_iter();
+        let options = interfaces.filter(|row| row.options.contains_key("remote_ip"));
+        let names = options.map(|row| row.options.get("remote_name").cloned());
+        names
+            .map(|name| name.unwrap_or_default().to_string())
+            .collect()
+    };
+    assert_eq!(names(&stage), [""]);
+    for (ipsec, name) in [(true, "c2"), (false, "")] {
+        let mut global = stage.south.all::<SbGlobal>().remove(0);
+        global.ipsec = ipsec;
+        let change = stage.south.put(&global, global.uuid);
+        stage.change_south(change);
+        assert_eq!(names(&stage), [name]);
+    }
 }
 
 #[test]
