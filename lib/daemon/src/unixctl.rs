@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::coverage::{self, Counter, Coverage};
-use crate::event_loop::{self, EventLoop};
+use crate::event_loop::EventLoop;
 use crate::stopwatch::{self, Stopwatch};
 use crate::{memory, vlog};
 
@@ -128,6 +128,17 @@ const SHARED: &[Command] = &[
         min_args: 0,
         max_args: 1,
     },
+];
+
+/// What operators ask of loops whose steps are measured.
+const OF_LOOPS: &[Command] = &[
+    Command {
+        name: "inc-engine/compute-log-timeout",
+        usage: "MS",
+        min_args: 1,
+        max_args: 1,
+    },
+    Command::plain("inc-engine/list-stopwatches"),
 ];
 
 /// A command to carry out. Dropping it unanswered tells the client that the daemon is going.
@@ -385,7 +396,7 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
     let own = server.surface.commands;
     let is_own = |name: &str| own.iter().any(|command| command.name == name);
     let of_loop = match server.surface.event_loop {
-        Some(_) => event_loop::COMMANDS,
+        Some(_) => OF_LOOPS,
         None => &[],
     };
     let shared = SHARED.iter().chain(of_loop);
@@ -398,9 +409,12 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
     command.check(args.len())?;
     let name = args.first().map(String::as_str);
     let event_loop = server.surface.event_loop;
-    let answer = event_loop.and_then(|event_loop| event_loop.command(method, &args));
-    if let Some(answer) = answer {
-        return answer;
+    match (event_loop, method) {
+        (Some(event_loop), "inc-engine/list-stopwatches") => return Ok(event_loop.list()),
+        (Some(event_loop), "inc-engine/compute-log-timeout") => {
+            return event_loop.tell_from(name.unwrap_or_default());
+        }
+        _ => {}
     }
     let stopwatches: Vec<&Stopwatch> = event_loop.iter().map(|of| &of.stopwatch).collect();
     let stopwatches = stopwatches.as_slice();
