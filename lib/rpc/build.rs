@@ -22,6 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".weft.db.v1.RaftEntry")
         .extern_path(".weft.db.v1.TableUpdate", "crate::shared::TableUpdate")
+        .extern_path(
+            ".weft.db.v1.TransactRequest",
+            "crate::shared::TransactRequest",
+        )
         .codec_path("crate::codec::Bounded")
         .compile_fds_with_config(descriptors, config)?;
     Ok(())

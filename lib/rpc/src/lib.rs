@@ -14,6 +14,8 @@
     reason = "generated from the .proto files, whose comments become the documentation"
 )]
 pub mod v1 {
+    pub use crate::shared::TransactRequest;
+
     tonic::include_proto!("weft.db.v1");
 }
 
@@ -21,6 +23,7 @@ pub mod codec;
 pub mod convert;
 pub mod shared;
 pub mod weight;
+mod wire;
 
 /// The encoded descriptor set of `weft.db.v1`, for the reflection service.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

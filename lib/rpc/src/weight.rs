@@ -286,9 +286,9 @@ mod tests {
             ..v1::Insert::default()
         };
         v1::TransactRequest {
-            operations: vec![v1::Operation {
+            operations: vec![crate::shared::encode_operation(&v1::Operation {
                 kind: Some(v1::operation::Kind::Insert(insert)),
-            }],
+            })],
             ..v1::TransactRequest::default()
         }
     }

@@ -10,9 +10,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ovsdb::Uuid;
 use ovsdb::schema::DatabaseSchema;
 use prost::Message;
+use rpc::shared::encode_operation;
 use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::database_client::DatabaseClient;
 use rpc::{convert, v1};
@@ -134,7 +136,7 @@ fn integer(value: i64) -> v1::Datum {
     atom(v1::atom::Value::Integer(value))
 }
 
-fn insert(name: &str, group: i64) -> v1::Operation {
+fn insert(name: &str, group: i64) -> Bytes {
     let name = atom(v1::atom::Value::String(name.to_owned()));
     let columns = [
         ("name".to_owned(), name),
@@ -147,16 +149,16 @@ fn insert(name: &str, group: i64) -> v1::Operation {
         }),
         ..Default::default()
     };
-    v1::Operation {
+    encode_operation(&v1::Operation {
         kind: Some(v1::operation::Kind::Insert(insert)),
-    }
+    })
 }
 
-fn assert_lock() -> v1::Operation {
+fn assert_lock() -> Bytes {
     let lock = "northd".to_owned();
-    v1::Operation {
+    encode_operation(&v1::Operation {
         kind: Some(v1::operation::Kind::Assert(v1::Assert { lock })),
-    }
+    })
 }
 
 fn in_group(group: i64) -> v1::Clause {
@@ -393,14 +395,20 @@ async fn wrong_requests_are_refused_by_name() {
     let error = rig.database().transact(request).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::NotFound);
     assert!(error.message().contains("Nowhere"));
-    let request = v1::TransactRequest {
-        database: "Test".to_owned(),
-        operations: vec![v1::Operation { kind: None }],
-        ..Default::default()
-    };
-    let response = rig.transact(request).await;
-    let shown = format!("{:?}", response.results);
-    assert!(shown.contains("operations[0]"), "{shown}");
+    // One without anything, and bytes that are none.
+    for operation in [
+        encode_operation(&v1::Operation { kind: None }),
+        Bytes::from_static(&[0x0a, 5, 0]),
+    ] {
+        let request = v1::TransactRequest {
+            database: "Test".to_owned(),
+            operations: vec![operation],
+            ..Default::default()
+        };
+        let response = rig.transact(request).await;
+        let shown = format!("{:?}", response.results);
+        assert!(shown.contains("operations[0]"), "{shown}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -460,9 +468,9 @@ async fn add_and_watch(channel: Channel, database: &str) -> Result<usize, tonic:
     };
     let request = v1::TransactRequest {
         database: database.to_owned(),
-        operations: vec![v1::Operation {
+        operations: vec![encode_operation(&v1::Operation {
             kind: Some(v1::operation::Kind::Insert(insert)),
-        }],
+        })],
         name: Uuid::new_v4().as_bytes().to_vec(),
         ..Default::default()
     };

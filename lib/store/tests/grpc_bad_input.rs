@@ -80,7 +80,7 @@ impl Drop for Rig {
     }
 }
 
-fn insert(name: &str) -> v1::Operation {
+fn insert(name: &str) -> bytes::Bytes {
     let value = Some(v1::atom::Value::String(name.to_owned()));
     let datum = v1::Datum {
         kind: Some(v1::datum::Kind::Scalar(v1::Atom { value })),
@@ -92,9 +92,9 @@ fn insert(name: &str) -> v1::Operation {
         }),
         ..Default::default()
     };
-    v1::Operation {
+    rpc::shared::encode_operation(&v1::Operation {
         kind: Some(v1::operation::Kind::Insert(insert)),
-    }
+    })
 }
 
 fn watch_everything() -> v1::MonitorRequest {

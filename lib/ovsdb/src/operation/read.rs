@@ -138,6 +138,11 @@ impl<'a> TransactionReader<'a> {
         Ok(())
     }
 
+    /// Takes the next operation from somebody who has read it: it is as [`TransactionReader::read`] would have it.
+    pub fn take(&mut self, operation: Operation) {
+        self.transaction.operations.push(operation);
+    }
+
     /// What was read.
     pub fn finish(self) -> Transaction {
         self.transaction

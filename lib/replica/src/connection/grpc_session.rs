@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use ovsdb::adapt::Adaptation;
 use ovsdb::client::{Config, Event as SessionEvent, SessionError};
@@ -145,9 +146,9 @@ where
 
     /// Sends a transaction, for the first time or again.
     fn send(&mut self, session: &mut Session, id: u64, again: Again) {
-        let sent = session.transact(id, again.name, &again.operations);
-        self.core
-            .transaction_sent(id, sent.map_err(not_sent), Some(again));
+        let kept = self.core.spec().resend.then(|| again.clone());
+        let sent = session.transact(id, again.name, again.operations);
+        self.core.transaction_sent(id, sent.map_err(not_sent), kept);
     }
 
     fn grpc_command(
@@ -228,10 +229,28 @@ struct Partial {
 struct Sent {
     id: u64,
     name: Uuid,
+    /// What the server is asked to do.
     operations: Vec<Operation>,
+    /// The same, encoded, if it waits for its turn as the next; then `operations` have no columns of new rows.
+    encoded: Option<Vec<Bytes>>,
     /// For every operation that the owner asked for, its result if the server is not asked.
     without_effect: Vec<Option<OpResult>>,
     in_turn: bool,
+}
+
+impl Sent {
+    /// What goes out. The columns of new rows are not needed any more.
+    fn encode(&mut self, schema: &DatabaseSchema) -> &mut Option<Vec<Bytes>> {
+        if self.encoded.is_none() {
+            self.encoded = Some(convert::operations_to_proto(schema, &self.operations));
+            for operation in &mut self.operations {
+                if let Operation::Insert { row, .. } = operation {
+                    *row = Vec::new();
+                }
+            }
+        }
+        &mut self.encoded
+    }
 }
 
 /// What came of a transaction.
@@ -488,7 +507,7 @@ impl Session {
         self.conditions_tag = self.tag;
     }
 
-    fn transact(&mut self, id: u64, name: Uuid, operations: &[Operation]) -> Result<(), Error> {
+    fn transact(&mut self, id: u64, name: Uuid, operations: Vec<Operation>) -> Result<(), Error> {
         if !self.is_live {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
@@ -502,18 +521,22 @@ impl Session {
                 format!("{MAX_OUTSTANDING} transactions wait for an answer"),
             ));
         }
-        let (operations, without_effect) = self
-            .adaptation
-            .operations(&self.schema, operations.to_vec());
+        let (operations, without_effect) = self.adaptation.operations(&self.schema, operations);
         let may_wait = |operation: &Operation| matches!(operation, Operation::Wait { timeout_ms, .. } if *timeout_ms != Some(0));
         let in_turn = !operations.iter().any(may_wait);
-        self.queue.push_back(Sent {
+        let mut sent = Sent {
             id,
             name,
             operations,
+            encoded: None,
             without_effect,
             in_turn,
-        });
+        };
+        if self.queue.is_empty() {
+            // While the one before is under way: then this one can follow at once.
+            sent.encode(&self.schema);
+        }
+        self.queue.push_back(sent);
         self.send_next();
         Ok(())
     }
@@ -521,12 +544,12 @@ impl Session {
     /// Sends what need not wait.
     fn send_next(&mut self) {
         while !self.is_busy
-            && let Some(sent) = self.queue.pop_front()
+            && let Some(mut sent) = self.queue.pop_front()
         {
             self.is_busy = sent.in_turn;
             let request = v1::TransactRequest {
                 database: self.schema.name.to_string(),
-                operations: convert::operations_to_proto(&self.schema, &sent.operations),
+                operations: sent.encode(&self.schema).take().unwrap_or_default(),
                 name: sent.name.as_bytes().to_vec(),
                 locks: self.token.iter().cloned().collect(),
                 ..v1::TransactRequest::default()

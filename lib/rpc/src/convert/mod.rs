@@ -3,7 +3,7 @@
 //! What both doors have in common should mean the same at both. So operations and monitor requests that come in as
 //! protobuf take the same way as those that come as JSON: here they become the values that RFC 7047 writes, and
 //! `ovsdb` reads, checks and refuses them. What goes out, and the updates of monitors in both directions, which are
-//! many, are converted directly.
+//! many, are converted directly; so are new rows with which everything is in order.
 
 mod data;
 mod monitor;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ovsdb::monitor::{MonitorSpec, MonitorVersion, TableMonitor};
 use ovsdb::schema::{DatabaseSchema, TableSchema};
 use ovsdb::update::{Delta, RowUpdate, SparseRow, TableUpdates};
-use ovsdb::{ColumnRef, Condition, Error};
+use ovsdb::{ColumnRef, Condition, Error, Uuid};
 use prost::Message;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,7 @@ use super::{ConvertError, uuid_from_bytes};
 use crate::shared::TableUpdate;
 use crate::v1;
 use crate::v1::row_update::Change;
+use crate::wire::read;
 
 /// The tables of a monitor request as messages.
 pub fn monitor_to_proto<'a>(
@@ -95,6 +96,9 @@ pub fn updates_from_proto(
         };
         let table = &schema.tables[index];
         let row = |row: Bytes| {
+            if let Some(read) = usual(table, &row) {
+                return Ok(read);
+            }
             let row = v1::RowUpdate::decode(row)
                 .map_err(|error| ConvertError::new("rows", error.to_string()))?;
             let uuid = uuid_from_bytes("uuid", &row.uuid)?;
@@ -125,6 +129,27 @@ pub fn updates_from_proto(
         tables.push((index, rows.map_err(|error| error.within(&update.table))?));
     }
     Ok(TableUpdates { tables })
+}
+
+/// What most of many updates are: a row that came, with columns as they should be.
+fn usual(table: &TableSchema, mut message: &[u8]) -> Option<(Uuid, RowUpdate)> {
+    let bytes = |field| match field {
+        Some((tag, read::Value::Bytes(bytes))) => Some((tag, bytes)),
+        _ => None,
+    };
+    let (1, uuid) = bytes(read::next(&mut message))? else {
+        return None;
+    };
+    let (2, inserted) = bytes(read::next(&mut message))? else {
+        return None;
+    };
+    let columns = read::row(table, inserted, true).filter(|_| message.is_empty())?;
+    let columns = columns.into_iter();
+    let columns = columns.map(|(column, datum, _)| (ColumnRef::Column(column), datum));
+    Some((
+        Uuid::from_slice(uuid).ok()?,
+        RowUpdate::Insert(columns.collect()),
+    ))
 }
 
 fn row_from_proto(table: &TableSchema, row: v1::Row) -> Result<SparseRow, ConvertError> {

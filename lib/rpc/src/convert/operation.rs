@@ -1,24 +1,57 @@
 //! Operations and their conditions.
 
+use bytes::Bytes;
 use ovsdb::operation::{TransactionReader, Until};
 use ovsdb::schema::{DatabaseSchema, TableSchema};
-use ovsdb::{Clause, ColumnRef, Datum, Function, Mutation, Mutator, Operation, Transaction, Uuid};
+use ovsdb::{
+    Atom, Clause, ColumnRef, Datum, Function, Mutation, Mutator, Operation, Transaction, Uuid,
+};
+use prost::Message;
 use serde_json::{Value, json};
 
 use super::data::{datum_to_json, datum_to_proto, row_to_json};
 use super::{ConvertError, uuid_from_bytes};
 use crate::v1;
 use crate::v1::operation::Kind;
+use crate::wire::{read, write};
 
-/// Operations as messages.
-pub fn operations_to_proto(
-    schema: &DatabaseSchema,
-    operations: &[Operation],
-) -> Vec<v1::Operation> {
-    let convert = |operation| v1::Operation {
-        kind: Some(operation_to_proto(schema, operation)),
+/// Operations as messages, encoded.
+pub fn operations_to_proto(schema: &DatabaseSchema, operations: &[Operation]) -> Vec<Bytes> {
+    let mut bytes = Vec::new();
+    let encode = |operation: &Operation| {
+        let begin = bytes.len();
+        match operation {
+            Operation::Insert { table, uuid, row } => {
+                encode_insert(&schema.tables[*table], *uuid, row, &mut bytes);
+            }
+            _ => {
+                let kind = Some(operation_to_proto(schema, operation));
+                let encoded = v1::Operation { kind }.encode(&mut bytes);
+                encoded.expect("a vector has room for everything");
+            }
+        }
+        begin..bytes.len()
     };
-    operations.iter().map(convert).collect()
+    let places: Vec<_> = operations.iter().map(encode).collect();
+    let bytes = Bytes::from(bytes);
+    let slices = places.into_iter().map(|place| bytes.slice(place));
+    slices.collect()
+}
+
+/// An `Operation` that inserts a row: of these there are so many that no message is made of them.
+fn encode_insert(table: &TableSchema, uuid: Uuid, row: &[(usize, Datum)], out: &mut Vec<u8>) {
+    let columns = || {
+        row.iter()
+            .map(|(column, datum)| (&*table.columns[*column].name, datum))
+    };
+    let length = write::row_len(columns());
+    let name = table.name.as_bytes();
+    let insert = write::field_len(name.len()) + write::field_len(length) + write::UUID_LEN;
+    write::field(1, insert, out);
+    write::bytes(1, name, out);
+    write::field(2, length, out);
+    write::row(columns(), out);
+    write::uuid(4, uuid, out);
 }
 
 fn operation_to_proto(schema: &DatabaseSchema, operation: &Operation) -> Kind {
@@ -220,21 +253,24 @@ fn mutator_from_proto(mutator: i32) -> Result<Mutator, ConvertError> {
 /// Reads operations one after the other; else as [`Transaction::from_json`].
 pub fn transaction_from_proto(
     schema: &DatabaseSchema,
-    operations: Vec<v1::Operation>,
+    operations: Vec<Bytes>,
     new_uuid: &mut dyn FnMut() -> Uuid,
 ) -> Transaction {
     let mut reader = TransactionReader::new(schema, operations.len(), new_uuid);
     for operation in &operations {
-        if let Some(Kind::Insert(insert)) = &operation.kind
-            && !insert.uuid_name.is_empty()
-        {
-            let uuid = Uuid::from_slice(&insert.uuid).ok();
-            reader.name(insert.uuid_name.clone().into(), uuid);
+        if let Some((name, uuid)) = name_of(operation) {
+            reader.name(name.into(), uuid);
         }
     }
     let mut error = None;
     for (index, operation) in operations.into_iter().enumerate() {
-        let read = operation_to_json(operation)
+        if let Some(insert) = Insert::of(&operation).and_then(|insert| insert.read(schema)) {
+            reader.take(insert);
+            continue;
+        }
+        let read = v1::Operation::decode(operation)
+            .map_err(|error| ConvertError::new("", error.to_string()))
+            .and_then(operation_to_json)
             .map_err(|error| error.within(&format!("operations[{index}]")).into())
             .and_then(|json| reader.read(&json));
         if let Err(refused) = read {
@@ -245,6 +281,84 @@ pub fn transaction_from_proto(
     Transaction {
         error,
         ..reader.finish()
+    }
+}
+
+/// The name that an operation gives to its new row, and the UUID that it asks for.
+fn name_of(operation: &Bytes) -> Option<(String, Option<Uuid>)> {
+    if let Some(insert) = Insert::of(operation) {
+        let name = std::str::from_utf8(insert.name).ok()?;
+        return (!name.is_empty()).then(|| (name.to_owned(), Uuid::from_slice(insert.uuid).ok()));
+    }
+    match v1::Operation::decode(operation.clone()).ok()?.kind? {
+        Kind::Insert(insert) if !insert.uuid_name.is_empty() => {
+            let uuid = Uuid::from_slice(&insert.uuid).ok();
+            Some((insert.uuid_name, uuid))
+        }
+        _ => None,
+    }
+}
+
+/// An `Operation` that inserts a row, as it is on the wire.
+#[derive(Default)]
+struct Insert<'a> {
+    table: &'a [u8],
+    row: &'a [u8],
+    name: &'a [u8],
+    uuid: &'a [u8],
+}
+
+impl<'a> Insert<'a> {
+    /// What these bytes are, if they are that and nothing else.
+    fn of(mut operation: &'a [u8]) -> Option<Self> {
+        let (1, read::Value::Bytes(mut message)) = read::next(&mut operation)? else {
+            return None;
+        };
+        let mut insert = Self::default();
+        while !message.is_empty() {
+            let (tag, read::Value::Bytes(bytes)) = read::next(&mut message)? else {
+                return None;
+            };
+            let place = match tag {
+                1 => &mut insert.table,
+                2 => &mut insert.row,
+                3 => &mut insert.name,
+                4 => &mut insert.uuid,
+                _ => return None,
+            };
+            if !place.is_empty() {
+                return None;
+            }
+            *place = bytes;
+        }
+        operation.is_empty().then_some(insert)
+    }
+
+    /// The operation, if everything about it is in order and it needs nothing of others: it is as it would be read by way of
+    /// JSON, which says what is wrong with all the rest.
+    fn read(&self, schema: &DatabaseSchema) -> Option<Operation> {
+        if !self.name.is_empty() {
+            return None;
+        }
+        let index = schema.table_index(std::str::from_utf8(self.table).ok()?)?;
+        let table = &schema.tables[index];
+        let uuid = Uuid::from_slice(self.uuid).ok()?;
+        let row = read::row(table, self.row, false)?;
+        let is_right = |(column, datum, count): &(usize, Datum, usize)| {
+            let strings = datum.pairs().iter().flat_map(|(key, value)| [key, value]);
+            let mut strings = strings.chain(datum.atoms().iter()).filter_map(Atom::as_str);
+            datum.len() == *count
+                && datum.check(&table.columns[*column].ty).is_ok()
+                && !strings.any(|text| text.contains('\0'))
+        };
+        row.iter().all(is_right).then(|| Operation::Insert {
+            table: index,
+            uuid,
+            row: row
+                .into_iter()
+                .map(|(column, datum, _)| (column, datum))
+                .collect(),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ovsdb::operation::{Failure, OpResult, Outcome, outcome_from_json};
 use ovsdb::schema::DatabaseSchema;
-use ovsdb::{Error, Operation};
+use ovsdb::{Error, Operation, Uuid};
 use serde_json::{Value, json};
 
 use super::data::{datum_to_proto, row_to_json};
@@ -68,9 +68,37 @@ pub fn outcome_from_proto(
     operations: &[Operation],
     results: Vec<v1::OperationResult>,
 ) -> Result<Outcome, Error> {
+    if let Some(done) = simple_results(operations, &results) {
+        return Ok(Ok(done));
+    }
     let results: Result<Vec<Value>, ConvertError> =
         results.into_iter().map(result_to_json).collect();
     outcome_from_json(schema, operations, &Value::Array(results?))
+}
+
+/// The results of a transaction that did what it should and selected nothing, which are nearly all.
+fn simple_results(
+    operations: &[Operation],
+    results: &[v1::OperationResult],
+) -> Option<Vec<OpResult>> {
+    if operations.len() != results.len() {
+        return None;
+    }
+    let read = |(operation, result): (&Operation, &v1::OperationResult)| match operation {
+        Operation::Insert { .. } => match &result.kind {
+            Some(Kind::Inserted(uuid)) => Uuid::from_slice(uuid).ok().map(OpResult::Inserted),
+            _ => None,
+        },
+        Operation::Update { .. } | Operation::Mutate { .. } | Operation::Delete { .. } => {
+            match result.kind {
+                Some(Kind::Count(count)) => Some(OpResult::Count(count)),
+                _ => None,
+            }
+        }
+        Operation::Select { .. } => None,
+        _ => matches!(result.kind, Some(Kind::Done(_))).then_some(OpResult::Empty),
+    };
+    operations.iter().zip(results).map(read).collect()
 }
 
 fn result_to_json(result: v1::OperationResult) -> Result<Value, ConvertError> {

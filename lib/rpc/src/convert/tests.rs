@@ -11,7 +11,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::*;
-use crate::shared::{TableUpdate, encode_row};
+use crate::shared::{TableUpdate, encode_operation, encode_row};
 use crate::v1;
 
 fn schema() -> DatabaseSchema {
@@ -68,14 +68,18 @@ fn names_of_new_rows_are_resolved() {
         uuid_name: "n".to_owned(),
         uuid: Vec::new(),
     };
-    let messages = vec![v1::Operation {
+    let message = encode_operation(&v1::Operation {
         kind: Some(operation::Kind::Insert(insert)),
-    }];
-    let read = transaction_from_proto(&schema(), messages, &mut uuid);
-    let [ovsdb::Operation::Insert { row, .. }] = read.operations.as_slice() else {
-        panic!("{read:?}");
-    };
-    assert_eq!(row[0].1, Datum::from(uuid()));
+    });
+    // One from a later version, with a field that is not known here.
+    let newer = [&*message, &[0x78, 0]].concat().into();
+    for message in [message, newer] {
+        let read = transaction_from_proto(&schema(), vec![message], &mut uuid);
+        let [ovsdb::Operation::Insert { row, .. }] = read.operations.as_slice() else {
+            panic!("{read:?}");
+        };
+        assert_eq!(row[0].1, Datum::from(uuid()));
+    }
 }
 
 #[test]
@@ -110,7 +114,11 @@ fn wrong_operations_name_the_field() {
             "syntax error: operations[0].where.kind: missing",
         ),
     ] {
-        let read = transaction_from_proto(&schema, vec![v1::Operation { kind }], &mut uuid);
+        let read = transaction_from_proto(
+            &schema,
+            vec![encode_operation(&v1::Operation { kind })],
+            &mut uuid,
+        );
         assert_eq!(read.error.unwrap().to_string(), expected);
         assert_eq!((read.operations.len(), read.asked), (0, 1));
     }

@@ -1,14 +1,13 @@
 //! A row's change as gRPC clients are told of it.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
+use bytes::Bytes;
 use ovsdb::monitor::TableMonitor;
 use ovsdb::schema::TableSchema;
 use ovsdb::update::Delta;
-use ovsdb::{ColumnRef, Datum, RowChange};
-use rpc::convert::datum_to_proto;
-use rpc::v1::row_update::Change;
-use rpc::v1::{Changed, Done, Row, RowUpdate};
+use ovsdb::{ColumnRef, Datum, Row as Contents, RowChange};
+use rpc::shared::{Told, encode_change};
 
 /// The change, as far as the columns of a view show it. With `differences`, large columns are told by what came and went.
 pub fn row_update(
@@ -16,7 +15,7 @@ pub fn row_update(
     view: &TableMonitor,
     change: &RowChange,
     differences: bool,
-) -> RowUpdate {
+) -> Bytes {
     let RowChange { uuid, old, new, .. } = change;
     let shown = view.columns.iter().map(|monitored| monitored.column);
     let differs = |column: &ColumnRef| match (column, old, new) {
@@ -27,47 +26,40 @@ pub fn row_update(
         (ColumnRef::Uuid, Some(_), Some(_)) => false,
         _ => true,
     };
-    let change = match (old, new) {
-        (_, None) => Change::Deleted(Done {}),
+    let column = |column: ColumnRef, row| {
+        let datum = match column {
+            ColumnRef::Column(index) => Cow::Borrowed(Contents::get(row, index)),
+            _ => Cow::Owned(column.of(*uuid, row)),
+        };
+        (column.name(table), datum)
+    };
+    let told = match (old, new) {
+        (_, None) => Told::Deleted,
         (Some(old), Some(new)) if differences => {
-            let (mut replaced, mut toggled) = (HashMap::new(), HashMap::new());
-            for column in shown.filter(differs) {
-                let name = column.name(table).to_owned();
-                let ColumnRef::Column(index) = column else {
-                    replaced.insert(name, datum_to_proto(&column.of(*uuid, new)));
+            let (mut replaced, mut toggled) = (Vec::new(), Vec::new());
+            for shown in shown.filter(differs) {
+                let ColumnRef::Column(index) = shown else {
+                    replaced.push(column(shown, new));
                     continue;
                 };
                 let ty = &table.columns[index].ty;
-                let delta = Delta::between(ty, old.get(index), new.get(index));
-                let columns = match delta {
-                    Delta::Replace(_) => &mut replaced,
-                    Delta::Toggle(_) => &mut toggled,
-                };
-                columns.insert(name, datum_to_proto(delta.datum()));
+                let name = shown.name(table);
+                match Delta::between(ty, old.get(index), new.get(index)) {
+                    Delta::Replace(datum) => replaced.push((name, Cow::Owned(datum))),
+                    Delta::Toggle(datum) => toggled.push((name, Cow::Owned(datum))),
+                }
             }
-            let row = |columns: HashMap<_, _>| (!columns.is_empty()).then_some(Row { columns });
-            Change::Changed(Changed {
-                replaced: row(replaced),
-                toggled: row(toggled),
-            })
+            Told::Changed(replaced, toggled)
         }
         (_, Some(row)) => {
-            let column = |column: ColumnRef| {
-                let datum = datum_to_proto(&column.of(*uuid, row));
-                (column.name(table).to_owned(), datum)
-            };
-            let columns = shown.filter(differs).map(column).collect();
-            let row = Row { columns };
+            let columns = shown.filter(differs).map(|shown| column(shown, row));
             match old {
-                None => Change::Inserted(row),
-                Some(_) => Change::Modified(row),
+                None => Told::Inserted(columns.collect()),
+                Some(_) => Told::Modified(columns.collect()),
             }
         }
     };
-    RowUpdate {
-        uuid: uuid.as_bytes().to_vec(),
-        change: Some(change),
-    }
+    encode_change(*uuid, &told)
 }
 
 #[cfg(test)]
@@ -76,11 +68,14 @@ mod tests {
     use std::sync::Arc;
 
     use ovsdb::schema::DatabaseSchema;
-    use ovsdb::{Atom, Condition, Row as Contents, Uuid};
+    use ovsdb::{Atom, Condition, Uuid};
     use proptest::collection::{btree_map, btree_set};
     use proptest::prelude::*;
+    use prost::Message;
     use rpc::convert::updates_from_proto;
-    use rpc::shared::{TableUpdate, encode_row};
+    use rpc::shared::TableUpdate;
+    use rpc::v1::RowUpdate;
+    use rpc::v1::row_update::Change;
     use serde_json::json;
 
     use super::*;
@@ -117,7 +112,7 @@ mod tests {
             old: Some(Arc::new(old.clone())),
             new: Some(Arc::new(new.clone())),
         };
-        let bytes = encode_row(&row_update(table, &view, &change, differences));
+        let bytes = row_update(table, &view, &change, differences);
         let length = bytes.len();
         let update = TableUpdate {
             table: "A".to_owned(),
@@ -172,7 +167,8 @@ mod tests {
             new: row("y"),
         };
         let version = |differences| {
-            let update = row_update(table, &view, &change, differences);
+            let bytes = row_update(table, &view, &change, differences);
+            let update = RowUpdate::decode(bytes).expect("a message");
             let row = match update.change {
                 Some(Change::Modified(row)) => row,
                 Some(Change::Changed(changed)) => changed.replaced.unwrap_or_default(),

@@ -110,10 +110,8 @@ impl Fragment {
         view: &TableMonitor,
         differences: bool,
     ) -> &Bytes {
-        self.messages[usize::from(differences)].get_or_init(|| {
-            let update = message::row_update(table, view, &self.change, differences);
-            rpc::shared::encode_row(&update)
-        })
+        self.messages[usize::from(differences)]
+            .get_or_init(|| message::row_update(table, view, &self.change, differences))
     }
 
     /// The change in the form that a client reads.
