@@ -71,6 +71,11 @@ impl Set {
         self.members.len()
     }
 
+    /// Whether what comes and goes is remembered: not while everything has to be compared anyway.
+    fn is_followed(&self) -> bool {
+        !self.rows.is_empty() && !self.is_stale
+    }
+
     /// Whether nobody needs it.
     fn is_unused(&self) -> bool {
         self.members.is_empty() && self.rows.is_empty()
@@ -80,15 +85,13 @@ impl Set {
     pub fn difference(&self, actual: &Datum) -> (Vec<Atom>, Vec<Atom>) {
         let (mut come, mut gone) = (Vec::new(), Vec::new());
         if self.is_stale {
-            let members = self.members.values().map(|(atom, _)| atom);
-            come.extend(members.filter(|atom| !actual.contains(atom)).cloned());
-            gone.extend(
-                actual
-                    .atoms()
-                    .iter()
-                    .filter(|atom| !self.contains(atom))
-                    .cloned(),
-            );
+            let atoms = actual.atoms().iter();
+            gone.extend(atoms.filter(|atom| !self.contains(atom)).cloned());
+            // Nearly always everybody is there: then there is nobody to look for.
+            if actual.len() - gone.len() < self.members.len() {
+                let members = self.members.values().map(|(atom, _)| atom);
+                come.extend(members.filter(|atom| !actual.contains(atom)).cloned());
+            }
         } else {
             for (key, atom) in &self.changed {
                 match (self.members.contains_key(key), actual.contains(atom)) {
@@ -136,13 +139,13 @@ impl Sets {
     /// Somebody says that `atom`, whose key this is, is a member.
     pub fn join(&mut self, cell: Cell, key: Key, atom: Atom) -> Step {
         let set = self.sets.entry(cell).or_default();
-        let was_empty = set.members.is_empty();
+        let (was_empty, is_followed) = (set.members.is_empty(), set.is_followed());
         let (atom, count) = set.members.entry(key).or_insert((atom, 0));
         *count += 1;
         if *count > 1 {
             return Step::None;
         }
-        if !set.rows.is_empty() {
+        if is_followed {
             set.changed.insert(key, atom.clone());
         }
         if was_empty {
@@ -165,7 +168,7 @@ impl Sets {
             return Step::None;
         }
         if let Some((atom, _)) = set.members.remove(&key)
-            && !set.rows.is_empty()
+            && set.is_followed()
         {
             set.changed.insert(key, atom);
         }
@@ -184,6 +187,7 @@ impl Sets {
     pub fn attach(&mut self, cell: Cell, row: RowId) {
         let set = self.sets.entry(cell).or_default();
         set.is_stale = true;
+        set.changed = FxHashMap::default();
         if !set.rows.contains(&row) {
             set.rows.push(row);
         }
