@@ -10,9 +10,10 @@
 //! connection keeps its compiler and goes on compiling: when the database is back, what is there meets what should be there,
 //! and the difference is written, unless another one has the lock by then.
 //!
-//! At most one transaction is under way for each database. Changes that come meanwhile are compiled at once and written
-//! together with the next. A transaction that is refused is tried again in smaller parts, until a single row is found that
-//! the database will not take; that row is set aside, with a problem, and the rest goes on.
+//! One transaction is under way for each database, or a second one while much is only added to the southbound: none has
+//! rows of the other. Changes that come meanwhile are compiled at once and written together with the next. A transaction
+//! that is refused is tried again in smaller parts, until a single row is found that the database will not take; that row
+//! is set aside, with a problem, and the rest goes on.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ pub use crate::compiler::feature::Side;
 use crate::compiler::output::Fault;
 use crate::compiler::plan::Plan;
 pub use crate::database::Columns;
-use crate::database::{Database, MAX_OPERATIONS, MAX_REPLACEMENT};
+use crate::database::{Database, MAX_REPLACEMENT};
 use crate::features;
 use crate::status;
 
@@ -185,6 +186,12 @@ impl Core {
         Some(stats.kinds().map(|(_, of)| of.runs).sum())
     }
 
+    /// Writes to the southbound in parts of so many operations.
+    #[cfg(test)]
+    pub fn write_in_parts(&mut self, part: usize) {
+        (self.south.part, self.south.limit) = (part, part);
+    }
+
     /// The plan that it works by.
     pub fn plan(&self) -> &'static Plan {
         self.plan
@@ -225,7 +232,7 @@ impl Core {
         let active = self.active.as_ref();
         let is_done = active
             .is_some_and(|active| !active.engine.is_dirty() && active.compiler.south.is_settled());
-        is_done && !self.south.is_busy && !self.north.is_busy
+        is_done && !self.south.is_busy() && !self.north.is_busy()
     }
 
     /// Goes on compiling anew, no more than one step may; takes the new result if it differs.
@@ -281,13 +288,13 @@ impl Core {
             }
             Event::Disconnected(side) => {
                 let database = self.database(side);
-                let was_busy = std::mem::take(&mut database.is_busy);
+                let under_way = std::mem::take(&mut database.under_way);
                 database.is_connected = false;
                 database.is_synced = false;
                 if side == Side::South {
                     self.lock = Lock::Unknown;
                 }
-                if was_busy {
+                for _ in under_way.iter().filter(|sent| !sent.is_forgotten) {
                     self.write_again(now, side, Fault::Unknown);
                 }
             }
@@ -370,19 +377,24 @@ impl Core {
             return Vec::new();
         };
         let output = active.compiler.output(side);
-        let may_start =
-            is_compiled || (!output.has_deletions() && output.marked() >= database.limit);
+        let is_busy = database.is_busy();
+        let adds_much = !output.has_deletions() && output.marked() >= database.limit;
+        let may_start = match is_busy {
+            true => adds_much && side == Side::South && database.may_overlap(),
+            false => is_compiled || adds_much,
+        };
         // Without the lock, another northd may be writing.
         if lock != Lock::Held || !database.may_write(now.at) || !may_start {
             return Vec::new();
         }
-        let is_narrowed = database.limit < MAX_OPERATIONS;
+        let is_narrowed = database.limit < database.part;
         let limit = if side == Side::South && output.has_deletions() && !is_narrowed {
             MAX_REPLACEMENT
         } else {
             database.limit
         };
-        let operations = active.compiler.take(side, limit, is_compiled);
+        // What waits for the rest waits for what is under way, too.
+        let operations = active.compiler.take(side, limit, is_compiled && !is_busy);
         database.sends(operations.len());
         operations
     }
@@ -418,15 +430,19 @@ impl Core {
             Side::North => &mut self.north,
             Side::South => &mut self.south,
         };
-        database.is_busy = false;
+        let Some(sent) = database.answered(outcome.is_err()) else {
+            return;
+        };
+        let output = output.filter(|_| !sent.is_forgotten);
         let Err(refusal) = outcome else {
-            database.limit = (database.limit * 2).min(MAX_OPERATIONS);
+            database.limit = (database.limit * 2).min(database.part);
             if let Some(output) = output {
                 output.committed();
             }
             return;
         };
-        let (sent, reason) = (database.sent, &refusal.reason);
+        let (is_forgotten, follows_refused) = (sent.is_forgotten, sent.follows_refused);
+        let (sent, reason) = (sent.operations, &refusal.reason);
         let fault = match (refusal.is_about_rows, database.limit) {
             _ if refusal.is_about_rows && output.is_some_and(|output| output.is_trying()) => {
                 // It has been told before, and is nothing to the rest.
@@ -437,6 +453,7 @@ impl Core {
                 database.retry_at = Some(now.at + RETRY);
                 Fault::Unknown
             }
+            (true, _) if follows_refused => Fault::OfRows,
             // As small as it gets: whatever of it is refused, it is one row's fault.
             (true, 1) => Fault::OfTheLast,
             (true, limit) => {
@@ -448,7 +465,9 @@ impl Core {
             target: "northd",
             "the {side:?}bound database refused {sent} operations: {reason}"
         );
-        self.write_again(now, side, fault);
+        if !is_forgotten {
+            self.write_again(now, side, fault);
+        }
     }
 
     /// What was being written may not have been.
@@ -538,6 +557,7 @@ impl Core {
             (Side::North, &mut self.north),
             (Side::South, &mut self.south),
         ] {
+            database.forget_sender();
             for change in active.compiler.rows(side) {
                 database.change(&change);
             }

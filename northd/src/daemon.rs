@@ -168,6 +168,8 @@ struct Shell {
     /// Which replica of the southbound is the present one: events of former ones may still be on their way.
     south_life: u64,
     next_transaction: u64,
+    /// The transactions that are to be answered, for each side in their order.
+    unanswered: [VecDeque<u64>; 2],
     has_more: bool,
     wake_at: Option<Instant>,
     /// Who waits for a recomputation.
@@ -199,6 +201,7 @@ impl Shell {
             south,
             south_life: 0,
             next_transaction: 0,
+            unanswered: Default::default(),
             has_more: false,
             wake_at: None,
             waiting: Vec::new(),
@@ -243,7 +246,11 @@ impl Shell {
         let event = match event {
             // Which columns the server has is known when its rows have come.
             replica::Event::Connected { .. } | replica::Event::ConditionsInEffect(_) => return,
-            replica::Event::Disconnected { .. } => Event::Disconnected(side),
+            replica::Event::Disconnected { .. } => {
+                // The core counts on none of them any more.
+                self.unanswered[side as usize].clear();
+                Event::Disconnected(side)
+            }
             replica::Event::Changes(changes) => Event::Changes(side, changes),
             replica::Event::Synced => {
                 let Missing {
@@ -259,7 +266,15 @@ impl Shell {
                 tracing::info!(target: "northd", "{} lock {LOCK}", if held { "acquired" } else { "lost" });
                 Event::Lock(held)
             }
-            replica::Event::TransactReply { result, .. } => {
+            replica::Event::TransactReply { id, result } => {
+                let unanswered = &mut self.unanswered[side as usize];
+                if unanswered.pop_front_if(|front| *front == id).is_none() {
+                    if unanswered.contains(&id) {
+                        // The core would take it for the answer to another one: it writes both again.
+                        self.handle(side).force_reconnect();
+                    }
+                    return;
+                }
                 Event::Answered(side, result.map(|_| ()).map_err(|error| refusal(&error)))
             }
         };
@@ -309,8 +324,13 @@ impl Shell {
             operations.insert(0, Operation::Assert { lock });
         }
         let handle = self.handle(side);
-        if let Err(error) = handle.transact(self.next_transaction, operations) {
-            self.refused.push_back((side, error));
+        let sent = handle.transact(self.next_transaction, operations);
+        let unanswered = &mut self.unanswered[side as usize];
+        match sent {
+            Ok(()) => unanswered.push_back(self.next_transaction),
+            Err(error) if unanswered.is_empty() => self.refused.push_back((side, error)),
+            // Beside another one: when the connection is lost, the core writes both again.
+            Err(_) => self.handle(side).force_reconnect(),
         }
     }
 
@@ -365,6 +385,7 @@ impl Shell {
     /// A lock belongs to a session: to give it up, or to ask for it, there is a new one.
     fn renew_south(&mut self, with_lock: bool) {
         self.south_life += 1;
+        self.unanswered[Side::South as usize].clear();
         let life = self.south_life;
         let spec = south_spec(&self.config, self.core.plan(), with_lock);
         self.south = replica::spawn(spec, self.sender.clone(), move |event| {

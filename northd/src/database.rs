@@ -1,5 +1,6 @@
 //! One database, as far as it is known.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,10 @@ pub const MAX_OPERATIONS: usize = 2000;
 /// Operations in one transaction that replaces something: as many as surely fit into one message (64 MiB), with a kilobyte
 /// for each.
 pub const MAX_REPLACEMENT: usize = 60_000;
+
+/// So many transactions may be under way while there is much to write and nothing to delete: the database has the next one
+/// when it has done one.
+const MAX_UNDER_WAY: usize = 2;
 
 /// What a server has of our schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,15 +52,27 @@ impl Columns {
     }
 }
 
+/// A transaction under way.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// How many operations it has.
+    pub(crate) operations: usize,
+    /// Whether one before it was refused when it was under way already: what it refers to may be missing for that.
+    pub(crate) follows_refused: bool,
+    /// Whether the compiler that wrote it is no more.
+    pub(crate) is_forgotten: bool,
+}
+
 /// One database: its rows, and what is under way there.
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) columns: Columns,
     pub(crate) is_connected: bool,
     pub(crate) is_synced: bool,
-    /// Whether a transaction is under way, and of how many operations it is or was.
-    pub(crate) is_busy: bool,
-    pub(crate) sent: usize,
+    /// The transactions under way, in the order in which they are answered.
+    pub(crate) under_way: VecDeque<Sent>,
+    /// How many operations a transaction has at most, if all goes well.
+    pub(crate) part: usize,
     /// How many operations the next transaction may have, and when it may be at the earliest.
     pub(crate) limit: usize,
     pub(crate) retry_at: Option<Instant>,
@@ -70,8 +87,8 @@ impl Database {
             columns: Columns::all(),
             is_connected: false,
             is_synced: false,
-            is_busy: false,
-            sent: 0,
+            under_way: VecDeque::new(),
+            part: MAX_OPERATIONS,
             limit: MAX_OPERATIONS,
             retry_at: None,
             rows: FxHashMap::default(),
@@ -108,15 +125,46 @@ impl Database {
         })
     }
 
-    /// Whether a transaction can be made now.
+    /// Whether a transaction can be made now, perhaps beside another one.
     pub(crate) fn may_write(&self, now: Instant) -> bool {
         let may_try = self.retry_at.is_none_or(|at| at <= now);
-        self.is_connected && self.is_synced && !self.is_busy && may_try
+        self.is_connected && self.is_synced && self.under_way.len() < MAX_UNDER_WAY && may_try
     }
 
-    /// So many operations are under way now; none means that there is no transaction.
+    /// Whether a transaction is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Whether one may be made beside what is under way: not while it is not known how much of it the database takes.
+    pub(crate) fn may_overlap(&self) -> bool {
+        self.limit == self.part && self.under_way.iter().all(|sent| !sent.is_forgotten)
+    }
+
+    /// So many operations are under way now, too; none means that there is no transaction.
     pub(crate) fn sends(&mut self, operations: usize) {
-        self.is_busy = operations > 0;
-        self.sent = operations;
+        if operations > 0 {
+            self.under_way.push_back(Sent {
+                operations,
+                follows_refused: false,
+                is_forgotten: false,
+            });
+        }
+    }
+
+    /// The oldest transaction under way is answered, and refused or not.
+    pub(crate) fn answered(&mut self, is_refused: bool) -> Option<Sent> {
+        let sent = self.under_way.pop_front();
+        for other in &mut self.under_way {
+            other.follows_refused |= is_refused;
+        }
+        sent
+    }
+
+    /// The compiler that has written what is under way is no more.
+    pub(crate) fn forget_sender(&mut self) {
+        for sent in &mut self.under_way {
+            sent.is_forgotten = true;
+        }
     }
 }

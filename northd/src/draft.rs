@@ -7,7 +7,7 @@
 //! Neither database hears of it. Where the southbound is not yet what the northbound says, or OVN's northd has written it,
 //! the first compilation brings the copy there, so that only what the change does is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +60,9 @@ struct World {
     now: Now,
     /// What has changed on each side since somebody asked: how the row was, and how it is.
     changed: [Changed; 2],
+    /// What northd wants written, and whether somebody is writing.
+    unwritten: VecDeque<(Side, Vec<Operation>)>,
+    is_performing: bool,
 }
 
 type Changed = BTreeMap<(usize, Uuid), (Option<Arc<Row>>, Option<Arc<Row>>)>;
@@ -81,6 +84,8 @@ pub fn draft(
         core: Core::new(version, false),
         now,
         changed: Default::default(),
+        unwritten: VecDeque::new(),
+        is_performing: false,
     };
     world.connect();
     world.settle()?;
@@ -179,10 +184,16 @@ impl World {
 
     /// Does to the copies what northd wants, and tells it.
     fn perform(&mut self, effects: Effects) {
-        for (side, operations) in [(Side::South, effects.south), (Side::North, effects.north)] {
-            if operations.is_empty() {
-                continue;
-            }
+        let sides = [(Side::South, effects.south), (Side::North, effects.north)];
+        let wanted = sides
+            .into_iter()
+            .filter(|(_, operations)| !operations.is_empty());
+        self.unwritten.extend(wanted);
+        // They are answered in their order: whoever is answering already goes on with these.
+        if std::mem::replace(&mut self.is_performing, true) {
+            return;
+        }
+        while let Some((side, operations)) = self.unwritten.pop_front() {
             let answer = match execute(self.database(side), &transaction(operations)) {
                 Ok(delta) => {
                     self.take(side, delta);
@@ -195,6 +206,7 @@ impl World {
             };
             self.feed(Event::Answered(side, answer));
         }
+        self.is_performing = false;
     }
 
     /// Takes note of changes, and tells northd.

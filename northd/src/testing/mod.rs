@@ -15,6 +15,7 @@ pub mod gateways;
 pub mod multicast;
 mod naive;
 pub mod names;
+mod overlap;
 mod packet;
 mod policy;
 mod properties;
@@ -26,6 +27,7 @@ mod rooms;
 pub mod routers;
 mod translations;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,13 @@ pub struct World {
     pub refuses: Vec<String>,
     /// How often it has refused something.
     pub refused: usize,
+    /// How many operations a part of what is written to the southbound has, if not as usual.
+    pub part: Option<usize>,
+    /// What northd wants written, and whether somebody is writing.
+    unwritten: VecDeque<(Side, Vec<Operation>)>,
+    is_performing: bool,
+    /// How many transactions on the southbound were under way at once at most.
+    pub most_under_way: usize,
 }
 
 impl World {
@@ -77,15 +86,28 @@ impl World {
             allows_refusals: false,
             refuses: Vec::new(),
             refused: 0,
+            part: None,
+            unwritten: VecDeque::new(),
+            is_performing: false,
+            most_under_way: 0,
         };
         world.connect();
         world.settle();
         world
     }
 
+    /// Northd writes to the southbound in parts of so many operations, now and after a restart.
+    pub fn write_in_parts(&mut self, part: usize) {
+        self.part = Some(part);
+        self.core.write_in_parts(part);
+    }
+
     /// A new northd takes the place of the present one, and reads both databases.
     pub fn restart(&mut self) {
         self.core = Core::new("test", false);
+        if let Some(part) = self.part {
+            self.core.write_in_parts(part);
+        }
         self.connect();
         self.settle();
     }
@@ -191,11 +213,37 @@ impl World {
         self.perform(effects);
     }
 
+    /// Takes note of what northd wants written; whoever does that already goes on with it. Each is executed when northd has
+    /// had an opportunity to write more beside it.
     fn perform(&mut self, effects: Effects) {
-        for (side, operations) in [(Side::South, effects.south), (Side::North, effects.north)] {
-            if operations.is_empty() {
-                continue;
-            }
+        self.note(effects);
+        if std::mem::replace(&mut self.is_performing, true) {
+            return;
+        }
+        while !self.unwritten.is_empty() {
+            self.now_ms += 1;
+            let effects = self.core.step(self.now(), Event::Wake);
+            self.note(effects);
+            let southbound = self
+                .unwritten
+                .iter()
+                .filter(|(side, _)| *side == Side::South);
+            self.most_under_way = self.most_under_way.max(southbound.count());
+            self.perform_next();
+        }
+        self.is_performing = false;
+    }
+
+    fn note(&mut self, effects: Effects) {
+        let sides = [(Side::South, effects.south), (Side::North, effects.north)];
+        let wanted = sides
+            .into_iter()
+            .filter(|(_, operations)| !operations.is_empty());
+        self.unwritten.extend(wanted);
+    }
+
+    fn perform_next(&mut self) {
+        if let Some((side, operations)) = self.unwritten.pop_front() {
             let database = match side {
                 Side::North => &mut self.north,
                 Side::South => &mut self.south,

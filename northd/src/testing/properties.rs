@@ -47,6 +47,12 @@ fn incremental_equals_from_scratch_and_flows_do_what_the_network_says() {
     let mut answered = (0, 0);
     for network in 0..changes.div_ceil(CHANGES_A_NETWORK) {
         let mut world = World::new();
+        // Small parts, of which two are under way at once.
+        match network % 3 {
+            1 => world.write_in_parts(8),
+            2 => world.write_in_parts(30),
+            _ => {}
+        }
         for change in 0..CHANGES_A_NETWORK {
             let what = random::change(&mut world, &mut rng);
             let place = || format!("seed {seed}, network {network}, change {change}: {what}");

@@ -17,6 +17,7 @@ mod marked;
 mod transaction;
 mod ways;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use ovsdb::operation::Operation;
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Row, RowChange};
 use relations::Cell;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
 
@@ -112,8 +113,12 @@ pub struct Output {
     /// Marked rows that are desired, and marked rows that are not.
     to_write: Marked,
     to_delete: Marked,
-    /// Rows in the transaction under way.
+    /// Rows in the transaction in the making, and in those under way, the oldest first.
     taken: Vec<RowId>,
+    under_way: VecDeque<UnderWay>,
+    /// While one is made beside others: their rows; and marked rows among them, which wait for those to be answered.
+    busy: FxHashSet<RowId>,
+    waiting: Vec<RowId>,
     /// Rows that the database would not take, what may let them pass, whether the transaction under way tries some again,
     /// and whether the last one did.
     aside: Aside,
@@ -122,6 +127,13 @@ pub struct Output {
     has_tried: bool,
     /// When followers are looked for again whose deletion the database refused.
     sweep_at: Option<Instant>,
+}
+
+/// What a transaction under way writes.
+struct UnderWay {
+    rows: Vec<RowId>,
+    /// The groups that it makes.
+    groups: FxHashSet<Uuid>,
 }
 
 /// The tables of one side.
@@ -211,6 +223,9 @@ impl Output {
             to_write: Marked::default(),
             to_delete: Marked::default(),
             taken: Vec::new(),
+            under_way: VecDeque::new(),
+            busy: FxHashSet::default(),
+            waiting: Vec::new(),
             aside: Aside::default(),
             ways: Ways::new(schema),
             is_trying: false,
@@ -427,7 +442,7 @@ impl Output {
 
     /// Whether nothing is marked.
     pub fn is_settled(&self) -> bool {
-        self.to_write.is_empty() && self.to_delete.is_empty()
+        self.to_write.is_empty() && self.to_delete.is_empty() && self.waiting.is_empty()
     }
 
     /// Whether rows are marked that are not desired; while not everything is compiled, they may yet be.
@@ -450,9 +465,10 @@ impl Output {
         self.len() == 0
     }
 
-    /// The transaction under way was committed.
+    /// The oldest transaction under way was committed.
     pub fn committed(&mut self) {
-        self.taken.clear();
+        self.under_way.pop_front();
+        self.mark_waiting();
         if std::mem::take(&mut self.is_trying) {
             self.aside.taken();
         }
@@ -463,10 +479,12 @@ impl Output {
         self.is_trying
     }
 
-    /// The transaction under way was refused, or nobody knows: its rows are tried again. If it is known that the fault is
+    /// The oldest transaction under way was refused, or nobody knows: its rows are tried again. If it is known that the fault is
     /// a single row's, that one is set aside, and returned.
     pub fn refused(&mut self, now: Now, fault: Fault) -> Option<RowId> {
-        let mut taken = std::mem::take(&mut self.taken);
+        let refused = self.under_way.pop_front();
+        let mut taken = refused.map(|of| of.rows).unwrap_or_default();
+        self.mark_waiting();
         if std::mem::take(&mut self.is_trying) {
             match fault {
                 Fault::Unknown => self.aside.again(&taken),
@@ -497,6 +515,12 @@ impl Output {
             tracing::warn!(target: "northd", "row {} of table {name} is set aside", id.uuid);
         }
         Some(id)
+    }
+
+    fn mark_waiting(&mut self) {
+        for id in std::mem::take(&mut self.waiting) {
+            self.mark(id);
+        }
     }
 
     /// Tries what was set aside again, if its time has come: what was in the way may be gone.

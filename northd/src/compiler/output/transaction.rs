@@ -14,7 +14,7 @@ use relations::Handle;
 use rustc_hash::{FxHashMap, FxHashSet};
 use uuid::Uuid;
 
-use super::{GROUPS, Output, RowId, SHARED_FLOWS, difference, group_of};
+use super::{GROUPS, Output, RowId, SHARED_FLOWS, UnderWay, difference, group_of};
 use crate::compiler::flow::{FLOWS, GROUP_TABLE};
 use crate::compiler::sets::Sets;
 use crate::compiler::world::World;
@@ -57,7 +57,8 @@ impl Draft {
 }
 
 impl Output {
-    /// Takes the next operations, about `limit` at most. Nothing that waits for the rest goes before `is_compiled`.
+    /// Takes the next operations, about `limit` at most. Nothing that waits for the rest goes before `is_compiled`. Beside
+    /// transactions under way there is none of their rows.
     pub fn take(
         &mut self,
         limit: usize,
@@ -65,12 +66,33 @@ impl Output {
         world: &World,
         sets: &mut Sets,
     ) -> Vec<Operation> {
-        self.taken.clear();
+        self.busy = self.rows_under_way();
+        let draft = self.draft(limit, is_compiled, world, sets);
+        let rows = std::mem::take(&mut self.taken);
+        if !draft.operations.is_empty() {
+            let groups = draft.groups;
+            self.under_way.push_back(UnderWay { rows, groups });
+        }
+        draft.operations
+    }
+
+    fn rows_under_way(&self) -> FxHashSet<RowId> {
+        let under_way = self.under_way.iter().flat_map(|of| {
+            let groups = of.groups.iter().map(|uuid| RowId {
+                table: GROUPS,
+                uuid: *uuid,
+            });
+            of.rows.iter().copied().chain(groups)
+        });
+        under_way.collect()
+    }
+
+    fn draft(&mut self, limit: usize, is_compiled: bool, world: &World, sets: &mut Sets) -> Draft {
         let may_try = is_compiled && self.aside.is_trying();
         if may_try && !self.has_tried {
-            let operations = self.take_aside(world, sets);
-            if !operations.is_empty() {
-                return operations;
+            let draft = self.take_aside(world, sets);
+            if !draft.operations.is_empty() {
+                return draft;
             }
         }
         self.has_tried = false;
@@ -88,11 +110,11 @@ impl Output {
         if may_try && draft.operations.is_empty() {
             return self.take_aside(world, sets);
         }
-        draft.operations
+        draft
     }
 
     /// Takes the next of what the database would not take before.
-    fn take_aside(&mut self, world: &World, sets: &mut Sets) -> Vec<Operation> {
+    fn take_aside(&mut self, world: &World, sets: &mut Sets) -> Draft {
         let mut draft = Draft::new(usize::MAX);
         while !draft.is_full()
             && let Some(id) = self.aside.next(self.taken.len())
@@ -105,7 +127,7 @@ impl Output {
         }
         self.is_trying = !draft.operations.is_empty();
         self.has_tried = self.is_trying;
-        draft.operations
+        draft
     }
 
     /// Returns whether that is all of this transaction: a single row is to be tried alone.
@@ -162,7 +184,10 @@ impl Output {
             if self.tables.get(id.table).is_some_and(|table| table.last) && !is_compiled {
                 return;
             }
-            if id.table == GROUPS && !self.has_group(id.uuid, world) {
+            if self.busy.contains(&id) {
+                self.to_write.remove(id);
+                self.waiting.push(id);
+            } else if id.table == GROUPS && !self.has_group(id.uuid, world) {
                 // Whose flows are all set aside comes with the first that is taken.
                 self.to_write.remove(id);
                 self.accept(id);
@@ -220,10 +245,14 @@ impl Output {
         self.taken.push(id);
     }
 
-    /// Whether a group is in the database.
+    /// Whether a group is in the database, or on its way there.
     fn has_group(&self, uuid: Uuid, world: &World) -> bool {
         let rows = world.rows(self.side);
-        rows.peek_find(GROUP_TABLE, uuid).is_some()
+        let id = RowId {
+            table: GROUPS,
+            uuid,
+        };
+        rows.peek_find(GROUP_TABLE, uuid).is_some() || self.busy.contains(&id)
     }
 
     /// The rows that a row refers to, that are not there, and that live by such references alone: a database forgets at once
@@ -249,7 +278,9 @@ impl Output {
         let wanted: BTreeSet<RowId> = columns.collect();
         let missing = wanted.into_iter().filter_map(|id| {
             let table = self.tables.get(id.table)?;
-            let is_there = self.actual(id, table, world).is_some() || self.taken.contains(&id);
+            let is_there = self.actual(id, table, world).is_some()
+                || self.taken.contains(&id)
+                || self.busy.contains(&id);
             (!is_there).then(|| (id, self.compare(id, table, None, sets)))
         });
         missing.collect()
