@@ -27,15 +27,14 @@ fn schema() -> DatabaseSchema {
 }
 
 fn columns() -> impl Strategy<Value = Vec<(usize, Datum)>> {
-    let set = |atoms: Vec<Atom>| Datum::set(atoms);
     let level = prop_oneof![-6..7_i64, any::<i64>()].prop_map(Datum::from);
     let map = btree_map("[a-c\u{e9}\u{0}]{0,2}", any::<i64>(), 0..4).prop_map(|pairs| {
         let pairs = pairs.into_iter();
         Datum::map(pairs.map(|(key, value)| (Atom::from(key), Atom::from(value))))
     });
     let name = prop_oneof!["a", "c", "b\u{e9}", ""].prop_map(Datum::from);
-    let ratio = vec(any::<f64>(), 0..4)
-        .prop_map(move |values| set(values.into_iter().map(Atom::from).collect()));
+    let ratio =
+        vec(any::<f64>(), 0..4).prop_map(|values| Datum::set(values.into_iter().map(Atom::from)));
     let refs = btree_set(any::<u128>(), 0..4)
         .prop_map(|ids| Datum::set(ids.into_iter().map(|id| Atom::Uuid(Uuid::from_u128(id)))));
     let all = (any::<bool>(), level, map, name, ratio, refs);
@@ -124,7 +123,7 @@ proptest! {
         let schema = schema();
         let uuid = Uuid::from_u128(7);
         let named = |columns: &[(usize, Datum)]| -> Vec<_> {
-            let columns = columns.to_vec().into_iter();
+            let columns = columns.iter().cloned();
             let name = |column: usize| &*schema.tables[0].columns[column].name;
             columns.map(|(column, datum)| (name(column), std::borrow::Cow::Owned(datum))).collect()
         };
