@@ -19,10 +19,6 @@ use ovsdb::{Remote, RowChange};
 use replica::record::changes_to_json;
 use replica::{Client, Spec, TableSpec};
 
-/// Rows and flows are millions of small pieces.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Compiles the northbound database into the southbound one.
 #[derive(Debug, Parser)]
 #[command(name = "weft-northd", version, disable_version_flag = true)]
