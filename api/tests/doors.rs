@@ -445,6 +445,19 @@ async fn tokens_let_in_whom_they_are_for() {
         let field = &refused["details"][0]["fieldViolations"][0]["field"];
         assert_eq!(*field, format!("object.{label}.{place}"), "{refused}");
     }
+    // What others name does not become its own, though there is nothing of that name.
+    let dangling = json!({"name": "dangling", "logical_switch_port": {"logical_switch": "nobodys", "type": "router",
+        "options": {"router-port": "later"}}});
+    assert_eq!(scene.rest("POST", "/v1/switch-ports", &dangling).0, 201);
+    let own = json!({"name": "later", "logical_router_port": {"logical_router": "wr", "mac": "02:00:00:00:00:77",
+        "networks": ["192.0.2.17/28"]}});
+    let refused = scene.expect(
+        &web,
+        ("POST", "/v1/router-ports", own),
+        (403, "PERMISSION_DENIED"),
+    );
+    let field = &refused["details"][0]["fieldViolations"][0]["field"];
+    assert_eq!(*field, "object.name", "{refused}");
     // What is its own it names.
     for (name, spec) in [
         ("to-router", by_name("wrp")),
@@ -729,6 +742,36 @@ fn objects_live_through_rest() {
         .try_rest("POST", "/v1/apply", r#"{"owner": "a", "owner": "b"}"#)
         .unwrap();
     assert_eq!(twice.0, 400, "{}", twice.1);
+}
+
+/// What one server has answered, another one shows to whoever asks it afterwards: reads are of the newest state.
+#[test]
+fn what_was_answered_is_read_from_every_server() {
+    let mut scene = Scene::new();
+    let mut other = Command::new(env!("CARGO_BIN_EXE_weft-api"));
+    let northbound = format!("--nb=unix:{}", scene.path("nb.sock").display());
+    let listen = format!("--rest-listen=punix:{}", scene.path("other.sock").display());
+    scene.start(
+        other
+            .args([&northbound, &listen])
+            .args(["--unixctl=none", "-vconsole:off"]),
+    );
+    let ask = |path: &str| scene.try_rest_on("other.sock", "", "GET", path, "");
+    let limit = Instant::now() + Duration::from_secs(60);
+    while ask("/v1/switches").is_none_or(|(status, _)| status != 200) {
+        assert!(Instant::now() < limit, "the other server does not serve");
+        std::thread::yield_now();
+    }
+    for number in 0..300 {
+        let name = format!("s{number}");
+        let object = json!({"name": name, "logical_switch": {}});
+        assert_eq!(scene.rest("POST", "/v1/switches", &object).0, 201);
+        let (status, found) = ask(&format!("/v1/switches/{name}")).unwrap();
+        assert_eq!(status, 200, "{name}: {found}");
+        let (_, page) = ask("/v1/switches?page_size=1000").unwrap();
+        let found = page["objects"].as_array().map_or(0, Vec::len);
+        assert_eq!(found, number + 1, "{name}");
+    }
 }
 
 #[test]

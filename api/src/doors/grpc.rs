@@ -239,6 +239,7 @@ impl Northbound for Service {
         let who = who(&request)?;
         let request = request.into_inner();
         let kind = kind_numbered("kind", request.kind).map_err(status)?;
+        self.network.newest().await.map_err(status)?;
         let object = self
             .network
             .get(&who, kind, &request.name)
@@ -259,6 +260,9 @@ impl Northbound for Service {
             parent: request.parent,
             owner: request.owner,
         };
+        if request.page_token.is_empty() {
+            self.network.newest().await.map_err(status)?;
+        }
         let page = self
             .network
             .list(&who, kind, &filter, request.page_size, &request.page_token)

@@ -9,8 +9,9 @@ use nb_db::tables::NbGlobal;
 use northbound::Draft;
 use objects::read;
 use objects::{Code, Refused};
+use ovsdb::condition::Clause;
 use ovsdb::operation::OpResult;
-use ovsdb::{ErrorKind, Table};
+use ovsdb::{ColumnRef, ErrorKind, Operation, Table, Uuid};
 use replica::{Event, Handle, TransactError};
 use store::caller::{Caller, Role};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -41,6 +42,7 @@ struct Shared {
     /// Who waits for which transaction.
     waiting: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
     next: AtomicU64,
+    newest: Newest,
     /// The newest revision.
     revision: watch::Sender<u64>,
     watchers: Arc<Semaphore>,
@@ -49,6 +51,15 @@ struct Shared {
     synced: watch::Sender<bool>,
     /// Mebibytes of requests that may be here at a time.
     bodies: Arc<Semaphore>,
+}
+
+/// The questions to the database whether there is news. One is under way at a time, for all who came before it began.
+#[derive(Debug, Default)]
+struct Newest {
+    /// How many have begun.
+    begun: AtomicU64,
+    /// The last that has ended, and whether with an answer; whoever has this asks.
+    ended: tokio::sync::Mutex<(u64, bool)>,
 }
 
 /// What became of a transaction.
@@ -74,6 +85,7 @@ impl Network {
             handle,
             waiting: Mutex::default(),
             next: AtomicU64::new(0),
+            newest: Newest::default(),
             revision: watch::Sender::new(0),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             watches: Watches::default(),
@@ -172,6 +184,38 @@ impl Network {
         }
     }
 
+    /// Waits until the copy has all that was committed before: a read that follows is linearizable, whoever has written.
+    ///
+    /// # Errors
+    /// When the database is away, or does not answer.
+    pub async fn newest(&self) -> Result<(), Trouble> {
+        match tokio::time::timeout(NEWS, self.ask_for_newest()).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(away()),
+        }
+    }
+
+    /// Whether the copy has all that was committed before. Who comes while a question is under way asks the next, with all
+    /// others who have come by then, and gets its answer, which may be none.
+    async fn ask_for_newest(&self) -> bool {
+        let Newest { begun, ended } = &self.0.newest;
+        let came = begun.load(Ordering::SeqCst);
+        let mut ended = ended.lock().await;
+        if ended.0 > came {
+            return ended.1;
+        }
+        let number = begun.fetch_add(1, Ordering::SeqCst) + 1;
+        // Who gives up while it asks has had no answer.
+        *ended = (number, false);
+        let nothing = Operation::Select {
+            table: NbGlobal::INDEX,
+            condition: vec![Clause::is_row(Uuid::nil())],
+            columns: Arc::from([ColumnRef::Uuid]),
+        };
+        ended.1 = matches!(self.transact(vec![nothing]).await, Ok(Ok(_)));
+        ended.1
+    }
+
     /// The copy as it is, for a client that was asked already whether it may read.
     pub fn copy(&self) -> RwLockReadGuard<'_, Live> {
         self.0.live.read().unwrap_or_else(PoisonError::into_inner)
@@ -265,7 +309,7 @@ impl Network {
 
     async fn transact(
         &self,
-        operations: Vec<ovsdb::Operation>,
+        operations: Vec<Operation>,
     ) -> Result<Result<Vec<OpResult>, ovsdb::Error>, Trouble> {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();

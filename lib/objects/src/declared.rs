@@ -1,6 +1,7 @@
 //! Objects as somebody wants them: of a kind, with a name, and with fields.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use northbound::Rows;
 use ovsdb::{Atom, Datum, Uuid};
@@ -126,9 +127,11 @@ pub struct Resolver<'a> {
     /// What the request makes: table and name.
     pub new: HashMap<(usize, String), Uuid>,
     /// What the request deletes.
-    pub gone: std::collections::HashSet<Uuid>,
+    pub gone: HashSet<Uuid>,
     /// Whose objects may be referred to and be added to; nothing: everybody's.
     pub owners: Owners<'a>,
+    /// What rows of other owners name by texts: table and name. It is found out when it is first asked for.
+    pub(crate) named: OnceCell<HashSet<(usize, String)>>,
 }
 
 /// Owners beyond whose objects a client may not go; nothing: it may go everywhere.
@@ -151,8 +154,9 @@ impl<'a> Resolver<'a> {
         Self {
             rows,
             new: HashMap::new(),
-            gone: Default::default(),
+            gone: HashSet::new(),
             owners,
+            named: OnceCell::new(),
         }
     }
 

@@ -1,7 +1,10 @@
 //! Names that lead to what is another's. A client that is for some owners' objects may refer to those alone; but some texts are
 //! references, too, though the database does not know it (a port of a router by its name, a physical network), and some rows
 //! belong to no owner (groups of chassis and of load balancers). What they name must be the client's own, or must stand there
-//! already, put there by somebody who may.
+//! already, put there by somebody who may. And a name that another's row has is nobody else's to take: it may be there when its
+//! object is gone.
+
+use std::collections::HashSet;
 
 use nb_db::tables::{
     LoadBalancer, LogicalRouter, LogicalRouterPort, LogicalSwitchPort, Mirror, Nat,
@@ -11,7 +14,7 @@ use ovsdb::{Atom, Datum, Row, Table};
 use crate::catalog::{Field, Kind, Place, catalog};
 use crate::declared::{self, Content, Declared, Resolver, Wrongs};
 use crate::error::{Code, Violation};
-use crate::find::find_if_any;
+use crate::find::{find_if_any, owner_of};
 
 /// Where a name leads.
 #[derive(Clone, Copy, Debug)]
@@ -171,10 +174,45 @@ pub fn contents(
             wrongs.push((Code::Denied, wrong.within(&place)));
         }
     }
+    // Whoever names it already would be led into what is not its own.
+    let can_be_named = matches!(kind.table, SWITCH_PORT | ROUTER_PORT);
+    if row.is_none()
+        && can_be_named
+        && named_by_others(resolver).contains(&(kind.table, declared.name.clone()))
+    {
+        let why = format!("an object of another owner names {:?}", declared.name);
+        let remedy = "choose another name, or have that object name something else";
+        wrongs.push((Code::Denied, Violation::new("name", why, remedy)));
+    }
     match wrongs.is_empty() {
         true => Ok(contents),
         false => Err(wrongs),
     }
+}
+
+/// What rows of other owners name by texts: a name may be there when its object is gone, or has never been.
+fn named_by_others<'r>(resolver: &'r Resolver<'_>) -> &'r HashSet<(usize, String)> {
+    resolver.named.get_or_init(|| {
+        let mut named = HashSet::new();
+        for (table, column, part, leads) in NAMED.iter().chain([&SINK]) {
+            let (Leads::To(target), Some(kind)) = (leads, catalog().of_table(*table)) else {
+                continue;
+            };
+            let Some(column) = kind.schema.column_index(column) else {
+                continue;
+            };
+            let is_own = |row: &Row| {
+                resolver
+                    .owners
+                    .is_some_and(|own| own.contains(owner_of(kind, row)))
+            };
+            for (_, row) in resolver.rows.rows(*table).filter(|(_, row)| !is_own(row)) {
+                let names = names(row.get(column), *part).into_iter();
+                named.extend(names.map(|name| (*target, name)));
+            }
+        }
+        named
+    })
 }
 
 /// What is wrong with a column that somebody wants to be so, and that is otherwise now.

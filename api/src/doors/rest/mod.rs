@@ -105,7 +105,9 @@ async fn list(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
-    let page = || {
+    let who = who(&network, &request);
+    drop(request);
+    let page = async {
         let kind = kind_in_path(&plural)?;
         let known = ["page_size", "page_token", "parent", "owner"];
         let parameters = Parameters::read(query.as_deref(), &known)?;
@@ -116,7 +118,11 @@ async fn list(
             owner: parameters.text("owner"),
         };
         let token = parameters.text("page_token");
-        let page = network.list(&who(&network, &request)?, kind, &filter, size, &token)?;
+        let who = who?;
+        if token.is_empty() {
+            network.newest().await?;
+        }
+        let page = network.list(&who, kind, &filter, size, &token)?;
         let objects: Vec<Value> = page.objects.iter().map(document::to_json).collect();
         let mut body = json!({"objects": objects, "version": page.version});
         if let Some(next) = page.next {
@@ -124,7 +130,7 @@ async fn list(
         }
         Ok(body)
     };
-    respond(page())
+    respond(page.await)
 }
 
 async fn one(
@@ -133,13 +139,17 @@ async fn one(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
-    let object = || {
+    let who = who(&network, &request);
+    drop(request);
+    let object = async {
         let kind = kind_in_path(&plural)?;
         Parameters::read(query.as_deref(), &[])?;
-        let object = network.get(&who(&network, &request)?, kind, &name)?;
+        let who = who?;
+        network.newest().await?;
+        let object = network.get(&who, kind, &name)?;
         Ok(document::to_json(&object))
     };
-    respond(object())
+    respond(object.await)
 }
 
 async fn create(
