@@ -212,6 +212,7 @@ fn words_by_name() -> Vec<(Vec<&'static str>, Vec<String>)> {
         (crate::objects::COMMANDS.to_vec(), crate::objects::words()),
         (vec!["pki"], crate::pki::words()),
         (vec!["trace", "ovn-trace"], crate::trace::daemon::words()),
+        (vec!["top"], crate::top::words()),
         (vec!["plan"], crate::plan::words()),
         (vec!["diff"], crate::diff::words()),
         (vec!["token"], crate::token::words()),

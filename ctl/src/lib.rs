@@ -20,6 +20,7 @@
 //! | [`pki`] | `weft pki`, which makes certificates and needs no database |
 //! | [`trace`] | `weft trace`, which says what would become of a packet |
 //! | [`explain`] | `weft why`, `weft detrace`, `weft debug`: which rows are behind flows and cookies |
+//! | [`top`] | `weft top`: who has the traffic of this machine's switch |
 //! | [`plan`] | `weft plan`: what a change would do, before it is made |
 //! | [`diff`] | `weft diff`: in what two databases, or a file and a database, differ |
 //! | [`page`] | what completion and the book say of a program, out of its arguments |
@@ -60,6 +61,7 @@ pub mod time;
 pub mod token;
 pub mod tool;
 pub mod tools;
+pub mod top;
 pub mod trace;
 pub mod transfer;
 

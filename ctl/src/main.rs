@@ -62,6 +62,9 @@ fn main() -> ExitCode {
     if let Some((_, run)) = PROGRAMS.iter().find(|(name, _)| *name == first) {
         return run(arguments);
     }
+    if first == "top" {
+        return ctl::top::run(arguments);
+    }
     if first == "plan" {
         return ctl::plan::run(arguments);
     }
@@ -146,6 +149,7 @@ fn subcommands() -> impl Iterator<Item = &'static str> {
     let programs = PROGRAMS.iter().map(|(name, _)| *name);
     let others = [
         "trace",
+        "top",
         "plan",
         "diff",
         "cluster",
@@ -171,6 +175,9 @@ fn usage() -> String {
     text.push_str("  weft why              say which rule decides about a packet\n");
     text.push_str("  weft detrace          say what the flows of ofproto/trace are there for (as ovn-detrace does)\n");
     text.push_str("  weft debug            translate between stages, tables and cookies (as ovn-debug does)\n");
+    text.push_str(
+        "  weft top              show who has the traffic of this machine: ports, rules, load balancers, chassis\n",
+    );
     text.push_str("  weft cluster          administer the cluster of a database: members, backups, data directories\n");
     text.push_str("  weft apply            make the network be what files declare\n");
     text.push_str(

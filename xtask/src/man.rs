@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &str, u8)] = &[
     ("weft", "why", 1),
     ("weft", "detrace", 1),
     ("weft", "debug", 1),
+    ("weft", "top", 1),
     ("weft", "plan", 1),
     ("weft", "diff", 1),
     ("weft", "apply", 1),

@@ -19,6 +19,10 @@ use crate::tool::Tool;
 /// How long a silent database is trusted.
 const PROBE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// When nothing comes of a database for so long, there is no more for now; and so long is listened at most.
+const QUIET: Duration = Duration::from_millis(10);
+const MOST_CATCHING_UP: Duration = Duration::from_millis(100);
+
 /// Which databases are read.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DatabaseArgs {
@@ -101,6 +105,20 @@ impl Reader {
         let timed = async { tokio::time::timeout(limit, work).await };
         let timed = self.runtime.block_on(timed);
         timed.map_err(|_| wrong(&"timed out after waiting for the database"))
+    }
+
+    /// Takes over what has come of a database since it was read, or was asked for this last.
+    pub(crate) fn catch_up(&self, client: &mut Client) -> Outcome {
+        let until = tokio::time::Instant::now() + MOST_CATCHING_UP;
+        self.runtime.block_on(async {
+            loop {
+                let until = until.min(tokio::time::Instant::now() + QUIET);
+                match tokio::time::timeout_at(until, client.next()).await {
+                    Ok(event) => drop(event.map_err(|error| wrong(&error))?),
+                    Err(_) => return Ok(()),
+                }
+            }
+        })
     }
 
     /// The schema that a server has for a database.

@@ -21,6 +21,7 @@ fn the_pages_of_commands_are_what_the_code_says() {
     check("diff", &ctl::diff::reference_page());
     check("plan", &ctl::plan::reference_page());
     check("token", &ctl::token::reference_page());
+    check("top", &ctl::top::reference_page());
     check("trace", &ctl::trace::daemon::reference_page());
     check("why", &ctl::explain::programs::reference_page());
 }
