@@ -327,6 +327,58 @@ fn ovn_and_we_do_the_same_to_our_databases() {
     compare(&worlds, true);
 }
 
+/// The labs, command by command: by OVN's tool, by ours, and by ours through a daemon.
+#[test]
+fn the_labs_are_described_alike_directly_and_by_a_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let [ovn, weft] = tools(directory.path());
+    let (_, ours) = &weft[0];
+    let daemon = World::on_ovn(&place("daemon"), weft.clone());
+    let control = place("tool.ctl");
+    let control = format!("--unixctl={}", control.display());
+    let detach = ["--detach", "--no-chdir", &control].map(str::to_owned);
+    let started = daemon.execute("nb", &detach);
+    let socket = String::from_utf8(started.stdout).unwrap();
+    let socket = socket.trim_end();
+    let by_daemon = |words: &[String]| {
+        let mut command = Command::new(ours);
+        command.args(words).env("OVN_NB_DAEMON", socket);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let worlds = [
+        World::on_ovn(&place("ovn"), ovn),
+        World::on_ovn(&place("weft"), weft.clone()),
+        daemon,
+    ];
+    for line in crate::trace::NETWORK
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+    {
+        let words = words(line);
+        let outputs = [
+            worlds[0].execute("nb", &words),
+            worlds[1].execute("nb", &words),
+            by_daemon(&words),
+        ];
+        for output in &outputs {
+            assert!(output.status.success(), "{line}: {output:?}");
+            let [said, expected] =
+                [output, &outputs[0]].map(|output| normalise(&output.stdout, &BTreeMap::new()));
+            assert_eq!(said, expected, "{line}");
+        }
+    }
+    let contents = worlds.each_ref().map(|world| {
+        let mut contents: Vec<String> = labels(&world.rows()).into_values().collect();
+        contents.sort_unstable();
+        contents
+    });
+    super::trace::exit(Path::new(socket));
+    assert!(contents[0].len() > 50, "{contents:?}");
+    assert_eq!(contents[1], contents[0]);
+    assert_eq!(contents[2], contents[0]);
+}
+
 /// Gives the script to both worlds. With `only_effects`, what is printed does not matter.
 fn compare(worlds: &[World; 2], only_effects: bool) {
     let mut different = Vec::new();

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use crate::against_ovn::words;
 
-const NETWORK: &str = include_str!("../trace-network.txt");
+/// The labs in small, in commands.
+pub(crate) const NETWORK: &str = include_str!("../trace-network.txt");
 const SCHEMAS: &str = "/usr/share/ovn";
 const PORTS: [&str; 9] = [
     "dmz-vm1",
