@@ -105,6 +105,13 @@ pub struct Effects {
     pub wake_at: Option<Instant>,
 }
 
+impl Effects {
+    /// Whether something is to be written.
+    pub fn writes(&self) -> bool {
+        !self.north.is_empty() || !self.south.is_empty()
+    }
+}
+
 /// Who has the lock in the southbound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lock {

@@ -1,23 +1,17 @@
 //! `weft-northd`: arguments become a configuration, and the daemon runs.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use daemon::args::{NO_EFFECT, TlsArgs};
 use daemon::metrics::MetricsArgs;
 use daemon::{CommonArgs, Process, Recording};
-use northd::core::Now;
 use northd::daemon::{Config, run};
-use northd::draft::draft;
+use northd::draft::daemon as draft;
 use northd::error::Error;
 use northd::record::{self, ReplayError};
-use ovsdb::operation::Transaction;
-use ovsdb::schema::DatabaseSchema;
-use ovsdb::{Remote, RowChange};
-use replica::record::changes_to_json;
-use replica::{Client, Spec, TableSpec};
+use ovsdb::Remote;
 
 /// Compiles the northbound database into the southbound one.
 #[derive(Debug, Parser)]
@@ -50,9 +44,10 @@ struct Args {
     dry_run: bool,
 
     /// Read the operations of a transaction on the northbound from the input, JSON as in RFC 7047, print what it would change
-    /// in both databases, and end. Neither is written to; `weft plan` asks for it
-    #[arg(long)]
-    draft: bool,
+    /// in both databases, and end; with =lines, stay, and read a transaction a line. Neither database is written to; `weft
+    /// plan` asks for it
+    #[arg(long, value_name = "once|lines", num_args = 0..=1, require_equals = true, default_missing_value = "once", hide_possible_values = true)]
+    draft: Option<Manner>,
 
     /// Print how changes pass through the compiler, as a graph in DOT, and end
     #[arg(long, value_name = "NODE", num_args = 0..=1, require_equals = true)]
@@ -88,8 +83,12 @@ struct Args {
     common: CommonArgs,
 }
 
-/// The longest transaction that is drafted: the longest message that databases take.
-const MAX_DRAFT_BYTES: u64 = 64 << 20;
+/// How drafts are made.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Manner {
+    Once,
+    Lines,
+}
 
 /// How changes pass through the compiler. There are no nodes to choose from: units come and go with what they compile.
 const GRAPH: &str = "digraph \"Incremental-Processing-Engine\" {
@@ -139,8 +138,11 @@ fn start(args: &Args) -> Result<ExitCode, Error> {
         print!("{}", record::replay(recording)?);
         return Ok(ExitCode::SUCCESS);
     }
-    if args.draft {
-        print_draft(&config)?;
+    if let Some(manner) = args.draft {
+        match manner {
+            Manner::Once => draft::once(&config)?,
+            Manner::Lines => draft::lines(&config)?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -152,81 +154,6 @@ fn start(args: &Args) -> Result<ExitCode, Error> {
         })?;
     runtime.block_on(run(config, &process))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Prints what the transaction on the input would change: changes of rows, as they are recorded.
-fn print_draft(config: &Config) -> Result<(), Error> {
-    let mut input = String::new();
-    let read = std::io::stdin()
-        .lock()
-        .take(MAX_DRAFT_BYTES + 1)
-        .read_to_string(&mut input);
-    let wrong = |why: &dyn std::fmt::Display| Error::Input(why.to_string());
-    read.map_err(|error| wrong(&error))?;
-    if input.len() as u64 > MAX_DRAFT_BYTES {
-        return Err(wrong(&format!("it has more than {MAX_DRAFT_BYTES} bytes")));
-    }
-    let operations: Vec<serde_json::Value> =
-        serde_json::from_str(&input).map_err(|error| wrong(&error))?;
-    let mut new_uuid = uuid::Uuid::new_v4;
-    let transaction = Transaction::from_json(nb_db::schema(), &operations, &mut new_uuid);
-    if let Some(error) = &transaction.error {
-        return Err(wrong(error));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::System {
-            what: "a runtime",
-            error,
-        })?;
-    let copies = [
-        (nb_db::schema(), &config.north),
-        (sb_db::schema(), &config.south),
-    ];
-    let mut copied = Vec::new();
-    for (schema, remotes) in copies {
-        let tables = 0..schema.tables.len();
-        let spec = Spec {
-            tables: tables.clone().map(TableSpec::all).collect(),
-            leader_only: true,
-            tls: config.tls.clone(),
-            ..Spec::new(schema.clone(), remotes.clone())
-        };
-        let client = runtime.block_on(Client::connect(spec, None, false))?;
-        let rows = tables.flat_map(|table| {
-            let rows = client.tables().table(table).iter();
-            rows.map(move |(uuid, row)| (table, uuid, row.clone()))
-        });
-        copied.push(rows.collect());
-    }
-    let (south, north) = (
-        copied.pop().unwrap_or_default(),
-        copied.pop().unwrap_or_default(),
-    );
-    let version = env!("CARGO_PKG_VERSION");
-    let drafted = draft(version, Now::read(), north, south, &transaction)?;
-    let told = serde_json::json!({
-        "north": told(nb_db::schema(), &drafted.north),
-        "south": told(sb_db::schema(), &drafted.south),
-        "unsettled": drafted.unsettled,
-    });
-    println!("{told}");
-    Ok(())
-}
-
-/// Rows as they were and as they would be.
-fn told(schema: &DatabaseSchema, changes: &[RowChange]) -> serde_json::Value {
-    let before = changes.iter().filter(|change| change.old.is_some());
-    let before = before.map(|change| RowChange {
-        new: change.old.clone(),
-        ..change.clone()
-    });
-    let before: Vec<RowChange> = before.collect();
-    serde_json::json!({
-        "before": changes_to_json(schema, &before),
-        "changes": changes_to_json(schema, changes),
-    })
 }
 
 fn config(args: &Args) -> Result<Config, Error> {

@@ -113,6 +113,19 @@ impl Target {
     /// # Errors
     /// When the daemon cannot be reached, the line fails, or the time is over.
     pub fn run(&self, words: &[String], timeout: Option<Duration>) -> Result<String, ClientError> {
+        self.ask("run", words, timeout)
+    }
+
+    /// Gives a daemon a command of its control socket, and gives what it answers.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached, the command fails, or the time is over.
+    pub fn ask(
+        &self,
+        command: &str,
+        words: &[String],
+        timeout: Option<Duration>,
+    ) -> Result<String, ClientError> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut stream =
             UnixStream::connect(Path::new(&self.socket)).map_err(|error| ClientError::Connect {
@@ -121,7 +134,7 @@ impl Target {
                 variable: self.variable,
                 error: bare(&error),
             })?;
-        let request = json!({"id": 0, "method": "run", "params": words});
+        let request = json!({"id": 0, "method": command, "params": words});
         let broken = |error: String| ClientError::Broken {
             socket: self.socket.clone(),
             tool: self.tool,

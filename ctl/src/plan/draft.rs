@@ -49,10 +49,38 @@ pub fn ask(
     southbound: &str,
     operations: &[Operation],
 ) -> Outcome<Asked> {
+    let mut command = northd(program, connect, southbound, "--draft");
+    command.stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| cannot(&command, &error))?;
+    let mut child = Running(child);
+    let text = operations_to_text((NB.schema)(), operations);
+    let mut input = child.0.stdin.take();
+    let writer = std::thread::spawn(move || match &mut input {
+        Some(input) => input.write_all(&text),
+        None => Ok(()),
+    });
+    Ok(Asked { child, writer })
+}
+
+/// Why a northd cannot be started.
+pub fn cannot(command: &Command, error: &std::io::Error) -> CommandError {
+    let program = Path::new(command.get_program()).display();
+    CommandError::Failed(format!(
+        "{program}: {error}; northd says what a change would do: install it, or name it with --northd"
+    ))
+}
+
+/// How a northd is started that drafts in this manner. Its input and output are pipes.
+pub fn northd(
+    program: Option<&Path>,
+    connect: &Connect,
+    southbound: &str,
+    manner: &str,
+) -> Command {
     let program = program.map_or_else(beside, Path::to_owned);
     let mut command = Command::new(&program);
     command
-        .args(["--draft", "--unixctl=none", "-vconsole:err", "--nb"])
+        .args([manner, "--unixctl=none", "-vconsole:err", "--nb"])
         .arg(connect.remote())
         .args(["--sb", southbound]);
     for (option, file) in [
@@ -64,24 +92,8 @@ pub fn ask(
             command.arg(option).arg(file);
         }
     }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let child = command.spawn().map_err(|error| {
-        let program = program.display();
-        CommandError::Failed(format!(
-            "{program}: {error}; northd says what a change would do: install it, or name it with --northd"
-        ))
-    })?;
-    let mut child = Running(child);
-    let text = operations_to_text((NB.schema)(), operations);
-    let mut input = child.0.stdin.take();
-    let writer = std::thread::spawn(move || match &mut input {
-        Some(input) => input.write_all(&text),
-        None => Ok(()),
-    });
-    Ok(Asked { child, writer })
 }
 
 /// The northd beside this program, if there is one.
@@ -138,13 +150,20 @@ impl Asked {
             Ok(written) => written.map_err(|error| wrong(&error))?,
             Err(panic) => std::panic::resume_unwind(panic),
         }
-        let told: Value = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
-        Ok(Drafted {
-            north: changes(nb_db::schema(), &told["north"])?,
-            south: changes(sb_db::schema(), &told["south"])?,
-            unsettled: told["unsettled"].as_u64().unwrap_or_default(),
-        })
+        read(&serde_json::from_str(&text).map_err(|error| wrong(&error))?)
     }
+}
+
+/// Understands what a northd says.
+pub fn read(told: &Value) -> Outcome<Drafted> {
+    if let Some(error) = told["error"].as_str() {
+        return fail(format!("{NORTHD} cannot say what would happen: {error}"));
+    }
+    Ok(Drafted {
+        north: changes(nb_db::schema(), &told["north"])?,
+        south: changes(sb_db::schema(), &told["south"])?,
+        unsettled: told["unsettled"].as_u64().unwrap_or_default(),
+    })
 }
 
 fn changes(schema: &Arc<DatabaseSchema>, told: &Value) -> Outcome<Vec<RowChange>> {

@@ -4,29 +4,39 @@
 //! copy that was read; what northd would make of it, northd says itself: `weft-northd --draft` compiles copies of both
 //! databases, and then the change. Neither database is written to, and the northd at work hears nothing of it.
 //!
+//! A daemon (`weft plan --detach`) keeps a northd that has compiled copies already, and follows both databases.
+//!
 //! | file | what it does |
 //! | --- | --- |
 //! | [`draft`] | asks `weft-northd --draft`, and reads its answer |
+//! | [`daemon`] | the same for as long as somebody asks |
 //! | [`rows`] | rows, logical flows and problems that come and go, in words |
 //! | [`chassis`] | the chassis that have to do with it |
 //! | [`packets`] | packets by example, whose fate is another afterwards |
 
 mod chassis;
+mod daemon;
 mod draft;
 mod packets;
 pub(crate) mod rows;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ::daemon::args::{CommonArgs, parse_words};
+use ::daemon::place;
 use clap::{CommandFactory, Parser};
 use northbound::{Draft, Snapshot};
 use ovsdb::{Operation, Table};
+use replica::Tables;
 use sb_db::tables::Chassis;
 
+use self::draft::Drafted;
 use crate::arguments::{parse_commands, parse_options};
+use crate::background::client::Target;
 use crate::error::{CommandError, Outcome, fail};
 use crate::explain::connection::Reader;
 use crate::objects::apply::{Declaration, told};
@@ -37,6 +47,7 @@ use crate::run::connection::Connection;
 use crate::run::database::Database as _;
 use crate::run::line::{execute, needed_tables};
 use crate::tools::{NB, SB};
+use crate::trace::known::Known;
 use crate::trace::request::with_room;
 use crate::trace::world::TABLES;
 
@@ -46,7 +57,7 @@ use crate::trace::world::TABLES;
     name = "weft plan",
     bin_name = "weft plan",
     version,
-    override_usage = "weft plan [OPTIONS] -f FILE...\n       weft plan [OPTIONS] [--] COMMAND [ARGUMENT]... [-- COMMAND...]"
+    override_usage = "weft plan [OPTIONS] -f FILE...\n       weft plan [OPTIONS] [--] COMMAND [ARGUMENT]... [-- COMMAND...]\n       weft plan [OPTIONS] --detach"
 )]
 struct Arguments {
     #[command(flatten)]
@@ -67,10 +78,22 @@ struct Arguments {
     #[arg(long, value_name = "PROGRAM")]
     northd: Option<PathBuf>,
 
+    /// Ask the daemon with this control socket, which weft plan --detach has printed: it has compiled already
+    #[arg(long, value_name = "SOCKET", env = DAEMON_VARIABLE, hide_env_values = true)]
+    daemon: Option<String>,
+
+    #[command(flatten)]
+    common: CommonArgs,
+
     /// Commands of weft nb, with -- between them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     commands: Vec<String>,
 }
+
+/// It names the control socket of a daemon.
+const DAEMON_VARIABLE: &str = "WEFT_PLAN_DAEMON";
+/// A daemon takes no longer requests; what is longer is planned without it.
+const MOST_ASKED_BYTES: usize = 1 << 19;
 
 /// So many of a sort are listed, if not all are asked for.
 const LISTED: usize = 20;
@@ -78,8 +101,14 @@ const LISTED: usize = 20;
 /// Runs the program.
 pub fn run(arguments: Vec<String>) -> ExitCode {
     let words = std::iter::once("weft plan".to_owned()).chain(arguments);
-    let arguments = Arguments::try_parse_from(words).unwrap_or_else(|error| error.exit());
-    match arguments.execute() {
+    let mut arguments: Arguments = parse_words(words.map(OsString::from));
+    let done = match arguments.common.detach {
+        true => daemon::serve(&mut arguments).map(|socket| {
+            socket.map_or_else(String::new, |socket| format!("{}\n", socket.display()))
+        }),
+        false => arguments.execute(),
+    };
+    match done {
         Ok(text) => {
             // Who has closed the output does not want more of it.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -93,6 +122,12 @@ pub fn run(arguments: Vec<String>) -> ExitCode {
             eprintln!("weft plan: the change waits for something that is not there yet");
             ExitCode::FAILURE
         }
+    }
+}
+
+impl AsMut<CommonArgs> for Arguments {
+    fn as_mut(&mut self) -> &mut CommonArgs {
+        &mut self.common
     }
 }
 
@@ -110,10 +145,23 @@ impl Arguments {
             text.push_str("nothing would change\n");
             return Ok(text);
         }
-        let southbound = self.sb.clone().unwrap_or_else(|| {
-            let socket = daemon::place::run_dir().join(SB.socket);
-            format!("unix:{}", socket.display())
-        });
+        if let Some(socket) = &self.daemon {
+            let words = daemon::words(&operations, self.all)?;
+            if words[0].len() <= MOST_ASKED_BYTES {
+                let target = Target {
+                    socket: socket.clone(),
+                    tool: "weft plan",
+                    variable: DAEMON_VARIABLE,
+                };
+                let told = target.ask(daemon::PLAN, &words, self.connect.limit());
+                text.push_str(&told.map_err(|error| CommandError::Failed(error.to_string()))?);
+                return Ok(text);
+            }
+            eprintln!(
+                "weft plan: the change is too long for the daemon, and is planned without it"
+            );
+        }
+        let southbound = self.southbound();
         let asked = draft::ask(
             self.northd.as_deref(),
             &self.connect,
@@ -126,16 +174,18 @@ impl Arguments {
         tables.push(Chassis::INDEX);
         let south = reader.read(&SB, Some(&southbound), &tables)?;
         let drafted = asked.answer(self.connect.limit())?;
-        let limit = if self.all { usize::MAX } else { LISTED };
-        let told = with_room(|| {
-            let mut told = rows::tell(south.tables(), &drafted, limit);
-            told.push_str(&chassis::tell(south.tables(), &drafted.south, limit));
-            told.push_str(&packets::tell(south.tables(), &drafted.south, limit));
-            told.push_str(&rows::problems(&drafted.north, limit));
-            told
-        });
+        let tables = south.tables();
+        let told = with_room(|| tell(tables, &mut Known::new(tables), &drafted, self.all));
         text.push_str(&told.map_err(CommandError::Failed)?);
         Ok(text)
+    }
+
+    /// Where the southbound is.
+    fn southbound(&self) -> String {
+        self.sb.clone().unwrap_or_else(|| {
+            let socket = place::run_dir().join(SB.socket);
+            format!("unix:{}", socket.display())
+        })
     }
 
     /// What files would do to objects, and the operations for it.
@@ -165,6 +215,16 @@ impl Arguments {
         let text = warnings.map(|warning| format!("warning: {warning}\n"));
         Ok((text.collect(), executed.operations))
     }
+}
+
+/// What a change would do, in words. What is known is as before afterwards.
+fn tell(south: &Tables, known: &mut Known, drafted: &Drafted, is_all: bool) -> String {
+    let limit = if is_all { usize::MAX } else { LISTED };
+    let mut told = rows::tell(south, drafted, limit);
+    told.push_str(&chassis::tell(south, &drafted.south, limit));
+    told.push_str(&packets::tell(south, known, &drafted.south, limit));
+    told.push_str(&rows::problems(&drafted.north, limit));
+    told
 }
 
 /// The options, for completion.

@@ -15,12 +15,10 @@ use super::chassis::datapaths;
 use super::rows::typed;
 use super::{counted, section};
 use crate::explain::why::explain;
-use crate::trace::daemon::load;
+use crate::trace::known::Known;
 use crate::trace::request::Request;
-use crate::trace::stage::Stages;
 use crate::trace::track::Answers;
 use crate::trace::walk::{Manner, Settings};
-use crate::trace::world::World;
 
 /// So many guests send, so many are sent to, and so many other addresses.
 const GUESTS: usize = 8;
@@ -47,13 +45,20 @@ struct Target {
     ip: IpAddr,
 }
 
-/// The examples whose fate changes, in words.
-pub fn tell(south: &Tables, changes: &[RowChange], limit: usize) -> String {
+/// The examples whose fate changes, in words. What is known is as before afterwards.
+pub fn tell(south: &Tables, known: &mut Known, changes: &[RowChange], limit: usize) -> String {
     let examples = examples(south, changes);
-    let mut world = load(south);
-    let before = fates(&world, &examples);
-    world.apply_all(changes, &mut |_, _, _| {});
-    let after = fates(&world, &examples);
+    let before = fates(known, &examples);
+    // What is taken away and put back is what stands here, which may be newer than what the change was made on.
+    let changes = changes.iter().map(|change| RowChange {
+        old: south.get(change.table, change.uuid).cloned(),
+        ..change.clone()
+    });
+    let changes: Vec<RowChange> = changes.collect();
+    known.apply(&changes);
+    let after = fates(known, &examples);
+    let back: Vec<RowChange> = changes.iter().map(RowChange::reversed).collect();
+    known.apply(&back);
     let mut lines = Vec::new();
     for (((name, _), before), after) in examples.iter().zip(&before).zip(&after) {
         if before != after {
@@ -66,8 +71,8 @@ pub fn tell(south: &Tables, changes: &[RowChange], limit: usize) -> String {
 }
 
 /// What becomes of each.
-fn fates(world: &World, examples: &[(String, String)]) -> Vec<String> {
-    let stages = Stages::default();
+fn fates(known: &Known, examples: &[(String, String)]) -> Vec<String> {
+    let Known { world, stages } = known;
     let fates = examples.iter().map(|(_, microflow)| {
         let request = Request {
             settings: Settings {
@@ -82,7 +87,7 @@ fn fates(world: &World, examples: &[(String, String)]) -> Vec<String> {
             microflow: microflow.clone(),
             ..Request::default()
         };
-        let Ok(followed) = request.follow(world, &stages) else {
+        let Ok(followed) = request.follow(world, stages) else {
             return "there is no such port".to_owned();
         };
         let told = explain(world, &followed.endings, &|_| Vec::new());

@@ -10,15 +10,16 @@ use clap::{Args, CommandFactory, Parser};
 use daemon::args::{CommonArgs, TlsArgs, parse_words};
 use daemon::unixctl::{Command, Surface};
 use daemon::{Process, place};
-use ovsdb::{Remote, RowChange};
-use replica::{Client, Event, Spec, TableSpec, Tables};
+use ovsdb::Remote;
+use replica::{Client, Event, Spec, TableSpec};
 use tokio::runtime::{Builder, Runtime};
 
+use super::known::{Known, load};
 use super::request::{Request, answers, backend, ct_state, from_words, with_room};
 use super::stage::Stages;
 use super::tree::Forms;
 use super::walk::{Manner, Settings};
-use super::world::{TABLES, World};
+use super::world::TABLES;
 use crate::error::{CommandError, Outcome, fail};
 use crate::page;
 use crate::report::Reporter;
@@ -291,38 +292,6 @@ fn runtime() -> Outcome<Runtime> {
     runtime.map_err(|error| CommandError::Failed(error.to_string()))
 }
 
-/// The world that rows make.
-pub fn load(tables: &Tables) -> World {
-    let mut world = World::default();
-    for table in TABLES {
-        for (uuid, row) in tables.table(table).iter() {
-            let change = RowChange {
-                table,
-                uuid,
-                old: None,
-                new: Some(Arc::clone(row)),
-            };
-            world.apply(&change, &mut |_| {});
-        }
-    }
-    world
-}
-
-/// What is known of a database, and what has been made of it.
-struct Known {
-    world: World,
-    stages: Stages,
-}
-
-impl Known {
-    fn apply(&mut self, changes: &[RowChange]) {
-        let stages = &mut self.stages;
-        self.world.apply_all(changes, &mut |world, stale, uuid| {
-            stages.forget(world, stale, uuid);
-        });
-    }
-}
-
 /// One request after the other, and changes of the database in between.
 async fn answer_requests(
     mut client: Client,
@@ -330,10 +299,7 @@ async fn answer_requests(
     friendly: bool,
     manner: Manner,
 ) -> Outcome {
-    let mut known = Known {
-        world: load(client.tables()),
-        stages: Stages::default(),
-    };
+    let mut known = Known::new(client.tables());
     loop {
         tokio::select! {
             request = control.next() => {

@@ -9,6 +9,7 @@
 //! | [`walk`] | the packet's way, as a tree |
 //! | [`tree`], [`header`], [`text`], [`names`] | that tree in words |
 //! | [`request`] | options and arguments become a trace |
+//! | [`known`] | the southbound as a program that stays has it |
 //! | [`daemon`] | connects, answers once or as a daemon |
 //!
 //! Under the name `ovn-trace`, forwarding is simplified as ovn-trace does; [`walk::Manner`] says where.
@@ -16,6 +17,7 @@
 pub mod answer;
 pub mod daemon;
 pub mod header;
+pub mod known;
 pub mod lookup;
 pub mod microflow;
 pub mod names;

@@ -1,11 +1,4 @@
-//! What a change would do, before it is made: a northd between copies of both databases in memory.
-//!
-//! ```text
-//! copies of both ──▶ compile, until there is nothing to write ──▶ the change ──▶ compile again ──▶ what has changed since
-//! ```
-//!
-//! Neither database hears of it. Where the southbound is not yet what the northbound says, or OVN's northd has written it,
-//! the first compilation brings the copy there, so that only what the change does is told.
+//! A northd and its two databases, in memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,49 +10,24 @@ use ovsdb::{Row, RowChange};
 use table::{Context, Database, Execution};
 use uuid::Uuid;
 
+use super::{DraftError, MAX_STEPS, Rows};
 use crate::core::{Columns, Core, Effects, Event, Now, Refusal, Side};
 
-/// Steps after which a compilation is given up: the largest networks need some hundreds.
-const MAX_STEPS: usize = 1_000_000;
 /// Northd waits so long before it tries again what was refused; waiting for anything longer is not for a draft.
 const PATIENCE: Duration = Duration::from_millis(1500);
-
-/// The rows of a database: table, identity, row.
-pub type Rows = Vec<(usize, Uuid, Arc<Row>)>;
-
-/// What a change would do.
-#[derive(Debug)]
-pub struct Drafted {
-    /// To rows of the northbound: the change itself, and what northd writes there, `Weft_Problem` among it.
-    pub north: Vec<RowChange>,
-    /// To rows of the southbound.
-    pub south: Vec<RowChange>,
-    /// How many rows of the southbound differed from what the northbound says before the change.
-    pub unsettled: usize,
-}
-
-/// Why there is no saying.
-#[derive(Debug, thiserror::Error)]
-pub enum DraftError {
-    /// The rows of a database do not fit together.
-    #[error("the copy of {0} does not fit together: {1}")]
-    Copy(Arc<str>, String),
-    /// The database would refuse the change.
-    #[error("the database would refuse the change: {0}")]
-    Refused(String),
-    /// The compiler does not come to rest.
-    #[error("the compiler did not come to rest after {MAX_STEPS} steps")]
-    Restless,
-}
+/// So much later than elsewhere it may be here.
+const AHEAD: Duration = Duration::from_secs(10);
 
 /// A northd and its two databases.
-struct World {
+pub(super) struct World {
     north: Database,
     south: Database,
     core: Core,
     now: Now,
     /// What has changed on each side since somebody asked: how the row was, and how it is.
     changed: [Changed; 2],
+    /// Whether northd takes the databases for lost, and so writes nothing.
+    is_away: bool,
     /// What northd wants written, and whether somebody is writing.
     unwritten: VecDeque<(Side, Vec<Operation>)>,
     is_performing: bool,
@@ -67,40 +35,7 @@ struct World {
 
 type Changed = BTreeMap<(usize, Uuid), (Option<Arc<Row>>, Option<Arc<Row>>)>;
 
-/// What a transaction on the northbound would do to both databases.
-///
-/// # Errors
-/// When the copies cannot be used, the transaction would be refused, or the compiler does not come to rest.
-pub fn draft(
-    version: &str,
-    now: Now,
-    north: Rows,
-    south: Rows,
-    transaction: &Transaction,
-) -> Result<Drafted, DraftError> {
-    let mut world = World {
-        north: filled(nb_db::schema(), north)?,
-        south: filled(sb_db::schema(), south)?,
-        core: Core::new(version, false),
-        now,
-        changed: Default::default(),
-        unwritten: VecDeque::new(),
-        is_performing: false,
-    };
-    world.connect();
-    world.settle()?;
-    let unsettled = changes(std::mem::take(&mut world.changed[1])).len();
-    world.changed[0].clear();
-    let delta = execute(&mut world.north, transaction).map_err(DraftError::Refused)?;
-    world.take(Side::North, delta);
-    world.settle()?;
-    let [north, south] = world.changed;
-    Ok(Drafted {
-        north: changes(north),
-        south: changes(south),
-        unsettled,
-    })
-}
+const SIDES: [Side; 2] = [Side::North, Side::South];
 
 fn filled(schema: &Arc<DatabaseSchema>, rows: Rows) -> Result<Database, DraftError> {
     let mut database = Database::new(Arc::clone(schema));
@@ -132,14 +67,31 @@ fn execute(database: &mut Database, transaction: &Transaction) -> Result<Vec<Row
 }
 
 impl World {
-    fn connect(&mut self) {
-        for side in [Side::North, Side::South] {
-            let rows = all_rows(self.database(side));
-            self.feed(Event::Connected(side, Columns::all()));
-            self.feed(Event::Changes(side, rows));
-            self.feed(Event::Synced(side));
+    /// A northd that has been told these rows, and has done nothing yet.
+    pub(super) fn new(
+        version: &str,
+        now: Now,
+        north: Rows,
+        south: Rows,
+    ) -> Result<Self, DraftError> {
+        let mut world = Self {
+            north: filled(nb_db::schema(), north)?,
+            south: filled(sb_db::schema(), south)?,
+            core: Core::new(version, false),
+            now,
+            changed: Default::default(),
+            is_away: false,
+            unwritten: VecDeque::new(),
+            is_performing: false,
+        };
+        for side in SIDES {
+            let rows = all_rows(world.database(side));
+            world.feed(Event::Connected(side, Columns::all()));
+            world.feed(Event::Changes(side, rows));
+            world.feed(Event::Synced(side));
         }
-        self.feed(Event::Lock(true));
+        world.feed(Event::Lock(true));
+        Ok(world)
     }
 
     fn database(&mut self, side: Side) -> &mut Database {
@@ -149,11 +101,29 @@ impl World {
         }
     }
 
+    /// It is so late, or later: what northd waited for while it drafted has passed. Says whether that is little; else what is
+    /// over for this northd may not be over for the one at work.
+    pub(super) fn read_clock(&mut self, now: Now) -> bool {
+        let ahead = self.now.at.saturating_duration_since(now.at);
+        if ahead.is_zero() {
+            self.now = now;
+        }
+        ahead < AHEAD
+    }
+
+    /// What has changed on each side since this was asked last.
+    pub(super) fn take_changes(&mut self) -> [Vec<RowChange>; 2] {
+        std::mem::take(&mut self.changed).map(changes)
+    }
+
     /// Lets northd work until it has nothing more to do.
-    fn settle(&mut self) -> Result<(), DraftError> {
+    pub(super) fn settle(&mut self) -> Result<(), DraftError> {
+        for event in self.back() {
+            self.feed(event);
+        }
         for _ in 0..MAX_STEPS {
             let effects = self.step(Event::Wake);
-            if !effects.more && effects.north.is_empty() && effects.south.is_empty() {
+            if !effects.more && !effects.writes() {
                 let wait = effects
                     .wake_at
                     .map(|at| at.saturating_duration_since(self.now.at));
@@ -163,6 +133,87 @@ impl World {
                 }
             }
             self.perform(effects);
+        }
+        Err(DraftError::Restless)
+    }
+
+    /// Executes a transaction on the copy of the northbound.
+    pub(super) fn change(&mut self, transaction: &Transaction) -> Result<(), DraftError> {
+        let delta = execute(&mut self.north, transaction).map_err(DraftError::Refused)?;
+        self.take(Side::North, delta);
+        Ok(())
+    }
+
+    /// Takes back what has changed. Says whether northd then wants nothing: if it does, something was left behind.
+    pub(super) fn take_back(
+        &mut self,
+        north: &[RowChange],
+        south: &[RowChange],
+    ) -> Result<bool, DraftError> {
+        for (side, changes) in [(Side::North, north), (Side::South, south)] {
+            let back: Vec<RowChange> = changes.iter().map(RowChange::reversed).collect();
+            self.follow(side, &back)?;
+        }
+        self.is_at_rest()
+    }
+
+    /// Takes note of what others have done to a database. What northd wants to do about it is not done.
+    pub(super) fn follow(&mut self, side: Side, delta: &[RowChange]) -> Result<(), DraftError> {
+        if delta.is_empty() {
+            return Ok(());
+        }
+        let database = self.database(side);
+        let name = Arc::clone(&database.schema().name);
+        let applied = database.apply(delta);
+        applied.map_err(|error| DraftError::Copy(name, error.to_string()))?;
+        self.go_away();
+        let _ = self.step(Event::Changes(side, delta.to_vec()));
+        self.compile().map(drop)
+    }
+
+    /// Whether northd has nothing to do, now that it has been told everything.
+    pub(super) fn is_at_rest(&mut self) -> Result<bool, DraftError> {
+        let mut wants = false;
+        for event in self.back() {
+            wants |= self.step(event).writes();
+        }
+        wants |= self.compile()?;
+        if wants {
+            // What it wants is not done: it compares again when they are back.
+            self.go_away();
+        }
+        Ok(!wants)
+    }
+
+    /// The databases are lost, for northd: it goes on compiling, and compares when they are back.
+    fn go_away(&mut self) {
+        if !std::mem::replace(&mut self.is_away, true) {
+            for side in SIDES {
+                let _ = self.step(Event::Disconnected(side));
+            }
+        }
+    }
+
+    /// What says that they are back, if they were away.
+    fn back(&mut self) -> Vec<Event> {
+        if !std::mem::take(&mut self.is_away) {
+            return Vec::new();
+        }
+        let events = SIDES
+            .into_iter()
+            .flat_map(|side| [Event::Connected(side, Columns::all()), Event::Synced(side)]);
+        events.chain([Event::Lock(true)]).collect()
+    }
+
+    /// Lets northd compile, but not write. Says whether it wants to.
+    fn compile(&mut self) -> Result<bool, DraftError> {
+        let mut wants = false;
+        for _ in 0..MAX_STEPS {
+            let effects = self.step(Event::Wake);
+            wants |= effects.writes();
+            if !effects.more {
+                return Ok(wants);
+            }
         }
         Err(DraftError::Restless)
     }
