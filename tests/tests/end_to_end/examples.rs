@@ -69,16 +69,16 @@ fn watch() -> Result<()> {
 }
 
 /// A northbound with `weft-api`, as the examples and the book have it.
-struct Api {
+pub(crate) struct Api {
     /// The northbound's socket.
     ovsdb: PathBuf,
-    grpc: PathBuf,
+    pub(crate) grpc: PathBuf,
     rest: PathBuf,
     _servers: [Daemon; 2],
 }
 
 impl Api {
-    fn start(dir: &Path) -> Result<Self> {
+    pub(crate) fn start(dir: &Path) -> Result<Self> {
         let control = control_socket(dir, "nb");
         let run = Run::new(weft_binary("weft-nb")?)
             .arg("--data-dir")

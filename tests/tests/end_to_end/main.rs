@@ -40,4 +40,5 @@ mod samples;
 mod schema;
 mod services;
 mod spoofing;
+mod standards;
 mod vxlan;
