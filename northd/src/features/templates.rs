@@ -6,12 +6,13 @@ use std::sync::Arc;
 use nb_db::tables as nb;
 use ovsdb::Atom;
 use ovsdb::typed::{Table, TableDefinition};
-use relations::{Handle, Small};
+use relations::{Bucket, Handle, Small};
 use sb_db::tables::ChassisTemplateVar;
 use uuid::Uuid;
 
 use crate::compiler::feature::{Feature, Index, Kind, Over, Owned, Source};
 use crate::compiler::identity;
+use crate::compiler::unit::Unit;
 #[cfg(test)]
 use crate::testing::Change;
 
@@ -23,6 +24,17 @@ static ROWS: Owned = Owned::south::<ChassisTemplateVar>(&[
     ChassisTemplateVar::COLUMN.variables.index,
 ]);
 
+/// The rows that give a variable of this name ([`name_of`]) a value.
+static VALUES: Bucket<Uuid, Uuid> = Bucket::new("values of template variables");
+
+/// Whether any chassis has a value for a variable. For units that declare to read [`READS`].
+pub fn has_value(unit: &Unit<'_>, name: &str) -> bool {
+    !unit.members(&VALUES, name_of(name)).is_empty()
+}
+
+/// What [`has_value`] reads.
+pub const READS: &dyn relations::Declared = &VALUES;
+
 /// The feature.
 pub static FEATURE: Feature = Feature {
     reads: &[Source::north::<nb::ChassisTemplateVar>(&[
@@ -31,6 +43,7 @@ pub static FEATURE: Feature = Feature {
     ])],
     indexes: &[BY_CHASSIS],
     owns: &[&ROWS],
+    relations: &[&VALUES],
     kinds: &[&COPY],
     #[cfg(test)]
     operator: &[Change {
@@ -44,12 +57,22 @@ static COPY: Kind = Kind {
     name: "template-variables",
     over: Over::North(nb::ChassisTemplateVar::INDEX),
     reads: &[],
-    says: &[],
+    says: &[&VALUES],
     wants: &[],
     run: |unit, key| {
-        let Some(columns) = unit.north(Handle::unpack(key)) else {
+        let row = Handle::unpack(key);
+        let Some(columns) = unit.north(row) else {
             return;
         };
+        let of = unit.uuid(row);
+        for (name, _) in columns
+            .get(nb::ChassisTemplateVar::COLUMN.variables.index)
+            .pairs()
+        {
+            if let Some(name) = name.as_str() {
+                unit.join(&VALUES, name_of(name), of);
+            }
+        }
         let (north, south) = (nb::ChassisTemplateVar::COLUMN, ChassisTemplateVar::COLUMN);
         let chassis: Arc<str> = north.chassis.get(columns);
         let name = Atom::String(Arc::clone(&chassis));
@@ -67,6 +90,11 @@ static COPY: Kind = Kind {
     },
 };
 
+/// A name as a key.
+fn name_of(name: &str) -> Uuid {
+    identity::named(nb::ChassisTemplateVar::NAME, Uuid::nil(), name)
+}
+
 #[cfg(test)]
 mod tests {
     use ovsdb::operation::Operation;
@@ -83,7 +111,7 @@ mod tests {
         let value: Arc<str> = ["10.0.0.1", "80", "10.0.0.1:80,10.0.0.2:80"][rng.below(3)].into();
         let row = nb::ChassisTemplateVar {
             chassis: name,
-            variables: [("var".into(), value)].into(),
+            variables: [(["var", "vip", "backends"][rng.below(3)].into(), value)].into(),
             ..Default::default()
         };
         let operation = match known {

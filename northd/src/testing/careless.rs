@@ -137,7 +137,7 @@ fn what_cannot_be_meant_is_named_and_touches_nobody_else() {
         (
             "a balancer without backends",
             with_balancer(&[("172.30.0.1:80", String::new())], &[]),
-            &[],
+            &["Load_Balancer vips: 172.30.0.1:80 has no backends"],
         ),
         (
             "options that contradict each other, and one of no meaning",
@@ -153,7 +153,10 @@ fn what_cannot_be_meant_is_named_and_touches_nobody_else() {
                 &[("^vip:80", "^backends".to_owned())],
                 &[("template", "true"), ("address-family", "ipv4")],
             ),
-            &[],
+            &[
+                "Load_Balancer vips: no chassis has a value for ^backends",
+                "Load_Balancer vips: no chassis has a value for ^vip",
+            ],
         ),
         (
             "a template that is none",

@@ -22,6 +22,8 @@
 //! | `lr_out_undnat` | by a gateway port, replies are from the virtual address again |
 //! | `lr_out_snat` | the client's address is left alone (`skip_snat`); it is forced elsewhere (`force_snat`) |
 //!
+//! Other routers have routes to virtual addresses with `options:add_route` (`routes`).
+//!
 //! A switch with load balancers tracks all connections, as one with a rule `allow-related` does. The original destination of
 //! a connection is what connection tracking remembers: no register carries it, and controllers read it there, too.
 
@@ -34,12 +36,14 @@ mod mappings;
 mod model;
 mod neighbours;
 mod record;
+mod routes;
 mod settings;
 mod shared;
 mod spread;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 use lflow::Symbol;
 use nb_db::tables::{
@@ -120,6 +124,7 @@ pub static FEATURE: Feature = Feature {
         &carriers::NAMED,
         &carriers::FOLLOWERS,
         &flows::HAS_BACKENDS,
+        &routes::CLAIMANTS,
         &health::LIVE,
     ],
     kinds: &[
@@ -142,6 +147,9 @@ pub static FEATURE: Feature = Feature {
         &record::RECORD,
         &neighbours::CLAIMS,
         &neighbours::NEIGHBOURS,
+        &variables::VARIABLES,
+        &routes::CLAIM,
+        &routes::ROUTES,
         &shared::OF_SWITCHES,
         &shared::OF_ROUTERS,
         &shared::OF_BALANCING_SWITCHES,
@@ -206,6 +214,7 @@ pub static FEATURE: Feature = Feature {
 
 /// The keys that this feature reads, or that go southbound for controllers to read.
 const OPTIONS: &[&str] = &[
+    "add_route",
     "address-family",
     "affinity_timeout",
     "ct_flush",
@@ -289,7 +298,7 @@ const ANSWERED: Rule = Rule::new(
 const NOBODYS: Rule = Rule::new(
     Stage::RouterInNeighbours,
     150,
-    "still to a virtual address in the network of the port that it came by and leaves by: nobody's connection, drop",
+    "still to a virtual address, by the port that it came by, in whose network it is or to which others have a route: nobody's connection, drop",
 );
 const DEFRAG: Rule = Rule::new(
     Stage::RouterInDefrag,

@@ -50,6 +50,8 @@ pub(super) struct Balancer {
     pub(super) affinity: Option<u16>,
     /// `options:neighbor_responder`.
     pub(super) responder: Responder,
+    /// `options:add_route`: other routers have routes to the virtual addresses.
+    pub(super) adds_routes: bool,
 }
 
 /// A virtual address.
@@ -113,14 +115,19 @@ impl Balancer {
         let has_variables = options.truth("template", false, complaints);
         let is_ip4 = family(&options, complaints);
         let (mut vips, mut templates) = (Vec::new(), Vec::new());
+        let mut empty: Vec<&str> = Vec::new();
         for (key, value) in row.get(column.vips.index).pairs() {
             let (Some(vip), Some(backends)) = (key.as_str(), value.as_str()) else {
                 continue;
             };
+            let known = vips.len() + templates.len();
             if has_variables && (vip.contains('^') || backends.contains('^')) {
                 templates.extend(Template::parse(vip, backends, is_ip4, complaints));
             } else {
                 vips.extend(parse_vip(vip, backends, complaints));
+            }
+            if backends.trim().is_empty() && vips.len() + templates.len() > known {
+                empty.push(vip);
             }
         }
         let written: Option<Arc<str>> = column.protocol.get(row);
@@ -145,6 +152,7 @@ impl Balancer {
             complaints.column(column.options.name, why, remedy);
         }
         let mut truth = |key| options.truth(key, false, complaints);
+        let adds_routes = truth("add_route");
         let balancer = Self {
             name: column.name.get(row),
             protocol,
@@ -155,9 +163,23 @@ impl Balancer {
             skips_snat: truth("skip_snat"),
             affinity: affinity.filter(|seconds| *seconds > 0),
             responder: responder(&options, complaints),
+            adds_routes,
             vips,
             templates,
         };
+        if adds_routes && !balancer.templates.is_empty() {
+            let why = "virtual addresses with template variables get no routes";
+            let remedy = "routers need routes of their own to those: remove it, or write addresses";
+            complaints.warning(column.options.name, "add_route", 0, why, remedy);
+        }
+        for vip in empty {
+            // Who wants to be told, or have senders told, means it.
+            if !balancer.rejects && !balancer.tells {
+                let why = format!("{vip} has no backends");
+                let remedy = "what comes there is dropped: write backends, or set reject or event";
+                complaints.warning(column.vips.name, vip, 0, why, remedy);
+            }
+        }
         if balancer.rejects && balancer.tells {
             let why = "who is told by a reject needs no event (ovn-nb, reject)";
             let remedy = "no event is told: set one of the two";
@@ -359,7 +381,8 @@ mod tests {
             ("10.0.0.1", "10.0.0.2:80,10.0.0.3", 1, "has none"),
             ("10.0.0.1:80", "224.0.0.1:80", 0, "not one host"),
             ("[fd00::1]:80", "[fd00::2]:8080,[fd00::2]:8080", 1, ""),
-            ("10.0.0.1:80", "", 0, ""),
+            ("10.0.0.1:80", "", 0, "has no backends"),
+            ("10.0.0.1:80", " ", 0, "has no backends"),
         ] {
             let (balancer, problems) = parse(&row(&[(vip, backends)]));
             let balancer = balancer.expect("the address makes sense");

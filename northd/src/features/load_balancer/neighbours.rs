@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use lflow::action::Action;
 use lflow::{Int, a, m};
+use nb_db::tables::LoadBalancer;
 use relations::{Handle, Small};
 
 use super::carriers::{self, ACTS_ON, HAS, Place, acts_on, carriers_at};
@@ -40,6 +41,7 @@ pub(super) static CLAIMS: Kind = Kind {
             return;
         };
         let uuid = unit.uuid(row);
+        let mut complaints = unit.complaints::<LoadBalancer>(row, Arc::clone(&balancer.name));
         for ip in balancer.ips() {
             let mut routers: Vec<Handle> = Vec::new();
             for (router, _) in unit.members(&HOLDERS, ip) {
@@ -47,10 +49,18 @@ pub(super) static CLAIMS: Kind = Kind {
                     routers.push(*router);
                 }
             }
+            let mut vips = balancer.vips.iter();
+            let whole = vips.find(|vip| vip.ip == ip && vip.port.is_none());
+            if let Some(vip) = whole.filter(|_| !routers.is_empty()) {
+                let why = format!("{ip} is an address of a router with this load balancer");
+                let remedy = "what is for the router itself, such as pings, comes to no backend: write a port, or another address";
+                complaints.warning(LoadBalancer::COLUMN.vips.name, &vip.text, 0, why, remedy);
+            }
             for router in routers {
                 unit.join(&BALANCED, (router, ip), uuid);
             }
         }
+        unit.problems(complaints.into_problems());
     },
 };
 

@@ -29,6 +29,17 @@ pub(super) struct Template {
 }
 
 impl Template {
+    /// The names of its variables.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        let ends = [Some(&self.ip), self.port.as_ref()].into_iter().flatten();
+        let ends = ends.filter_map(|end| match end {
+            Constant::Template(name) => Some(&**name),
+            _ => None,
+        });
+        let words = self.backends.split(['[', ']', ':', ',']);
+        ends.chain(words.filter_map(|word| word.trim().strip_prefix('^')))
+    }
+
     /// To the address.
     pub(super) fn is_address(&self) -> Expr {
         let field = if self.is_ip4 {

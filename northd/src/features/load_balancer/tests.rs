@@ -252,7 +252,7 @@ fn random(rng: &mut Rng) -> LoadBalancer {
             row.ip_port_mappings.insert(ip.into(), mapping.into());
         }
     }
-    for key in ["reject", "event", "skip_snat", "ct_flush"] {
+    for key in ["reject", "event", "skip_snat", "ct_flush", "add_route"] {
         if rng.once_in(4) {
             row.options.insert(key.into(), "true".into());
         }
