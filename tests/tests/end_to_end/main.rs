@@ -8,6 +8,7 @@ mod bfd;
 mod cluster_clients;
 mod cluster_faults;
 mod container_host;
+mod cyclonus;
 mod datagrams;
 mod dhcp_relay;
 mod disabled_ports;
