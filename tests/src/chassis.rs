@@ -114,6 +114,11 @@ impl Chassis {
         self.switch.control(&["revalidator/purge"]).map(drop)
     }
 
+    /// What its switch answers to `ovs-appctl WORDS`.
+    pub fn appctl(&self, words: &[&str]) -> Result<String> {
+        self.switch.control(words)
+    }
+
     /// `ovs-vsctl ARGS` on its switch's database, waiting until the switch has done it.
     pub fn vsctl(&self, args: &[&str]) -> Result<String> {
         Run::new("ovs-vsctl")

@@ -3,6 +3,8 @@
 //! Of every connection, the direction that begins it is decided by the rules of this moment; the other direction passes when
 //! that one does. That holds for new connections and for old ones, whatever the rules were when they began.
 
+mod written;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ const PORTS: usize = 5;
 const POLICIES: usize = 210;
 const CHANGES: usize = 8;
 const PACKETS: usize = 60;
+/// So many of the policies are sent to real switches, too (`written.rs`): 2,040 packets.
+const WRITTEN: usize = 34;
 /// Destination ports that packets have and rules speak of.
 const SERVICES: [u128; 4] = [53, 80, 443, 5432];
 /// Members of the address set `$hosts` and the networks that rules speak of are among the addresses of guests.
@@ -422,6 +426,7 @@ fn packets_pass_as_the_rules_say_and_replies_as_what_they_answer() {
     let seed = std::env::var("WEFT_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     let mut rng = Rng::new(seed);
     let mut counts = [0usize; 4];
+    let mut written = written::Written::default();
     for number in 0..POLICIES {
         let (mut world, mut policy, switches, groups) = network(&mut rng);
         let mut connections = Connections::default();
@@ -477,10 +482,16 @@ fn packets_pass_as_the_rules_say_and_replies_as_what_they_answer() {
             }
             connections = chassis.connections.expect("tracked").into_inner();
         }
+        if number < WRITTEN {
+            written.policy(number, &policy, &sent);
+        }
         let differences = world.recompute().expect("compiles");
         assert!(differences.is_empty(), "{differences:#?}");
     }
     assert!(counts.iter().all(|count| *count > 300), "{counts:?}");
+    if seed == 1 {
+        written.check();
+    }
 }
 
 /// A rule comes, goes, or becomes another.

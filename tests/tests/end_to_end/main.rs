@@ -29,6 +29,7 @@ mod mixed;
 mod multicast;
 mod names;
 mod ovsdbapp;
+mod policies;
 mod policy;
 mod ports_up;
 mod rates;
