@@ -374,6 +374,7 @@ impl Core {
                 own.bridge_mappings = settings.bridge_mappings.clone();
                 own.mac_mappings = settings.mac_mappings.clone();
                 own.shares_flows = settings.shares_flows;
+                own.keeps_apart = settings.keeps_apart;
                 own.encap_default = settings.encap_default;
                 own.transport_zones = settings.shown.transport_zones.clone();
                 own.is_interconn = settings.is_interconn;

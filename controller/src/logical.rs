@@ -348,7 +348,7 @@ impl Parsed {
             },
             cookie: cookie(row.uuid),
             controller_meter: Some(meter.unwrap_or(own)),
-            zero_snat: true,
+            zero_snat: !row.actions.contains("ct_commit") || names.keeps_apart(),
             tables: &tables,
             resources: &names,
         };

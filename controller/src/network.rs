@@ -194,6 +194,8 @@ pub enum Cell {
     Zone(NameId),
     /// In which registers northd's flows of load balancers look.
     NewRegisters,
+    /// [`Network::commits_plainly`]
+    CommitsPlainly,
     /// Whether guests of other chassis are reached by tunnels where a physical network leads to them, too.
     AlwaysTunnel,
     /// A row of `Load_Balancer`.
@@ -266,6 +268,8 @@ pub struct Own {
     pub is_interconn: bool,
     /// Flows of datapath groups are installed once for all datapaths where they can be.
     pub shares_flows: bool,
+    /// Connections that are not translated are kept apart from those that are ([`Settings::keeps_apart`](crate::settings::Settings)).
+    pub keeps_apart: bool,
 }
 
 impl Default for Own {
@@ -283,6 +287,7 @@ impl Default for Own {
             transport_zones: Vec::new(),
             is_interconn: false,
             shares_flows: false,
+            keeps_apart: true,
         }
     }
 }
@@ -400,6 +405,8 @@ pub struct Network {
     pub(crate) patches: Store<Cell, NameId, u32>,
     /// Northd's flows of load balancers use the registers that they use since OVN 25.09, and no others.
     pub(crate) new_registers: Store<Cell, (), ()>,
+    /// There while connections are remembered without being kept apart from translated ones ([`Own::keeps_apart`]).
+    pub(crate) commits_plainly: Store<Cell, (), ()>,
     /// Guests of other chassis are reached by tunnels, also where a physical network leads to them.
     pub(crate) always_tunnel: Store<Cell, (), ()>,
     pub(crate) balancers: Store<Cell, Uuid, Balancer>,
@@ -508,6 +515,7 @@ impl Default for Network {
             tunnel_ports: Store::new(Cell::TunnelPort),
             patches: Store::new(Cell::Patch),
             new_registers: Store::new(|()| Cell::NewRegisters),
+            commits_plainly: Store::new(|()| Cell::CommitsPlainly),
             always_tunnel: Store::new(|()| Cell::AlwaysTunnel),
             balancers: Store::new(Cell::Balancer),
             vips: Store::new(Cell::Vip),

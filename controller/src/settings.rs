@@ -91,6 +91,10 @@ pub struct Settings {
     /// Install a datapath group's flows once for all of its datapaths here where that can be (`weft-share-flows`, our own
     /// key; true by default). Without, every datapath has them: to compare.
     pub shares_flows: bool,
+    /// A connection that is remembered and not translated gets another source port where a translated one has its addresses and ports
+    /// already. Not with the userspace datapath of Open vSwitch before 3.2: there each such connection has an entry for the way back, and
+    /// `ovs-vswitchd` dies (an assertion in `conn_update_state`) when a datagram is looked up by one whose connection has expired.
+    pub keeps_apart: bool,
     /// Take the whole southbound, not what is local.
     pub monitor_all: bool,
     /// This chassis connects availability zones: it has tunnels to chassis of others.
@@ -187,6 +191,7 @@ impl Settings {
             bridge_mappings,
             mac_mappings,
             shares_flows: keys.flag("weft-share-flows", true),
+            keeps_apart: keeps_apart(datapath_type, row.ovs_version.as_deref()),
             monitor_all: keys.flag("ovn-monitor-all", false),
             is_interconn: keys.flag("ovn-is-interconn", false),
             zones: keys.zones(&mut bad),
@@ -414,6 +419,16 @@ impl Keys<'_> {
     }
 }
 
+/// See [`Settings::keeps_apart`]; a version that is not said may be an old one.
+fn keeps_apart(datapath_type: &str, version: Option<&str>) -> bool {
+    let mut numbers = version.unwrap_or_default().split('.');
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    let is_new = number()
+        .zip(number())
+        .is_some_and(|version| version >= (3, 2));
+    datapath_type != "netdev" || is_new
+}
+
 /// Physical networks, each with the MAC of a chassis there, as `ovn-chassis-mac-mappings` has them; an entry that makes no sense
 /// is an error.
 pub fn mac_mappings(text: &str) -> impl Iterator<Item = Result<(&str, Mac), &str>> {
@@ -436,6 +451,23 @@ fn words(list: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_are_kept_apart_where_the_switch_survives_it() {
+        for (datapath_type, version, expected) in [
+            ("", None, true),
+            ("system", Some("2.17.0"), true),
+            ("netdev", None, false),
+            ("netdev", Some("3.1.0"), false),
+            ("netdev", Some("nonsense"), false),
+            ("netdev", Some("3.2.0"), true),
+            ("netdev", Some("3.10.1-1"), true),
+            ("netdev", Some("10.0"), true),
+        ] {
+            let is = keeps_apart(datapath_type, version);
+            assert_eq!(is, expected, "{datapath_type:?} {version:?}");
+        }
+    }
 
     fn row(ids: &[(&str, &str)]) -> OpenVSwitch {
         OpenVSwitch {

@@ -112,6 +112,12 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Whether connections that are not translated are kept apart from those that are.
+    pub fn keeps_apart(&self) -> bool {
+        let plainly = &self.network.commits_plainly;
+        plainly.get(self.reads, ()).is_none()
+    }
+
     /// The number of a meter.
     pub fn meter(&self, meter: MeterSpec) -> u32 {
         self.need(Resource::Meter(meter))

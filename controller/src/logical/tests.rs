@@ -316,6 +316,30 @@ fn a_forwarding_group_leaves_out_ports_of_chassis_that_are_not_reached() {
 }
 
 #[test]
+fn connections_are_remembered_as_the_switch_can_take_it() {
+    let mut world = World::new();
+    let row = logical(
+        "egress",
+        0,
+        "ip4",
+        "ct_commit { ct_mark.blocked = 0; }; next;",
+    );
+    let flows = world.flows_of(&row);
+    assert!(flows.contains("nat(src)"), "{flows}");
+    world.change_own(|own| own.keeps_apart = false);
+    let flows = world.flows_of(&row);
+    assert!(
+        flows.contains("commit") && !flows.contains("nat"),
+        "{flows}"
+    );
+    world.set(1000, None, Some(&row));
+    world.changes();
+    world.change_own(|own| own.keeps_apart = true);
+    let changed = world.changes();
+    assert!(changed.contains("nat(src)"), "{changed}");
+}
+
+#[test]
 fn choices_are_groups() {
     let mut world = World::new();
     let row = logical("ingress", 0, "ip4", "reg8[16..31] = select(1=20, 2=30);");

@@ -52,9 +52,7 @@ pub struct PortChanges {
 impl Network {
     /// What this chassis is.
     pub fn set_own(&mut self, changes: &mut Changes, own: Own) {
-        self.sharing.switch(own.shares_flows);
-        self.members.switch(own.shares_flows);
-        self.own.set(changes, (), own);
+        self.store_own(changes, own);
         changes.wake(Unit::Constant);
     }
 
@@ -62,8 +60,16 @@ impl Network {
     pub fn change_own(&mut self, changes: &mut Changes, change: impl FnOnce(&mut Own)) {
         let mut own = self.own.peek(()).cloned().unwrap_or_default();
         change(&mut own);
+        self.store_own(changes, own);
+    }
+
+    fn store_own(&mut self, changes: &mut Changes, own: Own) {
         self.sharing.switch(own.shares_flows);
         self.members.switch(own.shares_flows);
+        match own.keeps_apart {
+            true => drop(self.commits_plainly.remove(changes, ())),
+            false => drop(self.commits_plainly.set(changes, (), ())),
+        }
         self.own.set(changes, (), own);
     }
 

@@ -12,6 +12,8 @@ ovsdb::table! {
             external_ids: map(string => string),
             /// Kinds of interfaces that the switch knows.
             iface_types: set(string),
+            /// The switch's version, where whoever started it has said so.
+            ovs_version: optional(string),
             /// Keys for TLS.
             ssl: optional(strong(SSL)),
         }
