@@ -1,20 +1,24 @@
 //! DNS (RFC 1035): questions as the agent reads them, and its answers.
 //!
 //! [`hickory_proto`] does the bytes. An answer repeats the question as it was asked, upper and lower case too, so that a
-//! client that hides a secret in them (draft-vixie-dnsext-dns0x20) takes it. A client that speaks EDNS (RFC 6891) is
-//! answered so, and may get longer answers. An answer that is too long says so and has the records that had room.
+//! client that hides a secret in them (draft-vixie-dnsext-dns0x20) takes it; so does each record, whole and not as a pointer
+//! to the question, as OVN's agents answer. A client that speaks EDNS (RFC 6891) is answered so, and may get longer answers.
+//! An answer that is too long says so and has the records that had room.
 
 use std::net::IpAddr;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Asked, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+use hickory_proto::serialize::binary::BinEncodable;
 
 /// For how many seconds answers may be kept.
 pub const TTL_S: u32 = 3600;
 /// How long an answer may be if the client says nothing (RFC 1035, section 4.2.1), and at most: it is not to be split into
 /// fragments.
 const LENGTHS: std::ops::RangeInclusive<u16> = 512..=1232;
+/// The part of a message before its questions (RFC 1035, section 4.1.1).
+const HEADER_LEN: usize = 12;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,26 +135,24 @@ impl Question {
         let mut reply = Message::response(asked.id, OpCode::Query);
         reply.metadata.recursion_desired = asked.recursion_desired;
         reply.metadata.checking_disabled = asked.checking_disabled;
-        let names = self.message.queries.first().map(Asked::name);
-        let name = names.cloned().unwrap_or_default();
         reply.add_queries(self.message.queries.iter().cloned());
-        let record = |data: RData| Record::from_rdata(name.clone(), TTL_S, data);
-        match answer {
+        let data: Vec<RData> = match answer {
             Answer::Addresses(ips) => {
                 // IPv4 first, as in the question that asks for both.
                 let (v4, v6): (Vec<&IpAddr>, Vec<&IpAddr>) =
                     ips.iter().partition(|ip| ip.is_ipv4());
-                let records = v4.into_iter().chain(v6).map(|ip| match ip {
-                    IpAddr::V4(ip) => record(RData::A(A(*ip))),
-                    IpAddr::V6(ip) => record(RData::AAAA(AAAA(*ip))),
+                let data = v4.into_iter().chain(v6).map(|ip| match ip {
+                    IpAddr::V4(ip) => RData::A(A(*ip)),
+                    IpAddr::V6(ip) => RData::AAAA(AAAA(*ip)),
                 });
-                reply.add_answers(records);
+                data.collect()
             }
-            Answer::Name(name) => {
-                reply.add_answer(record(RData::PTR(PTR(name.clone()))));
+            Answer::Name(name) => vec![RData::PTR(PTR(name.clone()))],
+            Answer::Refused => {
+                reply.metadata.response_code = ResponseCode::Refused;
+                Vec::new()
             }
-            Answer::Refused => reply.metadata.response_code = ResponseCode::Refused,
-        }
+        };
         let mut limit = *LENGTHS.start();
         if let Some(edns) = &self.message.edns {
             limit = edns.max_payload().clamp(*LENGTHS.start(), *LENGTHS.end());
@@ -158,32 +160,45 @@ impl Question {
             ours.set_max_payload(*LENGTHS.end());
             reply.set_edns(ours);
         }
-        let written = |reply: &Message| {
-            reply.to_vec().map_err(|error| {
-                QuestionError::Malformed(format!("no answer can be written: {error}"))
-            })
+        let unwritable = |error: hickory_proto::ProtoError| {
+            QuestionError::Malformed(format!("no answer can be written: {error}"))
         };
-        let limit = usize::from(limit);
-        let mut bytes = written(&reply)?;
-        if bytes.len() > limit {
-            // As many records as have room.
-            reply.metadata.truncation = true;
-            let all = std::mem::take(&mut reply.answers);
-            let (mut fit, mut most) = (0, all.len());
-            while fit < most {
-                let count = (fit + most).div_ceil(2);
-                reply.answers = all[..count].to_vec();
-                if written(&reply)?.len() <= limit {
-                    fit = count;
-                } else {
-                    most = count - 1;
-                }
-            }
-            reply.answers = all[..fit].to_vec();
-            bytes = written(&reply)?;
-        }
+        let name = self.message.queries.first().map(Asked::name);
+        let name = name.map_or(Ok(Vec::new()), BinEncodable::to_bytes);
+        let name = name.map_err(unwritable)?;
+        let records: Result<Vec<Vec<u8>>, _> =
+            data.iter().map(|data| record(&name, data)).collect();
+        let mut records = records.map_err(unwritable)?;
+        // Behind the header and the question, which is its name, a type and a class.
+        let place = HEADER_LEN + name.len() + 4;
+        let mut left = usize::from(limit).saturating_sub(reply.to_vec().map_err(unwritable)?.len());
+        let fit = records.iter().take_while(|record| {
+            let has_room = record.len() <= left;
+            left = left.saturating_sub(record.len());
+            has_room
+        });
+        let fit = fit.count();
+        reply.metadata.truncation = fit < records.len();
+        records.truncate(fit);
+        let mut bytes = reply.to_vec().map_err(unwritable)?;
+        let count = u16::try_from(fit).expect("as many as a datagram holds");
+        bytes[6..8].copy_from_slice(&count.to_be_bytes());
+        bytes.splice(place..place, records.concat());
         Ok(bytes)
     }
+}
+
+/// A resource record of this name, given as it is sent (RFC 1035, section 4.1.3).
+fn record(name: &[u8], data: &RData) -> Result<Vec<u8>, hickory_proto::ProtoError> {
+    let value = data.to_bytes()?;
+    let mut record = name.to_vec();
+    record.extend(u16::from(data.record_type()).to_be_bytes());
+    record.extend(u16::from(DNSClass::IN).to_be_bytes());
+    record.extend(TTL_S.to_be_bytes());
+    let length = u16::try_from(value.len()).expect("an address or a name");
+    record.extend(length.to_be_bytes());
+    record.extend(value);
+    Ok(record)
 }
 
 fn text(name: &Name) -> String {

@@ -193,6 +193,7 @@ impl<'p> Frame<'p> {
         }
     }
 
+    /// In IPv4 without a checksum, as OVN's agents answer: it is optional there (RFC 768).
     fn with_udp(&self, ip: IpHeader, payload: &[u8]) -> Result<Vec<u8>, FrameError> {
         let udp = self.udp().ok_or(FrameError::Missing("a UDP datagram"))?;
         let (from, to) = (udp.source_port(), udp.destination_port());
@@ -202,7 +203,7 @@ impl<'p> Frame<'p> {
             IpHeader::V4(mut ip) => {
                 ip.set_payload_len(length).map_err(|_| too_long())?;
                 ip.header_checksum = ip.calc_header_checksum();
-                let udp = UdpHeader::with_ipv4_checksum(from, to, &ip, payload);
+                let udp = UdpHeader::without_ipv4_checksum(from, to, payload.len());
                 (EtherType::IPV4, ip.to_bytes().to_vec(), udp)
             }
             IpHeader::V6(mut ip) => {

@@ -11,8 +11,7 @@ use std::net::Ipv4Addr;
 
 use dhcproto::v4::borrowed::Message as View;
 use dhcproto::v4::{
-    self, DhcpOption, Encodable, Encoder, Flags, HType, Message, MessageType, Opcode, OptionCode,
-    UnknownOption,
+    self, Encodable, Encoder, Flags, HType, Message, MessageType, Opcode, OptionCode,
 };
 
 /// OVN's pseudo codes: what is configured as an option but does not stand in a reply as one.
@@ -55,8 +54,8 @@ const MAX_OPTIONS: usize = 512;
 const HEADERS_LEN: usize = 28;
 /// What a client accepts at least, and how much it gets if it does not say (RFC 2132, section 9.10; Ethernet's MTU).
 const MESSAGE_SIZES: std::ops::RangeInclusive<usize> = 576..=1500;
-/// Some old clients take no shorter message: the size of one of BOOTP.
-const MIN_LEN: usize = v4::MIN_PACKET_SIZE;
+/// Bytes of padding before the end of a reply's options: there OVN's agents have them, too.
+const PADDING_LEN: usize = 4;
 /// The fixed part of a message with the magic cookie.
 const FIXED_LEN: usize = 240;
 
@@ -219,8 +218,9 @@ pub struct Reply {
     pub your_address: Ipv4Addr,
     /// Where the client shall boot from; zero if it is not told.
     pub next_server: Ipv4Addr,
-    /// Options, but for the message type and what repeats the request: code, encoded value. They are sent in the order
-    /// of their codes; one for which the longest message that the client accepts has no room left is not sent.
+    /// Options, but for the message type and what repeats the request: code, encoded value. They are sent in this order
+    /// behind the message type, as by OVN's agents; of several of one code the first is sent, and one for which the longest
+    /// message that the client accepts has no room left is not.
     pub options: Vec<(u8, Vec<u8>)>,
 }
 
@@ -248,9 +248,9 @@ impl Reply {
             ReplyKind::Ack => MessageType::Ack,
             ReplyKind::Nak => MessageType::Nak,
         };
-        let mut room = request.max_reply() - FIXED_LEN - 1;
+        let mut room = request.max_reply() - FIXED_LEN - PADDING_LEN - 1;
         let mut left_out = Vec::new();
-        let mut relayed = None;
+        let mut sent: Vec<(u8, Vec<u8>)> = Vec::with_capacity(self.options.len() + 3);
         // RFC 6842 and RFC 3046, section 2.2: these two go back as they came.
         let repeated = [code::CLIENT_ID, code::RELAY_AGENT]
             .into_iter()
@@ -265,26 +265,30 @@ impl Reply {
             match room.checked_sub(length) {
                 Some(rest) => {
                     room = rest;
-                    if code == code::RELAY_AGENT {
-                        relayed.get_or_insert(value);
-                    } else {
-                        insert(&mut message, code, value);
+                    if sent.iter().all(|(known, _)| *known != code) {
+                        sent.push((code, value));
                     }
                 }
                 None => left_out.push(code),
             }
         }
-        let mut payload = Vec::with_capacity(MIN_LEN);
-        // Fails only for options that do not encode, and these are bytes already.
+        // What repeats the request stands behind the rest, and of it what a relay said last (RFC 3046, section 2.2).
+        sent.sort_by_key(|(code, _)| match *code {
+            code::CLIENT_ID => 1,
+            code::RELAY_AGENT => 2,
+            _ => 0,
+        });
+        let mut payload = Vec::with_capacity(request.max_reply());
+        // Fails only for options that do not encode, and there are none yet.
         if message.encode(&mut Encoder::new(&mut payload)).is_err() {
             left_out.extend(self.options.iter().map(|(code, _)| *code));
         }
-        if let Some(value) = relayed {
-            append(&mut payload, code::RELAY_AGENT, &value);
+        payload.resize(FIXED_LEN, 0);
+        for (code, value) in &sent {
+            append(&mut payload, *code, value);
         }
-        if payload.len() < MIN_LEN {
-            payload.resize(MIN_LEN, 0);
-        }
+        payload.extend([u8::from(OptionCode::Pad); PADDING_LEN]);
+        payload.push(u8::from(OptionCode::End));
         (payload, left_out)
     }
 
@@ -303,26 +307,14 @@ impl Reply {
     }
 }
 
-/// Puts an option behind all others: the library that encodes them writes what a relay has to say twice, and it has to be the
-/// last (RFC 3046, section 2.2).
+/// Puts an option behind those that are there, in parts if it is long (RFC 3396).
 fn append(payload: &mut Vec<u8>, code: u8, value: &[u8]) {
-    let end = payload.pop();
     let parts = value.chunks(usize::from(u8::MAX));
     let empty = value.is_empty().then_some(value);
     for part in empty.into_iter().chain(parts) {
         let length = u8::try_from(part.len()).expect("parts are that short");
         payload.extend([code, length]);
         payload.extend(part);
-    }
-    payload.extend(end);
-}
-
-/// Puts an encoded value into a message, of several of one code the first.
-fn insert(message: &mut Message, code: u8, value: Vec<u8>) {
-    let code = OptionCode::from(code);
-    if message.opts().get(code).is_none() {
-        let option = DhcpOption::Unknown(UnknownOption::new(code, value));
-        message.opts_mut().insert(option);
     }
 }
 

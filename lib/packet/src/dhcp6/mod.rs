@@ -195,12 +195,22 @@ impl Request {
             RequestKind::Solicit => MessageType::Advertise,
             _ => MessageType::Reply,
         };
-        let mut message = Message::new_with_id(kind, self.transaction);
-        let ids = self.client.clone().map(DhcpOption::ClientId);
-        let ids = ids.into_iter().chain([DhcpOption::ServerId(server)]);
-        message.set_opts(ids.chain(said).collect());
+        // The library sorts the options of a message. OVN's agents send them as the flow has them, the server's name
+        // where it stands there.
+        if said
+            .iter()
+            .all(|said| !matches!(said, DhcpOption::ServerId(_)))
+        {
+            said.insert(0, DhcpOption::ServerId(server));
+        }
+        let message = Message::new_with_id(kind, self.transaction);
         let mut payload = Vec::new();
-        message.encode(&mut Encoder::new(&mut payload)).ok()?;
+        let mut encoder = Encoder::new(&mut payload);
+        message.encode(&mut encoder).ok()?;
+        let client = self.client.clone().map(DhcpOption::ClientId);
+        for option in client.into_iter().chain(said) {
+            option.encode(&mut encoder).ok()?;
+        }
         Some(payload)
     }
 
@@ -227,14 +237,15 @@ impl Request {
         associations
     }
 
-    /// The options that are not about the address.
+    /// The options that are not about the address, in the order of the flow.
     fn told<'a>(&'a self, options: &'a [(u16, Vec<u8>)]) -> impl Iterator<Item = DhcpOption> + 'a {
         let has = |wanted: u16| options.iter().any(|(code, _)| *code == wanted);
         // Two file names: one for clients that are iPXE already, one for those that are to become it.
         let alternative = has(code::BOOT_FILE_ALT) && (!self.is_ipxe || !has(code::BOOT_FILE));
         options.iter().filter_map(move |(code, value)| {
             let (code, value) = match *code {
-                code::SERVER_ID | code::IA_ADDR => return None,
+                code::IA_ADDR => return None,
+                code::SERVER_ID => return Some(DhcpOption::ServerId(link_layer_id(value))),
                 code::BOOT_FILE_ALT if alternative => (code::BOOT_FILE, value.clone()),
                 code::BOOT_FILE_ALT => return None,
                 code::BOOT_FILE if alternative => return None,

@@ -52,6 +52,27 @@ fn answer(request: &[u8], more: Vec<(u16, Vec<u8>)>) -> Option<Message> {
     Some(message)
 }
 
+#[test]
+fn options_stand_as_the_flow_has_them_behind_the_client() {
+    let order = |kind: u8, options: &[(u16, Vec<u8>)]| {
+        let mut request = vec![kind, 1, 2, 3, 0, 1, 0, 4, 0, 3, 0, 1];
+        request.extend([&[0, 3, 0, 12, 0, 0, 0, 5][..], &[0; 8]].concat());
+        let reply = Request::parse(&request).unwrap().reply(options).unwrap();
+        let codes = options_of(&reply[4..]).map(|option| option.unwrap().0);
+        codes.collect::<Vec<u16>>()
+    };
+    let options = [
+        (code::IA_ADDR, ADDRESS.octets().to_vec()),
+        (23, OTHER.octets().to_vec()),
+        (24, b"\x01a\0".to_vec()),
+        (code::SERVER_ID, SERVER.to_vec()),
+    ];
+    assert_eq!(order(1, &options), [1, 3, 23, 24, 2]);
+    assert_eq!(order(11, &options), [1, 23, 24, 2]);
+    // What has no options of the flow's: who answers, and how it is.
+    assert_eq!(order(8, &options), [1, 2, 13]);
+}
+
 fn status_of(options: &DhcpOptions) -> Option<Status> {
     match options.get(OptionCode::StatusCode) {
         Some(DhcpOption::StatusCode(code)) => Some(code.status),

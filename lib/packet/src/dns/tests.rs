@@ -125,6 +125,22 @@ fn an_answer_that_is_too_long_says_so() {
     }
 }
 
+#[test]
+fn each_record_repeats_the_whole_name() {
+    let question = parse(&asked("vM.example.", RecordType::A)).unwrap();
+    let bytes = question
+        .encode(&question.answer("10.0.0.1 10.0.0.2", false).unwrap())
+        .unwrap();
+    let name = *b"\x02vM\x07example\0";
+    let record = |last: u8| {
+        let rest = [0, 1, 0, 1, 0, 0, 0x0e, 0x10, 0, 4, 10, 0, 0, last];
+        [&name[..], &rest].concat()
+    };
+    let records = [record(1), record(2)].concat();
+    assert_eq!(bytes[6..8], [0, 2]);
+    assert_eq!(bytes[HEADER_LEN + name.len() + 4..], records);
+}
+
 proptest! {
     #[test]
     fn no_bytes_are_too_much(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

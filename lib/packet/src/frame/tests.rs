@@ -36,10 +36,7 @@ fn a_datagram_gets_another_payload_and_keeps_its_headers() {
     };
     let header = ip.header().to_header();
     assert_eq!(header.header_checksum, header.calc_header_checksum());
-    let checksum = datagram
-        .to_header()
-        .calc_checksum_ipv4(&header, datagram.payload());
-    assert_eq!(Ok(datagram.checksum()), checksum);
+    assert_eq!(datagram.checksum(), 0);
     assert!(matches!(
         frame.with_udp4_payload(to, &[0; 70_000]),
         Err(FrameError::TooLong(70_000))

@@ -36,6 +36,9 @@ pub use tcp::tcp_reset;
 /// The TTL of what the agent sends.
 const TTL: u8 = 255;
 
+/// The TTL of a connection's refusal (a TCP reset, an SCTP abort), which OVN's agents send with this one.
+const REFUSAL_TTL: u8 = 63;
+
 /// Whether a reply goes where its packet went, for the actions in the braces to change, or back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {

@@ -2,7 +2,7 @@
 
 use etherparse::{IpNumber, NetSlice};
 
-use super::{Direction, TTL};
+use super::{Direction, REFUSAL_TTL};
 use crate::frame::{Frame, FrameError, ip_packet};
 
 /// The chunk that begins an association.
@@ -40,7 +40,7 @@ pub fn sctp_abort(frame: &Frame<'_>, direction: Direction) -> Result<Vec<u8>, Fr
     let checksum = crc32c::crc32c(&abort);
     abort[8..COMMON].copy_from_slice(&checksum.to_le_bytes());
     let (source, destination) = direction.ips(addresses);
-    let (ether_type, packet) = ip_packet(source, destination, IpNumber::SCTP, TTL, &abort)?;
+    let (ether_type, packet) = ip_packet(source, destination, IpNumber::SCTP, REFUSAL_TTL, &abort)?;
     let (eth_src, eth_dst) = direction.macs(frame);
     Ok(frame.with_network(eth_src, eth_dst, ether_type, &packet))
 }

@@ -2,7 +2,7 @@
 
 use etherparse::{IpNumber, TcpHeader, TransportSlice};
 
-use super::{Direction, TTL};
+use super::{Direction, REFUSAL_TTL};
 use crate::frame::{Frame, FrameError, ip_packet, transport_checksum};
 
 /// A reset that the sender of a segment accepts; its ports always change places.
@@ -26,8 +26,13 @@ pub fn tcp_reset(frame: &Frame<'_>, direction: Direction) -> Result<Vec<u8>, Fra
     let (source, destination) = direction.ips(addresses);
     let checksum = transport_checksum(source, destination, IpNumber::TCP, &reset.to_bytes());
     reset.checksum = checksum;
-    let (ether_type, packet) =
-        ip_packet(source, destination, IpNumber::TCP, TTL, &reset.to_bytes())?;
+    let (ether_type, packet) = ip_packet(
+        source,
+        destination,
+        IpNumber::TCP,
+        REFUSAL_TTL,
+        &reset.to_bytes(),
+    )?;
     let (eth_src, eth_dst) = direction.macs(frame);
     Ok(frame.with_network(eth_src, eth_dst, ether_type, &packet))
 }

@@ -78,6 +78,12 @@ fn a_syn_is_refused_by_a_reset_in_both_families() {
         assert!(tcp.rst() && tcp.ack() && !tcp.syn());
         assert_eq!((tcp.source_port(), tcp.destination_port()), (80, 1000));
         assert_eq!(tcp.acknowledgment_number(), 8);
+        let ttl = match reset.net() {
+            Some(NetSlice::Ipv4(ip)) => ip.header().ttl(),
+            Some(NetSlice::Ipv6(ip)) => ip.header().hop_limit(),
+            _ => panic!("no IP"),
+        };
+        assert_eq!(ttl, 63);
         assert_eq!(
             reject(&reset),
             Err(FrameError::Unanswerable("it is a reset"))
