@@ -130,6 +130,8 @@ pub struct Core {
     claims: Claims,
     /// Chassis-wide progress: the configuration that was reached, and the one that waits for a barrier.
     nb_cfg_reached: Option<i64>,
+    /// When this controller first had something to write, in milliseconds since the epoch.
+    started_ms: Option<i64>,
     nb_cfg_waiting: VecDeque<(i64, u64)>,
     report: report::Report,
     packets: PinControl,
@@ -199,6 +201,7 @@ impl Core {
             ports: PortProgress::default(),
             claims: Claims::default(),
             nb_cfg_reached: None,
+            started_ms: None,
             nb_cfg_waiting: VecDeque::new(),
             report: report::Report::default(),
             packets: PinControl::default(),
@@ -343,10 +346,12 @@ impl Core {
 
     /// An interface changed, perhaps in what decides by which tunnel end its ports are reached: a guest and its containers.
     fn interface_changed(&mut self, name: &str) {
-        if let Some(interface) = self.local.ports.interfaces.get(name)
-            && self.network.interfaces.peek(NameId::of(name)) == Some(interface)
+        if let Some(interfaces) = self.local.ports.interfaces.get(name)
+            && self.network.interfaces.peek(NameId::of(name)) == Some(interfaces)
         {
-            self.ports.look_again(interface.uuid);
+            for interface in interfaces {
+                self.ports.look_again(interface.uuid);
+            }
         }
     }
 

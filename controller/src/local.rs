@@ -27,7 +27,7 @@ use crate::vswitch::{self, Bridge, Interface, OpenVSwitch, Ssl};
 pub use mirrors::{Sink, WantedMirror};
 pub use patches::WantedPatch;
 pub use queues::WantedQueue;
-pub use reconcile::Wanted;
+pub use reconcile::{Progress, Wanted};
 pub use tunnels::{Ipsec, RemoteEncap};
 
 use operations::Strings;

@@ -324,6 +324,10 @@ pub struct Tunnel {
     pub local: Option<IpAddr>,
 }
 
+/// The interfaces of the integration bridge that name a logical port, in the order of their numbers: one, or those of an earlier
+/// port of the name, too.
+pub type LocalInterfaces = SmallVec<[LocalInterface; 1]>;
+
 /// An interface of the integration bridge that names a logical port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalInterface {
@@ -331,6 +335,8 @@ pub struct LocalInterface {
     pub uuid: Uuid,
     /// Its number on the bridge.
     pub ofport: u32,
+    /// `iface-id-ver`: which of the ports that have had the name it is for, if it says so.
+    pub version: Option<Arc<str>>,
 }
 
 /// Codes and types of DHCP options by their names in logical flows.
@@ -399,7 +405,7 @@ pub struct Network {
     pub(crate) meters: Store<Cell, NameId, Arc<Meter>>,
     pub(crate) meter_bands: Store<Cell, Uuid, MeterBand>,
     pub(crate) dhcp: Store<Cell, (), Arc<DhcpCodes>>,
-    pub(crate) interfaces: Store<Cell, NameId, LocalInterface>,
+    pub(crate) interfaces: Store<Cell, NameId, LocalInterfaces>,
     pub(crate) tunnels: Store<Cell, NameId, SmallVec<[Tunnel; 1]>>,
     pub(crate) tunnel_ports: Store<Cell, u32, Tunnel>,
     pub(crate) patches: Store<Cell, NameId, u32>,

@@ -234,7 +234,10 @@ impl Keys<'_> {
     }
 
     fn flag(&self, key: &str, default: bool) -> bool {
-        self.get(key).map_or(default, |v| &**v == "true")
+        // As Open vSwitch reads them: anything but the other value is the default.
+        let other = if default { "false" } else { "true" };
+        let is_other = |value: &Arc<str>| value.eq_ignore_ascii_case(other);
+        default != self.get(key).is_some_and(is_other)
     }
 
     fn seconds(&self, key: &'static str, bad: &mut Vec<BadSetting>) -> Option<Duration> {
@@ -408,6 +411,9 @@ impl Keys<'_> {
             "is-interconn".into(),
             self.flag("ovn-is-interconn", false).to_string().into(),
         );
+        // What Open vSwitch takes where nothing is written.
+        let datapath_type = Some(datapath_type).filter(|written| !written.is_empty());
+        let datapath_type = datapath_type.unwrap_or("system");
         config.insert("datapath-type".into(), datapath_type.into());
         config.insert("iface-types".into(), self.row.iface_types.join(",").into());
         config.extend(
@@ -529,6 +535,33 @@ mod tests {
             settings.shown.other_config["datapath-type"],
             "netdev".into()
         );
+    }
+
+    /// Whatever is not the other value is the default; upper and lower case are alike.
+    #[test]
+    fn flags_are_read_as_open_vswitch_reads_them() {
+        for (text, on, off) in [
+            ("True", true, true),
+            ("FALSE", false, false),
+            ("yes", false, true),
+            ("0", false, true),
+        ] {
+            let (settings, _) = Settings::read(
+                &row(&[
+                    ("system-id", "c1"),
+                    ("ovn-monitor-all", text),
+                    ("ovn-encap-csum", text),
+                ]),
+                "h",
+                "",
+            );
+            let settings = settings.expect("named");
+            assert_eq!(
+                (settings.monitor_all, settings.encap_csum),
+                (on, off),
+                "{text}"
+            );
+        }
     }
 
     #[test]

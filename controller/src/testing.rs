@@ -60,8 +60,12 @@ impl World {
     pub(crate) fn plug(&mut self, name: &str, ofport: u32) {
         let uuid = Uuid::from_u128(90 + u128::from(ofport));
         self.change_ports(|ports| {
-            let interface = LocalInterface { uuid, ofport };
-            ports.interfaces.insert(name.into(), interface);
+            let interface = LocalInterface {
+                uuid,
+                ofport,
+                version: None,
+            };
+            ports.interfaces.insert(name.into(), [interface].into());
         });
     }
 

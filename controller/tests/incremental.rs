@@ -392,8 +392,9 @@ impl World {
                         let found = LocalInterface {
                             uuid: Uuid::from_u128(*n),
                             ofport: *ofport,
+                            version: None,
                         };
-                        self.ports.interfaces.insert(name, found);
+                        self.ports.interfaces.insert(name, [found].into());
                     }
                     None => drop(self.ports.interfaces.remove(&name)),
                 }

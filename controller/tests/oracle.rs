@@ -311,8 +311,9 @@ fn translate(flows: &[Flow], shares_flows: bool) -> String {
             let interface = LocalInterface {
                 uuid: Uuid::from_u128(number.into()),
                 ofport: number,
+                version: None,
             };
-            ports.interfaces.insert(name, interface);
+            ports.interfaces.insert(name, [interface].into());
         }
         let flood = MulticastGroup {
             name: "_MC_flood".into(),

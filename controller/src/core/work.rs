@@ -8,7 +8,7 @@ use ovsdb::{Operation, Uuid};
 
 use super::{Core, Effects, Now, Subject};
 use crate::desired::Changes;
-use crate::local::{RemoteEncap, Sink, Wanted, WantedMirror, WantedPatch, WantedQueue};
+use crate::local::{Progress, RemoteEncap, Sink, Wanted, WantedMirror, WantedPatch, WantedQueue};
 use crate::network::{Network, ZoneChange, Zones};
 use crate::pinctrl::service::Change;
 use crate::settings::Settings;
@@ -23,6 +23,7 @@ struct WantedHere<'a> {
     network: &'a Network,
     is_known: bool,
     is_ready: bool,
+    progress: Progress,
 }
 
 /// How many units of the network run before packets and other events have their turn: a few milliseconds' work.
@@ -39,6 +40,10 @@ pub(super) struct Subscribed {
 }
 
 impl Wanted for WantedHere<'_> {
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+
     fn chassis(&self) -> Vec<Arc<str>> {
         self.south.chassis_names().cloned().collect()
     }
@@ -154,7 +159,7 @@ impl Core {
             }
         }
         self.change_switch(now);
-        self.write_local(effects);
+        self.write_local(now, effects);
         self.write_south(now, effects);
     }
 
@@ -336,7 +341,7 @@ impl Core {
         }
     }
 
-    fn write_local(&mut self, effects: &mut Effects) {
+    fn write_local(&mut self, now: Now, effects: &mut Effects) {
         let version = self.network.traffic.version;
         if self.traffic_told != version {
             self.local.traffic_changed();
@@ -361,6 +366,11 @@ impl Core {
             network: &self.network,
             is_known: self.is_settled(),
             is_ready: self.ready,
+            progress: Progress {
+                started_ms: *self.started_ms.get_or_insert(now.unix_ms),
+                nb_cfg: self.nb_cfg_reached,
+                now_ms: now.unix_ms,
+            },
         };
         let operations = self.local.reconcile(&wanted, &mut self.ports.marks);
         if operations.is_empty() {

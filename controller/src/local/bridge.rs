@@ -13,6 +13,17 @@ use crate::settings::Settings;
 use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port};
 
 const IN_BAND_KEY: &str = "disable-in-band";
+const VLAN_LIMIT_KEY: &str = "vlan-limit";
+
+/// Has the switch look through all VLAN tags of a frame, unless somebody has said how many: left to itself, it takes what stands
+/// behind the first for payload. OVN's controllers set this, too.
+pub(super) fn look_through_tags(switch: &OpenVSwitch, operations: &mut Vec<Operation>) {
+    if !switch.other_config.contains_key(VLAN_LIMIT_KEY) {
+        let column = OpenVSwitch::COLUMN.other_config.index;
+        let set = set_key(column, VLAN_LIMIT_KEY, "0");
+        operations.push(Operation::mutate_row(OpenVSwitch::INDEX, switch.uuid, set));
+    }
+}
 
 /// Whether a change of a bridge is about more than its ports and what controllers remember.
 pub(super) fn is_changed(change: &RowChange) -> bool {

@@ -19,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::{mirrors, patches, tunnels};
-use crate::network::{LocalInterface, LocalPorts, PortChanges, Tunnel};
+use crate::network::{LocalInterface, LocalInterfaces, LocalPorts, PortChanges, Tunnel};
 use crate::settings::TunnelKind;
 use crate::vswitch::{Bridge, Interface, Port};
 
@@ -32,6 +32,8 @@ enum Kind {
         ofport: Option<u32>,
         /// The local tunnel end by which it wants to be reached.
         encap_ip: Option<Arc<str>>,
+        /// Which of the ports that have had the name it is for.
+        version: Option<Arc<str>>,
     },
     /// A tunnel.
     Tunnel(TunnelPort),
@@ -93,8 +95,8 @@ pub(super) struct Ports {
     sinks: FxHashMap<Arc<str>, BTreeSet<Uuid>>,
 }
 
-/// An interface with a logical port's name, and its number on the bridge once it has one.
-type LogicalInterface = (Uuid, Option<u32>);
+/// An interface with a logical port's name, its number on the bridge once it has one, and its version.
+type LogicalInterface = (Uuid, Option<u32>, Option<Arc<str>>);
 
 impl Ports {
     /// Rows changed. `tables` have them already.
@@ -289,7 +291,7 @@ impl Ports {
                 true => drop(iface_ids.insert(id.clone())),
                 false => drop(iface_ids.remove(id)),
             }
-            set(&mut known.interfaces, id, self.interface_named(id));
+            set(&mut known.interfaces, id, self.interfaces_named(id));
         }
         for chassis in &touched.tunnels {
             set(&mut known.tunnels, chassis, self.usable_tunnels(chassis));
@@ -358,14 +360,20 @@ impl Ports {
             id: text("iface-id")?,
             ofport,
             encap_ip: text("encap-ip"),
+            version: text("iface-id-ver"),
         })
     }
 
     fn put(&mut self, interface: Uuid, kind: &Kind, touched: &mut PortChanges) {
         match kind {
-            Kind::Logical { id, ofport, .. } => {
+            Kind::Logical {
+                id,
+                ofport,
+                version,
+                ..
+            } => {
                 let known = self.logical.entry(id.clone()).or_default();
-                known.push((interface, *ofport));
+                known.push((interface, *ofport, version.clone()));
                 touched.interfaces.insert(id.clone());
             }
             Kind::Tunnel(tunnel) => {
@@ -401,12 +409,19 @@ impl Ports {
         }
     }
 
-    /// The interface with a logical port's name: of two, the one that was there first, going by its number.
-    fn interface_named(&self, id: &str) -> Option<LocalInterface> {
+    /// The usable interfaces with a logical port's name, those that were there first before others, going by their numbers.
+    fn interfaces_named(&self, id: &str) -> Option<LocalInterfaces> {
         let known = self.logical.get(id)?.iter();
-        let usable = known.filter_map(|(uuid, ofport)| Some(((*ofport)?, *uuid)));
-        let (ofport, uuid) = usable.min()?;
-        Some(LocalInterface { uuid, ofport })
+        let usable = known.filter_map(|(uuid, ofport, version)| {
+            Some(LocalInterface {
+                uuid: *uuid,
+                ofport: (*ofport)?,
+                version: version.clone(),
+            })
+        });
+        let mut usable: LocalInterfaces = usable.collect();
+        usable.sort_by_key(|interface| (interface.ofport, interface.uuid));
+        (!usable.is_empty()).then_some(usable)
     }
 
     /// Whether any BFD session with a chassis is up, if there are any.

@@ -40,6 +40,19 @@ pub trait Wanted {
     fn zones(&self) -> Option<&Zones>;
     /// Whether chassis and patches are known.
     fn is_known(&self) -> bool;
+    /// How far this controller is.
+    fn progress(&self) -> Progress;
+}
+
+/// How far a controller is, as it says in the integration bridge under OVN's keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// When it started, in milliseconds since the epoch.
+    pub started_ms: i64,
+    /// The `SB_Global.nb_cfg` whose flows the switch has confirmed, if it is known.
+    pub nb_cfg: Option<i64>,
+    /// What time it is, in milliseconds since the epoch.
+    pub now_ms: i64,
 }
 
 /// What may not be as it should be.
@@ -67,6 +80,12 @@ pub(super) struct Pending {
 
 /// Says in `Interface.external_ids` that the port's flows are in place.
 const INSTALLED_KEY: &str = "ovn-installed";
+/// Since when, in milliseconds since the epoch.
+const INSTALLED_AT_KEY: &str = "ovn-installed-ts";
+/// In the integration bridge's `external_ids`: [`Progress::started_ms`].
+const STARTED_KEY: &str = "ovn-startup-ts";
+/// In the integration bridge's `external_ids`: [`Progress::nb_cfg`], and when it was reached, in milliseconds since the epoch.
+const NB_CFG_KEYS: [&str; 2] = ["ovn-nb-cfg", "ovn-nb-cfg-ts"];
 
 impl Local {
     /// A chassis, or the ends of tunnels there, changed.
@@ -134,6 +153,9 @@ impl Local {
         };
         if self.pending.bridge {
             bridge::correct(&settings, uuid, &row, &mut operations);
+            if let Some(switch) = self.tables.iter_as::<OpenVSwitch>().next() {
+                bridge::look_through_tags(&switch, &mut operations);
+            }
             self.pending.bridge = !operations.is_empty();
         }
         if let Some(left) = self.pending.left_bridge {
@@ -164,8 +186,10 @@ impl Local {
         if let Some(zones) = wanted.zones() {
             operations.extend(self.reconcile_zones(uuid, &row, zones));
         }
+        let progress = wanted.progress();
+        operations.extend(tell_progress(uuid, &row, progress));
         marks.retain(|interface, installed| {
-            let mark = self.mark_installed(*interface, *installed);
+            let mark = self.mark_installed(*interface, *installed, progress.now_ms);
             let wrong = mark.is_some();
             operations.extend(mark);
             wrong
@@ -332,13 +356,17 @@ impl Local {
         }
     }
 
-    fn mark_installed(&self, uuid: Uuid, installed: bool) -> Option<Operation> {
+    fn mark_installed(&self, uuid: Uuid, installed: bool, now_ms: i64) -> Option<Operation> {
         let row = self.tables.get(Interface::INDEX, uuid)?;
         let column = Interface::COLUMN.external_ids.index;
         let mutation = match (row.get(column).get_str(INSTALLED_KEY), installed) {
             (Some("true"), true) | (None, false) => return None,
-            (_, true) => set_key(column, INSTALLED_KEY, "true"),
-            (Some(_), false) => vec![drop_keys(column, [INSTALLED_KEY])],
+            (_, true) => {
+                let mut set = set_key(column, INSTALLED_KEY, "true");
+                set.extend(set_key(column, INSTALLED_AT_KEY, &now_ms.to_string()));
+                set
+            }
+            (Some(_), false) => vec![drop_keys(column, [INSTALLED_KEY, INSTALLED_AT_KEY])],
         };
         Some(Operation::mutate_row(Interface::INDEX, uuid, mutation))
     }
@@ -376,4 +404,22 @@ impl Local {
         }
         (!mutations.is_empty()).then(|| Operation::mutate_row(Bridge::INDEX, bridge, mutations))
     }
+}
+
+/// Makes the bridge say how far this controller is.
+fn tell_progress(bridge: Uuid, row: &Row, progress: Progress) -> Option<Operation> {
+    let column = Bridge::COLUMN.external_ids.index;
+    let told = row.get(column);
+    let mut mutations = Vec::new();
+    let started = progress.started_ms.to_string();
+    if told.get_str(STARTED_KEY) != Some(&started) {
+        mutations.extend(set_key(column, STARTED_KEY, &started));
+    }
+    let [cfg_key, at_key] = NB_CFG_KEYS;
+    let reached = progress.nb_cfg.map(|cfg| cfg.to_string());
+    if let Some(reached) = reached.filter(|cfg| told.get_str(cfg_key) != Some(cfg)) {
+        mutations.extend(set_key(column, cfg_key, &reached));
+        mutations.extend(set_key(column, at_key, &progress.now_ms.to_string()));
+    }
+    (!mutations.is_empty()).then(|| Operation::mutate_row(Bridge::INDEX, bridge, mutations))
 }

@@ -2,7 +2,7 @@
 //!
 //! | kind of port | is attached when |
 //! | --- | --- |
-//! | guest (type empty) | an interface of the integration bridge has its name as `iface-id` and a port number, and no other chassis is requested |
+//! | guest (type empty) | an interface of the integration bridge has its name as `iface-id` and a port number, its `iface-id-ver` if it asks for one, and no other chassis is requested |
 //! | container (`parent_port`) | its parent is attached as a guest and it has a tag; it follows its parent everywhere |
 //! | `localport` | as a guest, on every chassis at once; it belongs to none |
 //! | `localnet` | the patch port to its network's bridge exists |
@@ -18,7 +18,7 @@
 use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
-use super::{NameId, Network, Own, Reads};
+use super::{LocalInterface, NameId, Network, Own, Reads};
 
 /// What kind of port a row of `Port_Binding` is, as far as attachment goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,8 @@ impl Network {
         let kind = PortKind::of(port);
         let at = match kind {
             PortKind::Guest => {
-                let interface = self.interfaces.get(reads, NameId::of(&port.logical_port))?;
+                let named = self.interfaces.get(reads, NameId::of(&port.logical_port))?;
+                let interface = named.iter().find(|interface| is_meant(port, interface))?;
                 self.is_welcome(reads, port).then_some(())?;
                 Attachment {
                     ofport: interface.ofport,
@@ -170,7 +171,8 @@ impl Network {
                 }
             }
             PortKind::Localport => {
-                let interface = self.interfaces.get(reads, NameId::of(&port.logical_port))?;
+                let named = self.interfaces.get(reads, NameId::of(&port.logical_port))?;
+                let interface = named.first()?;
                 Attachment {
                     ofport: interface.ofport,
                     tag: None,
@@ -255,6 +257,12 @@ impl Network {
 /// The name of an integration bridge's end of the patch to a localnet port's bridge.
 pub fn patch_name(bridge: &str, localnet: &str) -> String {
     format!("patch-{bridge}-to-{localnet}")
+}
+
+/// Whether an interface is for this port, and not for an earlier or later one of its name (ovn-nb(5), `iface-id-ver`).
+fn is_meant(port: &PortBinding, interface: &LocalInterface) -> bool {
+    let asked = port.options.get("iface-id-ver");
+    asked.is_none_or(|asked| interface.version.as_ref() == Some(asked))
 }
 
 /// Whether a guest may have a virtual port's address.

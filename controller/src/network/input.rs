@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use super::binding::PortKind;
 use super::migration::is_additional;
 use super::{
-    Changes, Datapath, DhcpCodes, EncapEnd, LocalInterface, NameId, Network, Own, RemoteChassis,
+    Changes, Datapath, DhcpCodes, EncapEnd, LocalInterfaces, NameId, Network, Own, RemoteChassis,
     Tunnel, Unit,
 };
 use crate::settings::{TunnelKind, mac_mappings};
@@ -27,7 +27,7 @@ use crate::settings::{TunnelKind, mac_mappings};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalPorts {
     /// Interfaces by `iface-id`.
-    pub interfaces: FxHashMap<Arc<str>, LocalInterface>,
+    pub interfaces: FxHashMap<Arc<str>, LocalInterfaces>,
     /// Tunnels by the name of the chassis at their other end.
     pub tunnels: FxHashMap<Arc<str>, SmallVec<[Tunnel; 1]>>,
     /// Whether BFD sessions over tunnels are up, by the name of the chassis at the other end.

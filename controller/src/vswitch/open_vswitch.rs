@@ -10,6 +10,8 @@ ovsdb::table! {
             bridges: set(strong(Bridge)),
             /// Settings for controllers, under the keys of ovn-controller(8).
             external_ids: map(string => string),
+            /// The switch's own settings; `vlan-limit` is how many VLAN tags of a frame it looks through.
+            other_config: map(string => string),
             /// Kinds of interfaces that the switch knows.
             iface_types: set(string),
             /// The switch's version, where whoever started it has said so.

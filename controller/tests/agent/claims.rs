@@ -88,3 +88,64 @@ fn a_port_says_by_which_address_it_is_reached() {
         );
     }
 }
+
+#[test]
+fn an_interface_of_another_version_is_not_the_ports() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    let ask = |stage: &mut Stage, version: Option<&str>| {
+        stage.change_port(|port| {
+            port.options.remove("iface-id-ver");
+            let asked = version.map(|version| ("iface-id-ver".into(), version.into()));
+            port.options.extend(asked);
+        });
+    };
+    ask(&mut stage, Some("v2"));
+    stage.plug();
+    assert_eq!(stage.port().chassis, None, "it says no version");
+    let be = |stage: &mut Stage, version: &str| {
+        stage.change_interface(|interface| {
+            let key = "iface-id-ver".into();
+            interface.external_ids.insert(key, version.into());
+        });
+    };
+    be(&mut stage, "v1");
+    assert_eq!(stage.port().chassis, None, "it is an earlier port's");
+    be(&mut stage, "v2");
+    assert_eq!(stage.port().chassis, Some(stage.own()));
+    assert_eq!(stage.port().up, Some(true));
+    // A later port of the name.
+    ask(&mut stage, Some("v3"));
+    assert_eq!(stage.port().chassis, None);
+    ask(&mut stage, None);
+    assert_eq!(stage.port().chassis, Some(stage.own()), "any will do");
+}
+
+#[test]
+fn of_several_interfaces_of_a_name_the_one_of_the_version_is_the_ports() {
+    for (old, new) in [(5, 9), (9, 5)] {
+        let mut stage = Stage::new();
+        stage.start();
+        stage.add_port();
+        stage.change_port(|port| {
+            port.options.insert("iface-id-ver".into(), "v2".into());
+        });
+        for (n, ofport, version) in [(60, old, "v1"), (70, new, "v2")] {
+            let ids = [("iface-id", "vm1"), ("iface-id-ver", version)];
+            let interface = Interface {
+                name: format!("tap{ofport}").into(),
+                ofport: Some(ofport),
+                external_ids: ids.map(|(k, v)| (k.into(), v.into())).into(),
+                ..Interface::default()
+            };
+            stage.add_interface("br-int", &interface, n);
+        }
+        assert_eq!(stage.port().chassis, Some(stage.own()));
+        assert!(stage.is_marked_installed());
+        let marked = stage.local.all::<Interface>().into_iter();
+        let marked = marked.filter(|of| of.external_ids.contains_key("ovn-installed"));
+        let numbers: Vec<_> = marked.filter_map(|of| of.ofport).collect();
+        assert_eq!(numbers, [new]);
+    }
+}

@@ -1,10 +1,10 @@
 //! What a change costs: what is known already is not asked for, and what is right is not written.
 
 use controller::core::{Event, SwitchEvent};
-use controller::vswitch::{Bridge, Interface, Port};
+use controller::vswitch::{Bridge, Interface, OpenVSwitch, Port};
 use ovsdb::Uuid;
 use ovsdb::typed::Table;
-use sb_db::tables::{DatapathBinding, PortBinding};
+use sb_db::tables::{DatapathBinding, PortBinding, SbGlobal};
 
 use super::stage::*;
 
@@ -116,8 +116,51 @@ fn zones_are_remembered_and_forgotten_one_by_one() {
     let mut stage = stage.restart();
     stage.start();
     let bridge = stage.local.all::<Bridge>().remove(0);
-    let keys: Vec<_> = bridge.external_ids.keys().map(|key| &**key).collect();
+    let keys = bridge.external_ids.keys().map(|key| &**key);
+    let keys: Vec<_> = keys.filter(|key| !key.starts_with("ovn-")).collect();
     assert_eq!(keys, ["other"]);
+}
+
+#[test]
+fn the_bridge_says_how_far_the_controller_is_and_the_interface_since_when() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    let told = |stage: &Stage, key: &str| {
+        let bridge = stage.local.all::<Bridge>().remove(0);
+        let value = bridge.external_ids.get(key)?;
+        value.parse::<i64>().ok()
+    };
+    let started = told(&stage, "ovn-startup-ts").expect("a time");
+    let switch = stage.local.all::<OpenVSwitch>().remove(0);
+    assert_eq!(
+        switch.other_config.get("vlan-limit").map(|of| &**of),
+        Some("0")
+    );
+    assert!(told(&stage, "ovn-nb-cfg").is_some());
+    assert!(told(&stage, "ovn-nb-cfg-ts").is_some_and(|at| at >= started));
+    let since = |stage: &Stage| {
+        let interfaces = stage.local.all::<Interface>().into_iter();
+        let mut marked =
+            interfaces.filter_map(|of| of.external_ids.get("ovn-installed-ts").cloned());
+        marked.next().and_then(|since| since.parse::<i64>().ok())
+    };
+    assert!(stage.is_marked_installed());
+    assert!(since(&stage).is_some_and(|at| at >= started));
+    let uuid = stage.south.all::<SbGlobal>()[0].uuid;
+    let global = SbGlobal {
+        nb_cfg: 7,
+        ..SbGlobal::default()
+    };
+    let change = stage.south.put(&global, uuid);
+    stage.change_south(change);
+    assert_eq!(told(&stage, "ovn-nb-cfg"), Some(7));
+    // The mark goes with the port's claim, and the time with it.
+    let port = stage.port().uuid;
+    let change = stage.south.set(PortBinding::INDEX, port, None);
+    stage.change_south(change);
+    assert_eq!((stage.is_marked_installed(), since(&stage)), (false, None));
 }
 
 #[test]
