@@ -54,7 +54,7 @@ const MAX_OPTIONS: usize = 512;
 const HEADERS_LEN: usize = 28;
 /// What a client accepts at least, and how much it gets if it does not say (RFC 2132, section 9.10; Ethernet's MTU).
 const MESSAGE_SIZES: std::ops::RangeInclusive<usize> = 576..=1500;
-/// Bytes of padding before the end of a reply's options: there OVN's agents have them, too.
+/// Bytes of padding before the end of a reply's options, and again behind it: there OVN's agents have them, too.
 const PADDING_LEN: usize = 4;
 /// The fixed part of a message with the magic cookie.
 const FIXED_LEN: usize = 240;
@@ -248,7 +248,7 @@ impl Reply {
             ReplyKind::Ack => MessageType::Ack,
             ReplyKind::Nak => MessageType::Nak,
         };
-        let mut room = request.max_reply() - FIXED_LEN - PADDING_LEN - 1;
+        let mut room = request.max_reply() - FIXED_LEN - 2 * PADDING_LEN - 1;
         let mut left_out = Vec::new();
         let mut sent: Vec<(u8, Vec<u8>)> = Vec::with_capacity(self.options.len() + 3);
         // RFC 6842 and RFC 3046, section 2.2: these two go back as they came.
@@ -289,6 +289,7 @@ impl Reply {
         }
         payload.extend([u8::from(OptionCode::Pad); PADDING_LEN]);
         payload.push(u8::from(OptionCode::End));
+        payload.extend([u8::from(OptionCode::Pad); PADDING_LEN]);
         (payload, left_out)
     }
 

@@ -64,8 +64,8 @@ fn a_reply_is_what_the_client_reads() {
     let behind = &payload[FIXED_LEN..];
     assert_eq!(behind[..9], [53, 1, 2, 3, 4, 172, 16, 255, 129]);
     assert_eq!(
-        behind[behind.len() - 10..],
-        [61, 3, 1, 2, 3, 0, 0, 0, 0, 255]
+        behind[behind.len() - 14..],
+        [61, 3, 1, 2, 3, 0, 0, 0, 0, 255, 0, 0, 0, 0]
     );
     let read = Message::decode(&mut Decoder::new(&payload)).expect("a message");
     assert_eq!(read.opcode(), Opcode::BootReply);
