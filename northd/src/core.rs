@@ -134,9 +134,16 @@ pub struct Core {
     active: Option<Box<Active>>,
     /// A compilation of everything anew beside it, which somebody has asked for.
     check: Option<Box<Check>>,
+    /// One was asked for that begins when what is changing is compiled and written, if that is before this.
+    check_due: Option<Instant>,
     /// Whether there was one and what it was to be compared with is gone.
     is_check_void: bool,
 }
+
+/// How long a recomputation that is asked for waits for what is changing.
+const REST_WITHIN: Duration = Duration::from_secs(10);
+/// Why none began in that time.
+const BUSY: &str = "changes are just being compiled or written: try again";
 
 impl Core {
     /// A northd that has reached nothing yet.
@@ -159,6 +166,7 @@ impl Core {
             is_paused,
             active: None,
             check: None,
+            check_due: None,
             is_check_void: false,
         }
     }
@@ -211,6 +219,9 @@ impl Core {
     #[cfg(test)]
     pub fn recompute(&mut self, now: Now) -> Result<Vec<String>, String> {
         self.begin_check(now)?;
+        if self.check_due.take().is_some() {
+            return Err(BUSY.to_owned());
+        }
         loop {
             if let Some(outcome) = self.check(now) {
                 return outcome;
@@ -218,16 +229,18 @@ impl Core {
         }
     }
 
-    /// Begins to compile everything anew beside what there is. [`Core::check`] goes on with it.
+    /// Begins to compile everything anew beside what there is, or will when that is compiled and written. [`Core::check`] goes
+    /// on with it.
     fn begin_check(&mut self, now: Now) -> Result<(), &'static str> {
-        if self.check.is_some() {
+        if self.check.is_some() || self.check_due.is_some() {
             return Err("everything is just being compiled anew: wait for that");
         }
         if self.active.is_none() {
             return Err("not active: there is nothing to recompute");
         }
         if !self.is_at_rest() {
-            return Err("changes are just being compiled or written: try again");
+            self.check_due = Some(now.at + REST_WITHIN);
+            return Ok(());
         }
         let fresh = Active::new(self.plan, &self.version, [&self.north, &self.south]);
         self.check = Some(Box::new(Check::new(now, fresh, &self.south)));
@@ -265,7 +278,18 @@ impl Core {
         if std::mem::take(&mut self.is_check_void) {
             effects.recomputed = Some(Err("no longer active: nothing was compared".to_owned()));
         }
-        if self.check.is_some() {
+        let is_due = self.check_due.is_some_and(|before| now.at >= before);
+        if self.check_due.is_some() && self.is_at_rest() {
+            self.check_due = None;
+            // Asked for once, and this northd is active: else it would be void.
+            if let Err(why) = self.begin_check(now) {
+                effects.recomputed = Some(Err(why.to_owned()));
+            }
+            effects.more |= self.check.is_some();
+        } else if is_due {
+            self.check_due = None;
+            effects.recomputed = Some(Err(BUSY.to_owned()));
+        } else if self.check.is_some() {
             let outcome = self.check(now);
             effects.recomputed =
                 outcome.map(|outcome| outcome.map(|found| status::differences(&found)));
@@ -558,7 +582,8 @@ impl Core {
         let Some(active) = self.active.take() else {
             return;
         };
-        self.is_check_void |= self.check.take().is_some();
+        let is_due = self.check_due.take().is_some();
+        self.is_check_void |= self.check.take().is_some() || is_due;
         tracing::info!(target: "northd", "no longer active");
         for (side, database) in [
             (Side::North, &mut self.north),

@@ -551,9 +551,10 @@ fn available(plan: &Plan, side: Side, missing: &Missing) -> Vec<Table> {
         .map(|(_, table)| {
             let mut table = table.clone();
             let columns = &schema.tables[table.table].columns;
-            table
-                .columns
-                .retain(|column| !missing(&format!("{}.{}", table.name, columns[*column].name)));
+            let name = table.name;
+            let has = |column: usize| !missing(&format!("{name}.{}", columns[column].name));
+            table.columns.retain(|column| has(*column));
+            table.initial.retain(|(column, _)| has(*column));
             table
         })
         .collect()

@@ -462,6 +462,7 @@ fn table(id: TableId, owned: &Owned) -> Table {
         is_root: schema.is_root,
         foreign: owned.foreign,
         keys: owned.keys,
+        initial: owned.initial.to_vec(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a feature reads and writes of the two databases.
 
+use ovsdb::Datum;
 use ovsdb::typed::Table;
 
 /// One of the two databases.
@@ -104,6 +105,8 @@ pub struct Owned {
     pub foreign: &'static [(usize, &'static [&'static str])],
     /// Map columns that are others': keys that are said are added where they are missing, and nothing else is changed.
     pub keys: &'static [usize],
+    /// Columns that are others' from then on, with what a new row has in them.
+    pub initial: &'static [(usize, Datum)],
 }
 
 impl Owned {
@@ -119,6 +122,7 @@ impl Owned {
             is_unread: false,
             foreign: &[],
             keys: &[],
+            initial: &[],
         }
     }
 
@@ -134,6 +138,7 @@ impl Owned {
             is_unread: false,
             foreign: &[],
             keys: &[],
+            initial: &[],
         }
     }
 }

@@ -70,6 +70,7 @@ static NORTH_ROW: Owned = Owned {
     is_unread: true,
     foreign: &[],
     keys: &[],
+    initial: &[],
 };
 
 /// The keys that go southbound for controllers to read.

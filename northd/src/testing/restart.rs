@@ -196,6 +196,42 @@ fn a_recomputation_takes_turns_with_everything_else() {
 }
 
 #[test]
+fn a_recomputation_waits_for_what_is_just_being_written() {
+    use super::execute;
+    use crate::compiler::feature::Side;
+    use crate::core::{Event, Request};
+    let mut world = large();
+    let port = nb::LogicalSwitch {
+        name: "new".into(),
+        ..Default::default()
+    };
+    let delta = execute(&mut world.north, vec![insert(Uuid::from_u128(7), &port)]).expect("taken");
+    let written = world
+        .core
+        .step(world.now(), Event::Changes(Side::North, delta));
+    assert!(!written.south.is_empty());
+    let asked = Event::Request(Request::Recompute);
+    let effects = world.core.step(world.now(), asked);
+    assert_eq!((effects.answer, effects.recomputed), (None, None));
+    let delta = execute(&mut world.south, written.south).expect("taken");
+    let mut events = vec![
+        Event::Answered(Side::South, Ok(())),
+        Event::Changes(Side::South, delta),
+    ];
+    let mut recomputed = None;
+    for _ in 0..10_000 {
+        let event = events.pop().unwrap_or(Event::Wake);
+        let effects = world.core.step(world.now(), event);
+        assert!(effects.south.is_empty() && effects.north.is_empty());
+        recomputed = effects.recomputed;
+        if recomputed.is_some() {
+            break;
+        }
+    }
+    assert_eq!(recomputed, Some(Ok(String::new())), "nothing differs");
+}
+
+#[test]
 fn a_port_that_comes_during_a_recomputation_keeps_its_number() {
     use super::execute;
     use crate::compiler::feature::Side;

@@ -113,6 +113,7 @@ fn insertion(
         // defaults: whether they are depends on the column.
         .filter(|(_, datum)| !datum.is_empty());
     row.extend(columns);
+    row.extend(table.initial.iter().cloned());
     Operation::Insert {
         table: table.table,
         uuid,

@@ -25,7 +25,7 @@ use daemon::Now;
 use incr::UnitId;
 use ovsdb::operation::Operation;
 use ovsdb::schema::DatabaseSchema;
-use ovsdb::{Row, RowChange};
+use ovsdb::{Datum, Row, RowChange};
 use relations::Cell;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::{SmallVec, smallvec};
@@ -67,6 +67,8 @@ pub struct Table {
     pub foreign: &'static [(usize, &'static [&'static str])],
     /// Map columns to which only keys are added.
     pub keys: &'static [usize],
+    /// What a new row has in columns that others write from then on.
+    pub initial: Vec<(usize, Datum)>,
 }
 
 /// A row that units say.

@@ -133,7 +133,9 @@ impl Balancer {
         let written: Option<Arc<str>> = column.protocol.get(row);
         let has_port = vips.iter().any(|vip| vip.port.is_some())
             || templates.iter().any(|vip| vip.port.is_some());
-        if written.is_some() && !(vips.is_empty() && templates.is_empty()) && !has_port {
+        // OVN's tools write `tcp` whatever the address has.
+        let is_chosen = written.as_deref().is_some_and(|protocol| protocol != "tcp");
+        if is_chosen && !(vips.is_empty() && templates.is_empty()) && !has_port {
             let why = "no virtual address has a port, so all protocols are balanced";
             let remedy = "it is ignored: remove it, or write addresses with a port";
             complaints.column(column.protocol.name, why, remedy);

@@ -47,6 +47,11 @@ pub(super) static ROWS: Owned = Owned {
             "is-remote-nb-bound",
         ],
     )],
+    // OVN's controllers tell whether a port is up only where this says that it is not.
+    initial: &[(
+        PortBinding::COLUMN.up.index,
+        Datum::One(Atom::Boolean(false)),
+    )],
     ..Owned::south::<PortBinding>(&[
         PortBinding::COLUMN.logical_port.index,
         PortBinding::COLUMN.r#type.index,

@@ -66,3 +66,38 @@ pub(super) static UP: Kind = Kind {
         unit.columns::<LogicalSwitchPort>(&COLUMNS, row, up);
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use ovsdb::operation::Operation;
+    use ovsdb::typed::Table;
+
+    use super::*;
+    use crate::testing::{World, insert};
+
+    /// OVN's controllers tell of a port only where it says that it is not up; what they have told stays.
+    #[test]
+    fn a_new_binding_is_down_until_a_chassis_says_more() {
+        let mut world = World::new();
+        let port = LogicalSwitchPort {
+            name: "p".into(),
+            ..Default::default()
+        };
+        let switch = nb_db::tables::LogicalSwitch {
+            name: "s".into(),
+            ports: vec![Uuid::from_u128(1)],
+            ..Default::default()
+        };
+        let rows = vec![
+            insert(Uuid::from_u128(1), &port),
+            insert(Uuid::from_u128(2), &switch),
+        ];
+        world.north(rows);
+        let (binding, row) = world.sb::<PortBinding>().remove(0);
+        assert_eq!(row.up, Some(false));
+        let up = vec![PortBinding::COLUMN.up.to(&Some(true))];
+        let told = Operation::update_row(PortBinding::INDEX, binding, up);
+        world.south(vec![told]);
+        assert_eq!(world.sb::<PortBinding>()[0].1.up, Some(true));
+    }
+}
