@@ -3,8 +3,12 @@
 //! They are at the interface by which the network's bridge leads there: that with `external_ids:ovn-egress-iface`, else the first
 //! that is a device of its own. `QoS.external_ids:ovn_qos` marks what is ours or OVN's, and `Queue.external_ids:ovn_port` says for
 //! whom a queue is; a `QoS` of somebody else's is left alone, and without queues then.
+//!
+//! Several controllers of a host may have queues at one interface, in one `QoS`: each knows its own by
+//! `Queue.external_ids:weft-chassis`, and the last one takes the `QoS` away. Numbers do not collide: northd gives each port one of its
+//! own. Queues without that mark are of OVN's controller that was here before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ovsdb::mutation::{Mutation, Mutator};
@@ -20,6 +24,8 @@ use crate::vswitch::{Bridge, Interface, Port, Qos, Queue};
 const OWNED_KEY: &str = "ovn_qos";
 /// On a queue: its logical port.
 const PORT_KEY: &str = "ovn_port";
+/// On a queue: the chassis whose controller has made it.
+const CHASSIS_KEY: &str = "weft-chassis";
 /// On an interface: it leads to a physical network.
 const EGRESS_KEY: &str = "ovn-egress-iface";
 const DISCIPLINE: &str = "linux-htb";
@@ -70,7 +76,7 @@ pub struct WantedQueue {
 }
 
 impl WantedQueue {
-    fn row(&self) -> Queue {
+    fn row(&self, chassis: &Arc<str>) -> Queue {
         let config = [
             ("min-rate", self.min_rate),
             ("max-rate", self.max_rate),
@@ -79,15 +85,24 @@ impl WantedQueue {
         let config = config.map(|(key, value)| (key.into(), value.to_string().into()));
         Queue {
             other_config: config.into(),
-            external_ids: [(PORT_KEY.into(), self.port.clone())].into(),
+            external_ids: [
+                (PORT_KEY.into(), self.port.clone()),
+                (CHASSIS_KEY.into(), chassis.clone()),
+            ]
+            .into(),
             ..Queue::default()
         }
     }
 }
 
 impl Local {
-    /// Makes the queues what is wanted.
-    pub(super) fn reconcile_queues(&self, wanted: &[WantedQueue], operations: &mut Vec<Operation>) {
+    /// Makes the queues of a chassis what is wanted.
+    pub(super) fn reconcile_queues(
+        &self,
+        chassis: &Arc<str>,
+        wanted: &[WantedQueue],
+        operations: &mut Vec<Operation>,
+    ) {
         let mut doors = BTreeMap::<&str, Option<Uuid>>::new();
         // By row of `Port`.
         let mut missing = BTreeMap::<Uuid, Vec<&WantedQueue>>::new();
@@ -104,17 +119,53 @@ impl Local {
                 continue;
             }
             let port = self.index.port_with(qos.uuid);
-            match port.and_then(|port| missing.remove(&port)) {
-                Some(wanted) => self.correct_queues(&qos, &wanted, operations),
-                None => self.remove_queues(&qos, port, operations),
+            let wanted = port.and_then(|port| missing.remove(&port));
+            let mut queues = qos.queues.values();
+            let is_others = queues.any(|queue| self.is_of_another(*queue, chassis));
+            match wanted {
+                None if !is_others || port.is_none() => {
+                    self.remove_queues(&qos, port, operations);
+                }
+                wanted => {
+                    let wanted = wanted.unwrap_or_default();
+                    self.correct_queues(&qos, chassis, &wanted, operations);
+                }
             }
         }
         for (port, wanted) in missing {
             let row = self.tables.get(Port::INDEX, port);
             if row.is_some_and(|row| Port::COLUMN.qos.get(row).is_none()) {
-                create_queues(port, &wanted, operations);
+                create_queues(port, chassis, &wanted, operations);
             }
         }
+        self.remove_strays(chassis, operations);
+    }
+
+    /// Takes away the queues of a chassis that are in no `QoS`: another controller has taken that away at the same time.
+    fn remove_strays(&self, chassis: &Arc<str>, operations: &mut Vec<Operation>) {
+        let mut strays: BTreeSet<Uuid> = self
+            .tables
+            .iter_as::<Queue>()
+            .filter(|queue| queue.external_ids.get(CHASSIS_KEY) == Some(chassis))
+            .map(|queue| queue.uuid)
+            .collect();
+        if strays.is_empty() {
+            return;
+        }
+        for qos in self.tables.iter_as::<Qos>() {
+            for queue in qos.queues.values() {
+                strays.remove(queue);
+            }
+        }
+        let strays = strays.into_iter();
+        operations.extend(strays.map(|uuid| Operation::delete_row(Queue::INDEX, uuid)));
+    }
+
+    /// Whether the controller of another chassis has made a queue.
+    fn is_of_another(&self, queue: Uuid, chassis: &Arc<str>) -> bool {
+        let queue = self.tables.get_as::<Queue>(queue);
+        let by = queue.and_then(|queue| queue.external_ids.get(CHASSIS_KEY).cloned());
+        by.is_some_and(|by| by != *chassis)
     }
 
     /// The port by which a bridge leads to its physical network.
@@ -135,7 +186,13 @@ impl Local {
         candidates.min().map(|(_, port)| port)
     }
 
-    fn correct_queues(&self, qos: &Qos, wanted: &[&WantedQueue], operations: &mut Vec<Operation>) {
+    fn correct_queues(
+        &self,
+        qos: &Qos,
+        chassis: &Arc<str>,
+        wanted: &[&WantedQueue],
+        operations: &mut Vec<Operation>,
+    ) {
         let mut missing: BTreeMap<i64, &WantedQueue> = wanted
             .iter()
             .map(|queue| (i64::from(queue.number), *queue))
@@ -151,13 +208,28 @@ impl Local {
                 continue;
             };
             let same = missing.get(number).filter(|queue| queue.port == *port);
-            let Some(row) = same.map(|queue| queue.row()) else {
-                gone.push((*number, *uuid));
+            let Some(row) = same.map(|queue| queue.row(chassis)) else {
+                if !self.is_of_another(*uuid, chassis) {
+                    gone.push((*number, *uuid));
+                } else if let Some(queue) = missing.remove(number) {
+                    let name = &queue.port;
+                    tracing::warn!(
+                        "port {name} has no queue: number {number} is that of {port}, by another controller of this host"
+                    );
+                }
                 continue;
             };
             missing.remove(number);
+            let column = Queue::COLUMN;
+            let mut update = Vec::new();
             if present.other_config != row.other_config {
-                let update = vec![Queue::COLUMN.other_config.to(&row.other_config)];
+                update.push(column.other_config.to(&row.other_config));
+            }
+            if present.external_ids != row.external_ids {
+                // It was another chassis', or is OVN's.
+                update.push(column.external_ids.to(&row.external_ids));
+            }
+            if !update.is_empty() {
                 operations.push(Operation::update_row(Queue::INDEX, *uuid, update));
             }
         }
@@ -167,7 +239,7 @@ impl Local {
             let keys = Datum::set(gone.iter().map(|(number, _)| Atom::Integer(*number)));
             mutations.push(Mutation::new(queues, Mutator::Delete, keys));
         }
-        let new = insert_queues(missing.into_values(), operations);
+        let new = insert_queues(missing.into_values(), chassis, operations);
         if !new.is_empty() {
             mutations.push(Mutation::new(queues, Mutator::Insert, new.to_datum()));
         }
@@ -193,8 +265,13 @@ impl Local {
     }
 }
 
-fn create_queues(port: Uuid, wanted: &[&WantedQueue], operations: &mut Vec<Operation>) {
-    let queues = insert_queues(wanted.iter().copied(), operations);
+fn create_queues(
+    port: Uuid,
+    chassis: &Arc<str>,
+    wanted: &[&WantedQueue],
+    operations: &mut Vec<Operation>,
+) {
+    let queues = insert_queues(wanted.iter().copied(), chassis, operations);
     let strings = |key: &str, value: &str| -> Strings { [(key.into(), value.into())].into() };
     let qos = Qos {
         r#type: DISCIPLINE.into(),
@@ -210,9 +287,10 @@ fn create_queues(port: Uuid, wanted: &[&WantedQueue], operations: &mut Vec<Opera
 
 fn insert_queues<'a>(
     queues: impl Iterator<Item = &'a WantedQueue>,
+    chassis: &Arc<str>,
     operations: &mut Vec<Operation>,
 ) -> BTreeMap<i64, Uuid> {
     queues
-        .map(|queue| (queue.number.into(), insert(operations, &queue.row())))
+        .map(|queue| (queue.number.into(), insert(operations, &queue.row(chassis))))
         .collect()
 }

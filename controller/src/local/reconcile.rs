@@ -174,7 +174,8 @@ impl Local {
             }
             if self.pending.queues {
                 let before = operations.len();
-                self.reconcile_queues(&wanted.queues(), &mut operations);
+                let chassis = &settings.system_id;
+                self.reconcile_queues(chassis, &wanted.queues(), &mut operations);
                 self.pending.queues = operations.len() > before;
             }
             if self.pending.mirrors {

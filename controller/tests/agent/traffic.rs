@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use controller::core::Event;
 use controller::vswitch::{self, Bridge, Interface, Port, Qos, Queue};
 use ovsdb::Uuid;
 use ovsdb::typed::Table;
@@ -119,6 +120,63 @@ fn the_queues_of_somebody_else_are_left_alone() {
     stage.plug();
     assert_eq!(stage.local.all::<Queue>(), []);
     assert_eq!(stage.local.all::<Qos>().len(), 1);
+}
+
+#[test]
+fn controllers_of_one_host_share_an_interface() {
+    let mut stage = Stage::new();
+    let door = add_network(&mut stage);
+    stage.start();
+    stage.add_port();
+    let rates = |number| {
+        strings(&[
+            ("qdisc_queue_id", number),
+            ("qos_physical_network", "phys"),
+            ("qos_max_rate", "1000000"),
+        ])
+    };
+    stage.change_port(|port| port.options = rates("3"));
+    stage.plug();
+    // The other controller adds a queue of its own.
+    let theirs = Uuid::from_u128(911);
+    let queue = Queue {
+        external_ids: strings(&[("ovn_port", "vm9"), ("weft-chassis", "c9")]),
+        ..Queue::default()
+    };
+    let mut qos = stage.local.all::<Qos>().remove(0);
+    qos.queues.insert(9, theirs);
+    let changes = vec![
+        stage.local.put(&queue, theirs),
+        stage.local.put(&qos, qos.uuid),
+    ];
+    stage.event(Event::Local(replica::Event::Changes(changes)));
+    let numbers = |stage: &Stage| -> Vec<i64> {
+        queues(stage)
+            .into_iter()
+            .map(|(number, _)| number)
+            .collect()
+    };
+    assert_eq!(numbers(&stage), [3, 9]);
+    // Whose number that is it keeps.
+    stage.change_port(|port| port.options = rates("9"));
+    assert_eq!(numbers(&stage), [9]);
+    stage.change_port(|port| port.options = rates("4"));
+    assert_eq!(numbers(&stage), [4, 9]);
+    let mut stage = stage.restart();
+    stage.start();
+    assert_eq!(numbers(&stage), [4, 9]);
+    stage.unplug();
+    assert_eq!(numbers(&stage), [9], "the other one still has a queue");
+    // That one goes without taking more than its queue away; what nobody has goes.
+    qos.queues.clear();
+    let changes = vec![
+        stage.local.set(Queue::INDEX, theirs, None),
+        stage.local.put(&qos, qos.uuid),
+    ];
+    stage.event(Event::Local(replica::Event::Changes(changes)));
+    assert_eq!(queues(&stage), []);
+    let row = &stage.local.rows[&(Port::INDEX, door)];
+    assert_eq!(Port::COLUMN.qos.get(row), None);
 }
 
 /// Name, and names of the ports from which and to which packets are copied, and of that to which copies go.
