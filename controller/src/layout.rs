@@ -21,6 +21,7 @@
 //! | 90 to 93 | which address sets have the source, or the destination: ingress, egress |
 //! | 94, 96 | which port groups have the input port, or the output port, where a flow has written it or changes the pipeline |
 //! | 95 | what bits stand for, for whoever reads the switch: no packet comes here |
+//! | 97, 98 | who knows a connection through a gateway that has just been taken over: the zones for sources, and for destinations |
 //! | 100 to 133 | the ingress stages that ask for address sets, whose tables above only lead here |
 //! | 134 to 149 | the same for egress |
 //!
@@ -85,6 +86,10 @@ pub const IN_PORT_BITS: u8 = 94;
 pub const BIT_NAMES: u8 = 95;
 /// Which port groups have the output port.
 pub const OUT_PORT_BITS: u8 = 96;
+/// A packet for a gateway that has just been taken over, tracked in the zone for sources.
+pub const TAKEN_OVER: u8 = 97;
+/// The same, tracked in the zone for destinations.
+pub const TAKEN_OVER_DESTINATIONS: u8 = 98;
 /// The first of the ingress stages that ask for address sets.
 pub const INGRESS_ASKING: u8 = 100;
 /// The first of the egress stages that ask for address sets.
@@ -198,4 +203,6 @@ pub mod flag {
     pub const PORT_SEC_VIOLATED: u128 = 1 << 12;
     /// The packet comes from a localnet port.
     pub const LOCALNET: u128 = 1 << 15;
+    /// The packet is for a gateway that was just taken over, and is served here.
+    pub const SERVED_HERE: u128 = 1 << 30;
 }

@@ -112,6 +112,8 @@ pub enum Cell {
     Connected,
     /// Whether this chassis has just lost a `chassisredirect` port to another one.
     HandedOver(Uuid),
+    /// From which chassis this one has just taken a `chassisredirect` port.
+    TakenOver(Uuid),
     /// Whether the guest of a port that is here in addition has spoken.
     Activated(Uuid),
     /// Which chassis has taken a `chassisredirect` port and lives, although no session with it is up.
@@ -369,6 +371,9 @@ pub struct Network {
     pub(crate) handed_over: Store<Cell, Uuid, ()>,
     /// Those of them of which nobody was told yet.
     pub(crate) just_handed_over: Vec<Uuid>,
+    /// The `chassisredirect` ports that this one has just claimed, and the chassis that still serve them.
+    pub(crate) taken_over: Store<Cell, Uuid, Uuid>,
+    pub(crate) just_taken_over: Vec<Uuid>,
     /// The ports that are here in addition to their main chassis, and whose guests have spoken here.
     pub(crate) activated: Store<Cell, Uuid, ()>,
     /// The `chassisredirect` ports that better members have taken from this one, and live, whatever sessions say.
@@ -488,6 +493,8 @@ impl Default for Network {
             connected: Store::new(|()| Cell::Connected),
             handed_over: Store::new(Cell::HandedOver),
             just_handed_over: Vec::new(),
+            taken_over: Store::new(Cell::TakenOver),
+            just_taken_over: Vec::new(),
             activated: Store::new(Cell::Activated),
             conceded: Store::new(Cell::Conceded),
             just_conceded: Vec::new(),

@@ -12,6 +12,7 @@ pub mod activation;
 pub mod chassis_mac;
 pub mod constant;
 pub mod hairpin;
+pub mod handover;
 pub mod learned;
 pub mod members;
 pub mod multicast;

@@ -138,7 +138,10 @@ pub struct BadSetting {
 
 /// The name of the integration bridge, if nothing else is said.
 pub const DEFAULT_BRIDGE: &str = "br-int";
-/// What this controller can do, for northd to use.
+/// What a chassis can do that goes on serving a gateway after another one has claimed it, for that one to send on connections
+/// that it does not know. OVN's controllers do not.
+pub(crate) const PASSES_ON: &str = "weft-passes-on";
+/// What this controller can do, for northd and other chassis to use.
 const ABILITIES: &[&str] = &[
     "port-up-notif",
     "ct-no-masked-label",
@@ -146,6 +149,7 @@ const ABILITIES: &[&str] = &[
     "mac-binding-timestamp",
     "fdb-timestamp",
     "ls-dpg-column",
+    PASSES_ON,
 ];
 
 impl Settings {

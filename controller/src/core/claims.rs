@@ -19,8 +19,15 @@ use crate::south::{Claim, Claimant, Role};
 pub const HOLD: Duration = Duration::from_secs(2);
 
 /// For so long a gateway goes on after another one has claimed its port: others hear of it later than this one, and send here
-/// until then.
-const HANDOVER: Duration = Duration::from_millis(500);
+/// until then. Longer than [`TAKEOVER`], which may begin a little later.
+const HANDOVER: Duration = Duration::from_millis(1_500);
+/// For so long the chassis that has claimed the port of a living gateway sends on to that one what it does not know. Who has sent
+/// anything outwards by then is known.
+const TAKEOVER: Duration = Duration::from_secs(1);
+
+/// For so long the flows of a gateway are in place before it is taken from a chassis that lives: the switch goes on for a moment to do
+/// with packets what it did with those before.
+const SETTLING: Duration = Duration::from_millis(150);
 
 /// For so long a member of a group yields to a better one that it does not see, at first and at most.
 const CONCESSION: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(64));
@@ -33,8 +40,12 @@ pub(super) struct Claims {
     order: VecDeque<(Instant, Uuid)>,
     /// Claims that wait, by when they may be made.
     waiting: BTreeSet<(Instant, Uuid)>,
+    /// Ports of living gateways that are to be claimed, by when.
+    settling: FxHashMap<Uuid, Instant>,
     /// Ports of gateways that others have claimed, by when this chassis stops serving them.
     handed_over: VecDeque<(Instant, Uuid)>,
+    /// Ports that this chassis has taken from gateways that live, by when those are not needed any more.
+    taken_over: VecDeque<(Instant, Uuid)>,
     /// Ports of gateways that better members have, whatever sessions say, by when sessions count again.
     conceded: BTreeSet<(Instant, Uuid)>,
     /// For how long each was conceded last, and until when.
@@ -99,21 +110,39 @@ impl Claims {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.first().map(|(at, _)| *at);
         let handed_over = self.handed_over.front().map(|(at, _)| *at);
+        let taken_over = self.taken_over.front().map(|(at, _)| *at);
         let conceded = self.conceded.first().map(|(at, _)| *at);
-        [waiting, handed_over, conceded].into_iter().flatten().min()
+        let all = [waiting, handed_over, taken_over, conceded];
+        all.into_iter().flatten().min()
     }
+}
+
+/// A port's time begins, and not for the first time, perhaps.
+fn begin(times: &mut VecDeque<(Instant, Uuid)>, until: Instant, port: Uuid) {
+    times.retain(|(_, known)| *known != port);
+    times.push_back((until, port));
 }
 
 impl Core {
     /// Gateways that were just taken over by others are served for a moment longer.
     pub(super) fn hand_over(&mut self, now: Instant) {
         let claims = &mut self.claims.handed_over;
-        let begun = self.network.take_handovers().into_iter();
-        claims.extend(begun.map(|port| (now + HANDOVER, port)));
+        for port in self.network.take_handovers() {
+            begin(claims, now + HANDOVER, port);
+        }
         while let Some((_, port)) = claims.pop_front_if(|(at, _)| *at <= now) {
             self.ports.untold.insert(port);
             self.engine.input(&mut self.network, |network, changes| {
                 network.end_handover(changes, port);
+            });
+        }
+        let claims = &mut self.claims.taken_over;
+        for port in self.network.take_takeovers() {
+            begin(claims, now + TAKEOVER, port);
+        }
+        while let Some((_, port)) = claims.pop_front_if(|(at, _)| *at <= now) {
+            self.engine.input(&mut self.network, |network, changes| {
+                network.end_takeover(changes, port);
             });
         }
         for port in self.network.take_reconciled() {
@@ -151,6 +180,7 @@ impl Core {
             && let Some(uuid) = self.ports.untold.pop_first()
         {
             let Some(port) = self.network.ports.peek(uuid).cloned() else {
+                self.claims.settling.remove(&uuid);
                 self.south_writes.forgive(Subject::Port(uuid));
                 continue;
             };
@@ -181,7 +211,10 @@ impl Core {
         match self.network.bindings.peek(port.uuid).copied() {
             Some(binding) => self.claim(now, own, port, &binding).unwrap_or_default(),
             // Before everything is told, a port may only seem to be nowhere.
-            None if knows_all => self.south.release(port, own),
+            None if knows_all => {
+                self.claims.settling.remove(&port.uuid);
+                self.south.release(port, own)
+            }
             None => {
                 self.claims.unsettled.insert(port.uuid);
                 Vec::new()
@@ -231,8 +264,18 @@ impl Core {
         if self.network.handed_over.peek(port.uuid).is_some() {
             return None;
         }
-        if !claim.is_installed && self.network.is_served_elsewhere(port) {
+        if !self.network.is_served_elsewhere(port) {
+            self.claims.settling.remove(&port.uuid);
+        } else if claim.is_installed {
+            let settling = self.claims.settling.entry(port.uuid);
+            let until = *settling.or_insert(now.at + SETTLING);
+            if now.at < until {
+                self.claims.waiting.insert((until, port.uuid));
+                return None;
+            }
+        } else {
             // It is looked at again when its flows are in place.
+            self.claims.settling.remove(&port.uuid);
             return None;
         }
         if self.south.is_taken(port, &claim)

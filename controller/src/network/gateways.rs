@@ -7,8 +7,10 @@
 //! **A gateway that lives hands over.** When another one is to have the port, because priorities have changed or
 //! because it is back, that one makes its flows first and claims the port when they are in place. Until then the old one, and
 //! everybody who sends to it, goes by the claim in `Port_Binding.chassis`; and the old one serves it for a moment longer, because
-//! not all hear of the claim at once. Answers to connections that the new one does not know are lost all the same. Who is no member
-//! any more hands over like this, too, to one that is. Who is dead is not waited for.
+//! not all hear of the claim at once, and because it alone knows the connections until then: what still comes to it from inside it
+//! sends on to the new one, and that one sends back what comes from outside and is of no connection that it knows
+//! ([`crate::physical::handover`]). Who is no member any more hands over like this, too, to one that is. Who is dead is not waited
+//! for.
 //!
 //! **Who is alive is told by BFD sessions** over the tunnels between those concerned: the members of a group, and the chassis that
 //! use it. One with whom there is no session, or only one that has just begun, is taken to be alive. A member none of whose
@@ -32,7 +34,7 @@ use sb_db::tables::PortBinding;
 use smallvec::SmallVec;
 
 use super::binding::PortKind;
-use super::{Changes, NameId, Network, Reads};
+use super::{Changes, NameId, Network, Reads, RemoteChassis};
 
 impl Network {
     /// Whether this chassis is the gateway of a port.
@@ -117,7 +119,8 @@ impl Network {
         Some((Reverse(*priority), name))
     }
 
-    /// A row of `Port_Binding` is about to be as it is here: has another chassis claimed what this one serves?
+    /// A row of `Port_Binding` is about to be as it is here: has another chassis claimed what this one serves, or this one what
+    /// another one serves?
     pub(super) fn watch_handover(&mut self, changes: &mut Changes, port: &PortBinding) {
         let own = self.own.peek(()).and_then(|own| own.chassis);
         let held = self.ports.peek(port.uuid).and_then(|old| old.chassis);
@@ -125,6 +128,17 @@ impl Network {
         let (Some(own), Some(by)) = (own.filter(|_| is_gateway), port.chassis) else {
             return;
         };
+        match held {
+            Some(held) if by == own && held != own => {
+                self.taken_over.set(changes, port.uuid, held);
+                self.just_taken_over.push(port.uuid);
+            }
+            _ if by != own => drop(self.taken_over.remove(changes, port.uuid)),
+            _ => {}
+        }
+        if by == own {
+            self.handed_over.remove(changes, port.uuid);
+        }
         // Who was cut off has stopped serving, and hears of this late.
         let serves = self.bindings.peek(port.uuid).is_some() && self.cut_off.peek(()).is_none();
         if held != Some(own) || by == own || !serves {
@@ -187,6 +201,23 @@ impl Network {
     /// The ports that others have claimed since the last time, and that this chassis still serves.
     pub fn take_handovers(&mut self) -> Vec<Uuid> {
         std::mem::take(&mut self.just_handed_over)
+    }
+
+    /// The ports that this chassis has taken from others since the last time.
+    pub fn take_takeovers(&mut self) -> Vec<Uuid> {
+        std::mem::take(&mut self.just_taken_over)
+    }
+
+    /// The chassis from which a port was taken serves it no longer.
+    pub fn end_takeover(&mut self, changes: &mut Changes, port: Uuid) {
+        self.taken_over.remove(changes, port);
+    }
+
+    /// A chassis that lives, as far as is known here.
+    pub(crate) fn living(&self, reads: &Reads, chassis: Uuid) -> Option<&RemoteChassis> {
+        let remote = self.chassis.get(reads, chassis)?;
+        let session = self.sessions.get(reads, NameId::of(&remote.name));
+        (session != Some(&false)).then_some(remote)
     }
 
     /// A port that another chassis has claimed is served no longer.

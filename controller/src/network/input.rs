@@ -21,7 +21,7 @@ use super::{
     Changes, Datapath, DhcpCodes, EncapEnd, LocalInterfaces, NameId, Network, Own, RemoteChassis,
     Tunnel, Unit,
 };
-use crate::settings::{TunnelKind, mac_mappings};
+use crate::settings::{PASSES_ON, TunnelKind, mac_mappings};
 
 /// The ports of the integration bridge that mean something, collected from the local database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,6 +194,10 @@ impl Network {
                             .get("is-remote")
                             .is_some_and(|value| &**value == "true"),
                         macs: macs.into(),
+                        passes_on: chassis
+                            .other_config
+                            .get(PASSES_ON)
+                            .is_some_and(|value| &**value == "true"),
                     };
                     if !remote.macs.is_empty() {
                         changes.wake(Unit::ChassisMacs(uuid));
@@ -416,6 +420,7 @@ impl Network {
         }
         let Some(port) = port else {
             self.handed_over.remove(changes, uuid);
+            self.taken_over.remove(changes, uuid);
             self.activated.remove(changes, uuid);
             self.conceded.remove(changes, uuid);
             self.ports.remove(changes, uuid);

@@ -29,6 +29,8 @@ pub struct RemoteChassis {
     pub is_remote: bool,
     /// Its MACs in physical networks, from which come packets of routers that are on all chassis.
     pub macs: Arc<[Mac]>,
+    /// It goes on serving a gateway that another chassis has claimed ([`PASSES_ON`](crate::settings::PASSES_ON)).
+    pub passes_on: bool,
 }
 
 /// A row of `Encap`.

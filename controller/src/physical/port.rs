@@ -8,7 +8,7 @@
 //! | 44 | 100 | output port, remote | into the tunnel to its chassis, and to others while it moves |
 //! | 44 | 110 | output port, here and elsewhere | into the tunnels to the others, then 46 |
 //! | 46 | 100 | output port, here | its zones, then 47 |
-//! | 46 | 100 | output port, a `chassisredirect` whose gateway is here | its distributed port instead |
+//! | 46 | 100 | output port, a `chassisredirect` whose gateway is here | its distributed port instead; around a claim see [`handover`] |
 //! | 46 | 100 | the same, whose gateway is elsewhere on a physical network that is here (`redirect-type=bridged`) | its distributed port instead |
 //! | 46 | 100 | output port, remote, on a switch with a localnet port here, unless `always_tunnel` | by the localnet port instead |
 //! | 44 | 150 | input port a localport | never into a tunnel: on to 46 |
@@ -26,7 +26,9 @@ use ovsdb::Uuid;
 use sb_db::tables::PortBinding;
 
 use super::learned::number;
-use super::{Flows, activation, chassis_mac, clear_scratch, load_zones, tagged, towards, tunnel};
+use super::{
+    Flows, activation, chassis_mac, clear_scratch, handover, load_zones, tagged, towards, tunnel,
+};
 use crate::layout::{self, flag};
 use crate::network::{Attachment, Fact, Network, PortKind, Reads};
 
@@ -414,6 +416,17 @@ impl Builder<'_> {
 
     /// The gateway of a distributed router port is here: its packets go on to that port.
     fn redirect(&mut self) {
+        let Builder {
+            network,
+            reads,
+            port,
+            ..
+        } = *self;
+        let place = (self.datapath, self.key);
+        if handover::pass_on(network, reads, port, place, &mut self.out) {
+            return;
+        }
+        handover::send_back(network, reads, port, &mut self.out);
         let Some(distributed) = self.network.distributed_port(self.reads, self.port) else {
             return;
         };

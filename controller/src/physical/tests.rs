@@ -1,5 +1,6 @@
 //! Flows between logical ports and the switch's ports, in a small world.
 
+mod handover;
 mod networks;
 
 use ovsdb::Uuid;

@@ -10,6 +10,8 @@ use sb_db::tables::{HaChassis, HaChassisGroup};
 use super::stage::*;
 
 const GROUP: Uuid = Uuid::from_u128(62);
+/// By then a gateway whose flows are in place is claimed.
+const SOON: Duration = Duration::from_millis(200);
 /// By then everything is done that waits, also for a claim to be repeated.
 const LATER: Duration = Duration::from_secs(3);
 
@@ -128,8 +130,10 @@ fn a_gateway_is_handed_over_when_the_next_one_is_ready() {
     pair.rank_own(20);
     assert_eq!(pair.holder(), Some(other), "its flows come first");
     pair.stage.release_barriers();
-    assert_eq!(pair.holder(), Some(own));
     pair.stage.switch.hold_barriers = false;
+    assert_eq!(pair.holder(), Some(other), "packets go by them soon");
+    pair.stage.pass(SOON);
+    assert_eq!(pair.holder(), Some(own));
 
     // The other is to have it again: until it says so it is served here, and for a moment longer; it is not fought for.
     pair.rank_own(5);
@@ -145,6 +149,7 @@ fn who_is_no_member_any_more_serves_until_another_has_claimed() {
     let mut pair = Pair::new();
     let (own, other) = (pair.own, pair.other);
     pair.rank_own(20);
+    pair.stage.pass(SOON);
     assert_eq!(pair.holder(), Some(own));
     pair.members(&[61]);
     assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
@@ -157,6 +162,7 @@ fn who_is_no_member_any_more_serves_until_another_has_claimed() {
     pair.members(&[60]);
     assert_eq!(pair.holder(), Some(other), "its flows come first");
     pair.stage.release_barriers();
+    pair.stage.pass(SOON);
     assert_eq!(pair.holder(), Some(own));
 }
 
@@ -231,6 +237,7 @@ fn who_was_cut_off_does_not_serve_when_it_hears_of_the_other() {
     let mut pair = Pair::new();
     let (own, other) = (pair.own, pair.other);
     pair.rank_own(20);
+    pair.stage.pass(SOON);
     assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
     pair.stage.south_is_silent = true;
     pair.session("down");
@@ -245,6 +252,7 @@ fn who_was_cut_off_waits_for_a_word_of_the_southbound() {
     let mut pair = Pair::new();
     let (own, other) = (pair.own, pair.other);
     pair.rank_own(20);
+    pair.stage.pass(SOON);
     assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
     pair.stage.south_is_silent = true;
     pair.session("down");

@@ -9,8 +9,11 @@
 //! The first announcement is made at once, unless the port is handed over by a chassis that lives: then this one announces when it
 //! has claimed the port, and [`HANDOVER`] later, so that whoever sends to the gateway sends to the new one first; answers that
 //! came there earlier would not be known. The pauses are those of guests' ([`super::announce`]).
+//!
+//! Before it claims the port, the bridges of this chassis learn the new place, from a frame that goes no further: from the address to
+//! itself. They may have known it elsewhere, and it takes the switch some milliseconds to forget what it did by that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +47,10 @@ pub struct NatAddresses {
     of_datapath: FxHashMap<Uuid, FxHashSet<Uuid>>,
     /// Those that wait for a port of this name, or announce because it is here.
     by_resident: FxHashMap<Arc<str>, FxHashSet<Uuid>>,
+    /// The localnet ports of each datapath, with their keys.
+    localnets: FxHashMap<Uuid, BTreeMap<Uuid, u32>>,
+    /// In which each is.
+    localnet_in: FxHashMap<Uuid, Uuid>,
     /// Announcements to come.
     due: BTreeSet<(Instant, Uuid)>,
 }
@@ -71,10 +78,18 @@ impl Service for NatAddresses {
         &[PortBinding::INDEX]
     }
 
-    fn changed(&mut self, now: Now, change: Change<'_>, view: &dyn View, _: &mut Vec<Effect>) {
+    fn changed(
+        &mut self,
+        now: Now,
+        change: Change<'_>,
+        view: &dyn View,
+        effects: &mut Vec<Effect>,
+    ) {
         match change {
             Change::Row(&RowChange { uuid, .. }) | Change::Attachment(uuid) => {
-                let Some(port) = view.port(uuid) else {
+                let port = view.port(uuid);
+                self.note_localnet(uuid, port);
+                let Some(port) = port else {
                     self.forget(uuid);
                     return;
                 };
@@ -84,7 +99,7 @@ impl Service for NatAddresses {
                     _ => None,
                 };
                 for port in affected.cloned().into_iter().flatten().chain([uuid]) {
-                    self.look_at(now, port, view);
+                    self.look_at(now, port, view, effects);
                 }
             }
             Change::Settings => {}
@@ -126,8 +141,31 @@ impl Service for NatAddresses {
 }
 
 impl NatAddresses {
+    /// A row may be a localnet port's, or no longer.
+    fn note_localnet(&mut self, uuid: Uuid, port: Option<&Arc<PortBinding>>) {
+        let port = port.filter(|port| PortKind::of(port) == PortKind::Localnet);
+        if let Some(port) = port {
+            let key = u32::try_from(port.tunnel_key).unwrap_or_default();
+            let of_datapath = self.localnets.entry(port.datapath).or_default();
+            of_datapath.insert(uuid, key);
+        }
+        let now = port.map(|port| port.datapath);
+        let before = match now {
+            Some(datapath) => self.localnet_in.insert(uuid, datapath),
+            None => self.localnet_in.remove(&uuid),
+        };
+        if let Some(datapath) = before.filter(|_| before != now)
+            && let Some(of_datapath) = self.localnets.get_mut(&datapath)
+        {
+            of_datapath.remove(&uuid);
+            if of_datapath.is_empty() {
+                self.localnets.remove(&datapath);
+            }
+        }
+    }
+
     /// A port may have other addresses, or they are to be announced from now on, or no longer.
-    fn look_at(&mut self, now: Now, uuid: Uuid, view: &dyn View) {
+    fn look_at(&mut self, now: Now, uuid: Uuid, view: &dyn View, effects: &mut Vec<Effect>) {
         let port = view.port(uuid).filter(|port| {
             let kind = PortKind::of(port);
             !port.nat_addresses.is_empty() && matches!(kind, PortKind::Patch | PortKind::L3Gateway)
@@ -149,8 +187,8 @@ impl NatAddresses {
                 addresses.extend(address.ips.iter().map(|ip| (address.mac, *ip)));
             }
         }
-        let mut names = residents.iter();
-        let is_awaited = names.any(|name| view.is_here(name) && view.is_served_elsewhere(name));
+        let awaits = |name: &Arc<str>| view.is_here(name) && view.is_served_elsewhere(name);
+        let is_awaited = residents.iter().any(&awaits);
         let known = self.ports.get(&uuid);
         let was_awaited = known.is_some_and(|known| known.is_awaited);
         if known.is_some_and(|known| {
@@ -160,6 +198,21 @@ impl NatAddresses {
                 && known.is_awaited == is_awaited
         }) {
             return;
+        }
+        if is_awaited && !was_awaited && view.has_localnet(port.datapath) && !is_quiet(port, view) {
+            let awaited = parsed.iter();
+            let awaited = awaited.filter(|address| address.resident.as_ref().is_some_and(&awaits));
+            let macs: BTreeSet<Mac> = awaited.map(|address| address.mac).collect();
+            let localnets = self.localnets.get(&port.datapath);
+            let doors: Vec<u32> = localnets
+                .into_iter()
+                .flat_map(|of| of.values().copied())
+                .collect();
+            let from = u32::try_from(port.tunnel_key).unwrap_or_default();
+            let frames = macs.into_iter().map(to_itself);
+            let out =
+                frames.filter_map(|frame| view.packet_onward(port.datapath, from, &doors, frame));
+            effects.extend(out.map(Effect::PacketOut));
         }
         self.forget(uuid);
         self.of_datapath
@@ -212,6 +265,13 @@ impl NatAddresses {
         }
         (announced.next, announced.done) = (next, 0);
     }
+}
+
+/// A frame from an address to itself: a switch learns from it, and sends it nowhere.
+fn to_itself(mac: Mac) -> Vec<u8> {
+    let mut frame = announce::gratuitous_arp(mac, Ipv4Addr::UNSPECIFIED);
+    frame[..6].copy_from_slice(&mac.0);
+    frame
 }
 
 fn remove<K: std::hash::Hash + Eq>(map: &mut FxHashMap<K, FxHashSet<Uuid>>, key: &K, member: Uuid) {
@@ -322,9 +382,10 @@ mod tests {
         now.at += HANDOVER;
         assert_eq!(
             told(&mut service, &world, now),
-            0,
-            "another one still has it"
+            1,
+            "another one still has it: bridges learn"
         );
+        assert_eq!(told(&mut service, &world, now), 0, "once");
         world.ports[1] = port(GATEWAY, "cr-r-public", "chassisredirect", &[]);
         assert_eq!(told(&mut service, &world, now), 0, "it is claimed");
         now.at += HANDOVER;
