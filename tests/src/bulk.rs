@@ -13,8 +13,19 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Sends so many bytes to an address that is in the namespace `to`, and sees that all of them arrive.
 pub fn transfer(from: &Namespace, to: &Namespace, address: IpAddr, bytes: usize) -> Result<()> {
-    let listener = to.inside(|| Ok(TcpListener::bind((address, 0))?))?;
-    let target: SocketAddr = listener.local_addr()?;
+    transfer_by(from, to, address, address, bytes)
+}
+
+/// The same to an address by which somebody is reached who has another one, `own`, himself.
+pub fn transfer_by(
+    from: &Namespace,
+    to: &Namespace,
+    address: IpAddr,
+    own: IpAddr,
+    bytes: usize,
+) -> Result<()> {
+    let listener = to.inside(|| Ok(TcpListener::bind((own, 0))?))?;
+    let target = SocketAddr::new(address, listener.local_addr()?.port());
     let mut sender = from
         .inside(|| Ok(TcpStream::connect_timeout(&target, LIMIT)?))
         .with_context(|| format!("connecting to {target}"))?;

@@ -28,6 +28,7 @@ mod mirrors;
 mod mixed;
 mod multicast;
 mod names;
+mod outside;
 mod ovsdbapp;
 mod policies;
 mod policy;
