@@ -30,6 +30,7 @@
 //! Under the names `ovn-nbctl` and `ovn-sbctl` the program is that tool: the same commands, flags, output and errors.
 //! What a tool is made of says [`tool::Tool`].
 
+pub mod appctl;
 pub mod arguments;
 pub mod background;
 pub mod cluster;

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::appctl::{ClientError, Target};
 use crate::arguments::{Line, parse_commands, parse_options};
-use crate::background::client::{ClientError, Target, words as words_for};
+use crate::background::client::words as words_for;
 use crate::background::daemon::serve;
 use crate::command::{Invocation, split_option};
 use crate::error::{CommandError, fail};

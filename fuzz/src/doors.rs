@@ -166,13 +166,13 @@ pub fn grpc_requests(input: &[u8]) {
     };
     let schema = sample::schema();
     let name = match which % 2 {
-        0 => v1::TransactRequest::full_name(),
+        0 => rpc::shared::TransactRequest::full_name(),
         _ => v1::MonitorRequest::full_name(),
     };
     let light = Scale::of_requests().check(&name, bytes);
     light.expect("so few bytes cannot weigh so much");
     if which % 2 == 0 {
-        let Ok(request) = v1::TransactRequest::decode(bytes) else {
+        let Ok(request) = rpc::shared::TransactRequest::decode(bytes) else {
             return;
         };
         let mut next = 1000;

@@ -35,8 +35,8 @@ use replica::Tables;
 use sb_db::tables::Chassis;
 
 use self::draft::Drafted;
+use crate::appctl::Target;
 use crate::arguments::{parse_commands, parse_options};
-use crate::background::client::Target;
 use crate::error::{CommandError, Outcome, fail};
 use crate::explain::connection::Reader;
 use crate::objects::apply::{Declaration, told};

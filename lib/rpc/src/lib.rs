@@ -14,8 +14,6 @@
     reason = "generated from the .proto files, whose comments become the documentation"
 )]
 pub mod v1 {
-    pub use crate::shared::TransactRequest;
-
     tonic::include_proto!("weft.db.v1");
 }
 

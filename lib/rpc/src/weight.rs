@@ -249,7 +249,10 @@ mod tests {
     fn what_descriptors_say_is_near_what_the_compiler_makes_of_it() {
         let scale = Scale::of_requests();
         for (name, size) in [
-            ("TransactRequest", size_of::<v1::TransactRequest>()),
+            (
+                "TransactRequest",
+                size_of::<crate::shared::TransactRequest>(),
+            ),
             ("Operation", size_of::<v1::Operation>()),
             ("Insert", size_of::<v1::Insert>()),
             ("Wait", size_of::<v1::Wait>()),
@@ -271,12 +274,12 @@ mod tests {
         }
     }
 
-    fn weight(request: &v1::TransactRequest) -> usize {
+    fn weight(request: &crate::shared::TransactRequest) -> usize {
         let bytes = request.encode_to_vec();
         Scale::of_requests().weigh("weft.db.v1.TransactRequest", &bytes, usize::MAX)
     }
 
-    fn insert(columns: impl IntoIterator<Item = (String, Kind)>) -> v1::TransactRequest {
+    fn insert(columns: impl IntoIterator<Item = (String, Kind)>) -> crate::shared::TransactRequest {
         let datum = |(name, kind)| (name, v1::Datum { kind: Some(kind) });
         let row = v1::Row {
             columns: columns.into_iter().map(datum).collect(),
@@ -285,18 +288,18 @@ mod tests {
             row: Some(row),
             ..v1::Insert::default()
         };
-        v1::TransactRequest {
+        crate::shared::TransactRequest {
             operations: vec![crate::shared::encode_operation(&v1::Operation {
                 kind: Some(v1::operation::Kind::Insert(insert)),
             })],
-            ..v1::TransactRequest::default()
+            ..crate::shared::TransactRequest::default()
         }
     }
 
     #[test]
     fn every_part_weighs_what_it_takes() {
         let atom = |value| v1::Atom { value: Some(value) };
-        let empty = weight(&v1::TransactRequest::default());
+        let empty = weight(&crate::shared::TransactRequest::default());
         let bare = weight(&insert([]));
         assert_eq!(bare - empty, weigh_one("Operation"));
 

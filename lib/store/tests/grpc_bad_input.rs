@@ -60,7 +60,7 @@ impl Rig {
 
     /// Adds a row over a new connection: the server still serves others.
     async fn serves_others(&self, name: &str) {
-        let request = v1::TransactRequest {
+        let request = rpc::shared::TransactRequest {
             database: "Test".to_owned(),
             operations: vec![insert(name)],
             ..Default::default()

@@ -241,7 +241,7 @@ fn attempts<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-fn insertion(name: &str, uuid: ovsdb::Uuid) -> v1::TransactRequest {
+fn insertion(name: &str, uuid: ovsdb::Uuid) -> rpc::shared::TransactRequest {
     let text = v1::Atom {
         value: Some(v1::atom::Value::String(name.to_owned())),
     };
@@ -258,11 +258,11 @@ fn insertion(name: &str, uuid: ovsdb::Uuid) -> v1::TransactRequest {
     let operation = v1::Operation {
         kind: Some(v1::operation::Kind::Insert(insert)),
     };
-    v1::TransactRequest {
+    rpc::shared::TransactRequest {
         database: DATABASE.to_owned(),
-        operations: vec![operation],
+        operations: vec![rpc::shared::encode_operation(&operation)],
         name: uuid.as_bytes().to_vec(),
-        ..v1::TransactRequest::default()
+        ..rpc::shared::TransactRequest::default()
     }
 }
 
@@ -503,13 +503,13 @@ fn select(cluster: &Cluster, member: u64, consistency: v1::Consistency) -> Optio
         table: "Logical_Switch".to_owned(),
         ..v1::Select::default()
     };
-    let request = v1::TransactRequest {
+    let request = rpc::shared::TransactRequest {
         database: DATABASE.to_owned(),
-        operations: vec![v1::Operation {
+        operations: vec![rpc::shared::encode_operation(&v1::Operation {
             kind: Some(v1::operation::Kind::Select(select)),
-        }],
+        })],
         consistency: consistency.into(),
-        ..v1::TransactRequest::default()
+        ..rpc::shared::TransactRequest::default()
     };
     let answer = runtime.block_on(async {
         let mut database = DatabaseClient::connect(address).await.ok()?;

@@ -18,9 +18,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | [`world`] | a northd and its two databases |
-//! | [`daemon`] | drafts one after the other, and follows the databases |
 
-pub mod daemon;
 mod world;
 
 use std::sync::Arc;

@@ -547,12 +547,12 @@ impl Session {
             && let Some(mut sent) = self.queue.pop_front()
         {
             self.is_busy = sent.in_turn;
-            let request = v1::TransactRequest {
+            let request = rpc::shared::TransactRequest {
                 database: self.schema.name.to_string(),
                 operations: sent.encode(&self.schema).take().unwrap_or_default(),
                 name: sent.name.as_bytes().to_vec(),
                 locks: self.token.iter().cloned().collect(),
-                ..v1::TransactRequest::default()
+                ..rpc::shared::TransactRequest::default()
             };
             let mut database = self.database.clone();
             self.running.spawn(async move {

@@ -262,14 +262,14 @@ proptest! {
             {"op": "wait", "table": "A", "where": [], "columns": ["name"], "until": "!=", "rows": [{"name": "x"}]},
         ]);
         let read = Transaction::from_json(&schema, operations.as_array().unwrap(), &mut uuid);
-        let request = v1::TransactRequest {
+        let request = crate::shared::TransactRequest {
             operations: operations_to_proto(&schema, &read.operations),
             ..Default::default()
         };
         let mut encoded = request.encode_to_vec();
         let at = place.index(encoded.len());
         encoded.splice(at..(at + bytes.len()).min(encoded.len()), bytes);
-        if let Ok(request) = v1::TransactRequest::decode(encoded.as_slice()) {
+        if let Ok(request) = crate::shared::TransactRequest::decode(encoded.as_slice()) {
             let asked = request.operations.len();
             let read = transaction_from_proto(&schema, request.operations, &mut uuid);
             prop_assert_eq!(read.error.is_none(), read.operations.len() == asked);

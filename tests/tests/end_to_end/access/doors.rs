@@ -160,7 +160,7 @@ impl Grpc {
             Ask::Operation(operation) => {
                 let operations = [operation.clone(), Operation::Abort];
                 let name = ovsdb::Uuid::new_v4().as_bytes().to_vec();
-                let request = v1::TransactRequest {
+                let request = rpc::shared::TransactRequest {
                     database,
                     name: if is_named { name } else { Vec::new() },
                     operations: convert::operations_to_proto(&self.schema, &operations),

@@ -96,11 +96,11 @@ impl Grpc {
             Uuid::from_u64_pair(number, count)
         };
         let transaction = Transaction::from_json(&self.schema, operations, &mut uuids);
-        let request = v1::TransactRequest {
+        let request = rpc::shared::TransactRequest {
             database: self.schema.name.to_string(),
             operations: convert::operations_to_proto(&self.schema, &transaction.operations),
             name: Uuid::from_u64_pair(number, 0).as_bytes().to_vec(),
-            ..v1::TransactRequest::default()
+            ..rpc::shared::TransactRequest::default()
         };
         let call = self.client.transact(request);
         let answer = self

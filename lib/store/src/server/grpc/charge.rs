@@ -105,7 +105,9 @@ impl http_body::Body for Charged {
 }
 
 /// The charge for a request that is here as a whole.
-pub fn of_request(request: &Request<v1::TransactRequest>) -> Result<Option<Charge>, Status> {
+pub fn of_request(
+    request: &Request<rpc::shared::TransactRequest>,
+) -> Result<Option<Charge>, Status> {
     let Some(guest) = request.extensions().get::<Guest>() else {
         return Ok(None);
     };

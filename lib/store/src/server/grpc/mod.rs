@@ -223,7 +223,7 @@ impl Database for DatabaseService {
 
     async fn transact(
         &self,
-        request: Request<v1::TransactRequest>,
+        request: Request<rpc::shared::TransactRequest>,
     ) -> Result<Response<v1::TransactResponse>, Status> {
         let Guest { caller, turns, .. } = guest(&request)?.clone();
         let charge = charge::of_request(&request)?;
