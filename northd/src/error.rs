@@ -1,5 +1,7 @@
 //! Why northd cannot start or go on.
 
+use std::sync::Arc;
+
 use ovsdb::remote::RemoteError;
 
 /// Why northd cannot start or go on. Trouble with a database is no such reason: it is waited for.
@@ -27,7 +29,7 @@ pub enum Error {
     Replay(#[from] crate::record::ReplayError),
     /// What a change would do cannot be said.
     #[error(transparent)]
-    Draft(#[from] crate::draft::DraftError),
+    Draft(#[from] DraftError),
     /// A database cannot be read for a draft.
     #[error("{0}")]
     Read(#[from] replica::ClientError),
@@ -42,4 +44,21 @@ pub enum Error {
         /// Why.
         error: std::io::Error,
     },
+}
+
+/// Why there is no saying what a change would do.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The rows of a database do not fit together.
+    #[error("the copy of {0} does not fit together: {1}")]
+    Copy(Arc<str>, String),
+    /// The database would refuse the change.
+    #[error("the database would refuse the change: {0}")]
+    Refused(String),
+    /// The compiler does not come to rest.
+    #[error("the compiler did not come to rest after {0} steps")]
+    Restless(usize),
+    /// There are no copies, or northd would do something to them that has not been done to the databases.
+    #[error("the copies are not what the databases are")]
+    Stale,
 }

@@ -18,7 +18,6 @@ pub mod core;
 pub mod daemon;
 mod database;
 pub mod draft;
-pub mod draft_daemon;
 pub mod error;
 pub mod features;
 pub mod record;

@@ -8,7 +8,7 @@ use daemon::args::{NO_EFFECT, TlsArgs};
 use daemon::metrics::MetricsArgs;
 use daemon::{CommonArgs, Process, Recording};
 use northd::daemon::{Config, run};
-use northd::draft_daemon as draft;
+use northd::draft::daemon as draft;
 use northd::error::Error;
 use northd::record::{self, ReplayError};
 use ovsdb::Remote;

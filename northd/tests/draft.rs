@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use nb_db::tables::{LogicalSwitch, LogicalSwitchPort, WeftProblem};
 use northd::core::Now;
-use northd::draft::{DraftError, Drafted, Rows, draft};
+use northd::draft::{Drafted, Rows, draft};
+use northd::error::DraftError;
 use ovsdb::operation::{Operation, Transaction};
 use ovsdb::typed::Table;
 use ovsdb::{Row, RowChange};

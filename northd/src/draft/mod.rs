@@ -18,7 +18,9 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | [`world`] | a northd and its two databases |
+//! | [`daemon`] | drafts one after the other, and follows the databases |
 
+pub mod daemon;
 mod world;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use ovsdb::{Row, RowChange};
 use uuid::Uuid;
 
 use crate::core::{Now, Side};
+use crate::error::DraftError;
 use world::World;
 
 /// Steps after which a compilation is given up: the largest networks need some hundreds.
@@ -45,23 +48,6 @@ pub struct Drafted {
     pub south: Vec<RowChange>,
     /// How many rows of the southbound differed from what the northbound says before the change.
     pub unsettled: usize,
-}
-
-/// Why there is no saying.
-#[derive(Debug, thiserror::Error)]
-pub enum DraftError {
-    /// The rows of a database do not fit together.
-    #[error("the copy of {0} does not fit together: {1}")]
-    Copy(Arc<str>, String),
-    /// The database would refuse the change.
-    #[error("the database would refuse the change: {0}")]
-    Refused(String),
-    /// The compiler does not come to rest.
-    #[error("the compiler did not come to rest after {MAX_STEPS} steps")]
-    Restless,
-    /// There are no copies, or northd would do something to them that has not been done to the databases.
-    #[error("the copies are not what the databases are")]
-    Stale,
 }
 
 /// Says what changes would do, one after the other.

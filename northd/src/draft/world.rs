@@ -10,8 +10,9 @@ use ovsdb::{Row, RowChange};
 use table::{Context, Database, Execution};
 use uuid::Uuid;
 
-use super::{DraftError, MAX_STEPS, Rows};
+use super::{MAX_STEPS, Rows};
 use crate::core::{Columns, Core, Effects, Event, Now, Refusal, Side};
+use crate::error::DraftError;
 
 /// Northd waits so long before it tries again what was refused; waiting for anything longer is not for a draft.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -134,7 +135,7 @@ impl World {
             }
             self.perform(effects);
         }
-        Err(DraftError::Restless)
+        Err(DraftError::Restless(MAX_STEPS))
     }
 
     /// Executes a transaction on the copy of the northbound.
@@ -215,7 +216,7 @@ impl World {
                 return Ok(wants);
             }
         }
-        Err(DraftError::Restless)
+        Err(DraftError::Restless(MAX_STEPS))
     }
 
     fn pass(&mut self, time: Duration) {

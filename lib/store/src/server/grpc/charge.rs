@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 
 use http_body::{Frame, SizeHint};
 use prost::Message;
-use rpc::v1;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::{Request, Status};

@@ -16,9 +16,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::{Drafted, Draftsman, Rows, draft};
 use crate::core::{Now, Side};
 use crate::daemon::Config;
-use crate::draft::{Drafted, Draftsman, Rows, draft};
 use crate::error::Error;
 
 /// The longest transaction that is drafted: the longest message that databases take.
