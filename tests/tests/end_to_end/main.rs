@@ -44,4 +44,5 @@ mod schema;
 mod services;
 mod spoofing;
 mod standards;
+mod top;
 mod vxlan;
