@@ -14,7 +14,7 @@ use bytes::Bytes;
 use ovsdb::Uuid;
 use ovsdb::schema::DatabaseSchema;
 use prost::Message;
-use rpc::shared::encode_operation;
+use rpc::shared::{TransactRequest, encode_operation};
 use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::database_client::DatabaseClient;
 use rpc::{convert, v1};
@@ -70,8 +70,8 @@ impl Rig {
         DatabaseClient::new(self.channel.clone())
     }
 
-    async fn transact(&self, request: rpc::shared::TransactRequest) -> v1::TransactResponse {
-        let request = rpc::shared::TransactRequest {
+    async fn transact(&self, request: TransactRequest) -> v1::TransactResponse {
+        let request = TransactRequest {
             database: "Test".to_owned(),
             ..request
         };
@@ -83,7 +83,7 @@ impl Rig {
     }
 
     async fn insert(&self, name: &str, group: i64) -> v1::TransactResponse {
-        self.transact(rpc::shared::TransactRequest {
+        self.transact(TransactRequest {
             operations: vec![insert(name, group)],
             ..Default::default()
         })
@@ -322,7 +322,7 @@ async fn large_content_comes_in_parts() {
     let padding = "x".repeat(500);
     let names = (0..10_000).map(|n| format!("{n}{padding}"));
     let operations = names.map(|name| insert(&name, 1)).collect();
-    let request = rpc::shared::TransactRequest {
+    let request = TransactRequest {
         operations,
         ..Default::default()
     };
@@ -346,7 +346,7 @@ async fn large_content_comes_in_parts() {
 async fn a_named_transaction_is_applied_once() {
     let rig = Rig::new().await;
     let name = Uuid::new_v4().as_bytes().to_vec();
-    let request = rpc::shared::TransactRequest {
+    let request = TransactRequest {
         operations: vec![insert("once", 1)],
         name,
         ..Default::default()
@@ -369,7 +369,7 @@ async fn a_lock_lives_as_long_as_its_call() {
     let mut second = rig.lock(false).await;
     assert!(!second.message().await.unwrap().unwrap().owned);
 
-    let asserted = |locks| rpc::shared::TransactRequest {
+    let asserted = |locks| TransactRequest {
         operations: vec![assert_lock()],
         locks,
         ..Default::default()
@@ -388,7 +388,7 @@ async fn a_lock_lives_as_long_as_its_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_requests_are_refused_by_name() {
     let rig = Rig::new().await;
-    let request = rpc::shared::TransactRequest {
+    let request = TransactRequest {
         database: "Nowhere".to_owned(),
         ..Default::default()
     };
@@ -400,7 +400,7 @@ async fn wrong_requests_are_refused_by_name() {
         encode_operation(&v1::Operation { kind: None }),
         Bytes::from_static(&[0x0a, 5, 0]),
     ] {
-        let request = rpc::shared::TransactRequest {
+        let request = TransactRequest {
             database: "Test".to_owned(),
             operations: vec![operation],
             ..Default::default()
@@ -466,7 +466,7 @@ async fn add_and_watch(channel: Channel, database: &str) -> Result<usize, tonic:
         }),
         ..Default::default()
     };
-    let request = rpc::shared::TransactRequest {
+    let request = TransactRequest {
         database: database.to_owned(),
         operations: vec![encode_operation(&v1::Operation {
             kind: Some(v1::operation::Kind::Insert(insert)),

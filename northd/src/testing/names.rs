@@ -256,7 +256,7 @@ fn one_chassis_with_gre_does_not_shorten_the_keys_of_all() {
     ] {
         let mut world = World::new();
         for (number, kind) in (4..).zip(kinds) {
-            add_chassis(&mut world, number, (kind, "192.0.2.1"), "");
+            add_chassis(&mut world, number, (kind, &format!("192.0.2.{number}")), "");
         }
         world.north(vec![insert(Uuid::from_u128(1), &ask)]);
         assert_eq!(key(&world) == LONG, has_room, "{kinds:?}");
