@@ -44,5 +44,4 @@ mod schema;
 mod services;
 mod spoofing;
 mod standards;
-mod top;
 mod vxlan;
