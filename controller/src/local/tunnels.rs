@@ -249,19 +249,19 @@ mod tests {
 
     #[test]
     fn options_are_those_of_both_ends() {
+        let options = |encap: RemoteEncap| -> String {
+            let tunnels = wanted(&settings("geneve", "10.0.0.1"), "a", &[encap]);
+            let pairs = tunnels[0].options.iter();
+            let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+            pairs.join(" ")
+        };
         let encap = RemoteEncap {
             csum: Some(false),
             dst_port: Some("6082".into()),
             ..encap(TunnelKind::Geneve, 2)
         };
-        let tunnels = wanted(&settings("geneve", "10.0.0.1"), "a", &[encap]);
-        let text: Vec<String> = tunnels[0]
-            .options
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
         assert_eq!(
-            text.join(" "),
+            options(encap),
             "csum=false dst_port=6082 key=flow local_ip=10.0.0.1 remote_ip=10.0.0.2 tos=inherit"
         );
         let flow = flow_based(&settings("gre,geneve,vxlan", "10.0.0.1,10.0.0.9"));
@@ -275,14 +275,8 @@ mod tests {
             ipsec: Some(ipsec),
             ..self::encap(TunnelKind::Geneve, 2)
         };
-        let tunnels = wanted(&settings("geneve", "10.0.0.1"), "a", &[encap]);
-        let text: Vec<String> = tunnels[0]
-            .options
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
         assert_eq!(
-            text.join(" "),
+            options(encap),
             "csum=true ipsec_encapsulation=yes key=flow local_ip=10.0.0.1 remote_ip=10.0.0.2 remote_name=a tos=inherit"
         );
         let encap = self::encap(TunnelKind::Gre, 2);
