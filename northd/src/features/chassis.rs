@@ -12,7 +12,7 @@ use std::sync::Arc;
 use nb_db::tables::NbGlobal;
 use ovsdb::Atom;
 use ovsdb::typed::Table;
-use relations::{Bucket, Handle, Key, Relation, Set, Small};
+use relations::{Bucket, Handle, Relation, Small};
 use sb_db::tables::{Chassis, Encap};
 use uuid::Uuid;
 
@@ -23,8 +23,6 @@ use crate::testing::{Change, random};
 
 /// Whether keys have to fit into VXLAN or GRE tunnels. There is a value if so.
 pub static IS_VXLAN: Relation<(), ()> = Relation::new("vxlan mode");
-/// The chassis that speak VXLAN or GRE.
-static SPEAKERS: Set<()> = Set::new("chassis with short keys");
 /// The chassis by what they speak.
 static SPEAK: Bucket<u32, Handle> = Bucket::new("chassis by tunnels");
 /// Those of this availability zone that do not speak GRE.
@@ -33,8 +31,6 @@ const WITHOUT_GRE: u32 = 0;
 const WITH_GRE: u32 = 1;
 /// Those of all zones that speak VXLAN.
 const WITH_VXLAN: u32 = 2;
-/// Whether VXLAN is switched off for traffic between chassis.
-static IS_OFF: Relation<(), ()> = Relation::new("vxlan mode off");
 
 const BY_NAME: Index = Index::south::<Chassis>(Chassis::COLUMN.name.index);
 const BY_HOSTNAME: Index = Index::south::<Chassis>(Chassis::COLUMN.hostname.index);
@@ -53,8 +49,8 @@ pub static FEATURE: Feature = Feature {
         Source::north::<NbGlobal>(&[]).keys(&[(NbGlobal::COLUMN.options.index, &[MODE])]),
     ],
     indexes: INDEXES,
-    relations: &[&IS_VXLAN, &IS_OFF, &SPEAK],
-    kinds: &[&SPEAKS, &OFF, &VXLAN, &MIXED],
+    relations: &[&IS_VXLAN, &SPEAK],
+    kinds: &[&SPEAKS, &VXLAN, &MIXED],
     #[cfg(test)]
     operator: &[Change {
         weight: 2,
@@ -70,7 +66,7 @@ static SPEAKS: Kind = Kind {
     name: "chassis/encaps",
     over: Over::South(Chassis::INDEX),
     reads: &[],
-    says: &[&SPEAKERS, &SPEAK],
+    says: &[&SPEAK],
     wants: &[],
     run: |unit, key| {
         let chassis = Handle::unpack(key);
@@ -78,12 +74,8 @@ static SPEAKS: Kind = Kind {
             return;
         };
         let speaks = |kind| kinds.iter().any(|of| &**of == kind);
-        let (vxlan, gre) = (speaks("vxlan"), speaks("gre"));
-        if vxlan || gre {
-            let uuid = unit.south_uuid(chassis);
-            unit.member(&SPEAKERS, (), uuid);
-        }
-        if vxlan {
+        let gre = speaks("gre");
+        if speaks("vxlan") {
             unit.join(&SPEAK, WITH_VXLAN, chassis);
         }
         let row = unit.south(chassis);
@@ -95,30 +87,17 @@ static SPEAKS: Kind = Kind {
     },
 };
 
-static OFF: Kind = Kind {
-    name: "chassis/vxlan-off",
+static VXLAN: Kind = Kind {
+    name: "chassis/vxlan",
     over: Over::North(NbGlobal::INDEX),
-    reads: &[],
-    says: &[&IS_OFF],
+    reads: &[&SPEAK],
+    says: &[&IS_VXLAN],
     wants: &[],
     run: |unit, key| {
         let row = unit.north(Handle::unpack(key));
         let mode = row.and_then(|row| row.get(NbGlobal::COLUMN.options.index).get_str(MODE));
-        if mode == Some("false") {
-            unit.say(&IS_OFF, (), ());
-        }
-    },
-};
-
-static VXLAN: Kind = Kind {
-    name: "chassis/vxlan",
-    over: Over::Shared(&SPEAKERS),
-    reads: &[&IS_OFF, &SPEAK],
-    says: &[&IS_VXLAN],
-    wants: &[],
-    run: |unit, _: Key| {
         let has = |side| !unit.members(&SPEAK, side).is_empty();
-        let is_vxlan = has(WITH_VXLAN) && unit.get(&IS_OFF, ()).is_none();
+        let is_vxlan = has(WITH_VXLAN) && mode != Some("false");
         if is_vxlan || has(WITH_GRE) && !has(WITHOUT_GRE) {
             unit.say(&IS_VXLAN, (), ());
         }
