@@ -11,7 +11,7 @@ use ovsdb::operation::outcome_to_json;
 use ovsdb::schema::DatabaseSchema;
 use ovsdb::{Transaction, Uuid};
 use rpc::v1::database_client::DatabaseClient;
-use rpc::{convert, v1};
+use rpc::convert;
 use serde_json::Value;
 use tests::ovsdb::Client;
 use tokio::net::UnixStream;
