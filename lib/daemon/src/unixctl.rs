@@ -457,6 +457,8 @@ fn list(commands: impl Iterator<Item = &'static Command>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+
     use super::*;
 
     const COMMANDS: &[Command] = &[Command {
@@ -468,10 +470,16 @@ mod tests {
 
     async fn ask(path: &Path, bytes: &[u8]) -> Vec<Value> {
         let mut stream = UnixStream::connect(path).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
-        stream.shutdown().await.unwrap();
         let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).await.unwrap();
+        let asked = async {
+            stream.write_all(bytes).await?;
+            stream.shutdown().await?;
+            stream.read_to_end(&mut reply).await
+        };
+        if let Err(error) = asked.await {
+            let is_shown_out = matches!(error.kind(), BrokenPipe | ConnectionReset);
+            assert!(is_shown_out, "{error}");
+        }
         serde_json::Deserializer::from_slice(&reply)
             .into_iter::<Value>()
             .map(Result::unwrap)
@@ -525,8 +533,14 @@ mod tests {
         for _ in 0..2 * CLIENT_LIMIT {
             silent.push(UnixStream::connect(&path).await.unwrap());
         }
-        let replies = ask(&path, br#"{"method":"version","params":[],"id":1}"#).await;
-        assert_eq!(replies[0]["result"], "x");
+        // Who is slow to ask counts as silent, too, on a machine that is busy.
+        let version = br#"{"method":"version","params":[],"id":1}"#;
+        let reply = loop {
+            if let Some(reply) = ask(&path, version).await.pop() {
+                break reply;
+            }
+        };
+        assert_eq!(reply["result"], "x");
     }
 
     #[tokio::test]
