@@ -131,11 +131,11 @@ impl Scene {
     ) -> Option<(u16, Value)> {
         let mut stream = UnixStream::connect(self.path(socket)).ok()?;
         let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: weft\r\n{headers}Connection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        // All at once: who is refused is not read to the end.
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: weft\r\n{headers}Connection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(body.as_bytes()).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
@@ -750,10 +750,12 @@ fn what_was_answered_is_read_from_every_server() {
     let mut scene = Scene::new();
     let mut other = Command::new(env!("CARGO_BIN_EXE_weft-api"));
     let northbound = format!("--nb=unix:{}", scene.path("nb.sock").display());
-    let listen = format!("--rest-listen=punix:{}", scene.path("other.sock").display());
+    let socket = |scheme: &str, name: &str| format!("{scheme}:{}", scene.path(name).display());
+    let rest = socket("--rest-listen=punix", "other.sock");
+    let grpc = socket("--listen=pgrpc+unix", "other-grpc.sock");
     scene.start(
         other
-            .args([&northbound, &listen])
+            .args([&northbound, &rest, &grpc])
             .args(["--unixctl=none", "-vconsole:off"]),
     );
     let ask = |path: &str| scene.try_rest_on("other.sock", "", "GET", path, "");
