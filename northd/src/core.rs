@@ -183,6 +183,7 @@ impl Core {
         } else {
             self.go_on_checking(now, &mut effects);
         }
+        effects.wake_at = effects.wake_at.into_iter().chain(self.check_due).min();
         effects
     }
 

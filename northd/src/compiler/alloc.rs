@@ -159,7 +159,8 @@ impl Alloc {
         let Reserve {
             pool, among, from, ..
         } = reserve;
-        let numbers = self.pools.entry((pool, among)).or_default();
+        let pools = self.pools.entry((pool, among));
+        let numbers = pools.or_insert_with(|| Numbers::new(Order::Lowest));
         for holder in numbers.reserve(&(from..=reserve.to)) {
             if let Some(key) = self.rows.get(&(pool, holder)).copied() {
                 self.give_back(key, values, changes);
@@ -326,7 +327,7 @@ impl Alloc {
             return None;
         }
         let largest = owner.want.max.0;
-        let other = choose(owner.want.pool, numbers, largest, holder).or_else(|| {
+        let other = numbers.choose(largest, holder).or_else(|| {
             let own = given.map(|given| given.key).filter(|own| *own <= largest)?;
             numbers.release(own, asks);
             numbers.take(own, largest, holder, false).then_some(own)
@@ -355,7 +356,8 @@ impl Alloc {
         let max = if had { u32::MAX } else { chosen.max(asked) };
         let shares = want.pool.conflict == Conflict::Shared && (is_request || had);
         let (space, holder) = place(want);
-        let pool = self.pools.entry((space, want.among)).or_default();
+        let pools = self.pools.entry((space, want.among));
+        let pool = pools.or_insert_with(|| Numbers::new(want.pool.order));
         if !pool.take(number, max, holder, shares) {
             return false;
         }
@@ -383,7 +385,8 @@ impl Alloc {
         };
         let want = &owner.want;
         let (space, holder) = place(want);
-        let pool = self.pools.entry((space, want.among)).or_default();
+        let pools = self.pools.entry((space, want.among));
+        let pool = pools.or_insert_with(|| Numbers::new(want.pool.order));
         let problem = want.requested.map(|requested| {
             let other = pool.holders(requested).first();
             let other = other.and_then(|other| self.rows.get(&(space, *other)));
@@ -395,7 +398,7 @@ impl Alloc {
             let preferred = want.preferred.filter(|_| problem.is_none());
             let preferred =
                 preferred.filter(|number| pool.take(*number, want.max.0, holder, false));
-            let number = preferred.or_else(|| choose(want.pool, pool, want.max.0, holder));
+            let number = preferred.or_else(|| pool.choose(want.max.0, holder));
             match number {
                 Some(number) => self.tell(key, number, values, changes),
                 None => {
@@ -511,14 +514,6 @@ fn cell(pool: &Pool, owner: Key) -> Cell {
     Cell {
         relation,
         key: owner,
-    }
-}
-
-/// Takes a free number.
-fn choose(pool: &Pool, numbers: &mut Numbers, max: u32, holder: Uuid) -> Option<u32> {
-    match pool.order {
-        Order::Late => numbers.choose(max, holder),
-        Order::Lowest => numbers.choose_lowest(max, holder),
     }
 }
 

@@ -8,21 +8,34 @@ use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
 
+use super::pool::Order;
 use super::reserved::Reserved;
 
 /// Numbers from 1 on, and who holds them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Numbers {
+    order: Order,
     /// The holders of each, the first being the one who had it first.
     held: FxHashMap<u32, SmallVec<[Uuid; 1]>>,
     /// Where the search for a free number starts: numbers are not used again at once, unless the lowest is wanted.
     next: u32,
-    /// Numbers below `next` that have been given back, for who wants the lowest. Some may be held or reserved by now.
+    /// Where the lowest is given: numbers below `next` that have been given back. Some may be held or reserved by now.
     freed: BTreeSet<u32>,
     reserved: Reserved,
 }
 
 impl Numbers {
+    /// All are free, and given in this order.
+    pub fn new(order: Order) -> Self {
+        Self {
+            order,
+            held: FxHashMap::default(),
+            next: 0,
+            freed: BTreeSet::new(),
+            reserved: Reserved::default(),
+        }
+    }
+
     /// Who holds `number`.
     pub fn holders(&self, number: u32) -> &[Uuid] {
         self.held.get(&number).map_or(&[], SmallVec::as_slice)
@@ -47,6 +60,13 @@ impl Numbers {
 
     /// Takes a free number up to `max`, if there is one.
     pub fn choose(&mut self, max: u32, owner: Uuid) -> Option<u32> {
+        match self.order {
+            Order::Late => self.choose_next(max, owner),
+            Order::Lowest => self.choose_lowest(max, owner),
+        }
+    }
+
+    fn choose_next(&mut self, max: u32, owner: Uuid) -> Option<u32> {
         let mut number = self.next.max(1);
         // Numbers beyond `max` may be held, too: by those who asked for them.
         for _ in 0..=self.held.len() {
@@ -63,10 +83,8 @@ impl Numbers {
         None
     }
 
-    /// Takes the lowest free number up to `max`, if there is one.
-    ///
     /// Of the numbers below `next`, all that are free are among `freed`.
-    pub fn choose_lowest(&mut self, max: u32, owner: Uuid) -> Option<u32> {
+    fn choose_lowest(&mut self, max: u32, owner: Uuid) -> Option<u32> {
         while let Some(&number) = self.freed.first()
             && number < self.next
             && number <= max
@@ -129,7 +147,7 @@ impl Numbers {
         let released = holders.len() < before;
         if holders.is_empty() {
             self.held.remove(&number);
-            if number < self.next {
+            if self.order == Order::Lowest && number < self.next {
                 self.freed.insert(number);
             }
         }
@@ -149,7 +167,7 @@ mod tests {
     #[test]
     fn numbers_have_one_holder_and_are_reused_late() {
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut pool = Numbers::default();
+        let mut pool = Numbers::new(Order::Late);
         assert_eq!(pool.choose(3, a), Some(1));
         assert!(pool.take(3, 3, b, false));
         assert!(!pool.take(3, 3, a, false));
@@ -163,9 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_come_and_go_leave_nothing_behind() {
+        let owner = Uuid::from_u128(1);
+        let mut pool = Numbers::new(Order::Late);
+        for _ in 0..1000 {
+            let number = pool.choose(10_000, owner).unwrap();
+            assert!(pool.release(number, owner));
+        }
+        assert!(pool.held.is_empty() && pool.freed.is_empty());
+    }
+
+    #[test]
     fn numbers_beyond_the_chosen_ones_can_be_asked_for_and_shared() {
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut pool = Numbers::default();
+        let mut pool = Numbers::new(Order::Late);
         assert!(pool.take(9, 10, a, false) && pool.take(9, 10, b, true));
         assert_eq!(pool.choose(1, a), Some(1));
         assert_eq!(pool.choose(1, b), None);
@@ -177,7 +206,7 @@ mod tests {
     fn the_lowest_free_number_is_what_a_search_of_all_finds() {
         const MAX: u32 = 12;
         let owner = Uuid::from_u128;
-        let mut pool = Numbers::default();
+        let mut pool = Numbers::new(Order::Lowest);
         let mut held = std::collections::BTreeMap::<u32, u128>::new();
         let mut ranges: Vec<RangeInclusive<u32>> = Vec::new();
         let mut state = 7_u64;
@@ -192,7 +221,7 @@ mod tests {
                 0 | 1 => {
                     let is_reserved = |n: &u32| ranges.iter().any(|range| range.contains(n));
                     let lowest = (1..=MAX).find(|n| !held.contains_key(n) && !is_reserved(n));
-                    assert_eq!(pool.choose_lowest(MAX, owner(turn)), lowest, "turn {turn}");
+                    assert_eq!(pool.choose(MAX, owner(turn)), lowest, "turn {turn}");
                     held.extend(lowest.map(|number| (number, turn)));
                 }
                 2 | 3 => {

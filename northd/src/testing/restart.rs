@@ -232,6 +232,29 @@ fn a_recomputation_waits_for_what_is_just_being_written() {
 }
 
 #[test]
+fn a_recomputation_does_not_wait_for_who_does_not_answer() {
+    use super::execute;
+    use crate::compiler::feature::Side;
+    use crate::core::{Event, Request};
+    let mut world = large();
+    let set = nb::AddressSet {
+        name: "as".into(),
+        ..Default::default()
+    };
+    let delta = execute(&mut world.north, vec![insert(Uuid::from_u128(7), &set)]);
+    let news = Event::Changes(Side::North, delta.expect("well-made"));
+    assert!(!world.core.step(world.now(), news).south.is_empty());
+    let asked = Event::Request(Request::Recompute);
+    let effects = world.core.step(world.now(), asked);
+    assert_eq!(effects.recomputed, None);
+    // Nothing comes from outside any more.
+    let mut late = world.now();
+    late.at = effects.wake_at.expect("it is not to wait for ever");
+    let effects = world.core.step(late, Event::Wake);
+    assert!(matches!(effects.recomputed, Some(Err(why)) if why.contains("try again")));
+}
+
+#[test]
 fn a_port_that_comes_during_a_recomputation_keeps_its_number() {
     use super::execute;
     use crate::compiler::feature::Side;
