@@ -42,7 +42,11 @@ const ASKED: Bits = Bits::bit(
 );
 
 const FROM_OUTSIDE: Rule = Rule::new(Stage::InAsk, 100, "from a localnet port: next");
-const OWN: Rule = Rule::new(Stage::InAsk, 100, "a port asks for its own address: next");
+const OWN: Rule = Rule::new(
+    Stage::InAsk,
+    100,
+    "a port asks for an address of its own: next",
+);
 const ASK: Rule = Rule::new(
     Stage::InAsk,
     50,
@@ -154,17 +158,21 @@ static OF_PORT: Kind = ports::kind!([&IPS, &SWITCH], [], |unit, view| {
     let is_outside = matches!(port.kind, PortKind::External { .. });
     let is_answered = !is_transparent && !is_outside && !port.is_unknown && port.is_answered_for;
     let is_router = matches!(port.kind, PortKind::Router { .. });
+    let mut requests: Vec<Expr> = Vec::new();
     for (ip, mac) in ips {
         let known = segments::is_asked(view.datapath.key, ip);
         let answer = segments::answer(mac, is_router);
         if is_answered {
             segments::flows(unit, view.switch, view.row).add(segments::KNOWN, &known, answer);
-            let own = m::inport(port.name.clone()) & request(ip);
-            view.flows(unit).add(OWN, &own, [a::next()]);
+            requests.push(request(ip));
         } else {
             let mut flows = segments::router_flows(unit, view.switch, view.row);
             flows.add(segments::KNOWN, &known, answer);
         }
+    }
+    if let Some(request) = requests.into_iter().reduce(|all, one| all | one) {
+        let own = m::inport(port.name.clone()) & request;
+        view.flows(unit).add(OWN, &own, [a::next()]);
     }
 });
 

@@ -61,7 +61,7 @@ const FORGED: Rule = Rule::new(
 const OWN: Rule = Rule::new(
     Stage::RouterInOwn,
     50,
-    "to an address of a port, or an ARP request for it from its network: mark",
+    "to addresses of a port, or an ARP request for one from its network: mark",
 );
 const SOLICITED: Rule = Rule::new(
     Stage::RouterInOwn,
@@ -123,8 +123,8 @@ static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED, &BALANCED], [], |unit, v
         .filter(|ip| !unit.members(&BALANCED, (view.router, *ip)).is_empty())
         .collect();
     let mut flows = view.flows(unit);
-    let mark = [a::set(TO_ME.field(), Int::new(1)), a::next()];
     let mut seen: Vec<IpAddr> = Vec::new();
+    let mut marked: Vec<Expr> = Vec::new();
     for (cidr, is_translated) in owned.iter().zip(is_translated) {
         if !seen.contains(&cidr.addr()) {
             seen.push(cidr.addr());
@@ -134,13 +134,15 @@ static OF_PORT: Kind = ports::kind!([&IPS, &TRANSLATED, &BALANCED], [], |unit, v
                 let stays = m::inport(Arc::clone(name)) & m::outport(Arc::clone(name));
                 flows.add(NOBODYS, &(stays & m::ip_dst(cidr.addr())), [a::drop()]);
             }
-            let own = own(view, *cidr, is_translated || is_balanced);
-            flows.add(OWN, &own, mark.clone());
+            marked.push(own(view, *cidr, is_translated || is_balanced));
             if let IpAddr::V6(ip) = cidr.addr() {
                 let asked = [a::set(ASKED.field(), Int::new(1)), a::next()];
                 flows.add(SOLICITED, &solicitation(view, ip), asked);
             }
         }
+    }
+    if let Some(own) = marked.into_iter().reduce(|all, own| all | own) {
+        flows.add(OWN, &own, [a::set(TO_ME.field(), Int::new(1)), a::next()]);
     }
     for ip in translated {
         let here = m::inport(view.port.name.clone()) & m::ip_src(ip);
