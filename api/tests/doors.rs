@@ -744,6 +744,17 @@ fn objects_live_through_rest() {
     assert_eq!(twice.0, 400, "{}", twice.1);
 }
 
+/// Who may not write learns that, however much is still to be sent.
+#[test]
+fn who_is_refused_is_heard_out() {
+    let scene = Scene::new();
+    let objects = json!([{"name": "x".repeat(4 << 20), "logical_switch": {}}]);
+    let body = json!({"owner": "o", "objects": objects}).to_string();
+    let refused = scene.try_rest_on("token.sock", "", "POST", "/v1/apply", &body);
+    let (status, answer) = refused.expect("an answer, not a connection that breaks");
+    assert_eq!(status, 403, "{answer}");
+}
+
 /// What one server has answered, another one shows to whoever asks it afterwards: reads are of the newest state.
 #[test]
 fn what_was_answered_is_read_from_every_server() {

@@ -16,9 +16,11 @@
 //! | [`requests`] | who asks, parameters, bodies |
 //! | [`answers`] | JSON, and what goes wrong |
 //! | [`events`] | changes as server-sent events |
+//! | [`hearing`] | who is refused is heard out |
 
 mod answers;
 mod events;
+mod hearing;
 mod requests;
 
 use std::convert::Infallible;
@@ -96,6 +98,7 @@ fn pages(network: Network) -> Router {
             let text = "there is no such path; /openapi.json describes those that there are";
             wrong(Refused::new(Code::NotFound, text).into())
         })
+        .layer(axum::middleware::from_fn(hearing::hear_out))
         .with_state(network)
 }
 
