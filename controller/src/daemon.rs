@@ -393,6 +393,7 @@ impl Shell {
                     server_name: self.tls.server_name.clone(),
                     ..files
                 }),
+            chance: Spec::any_chance(),
             ..Spec::new(sb_db::schema().clone(), target.remotes)
         };
         let event = move |event| Event::South(epoch, event);

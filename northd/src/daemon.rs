@@ -461,6 +461,7 @@ fn north_spec(config: &Config, plan: &Plan) -> Spec {
         tables: tables.collect(),
         leader_only: true,
         tls: config.tls.clone(),
+        chance: Spec::any_chance(),
         ..Spec::new(Arc::clone(schema), config.north.clone())
     }
 }
@@ -473,6 +474,7 @@ fn south_spec(config: &Config, plan: &Plan, with_lock: bool) -> Spec {
         lock: with_lock.then(|| Arc::from(LOCK)),
         leader_only: true,
         tls: config.tls.clone(),
+        chance: Spec::any_chance(),
         ..Spec::new(Arc::clone(sb_db::schema()), config.south.clone())
     }
 }

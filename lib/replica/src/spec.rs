@@ -1,5 +1,6 @@
 //! What to replicate, and from where.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub struct Spec {
     pub probe_interval: Duration,
     /// How to be known to servers behind TLS, and to know them.
     pub tls: Option<Tls>,
+    /// What tells this one from others with the same remotes, such as [`Spec::any_chance`]: by it those begin with
+    /// different remotes, and do not come back in step. `None`: the first remote comes first, and pauses are whole.
+    pub chance: Option<u64>,
 }
 
 /// A table to see.
@@ -68,7 +72,13 @@ impl Spec {
             resend: false,
             probe_interval: Self::PROBE_INTERVAL,
             tls: None,
+            chance: None,
         }
+    }
+
+    /// Another number each time.
+    pub fn any_chance() -> Option<u64> {
+        Some(RandomState::new().hash_one(()))
     }
 }
 

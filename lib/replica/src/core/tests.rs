@@ -157,6 +157,40 @@ fn conditions_in_doubt_ask_for_everything_again() {
 }
 
 #[test]
+fn many_spread_over_the_remotes_and_do_not_come_back_in_step() {
+    const REPLICAS: u64 = 300;
+    let now = Instant::now();
+    let remotes = ["unix:/a", "unix:/b", "unix:/c"];
+    let mut met = [0; 3];
+    let mut pauses = FxHashSet::default();
+    for chance in 0..REPLICAS {
+        let spec = core(&remotes).spec;
+        let mut core = Core::new(Spec {
+            chance: Some(chance),
+            ..spec
+        });
+        let mut order = Vec::new();
+        while core.retry_at.is_none() {
+            let (remote, _) = core.next_attempt().unwrap();
+            let name = remote.to_string();
+            order.push(remotes.iter().position(|known| *known == name).unwrap());
+            core.disconnected(now, &remote, String::new(), true);
+        }
+        let pause = core.retry_at.unwrap() - now;
+        assert!(
+            pause <= FIRST_PAUSE && pause >= FIRST_PAUSE / 2,
+            "{pause:?}"
+        );
+        pauses.insert(pause);
+        met[order[0]] += 1;
+        order.sort_unstable();
+        assert_eq!(order, [0, 1, 2], "each is tried before there is a pause");
+    }
+    assert!(met.iter().all(|number| *number <= REPLICAS / 2), "{met:?}");
+    assert!(pauses.len() > 100, "{}", pauses.len());
+}
+
+#[test]
 fn attempts_go_round_the_remotes_with_pauses_between_rounds() {
     let start = Instant::now();
     let mut core = core(&["unix:/a", "unix:/b"]);
