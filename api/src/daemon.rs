@@ -53,6 +53,7 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
         leader_only: true,
         resend: true,
         tls: config.tls.clone(),
+        chance: Spec::any_chance(),
         ..Spec::new(nb_db::schema().clone(), config.north.clone())
     };
     let handle = replica::spawn(spec, sender, |event| event);

@@ -2,7 +2,7 @@
 //! with who its client is.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -73,17 +73,7 @@ pub async fn open(
     let mut secured = None;
     let (socket, place) = match listen {
         Listen::Unix { path, .. } => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(failed("another server listens there".to_owned()));
-            }
-            if let Ok(metadata) = std::fs::symlink_metadata(path) {
-                if !metadata.file_type().is_socket() {
-                    return Err(failed("there is a file that is no socket".to_owned()));
-                }
-                // One that was left behind.
-                std::fs::remove_file(path).map_err(io)?;
-            }
-            let socket = UnixListener::bind(path).map_err(io)?;
+            let socket = daemon::socket::bind(path).map_err(io)?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))
                 .map_err(io)?;
             (Socket::Unix(socket), listen.to_string())

@@ -21,6 +21,7 @@ pub mod place;
 mod process;
 mod record;
 pub mod signals;
+pub mod socket;
 mod stopwatch;
 pub mod unixctl;
 mod user;

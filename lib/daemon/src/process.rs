@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use crate::args::{CommonArgs, WithoutEffect};
 use crate::detach::{self, Role};
@@ -17,6 +18,8 @@ pub struct Process {
     pub program: String,
     detached: bool,
     control: Option<PathBuf>,
+    /// Whether the control socket is this process's own.
+    listens: OnceLock<()>,
     _pidfile: Option<PidFile>,
 }
 
@@ -108,6 +111,7 @@ impl Process {
             program,
             detached: args.detach,
             control,
+            listens: OnceLock::new(),
             _pidfile: pidfile.transpose()?,
         }))
     }
@@ -119,10 +123,13 @@ impl Process {
             return Ok(unixctl::silent());
         };
         let version = format!("{} (Weft) {version}", self.program);
-        unixctl::listen(path, version, surface).map_err(|error| StartError::Control {
+        let control = unixctl::listen(path, version, surface);
+        let control = control.map_err(|error| StartError::Control {
             path: path.clone(),
             error,
-        })
+        })?;
+        self.listens.get_or_init(|| ());
+        Ok(control)
     }
 
     /// Says that the daemon serves: whoever started it with `--detach` gets its prompt back.
@@ -137,8 +144,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(path) = &self.control {
-            // It may never have been made, and a socket nobody listens on does no harm.
+        // What was there before this process is another's.
+        if let (Some(path), Some(())) = (&self.control, self.listens.get()) {
+            // A socket nobody listens on does no harm.
             let _ = std::fs::remove_file(path);
         }
     }

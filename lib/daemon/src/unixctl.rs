@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::coverage::{self, Counter, Coverage};
 use crate::event_loop::EventLoop;
 use crate::stopwatch::{self, Stopwatch};
-use crate::{memory, vlog};
+use crate::{memory, socket, vlog};
 
 /// No request is longer; `inject-pkt` has the longest arguments.
 const REQUEST_LIMIT_BYTES: usize = 1 << 20;
@@ -233,14 +233,7 @@ fn listen_with(
     surface: Surface,
     silence: Duration,
 ) -> io::Result<Control> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
+    let listener = socket::bind(path)?;
     let (sender, requests) = mpsc::channel(QUEUE_LIMIT);
     let answers = Arc::new(Semaphore::new(CLIENT_LIMIT));
     let coverage = Arc::new(Coverage::new(Instant::now(), surface.counters));
