@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of the logical network but its own MAC address: what else it has, a DHCP client has told it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::capture::Capture;
 use crate::chassis::Chassis;
@@ -307,14 +308,15 @@ impl Pinging {
             .count())
     }
 
-    /// Ends them: how many were sent and how many came back.
-    pub fn stop(mut self) -> Result<(u32, u32)> {
+    /// Ends them: the numbers of those that did not come back, before the last one that did. Those after it may have been on
+    /// their way.
+    pub fn stop(mut self) -> Result<Vec<u32>> {
         rustix::process::kill_process(
             rustix::process::Pid::from_child(&self.child),
             rustix::process::Signal::INT,
         )?;
         self.child.wait()?;
-        parse_counts(&fs::read_to_string(&self.output)?)
+        missing(&fs::read_to_string(&self.output)?)
     }
 }
 
@@ -340,6 +342,19 @@ fn parse_lease(line: &str) -> Result<Lease> {
     })
 }
 
+/// The numbers that no line `64 bytes from 10.0.0.1: icmp_seq=1 …` has, below the highest of one that has.
+fn missing(output: &str) -> Result<Vec<u32>> {
+    let lines = output.lines().filter(|line| line.contains("bytes from"));
+    let numbers = lines.map(|line| {
+        let number = line.split("icmp_seq=").nth(1);
+        let number = number.and_then(|rest| rest.split_whitespace().next());
+        Ok(number.with_context(|| line.to_owned())?.parse()?)
+    });
+    let came: BTreeSet<u32> = numbers.collect::<Result<_>>()?;
+    let last = came.last().copied().context("no ping came back")?;
+    Ok((1..last).filter(|number| !came.contains(number)).collect())
+}
+
 /// The time in `64 bytes from 10.0.0.1: icmp_seq=1 ttl=64 time=0.512 ms`.
 pub(crate) fn parse_round_trip(output: &str) -> Result<Duration> {
     let time = output
@@ -350,20 +365,6 @@ pub(crate) fn parse_round_trip(output: &str) -> Result<Duration> {
     Ok(Duration::from_secs_f64(milliseconds / 1000.0))
 }
 
-/// The numbers in `9 packets transmitted, 8 received, 11% packet loss`.
-fn parse_counts(output: &str) -> Result<(u32, u32)> {
-    let line = output
-        .lines()
-        .find(|line| line.contains("packets transmitted"))
-        .context("ping printed no summary")?;
-    let numbers: Vec<u32> = line
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    ensure!(numbers.len() >= 2, "ping's summary is odd: {line}");
-    Ok((numbers[0], numbers[1]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,10 +373,12 @@ mod tests {
     fn what_the_tools_print_is_understood() {
         let line = "64 bytes from 172.16.255.131: icmp_seq=1 ttl=64 time=0.512 ms";
         assert_eq!(parse_round_trip(line).unwrap(), Duration::from_micros(512));
-        assert_eq!(
-            parse_counts("9 packets transmitted, 8 received, 11% packet loss").unwrap(),
-            (9, 8)
-        );
+        let came =
+            |number: u32| format!("64 bytes from 10.0.0.1: icmp_seq={number} ttl=64 time=0.5 ms\n");
+        let lines: String = [1, 2, 4, 4, 7].map(came).concat();
+        let pending = "no answer yet for icmp_seq=8\n";
+        assert_eq!(missing(&(lines + pending)).unwrap(), [3, 5, 6]);
+        assert!(missing(pending).is_err());
         let lease = parse_lease("172.16.255.130 255.255.255.192 - 3600 172.16.255.129\n").unwrap();
         assert_eq!((lease.router, lease.lease_time_s), (None, 3600));
         assert!(parse_lease("nothing").is_err());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tests::chassis::Chassis;
 use tests::flows::Flows;
+use tests::guest::Pinging;
 use tests::implementation::Plan;
 use tests::lab::{Lab, MEMBERS, NEWCOMER};
 use tests::process::Daemon;
@@ -30,12 +31,7 @@ fn the_network_outlives_its_control_plane_and_is_taken_over_untouched() {
             .control_plane()
             .into_iter()
             .try_for_each(Daemon::kill)?;
-        for ping in &pings {
-            let received = ping.received()?;
-            wait_until("pings to go on", Duration::from_secs(20), || {
-                Ok(ping.received()? > received + 20)
-            })?;
-        }
+        await_more(&pings, 20)?;
         lab.rig
             .control_plane()
             .into_iter()
@@ -45,16 +41,24 @@ fn the_network_outlives_its_control_plane_and_is_taken_over_untouched() {
         for (chassis, before) in lab.rig.chassis.iter().zip(&before) {
             before.check_untouched(&Flows::of(chassis)?)?;
         }
+        await_more(&pings, 1)?;
         for ping in pings {
-            let (sent, received) = ping.stop()?;
-            // The last one may have been on its way.
-            ensure!(
-                received + 1 >= sent,
-                "of {sent} pings only {received} came back"
-            );
+            let lost = ping.stop()?;
+            ensure!(lost.is_empty(), "pings {lost:?} did not come back");
         }
         lab.welcome(&NEWCOMER).map(drop)
     });
+}
+
+/// Waits until so many more of each have come back.
+fn await_more(pings: &[Pinging], more: usize) -> Result<()> {
+    for ping in pings {
+        let received = ping.received()?;
+        wait_until("pings to go on", Duration::from_secs(20), || {
+            Ok(ping.received()? >= received + more)
+        })?;
+    }
+    Ok(())
 }
 
 /// The flows of every chassis, old enough that one installed anew would be told from them.
