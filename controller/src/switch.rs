@@ -363,6 +363,10 @@ impl Switch {
             }
             // A switch that can have none has none.
             (Token::Groups | Token::Meters, Message::Error(_)) => self.answered(notices),
+            // What was sent after a bundle that failed may have built on it, and nothing more is sent until all is read: the
+            // answers tell what came of it.
+            (Token::Flow(_) | Token::Group(_) | Token::Bundle, Message::Error(_))
+                if self.phase == Phase::Reading => {}
             (Token::Flow(key), Message::Error(error)) => {
                 self.has_refused = true;
                 notices.push(Notice::Refused(key, error));
@@ -401,5 +405,137 @@ impl Switch {
             (_, Message::Error(error)) => notices.push(Notice::Error(error)),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openflow::Xid;
+    use openflow::message::{Group, GroupCommand, GroupKind};
+
+    use super::*;
+
+    const FAILED: ErrorMessage = ErrorMessage {
+        kind: 17,
+        code: 14,
+        experimenter: None,
+        data: Vec::new(),
+    };
+
+    /// A switch that is ready, without anything in it.
+    fn ready(now: Instant) -> Switch {
+        let mut switch = Switch::new(now, None, 0);
+        let versions = 1 << 6;
+        say(&mut switch, now, vec![(0, Message::Hello { versions })]);
+        for _ in 0..2 {
+            let asked = heard(&mut switch);
+            let answers = asked.into_iter().filter_map(|(xid, message)| {
+                let answer = match message {
+                    Message::TlvTableRequest => Message::Error(FAILED),
+                    Message::MultipartRequest(request) => Message::MultipartReply(empty(&request)),
+                    _ => return None,
+                };
+                Some((xid, answer))
+            });
+            let answers = answers.collect();
+            say(&mut switch, now, answers);
+        }
+        assert!(switch.is_ready());
+        switch
+    }
+
+    fn empty(request: &MultipartRequest) -> MultipartReply {
+        let (more, groups, meters) = (false, Vec::new(), Vec::new());
+        match request {
+            MultipartRequest::Groups => MultipartReply::Groups { more, groups },
+            MultipartRequest::Meters => MultipartReply::Meters { more, meters },
+            _ => MultipartReply::Flows {
+                more,
+                flows: Vec::new(),
+                unreadable: Vec::new(),
+            },
+        }
+    }
+
+    fn say(switch: &mut Switch, now: Instant, messages: Vec<(Xid, Message)>) -> Vec<Notice> {
+        let mut bytes = Vec::new();
+        for (xid, message) in messages {
+            message.encode(xid, &mut bytes);
+        }
+        switch.receive(now, &bytes).expect("well-made")
+    }
+
+    fn heard(switch: &mut Switch) -> Vec<(Xid, Message)> {
+        let bytes = switch.take_output();
+        let mut rest = bytes.as_slice();
+        let mut messages = Vec::new();
+        while rest.len() >= 8 {
+            let length = usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+            let (message, others) = rest.split_at(length);
+            messages.push(Message::decode(message).expect("well-made"));
+            rest = others;
+        }
+        messages
+    }
+
+    fn with_group(id: u32) -> Changes {
+        let group = Group {
+            id,
+            kind: GroupKind::All,
+            buckets: Vec::new(),
+            selection: None,
+        };
+        let command = GroupCommand::Add;
+        Changes {
+            groups: vec![GroupMod { command, group }],
+            ..Changes::default()
+        }
+    }
+
+    /// What a switch says of a bundle that it does not take because of what is in it.
+    fn refusal(bundle: &[(Xid, Message)]) -> Vec<(Xid, Message)> {
+        let ends = |message: &Message| match message {
+            Message::BundleControl(control) => control.op == BundleOp::Commit,
+            message => matches!(message, Message::BundleAdd(_)),
+        };
+        let blamed = bundle.iter().filter(|(_, message)| ends(message));
+        blamed
+            .map(|(xid, _)| (*xid, Message::Error(FAILED)))
+            .collect()
+    }
+
+    #[test]
+    fn what_follows_a_bundle_that_failed_is_not_blamed_and_all_is_read_once() {
+        let now = Instant::now();
+        let mut switch = ready(now);
+        switch.change_flows(with_group(1));
+        let first = refusal(&heard(&mut switch));
+        switch.change_flows(with_group(2));
+        let second = refusal(&heard(&mut switch));
+
+        let notices = say(&mut switch, now, first);
+        assert!(
+            matches!(
+                notices.as_slice(),
+                [Notice::GroupRefused(1, _), Notice::BundleFailed { .. }]
+            ),
+            "{notices:?}"
+        );
+        let questions = heard(&mut switch);
+        let notices = say(&mut switch, now, second);
+        assert!(notices.is_empty(), "{notices:?}");
+        assert!(heard(&mut switch).is_empty(), "it is being read already");
+
+        let answers = questions.iter().map(|(xid, message)| match message {
+            Message::MultipartRequest(request) => (*xid, Message::MultipartReply(empty(request))),
+            other => panic!("{other:?}"),
+        });
+        let answers = answers.collect();
+        let notices = say(&mut switch, now, answers);
+        assert!(
+            matches!(notices.as_slice(), [Notice::Read(..)]),
+            "{notices:?}"
+        );
+        assert!(switch.is_ready());
     }
 }
