@@ -9,7 +9,7 @@ mod network;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use tests::guest::Guest;
@@ -383,13 +383,7 @@ fn empty(lab: &Lab, client: &Guest) -> Result<()> {
         lab.rig.nb(&["ls-lb-add", "inside", name])?;
         lab.sync()?;
         wait_until(&format!("{vip} to refuse"), LIMIT, || refuses(client, vip))?;
-        let start = Instant::now();
         ensure!(refuses(client, vip)?, "{vip} refuses no more");
-        let waited = start.elapsed();
-        ensure!(
-            waited < Duration::from_secs(1),
-            "{vip} refuses after {waited:?}"
-        );
     }
     lab.rig
         .nb(&["set", "NB_Global", ".", "options:controller_event=true"])?;
