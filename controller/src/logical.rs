@@ -24,6 +24,9 @@
 //! ([`default_meter`]): guests can send no more than the controller can take. Should the switch refuse a meter that is named, the
 //! flow's own is in its place.
 //!
+//! **Fragments:** of a flow with the tag `acl_ct_translation`, protocol and ports are asked of the packet's connection
+//! ([`of_connections`]).
+//!
 //! A flow that makes no sense is left out, with a [`Fact::Problem`] that says why; the rest is not affected.
 
 pub(crate) mod names;
@@ -34,7 +37,7 @@ use std::sync::Arc;
 use lflow::action::{
     Context, DatapathKind, Resources as _, Tables, encode, needs_port_bits, prerequisites,
 };
-use lflow::expr::{normalise, resolve};
+use lflow::expr::{normalise, of_connections, resolve};
 use lflow::flows::{Clause, Role, conjunctions};
 use lflow::{Actions, Expr, Pipeline, Symbol};
 use openflow::{Action, Field, Match};
@@ -265,8 +268,11 @@ impl Parsed {
             return Ok(Said::DifferentThings);
         }
         let resolved = resolved.map_err(|error| format!("{}: match: {error}", place(row)))?;
-        let alternatives =
+        let mut alternatives =
             normalise(&resolved).map_err(|error| format!("{}: match: {error}", place(row)))?;
+        if asks_connections(row) {
+            alternatives = of_connections(alternatives);
+        }
         if alternatives.is_empty() {
             return Ok(Said::All);
         }
@@ -368,6 +374,12 @@ impl Parsed {
         });
         Ok(Some((actions, needs)))
     }
+}
+
+/// Whether protocol and ports are those of the connection, also of fragments that have none.
+fn asks_connections(row: &LogicalFlow) -> bool {
+    let tag = row.tags.get("acl_ct_translation");
+    tag.is_some_and(|value| &**value == "true")
 }
 
 /// For whom the groups of a logical flow choose: packets of its stage that it matches there. Northd replaces a flow when what there

@@ -70,6 +70,11 @@ fn flows_are_translated() {
              00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause,meter_id=1198939618),resubmit(,9)\n",
         ),
         (
+            // Nobody can send more there than the meter lets pass, whatever the database says of meters.
+            logical("ingress", 0, "1", "handle_svc_check(inport);"),
+            "+ 8 50 metadata=0x5/0xffffff -> controller(reason=action,max_len=65535,id=0,userdata=00.00.00.12.00.00.00.00,meter_id=1198939618)\n",
+        ),
+        (
             logical("ingress", 0, "ip4.src == $nobody", "next;"),
             "match: there is no address set $nobody",
         ),
@@ -132,6 +137,21 @@ fn flows_about_absent_guests_are_skipped() {
     assert_eq!(
         world.flows_of(&towards),
         "+ 8 50 metadata=0x5/0xffffff,reg15=0x2 -> resubmit(,9)\n"
+    );
+}
+
+#[test]
+fn a_tag_asks_connections_for_their_ports() {
+    let mut world = World::new();
+    let mut row = logical("ingress", 0, "ip4 && udp.dst == 53", "next;");
+    assert_eq!(
+        world.flows_of(&row),
+        "+ 8 50 udp,metadata=0x5/0xffffff,udp_dst=53 -> resubmit(,9)\n"
+    );
+    row.tags.insert("acl_ct_translation".into(), "true".into());
+    assert_eq!(
+        world.flows_of(&row),
+        "+ 8 50 ip,metadata=0x5/0xffffff,ct_state=+trk,ct_nw_proto=17,ct_tp_dst=53 -> resubmit(,9)\n"
     );
 }
 

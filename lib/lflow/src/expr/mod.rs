@@ -7,6 +7,7 @@
 //! | `parse` | text | [`Expr`], types checked |
 //! | [`resolve`] | [`Expr`], address sets, port groups, port keys | a tree over storage bits: symbols expanded, prerequisites added, negation pushed inward |
 //! | [`normalise`] | that tree | alternatives, each a [`Cube`] and further choices |
+//! | [`of_connections`] | alternatives | the same, asked of connections; only of flows that say so |
 //! | [`crate::flows`] | alternatives | matches of OpenFlow, with conjunctions |
 //!
 //! Printing is `Display`; what is printed parses to an equal tree.
@@ -14,6 +15,7 @@
 //! Trees are built by [`crate::m`], by the operators `&`, `|` and `!`, and by the parser. All three keep the same form:
 //! an `And` has no `And` in it, an `Or` no `Or`, both have at least two members, and constants are folded.
 
+mod connection;
 mod cube;
 mod normalise;
 mod parse;
@@ -30,6 +32,7 @@ use smallvec::SmallVec;
 use crate::constant::{Constant, Name};
 use crate::symbols::{Field, Symbol};
 
+pub use connection::of_connections;
 pub use cube::{Cube, Term};
 pub use normalise::{MAX_CUBES, normalise};
 pub use parse::{MAX_DEPTH, parse_field};

@@ -242,7 +242,7 @@ fn known(symbol: Symbol) -> &'static Known {
 }
 
 /// Where nothing has a name.
-struct Nowhere;
+pub(super) struct Nowhere;
 
 impl Lookup for Nowhere {
     fn port(&self, _: &str) -> Option<u32> {

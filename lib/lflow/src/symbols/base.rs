@@ -33,7 +33,8 @@ macro_rules! bases {
 }
 
 // What others presuppose comes first, as in a match of OpenFlow. No symbol is a view of `Reg11`, `Reg12` and `Metadata`: what a
-// chassis keeps there, it says in [`crate::expr::Lookup::member_bit`].
+// chassis keeps there, it says in [`crate::expr::Lookup::member_bit`]; nor of `CtNwProto`, `CtTpSrc` and `CtTpDst`, by which
+// [`crate::expr::of_connections`] asks connections what matches ask of packets.
 bases! {
     EthType 16 EthType;
     IpProto 8 IpProto;
@@ -59,6 +60,9 @@ bases! {
     CtState 32 CtState;
     CtMark 32 CtMark;
     CtLabel 128 CtLabel;
+    CtNwProto 8 CtNwProto;
+    CtTpSrc 16 CtTpSrc;
+    CtTpDst 16 CtTpDst;
     EthSrc 48 EthSrc;
     EthDst 48 EthDst;
     VlanTci 16 VlanTci;
