@@ -6,7 +6,8 @@
 //!
 //! Several controllers of a host may have queues at one interface, in one `QoS`: each knows its own by
 //! `Queue.external_ids:weft-chassis`, and the last one takes the `QoS` away. Numbers do not collide: northd gives each port one of its
-//! own. Queues without that mark are of OVN's controller that was here before.
+//! own. Queues without that mark are of OVN's controller that was here before, and those with a name for which the database has no settings
+//! of this controller under its former name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use ovsdb::{Atom, Datum, Row, RowChange, Uuid};
 
 use super::Local;
 use super::operations::{Strings, differs, insert, keys_differ, truth};
-use crate::vswitch::{Bridge, Interface, Port, Qos, Queue};
+use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port, Qos, Queue};
 
 /// Marks a `QoS` as a controller's.
 const OWNED_KEY: &str = "ovn_qos";
@@ -165,7 +166,23 @@ impl Local {
     fn is_of_another(&self, queue: Uuid, chassis: &Arc<str>) -> bool {
         let queue = self.tables.get_as::<Queue>(queue);
         let by = queue.and_then(|queue| queue.external_ids.get(CHASSIS_KEY).cloned());
-        by.is_some_and(|by| by != *chassis)
+        by.is_some_and(|by| by != *chassis && self.is_chassis_here(&by))
+    }
+
+    /// Whether the switch's database is set for a chassis of this name, as for each of several controllers: it has keys of its own
+    /// (`ovn-bridge-NAME`), or is the one that the others are beside. A name of nobody is one that a chassis had before.
+    fn is_chassis_here(&self, name: &str) -> bool {
+        let mut rows = self.tables.iter_as::<OpenVSwitch>();
+        let Some(row) = rows.next() else {
+            return false;
+        };
+        let mut keys = row.external_ids.keys();
+        let is_named = |key: &Arc<str>| {
+            let rest = key.strip_suffix(name);
+            rest.is_some_and(|rest| rest.len() > 1 && rest.ends_with('-'))
+        };
+        let main = row.external_ids.get("system-id");
+        main.is_some_and(|main| **main == *name) || keys.any(is_named)
     }
 
     /// The port by which a bridge leads to its physical network.

@@ -138,6 +138,7 @@ fn controllers_of_one_host_share_an_interface() {
     stage.change_port(|port| port.options = rates("3"));
     stage.plug();
     // The other controller adds a queue of its own.
+    stage.change_settings("ovn-bridge-c9", "br-nine");
     let theirs = Uuid::from_u128(911);
     let queue = Queue {
         external_ids: strings(&[("ovn_port", "vm9"), ("weft-chassis", "c9")]),
@@ -177,6 +178,36 @@ fn controllers_of_one_host_share_an_interface() {
     assert_eq!(queues(&stage), []);
     let row = &stage.local.rows[&(Port::INDEX, door)];
     assert_eq!(Port::COLUMN.qos.get(row), None);
+}
+
+#[test]
+fn queues_follow_a_chassis_that_is_renamed() {
+    let mut stage = Stage::new();
+    add_network(&mut stage);
+    stage.start();
+    stage.add_port();
+    let rates = strings(&[
+        ("qdisc_queue_id", "3"),
+        ("qos_physical_network", "phys"),
+        ("qos_max_rate", "1000000"),
+    ]);
+    stage.change_port(|port| port.options = rates.clone());
+    stage.plug();
+    // A queue under a name that nobody on this host has.
+    let old = Uuid::from_u128(911);
+    let queue = Queue {
+        external_ids: strings(&[("ovn_port", "vm9"), ("weft-chassis", "former")]),
+        ..Queue::default()
+    };
+    let mut qos = stage.local.all::<Qos>().remove(0);
+    qos.queues.insert(9, old);
+    let changes = vec![
+        stage.local.put(&queue, old),
+        stage.local.put(&qos, qos.uuid),
+    ];
+    stage.event(Event::Local(replica::Event::Changes(changes)));
+    let numbers: Vec<i64> = queues(&stage).into_iter().map(|(n, _)| n).collect();
+    assert_eq!(numbers, [3]);
 }
 
 /// Name, and names of the ports from which and to which packets are copied, and of that to which copies go.
