@@ -185,29 +185,26 @@ fn nonsense_is_noted_and_holds_nothing_up() {
     );
 }
 
+/// Also one that floods the address from which services are probed (CVE-2023-3153).
 #[test]
-fn a_port_that_floods_does_not_keep_another_from_its_address() {
-    let mut pinctrl = PinControl::default();
-    for _ in 0..1_000 {
-        pinctrl.receive(packet_in(
-            1,
-            Opcode::PutDhcpOptions.header().to_vec(),
-            vec![],
-        ));
+fn a_port_that_floods_does_not_keep_another_from_its_answer() {
+    for opcode in [Opcode::PutDhcpOptions, Opcode::ServiceCheck] {
+        let mut pinctrl = PinControl::default();
+        for _ in 0..1_000 {
+            pinctrl.receive(packet_in(1, opcode.header().to_vec(), vec![]));
+        }
+        pinctrl.receive(packet_in(2, opcode.header().to_vec(), vec![2]));
+        assert_eq!(pinctrl.dropped(), 984);
+        let effects = pinctrl.run(now(), &World::default());
+        let place = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Resume(_)))
+            .position(
+                |effect| matches!(effect, Effect::Resume(packet_in) if packet_in.packet == [2]),
+            );
+        assert_eq!(place, Some(1), "{opcode:?}");
+        assert!(!pinctrl.has_work());
     }
-    pinctrl.receive(packet_in(
-        2,
-        Opcode::PutDhcpOptions.header().to_vec(),
-        vec![2],
-    ));
-    assert_eq!(pinctrl.dropped(), 984);
-    let effects = pinctrl.run(now(), &World::default());
-    let place = effects
-        .iter()
-        .filter(|effect| matches!(effect, Effect::Resume(_)))
-        .position(|effect| matches!(effect, Effect::Resume(packet_in) if packet_in.packet == [2]));
-    assert_eq!(place, Some(1));
-    assert!(!pinctrl.has_work());
 }
 
 /// A service that wakes every second and does nothing else.

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lflow::action::protection;
-use lflow::interp::State;
+use addr::Mac;
+use lflow::action::{Function, protection};
+use lflow::interp::{Effect, State, run};
 use lflow::{Actions, Base, Expr};
 use nb_db::tables as nb;
 use ovsdb::Uuid;
@@ -187,4 +188,84 @@ fn nothing_that_a_guest_makes_passes_a_rule_as_an_answer_of_the_network() {
         heard.iter().any(|(name, _)| &**name == "p1"),
         "what is allowed passes"
     );
+}
+
+/// The address from which services are probed is no way to the controller for guests (CVE-2023-3153): what goes there is told only if it
+/// may be the answer of who is probed.
+#[test]
+fn only_answers_of_who_is_probed_go_to_the_controller() {
+    let mut world = World::new();
+    let uuid = Uuid::from_u128;
+    let balancer = nb::LoadBalancer {
+        vips: [("172.30.0.1:80".into(), "10.0.0.1:80".into())].into(),
+        ip_port_mappings: [("10.0.0.1".into(), "p1:10.0.0.9".into())].into(),
+        health_check: vec![uuid(2)],
+        ..Default::default()
+    };
+    let check = nb::LoadBalancerHealthCheck {
+        vip: "172.30.0.1:80".into(),
+        ..Default::default()
+    };
+    let ports = [uuid(11), uuid(12)];
+    let switch = nb::LogicalSwitch {
+        name: "s".into(),
+        ports: ports.to_vec(),
+        load_balancer: vec![uuid(1)],
+        ..Default::default()
+    };
+    let mut operations = vec![
+        insert(uuid(1), &balancer),
+        insert(uuid(2), &check),
+        insert(uuid(3), &switch),
+    ];
+    for (number, port) in (1..).zip(ports) {
+        let row = nb::LogicalSwitchPort {
+            name: format!("p{number}").into(),
+            addresses: vec![format!("02:00:00:00:00:0{number} 10.0.0.{number}").into()],
+            ..Default::default()
+        };
+        operations.push(insert(port, &row));
+    }
+    world.north(operations);
+    let monitors = world.sb::<sb::ServiceMonitor>();
+    let mac: Mac = monitors[0].1.src_mac.parse().expect("northd writes one");
+    let mac = u128::from(mac.to_u64());
+    let chassis = Chassis::new(&world);
+    let is_told = |port: &str, (to, from, target), (protocol, service)| {
+        let ports = if protocol == 6_u128 {
+            Base::TcpSrc
+        } else {
+            Base::UdpSrc
+        };
+        let state = State::default()
+            .with(Base::EthSrc, 0x0200_0000_0001_u128)
+            .with(Base::EthDst, mac + to)
+            .with(Base::EthType, 0x800_u128)
+            .with(Base::IpProto, protocol)
+            .with(Base::Ip4Src, 0x0a00_0000_u128 + from)
+            .with(Base::Ip4Dst, 0x0a00_0000_u128 + target)
+            .with(ports, service);
+        let (datapath, key) = chassis.find(port);
+        let effects = run(&chassis, datapath, key, &state).effects;
+        effects.into_iter().any(|effect| {
+            matches!(
+                effect,
+                Effect::Call {
+                    function: Function::HandleSvcCheck,
+                    ..
+                }
+            )
+        })
+    };
+    assert!(is_told("p1", (0, 1, 9), (6, 80_u128)));
+    for (port, ends, what) in [
+        ("p2", (0, 1, 9), (6, 80)),
+        ("p2", (0, 2, 8), (6, 80)),
+        ("p1", (0, 1, 9), (6, 81)),
+        ("p1", (0, 1, 9), (17, 80)),
+        ("p1", (0, 2, 9), (6, 80)),
+        ("p1", (1, 1, 9), (6, 80)),
+    ] {
+        assert!(!is_told(port, ends, what), "{port} {ends:?} {what:?}");
+    }
 }
