@@ -9,6 +9,7 @@ use ovsdb::typed::Table;
 use ovsdb::{Atom, Datum};
 use relations::Cell;
 use sb_db::tables::{LogicalDpGroup, LogicalFlow};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::fact::{Fact, RowId};
@@ -40,6 +41,26 @@ impl Owner {
     }
 }
 
+/// What has the protocol and the ports that a match asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packet {
+    /// The packet.
+    Itself,
+    /// Its connection (`Logical_Flow.tags`, `acl_ct_translation`).
+    OfConnection,
+}
+
+impl Packet {
+    /// `Logical_Flow.tags`, if they say anything.
+    fn tags(self) -> Option<Datum> {
+        let is_translated = (Atom::from(TRANSLATED), Atom::from("true"));
+        (self == Self::OfConnection).then(|| Datum::map([is_translated]))
+    }
+}
+
+/// The tag of flows that ask for protocol and ports of connections.
+const TRANSLATED: &str = "acl_ct_translation";
+
 /// Where a unit puts its flows.
 pub struct Flows<'a> {
     world: &'a World,
@@ -67,15 +88,27 @@ impl<'a> Flows<'a> {
 
     /// Adds a flow that is for the row of the hint.
     pub fn add(&mut self, rule: Rule, when: &Expr, then: impl Into<Vec<Action>>) {
-        self.push(rule, when, then.into(), self.hint);
+        self.push(rule, when, then.into(), self.hint, Packet::Itself);
+    }
+
+    /// The same, with protocol and ports asked of the packet's connection: they are those of all its fragments.
+    pub fn add_of_connection(&mut self, rule: Rule, when: &Expr, then: impl Into<Vec<Action>>) {
+        self.push(rule, when, then.into(), self.hint, Packet::OfConnection);
     }
 
     /// Adds a flow that several rows have alike: it says of none that it is for it.
     pub fn add_common(&mut self, rule: Rule, when: &Expr, then: impl Into<Vec<Action>>) {
-        self.push(rule, when, then.into(), None);
+        self.push(rule, when, then.into(), None, Packet::Itself);
     }
 
-    fn push(&mut self, rule: Rule, when: &Expr, mut then: Vec<Action>, hint: Option<Uuid>) {
+    fn push(
+        &mut self,
+        rule: Rule,
+        when: &Expr,
+        mut then: Vec<Action>,
+        hint: Option<Uuid>,
+        asked: Packet,
+    ) {
         if let Some(table) = rule.stage.leap() {
             leap(&mut then, table);
         }
@@ -98,7 +131,7 @@ impl<'a> Flows<'a> {
                 Some(cell),
             ),
         };
-        let uuid = identity::derive(&[
+        let known: [&[u8]; 8] = [
             b"flow",
             owner.as_bytes(),
             stage.name().as_bytes(),
@@ -107,7 +140,12 @@ impl<'a> Flows<'a> {
             when.as_bytes(),
             then.as_bytes(),
             hint.as_ref().map_or(&[], |hint| hint.as_bytes()),
-        ]);
+        ];
+        let mut parts: SmallVec<[&[u8]; 9]> = SmallVec::from_slice(&known);
+        if asked == Packet::OfConnection {
+            parts.push(TRANSLATED.as_bytes());
+        }
+        let uuid = identity::derive(&parts);
         let column = LogicalFlow::COLUMN;
         let row = self.world.row(
             Side::South,
@@ -127,7 +165,9 @@ impl<'a> Flows<'a> {
                 (column.r#match.index, Datum::from(when)),
                 (column.actions.index, Datum::from(then)),
                 (column.external_ids.index, external_ids(stage, hint)),
-            ],
+            ]
+            .into_iter()
+            .chain(asked.tags().map(|tags| (column.tags.index, tags))),
         );
         let table = if cell.is_some() { SHARED_FLOWS } else { FLOWS };
         self.facts

@@ -133,12 +133,14 @@ fn flows(world: &World, stages: &[String]) -> Vec<String> {
             .chain(of_group.into_iter().flatten());
         let mut names: Vec<&str> = of.map(|datapath| datapaths[&datapath].as_str()).collect();
         names.sort_unstable();
+        let tags = flow.tags.keys().map(|tag| format!(" [{tag}]"));
         Some(format!(
-            "{} {stage} {:05} {} => {}",
+            "{} {stage} {:05} {} => {}{}",
             names.join(","),
             flow.priority,
             flow.r#match,
-            flow.actions
+            flow.actions,
+            tags.collect::<String>()
         ))
     })
     .collect()

@@ -1,21 +1,26 @@
 //! The flows of one rule.
 
+use std::sync::Arc;
+
 use lflow::action::{Action, Log};
 use lflow::{Expr, Int, Symbol, a, m};
 use nb_db::tables::{Acl, LogicalSwitch, Meter, PortGroup};
-use relations::{Handle, Key, Small};
+use relations::{Bucket, Handle, Key, Small};
 use sb_db::tables::AclId;
+use uuid::Uuid;
 
 use super::model::{Access, Logging, RULE, Verdict};
 use super::owners::{self, OF_PORT_GROUP};
 use super::persistent::NUMBER;
 use super::samples::Samples;
+use super::settings::{SETTINGS, Settings};
 use super::{
     ABOVE, ALLOW, DROP, HAS_LABEL_IN, IN, IS_REPLY, LABEL_IN, NUMBER_IN, OUT, PERSISTS_IN, Point,
     REJECT, RELATED, RELATED_LOGGED, TIER_IN, VERDICT_IN,
 };
 use crate::compiler::feature::{Index, Kind, Over};
 use crate::compiler::flow::Flows;
+use crate::compiler::stage::Rule;
 use crate::compiler::unit::Unit;
 use crate::features::meters;
 use crate::features::switch::DATAPATH;
@@ -26,10 +31,32 @@ pub(super) const SWITCHES_OF: Index =
 /// The port groups that have a rule.
 pub(super) const GROUPS_OF: Index = Index::north::<PortGroup>(PortGroup::COLUMN.acls.index);
 
+/// The rules that have replies logged, by what they know them by: the label of connections, and where replies are told of.
+pub(super) static LOGGED: Bucket<u64, Uuid> = Bucket::new("rules that log replies");
+
+pub(super) static LABEL: Kind = Kind {
+    name: "acl/label",
+    over: Over::Keys(&RULE),
+    reads: &[],
+    says: &[&LOGGED],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        let Some(rule) = unit.get(&RULE, row).filter(|rule| rule.logs_replies()) else {
+            return;
+        };
+        let label = Samples::label_of(unit, row, rule);
+        if label != 0 {
+            let uuid = unit.uuid(row);
+            unit.join(&LOGGED, rule.known_by(label), uuid);
+        }
+    },
+};
+
 pub(super) static FLOWS: Kind = Kind {
     name: "acl",
     over: Over::Keys(&RULE),
-    reads: &[&DATAPATH, &NUMBER],
+    reads: &[&DATAPATH, &NUMBER, &SETTINGS, &LOGGED],
     says: owners::SAYS,
     wants: &[],
     run: flows,
@@ -47,7 +74,9 @@ fn flows(unit: &mut Unit<'_>, key: Key) {
         meter,
         number: number.and_then(|number| u16::try_from(number.key).ok()),
         samples: Samples::of(unit, row, rule),
+        asks_connections: Settings::of(unit).asks_connections,
     };
+    tell_shared_label(unit, row, rule, rule.label(&extras));
     if let Some(number) = number {
         let id = AclId::COLUMN.id.to(&i64::from(number.key));
         unit.row::<AclId>(number.uuid, [id]);
@@ -67,6 +96,22 @@ fn flows(unit: &mut Unit<'_>, key: Key) {
     }
 }
 
+/// Of two rules that log replies by one label, a switch with both logs as one of them.
+fn tell_shared_label(unit: &mut Unit<'_>, row: Handle, rule: &Access, label: u32) {
+    let own = unit.uuid(row);
+    let known_by = unit.members(&LOGGED, rule.known_by(label));
+    let other = known_by.iter().find(|other| **other != own).copied();
+    let Some(other) = other.filter(|_| rule.logs_replies() && known_by.contains(&own)) else {
+        return;
+    };
+    let mut complaints = unit.complaints::<Acl>(row, Arc::clone(&rule.name));
+    let why = format!("rule {other} has replies logged by the same label or sample");
+    let remedy = "on a switch with both, they are logged as those of one rule: give each its own";
+    let column = Acl::COLUMN.options.name;
+    complaints.warning(column, "log-related", 0, why, remedy);
+    unit.problems(complaints.into_problems());
+}
+
 /// What a rule has from others.
 struct Extras {
     /// The name of the meter of its log.
@@ -75,19 +120,43 @@ struct Extras {
     number: Option<u16>,
     /// What is told of its packets.
     samples: Samples,
+    /// Protocol and ports are those of connections.
+    asks_connections: bool,
 }
 
-/// A flow, not yet of a datapath. Those that replies are told of are common to rules with one observation point.
-type Line = (crate::compiler::stage::Rule, Expr, Vec<Action>);
+/// A flow, not yet of a datapath.
+struct Line {
+    rule: Rule,
+    when: Expr,
+    then: Vec<Action>,
+    /// Protocol and ports are those of the packet's connection.
+    asks_connection: bool,
+}
 
+impl Line {
+    fn new(rule: Rule, when: Expr, then: Vec<Action>) -> Self {
+        Self {
+            rule,
+            when,
+            then,
+            asks_connection: false,
+        }
+    }
+}
+
+/// Those that replies are told of are common to rules with one observation point.
 fn add(flows: &mut Flows<'_>, lines: &[Line]) {
-    for (rule, when, then) in lines {
-        let is_reply = [IN.log_related, OUT.log_related].contains(&rule.at(RELATED));
-        let logs = then.iter().any(|action| matches!(action, Action::Log(_)));
-        if is_reply && !logs {
-            flows.add_common(*rule, when, then.clone());
+    for line in lines {
+        let is_reply = [IN.log_related, OUT.log_related].contains(&line.rule.at(RELATED));
+        let mut then = line.then.iter();
+        let logs = then.any(|action| matches!(action, Action::Log(_)));
+        let (rule, when, then) = (line.rule, &line.when, line.then.clone());
+        if line.asks_connection {
+            flows.add_of_connection(rule, when, then);
+        } else if is_reply && !logs {
+            flows.add_common(rule, when, then);
         } else {
-            flows.add(*rule, when, then.clone());
+            flows.add(rule, when, then);
         }
     }
 }
@@ -114,7 +183,7 @@ fn meter(unit: &mut Unit<'_>, row: Handle, log: &Logging) -> Option<String> {
 
 impl Access {
     fn lines(&self, extras: &Extras) -> Vec<Line> {
-        let Some(when) = &self.when else {
+        let Some(matched) = &self.when else {
             return Vec::new();
         };
         let kinds = self.point.kinds();
@@ -140,8 +209,9 @@ impl Access {
         let in_tier = m::eq(TIER_IN.field(), Int::new(self.tier.into()));
         let mut lines = Vec::new();
         let rule = kinds.rule.at(priority);
+        let when = in_tier & matched.clone();
         if extras.samples.is_empty() {
-            lines.push((rule, in_tier & when.clone(), then));
+            self.ask(extras, Line::new(rule, when, then), &mut lines);
         } else {
             let new = !m::is(Symbol::CtTrk) | m::is(Symbol::CtNew);
             let old = m::is(Symbol::CtTrk) & !m::is(Symbol::CtNew);
@@ -150,16 +220,47 @@ impl Access {
                 (old, &extras.samples.established),
             ] {
                 let then = told.iter().chain(&then).cloned().collect();
-                lines.push((rule, in_tier.clone() & when.clone() & which, then));
+                let line = Line::new(rule, when.clone() & which, then);
+                self.ask(extras, line, &mut lines);
             }
         }
         if self.verdict == Verdict::AllowStateless {
             let rule = kinds.stateless.at(priority);
-            lines.push((rule, when.clone(), vec![a::next()]));
+            lines.push(Line::new(rule, matched.clone(), vec![a::next()]));
         }
         self.tell_related(extras, &mut lines);
         self.persist(extras, &mut lines);
         lines
+    }
+
+    /// A flow that asks packets, or, where that is wanted, one that asks the connections of those that have one.
+    fn ask(&self, extras: &Extras, line: Line, lines: &mut Vec<Line>) {
+        let has_connections = self.point != Point::AfterLb
+            && self.verdict != Verdict::AllowStateless
+            && has_ports(&line.when);
+        if !extras.asks_connections || !has_connections {
+            lines.push(line);
+            return;
+        }
+        lines.push(Line {
+            when: m::is(Symbol::CtTrk) & line.when.clone(),
+            then: line.then.clone(),
+            asks_connection: true,
+            ..line
+        });
+        let untracked = !m::is(Symbol::CtTrk) & line.when;
+        lines.push(Line::new(line.rule, untracked, line.then));
+    }
+
+    /// Replies and related packets of its connections are logged.
+    fn logs_replies(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.related)
+            && matches!(self.verdict, Verdict::Allow | Verdict::AllowRelated)
+    }
+
+    /// By what a switch knows its replies: the label, and the pipeline that they pass.
+    fn known_by(&self, label: u32) -> u64 {
+        u64::from(label) << 1 | u64::from(self.point == Point::Out)
     }
 
     /// What its connections carry.
@@ -187,7 +288,7 @@ impl Access {
         let mut then = extras.samples.established.clone();
         then.extend(pass_certainly(is_ingress));
         then.push(a::next());
-        lines.push((kinds.persistent, goes_on & is_its, then));
+        lines.push(Line::new(kinds.persistent, goes_on & is_its, then));
     }
 
     fn log_action(&self, extras: &Extras) -> Option<Action> {
@@ -209,7 +310,7 @@ impl Access {
     /// Replies and related packets are not asked about, so what logs or samples them stands above, on their way: the other pipeline.
     fn tell_related(&self, extras: &Extras, lines: &mut Vec<Line>) {
         let label = self.label(extras);
-        let logs = self.log.as_ref().is_some_and(|log| log.related) && label != 0;
+        let logs = self.logs_replies() && label != 0;
         let told = &extras.samples.established;
         if (!logs && told.is_empty())
             || !matches!(self.verdict, Verdict::Allow | Verdict::AllowRelated)
@@ -232,9 +333,30 @@ impl Access {
             then.extend(self.log_action(extras).filter(|_| logs));
             then.extend(pass_certainly(self.point == Point::Out));
             then.push(on);
-            lines.push((rule, belongs & labelled.clone(), then));
+            lines.push(Line::new(rule, belongs & labelled.clone(), then));
         }
     }
+}
+
+/// Whether a match asks for a protocol with ports.
+fn has_ports(when: &Expr) -> bool {
+    let mut asks = false;
+    when.comparisons(&mut |comparison| {
+        asks |= matches!(
+            comparison.field.symbol(),
+            Symbol::IpProto
+                | Symbol::Tcp
+                | Symbol::TcpSrc
+                | Symbol::TcpDst
+                | Symbol::Udp
+                | Symbol::UdpSrc
+                | Symbol::UdpDst
+                | Symbol::Sctp
+                | Symbol::SctpSrc
+                | Symbol::SctpDst
+        );
+    });
+    asks
 }
 
 /// The verdict with this bit.

@@ -23,6 +23,10 @@
 //!
 //! *Port groups.* A rule of a group is one flow for all switches on which the group has ports (`owners.rs`).
 //!
+//! *Fragments.* With `acl_ct_translation`, a rule that asks for a protocol with ports is two flows: one for tracked packets, whose
+//! connections have protocol and ports, whatever fragment the packet is; and one for the others. Behind load balancers, where packets
+//! have backends' ports and connections those that clients wrote, packets are asked all the same.
+//!
 //! *Sampling* tells collectors of a rule's packets (`samples.rs`); connections may outlive what other rules say (`persistent.rs`).
 //! Ports of routers have rules where they say so (`enable_router_port_acl`, `ports.rs`). Network functions are not compiled by this
 //! version: setting them is told.
@@ -56,6 +60,7 @@ use crate::testing::Change;
 pub use owners::{HAS_RULES, TRACKED_SETS, track};
 pub use ports::{ANSWER, PART, pass_answer};
 pub use samples::APPS as SAMPLING_APPS;
+pub use shared::MAY_BE_REPLY;
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
@@ -105,7 +110,7 @@ pub static FEATURE: Feature = Feature {
         ]),
         Source::north::<NbGlobal>(&[]).keys(&[(
             NbGlobal::COLUMN.options.index,
-            &["default_acl_drop", "use_ct_inv_match"],
+            &["acl_ct_translation", "default_acl_drop", "use_ct_inv_match"],
         )]),
         // Written in the name of the feature whose tables they are.
         Source::south::<sb::Meter>(&[]),
@@ -130,11 +135,13 @@ pub static FEATURE: Feature = Feature {
         &HAS_RULES,
         &owners::IS_TRACKED,
         &persistent::NUMBER,
+        &flows::LOGGED,
     ],
     kinds: &[
         &model::MODEL,
         &settings::READ,
         &persistent::WISH,
+        &flows::LABEL,
         &flows::FLOWS,
         &owners::TRAIT,
         &owners::PROFILES,
@@ -213,6 +220,7 @@ pub static FEATURE: Feature = Feature {
         LABEL_OUT,
         PERSISTS_OUT,
         NUMBER_OUT,
+        MAY_BE_REPLY,
     ],
     #[cfg(test)]
     operator: &[Change {
@@ -381,6 +389,8 @@ struct FlowKinds {
 const RELATED: u16 = 65_533;
 /// Where they are, if they are sampled as those of other rules may be, and logged as well.
 const RELATED_LOGGED: u16 = 65_534;
+/// Where packets are that are never tracked.
+const UNTRACKED: u16 = 55_000;
 /// A rule's own priority, and its place above the switch's.
 const HIGHEST: u16 = 32_767 + ABOVE;
 
@@ -392,9 +402,10 @@ impl FlowKinds {
                 HIGHEST,
                 "a rule allow-stateless, at its priority + 1000: next",
             ),
+            // Above rules allow-stateless, and what load balancers look up all the same.
             untracked: Rule::new(
                 pre,
-                110,
+                UNTRACKED,
                 "what is never tracked: groups, neighbour discovery, MLD, DHCPv6, ports of routers and physical networks: next",
             ),
             track: Rule::new(

@@ -41,6 +41,15 @@ impl Samples {
         samples
     }
 
+    /// What connections of a rule carry, without a word about what is wrong with its samples.
+    pub(super) fn label_of(unit: &Unit<'_>, row: Handle, rule: &Access) -> u32 {
+        let mut complaints = unit.complaints::<nb::Acl>(row, Arc::clone(&rule.name));
+        match Self::read(unit, rule, &mut complaints).point {
+            0 => rule.label,
+            point => point,
+        }
+    }
+
     fn read(unit: &Unit<'_>, rule: &Access, complaints: &mut Complaints) -> Self {
         let mut samples = Self::default();
         let mut read = |column: &'static str, app, row: Option<Uuid>| {

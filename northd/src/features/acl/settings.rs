@@ -19,12 +19,16 @@ pub(super) struct Settings {
     /// `use_ct_inv_match`: packets that belong to no connection and cannot begin one are dropped. Without, network cards that
     /// cannot tell are of more use.
     pub(super) drops_invalid: bool,
+    /// `acl_ct_translation`: protocol and ports are those of the packet's connection, where connections are tracked, so that
+    /// later fragments have them, too.
+    pub(super) asks_connections: bool,
 }
 
 impl Settings {
     const DEFAULT: Self = Self {
         drops_by_default: false,
         drops_invalid: true,
+        asks_connections: false,
     };
 
     /// What is set now.
@@ -52,6 +56,7 @@ pub(super) static READ: Kind = Kind {
         let settings = Settings {
             drops_by_default: truth("default_acl_drop", default.drops_by_default),
             drops_invalid: truth("use_ct_inv_match", default.drops_invalid),
+            asks_connections: truth("acl_ct_translation", default.asks_connections),
         };
         unit.say(&SETTINGS, (), settings);
         unit.problems(complaints.into_problems());

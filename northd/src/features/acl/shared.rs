@@ -13,8 +13,19 @@ use super::{
 };
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::flow::Flows;
+use crate::compiler::register::Bits;
 use crate::compiler::stage::Stage;
 use crate::features::switch::{SWITCHES, SWITCHES_NAME};
+
+/// The packet is looked up for a load balancer, though nothing else of its sort is: that it is part of no known connection says
+/// nothing against it.
+pub const MAY_BE_REPLY: Bits = Bits::bit(
+    "the packet is looked up for a load balancer only",
+    Symbol::Reg0,
+    16,
+    Stage::OutPreAcl,
+    Stage::OutAclEval,
+);
 
 const RULED_NAME: &str = "switches with acls";
 const TRACKING_NAME: &str = "switches with stateful acls";
@@ -149,8 +160,12 @@ pub(super) static OF_TRACKED: Kind = Kind {
             flows.add(kinds.track, &m::ip(), [a::ct_next()]);
 
             let of_blocked = m::is(Symbol::CtEst) & m::is(Symbol::CtRpl) & is_blocked(true);
+            let is_invalid = match point {
+                Point::Out => m::is(Symbol::CtInv) & MAY_BE_REPLY.is_clear(),
+                _ => m::is(Symbol::CtInv),
+            };
             let invalid = match settings.drops_invalid {
-                true => m::is(Symbol::CtInv) | of_blocked,
+                true => is_invalid | of_blocked,
                 false => of_blocked,
             };
             flows.add(kinds.certain, &invalid, [verdict(DROP), a::next()]);

@@ -79,7 +79,8 @@ fn setting(world: &World, rng: &mut Rng) -> Vec<Operation> {
         return Vec::new();
     };
     let value = ["true", "false", "perhaps"][rng.below(3)];
-    row.options.insert("use_ct_inv_match".into(), value.into());
+    let key = ["use_ct_inv_match", "acl_ct_translation"][rng.below(2)];
+    row.options.insert(key.into(), value.into());
     let columns = vec![NbGlobal::COLUMN.options.to(&row.options)];
     vec![Operation::update_row(NbGlobal::INDEX, uuid, columns)]
 }

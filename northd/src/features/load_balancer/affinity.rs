@@ -9,6 +9,7 @@
 //! there. On switches it is taken from there at once, and what was there is put back.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lflow::action::{Action, Affinity, Bare};
 use lflow::{Expr, Field, Int, Symbol, a, m};
@@ -105,6 +106,10 @@ pub(super) fn say(
         let mut kept = IS_KNOWN.is_set() & begins() & m::eq(end(vip.ip), backend.ip);
         if let Some(port) = port {
             kept = kept & m::eq(BACKEND_PORT.field(), port);
+        }
+        if let Some(place) = balancer.place_of(backend.ip) {
+            // A backend that has moved to another chassis is nobody's here any more.
+            kept = kept & m::resident(Arc::clone(place));
         }
         flows.add(KEPT, &kept, spread(balancer, (&[*backend], None), source));
         let learn = Action::CommitAffinity(Box::new(Affinity {

@@ -12,6 +12,7 @@
 //! | `SWITCHES`, `ROUTERS` | all of them |
 //! | `EVERYWHERE` | routers without a gateway port: they look connections up on all chassis |
 //! | `GATEWAYS` | routers with one: they do on the chassis that has it |
+//! | `UNTRACKING` | switches whose rules allow-stateless leave load balancers their packets (`untracking`) |
 
 use nb_db::tables::{LoadBalancerGroup, LogicalRouter, LogicalSwitch};
 use relations::{Bucket, Handle, Key, Relation, Set, Small};
@@ -21,6 +22,7 @@ use super::model::BALANCER;
 use super::settings::SETTINGS;
 use crate::compiler::feature::{Index, Kind, Over};
 use crate::compiler::flow::Flows;
+use crate::compiler::options::Options;
 use crate::compiler::unit::Unit;
 use crate::features::acl;
 use crate::features::router::ROUTER;
@@ -50,6 +52,7 @@ pub(super) enum Place {
     Routers,
     Everywhere,
     Gateways,
+    Untracking,
 }
 
 /// The switches that name a group.
@@ -61,6 +64,9 @@ pub(super) const ROUTERS_WITH: Index =
 
 /// The groups that a switch or a router names, if any.
 pub(super) static NAMED: Relation<Handle, Vec<Uuid>> = Relation::new("load balancer groups");
+/// There is a value for each switch with `other_config:enable-stateless-acl-with-lb`.
+pub(super) static UNTRACKING: Relation<Handle, ()> =
+    Relation::new("switch with stateless acls and load balancers");
 /// The switches that have what their router has: the switch, and the router's port.
 pub(super) static FOLLOWERS: Bucket<Handle, (Handle, Handle)> =
     Bucket::new("switches that follow a router");
@@ -152,13 +158,23 @@ pub(super) static OF_SWITCHES: Kind = Kind {
     name: "load-balancer/names-of-switch",
     over: Over::Keys(&SWITCH),
     reads: &[],
-    says: &[&NAMED],
+    says: &[&NAMED, &UNTRACKING],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
-        let groups = unit.north(row);
-        let groups = groups.map(|row| LogicalSwitch::COLUMN.load_balancer_group.get(row));
-        name(unit, row, groups);
+        let Some(columns) = unit.north(row) else {
+            return;
+        };
+        let column = LogicalSwitch::COLUMN;
+        let name_of = column.name.get(columns);
+        let mut complaints = unit.complaints::<LogicalSwitch>(row, name_of);
+        let settings = columns.get(column.other_config.index);
+        let settings = Options::read(column.other_config.name, settings);
+        if settings.truth("enable-stateless-acl-with-lb", false, &mut complaints) {
+            unit.say(&UNTRACKING, row, ());
+        }
+        unit.problems(complaints.into_problems());
+        name(unit, row, Some(column.load_balancer_group.get(columns)));
     },
 };
 
@@ -195,6 +211,7 @@ pub(super) static GROUPS: Kind = Kind {
         &FORCED_ROUTER,
         &GATEWAY_PORTS,
         &FOLLOWERS,
+        &UNTRACKING,
     ],
     says: SAYS,
     wants: &[],
@@ -216,6 +233,7 @@ pub(super) static DIRECT: Kind = Kind {
         &FORCED_ROUTER,
         &GATEWAY_PORTS,
         &FOLLOWERS,
+        &UNTRACKING,
     ],
     says: SAYS,
     wants: &[],
@@ -274,7 +292,9 @@ fn on_switch(unit: &mut Unit<'_>, carrier: Handle, switch: Handle) {
     let Some(datapath) = unit.get(&DATAPATH, switch).map(|of| of.uuid) else {
         return;
     };
-    for place in [Place::Both, Place::Switches] {
+    let is_untracking = unit.get(&UNTRACKING, switch).is_some();
+    let untracking = is_untracking.then_some(Place::Untracking);
+    for place in [Place::Both, Place::Switches].into_iter().chain(untracking) {
         unit.member(&PLACES, (carrier, place as u32), datapath);
     }
     unit.member(&BALANCING_SWITCHES, (), datapath);

@@ -32,6 +32,15 @@ impl Protocol {
         }
     }
 
+    /// Its source port.
+    pub(super) const fn src(self) -> Symbol {
+        match self {
+            Self::Tcp => Symbol::TcpSrc,
+            Self::Udp => Symbol::UdpSrc,
+            Self::Sctp => Symbol::SctpSrc,
+        }
+    }
+
     /// Its destination port.
     pub(super) const fn dst(self) -> Symbol {
         match self {

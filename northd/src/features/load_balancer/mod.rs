@@ -22,13 +22,19 @@
 //! | `lr_out_undnat` | by a gateway port, replies are from the virtual address again |
 //! | `lr_out_snat` | the client's address is left alone (`skip_snat`); it is forced elsewhere (`force_snat`) |
 //!
-//! Other routers have routes to virtual addresses with `options:add_route` (`routes`).
+//! Datagrams may come in fragments. Of which connection each is, connection tracking knows on every datapath, so flows for UDP ask that for the
+//! port.
+//!
+//! Other routers have routes to virtual addresses with `options:add_route` (`routes`). Rules that are stateless leave load balancers their
+//! packets where a switch says so (`untracking`). Backends may have to be on the client's chassis (`distributed`), and routers with several
+//! gateway ports may have to do without connections (`stateless_nat`).
 //!
 //! A switch with load balancers tracks all connections, as one with a rule `allow-related` does. The original destination of
 //! a connection is what connection tracking remembers: no register carries it, and controllers read it there, too.
 
 mod affinity;
 mod carriers;
+mod distributed;
 mod endpoint;
 mod flows;
 mod health;
@@ -40,9 +46,11 @@ mod routes;
 mod settings;
 mod shared;
 mod spread;
+mod stateless_nat;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod untracking;
 mod variables;
 
 use lflow::Symbol;
@@ -89,6 +97,10 @@ pub static FEATURE: Feature = Feature {
             LogicalSwitch::COLUMN.load_balancer.index,
             LogicalSwitch::COLUMN.load_balancer_group.index,
         ]),
+        Source::north::<LogicalSwitch>(&[LogicalSwitch::COLUMN.name.index]).keys(&[(
+            LogicalSwitch::COLUMN.other_config.index,
+            &["enable-stateless-acl-with-lb"],
+        )]),
         Source::north::<LogicalRouter>(&[
             LogicalRouter::COLUMN.load_balancer.index,
             LogicalRouter::COLUMN.load_balancer_group.index,
@@ -122,6 +134,7 @@ pub static FEATURE: Feature = Feature {
         &carriers::ACTS_ON,
         &carriers::HAS_VIPS,
         &carriers::NAMED,
+        &carriers::UNTRACKING,
         &carriers::FOLLOWERS,
         &flows::HAS_BACKENDS,
         &routes::CLAIMANTS,
@@ -144,6 +157,9 @@ pub static FEATURE: Feature = Feature {
         &flows::GROUP_LOOKUP,
         &flows::AT_GATEWAYS,
         &flows::AT_GATEWAYS_DIRECT,
+        &stateless_nat::FLOWS,
+        &distributed::FLOWS,
+        &untracking::FLOWS,
         &record::RECORD,
         &neighbours::CLAIMS,
         &neighbours::NEIGHBOURS,
@@ -160,6 +176,8 @@ pub static FEATURE: Feature = Feature {
         LOOK_UP_OUT,
         UNTRACKED_IN,
         UNTRACKED_OUT,
+        untracking::TO_VIP,
+        untracking::FROM_BACKEND,
         PROBE_IN,
         PROBE_LATER,
         PROBE_OUT,
@@ -187,6 +205,16 @@ pub static FEATURE: Feature = Feature {
         MARKED,
         NO_ROUTER_LEARN,
         TRANSLATE_BACK,
+        stateless_nat::UNTRACKED,
+        stateless_nat::CHOOSE,
+        stateless_nat::TO_BACKEND,
+        stateless_nat::FROM_BACKEND,
+        distributed::FROM_OUTSIDE,
+        distributed::ADMIT,
+        distributed::ASKED,
+        distributed::DEFRAG,
+        distributed::STAYS,
+        distributed::TRANSLATE_BACK,
         KEEP_SOURCE,
     ],
     bits: &[
@@ -203,6 +231,7 @@ pub static FEATURE: Feature = Feature {
         affinity::ROUTER_END_6,
         affinity::ROUTER_VIP_PORT,
         affinity::ROUTER_BACKEND_PORT,
+        stateless_nat::CHOSEN,
     ],
     #[cfg(test)]
     operator: &[Change {
@@ -218,12 +247,14 @@ const OPTIONS: &[&str] = &[
     "address-family",
     "affinity_timeout",
     "ct_flush",
+    "distributed",
     "event",
     "hairpin_snat_ip",
     "neighbor_responder",
     "reject",
     "skip_snat",
     "template",
+    "use_stateless_nat",
 ];
 
 const LOOK_UP_IN: Rule = Rule::new(

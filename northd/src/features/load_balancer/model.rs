@@ -52,6 +52,12 @@ pub(super) struct Balancer {
     pub(super) responder: Responder,
     /// `options:add_route`: other routers have routes to the virtual addresses.
     pub(super) adds_routes: bool,
+    /// `options:distributed`: each chassis chooses among the backends that it has, of which `mappings` tells the ports.
+    pub(super) is_distributed: bool,
+    /// `options:use_stateless_nat`: routers with several gateway ports translate each packet by itself.
+    pub(super) is_stateless: bool,
+    /// `options:hairpin_snat_ip`: from where a client that is its own backend hears.
+    pub(super) hairpin_ips: Vec<IpAddr>,
 }
 
 /// A virtual address.
@@ -94,6 +100,14 @@ impl Vip {
     pub(super) fn port_of(&self, backend: Endpoint) -> Option<u16> {
         backend.port.or(self.port)
     }
+
+    /// From where a backend replies.
+    pub(super) fn speaker(&self, backend: Endpoint) -> Endpoint {
+        Endpoint {
+            ip: backend.ip,
+            port: self.port_of(backend),
+        }
+    }
 }
 
 impl Balancer {
@@ -106,6 +120,46 @@ impl Balancer {
     pub(super) fn backend_ips(&self) -> Vec<IpAddr> {
         let backends = self.vips.iter().flat_map(|vip| &vip.backends);
         unique(backends.map(|backend| backend.ip))
+    }
+
+    /// The port of a backend, if it matters where backends are.
+    pub(super) fn place_of(&self, backend: IpAddr) -> Option<&Arc<str>> {
+        let mapping = self.mappings.get(&backend);
+        mapping.filter(|_| self.is_distributed).map(|of| &of.port)
+    }
+
+    /// The addresses that clients speak to, and those that backends answer to which are their own clients.
+    pub(super) fn outer_ips(&self) -> Vec<IpAddr> {
+        unique(
+            self.ips()
+                .into_iter()
+                .chain(self.hairpin_ips.iter().copied()),
+        )
+    }
+
+    /// Leaves backends out of which nobody knows where they are.
+    fn keep_placed(&mut self, complaints: &mut Complaints) {
+        let column = LoadBalancer::COLUMN.vips.name;
+        for vip in &mut self.vips {
+            let mappings = &self.mappings;
+            vip.backends.retain(|backend| {
+                let is_placed = mappings.contains_key(&backend.ip);
+                if !is_placed {
+                    let why = format!(
+                        "with options:distributed, it has to be known where the backend {} is",
+                        backend.ip
+                    );
+                    let remedy = "it is left out: add it to ip_port_mappings";
+                    complaints.text(column, &vip.text, 0, why, remedy);
+                }
+                is_placed
+            });
+        }
+        if !self.templates.is_empty() {
+            let why = "virtual addresses with template variables have backends on any chassis";
+            let remedy = "distributed has no effect on those: remove it, or write addresses";
+            complaints.column(LoadBalancer::COLUMN.options.name, why, remedy);
+        }
     }
 
     /// Reads a row. Nothing comes of one without an address that can be read.
@@ -123,8 +177,11 @@ impl Balancer {
             let known = vips.len() + templates.len();
             if has_variables && (vip.contains('^') || backends.contains('^')) {
                 templates.extend(Template::parse(vip, backends, is_ip4, complaints));
-            } else {
-                vips.extend(parse_vip(vip, backends, complaints));
+            } else if let Some(of) = parse_vip(vip, backends, complaints) {
+                match same(&vips, &of) {
+                    Some(other) => tell_twice(vip, other, complaints),
+                    None => vips.push(of),
+                }
             }
             if backends.trim().is_empty() && vips.len() + templates.len() > known {
                 empty.push(vip);
@@ -155,7 +212,9 @@ impl Balancer {
         }
         let mut truth = |key| options.truth(key, false, complaints);
         let adds_routes = truth("add_route");
-        let balancer = Self {
+        let is_distributed = truth("distributed");
+        let is_stateless = truth("use_stateless_nat");
+        let mut balancer = Self {
             name: column.name.get(row),
             protocol,
             mappings,
@@ -166,9 +225,15 @@ impl Balancer {
             affinity: affinity.filter(|seconds| *seconds > 0),
             responder: responder(&options, complaints),
             adds_routes,
+            is_distributed,
+            is_stateless,
+            hairpin_ips: hairpin_ips(&options, complaints),
             vips,
             templates,
         };
+        if is_distributed {
+            balancer.keep_placed(complaints);
+        }
         if adds_routes && !balancer.templates.is_empty() {
             let why = "virtual addresses with template variables get no routes";
             let remedy = "routers need routes of their own to those: remove it, or write addresses";
@@ -239,6 +304,18 @@ fn parse_vip(text: &str, backends: &str, complaints: &mut Complaints) -> Option<
         has_backends: !backends.is_empty(),
         backends,
     })
+}
+
+/// The virtual address that is the same, written otherwise.
+fn same<'v>(vips: &'v [Vip], of: &Vip) -> Option<&'v Vip> {
+    let mut vips = vips.iter();
+    vips.find(|other| (other.ip, other.port) == (of.ip, of.port))
+}
+
+fn tell_twice(vip: &str, other: &Vip, complaints: &mut Complaints) {
+    let why = format!("it is the same address as {}", other.text);
+    let remedy = "it is left out: write all backends to one of them";
+    complaints.text(LoadBalancer::COLUMN.vips.name, vip, 0, why, remedy);
 }
 
 /// The backends that fit the virtual address, each once.
@@ -338,6 +415,21 @@ fn responder(options: &Options<'_>, complaints: &mut Complaints) -> Responder {
     }
 }
 
+/// The addresses of `hairpin_snat_ip`, one of each family at most.
+fn hairpin_ips(options: &Options<'_>, complaints: &mut Complaints) -> Vec<IpAddr> {
+    let words = options.text("hairpin_snat_ip").unwrap_or_default();
+    let ips = words.split_whitespace().filter_map(|word| {
+        let ip = word.parse().ok();
+        if ip.is_none() {
+            let why = "hairpin_snat_ip is no IP address, nor one of each family";
+            let remedy = "backends hear of themselves from the virtual address: correct it";
+            complaints.text(LoadBalancer::COLUMN.options.name, word, 0, why, remedy);
+        }
+        ip
+    });
+    ips.collect()
+}
+
 fn unique(ips: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut ips: Vec<IpAddr> = ips.collect();
     ips.sort_unstable();
@@ -395,6 +487,14 @@ mod tests {
                 "{told}"
             );
         }
+        let twice = row(&[
+            ("10.0.0.1:080", "10.0.0.3:80"),
+            ("10.0.0.1:80", "10.0.0.2:80"),
+        ]);
+        let (balancer, problems) = parse(&twice);
+        let vips = balancer.expect("one makes sense").vips;
+        let told = "it is the same address as 10.0.0.1:080";
+        assert_eq!((vips.len(), problems), (1, vec![told.to_owned()]));
         for vip in [
             "10.0.0",
             "10.0.0.1:0",

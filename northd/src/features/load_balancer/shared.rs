@@ -114,7 +114,7 @@ pub(super) static OF_BALANCING_ROUTERS: Kind = Kind {
 };
 
 /// Looks a connection up, and translates what belongs to one that was balanced.
-fn translate() -> Action {
+pub(super) fn translate() -> Action {
     Action::Balance(Box::new(Balance {
         kind: BalanceKind::CtLbMark,
         backends: Vec::new(),

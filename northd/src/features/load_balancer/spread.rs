@@ -22,14 +22,18 @@ pub(super) fn spread(
     (backends, template): (&[Endpoint], Option<Arc<str>>),
     source: Source,
 ) -> Vec<Action> {
+    let kind = match balancer.is_distributed && template.is_none() {
+        true => BalanceKind::CtLbMarkLocal,
+        false => BalanceKind::CtLbMark,
+    };
     let flag = match source {
         Source::AsRulesSay => None,
         Source::Forced => Some(Symbol::FlagsForceSnatForLb),
         Source::Kept => Some(Symbol::FlagsSkipSnatForLb),
     };
     let balance = Action::Balance(Box::new(Balance {
-        kind: BalanceKind::CtLbMark,
-        backends: backends.iter().copied().map(target).collect(),
+        kind,
+        backends: backends.iter().map(|of| target(balancer, *of)).collect(),
         template,
         hash_fields: balancer.hash_fields.clone(),
         skip_snat: source == Source::Kept,
@@ -40,9 +44,9 @@ pub(super) fn spread(
 }
 
 /// A backend as actions name it.
-fn target(backend: Endpoint) -> Backend {
+fn target(balancer: &Balancer, backend: Endpoint) -> Backend {
     Backend {
-        lport: None,
+        lport: balancer.place_of(backend.ip).cloned(),
         ip: backend.ip,
         port: backend.port,
     }

@@ -22,8 +22,9 @@ pub fn change(world: &mut World, rng: &mut Rng) -> String {
     if rng.once_in(8) {
         return status(world, rng);
     }
-    let operations = match rng.below(10) {
+    let operations = match rng.below(11) {
         0 => setting(world, rng),
+        10 => untracking(world, rng),
         1 | 2 => another(world, rng),
         3 => group(world, rng),
         4 => removal(world, rng),
@@ -185,6 +186,19 @@ fn setting(world: &World, rng: &mut Rng) -> Vec<Operation> {
     vec![Operation::update_row(NbGlobal::INDEX, uuid, columns)]
 }
 
+/// A switch has rules allow-stateless leave load balancers their packets, or not.
+fn untracking(world: &World, rng: &mut Rng) -> Vec<Operation> {
+    let all = world.nb::<LogicalSwitch>();
+    let Some((uuid, row)) = rng.pick(&all) else {
+        return Vec::new();
+    };
+    let mut settings = row.other_config.clone();
+    let value = ["true", "false", "perhaps"][rng.below(3)];
+    settings.insert("enable-stateless-acl-with-lb".into(), value.into());
+    let columns = vec![LogicalSwitch::COLUMN.other_config.to(&settings)];
+    vec![Operation::update_row(LogicalSwitch::INDEX, *uuid, columns)]
+}
+
 fn force(world: &World, rng: &mut Rng) -> Vec<Operation> {
     let all = world.nb::<LogicalRouter>();
     let Some((uuid, row)) = rng.pick(&all) else {
@@ -239,6 +253,11 @@ fn random(rng: &mut Rng) -> LoadBalancer {
             .then(|| ["tcp", "udp", "sctp"][rng.below(3)].into()),
         ..Default::default()
     };
+    if rng.once_in(4) {
+        let ips = ["172.30.0.99", "172.30.0.99 fd30::99", "nobody"];
+        let value = ips[rng.below(ips.len())];
+        row.options.insert("hairpin_snat_ip".into(), value.into());
+    }
     if rng.once_in(3) {
         row.selection_fields = vec!["ip_src".into(), "tp_src".into()];
     }
@@ -252,7 +271,15 @@ fn random(rng: &mut Rng) -> LoadBalancer {
             row.ip_port_mappings.insert(ip.into(), mapping.into());
         }
     }
-    for key in ["reject", "event", "skip_snat", "ct_flush", "add_route"] {
+    for key in [
+        "reject",
+        "event",
+        "skip_snat",
+        "ct_flush",
+        "add_route",
+        "distributed",
+        "use_stateless_nat",
+    ] {
         if rng.once_in(4) {
             row.options.insert(key.into(), "true".into());
         }

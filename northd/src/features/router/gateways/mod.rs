@@ -51,7 +51,8 @@ pub use redirect::{REDIRECT, host};
 pub static GATEWAY: Relation<Handle, Arc<Gateway>> = Relation::new("gateway port");
 /// Those of each router.
 pub static GATEWAYS: Bucket<Handle, Handle> = Bucket::new("gateway ports of a router");
-/// The NAT rules of guests that leave by a gateway port from their own chassis. Said by the feature `nat`.
+/// The NAT rules of guests that leave by a gateway port from their own chassis, and the load balancers of backends that do. Said by
+/// those features.
 pub static GUESTS: Bucket<Handle, Uuid> = Bucket::new("guests of a gateway port");
 
 /// A distributed gateway port.
