@@ -12,6 +12,7 @@ use northbound::Draft;
 use ovsdb::Uuid;
 
 use crate::catalog::{Kind, catalog};
+use crate::circles::{self, Written};
 use crate::declared::{Declared, Owners, Resolver, Wrongs, check_name, refuse};
 use crate::error::{Code, Refused, Violation};
 use crate::fences::contents;
@@ -100,11 +101,16 @@ pub fn apply(
     let mut plan = Plan::default();
     let mut links = Links::default();
     let mut wrongs = Wrongs::new();
+    let mut written = Vec::new();
     for item in &items {
         let place = format!("objects[{}]", item.number);
         match make(draft, &mut links, &resolver, owner, item) {
             Ok(None) => plan.unchanged += 1,
-            Ok(Some(change)) => plan.changes.push(change),
+            Ok(Some(change)) => {
+                let (kind, uuid) = (change.kind, change.uuid);
+                plan.changes.push(change);
+                written.push(Written { kind, uuid, place });
+            }
             Err(refused) if refused.violations.is_empty() => return Err(refused),
             Err(refused) => {
                 let refused = refused.within(&place);
@@ -131,6 +137,7 @@ pub fn apply(
         });
     }
     links.write(draft);
+    circles::check(draft, &written)?;
     Ok(plan)
 }
 

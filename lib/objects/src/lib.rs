@@ -16,6 +16,7 @@
 //! | [`catalog`] | kinds and fields, put together with the descriptors and the schema |
 //! | [`values`] | fields to columns and back |
 //! | [`checks`] | what the database would take and nobody would understand |
+//! | [`circles`] | names that lead back to where they come from |
 //! | [`find`] | rows by name, by parent, by owner; the indexes for that |
 //! | [`read`] | rows as objects |
 //! | [`declared`] | objects as somebody wants them |
@@ -43,6 +44,7 @@ pub mod v1 {
 pub mod apply;
 pub mod catalog;
 pub mod checks;
+pub mod circles;
 pub mod declared;
 pub mod document;
 pub mod error;

@@ -6,6 +6,7 @@ use northbound::{Draft, Rows};
 use ovsdb::{Atom, Datum, Mutation, Mutator, Row, Uuid};
 
 use crate::catalog::{Field, Kind, PartPlace, Place, catalog};
+use crate::circles::{self, Written};
 use crate::declared::{Content, Declared, Owners, Resolver, refuse};
 use crate::error::{Code, Refused, Violation};
 use crate::fences::contents;
@@ -41,6 +42,7 @@ pub fn create(
     let uuid = new_uuid(rows, kind, &declared.name);
     insert(draft, &mut links, declared, uuid, owner, wanted)?;
     links.write(draft);
+    check_circles(draft, kind, uuid)?;
     Ok(uuid)
 }
 
@@ -71,7 +73,14 @@ pub fn update(
     let wanted: Vec<_> = wanted.collect();
     change(draft, &mut links, kind, uuid, wanted)?;
     links.write(draft);
+    check_circles(draft, kind, uuid)?;
     Ok(uuid)
+}
+
+/// Whether the one object that is written is part of no circle.
+fn check_circles(draft: &Draft<'_>, kind: &'static Kind, uuid: Uuid) -> Result<(), Refused> {
+    let place = String::new();
+    circles::check(draft, &[Written { kind, uuid, place }])
 }
 
 /// An object that is to be deleted.

@@ -372,3 +372,91 @@ fn what_others_refer_to_is_not_pruned() {
     lab.apply("other", "objects: []").unwrap();
     assert_eq!(lab.apply("net", "objects: []").unwrap().len(), 8);
 }
+
+#[test]
+fn circles_are_refused() {
+    let mut lab = Lab::new();
+    let port = |name: &str, parent: &str| {
+        format!(
+            "- name: {name}\n  logical_switch_port: {{logical_switch: s, parent_name: {parent}, tag_request: 1}}\n"
+        )
+    };
+    let switch = "- name: s\n  logical_switch: {}\n";
+    let within = |ports: &str| format!("{switch}{ports}");
+    refused(
+        lab.apply("net", &within(&port("a", "a"))),
+        Code::Conflict,
+        &[
+            "objects[1].logical_switch_port.parent_name",
+            "a in a",
+            "the port of the guest",
+        ],
+    );
+    let three = [
+        port("a", "b"),
+        port("b", "c"),
+        port("c", "a"),
+        port("d", "a"),
+    ]
+    .concat();
+    let told = lab.apply("net", &within(&three)).unwrap_err();
+    let fields: Vec<&str> = told.violations.iter().map(|wrong| &*wrong.field).collect();
+    let expected = [1, 2, 3].map(|n| format!("objects[{n}].logical_switch_port.parent_name"));
+    assert_eq!(fields, expected);
+    // One that waits for its guest's port closes no circle, until somebody makes that port a container of its own.
+    lab.apply("net", &within(&port("a", "b"))).unwrap();
+    let other = "name: b\nlogical_switch_port: {logical_switch: s, parent_name: a, tag_request: 1}";
+    refused(
+        lab.create(other),
+        Code::Conflict,
+        &["logical_switch_port.parent_name", "b in a in b"],
+    );
+    lab.create("name: b\nlogical_switch_port: {logical_switch: s}")
+        .unwrap();
+    refused(
+        lab.update(other, &["parent_name", "tag_request"], ""),
+        Code::Conflict,
+        &["logical_switch_port.parent_name"],
+    );
+
+    let policy = |name: &str, chain: &str, to: &str| {
+        let chain = if chain.is_empty() {
+            String::new()
+        } else {
+            format!("chain: {chain}, ")
+        };
+        format!(
+            "- name: p{name}\n  policy: {{logical_router: r, priority: 1, match: ip4, action: jump, {chain}jump_chain: {to}}}\n"
+        )
+    };
+    let router =
+        |policies: &[String]| format!("- name: r\n  logical_router: {{}}\n{}", policies.concat());
+    let tree = [
+        policy("1", "", "a"),
+        policy("2", "a", "b"),
+        policy("3", "a", "c"),
+        policy("4", "b", "c"),
+    ];
+    lab.apply("chains", &router(&tree)).unwrap();
+    let circle = [&tree[..], &[policy("5", "c", "a")]].concat();
+    refused(
+        lab.apply("chains", &router(&circle)),
+        Code::Conflict,
+        &[
+            "objects[5].policy.jump_chain",
+            "from the chain \\\"a\\\" packets would come back to \\\"c\\\"",
+        ],
+    );
+    let to_itself = [policy("1", "a", "a")];
+    refused(
+        lab.apply("chains", &router(&to_itself)),
+        Code::Conflict,
+        &["objects[1].policy.jump_chain"],
+    );
+    // On another router, chains of the same names are others.
+    let elsewhere = format!(
+        "- name: r2\n  logical_router: {{}}\n{}",
+        policy("5", "c", "a").replace(": r,", ": r2,")
+    );
+    lab.apply("elsewhere", &elsewhere).unwrap();
+}
