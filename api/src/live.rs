@@ -10,8 +10,8 @@ use std::sync::Arc;
 use nb_db::tables::{NbGlobal, WeftProblem};
 use northbound::{Rows as _, Snapshot};
 use objects::catalog::Place;
-use objects::find;
 use objects::{Kind, catalog};
+use objects::{fences, find};
 use ovsdb::{Atom, Datum, Row, RowChange, Table, Uuid};
 use replica::TableSpec;
 
@@ -50,6 +50,7 @@ impl Live {
     pub fn new(life: Uuid) -> Self {
         let mut snapshot = Snapshot::empty(nb_db::schema().clone());
         find::index(&mut snapshot);
+        fences::index(&mut snapshot);
         Self {
             snapshot,
             life,

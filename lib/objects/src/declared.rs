@@ -130,8 +130,10 @@ pub struct Resolver<'a> {
     pub gone: HashSet<Uuid>,
     /// Whose objects may be referred to and be added to; nothing: everybody's.
     pub owners: Owners<'a>,
-    /// What rows of other owners name by texts: table and name. It is found out when it is first asked for.
-    pub(crate) named: OnceCell<HashSet<(usize, String)>>,
+    /// What rows of other owners name in lists of names: table and name. It is found out when it is first asked for.
+    pub(crate) listed: OnceCell<HashSet<(usize, String)>>,
+    /// What matches of rows of other owners name, in the same form and manner.
+    pub(crate) matched: OnceCell<HashSet<(usize, String)>>,
 }
 
 /// Owners beyond whose objects a client may not go; nothing: it may go everywhere.
@@ -156,7 +158,8 @@ impl<'a> Resolver<'a> {
             new: HashMap::new(),
             gone: HashSet::new(),
             owners,
-            named: OnceCell::new(),
+            listed: OnceCell::new(),
+            matched: OnceCell::new(),
         }
     }
 

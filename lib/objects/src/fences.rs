@@ -7,14 +7,16 @@
 use std::collections::HashSet;
 
 use nb_db::tables::{
-    LoadBalancer, LogicalRouter, LogicalRouterPort, LogicalSwitchPort, Mirror, Nat,
+    Acl, AddressSet, LoadBalancer, LogicalRouter, LogicalRouterPolicy, LogicalRouterPort,
+    LogicalSwitch, LogicalSwitchPort, Mirror, Nat, PortGroup, Qos,
 };
-use ovsdb::{Atom, Datum, Row, Table};
+use northbound::{Rows, Snapshot, matches};
+use ovsdb::{Atom, Datum, Row, Table, TableDefinition, Uuid};
 
 use crate::catalog::{Field, Kind, Place, catalog};
 use crate::declared::{self, Content, Declared, Resolver, Wrongs};
 use crate::error::{Code, Violation};
-use crate::find::{find_if_any, owner_of};
+use crate::find::{find_if_any, owner_of, with_pair};
 
 /// Where a name leads.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,7 @@ type Named = (usize, &'static str, Part, Leads);
 const SWITCH_PORT: usize = LogicalSwitchPort::INDEX;
 const ROUTER_PORT: usize = LogicalRouterPort::INDEX;
 
-const NAMED: [Named; 17] = [
+const NAMED: [Named; 19] = [
     (
         SWITCH_PORT,
         "options",
@@ -113,6 +115,19 @@ const NAMED: [Named; 17] = [
         Part::Key("snat-ct-zone"),
         Leads::Out,
     ),
+    // Whoever has a key that another asks for is given another one.
+    (
+        LogicalSwitch::INDEX,
+        "other_config",
+        Part::Key("requested-tnl-key"),
+        Leads::Out,
+    ),
+    (
+        LogicalRouter::INDEX,
+        "options",
+        Part::Key("requested-tnl-key"),
+        Leads::Out,
+    ),
     (
         LoadBalancer::INDEX,
         "ip_port_mappings",
@@ -127,6 +142,14 @@ const NAMED: [Named; 17] = [
     ),
     // A sink that is a port has its name; the others are addresses of the underlay, or interfaces of chassis.
     (Mirror::INDEX, "type", Part::Whole, Leads::OutBut("lport")),
+];
+
+/// Where matches stand, which name sets of addresses and groups of ports.
+const MATCHES: [(usize, &str); 4] = [
+    (Acl::INDEX, "match"),
+    (Qos::INDEX, "match"),
+    (LogicalRouterPolicy::INDEX, "match"),
+    (Nat::INDEX, "match"),
 ];
 
 /// What is named as `sink` of a mirror to a port.
@@ -175,11 +198,14 @@ pub fn contents(
         }
     }
     // Whoever names it already would be led into what is not its own.
-    let can_be_named = matches!(kind.table, SWITCH_PORT | ROUTER_PORT);
-    if row.is_none()
-        && can_be_named
-        && named_by_others(resolver).contains(&(kind.table, declared.name.clone()))
-    {
+    let is_named = || match kind.table {
+        SWITCH_PORT | ROUTER_PORT => is_named_by_others(resolver, kind.table, &declared.name),
+        AddressSet::INDEX | PortGroup::INDEX => {
+            matched_by_others(resolver).contains(&(kind.table, declared.name.clone()))
+        }
+        _ => false,
+    };
+    if row.is_none() && is_named() {
         let why = format!("an object of another owner names {:?}", declared.name);
         let remedy = "choose another name, or have that object name something else";
         wrongs.push((Code::Denied, Violation::new("name", why, remedy)));
@@ -190,29 +216,113 @@ pub fn contents(
     }
 }
 
-/// What rows of other owners name by texts: a name may be there when its object is gone, or has never been.
-fn named_by_others<'r>(resolver: &'r Resolver<'_>) -> &'r HashSet<(usize, String)> {
-    resolver.named.get_or_init(|| {
+/// Gives a copy of the northbound the indexes by which this file finds who names something.
+pub fn index(snapshot: &mut Snapshot) {
+    for (table, column, part, leads) in NAMED.iter().chain([&SINK]) {
+        let (Leads::To(_), Some((_, column))) = (leads, place(*table, column)) else {
+            continue;
+        };
+        match part {
+            Part::Whole => snapshot.index_elements(*table, column),
+            Part::Key(key) => snapshot.index_pairs(*table, column, key),
+            Part::List(_) | Part::Values => {}
+        }
+    }
+}
+
+/// The kind of a table, and the number of a column of it.
+fn place(table: usize, column: &str) -> Option<(&'static Kind, usize)> {
+    let kind = catalog().of_table(table)?;
+    Some((kind, kind.schema.column_index(column)?))
+}
+
+/// Whether a row of another owner names a port by a text: a name may be there when its object is gone, or has never been.
+fn is_named_by_others(resolver: &Resolver<'_>, target: usize, name: &str) -> bool {
+    let rows = resolver.rows;
+    let is_in_column = |(table, column, part, leads): &Named| {
+        let Some((kind, column)) = place(*table, column) else {
+            return false;
+        };
+        let found = match (leads, part) {
+            (Leads::To(to), Part::Whole) if *to == target => {
+                holding_element(rows, *table, column, name)
+            }
+            (Leads::To(to), Part::Key(key)) if *to == target => {
+                with_pair(rows, *table, column, key, name)
+            }
+            _ => Vec::new(),
+        };
+        let mut found = found.iter().filter_map(|uuid| rows.row(*table, *uuid));
+        found.any(|row| !is_of_owners(resolver, kind, row))
+    };
+    NAMED.iter().chain([&SINK]).any(is_in_column)
+        || listed_by_others(resolver).contains(&(target, name.to_owned()))
+}
+
+/// The rows that have this text in a column.
+fn holding_element(rows: &dyn Rows, table: usize, column: usize, text: &str) -> Vec<Uuid> {
+    let atom = Atom::String(text.into());
+    rows.containing(table, column, &atom).unwrap_or_else(|| {
+        let all = rows.rows(table);
+        let found = all.filter(|(_, row)| row.get(column).contains(&atom));
+        found.map(|(uuid, _)| uuid).collect()
+    })
+}
+
+/// What rows of other owners name among other things of one text, for which there is no index.
+fn listed_by_others<'r>(resolver: &'r Resolver<'_>) -> &'r HashSet<(usize, String)> {
+    resolver.listed.get_or_init(|| {
         let mut named = HashSet::new();
-        for (table, column, part, leads) in NAMED.iter().chain([&SINK]) {
-            let (Leads::To(target), Some(kind)) = (leads, catalog().of_table(*table)) else {
+        for (table, column, part, leads) in NAMED {
+            let (Leads::To(target), Part::List(_) | Part::Values, Some((kind, column))) =
+                (leads, part, place(table, column))
+            else {
                 continue;
             };
-            let Some(column) = kind.schema.column_index(column) else {
-                continue;
-            };
-            let is_own = |row: &Row| {
-                resolver
-                    .owners
-                    .is_some_and(|own| own.contains(owner_of(kind, row)))
-            };
-            for (_, row) in resolver.rows.rows(*table).filter(|(_, row)| !is_own(row)) {
-                let names = names(row.get(column), *part).into_iter();
-                named.extend(names.map(|name| (*target, name)));
+            for row in of_others(resolver, kind) {
+                let names = names(row.get(column), part).into_iter();
+                named.extend(names.map(|name| (target, name)));
             }
         }
         named
     })
+}
+
+/// The sets of addresses and groups of ports that matches of other owners name.
+fn matched_by_others<'r>(resolver: &'r Resolver<'_>) -> &'r HashSet<(usize, String)> {
+    resolver.matched.get_or_init(|| {
+        let mut named = HashSet::new();
+        for (table, column) in MATCHES {
+            let Some((kind, column)) = place(table, column) else {
+                continue;
+            };
+            for row in of_others(resolver, kind) {
+                let texts = row.get(column).atoms().iter().filter_map(Atom::as_str);
+                // What cannot be read names nothing.
+                for when in texts.filter_map(|text| matches::read(text).ok()) {
+                    let rows = matches::rows_named(&when).into_iter();
+                    named.extend(rows.filter_map(|(table, name)| match table {
+                        AddressSet::NAME => Some((AddressSet::INDEX, name.to_string())),
+                        PortGroup::NAME => Some((PortGroup::INDEX, name.to_string())),
+                        _ => None,
+                    }));
+                }
+            }
+        }
+        named
+    })
+}
+
+/// The rows of a kind that are not of the owners that the client is for.
+fn of_others<'r>(resolver: &'r Resolver<'_>, kind: &'r Kind) -> impl Iterator<Item = &'r Row> {
+    let rows = resolver.rows.rows(kind.table).map(|(_, row)| &**row);
+    rows.filter(move |row| !is_of_owners(resolver, kind, row))
+}
+
+/// Whether a row is of the owners that the client is for.
+fn is_of_owners(resolver: &Resolver<'_>, kind: &Kind, row: &Row) -> bool {
+    let own = resolver.owners;
+    own.is_some_and(|own| own.contains(owner_of(kind, row)))
 }
 
 /// What is wrong with a column that somebody wants to be so, and that is otherwise now.

@@ -119,7 +119,14 @@ fn holding(rows: &dyn Rows, table: usize, column: usize, text: &str) -> Vec<Uuid
     })
 }
 
-fn with_pair(rows: &dyn Rows, table: usize, column: usize, key: &str, value: &str) -> Vec<Uuid> {
+/// The rows that have this pair in a column.
+pub fn with_pair(
+    rows: &dyn Rows,
+    table: usize,
+    column: usize,
+    key: &str,
+    value: &str,
+) -> Vec<Uuid> {
     rows.with_pair(table, column, key, value)
         .unwrap_or_else(|| {
             let all = rows.rows(table);
