@@ -14,7 +14,7 @@
     reason = "a panic is the message of a failed test"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ovsdb::monitor::{MonitorSpec, MonitorVersion};
@@ -646,11 +646,20 @@ fn so_many_wait_for_a_named_transaction_and_no_more() {
             .all(|request| answer(&rig, *request).is_none())
     );
     rig.settle();
-    for request in requests {
-        let Some(Output::Transacted { outcome: Ok(_), .. }) = answer(&rig, request) else {
+    // All of them are told the state that it has led to.
+    let states = requests.into_iter().map(|request| {
+        let Some(Output::Transacted {
+            outcome: Ok(_),
+            state,
+            ..
+        }) = answer(&rig, request)
+        else {
             panic!("{:?}", answer(&rig, request));
         };
-    }
+        *state
+    });
+    let states: BTreeSet<Option<Uuid>> = states.collect();
+    assert!(states.len() == 1 && !states.contains(&None), "{states:?}");
     let late = send(&mut rig);
     assert!(matches!(answer(&rig, late), Some(Output::Repeated { .. })));
     assert_eq!(rig.committed().len(), 1);

@@ -218,10 +218,9 @@ impl Core {
         for (key, update) in updates {
             self.tell(key, update, effects);
         }
-        let mut commit = Some(position.index);
         for waiter in waiters {
-            // Only the first of them changed something.
-            let reply = Reply::Done(waiter.outcome, commit.take());
+            // It is the same transaction, whoever sent it first: all of them have changed something.
+            let reply = Reply::Done(waiter.outcome, Some(position.index));
             self.reply(&waiter.attempt, reply, effects);
             self.pieces.discard(waiter.attempt.transaction);
         }
