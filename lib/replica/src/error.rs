@@ -12,10 +12,11 @@ pub enum TransactError {
     /// The connection was lost before the answer came: nobody knows whether it happened.
     #[error("the connection was lost before the answer came")]
     Disconnected,
-    /// It was not tried: the server, or this end, refused it. Nothing happened.
+    /// It was not tried: the server, or this end, refused it. Nothing happened, unless the kind is
+    /// [`IoError`](ovsdb::ErrorKind::IoError) (of OVN's servers `cluster error`): then nobody knows.
     #[error("{0}")]
     Refused(Error),
-    /// One of its operations failed, or its commit. Nothing happened.
+    /// One of its operations failed, or its commit. Nothing happened, with the same exception.
     #[error("{}", .0.error)]
     Failed(Failure),
 }

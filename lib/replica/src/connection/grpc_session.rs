@@ -615,7 +615,8 @@ fn error_kind(status: &Status) -> ErrorKind {
         Code::PermissionDenied => ErrorKind::PermissionError,
         Code::ResourceExhausted => ErrorKind::ResourcesExhausted,
         Code::Unimplemented => ErrorKind::NotSupported,
-        Code::FailedPrecondition => ErrorKind::Other("not possible now".to_owned()),
+        // The server has no leader, or the database may not be changed now.
+        Code::FailedPrecondition => ErrorKind::NotAllowed,
         _ => ErrorKind::SyntaxError,
     }
 }
