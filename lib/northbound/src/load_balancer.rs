@@ -1,6 +1,7 @@
 //! Load balancers, and which switches and routers they act on.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -44,6 +45,17 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, NoEndpoint> {
         parse_endpoint(text).ok_or(NoEndpoint)
+    }
+}
+
+/// In the form by which it is known, however it was written.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ip, self.port) {
+            (ip, None) => write!(f, "{ip}"),
+            (IpAddr::V4(ip), Some(port)) => write!(f, "{ip}:{port}"),
+            (IpAddr::V6(ip), Some(port)) => write!(f, "[{ip}]:{port}"),
+        }
     }
 }
 
@@ -102,7 +114,7 @@ pub enum VipError {
     Family {
         /// The backend.
         backend: String,
-        /// The virtual address.
+        /// The virtual address, without its port.
         vip: String,
     },
 }
@@ -114,8 +126,8 @@ impl Refusal for VipError {
 }
 
 impl Vip {
-    /// A virtual address, and comma-separated backends. Without a protocol, a virtual address with a port is one of
-    /// TCP.
+    /// A virtual address, and comma-separated backends, all of which the row has in their normal form. Without a protocol, a
+    /// virtual address with a port is one of TCP.
     pub fn new(vip: &str, backends: &str, protocol: Option<Protocol>) -> Result<Self, VipError> {
         let endpoint: Endpoint = vip
             .parse()
@@ -125,8 +137,8 @@ impl Vip {
             return Err(VipError::ProtocolWithoutPort);
         }
         let backends = backends.split(',').filter(|backend| !backend.is_empty());
-        let backends: Vec<&str> = backends.collect();
-        for backend in backends.iter().copied() {
+        let mut normal = Vec::new();
+        for backend in backends {
             let parsed =
                 parse_endpoint(backend).filter(|parsed| parsed.port.is_some() == with_port);
             let Some(parsed) = parsed else {
@@ -138,13 +150,14 @@ impl Vip {
             if Family::of(parsed.ip) != Family::of(endpoint.ip) {
                 return Err(VipError::Family {
                     backend: backend.to_owned(),
-                    vip: vip.to_owned(),
+                    vip: endpoint.ip.to_string(),
                 });
             }
+            normal.push(parsed.to_string());
         }
         Ok(Self {
-            vip: vip.into(),
-            backends: backends.join(",").into(),
+            vip: endpoint.to_string().into(),
+            backends: normal.join(",").into(),
             protocol,
             template: None,
         })
