@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use addr::Mac;
 use etherparse::checksum::Sum16BitWords;
-use etherparse::{EtherType, IpNumber, Ipv4Header, Ipv4Options, Ipv6Header, NetSlice};
+use etherparse::{EtherType, IpNumber, Ipv4Header, Ipv6Header, NetSlice};
 
 use crate::frame::{Frame, FrameError, transport_checksum};
 
@@ -25,12 +25,10 @@ const MAX_RECORDS: u16 = 256;
 const HEADER_LEN: usize = 8;
 /// The hop limit of all messages.
 const HOP_LIMIT: u8 = 1;
-/// The option that asks routers to look into the packet (RFC 2113, RFC 2711).
-const ROUTER_ALERT_4: [u8; 4] = [0x94, 4, 0, 0];
-/// A hop-by-hop header with that option, of MLD, and padding.
-const ROUTER_ALERT_6: [u8; 6] = [5, 2, 0, 0, 1, 0];
-/// How many times a query may get lost before its group is forgotten: the robustness variable of RFC 3376, section 8.1.
-const ROBUSTNESS: u8 = 2;
+/// A hop-by-hop header that asks routers to look into the packet (RFC 2711), for MLD, and padding.
+const ROUTER_ALERT_6: [u8; 6] = [5, 2, 0, 0, 0, 0];
+/// The robustness variable of RFC 3376, section 8.1, is left to hosts.
+const ROBUSTNESS: u8 = 0;
 
 /// A protocol and its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,8 +73,8 @@ impl Protocol {
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A multicast router asks who wants what. `is_router` unless it has no address, as a switch that asks for want of a router
-    /// (RFC 4541, section 2.1.1).
+    /// A multicast router asks who wants what. `is_router` unless it asks by MLD and has no address: of IGMP, OVN believes also a
+    /// switch that asks for want of a router.
     Query {
         /// Whether a multicast router is behind it.
         is_router: bool,
@@ -98,7 +96,7 @@ pub fn parse(frame: &Frame<'_>) -> Result<Message, FrameError> {
             if payload.ip_number != IpNumber::IGMP || payload.fragmented {
                 return Err(FrameError::Missing("IGMP"));
             }
-            igmp(ip.header().source_addr(), payload.payload)
+            igmp(payload.payload)
         }
         Some(NetSlice::Ipv6(ip)) => {
             let payload = ip.payload();
@@ -125,7 +123,7 @@ pub fn parse(frame: &Frame<'_>) -> Result<Message, FrameError> {
     }
 }
 
-fn igmp(source: Ipv4Addr, message: &[u8]) -> Result<Message, FrameError> {
+fn igmp(message: &[u8]) -> Result<Message, FrameError> {
     let (header, rest) = message
         .split_first_chunk::<HEADER_LEN>()
         .ok_or(FrameError::Missing("a whole IGMP message"))?;
@@ -134,9 +132,7 @@ fn igmp(source: Ipv4Addr, message: &[u8]) -> Result<Message, FrameError> {
     }
     let group = IpAddr::from([header[4], header[5], header[6], header[7]]);
     match header[0] {
-        0x11 => Ok(Message::Query {
-            is_router: !source.is_unspecified(),
-        }),
+        0x11 => Ok(Message::Query { is_router: true }),
         0x12 => one(Protocol::Igmp1, group, true),
         0x16 => one(Protocol::Igmp2, group, true),
         0x17 => one(Protocol::Igmp2, group, false),
@@ -217,23 +213,20 @@ fn records<const N: usize>(count: u16, mut rest: &[u8]) -> Result<Vec<(IpAddr, b
     Ok(changes)
 }
 
-/// A general query: IGMPv3 if the address is of IPv4, else MLDv2. Older hosts understand it as one of theirs.
+/// A general query: IGMPv3 if the address is of IPv4, else MLDv2. Older hosts understand it as one of theirs. As OVN's it is in a
+/// packet without a router alert if of IPv4, goes to 33:33:00:00:00:00 if of IPv6, and says the time for answers, of which it says
+/// seconds for MLD, in the place of the querier's interval, too.
 ///
 /// # Errors
 /// None that can happen: the packet is short.
-pub fn query(
-    source: (Mac, IpAddr),
-    interval: Duration,
-    max_response: Duration,
-) -> Result<Vec<u8>, FrameError> {
+pub fn query(source: (Mac, IpAddr), max_response: Duration) -> Result<Vec<u8>, FrameError> {
     let malformed = |error: &dyn std::fmt::Display| FrameError::Malformed(error.to_string());
-    let interval = code(u32::try_from(interval.as_secs()).unwrap_or(u32::MAX), 4);
     match source.1 {
         IpAddr::V4(ip) => {
             let response = u32::try_from(max_response.as_millis() / 100).unwrap_or(u32::MAX);
             let response = code(response, 4);
             let mut message = vec![0x11, response as u8, 0, 0, 0, 0, 0, 0];
-            message.extend([ROBUSTNESS, interval as u8, 0, 0]);
+            message.extend([ROBUSTNESS, response as u8, 0, 0]);
             let sum = Sum16BitWords::new().add_slice(&message).ones_complement();
             message[2..4].copy_from_slice(&sum.to_be().to_be_bytes());
             let all_hosts = Ipv4Addr::new(224, 0, 0, 1);
@@ -245,7 +238,7 @@ pub fn query(
                 all_hosts.octets(),
             )
             .map_err(|error| malformed(&error))?;
-            header.options = Ipv4Options::from(ROUTER_ALERT_4);
+            header.dont_fragment = true;
             header
                 .set_payload_len(message.len())
                 .map_err(|error| malformed(&error))?;
@@ -262,6 +255,7 @@ pub fn query(
         IpAddr::V6(ip) => {
             let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
             let response = u32::try_from(max_response.as_millis()).unwrap_or(u32::MAX);
+            let interval = code(u32::try_from(max_response.as_secs()).unwrap_or(u32::MAX), 4);
             let mut message = vec![130, 0, 0, 0];
             message.extend((code(response, 12) as u16).to_be_bytes());
             message.extend([0; 18]);
@@ -283,7 +277,7 @@ pub fn query(
             let mut bytes = header.to_bytes().to_vec();
             bytes.extend(packet);
             Ok(ethernet(
-                [0x33, 0x33, 0, 0, 0, 1],
+                [0x33, 0x33, 0, 0, 0, 0],
                 source.0,
                 EtherType::IPV6,
                 &bytes,

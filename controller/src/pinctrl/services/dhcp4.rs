@@ -8,9 +8,9 @@
 //! | --- | --- |
 //! | DISCOVER | OFFER |
 //! | REQUEST for the port's address, new or renewed | ACK |
-//! | REQUEST for another address | NAK |
-//! | REQUEST to another server; without any address | none |
-//! | INFORM | ACK without address and times |
+//! | REQUEST for another address, or for none | NAK, without options |
+//! | REQUEST to another server | none |
+//! | INFORM | ACK without address, mask and times |
 //! | RELEASE, DECLINE | none: the address stays the port's |
 
 use std::net::Ipv4Addr;
@@ -87,7 +87,12 @@ fn answered(
             reply.kind, arguments.offer
         )
     });
-    let packet = frame.with_udp4_payload(reply.destination(&request), &payload)?;
+    // As OVN has it: to all if the client asks for that, else to the port's address, refused or not.
+    let destination = match request.broadcast {
+        true => Ipv4Addr::BROADCAST,
+        false => arguments.offer,
+    };
+    let packet = frame.with_udp4_payload(destination, &payload)?;
     Ok((Some(packet), note))
 }
 
@@ -110,9 +115,6 @@ fn reply(request: &Request, arguments: &DhcpArguments) -> Option<Reply> {
             let wanted = request
                 .address_option(code::REQUESTED_ADDRESS)
                 .unwrap_or(request.client_address);
-            if wanted.is_unspecified() {
-                return None;
-            }
             if wanted == arguments.offer {
                 ReplyKind::Ack
             } else {
@@ -121,12 +123,11 @@ fn reply(request: &Request, arguments: &DhcpArguments) -> Option<Reply> {
         }
     };
     if kind == ReplyKind::Nak {
-        let server_id = value(code::SERVER_ID).map(|id| (code::SERVER_ID, id.to_vec()));
         return Some(Reply {
             kind,
             your_address: Ipv4Addr::UNSPECIFIED,
             next_server: Ipv4Addr::UNSPECIFIED,
-            options: server_id.into_iter().collect(),
+            options: Vec::new(),
         });
     }
     let informed = request.kind == RequestKind::Inform;
@@ -157,8 +158,13 @@ fn options(request: &Request, arguments: &DhcpArguments, informed: bool) -> Vec<
                 pseudo::BOOTFILE_NAME_ALT if alternative => code::BOOTFILE_NAME,
                 pseudo::BOOTFILE_NAME_ALT => return None,
                 code::BOOTFILE_NAME if alternative => return None,
-                // RFC 2131, section 4.3.5.
-                code::LEASE_TIME | code::RENEWAL_TIME | code::REBINDING_TIME if informed => {
+                // RFC 2131, section 4.3.5; and the mask goes with the address.
+                code::LEASE_TIME
+                | code::RENEWAL_TIME
+                | code::REBINDING_TIME
+                | code::SUBNET_MASK
+                    if informed =>
+                {
                     return None;
                 }
                 code => code,

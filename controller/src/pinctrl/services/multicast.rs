@@ -3,7 +3,7 @@
 //!
 //! | comes | is remembered | goes to |
 //! | --- | --- | --- |
-//! | a query of a router | behind this port is a multicast router, for three minutes | every other port that leads to no router |
+//! | a query | behind this port is a multicast router, for three minutes | every other port that leads to no router |
 //! | a report | who wants what, for `idle_timeout` | multicast routers, and ports with `mcast_flood_reports` |
 //! | a leave | by a guest's port at once; where more hosts may be, until the next query has been answered | the same |
 //!
@@ -392,7 +392,7 @@ impl Multicast {
             None => self.forget_port(now, change.uuid, view, effects),
             Some(new) => {
                 let option = new.options.get("mcast_flood_reports");
-                if option.is_some_and(|text| &**text == "true")
+                if ovsdb::truth(option, false)
                     && let Ok(key) = u32::try_from(new.tunnel_key)
                 {
                     let ports = self.flooded.entry(new.datapath).or_default();
@@ -547,8 +547,7 @@ impl Multicast {
             return;
         }
         for source in &switch.settings.query {
-            let interval = switch.settings.interval;
-            let query = membership::query(*source, interval, switch.settings.max_response);
+            let query = membership::query(*source, switch.settings.max_response);
             let out = query
                 .ok()
                 .and_then(|query| view.packet_to_all(datapath, query));

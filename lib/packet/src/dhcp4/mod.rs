@@ -26,6 +26,8 @@ pub mod pseudo {
 pub mod code {
     /// The address that the client wants.
     pub const REQUESTED_ADDRESS: u8 = 50;
+    /// The network's mask.
+    pub const SUBNET_MASK: u8 = 1;
     /// For how many seconds the address is given.
     pub const LEASE_TIME: u8 = 51;
     /// DISCOVER, OFFER, …
@@ -291,20 +293,6 @@ impl Reply {
         payload.push(u8::from(OptionCode::End));
         payload.extend([u8::from(OptionCode::Pad); PADDING_LEN]);
         (payload, left_out)
-    }
-
-    /// Where the datagram goes: to all if the client has no address and asked for that or was refused, else to the
-    /// address that it has or gets (RFC 2131, section 4.1).
-    pub fn destination(&self, request: &Request) -> Ipv4Addr {
-        if self.kind == ReplyKind::Nak {
-            Ipv4Addr::BROADCAST
-        } else if !request.client_address.is_unspecified() {
-            request.client_address
-        } else if request.broadcast || self.your_address.is_unspecified() {
-            Ipv4Addr::BROADCAST
-        } else {
-            self.your_address
-        }
     }
 }
 

@@ -142,11 +142,34 @@ fn what_is_cut_or_wrong_is_refused() {
 fn queries_are_read_as_such() {
     let second = Duration::from_secs(1);
     for source in ["10.0.0.1", "fe80::1"] {
-        let frame = query((HOST, ip(source)), second * 125, second * 10).expect("short");
+        let frame = query((HOST, ip(source)), second * 10).expect("short");
         assert_eq!(read(&frame), Ok(Message::Query { is_router: true }));
     }
-    let frame = query((HOST, ip("0.0.0.0")), second, second).expect("short");
-    assert_eq!(read(&frame), Ok(Message::Query { is_router: false }));
+    for (source, is_router) in [("0.0.0.0", true), ("::", false)] {
+        let frame = query((HOST, ip(source)), second).expect("short");
+        assert_eq!(read(&frame), Ok(Message::Query { is_router }), "{source}");
+    }
+}
+
+/// What ovn-controller 23.03 sends with `mcast_query_max_response=3`.
+#[test]
+fn queries_are_those_of_ovn() {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    for (source, expected) in [
+        (
+            "20.0.0.254",
+            "01005e0000010000000002fe08004500002000004000010284dd140000fee0000001111eeec300000000001e0000",
+        ),
+        (
+            "fe80::fe",
+            "3333000000000000000002fe86dd6000000000240001fe8000000000000000000000000000feff020000000000000000\
+             0000000000013a000502000000008200736b0bb800000000000000000000000000000000000000030000",
+        ),
+    ] {
+        let mac = Mac([0, 0, 0, 0, 2, 0xfe]);
+        let frame = query((mac, ip(source)), Duration::from_secs(3)).expect("short");
+        assert_eq!(hex(&frame), expected, "{source}");
+    }
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn report(joins: bool, group: &str) -> Vec<u8> {
 fn query(source: &str) -> Vec<u8> {
     let source = source.parse().expect("an address");
     let second = Duration::from_secs(1);
-    membership::query((Mac([2, 0, 0, 0, 0, 8]), source), second, second).expect("short")
+    membership::query((Mac([2, 0, 0, 0, 0, 8]), source), second).expect("short")
 }
 
 #[test]
@@ -235,8 +235,8 @@ fn reports_go_to_routers_and_queries_to_hosts() {
         sent[0].contains("32772") && sent[1].contains("32770"),
         "{sent:?}"
     );
-    // A switch that asks for want of a router is none.
-    stage.hear(1, query("0.0.0.0"));
+    // A switch that asks by MLD for want of a router is none.
+    stage.hear(1, query("::"));
     assert_eq!(stage.told()[1..], ["mrouters  2"]);
     stage.pass(179);
     assert_eq!(stage.told().len(), 2);
