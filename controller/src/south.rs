@@ -188,10 +188,7 @@ impl South {
         let Some(chassis) = self.chassis_named(chassis) else {
             return Vec::new();
         };
-        let is_remote = chassis
-            .other_config
-            .get("is-remote")
-            .is_some_and(|value| &**value == "true");
+        let is_remote = ovsdb::truth(chassis.other_config.get("is-remote"), false);
         let is_reached = is_reached(
             (&settings.shown.transport_zones, settings.is_interconn),
             (&chassis.transport_zones, is_remote),
@@ -211,12 +208,7 @@ impl South {
     /// How packets between chassis are encrypted, if they are.
     pub fn ipsec(&self) -> Option<Ipsec> {
         let global = self.global.as_ref().filter(|global| global.ipsec)?;
-        let is_set = |key| {
-            global
-                .options
-                .get(key)
-                .is_some_and(|value| &**value == "true")
-        };
+        let is_set = |key| ovsdb::truth(global.options.get(key), false);
         Some(Ipsec {
             encapsulation: is_set("ipsec_encapsulation"),
             forceencaps: is_set("ipsec_forceencaps"),

@@ -33,7 +33,7 @@ pub(super) fn insert<T: Table + TableDefinition>(operations: &mut Vec<Operation>
 
 /// Whether a key says `true`.
 pub(super) fn truth(pairs: &Strings, key: &str) -> bool {
-    pairs.get(key).is_some_and(|value| &**value == "true")
+    ovsdb::truth(pairs.get(key), false)
 }
 
 /// Whether the values of these columns are others than before; a row that comes or goes has others.

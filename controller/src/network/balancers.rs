@@ -150,10 +150,7 @@ impl Balancer {
                 Some("sctp") => 132,
                 _ => 6,
             },
-            flushes: row
-                .options
-                .get("ct_flush")
-                .is_some_and(|on| &**on == "true"),
+            flushes: ovsdb::truth(row.options.get("ct_flush"), false),
             datapaths: row.datapaths.clone(),
             groups: groups.into_iter().flatten().collect(),
             snat_ips,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use addr::Mac;
 use ovsdb::typed::{Table, TableDefinition};
-use ovsdb::{Atom, Row, RowChange, Uuid};
+use ovsdb::{Atom, Row, RowChange, Uuid, truth};
 use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::{
     AddressSet, Chassis, ChassisTemplateVar, DatapathBinding, DhcpOptions, Dhcpv6Options, Encap,
@@ -189,15 +189,9 @@ impl Network {
                         name: chassis.name,
                         encaps: chassis.encaps.into(),
                         transport_zones: chassis.transport_zones.into(),
-                        is_remote: chassis
-                            .other_config
-                            .get("is-remote")
-                            .is_some_and(|value| &**value == "true"),
+                        is_remote: truth(chassis.other_config.get("is-remote"), false),
                         macs: macs.into(),
-                        passes_on: chassis
-                            .other_config
-                            .get(PASSES_ON)
-                            .is_some_and(|value| &**value == "true"),
+                        passes_on: truth(chassis.other_config.get(PASSES_ON), false),
                     };
                     if !remote.macs.is_empty() {
                         changes.wake(Unit::ChassisMacs(uuid));
@@ -251,9 +245,9 @@ impl Network {
                     ("register_consolidation", &mut self.new_registers),
                     ("always_tunnel", &mut self.always_tunnel),
                 ] {
-                    match options.get(key).map(|value| &**value) {
-                        Some("true") => drop(store.set(changes, (), ())),
-                        _ => drop(store.remove(changes, ())),
+                    match truth(options.get(key), false) {
+                        true => drop(store.set(changes, (), ())),
+                        false => drop(store.remove(changes, ())),
                     }
                 }
             }
@@ -465,8 +459,8 @@ impl Network {
     ) {
         let ruled = |port: Option<&PortBinding>| {
             let port = port.filter(|port| PortKind::of(port) == PortKind::Patch)?;
-            let option = port.options.get("enable_router_port_acl")?;
-            (&**option == "true").then(|| (port.datapath, port.logical_port.clone()))
+            let is_ruled = truth(port.options.get("enable_router_port_acl"), false);
+            is_ruled.then(|| (port.datapath, port.logical_port.clone()))
         };
         let (old, new) = (ruled(old), ruled(new));
         if old == new {
@@ -515,7 +509,7 @@ impl Network {
                 key,
                 is_router,
                 name,
-                is_quiet: is_quiet.is_some_and(|value| &**value == "true"),
+                is_quiet: truth(is_quiet, false),
                 snat_zone: snat_zone
                     .and_then(|text| text.parse().ok())
                     .filter(|_| is_router),

@@ -109,7 +109,7 @@ impl South {
     pub fn progress(&self, settings: &Settings, nb_cfg: i64, unix_ms: i64) -> Option<Operation> {
         let options = self.global.as_ref().map(|global| &global.options);
         let is_told = options.and_then(|options| options.get("enable_chassis_nb_cfg_update"));
-        if is_told.is_some_and(|value| &**value == "false") {
+        if !ovsdb::truth(is_told, true) {
             return None;
         }
         let private = self

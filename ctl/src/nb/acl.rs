@@ -238,11 +238,7 @@ fn line(acl: &Acl) -> String {
         let details: Vec<String> = [name, severity, meter].into_iter().flatten().collect();
         line.push_str(&format!(" log({})", details.join(",")));
     }
-    if acl
-        .options
-        .get("apply-after-lb")
-        .is_some_and(|value| &**value == "true")
-    {
+    if ovsdb::truth(acl.options.get("apply-after-lb"), false) {
         line.push_str(" [after-lb]");
     }
     if acl.label != 0 {

@@ -243,11 +243,7 @@ fn line(route: &LogicalRouterStaticRoute, is_ecmp: bool) -> String {
     if is_ecmp {
         line.push_str(" ecmp");
     }
-    if route
-        .options
-        .get("ecmp_symmetric_reply")
-        .is_some_and(|value| &**value == "true")
-    {
+    if ovsdb::truth(route.options.get("ecmp_symmetric_reply"), false) {
         line.push_str(" ecmp-symmetric-reply");
     }
     if route.bfd.is_some() {

@@ -288,8 +288,7 @@ fn has_in_networks(port: &LogicalRouterPort, ip: IpAddr) -> bool {
 }
 
 fn is_stateless(nat: &Nat) -> bool {
-    let stateless = nat.options.get("stateless");
-    stateless.is_some_and(|value| &**value == "true")
+    ovsdb::truth(nat.options.get("stateless"), false)
 }
 
 /// Adds a translation to a router. If it is there and may be, it gets the port and the Ethernet address of the new one.

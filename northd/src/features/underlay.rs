@@ -167,7 +167,7 @@ static OF_CHASSIS: Kind = Kind {
             return;
         };
         let config = columns.get(Chassis::COLUMN.other_config.index);
-        let is = |key| config.get_str(key) == Some("true");
+        let is = |key| ovsdb::truth(config.get_str(key), false);
         if is("is-vtep") || is("is-remote") {
             // Guests of these networks are not there.
             return;

@@ -229,8 +229,7 @@ fn what(port: &PortBinding) -> Option<What> {
 }
 
 fn is_disabled(port: &PortBinding) -> bool {
-    let option = port.options.get("disable_garp_rarp");
-    option.is_some_and(|value| &**value == "true")
+    ovsdb::truth(port.options.get("disable_garp_rarp"), false)
 }
 
 #[cfg(test)]

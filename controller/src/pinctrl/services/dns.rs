@@ -138,7 +138,7 @@ impl Dns {
         rows.find_map(|row| {
             let record = row.get(DnsRow::COLUMN.records.index).get_str(name)?;
             let options = row.get(DnsRow::COLUMN.options.index);
-            Some((record, options.get_str("ovn-owned") == Some("true")))
+            Some((record, ovsdb::truth(options.get_str("ovn-owned"), false)))
         })
     }
 }

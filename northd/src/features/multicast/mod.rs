@@ -190,7 +190,7 @@ static JOIN: Kind = ports::kind!([&SNOOPING], [&MEMBERS], |unit, view| {
 fn floods(unit: &Unit<'_>, port: Handle) -> bool {
     let column = LogicalSwitchPort::COLUMN.options.index;
     let row = unit.north(port);
-    row.is_some_and(|row| row.get(column).get_str("mcast_flood") == Some("true"))
+    row.is_some_and(|row| ovsdb::truth(row.get(column).get_str("mcast_flood"), false))
 }
 
 static GROUP: Kind = Kind {

@@ -34,7 +34,7 @@ impl Periodic {
     /// What a port's row asks for: nothing, or what is wrong with it.
     pub(super) fn of(port: &PortBinding) -> Result<Option<Self>, String> {
         let option = |key: &str| port.options.get(key).map(|value| &**value);
-        if option("ipv6_ra_send_periodic") != Some("true") {
+        if !ovsdb::truth(option("ipv6_ra_send_periodic"), false) {
             return Ok(None);
         }
         let Some(peer) = port.options.get("peer") else {
