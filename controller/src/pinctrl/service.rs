@@ -13,9 +13,11 @@
 //! | packets wait for a row | packets whose next hop is being resolved | [`Service::packet`], then [`Service::changed`] or [`Service::tick`] |
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use addr::Mac;
 use daemon::Now;
 use openflow::message::{PacketIn, PacketOut};
 use ovsdb::{Operation, RowChange, Uuid};
@@ -80,6 +82,16 @@ pub enum HandleError {
         datapath: u32,
         /// The port's key.
         port: u32,
+    },
+    /// Who sent the packet says to have the router's own address.
+    #[error("{mac} claims {ip}, which is {port}'s own")]
+    Forged {
+        /// The sender.
+        mac: Mac,
+        /// The address.
+        ip: IpAddr,
+        /// The router's port.
+        port: Arc<str>,
     },
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Flows ask for this only when the look-up before found nothing, or something else; still several packets may come
 //! before the row does, and several chassis may see one. A row that says the same already is left alone, and a
-//! transaction that another chassis has overtaken fails on the table's index, which does no harm.
+//! transaction that another chassis has overtaken fails on the table's index, which does no harm. A router never learns
+//! that a neighbour has one of its own addresses.
 //!
 //! Where a router forgets neighbours of which nobody hears, one that speaks has its row's timestamp refreshed when half of its age
 //! has passed; of several chassis that hear it the first does.
@@ -12,7 +13,7 @@ mod recent;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use addr::Mac;
+use addr::{Mac, MacAndIps};
 use daemon::Now;
 use openflow::Field;
 use openflow::message::PacketIn;
@@ -123,8 +124,9 @@ impl Learn {
             if at == port.tunnel_key {
                 let datapath = view.datapath(port.datapath);
                 let age_s = datapath.and_then(|datapath| datapath.fdb_age_s);
-                let is_old =
-                    age_s.is_some_and(|age_s| now.unix_ms - heard_ms >= i64::from(age_s) * 500);
+                let is_old = age_s.is_some_and(|age_s| {
+                    now.unix_ms.saturating_sub(heard_ms) >= i64::from(age_s) * 500
+                });
                 let column = Fdb::COLUMN.timestamp;
                 return Ok(is_old.then(|| refresh(Fdb::INDEX, column, row, heard_ms, now.unix_ms)));
             }
@@ -164,6 +166,18 @@ impl Learn {
             Opcode::PutArp => Ipv4Addr::from_bits(value(metadata, Field::Reg0) as u32).into(),
             _ => Ipv6Addr::from_bits(value_of_registers(metadata, Field::Xxreg0)).into(),
         };
+        if let Some(own) = own_mac(port, ip) {
+            // Its own announcement, which a network brings back, is no lie.
+            return if sender == own {
+                Ok(None)
+            } else {
+                Err(HandleError::Forged {
+                    mac: sender,
+                    ip,
+                    port: port.logical_port.clone(),
+                })
+            };
+        }
         let logical_port = port.logical_port.clone();
         let known = self.mac_bindings.get(&(logical_port.clone(), ip));
         if let Some((row, at, heard_ms)) = known
@@ -173,8 +187,9 @@ impl Learn {
                 .datapath(port.datapath)
                 .and_then(|datapath| datapath.ages.as_ref());
             let age_s = ages.and_then(|ages| ages.of(ip));
-            let is_old =
-                age_s.is_some_and(|age_s| now.unix_ms - *heard_ms >= i64::from(age_s) * 500);
+            let is_old = age_s.is_some_and(|age_s| {
+                now.unix_ms.saturating_sub(*heard_ms) >= i64::from(age_s) * 500
+            });
             let column = MacBinding::COLUMN.timestamp;
             return Ok(
                 is_old.then(|| refresh(MacBinding::INDEX, column, *row, *heard_ms, now.unix_ms))
@@ -199,6 +214,13 @@ impl Learn {
             .fold(0, |all, octet| all << 8 | u64::from(*octet));
         Ok(Some(write(&row, row.uuid, known, says, &changed)))
     }
+}
+
+/// The router port's MAC, if the address is the port's own: nobody else has it, whatever is said.
+fn own_mac(port: &PortBinding, ip: IpAddr) -> Option<Mac> {
+    let own: MacAndIps = port.mac.first()?.parse().ok()?;
+    let is_own = own.ips.iter().any(|own| own.addr() == ip) || ip == own.mac.link_local();
+    is_own.then_some(own.mac)
 }
 
 /// Adds an entry, or takes it away unless another row has taken its place meanwhile.

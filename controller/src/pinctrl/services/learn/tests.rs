@@ -133,6 +133,34 @@ fn a_row_that_another_has_replaced_stays_known() {
 }
 
 #[test]
+fn a_router_does_not_learn_its_own_addresses() {
+    let port = |mac: &str| {
+        let mut world = World::default();
+        let mut port = (*world.ports[0]).clone();
+        port.mac = vec![mac.into()];
+        world.ports[0] = Arc::new(port);
+        world
+    };
+    // The sender is 02:00:00:00:00:09, and says to have 10.0.0.1 or a00:1::.
+    for (mac, opcode, is_learned) in [
+        ("02:00:00:00:00:01 10.0.0.1/24", Opcode::PutArp, false),
+        ("02:00:00:00:00:01 10.0.0.2/24", Opcode::PutArp, true),
+        (
+            "02:00:00:00:00:01 10.0.0.1/24 a00:1::/64",
+            Opcode::PutNd,
+            false,
+        ),
+        ("02:00:00:00:00:01 a00:1::2/64", Opcode::PutNd, true),
+        ("02:00:00:00:00:09 10.0.0.1/24", Opcode::PutArp, false),
+        ("", Opcode::PutArp, true),
+    ] {
+        let mut learn = Learn::default();
+        let asked = operations_in(&port(mac), &mut learn, opcode, 1);
+        assert_eq!(!asked.is_empty(), is_learned, "{mac} {opcode:?}");
+    }
+}
+
+#[test]
 fn a_neighbour_is_learned_in_both_families() {
     for (opcode, ip) in [(Opcode::PutArp, "10.0.0.1"), (Opcode::PutNd, "a00:1::")] {
         let mut learn = Learn::default();
