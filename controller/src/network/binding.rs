@@ -8,7 +8,7 @@
 //! | `localnet` | the patch port to its network's bridge exists |
 //! | `mirror` | the port that it copies to (`mirror_port`) is attached as a guest or container: there copies leave |
 //! | `l3gateway` | its `options:l3gateway-chassis` is this one |
-//! | `l2gateway` | its `options:l2gateway-chassis` is this one, and the patch port to its network's bridge exists |
+//! | `l2gateway` | its `options:l2gateway-chassis` is this one; packets pass when the patch port to its network's bridge exists |
 //! | `virtual` | the guest that has announced its address last (`virtual_parent`) is attached here, and is one of those that may have it (`options:virtual-parents`) |
 //! | `external` | as `chassisredirect`: here its packets are answered |
 //! | `chassisredirect` | of the chassis that may host it, this one is the first that is alive ([`super::gateways`]) |
@@ -125,7 +125,7 @@ impl PortKind {
 /// How a port is reached from the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// The port of the switch; 0 for a port that leads on within the pipelines.
+    /// The port of the switch; 0 for a port that leads on within the pipelines, and for an L2 gateway without its bridge.
     pub ofport: u32,
     /// The VLAN on it.
     pub tag: Option<u16>,
@@ -184,10 +184,10 @@ impl Network {
                 if kind == PortKind::L2Gateway && !Self::is_l2_gateway(own, port) {
                     return None;
                 }
-                let ofport = *self.patches.get(
-                    reads,
-                    NameId::of(&patch_name(&own.bridge, &port.logical_port)),
-                )?;
+                let patch = NameId::of(&patch_name(&own.bridge, &port.logical_port));
+                let ofport = self.patches.get(reads, patch).copied();
+                // The chassis of an L2 gateway has it also while it lacks the network's bridge, as OVN's do.
+                let ofport = ofport.or_else(|| (kind == PortKind::L2Gateway).then_some(0))?;
                 Attachment {
                     ofport,
                     tag: tag_of(port),

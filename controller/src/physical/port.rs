@@ -56,6 +56,7 @@ pub fn flows(network: &Network, reads: &Reads, port: &PortBinding, facts: &mut V
     match network.bindings.get(reads, port.uuid) {
         Some(_) if kind == PortKind::L3Gateway => build.patch(),
         Some(_) if kind == PortKind::ChassisRedirect => build.redirect(),
+        Some(binding) if kind == PortKind::L2Gateway && binding.at.ofport == 0 => {}
         Some(binding) if kind.is_way() => build.local(kind, binding.at),
         Some(_) => {}
         None if kind == PortKind::Patch => build.patch(),
@@ -211,8 +212,7 @@ impl Builder<'_> {
 
     /// Whether frames with any VLAN tag belong to the port's switch, tag and all (`other_config:vlan-passthru`).
     fn passes_tags(&self) -> bool {
-        let option = self.port.options.get("vlan-passthru");
-        option.is_some_and(|value| &**value == "true")
+        ovsdb::truth(self.port.options.get("vlan-passthru"), false)
     }
 
     /// The packet is for a port of this chassis: it has the port's zones from here on.

@@ -33,8 +33,11 @@ fn a_gateway_of_layer_2_is_at_the_patch_of_its_chassis() {
         ..port("gw", SWITCH, 3)
     };
     world.set(13, None, Some(&row));
-    world.changes();
-    assert!(!is_bound(&world, 13), "there is no patch yet");
+    let flows = world.changes_in(|table| {
+        [layout::PHYSICAL_TO_LOGICAL, layout::LOGICAL_TO_PHYSICAL].contains(&table)
+    });
+    assert!(is_bound(&world, 13));
+    assert_eq!(flows, "", "there is no patch yet");
     world.change_ports(|ports| {
         ports.patches.insert("patch-br-int-to-gw".into(), 9);
     });
