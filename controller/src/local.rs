@@ -158,7 +158,12 @@ impl Local {
         {
             tracing::warn!("{problem}");
         }
+        let idle = Settings::without_effect(&row);
+        for setting in idle.iter().filter(|known| !self.complaints.contains(known)) {
+            tracing::info!("{setting}");
+        }
         self.complaints = bad;
+        self.complaints.extend(idle);
         self.settings = settings.map(Arc::new);
     }
 

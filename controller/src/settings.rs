@@ -124,7 +124,7 @@ pub struct Shown {
     pub other_config: BTreeMap<Arc<str>, Arc<str>>,
 }
 
-/// A setting that makes no sense, for the log.
+/// A setting that makes no sense, or has no effect, for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Open_vSwitch external_ids:{key}={value}: {why}")]
 pub struct BadSetting {
@@ -135,6 +135,35 @@ pub struct BadSetting {
     /// What is wrong, and what would be right.
     pub why: String,
 }
+
+/// Keys that OVN's controllers heed and this one does not, each with why.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    (
+        "arp-nd-max-timeout-sec",
+        "next hops are asked for when packets are for them",
+    ),
+    (
+        "dynamic-routing-port-mapping",
+        "routes are not exchanged with the host yet",
+    ),
+    ("ovn-bridge-remote", "the bridge's own socket is used"),
+    (
+        "ovn-bridge-remote-probe-interval",
+        "ovn-openflow-probe-interval is that of the bridge's socket",
+    ),
+    ("ovn-enable-lflow-cache", "there is no such cache"),
+    ("ovn-evpn-local-ip", "no fabric is followed yet"),
+    ("ovn-evpn-vxlan-ports", "no fabric is followed yet"),
+    ("ovn-limit-lflow-cache", "there is no such cache"),
+    ("ovn-memlimit-lflow-cache-kb", "there is no such cache"),
+    (
+        "ovn-remote-probe-interval",
+        "the southbound is probed at an interval of its own",
+    ),
+    ("ovn-trim-limit-lflow-cache", "there is no such cache"),
+    ("ovn-trim-timeout-ms", "there is no such cache"),
+    ("ovn-trim-wmark-perc-lflow-cache", "there is no such cache"),
+];
 
 /// The name of the integration bridge, if nothing else is said.
 pub const DEFAULT_BRIDGE: &str = "br-int";
@@ -222,6 +251,22 @@ impl Settings {
         };
         (Some(settings), bad)
     }
+
+    /// What is set and has no effect on this controller, for the log.
+    pub fn without_effect(row: &OpenVSwitch) -> Vec<BadSetting> {
+        let system_id = row.external_ids.get("system-id");
+        let system_id = system_id.map_or("", |id| id);
+        let keys = Keys { row, system_id };
+        let set = WITHOUT_EFFECT
+            .iter()
+            .filter_map(|(key, why)| Some((*key, keys.get(key)?, why)));
+        set.map(|(key, value, why)| BadSetting {
+            key,
+            value: value.to_string(),
+            why: format!("without effect: {why}"),
+        })
+        .collect()
+    }
 }
 
 struct Keys<'a> {
@@ -238,10 +283,7 @@ impl Keys<'_> {
     }
 
     fn flag(&self, key: &str, default: bool) -> bool {
-        // As Open vSwitch reads them: anything but the other value is the default.
-        let other = if default { "false" } else { "true" };
-        let is_other = |value: &Arc<str>| value.eq_ignore_ascii_case(other);
-        default != self.get(key).is_some_and(is_other)
+        ovsdb::truth(self.get(key), default)
     }
 
     fn seconds(&self, key: &'static str, bad: &mut Vec<BadSetting>) -> Option<Duration> {
@@ -566,6 +608,25 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_named() {
+        let row = row(&[
+            ("system-id", "c1"),
+            ("ovn-bridge-remote-c1", "tcp:127.0.0.1:6640"),
+            ("ovn-bridge", "br-x"),
+            ("ovn-remote-probe-interval", "60000"),
+        ]);
+        let said = Settings::without_effect(&row);
+        let said: Vec<String> = said.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "Open_vSwitch external_ids:ovn-bridge-remote=tcp:127.0.0.1:6640: without effect: the bridge's own socket is used",
+                "Open_vSwitch external_ids:ovn-remote-probe-interval=60000: without effect: the southbound is probed at an interval of its own",
+            ]
+        );
     }
 
     #[test]

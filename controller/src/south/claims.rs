@@ -16,6 +16,9 @@ use sb_db::tables::PortBinding;
 use super::South;
 use crate::network::{ACTIVATED, has_spoken};
 
+/// Options of ports that OVN's controllers obey and this one does not, beside those that begin with `vif-plug`.
+const WITHOUT_EFFECT: &[&str] = &["ct-zone-limit", "dynamic-routing"];
+
 /// As what a chassis has a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -104,6 +107,13 @@ impl South {
             }
             for address in &port.mac {
                 tracing::info!(target: "binding", "{name}: Claiming {address}");
+            }
+            let has_no_effect = |key: &str| {
+                let plugs = key.starts_with("vif-plug");
+                plugs || WITHOUT_EFFECT.contains(&key)
+            };
+            for key in port.options.keys().filter(|key| has_no_effect(key)) {
+                tracing::info!(target: "binding", "{name}: options:{key} has no effect on this chassis");
             }
             change.set(columns.chassis.index, Some(claim.chassis));
             if port.additional_chassis.contains(&claim.chassis) {
