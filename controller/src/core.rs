@@ -260,7 +260,7 @@ impl Core {
             .map(Switch::take_output)
             .unwrap_or_default();
         self.ripe_at = self.network.ripe_at_ms().map(|at_ms| {
-            let wait_ms = u64::try_from(at_ms - now.unix_ms).unwrap_or_default();
+            let wait_ms = u64::try_from(at_ms.saturating_sub(now.unix_ms)).unwrap_or_default();
             now.at + Duration::from_millis(wait_ms)
         });
         effects.wake_at = self.deadline();

@@ -20,6 +20,7 @@ mod locality;
 mod members;
 mod migration;
 mod paths;
+mod recall;
 mod ripening;
 mod sharing;
 mod templates;

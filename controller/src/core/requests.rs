@@ -108,6 +108,7 @@ impl Core {
         let (own, bits) = (self.network.own_now(), self.network.bits());
         let (south, ports) = (&self.south, &self.local.ports);
         let silent = self.newborn.silent();
+        let known = &self.network;
         engine.input(&mut fresh, |network, changes| {
             network.recall_bits(changes, bits);
             network.set_own(changes, own);
@@ -116,6 +117,7 @@ impl Core {
             south
                 .everything()
                 .for_each(|change| network.apply(changes, &change));
+            network.recall(changes, known);
         });
         engine.step(&mut fresh, usize::MAX);
         let before: FxHashSet<_> = self

@@ -25,7 +25,7 @@ const BATCH: usize = 1_024;
 const AGAIN_MS: i64 = 2_000;
 
 /// When neighbours become ripe, in milliseconds since 1970.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ripening {
     due: BTreeSet<(i64, Uuid)>,
     of: FxHashMap<Uuid, i64>,

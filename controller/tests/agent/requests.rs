@@ -2,7 +2,7 @@
 
 use controller::core::VERSION;
 use ovsdb::Uuid;
-use sb_db::tables::{Chassis, ChassisPrivate, LogicalFlow, SbGlobal};
+use sb_db::tables::{Chassis, ChassisPrivate, DatapathBinding, Fdb, LogicalFlow, SbGlobal};
 
 use super::stage::*;
 
@@ -116,6 +116,40 @@ fn recomputing_says_nothing_when_nothing_differed() {
         assert_eq!(stage.ask(command, &[]).given(), Some(Ok(String::new())));
     }
     assert_eq!(stage.port().up, Some(true));
+}
+
+/// An address of which nobody has heard for half of its age is to be heard of again: no row says so.
+#[test]
+fn recomputing_remembers_who_is_to_be_heard_of_again() {
+    let mut stage = Stage::new();
+    stage.start();
+    stage.add_port();
+    stage.plug();
+    let mut switch: DatapathBinding = stage.south.all().remove(0);
+    switch
+        .external_ids
+        .insert("fdb_age_threshold".into(), "60".into());
+    let address = Fdb {
+        mac: "02:00:00:00:00:09".into(),
+        dp_key: switch.tunnel_key,
+        port_key: stage.port().tunnel_key,
+        timestamp: stage.now.unix_ms,
+        ..Fdb::default()
+    };
+    let changes = vec![
+        stage.south.put(&switch, DATAPATH),
+        stage.south.put(&address, Uuid::from_u128(77)),
+    ];
+    stage.south_event(replica::Event::Changes(changes));
+    let known = stage.switch.flows.len();
+    stage.pass(std::time::Duration::from_secs(40));
+    assert_eq!(
+        stage.switch.flows.len(),
+        known - 1,
+        "it is not known any more"
+    );
+    assert_eq!(stage.ask("recompute", &[]).given(), Some(Ok(String::new())));
+    assert_eq!(stage.switch.flows.len(), known - 1);
 }
 
 #[test]
