@@ -106,7 +106,6 @@ const PERMISSIONS: &[Permission] = &[
             "up",
             "virtual_parent",
             "options",
-            "tag",
         ],
     },
     Permission {
