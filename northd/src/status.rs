@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use crate::compiler::Compiler;
 use crate::compiler::ledger::News;
+use crate::compiler::problem::Rank;
 
 /// More new problems than this in one go are counted, not told one by one.
 const TOLD_AT_ONCE: usize = 100;
 
-/// Tells problems that are new, in the log and northbound, and those that are gone.
+/// Tells problems that are new, in the log and northbound, and those that are gone. The log has as warnings what OVN's northd
+/// warns of; the rest is information, so that who looks for warnings finds no news in a network that OVN is content with.
 pub fn problems(compiler: &mut Compiler) {
     compiler.tell_problems();
     let (mut came, mut went) = (0, 0);
@@ -16,8 +18,12 @@ pub fn problems(compiler: &mut Compiler) {
         match news {
             News::Came => {
                 came += 1;
-                if came <= TOLD_AT_ONCE {
-                    tracing::warn!(target: "northd", "problem: {problem}");
+                match problem.rank {
+                    _ if came > TOLD_AT_ONCE => {}
+                    Rank::Invalid => tracing::warn!(target: "northd", "problem: {problem}"),
+                    Rank::Error | Rank::Warning => {
+                        tracing::info!(target: "northd", "problem: {problem}");
+                    }
                 }
             }
             News::Went => {
@@ -29,7 +35,7 @@ pub fn problems(compiler: &mut Compiler) {
         }
     }
     if came > TOLD_AT_ONCE {
-        tracing::warn!(target: "northd", "{} more problems", came - TOLD_AT_ONCE);
+        tracing::info!(target: "northd", "{} more problems", came - TOLD_AT_ONCE);
     }
 }
 

@@ -364,6 +364,8 @@ impl Alloc {
         if want.pool.conflict == Conflict::Shared {
             self.touched.insert((space, want.among, number));
         }
+        let is_too_large = number > chosen.max(asked);
+        let problem = is_too_large.then(|| too_large(want, number)).flatten();
         let before = owner.given.filter(|before| before.key != number);
         if let Some(before) = before {
             if pool.release(before.key, holder) {
@@ -373,7 +375,10 @@ impl Alloc {
                 self.touched.insert((space, owner.want.among, before.key));
             }
         }
-        self.wait_no_more(key);
+        match problem {
+            Some(problem) => self.wait(key, problem),
+            None => self.wait_no_more(key),
+        }
         self.tell(key, number, values, changes);
         true
     }
@@ -550,14 +555,30 @@ fn taken(want: &Want, requested: u32, holder: Option<Uuid>) -> Problem {
         ),
     };
     let remedy = "ask for another one; it is given as soon as it can be";
-    problem(want, Rank::Error, why, remedy.to_owned())
+    problem(want, Rank::Invalid, why, remedy.to_owned())
+}
+
+/// A tunnel key of an earlier time, when there were only chassis that understand it.
+fn too_large(want: &Want, number: u32) -> Option<Problem> {
+    let (_, column, what) = want.pool.place;
+    if what != Pool::TUNNEL_KEY {
+        return None;
+    }
+    let largest = want.max.0.max(want.max.1);
+    let why = format!(
+        "{what} {number} does not fit into tunnels of VXLAN or GRE, which chassis use now: they carry {largest} at most"
+    );
+    let remedy = format!(
+        "what is sent there by such a tunnel is lost: set requested-tnl-key in {column}, or delete the row and add it anew"
+    );
+    Some(problem(want, Rank::Error, why, remedy))
 }
 
 fn exhausted(want: &Want) -> Problem {
     let (_, _, what) = want.pool.place;
     let why = format!("all {} of the {what}s are in use", want.max.0);
     let remedy = "delete what is no longer needed; it is compiled as soon as one is free";
-    problem(want, Rank::Error, why, remedy.to_owned())
+    problem(want, Rank::Invalid, why, remedy.to_owned())
 }
 
 fn problem(want: &Want, rank: Rank, why: String, remedy: String) -> Problem {

@@ -442,7 +442,7 @@ impl Compiler {
         let found = row.and_then(|(table, uuid)| north.peek_find(table, uuid));
         let row = found.or_else(|| north.rows(global).next().map(|(row, _)| row))?;
         Some(Problem {
-            rank: Rank::Error,
+            rank: Rank::Invalid,
             table: &nb_db::schema().tables[north.table(row)].name,
             row: north.uuid(row),
             name: Arc::from(""),
@@ -527,7 +527,7 @@ impl Compiler {
             None => ("NB_Global", Uuid::nil()),
         };
         Problem {
-            rank: Rank::Error,
+            rank: Rank::Invalid,
             table,
             row: uuid,
             name: Arc::from(""),

@@ -50,6 +50,9 @@ pub enum Order {
 }
 
 impl Pool {
+    /// What numbers are called that travel with packets from chassis to chassis.
+    pub const TUNNEL_KEY: &'static str = "tunnel key";
+
     /// A pool, to be put into a `static`.
     pub const fn new<K: Small>(
         given: &'static Relation<K, Identity>,

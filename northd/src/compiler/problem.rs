@@ -14,6 +14,9 @@ use super::identity;
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rank {
+    /// It cannot be done as written: it cannot be read, leads nowhere, or nothing is left to give. OVN's northd warns of such in
+    /// its log, and so does ours; everything else is information there.
+    Invalid,
     /// Something was meant and is not done.
     Error,
     /// It is done as written, and may not have been meant.
@@ -60,7 +63,7 @@ impl Problem {
             None => ("", None),
         };
         let rank = match self.rank {
-            Rank::Error => "error",
+            Rank::Invalid | Rank::Error => "error",
             Rank::Warning => "warning",
         };
         vec![
@@ -88,7 +91,7 @@ impl fmt::Display for Problem {
             write!(f, ", {text:?} at offset {offset}")?;
         }
         let rank = match self.rank {
-            Rank::Error => "",
+            Rank::Invalid | Rank::Error => "",
             Rank::Warning => "warning: ",
         };
         write!(f, ": {rank}{}; {}", self.why, self.remedy)
@@ -138,6 +141,19 @@ impl Complaints {
         self.push(Rank::Error, column, place, why.into(), remedy.into());
     }
 
+    /// `text`, which stands in `column`, cannot be done as written, from `offset` on: OVN's northd warns of it, too.
+    pub fn invalid(
+        &mut self,
+        column: &'static str,
+        text: &str,
+        offset: usize,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let place = Some((text.to_owned(), offset));
+        self.push(Rank::Invalid, column, place, why.into(), remedy.into());
+    }
+
     /// `text`, which stands in `column`, is done as written and may not be meant, from `offset` on.
     pub fn warning(
         &mut self,
@@ -154,7 +170,7 @@ impl Complaints {
     /// `text`, which stands in `column`, is not the address that it should be.
     pub fn address(&mut self, column: &'static str, text: &str, error: &AddrError) {
         let why = format!("{:?} is not {}", error.word, error.wanted);
-        self.text(column, text, error.at, why, error.hint);
+        self.invalid(column, text, error.at, why, error.hint);
     }
 
     /// Everything that was complained about.

@@ -187,9 +187,9 @@ const TRUE_BY_DEFAULT: &[&str] = &[
 /// Whether a key is set to what it means anyway: managers write many keys so.
 fn is_default(key: &str, value: &str) -> bool {
     if TRUE_BY_DEFAULT.contains(&key) {
-        value == "true"
+        value.eq_ignore_ascii_case("true")
     } else {
-        value == "false"
+        value.eq_ignore_ascii_case("false")
     }
 }
 

@@ -80,7 +80,8 @@ static SPEAKS: Kind = Kind {
         }
         let row = unit.south(chassis);
         let config = row.map(|row| row.get(Chassis::COLUMN.other_config.index));
-        if config.and_then(|config| config.get_str("is-remote")) != Some("true") {
+        let is_remote = config.and_then(|config| config.get_str("is-remote"));
+        if !ovsdb::truth(is_remote, false) {
             let side = if gre { WITH_GRE } else { WITHOUT_GRE };
             unit.join(&SPEAK, side, chassis);
         }
@@ -97,7 +98,7 @@ static VXLAN: Kind = Kind {
         let row = unit.north(Handle::unpack(key));
         let mode = row.and_then(|row| row.get(NbGlobal::COLUMN.options.index).get_str(MODE));
         let has = |side| !unit.members(&SPEAK, side).is_empty();
-        let is_vxlan = has(WITH_VXLAN) && mode != Some("false");
+        let is_vxlan = has(WITH_VXLAN) && ovsdb::truth(mode, true);
         if is_vxlan || has(WITH_GRE) && !has(WITHOUT_GRE) {
             unit.say(&IS_VXLAN, (), ());
         }
@@ -148,7 +149,7 @@ fn tunnel_kinds(unit: &Unit<'_>, chassis: Handle) -> Option<Vec<Arc<str>>> {
     let row = unit.south(chassis)?;
     let column = Chassis::COLUMN;
     let config = row.get(column.other_config.index);
-    if config.get_str("is-vtep") == Some("true") {
+    if ovsdb::truth(config.get_str("is-vtep"), false) {
         return None;
     }
     let encaps: Vec<Uuid> = column.encaps.get(row);
@@ -171,4 +172,58 @@ pub fn named(unit: &Unit<'_>, name: &str) -> Option<Uuid> {
 pub fn by_name(unit: &Unit<'_>, name: &str) -> Option<Uuid> {
     let found = unit.having(BY_NAME, &Atom::from(name)).first();
     found.map(|chassis| unit.south_uuid(*chassis))
+}
+
+#[cfg(test)]
+mod tests {
+    use nb_db::tables::{LogicalSwitch, WeftProblem};
+    use ovsdb::operation::Operation;
+
+    use super::*;
+    use crate::testing::{World, insert};
+
+    /// Who has a key keeps it, and is told while it does not fit.
+    #[test]
+    fn a_key_that_is_too_large_for_a_new_chassis_is_told() {
+        let uuid = Uuid::from_u128;
+        let mut world = World::new();
+        let mut switch = LogicalSwitch {
+            name: "s".into(),
+            ..Default::default()
+        };
+        let config = LogicalSwitch::COLUMN.other_config;
+        let asks: std::collections::BTreeMap<Arc<str>, Arc<str>> =
+            [("requested-tnl-key".into(), "5000".into())].into();
+        switch.other_config = asks;
+        world.north(vec![insert(uuid(1), &switch)]);
+        let nothing = vec![config.to(&std::collections::BTreeMap::default())];
+        let update = Operation::update_row(LogicalSwitch::INDEX, uuid(1), nothing);
+        world.north(vec![update]);
+        let told = |world: &World| -> Vec<String> {
+            let problems = world.nb::<WeftProblem>().into_iter();
+            problems
+                .map(|(_, problem)| problem.why.to_string())
+                .collect()
+        };
+        assert_eq!(told(&world), [""; 0]);
+        let chassis = Chassis {
+            name: "hv1".into(),
+            encaps: vec![uuid(3)],
+            ..Default::default()
+        };
+        let end = Encap {
+            r#type: "vxlan".into(),
+            ip: "192.0.2.1".into(),
+            chassis_name: "hv1".into(),
+            ..Default::default()
+        };
+        world.south(vec![insert(uuid(2), &chassis), insert(uuid(3), &end)]);
+        let problems = told(&world);
+        assert!(
+            problems.len() == 1 && problems[0].starts_with("tunnel key 5000 does not fit"),
+            "{problems:?}"
+        );
+        world.south(vec![Operation::delete_row(Chassis::INDEX, uuid(2))]);
+        assert_eq!(told(&world), [""; 0]);
+    }
 }

@@ -35,7 +35,7 @@ pub fn parse(
     complaints: &mut Complaints,
 ) -> Option<Expr> {
     Expr::parse(text)
-        .map_err(|error| complaints.text(column, text, error.at, error.message, remedy))
+        .map_err(|error| complaints.invalid(column, text, error.at, error.message, remedy))
         .ok()
 }
 

@@ -154,7 +154,7 @@ impl Marking {
         let text: Arc<str> = column.r#match.get(row);
         let when = Expr::parse(&text).map_err(|error| {
             let remedy = "the rule is left out until its match can be read";
-            complaints.text(column.r#match.name, &text, error.at, error.message, remedy);
+            complaints.invalid(column.r#match.name, &text, error.at, error.message, remedy);
         });
         let action = column.action.get(row);
         let dscp = action.get("dscp").copied().filter(|dscp| {

@@ -38,7 +38,7 @@ pub static KEYS: Pool = Pool::new(
     (
         LogicalSwitch::NAME,
         LogicalSwitch::COLUMN.other_config.name,
-        "tunnel key",
+        Pool::TUNNEL_KEY,
     ),
     Conflict::Another,
 );

@@ -271,7 +271,7 @@ fn ages(options: &Options<'_>, complaints: &mut Complaints) -> Option<(Ages, Arc
         Err(error) => {
             let column = LogicalRouter::COLUMN.options.name;
             let remedy = "nothing is forgotten: write seconds, or NETWORK:SECONDS, separated by ;";
-            complaints.text(column, text, error.at, error.why, remedy);
+            complaints.invalid(column, text, error.at, error.why, remedy);
             None
         }
     }

@@ -415,7 +415,7 @@ impl Policy {
         let text: Arc<str> = column.r#match.get(row);
         let when = Expr::parse(&text).map_err(|error| {
             let remedy = "the policy is left out until its match can be read";
-            complaints.text(column.r#match.name, &text, error.at, error.message, remedy);
+            complaints.invalid(column.r#match.name, &text, error.at, error.message, remedy);
         });
         let action: Arc<str> = column.action.get(row);
         let chain: Option<Arc<str>> = column.chain.get(row);

@@ -132,7 +132,7 @@ fn parse_match(row: &Row, complaints: &mut Complaints) -> Option<Option<(u16, Ex
         }
         Err(error) => {
             let remedy = "the rule is left out until its match can be read";
-            complaints.text(column.r#match.name, &text, error.at, error.message, remedy);
+            complaints.invalid(column.r#match.name, &text, error.at, error.message, remedy);
             None
         }
     }

@@ -64,7 +64,7 @@ pub static KEYS: Pool = Pool::new(
     (
         LogicalRouterPort::NAME,
         LogicalRouterPort::COLUMN.options.name,
-        "tunnel key",
+        Pool::TUNNEL_KEY,
     ),
     Conflict::Another,
 );
