@@ -5,7 +5,7 @@ use relations::{Declared, Key};
 
 pub use super::pool::{Conflict, Pool};
 use super::register::Bits;
-pub use super::source::{Index, Owned, Side, Source};
+pub use super::source::{Foreign, Index, Owned, Side, Source};
 use super::stage::Rule;
 use super::unit::Unit;
 use super::world::World;

@@ -102,11 +102,22 @@ pub struct Owned {
     /// Whether no unit ever looks at these columns in a row: when nothing else of it changes, nobody has to run again.
     pub is_unread: bool,
     /// Keys of map columns that others write and that stay as they are.
-    pub foreign: &'static [(usize, &'static [&'static str])],
+    pub foreign: &'static [Foreign],
     /// Map columns that are others': keys that are said are added where they are missing, and nothing else is changed.
     pub keys: &'static [usize],
-    /// Columns that are others' from then on, with what a new row has in them.
+    /// Columns that are others' from then on, with what they have until others write there. They are never empty.
     pub initial: &'static [(usize, Datum)],
+}
+
+/// Keys of a map column that others write.
+#[derive(Debug)]
+pub struct Foreign {
+    /// The column.
+    pub column: usize,
+    /// The keys.
+    pub keys: &'static [&'static str],
+    /// They go when the row is to have nothing in this column.
+    pub lives_by: Option<usize>,
 }
 
 impl Owned {

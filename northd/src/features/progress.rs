@@ -11,7 +11,7 @@ use relations::{Bucket, Handle, Key, Relation, Small};
 use sb_db::tables::{Chassis, ChassisPrivate, SbGlobal};
 use uuid::Uuid;
 
-use crate::compiler::feature::{Feature, Kind, Over, Owned, Side, Source};
+use crate::compiler::feature::{Feature, Foreign, Kind, Over, Owned, Side, Source};
 use crate::compiler::identity;
 use crate::compiler::unit::Unit;
 #[cfg(test)]
@@ -47,7 +47,11 @@ static CONFIRMED: Bucket<(), Confirmed> = Bucket::new("confirmed");
 static SOUTH_ROW: Owned = Owned {
     keeps: true,
     last: true,
-    foreign: &[(SbGlobal::COLUMN.options.index, &["sbctl_probe_interval"])],
+    foreign: &[Foreign {
+        column: SbGlobal::COLUMN.options.index,
+        keys: &["sbctl_probe_interval"],
+        lives_by: None,
+    }],
     ..Owned::south::<SbGlobal>(&[
         SbGlobal::COLUMN.nb_cfg.index,
         SbGlobal::COLUMN.options.index,
@@ -311,9 +315,8 @@ fn is_remote(unit: &Unit<'_>, chassis: Option<Uuid>) -> bool {
     let found = chassis.and_then(|chassis| unit.find_south::<Chassis>(chassis));
     let row = found.and_then(|found| unit.south(found));
     row.is_some_and(|row| {
-        row.get(Chassis::COLUMN.other_config.index)
-            .get_str("is-remote")
-            == Some("true")
+        let config = row.get(Chassis::COLUMN.other_config.index);
+        ovsdb::truth(config.get_str("is-remote"), false)
     })
 }
 

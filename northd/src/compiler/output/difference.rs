@@ -31,8 +31,12 @@ pub(super) fn operations(
     if !Arc::ptr_eq(desired, actual) {
         let is_set = |column: usize| set_columns.iter().any(|(set, _)| *set == column);
         let changed = changed_columns(table, desired, actual, is_set);
+        // An earlier version, or another program, has made the row without them.
+        let missing = table.initial.iter();
+        let missing = missing.filter(|(column, _)| actual.get(*column).is_empty());
         let (large, small): (Vec<_>, Vec<_>) = changed
             .into_iter()
+            .chain(missing.cloned())
             .partition(|(_, datum)| datum.atoms().len() > WHOLE_SET_LIMIT);
         if !small.is_empty() {
             operations.push(Operation::update_row(table.table, uuid, small));
@@ -133,8 +137,12 @@ fn changed_columns(
         if wanted == is || table.keys.contains(column) {
             continue;
         }
-        let foreign = table.foreign.iter().find(|(of, _)| of == column);
-        let wanted = with_foreign_keys(foreign.map_or(&[], |(_, keys)| keys), wanted, is);
+        let foreign = table.foreign.iter().filter(|foreign| {
+            let lives = |column| !desired.get(column).is_empty();
+            foreign.column == *column && foreign.lives_by.is_none_or(lives)
+        });
+        let keys: Vec<&str> = foreign.flat_map(|foreign| foreign.keys).copied().collect();
+        let wanted = with_foreign_keys(&keys, wanted, is);
         if wanted != *is {
             changed.push((*column, wanted));
         }

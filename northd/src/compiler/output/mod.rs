@@ -32,7 +32,7 @@ use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
 
 use super::fact::{RowId, TableId, Wanted};
-use super::feature::{Follower, Side};
+use super::feature::{Follower, Foreign, Side};
 use super::flow::{GROUPS, SHARED_FLOWS, group_of};
 use super::sets::Sets;
 use super::world::World;
@@ -64,10 +64,10 @@ pub struct Table {
     /// Whether rows stay when nobody refers to them.
     pub is_root: bool,
     /// Keys of map columns that others write.
-    pub foreign: &'static [(usize, &'static [&'static str])],
+    pub foreign: &'static [Foreign],
     /// Map columns to which only keys are added.
     pub keys: &'static [usize],
-    /// What a new row has in columns that others write from then on.
+    /// What a row has in columns that others write from then on.
     pub initial: Vec<(usize, Datum)>,
 }
 

@@ -20,7 +20,7 @@ use super::queues::{self, QUEUE};
 use super::recorded::recorded;
 use super::{BINDING, CHASSIS_GROUP, MIRROR, OWNERS, PORT, PortView, kind, owner};
 use crate::compiler::fact::{Identity, Want};
-use crate::compiler::feature::{Conflict, Kind, Over, Owned, Pool};
+use crate::compiler::feature::{Conflict, Foreign, Kind, Over, Owned, Pool};
 use crate::compiler::identity;
 use crate::compiler::unit::Unit;
 use crate::features::chassis;
@@ -32,21 +32,25 @@ pub static KEYS: Pool = Pool::new(
     (
         LogicalSwitchPort::NAME,
         LogicalSwitchPort::COLUMN.options.name,
-        "tunnel key",
+        Pool::TUNNEL_KEY,
     ),
     Conflict::Another,
 );
 
 pub(super) static ROWS: Owned = Owned {
-    foreign: &[(
-        PortBinding::COLUMN.options.index,
-        &[
-            "additional-chassis-activated",
-            "vport-last-claim",
-            "vport-backoff",
-            "is-remote-nb-bound",
-        ],
-    )],
+    foreign: &[
+        Foreign {
+            column: PortBinding::COLUMN.options.index,
+            keys: &["vport-last-claim", "vport-backoff", "is-remote-nb-bound"],
+            lives_by: None,
+        },
+        // Where a guest has spoken counts for one migration, and not every controller takes it back.
+        Foreign {
+            column: PortBinding::COLUMN.options.index,
+            keys: &["additional-chassis-activated"],
+            lives_by: Some(PortBinding::COLUMN.requested_additional_chassis.index),
+        },
+    ],
     // OVN's controllers tell whether a port is up only where this says that it is not.
     initial: &[(
         PortBinding::COLUMN.up.index,

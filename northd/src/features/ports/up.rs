@@ -69,6 +69,8 @@ pub(super) static UP: Kind = Kind {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use ovsdb::operation::Operation;
     use ovsdb::typed::Table;
 
@@ -99,5 +101,68 @@ mod tests {
         let told = Operation::update_row(PortBinding::INDEX, binding, up);
         world.south(vec![told]);
         assert_eq!(world.sb::<PortBinding>()[0].1.up, Some(true));
+        // An earlier northd has said nothing.
+        let empty = vec![PortBinding::COLUMN.up.to(&None)];
+        let empty = Operation::update_row(PortBinding::INDEX, binding, empty);
+        world.south(vec![empty]);
+        assert_eq!(world.sb::<PortBinding>()[0].1.up, Some(false));
+    }
+
+    /// Where a guest has spoken is of no use when it has arrived, and OVN's controllers do not take it back.
+    #[test]
+    fn what_a_migration_has_said_goes_with_it() {
+        let mut world = World::new();
+        let port = |requested: &str| LogicalSwitchPort {
+            name: "p".into(),
+            options: [("requested-chassis".into(), requested.into())].into(),
+            ..Default::default()
+        };
+        let switch = nb_db::tables::LogicalSwitch {
+            name: "s".into(),
+            ports: vec![Uuid::from_u128(1)],
+            ..Default::default()
+        };
+        world.north(vec![
+            insert(Uuid::from_u128(1), &port("hv1,hv2")),
+            insert(Uuid::from_u128(2), &switch),
+        ]);
+        let chassis = |number: u128| {
+            let encap = Uuid::from_u128(20 + number);
+            let name: Arc<str> = format!("hv{number}").into();
+            let chassis = Chassis {
+                name: Arc::clone(&name),
+                encaps: vec![encap],
+                ..Default::default()
+            };
+            let end = sb_db::tables::Encap {
+                r#type: "geneve".into(),
+                ip: format!("192.0.2.{number}").into(),
+                chassis_name: name,
+                ..Default::default()
+            };
+            [
+                insert(Uuid::from_u128(10 + number), &chassis),
+                insert(encap, &end),
+            ]
+        };
+        world.south([chassis(1), chassis(2)].concat());
+        let (binding, row) = world.sb::<PortBinding>().remove(0);
+        let mut options = row.options;
+        options.insert("additional-chassis-activated".into(), "hv2".into());
+        let said = vec![PortBinding::COLUMN.options.to(&options)];
+        world.south(vec![Operation::update_row(
+            PortBinding::INDEX,
+            binding,
+            said,
+        )]);
+        let said = |world: &World| {
+            let (_, row) = world.sb::<PortBinding>().remove(0);
+            row.options.contains_key("additional-chassis-activated")
+        };
+        assert!(said(&world), "while it moves");
+        let arrived = vec![LogicalSwitchPort::COLUMN.options.to(&port("hv2").options)];
+        let arrived = Operation::update_row(LogicalSwitchPort::INDEX, Uuid::from_u128(1), arrived);
+        world.north(vec![arrived]);
+        assert!(!said(&world), "it is there");
     }
 }
