@@ -22,6 +22,10 @@ const MARTIAN: Rule = rule(
     100,
     "addresses that no packet between hosts has (RFC 1812, section 5.3.7): drop",
 );
+const ANSWER_AS_HOST: Rule = rule(
+    91,
+    "a solicitation for an outside or a virtual address: advertise it as a host",
+);
 const ANSWER: Rule = rule(90, "a request or ping for the router: reply");
 const OTHER_REQUESTS: Rule = rule(85, "other ARP and neighbour discovery: drop");
 const DISCOVERY: Rule = rule(84, "router solicitations and advertisements: next");
@@ -51,6 +55,7 @@ pub static FEATURE: Feature = Feature {
     kinds: &[&SHARED],
     rules: &[
         MARTIAN,
+        ANSWER_AS_HOST,
         ANSWER,
         OTHER_REQUESTS,
         DISCOVERY,
@@ -99,18 +104,28 @@ fn answers(flows: &mut Flows<'_>) {
         a::output(),
     ];
     flows.add(ANSWER, &(TO_ME.is_set() & m::arp_op(1)), arp);
-    let advertisement = a::within(
-        Transform::NdNaRouter,
-        [
-            a::copy(Symbol::EthSrc, MAC.field()),
-            a::copy(Symbol::Ip6Src, Symbol::NdTarget),
-            a::copy(Symbol::NdTll, MAC.field()),
-            a::copy(Symbol::Outport, Symbol::Inport),
-            a::loopback(),
-            a::output(),
-        ],
+    let advertisement = |transform| {
+        a::within(
+            transform,
+            [
+                a::copy(Symbol::EthSrc, MAC.field()),
+                a::copy(Symbol::Ip6Src, Symbol::NdTarget),
+                a::copy(Symbol::NdTll, MAC.field()),
+                a::copy(Symbol::Outport, Symbol::Inport),
+                a::loopback(),
+                a::output(),
+            ],
+        )
+    };
+    let solicitation = ASKED.is_set() & m::nd_ns();
+    // What is to be translated or balanced is marked as for the router, too; neighbours are not to route by it.
+    let as_host = solicitation.clone() & TO_ME.is_set();
+    flows.add(ANSWER_AS_HOST, &as_host, [advertisement(Transform::NdNa)]);
+    flows.add(
+        ANSWER,
+        &solicitation,
+        [advertisement(Transform::NdNaRouter)],
     );
-    flows.add(ANSWER, &(ASKED.is_set() & m::nd_ns()), [advertisement]);
 }
 
 fn drops(flows: &mut Flows<'_>) {
