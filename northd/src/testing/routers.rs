@@ -391,7 +391,14 @@ pub fn route(world: &mut World, rng: &mut Rng) -> String {
         return "no router".to_owned();
     };
     let mut operations = Vec::new();
-    if row.static_routes.len() < 6 && !rng.once_in(3) {
+    let known = world.nb::<nb::LogicalRouterStaticRoute>();
+    let shared = rng.pick(&known).map(|(uuid, _)| *uuid);
+    if let Some(shared) = shared.filter(|uuid| !row.static_routes.contains(uuid))
+        && rng.once_in(4)
+    {
+        // Another router may have it, too.
+        row.static_routes.push(shared);
+    } else if row.static_routes.len() < 6 && !rng.once_in(3) {
         let uuid = rng.uuid();
         row.static_routes.push(uuid);
         operations.push(insert(uuid, &random_route(rng)));

@@ -50,6 +50,7 @@ mod stateless_nat;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod told;
 mod untracking;
 mod variables;
 
@@ -166,6 +167,7 @@ pub static FEATURE: Feature = Feature {
         &variables::VARIABLES,
         &routes::CLAIM,
         &routes::ROUTES,
+        &told::TELL,
         &shared::OF_SWITCHES,
         &shared::OF_ROUTERS,
         &shared::OF_BALANCING_SWITCHES,

@@ -44,10 +44,10 @@ use crate::testing::{Change, routers};
 
 /// Routes that make sense by themselves.
 static ROUTE: Relation<Handle, Arc<Route>> = Relation::new("static route");
-/// Where each leads.
-static WAY: Relation<Handle, Way> = Relation::new("way of a static route");
-/// The port by which a route leads, and to which prefix.
-pub static LED: Relation<Handle, Led> = Relation::new("port of a static route");
+/// Where each leads in each of its routers.
+static WAY: Relation<(Handle, Handle), Way> = Relation::new("way of a static route");
+/// The port by which a route leads in a router, and to which prefix.
+pub static LED: Relation<(Handle, Handle), Led> = Relation::new("port of a static route");
 /// The routes of a router to one prefix: their rows.
 static SAME: Bucket<Uuid, Uuid> = Bucket::new("routes to a prefix");
 
@@ -157,6 +157,8 @@ pub struct Led {
 struct Way {
     route: Arc<Route>,
     datapath: Uuid,
+    /// What it has in common with other routes of the router to the prefix.
+    same: Uuid,
     /// What puts port and next hop where later stages look for them; nothing for a route that discards.
     towards: Option<Vec<Action>>,
 }
@@ -221,29 +223,23 @@ static OF_PORT: Kind = ports::kind!([], [], |unit, view| {
     }
 });
 
+/// A route may be in several routers: each follows it by its own ports.
 fn resolve(unit: &mut Unit<'_>, key: Key) {
     let row = Handle::unpack(key);
     let Some(route) = unit.get(&ROUTE, row) else {
         return;
     };
-    let owners = unit.referrers(OWNERS, row);
-    let Some(router) = owners.iter().copied().min_by_key(|of| unit.uuid(*of)) else {
-        return;
-    };
+    for router in unit.referrers(OWNERS, row) {
+        resolve_in(unit, *router, row, route);
+    }
+}
+
+fn resolve_in(unit: &mut Unit<'_>, router: Handle, row: Handle, route: &Arc<Route>) {
     let (Some(of), Some(datapath)) = (unit.get(&ROUTER, router), unit.get(&DATAPATH, router))
     else {
         return;
     };
     let mut complaints = unit.complaints::<LogicalRouterStaticRoute>(row, Arc::from(""));
-    if owners.len() > 1 {
-        let why = format!(
-            "it is in the static_routes of {} routers and has its effect in \"{}\" alone",
-            owners.len(),
-            of.name
-        );
-        let remedy = "give each router a row of its own";
-        complaints.column("_uuid", why, remedy);
-    }
     let mut leaves_by = None;
     let towards = match route.hop {
         Hop::Discard => Some(None),
@@ -307,16 +303,17 @@ fn resolve(unit: &mut Unit<'_>, key: Key) {
     }
     if let (Some(port), Some(Some(_))) = (leaves_by, &towards) {
         let prefix = route.prefix;
-        unit.say(&LED, row, Led { port, prefix });
+        unit.say(&LED, (row, router), Led { port, prefix });
     }
     if let Some(towards) = towards {
+        let same = route.key(datapath.uuid);
         let way = Way {
             route: Arc::clone(route),
             datapath: datapath.uuid,
+            same,
             towards,
         };
-        unit.say(&WAY, row, way);
-        let same = route.key(datapath.uuid);
+        unit.say(&WAY, (row, router), way);
         unit.join(&SAME, same, who);
     }
 }
@@ -334,7 +331,7 @@ fn out_port(
         if named.is_none() {
             let why = "the router has no port of this name";
             let remedy = "the route has no effect until it has, or names another";
-            complaints.text(column.output_port.name, name, 0, why, remedy);
+            complaints.invalid(column.output_port.name, name, 0, why, remedy);
         }
         return named.map(|(port, _)| port);
     }
@@ -345,7 +342,7 @@ fn out_port(
                 let why = format!("no port of the router has {ip} in its network");
                 let remedy =
                     "the route has no effect until one has: add a network, or set output_port";
-                complaints.text(column.nexthop.name, &ip.to_string(), 0, why, remedy);
+                complaints.invalid(column.nexthop.name, &ip.to_string(), 0, why, remedy);
             }
             port
         }
@@ -393,7 +390,11 @@ fn group(unit: &mut Unit<'_>, key: Key) {
     let members = unit.members(&SAME, same).iter();
     let rows = members.filter_map(|uuid| unit.find_north::<LogicalRouterStaticRoute>(*uuid));
     let ways: Vec<(Handle, &Way)> = rows
-        .filter_map(|row| Some((row, unit.get(&WAY, row)?)))
+        .filter_map(|row| {
+            let routers = unit.referrers(OWNERS, row).iter();
+            let mut ways = routers.filter_map(|router| unit.get(&WAY, (row, *router)));
+            Some((row, ways.find(|way| way.same == same)?))
+        })
         .collect();
     let Some((first, way)) = ways.first() else {
         return;
@@ -486,7 +487,7 @@ impl Route {
                 Ok(ip) if ip.is_host() => Some(Hop::Router(ip.addr())),
                 Ok(_) => {
                     let why = "a network is no next hop";
-                    complaints.text(column.nexthop.name, &text, 0, why, "write one address");
+                    complaints.invalid(column.nexthop.name, &text, 0, why, "write one address");
                     None
                 }
                 Err(error) => {

@@ -2,14 +2,14 @@
 //!
 //! A row says the prefix, the port by which it is told, and perhaps a port that is where the prefix is: a chassis that has this one
 //! tells the prefix with more weight. Each row is said by the unit of what is told: a network by its port, an address by the switch's
-//! port that has it, a route by the route.
+//! port that has it, a route by the route, an outside or virtual address by its NAT rule or load balancer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ovsdb::Atom;
 use ovsdb::typed::ColumnValue;
-use relations::{Handle, Small};
+use relations::{Bucket, Handle, Small};
 use sb_db::tables::{AdvertisedRoute, PortBinding};
 use uuid::Uuid;
 
@@ -84,7 +84,7 @@ pub(super) static STATIC: Kind = Kind {
     says: &[],
     wants: &[],
     run: |unit, key| {
-        let Some(led) = unit.get(&LED, Handle::unpack(key)).copied() else {
+        let Some(led) = unit.get(&LED, <(Handle, Handle)>::unpack(key)).copied() else {
             return;
         };
         let tells = unit
@@ -150,6 +150,34 @@ fn place(unit: &Unit<'_>, view: &PortView<'_>) -> Option<Uuid> {
         .find(|row| unit.get(&switch_ports::PORT, *row).is_some())?;
     Some(unit.get(&switch_ports::BINDING, parent)?.uuid)
 }
+
+/// The addresses that a port tells of routers, each with the binding of the port that is where it is, if it is somewhere. Said by the
+/// features `nat` and `load balancers`.
+pub static ADDRESSES: Bucket<(Handle, IpAddr), Uuid> = Bucket::new("told address of a router");
+
+/// Has a port of a router tell an address, which is where the port with this binding is.
+pub fn tell(unit: &mut Unit<'_>, port: Handle, ip: IpAddr, place: Option<Uuid>) {
+    unit.join(&ADDRESSES, (port, ip), place.unwrap_or_default());
+}
+
+/// Outside and virtual addresses.
+pub(super) static TRANSLATED: Kind = Kind {
+    name: "router-address/told",
+    over: Over::Keys(&ADDRESSES),
+    reads: &[&PORT, &BINDING, &RESIDENCE, &ROUTER, &DATAPATH],
+    says: &[],
+    wants: &[],
+    run: |unit, key| {
+        let (port, ip) = <(Handle, IpAddr)>::unpack(key);
+        let by = ports::view_of(unit, port);
+        let Some(by) = by.filter(|by| by.port.is_enabled) else {
+            return;
+        };
+        for place in unit.members(&ADDRESSES, (port, ip)) {
+            host(unit, &by, ip, Some(*place).filter(|place| !place.is_nil()));
+        }
+    },
+};
 
 fn host(unit: &mut Unit<'_>, by: &View<'_>, ip: IpAddr, place: Option<Uuid>) {
     if !is_link_local(ip) {

@@ -9,14 +9,14 @@
 //! ```
 //!
 //! Guarantees that what `dynamic-routing-redistribute` names is in `Advertised_Route`: `connected` networks, or with
-//! `connected-as-host` each address in them by itself, and `static` routes that are followed; and that routes which chassis have
-//! put into `Learned_Route` are followed where nothing better is: a port says so for itself, else its router does. Chassis are told the
-//! rest by the keys that they read.
-//!
-//! Deliberately absent: `nat` and `lb`, which are told as not compiled.
+//! `connected-as-host` each address in them by itself, `static` routes that are followed, and of the router and of those next to it
+//! by the port the outside addresses of NAT rules (`nat`) and the virtual ones of load balancers (`lb`); and that routes which chassis
+//! have put into `Learned_Route` are followed where nothing better is: a port says so for itself, else its router does. Chassis are told
+//! the rest by the keys that they read.
 
 mod advertised;
 mod learned;
+mod neighbours;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ use nb_db::tables::{LogicalRouter, LogicalRouterPort, LogicalSwitchPort};
 use relations::{Bucket, Handle, Relation, Small};
 use sb_db::tables::{AdvertisedRoute, LearnedRoute, PortBinding};
 
+pub use self::advertised::{ADDRESSES, tell};
+pub use self::neighbours::{BALANCED_TO, TRANSLATED_TO};
 use super::ports::{self, EXCHANGE as BY_PORT, PORT};
 use super::{EXCHANGE, ROUTER};
 use crate::compiler::feature::{Feature, Kind, Over, Owned, Source};
@@ -86,13 +88,30 @@ pub static FEATURE: Feature = Feature {
         ]),
     ],
     owns: &[&ROWS],
-    relations: &[&DYNAMIC, &PORTS, &TELLERS, &learned::WAY, &learned::SAME],
+    relations: &[
+        &DYNAMIC,
+        &PORTS,
+        &TELLERS,
+        &learned::WAY,
+        &learned::SAME,
+        &neighbours::ASKERS,
+        &neighbours::ANYBODY,
+        &neighbours::ON_SWITCH,
+        &TRANSLATED_TO,
+        &BALANCED_TO,
+        &ADDRESSES,
+    ],
     kinds: &[
         &OF_ROUTER,
         &OF_PORT,
+        &neighbours::ASK,
+        &neighbours::ANY,
+        &neighbours::STAND,
+        &neighbours::TELL,
         &advertised::CONNECTED,
         &advertised::STATIC,
         &advertised::HOSTS,
+        &advertised::TRANSLATED,
         &learned::RESOLVE,
         &learned::GROUP,
     ],
@@ -138,6 +157,10 @@ struct Told {
     hosts: bool,
     /// Static routes.
     statics: bool,
+    /// Outside addresses of NAT rules.
+    translated: bool,
+    /// Virtual addresses of load balancers.
+    balanced: bool,
 }
 
 impl Told {
@@ -145,16 +168,15 @@ impl Told {
         let mut told = Self::default();
         let mut at = 0;
         for word in text.split(',') {
-            let remedy = "it is left out: write connected, connected-as-host, static, with commas";
+            let remedy =
+                "it is left out: write connected, connected-as-host, static, nat, lb, with commas";
             match word.trim() {
                 "" => {}
                 "connected" => told.connected = true,
                 "connected-as-host" => told.hosts = true,
                 "static" => told.statics = true,
-                known @ ("nat" | "lb") => {
-                    let why = format!("{known}: this version does not tell these");
-                    complaints.text(column, text, at, why, remedy);
-                }
+                "nat" => told.translated = true,
+                "lb" => told.balanced = true,
                 other => {
                     let why = format!("dynamic-routing-redistribute: {other:?} is nothing to tell");
                     complaints.text(column, text, at, why, remedy);

@@ -1,6 +1,6 @@
 //! What routers exchange with chassis.
 
-use nb_db::tables::{LogicalRouterStaticRoute, LogicalSwitch};
+use nb_db::tables::{GatewayChassis, LoadBalancer, LogicalRouterStaticRoute, LogicalSwitch, Nat};
 use ovsdb::Uuid;
 use ovsdb::operation::Operation;
 use ovsdb::typed::Table;
@@ -175,6 +175,103 @@ fn addresses_are_told_one_by_one_with_their_places() {
     let update = Operation::update_row(LogicalSwitchPort::INDEX, row, columns);
     world.north(vec![update]);
     assert_eq!(told(&world), own);
+}
+
+#[test]
+fn what_a_router_and_its_neighbour_translate_and_balance_is_told() {
+    let uuid = Uuid::from_u128;
+    let mut world = world(&[("chassis", "c0")], &[]);
+    let rule = Nat {
+        r#type: "snat".into(),
+        external_ip: "10.0.9.50".into(),
+        logical_ip: "10.0.1.0/24".into(),
+        ..Default::default()
+    };
+    let balancer = LoadBalancer {
+        name: "web".into(),
+        vips: options(&[("10.0.8.8:80", "10.0.1.11:80"), ("10.0.8.8:81", "")]),
+        ..Default::default()
+    };
+    // Another router on the switch, which tells what its neighbours have.
+    let beside = LogicalRouterPort {
+        name: "beside".into(),
+        mac: "02:00:00:00:00:04".into(),
+        networks: vec!["10.0.1.2/24".into()],
+        ..Default::default()
+    };
+    let on = [
+        ("dynamic-routing", "true"),
+        ("dynamic-routing-redistribute", "nat,lb"),
+    ];
+    let second = LogicalRouter {
+        name: "r2".into(),
+        ports: vec![uuid(20)],
+        options: options(&on),
+        ..Default::default()
+    };
+    let end = LogicalSwitchPort {
+        name: "s-r2".into(),
+        r#type: "router".into(),
+        addresses: vec!["router".into()],
+        options: options(&[("router-port", "beside")]),
+        ..Default::default()
+    };
+    let router = LogicalRouter::COLUMN;
+    let columns = vec![
+        router.nat.to(&vec![uuid(22)]),
+        router.load_balancer.to(&vec![uuid(23)]),
+    ];
+    let ports = LogicalSwitch::COLUMN.ports;
+    world.north(vec![
+        insert(uuid(20), &beside),
+        insert(uuid(21), &second),
+        insert(uuid(22), &rule),
+        insert(uuid(23), &balancer),
+        insert(uuid(24), &end),
+        Operation::update_row(LogicalRouter::INDEX, ROUTER_ROW, columns),
+        Operation::update_row(
+            LogicalSwitch::INDEX,
+            uuid(5),
+            vec![ports.to(&vec![uuid(6), uuid(7), uuid(24)])],
+        ),
+    ]);
+    assert_eq!(told(&world), ["beside 10.0.8.8", "beside 10.0.9.50"]);
+
+    // The router tells it itself, and is on all chassis, with a gateway port.
+    let group = GatewayChassis {
+        name: "outside-c0".into(),
+        chassis_name: "c0".into(),
+        ..Default::default()
+    };
+    let gateway = vec![
+        LogicalRouterPort::COLUMN
+            .gateway_chassis
+            .to(&vec![uuid(25)]),
+    ];
+    world.north(vec![
+        insert(uuid(25), &group),
+        Operation::update_row(LogicalRouterPort::INDEX, OUTSIDE, gateway),
+        Operation::update_row(
+            LogicalRouter::INDEX,
+            ROUTER_ROW,
+            vec![router.options.to(&options(&on))],
+        ),
+        Operation::delete_row(LogicalRouter::INDEX, uuid(21)),
+    ]);
+    let all = [
+        "inside 10.0.8.8 at cr-outside",
+        "inside 10.0.9.50 at cr-outside",
+        "outside 10.0.8.8 at cr-outside",
+        "outside 10.0.9.50 at cr-outside",
+    ];
+    assert_eq!(told(&world), all);
+
+    // Nobody tells it any more.
+    let only = options(&[("dynamic-routing", "true")]);
+    let columns = vec![router.options.to(&only)];
+    let update = Operation::update_row(LogicalRouter::INDEX, ROUTER_ROW, columns);
+    world.north(vec![update]);
+    assert!(told(&world).is_empty());
 }
 
 fn learn(world: &mut World, row: u128, port: &str, prefix: &str, hop: &str) {

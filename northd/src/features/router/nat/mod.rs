@@ -23,6 +23,7 @@ mod announce;
 mod flows;
 mod model;
 mod site;
+mod told;
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ use super::{ROUTER, ROUTERS, ROUTERS_NAME};
 use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
+use crate::features::matches;
 use crate::features::ports::{self as switch_ports, ANNOUNCED, ENTRANCE, LOCALNETS};
 use crate::features::switch::DATAPATH;
 #[cfg(test)]
@@ -184,9 +186,16 @@ pub static FEATURE: Feature = Feature {
         Source::north::<LogicalRouterPort>(&[LogicalRouterPort::COLUMN.name.index]),
         Source::north::<LogicalSwitchPort>(&[LogicalSwitchPort::COLUMN.name.index]),
     ],
-    indexes: &[OWNERS],
+    indexes: &[OWNERS, matches::PORTS],
     relations: &[&RULE],
-    kinds: &[&MODEL, &CLAIMS, &FLOWS, &SHARED, &OF_TRANSLATORS],
+    kinds: &[
+        &MODEL,
+        &CLAIMS,
+        &FLOWS,
+        &SHARED,
+        &OF_TRANSLATORS,
+        &told::TELL,
+    ],
     rules: &[
         ANSWERED,
         ANSWERED_NOT,
