@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod address_sets;
 pub mod admission;
+pub mod arp_proxy;
 pub mod chassis;
 pub mod copp;
 pub mod delivery;
@@ -63,6 +64,7 @@ pub static ALL: &[&Feature] = &[
     &qos::FEATURE,
     &segments::FEATURE,
     &neighbours::FEATURE,
+    &arp_proxy::FEATURE,
     &virtual_ports::FEATURE,
     &external_ports::FEATURE,
     &dhcp4::FEATURE,

@@ -33,7 +33,8 @@ use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
 
-const ASKED: Bits = Bits::bit(
+/// Somebody asks everybody for an address; the request is not to be answered by its own port.
+pub const ASKED: Bits = Bits::bit(
     "somebody asks for an address",
     Symbol::Reg9,
     6,

@@ -32,7 +32,7 @@ use crate::testing::{Change, doors};
 
 const ANNOUNCED: Rule = Rule::new(
     Stage::InAnswer,
-    100,
+    230,
     "a guest announces an address that it may have: tell the controller, then next",
 );
 

@@ -1,5 +1,6 @@
 //! Ports that are no guests' own: an address that moves between two guests on two chassis, a gateway of layer 2 on one chassis,
-//! a guest behind a physical network that a chassis answers, and a link between two switches. On Weft's daemons, and on mixtures
+//! a guest behind a physical network that a chassis answers, a link between two switches, and addresses behind a router for which a
+//! port answers. On Weft's daemons, and on mixtures
 //! with OVN's.
 
 use std::net::Ipv4Addr;
@@ -113,6 +114,60 @@ fn wait_for_parent(lab: &Lab, parent: &str) -> Result<()> {
         let said = lab.rig.sb(&[&find[..], &["logical_port=vip"]].concat())?;
         Ok(said.trim() == parent)
     })
+}
+
+#[test]
+fn a_port_answers_for_addresses_behind_its_router() {
+    answers_for_others(Plan::under_test());
+}
+
+#[test]
+fn a_port_answers_for_addresses_behind_its_router_by_ovns_controllers() {
+    answers_for_others(Plan {
+        controller: Implementation::Ovn,
+        door: Door::Ovsdb,
+        ..Plan::weft()
+    });
+}
+
+/// A guest takes a network to be on its link that is behind the router.
+fn answers_for_others(plan: Plan) {
+    story(plan, |lab| {
+        nb(lab, "ls-add front -- ls-add back")?;
+        let client = guest(lab, "front", "client", "02:ac:10:f7:00:01", "10.7.0.1", 0)?;
+        let server = guest(lab, "back", "server", "02:ac:10:f7:01:03", "10.7.1.3", 1)?;
+        for words in [
+            "lr-add between",
+            "lrp-add between to-front 02:ac:10:f7:00:fe 10.7.0.254/24",
+            "lrp-add between to-back 02:ac:10:f7:01:fe 10.7.1.254/24",
+            "lsp-add front front-r -- lsp-set-type front-r router -- lsp-set-addresses front-r router",
+            "lsp-add back back-r -- lsp-set-type back-r router -- lsp-set-addresses back-r router",
+            "lsp-set-options back-r router-port=to-back",
+            "lr-route-add between 198.18.0.0/15 10.7.1.3",
+        ] {
+            nb(lab, words)?;
+        }
+        let proxy = "options:arp_proxy=\"0a:58:a9:fe:01:01 198.18.9.0/24\"";
+        let options = ["options:router-port=to-front", proxy];
+        let set = ["set", "Logical_Switch_Port", "front-r"];
+        lab.rig.nb(&[&set[..], &options].concat())?;
+        let inside = server.namespace();
+        inside.ip(&["route", "add", "default", "via", "10.7.1.254"])?;
+        for address in ["198.18.9.9/32", "198.18.8.9/32"] {
+            inside.ip(&["address", "add", address, "dev", server.device()])?;
+        }
+        let link = ["route", "add", "198.18.0.0/15", "dev", client.device()];
+        client.namespace().ip(&link)?;
+        lab.sync()?;
+        client.ping(Ipv4Addr::new(198, 18, 9, 9))?;
+        let known = client.namespace().ip(&["neigh", "show", "198.18.9.9"])?;
+        ensure!(known.contains("0a:58:a9:fe:01:01"), "{known}");
+        ensure!(
+            !client.reaches(Ipv4Addr::new(198, 18, 8, 9))?,
+            "nobody answers for it"
+        );
+        Ok(())
+    });
 }
 
 #[test]
