@@ -21,7 +21,6 @@ pub fn dhcp_requests(input: &[u8]) {
         let (payload, _) = reply.encode(&request);
         // What the client says that it takes, or Ethernet's MTU.
         assert!(payload.len() <= 1500);
-        let _destination = reply.destination(&request);
         return;
     }
     let Ok(request) = dhcp6::Request::parse(bytes) else {

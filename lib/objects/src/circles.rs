@@ -96,6 +96,9 @@ fn containers(draft: &Draft<'_>, written: &[Written]) -> Wrongs {
     wrongs
 }
 
+/// A policy, its chain, and the chain that it jumps to.
+type Jump<'w> = (&'w Written, Arc<str>, Arc<str>);
+
 /// Policies that send packets back to their own chain.
 fn chains(draft: &Draft<'_>, written: &[Written]) -> Wrongs {
     let column = LogicalRouterPolicy::COLUMN;
@@ -105,7 +108,7 @@ fn chains(draft: &Draft<'_>, written: &[Written]) -> Wrongs {
         (&*action == "jump").then_some(())?;
         Some((text(column.chain)?, text(column.jump_chain)?))
     };
-    let mut by_router: BTreeMap<Uuid, Vec<(&Written, Arc<str>, Arc<str>)>> = BTreeMap::new();
+    let mut by_router: BTreeMap<Uuid, Vec<Jump<'_>>> = BTreeMap::new();
     for object in written {
         let is_policy = object.kind.table == LogicalRouterPolicy::INDEX;
         let Some((from, to)) = is_policy.then(|| jump(object.uuid)).flatten() else {
