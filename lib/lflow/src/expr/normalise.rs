@@ -16,9 +16,12 @@
 //! * fields that others presuppose (`eth.type`, `ip.proto`, `icmp6.type`, `icmp6.code`) are never left to a choice: the
 //!   alternatives are split by them. Otherwise a flow of another dimension could test `tcp.dst` without saying `tcp`.
 //!
-//! Work is bounded: more than [`MAX_CUBES`] cubes on the way are refused.
+//! Work is bounded: more than [`MAX_CUBES`] cubes on the way are refused, and what is left out because another says it is found by
+//! look-ups, not by comparing each with each.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use std::hash::BuildHasher as _;
+
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::cube::{Cube, Term};
 use super::tree::{Alternative, ResolveError, Resolved};
@@ -90,13 +93,15 @@ impl Normaliser {
         if cubes.first().is_some_and(Cube::is_empty) {
             return Ok(vec![Alternative::default()]);
         }
-        products.retain(|product| !cubes.iter().any(|cube| product.cube.implies(cube)));
-        let mut sum: Vec<_> = cubes.into_iter().map(plain).collect();
-        for product in products {
-            if !sum.contains(&product) {
-                sum.push(product);
+        if !products.is_empty() {
+            let mut known = Covers::default();
+            for cube in &cubes {
+                known.insert(cube);
             }
+            products.retain(|product| !known.covers(&product.cube));
         }
+        let mut sum: Vec<_> = cubes.into_iter().map(plain).collect();
+        sum.extend(once_each(products));
         Ok(sum)
     }
 
@@ -350,39 +355,68 @@ fn only_field(choice: &[Cube]) -> Option<Base> {
         .then_some(first)
 }
 
+/// Cubes by the bits that they test. Those with the same bits can only be equal, and a wider one has a subset of the bits: so whether one
+/// covers another is a look-up for each set of bits, however many cubes there are.
+#[derive(Default)]
+struct Covers {
+    by_bits: FxHashMap<Vec<(Base, u128)>, FxHashSet<Cube>>,
+}
+
+impl Covers {
+    /// Adds a cube; false if it is there.
+    fn insert(&mut self, cube: &Cube) -> bool {
+        let bits = cube.terms().iter().map(|term| (term.base, term.mask));
+        let same = self.by_bits.entry(bits.collect()).or_default();
+        same.insert(cube.clone())
+    }
+
+    /// Whether there are so many sets of bits that nothing is looked for.
+    fn is_confusing(&self) -> bool {
+        self.by_bits.len() > MAX_SIGNATURES
+    }
+
+    /// Whether a cube is there that covers this one, or is equal.
+    fn covers(&self, cube: &Cube) -> bool {
+        !self.is_confusing() && self.wider(cube, |_| true)
+    }
+
+    /// Whether another cube is there that covers this one.
+    fn another_covers(&self, cube: &Cube) -> bool {
+        !self.is_confusing() && self.by_bits.len() > 1 && self.wider(cube, |other| other != cube)
+    }
+
+    fn wider(&self, cube: &Cube, counts: impl Fn(&Cube) -> bool) -> bool {
+        self.by_bits.iter().any(|(bits, wider)| {
+            let projection = project(cube, bits);
+            projection.is_some_and(|other| counts(&other) && wider.contains(&other))
+        })
+    }
+}
+
 /// Leaves out cubes that another covers. Keeps the order of the rest.
 fn tidy(cubes: Vec<Cube>) -> Vec<Cube> {
     if cubes.len() < 2 {
         return cubes;
     }
-    // Cubes with the same bits under test can only be equal; a wider one has a subset of the bits.
-    type Signature = Vec<(Base, u128)>;
-    let signature =
-        |cube: &Cube| -> Signature { cube.terms().iter().map(|t| (t.base, t.mask)).collect() };
-    let mut by_signature: FxHashMap<Signature, FxHashSet<Cube>> = FxHashMap::default();
-    let mut distinct = Vec::with_capacity(cubes.len());
-    for cube in cubes {
-        if by_signature
-            .entry(signature(&cube))
-            .or_default()
-            .insert(cube.clone())
-        {
-            distinct.push(cube);
+    let mut known = Covers::default();
+    let mut distinct = cubes;
+    distinct.retain(|cube| known.insert(cube));
+    distinct.retain(|cube| !known.another_covers(cube));
+    distinct
+}
+
+/// Leaves out what is there before. Compares only what has the same hash.
+fn once_each(products: Vec<Alternative>) -> Vec<Alternative> {
+    let mut kept: Vec<Alternative> = Vec::with_capacity(products.len());
+    let mut by_hash: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
+    for product in products {
+        let same = by_hash.entry(FxBuildHasher.hash_one(&product)).or_default();
+        if !same.iter().any(|at| kept[*at] == product) {
+            same.push(kept.len());
+            kept.push(product);
         }
     }
-    if by_signature.len() < 2 || by_signature.len() > MAX_SIGNATURES {
-        return distinct;
-    }
-    let covered = |cube: &Cube| {
-        by_signature.iter().any(|(bits, wider)| {
-            let projection = project(cube, bits);
-            projection.is_some_and(|projection| projection != *cube && wider.contains(&projection))
-        })
-    };
-    let keep: Vec<bool> = distinct.iter().map(|cube| !covered(cube)).collect();
-    let mut keep = keep.into_iter();
-    distinct.retain(|_| keep.next().unwrap_or(true));
-    distinct
+    kept
 }
 
 /// What a cube says about some bits, if it speaks of all of them.
@@ -400,4 +434,52 @@ fn project(cube: &Cube, bits: &[(Base, u128)]) -> Option<Cube> {
         }
     }
     Some(projection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Expr;
+    use crate::expr::resolve::{Nowhere, resolve};
+
+    fn alternatives(text: &str) -> Vec<Alternative> {
+        let expr = Expr::parse(text).expect("a match");
+        let resolved = resolve(&expr, &Nowhere).expect("no names");
+        normalise(&resolved).expect("small")
+    }
+
+    #[test]
+    fn products_that_others_say_are_left_out() {
+        let product = "(ip4.src == {10.0.0.1, 10.0.0.2} && tcp.dst == {1, 2, 5})";
+        for (text, cubes, products) in [
+            (format!("{product} || {product}"), 0, 1),
+            (
+                format!("{product} || ip4.dst == 10.0.0.9 || {product}"),
+                1,
+                1,
+            ),
+            (format!("{product} || tcp || {product}"), 2, 0),
+            (format!("{product} || ip4 || ip4.dst == 10.0.0.9"), 1, 0),
+        ] {
+            let all = alternatives(&text);
+            let count = all.iter().filter(|of| of.choices.is_empty()).count();
+            assert_eq!((count, all.len() - count), (cubes, products), "{text}");
+        }
+    }
+
+    /// A sum of so many products and cubes would be 300 million comparisons of each with each.
+    #[test]
+    fn a_large_sum_is_no_work_of_hours() {
+        let products = (0..3_000).map(|number| {
+            let ip = std::net::Ipv4Addr::from_bits(0x0b00_0000 + 2 * number);
+            let next = std::net::Ipv4Addr::from_bits(0x0b00_0001 + 2 * number);
+            format!("(ip4.src == {{{ip}, {next}}} && tcp.dst == {{1, 2}})")
+        });
+        let addresses = (0..50_000).map(|n| std::net::Ipv4Addr::from_bits(0x0a00_0000 + n));
+        let addresses: Vec<String> = addresses.map(|ip| ip.to_string()).collect();
+        let set = format!("ip4.src == {{{}}}", addresses.join(", "));
+        let terms: Vec<String> = products.chain([set]).collect();
+        let all = alternatives(&terms.join(" || "));
+        assert_eq!(all.len(), 53_000);
+    }
 }

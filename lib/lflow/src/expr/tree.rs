@@ -44,7 +44,7 @@ pub enum ResolveError {
 }
 
 /// A product: the cube, and one member of each choice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Alternative {
     /// What must hold.
     pub cube: Cube,
