@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use tests::chassis::Chassis;
 use tests::guest::Guest;
 use tests::implementation::Plan;
 use tests::rig::Rig;
@@ -110,6 +111,14 @@ fn port(name: &str, number: u8) -> Vec<String> {
     .into()
 }
 
+/// What the northbound has by now.
+#[derive(Default)]
+struct There {
+    ports: Vec<String>,
+    groups: Vec<String>,
+    sets: Vec<String>,
+}
+
 struct Cluster {
     pods: BTreeMap<&'static str, (Guest, u8)>,
     rig: Rig,
@@ -161,35 +170,32 @@ impl Cluster {
         Ok(Self { pods, rig })
     }
 
-    /// Has the northbound say what a step says.
-    fn describe(&self, step: &Step<'_>, there: &mut Vec<String>) -> Result<()> {
+    /// Has the northbound say what a step says, and waits until the switches do. Calls are few: each costs a process.
+    fn describe(&self, step: &Step<'_>, there: &mut There) -> Result<()> {
         let mut lines: Vec<Vec<String>> = Vec::new();
         let mut add = |words: &[&str]| lines.push(words.iter().map(|w| (*w).to_owned()).collect());
-        for row in self
-            .rig
-            .nb(&["--bare", "--columns=name", "list", "Port_Group"])?
-            .lines()
-        {
-            if !row.is_empty() {
-                add(&["pg-del", row]);
-            }
+        for group in there.groups.drain(..) {
+            add(&["pg-del", &group]);
         }
-        for row in self
-            .rig
-            .nb(&["--bare", "--columns=name", "list", "Address_Set"])?
-            .lines()
-        {
-            if !row.is_empty() {
-                add(&["destroy", "Address_Set", row]);
-            }
+        for set in there.sets.drain(..) {
+            add(&["destroy", "Address_Set", &set]);
         }
-        there.retain(|name| {
+        there.ports.retain(|name| {
             let stays = step.pods.contains(&name.as_str());
             if !stays {
                 add(&["lsp-del", name]);
             }
             stays
         });
+        // Ports come before the groups that they are in.
+        let known = there.ports.len();
+        for (name, number) in PODS {
+            if step.pods.contains(&name) && !there.ports.iter().any(|known| known == name) {
+                there.ports.push(name.to_owned());
+                let words = port(name, number);
+                add(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+        }
         for row in &step.rows {
             let (word, rest) = row.split_once(' ').context("a row")?;
             let (name, rest) = rest.split_once(' ').context("a name")?;
@@ -198,11 +204,13 @@ impl Cluster {
                     let addresses = rest.split(',').filter(|text| !text.is_empty());
                     let quoted: Vec<String> = addresses.map(|text| format!("{text:?}")).collect();
                     let column = format!("addresses=[{}]", quoted.join(","));
+                    there.sets.push(name.to_owned());
                     add(&["create", "Address_Set", &format!("name={name}"), &column]);
                 }
                 "group" => {
                     let ports = rest.split(',').filter(|text| !text.is_empty());
                     let words: Vec<&str> = ["pg-add", name].into_iter().chain(ports).collect();
+                    there.groups.push(name.to_owned());
                     add(&words);
                 }
                 _ => {
@@ -226,27 +234,29 @@ impl Cluster {
                 }
             }
         }
-        // Ports come before the groups that they are in.
-        let mut words: Vec<String> = Vec::new();
-        for (name, number) in PODS {
-            if step.pods.contains(&name) && !there.iter().any(|known| known == name) {
-                there.push(name.to_owned());
-                lines.insert(0, port(name, number));
-            }
+        let mut words = vec!["--wait=hv"];
+        for (number, line) in lines.iter().enumerate() {
+            words.extend((number > 0).then_some("--"));
+            words.extend(line.iter().map(String::as_str));
         }
-        for line in lines {
-            if !words.is_empty() {
-                words.push("--".to_owned());
-            }
-            words.extend(line);
+        if lines.is_empty() {
+            words.push("sync");
         }
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.rig.nb(&words)?;
-        for name in &step.pods {
-            let up = ["wait-until", "Logical_Switch_Port", name, "up=true"];
-            self.rig.nb(&up)?;
+        let come = &there.ports[known..];
+        if !come.is_empty() {
+            // Flows of a port are there when it is up.
+            let waits = come.iter().flat_map(|name| {
+                let wait = ["wait-until", "Logical_Switch_Port", name, "up=true"];
+                ["--"].into_iter().chain(wait)
+            });
+            let waits: Vec<&str> = waits.skip(1).collect();
+            self.rig.nb(&waits)?;
+            self.rig.nb(&["--wait=hv", "sync"])?;
         }
-        self.rig.nb(&["--wait=hv", "sync"]).map(drop)
+        // Else the switch may go by what it knew for half a second.
+        let mut chassis = self.rig.chassis.iter();
+        chassis.try_for_each(Chassis::forget_cached_flows)
     }
 
     /// Every pod asks every other; how many questions that were.
@@ -412,7 +422,7 @@ fn pods_reach_each_other_as_network_policies_say() {
             .map(|(guest, _)| scope.spawn(|| serve(guest, &stop)))
             .collect();
         let told = (|| -> Result<(usize, usize)> {
-            let (mut there, mut counts) = (Vec::new(), (0, 0));
+            let (mut there, mut counts) = (There::default(), (0, 0));
             for (_, case) in cases
                 .iter()
                 .enumerate()

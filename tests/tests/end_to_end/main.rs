@@ -42,6 +42,7 @@ mod routes;
 mod samples;
 mod schema;
 mod services;
+mod sets;
 mod spoofing;
 mod standards;
 mod vxlan;

@@ -20,14 +20,12 @@ use super::carriers::{
     self, GROUPS_OF, HAS, HAS_VIPS, NAMED, Place, ROUTERS_OF, ROUTERS_WITH, VARIABLE, VERSIONS,
     VIPS, carriers_at, group_of, groups_of,
 };
-use super::endpoint::Protocol;
 use super::health::LIVE;
 use super::model::{BALANCER, Balancer};
 use super::spread::{Source, spread};
 use super::{BALANCE, DEFRAG, EMPTY, TRANSLATE_BACK};
 use crate::compiler::feature::{Kind, Over};
-use crate::compiler::flow::Flows;
-use crate::compiler::stage::{Rule, Stage};
+use crate::compiler::stage::Stage;
 use crate::compiler::unit::Unit;
 use crate::features::address_sets;
 use crate::features::router::ROUTER;
@@ -112,19 +110,19 @@ fn say(
         let begins = begins(template.is_meant(balancer.protocol));
         let rule = BALANCE.at(if template.port.is_some() { 120 } else { 110 });
         let backends = (&[][..], Some(Arc::clone(&template.backends)));
-        let asks = template.port.is_some() && balancer.protocol == Protocol::Udp;
         let mut flows = carriers::flows(unit, carrier, place, Some(hint));
-        let then = spread(balancer, backends, source);
-        add(&mut flows, asks, rule, &begins, then);
+        flows.add(rule, &begins, spread(balancer, backends, source));
     }
     for vip in &balancer.vips {
         let begins = begins(vip.is_meant(balancer.protocol));
         let rule = BALANCE.at(if vip.port.is_some() { 120 } else { 110 });
-        let asks = vip.port.is_some() && balancer.protocol == Protocol::Udp;
         if !vip.backends.is_empty() {
             let mut flows = carriers::flows(unit, carrier, place, Some(hint));
-            let then = spread(balancer, (&vip.backends, None), source);
-            add(&mut flows, asks, rule, &begins, then);
+            flows.add(
+                rule,
+                &begins,
+                spread(balancer, (&vip.backends, None), source),
+            );
             if let Some(timeout) = balancer.affinity {
                 affinity::say(
                     unit,
@@ -145,12 +143,12 @@ fn say(
                 meter: "".into(),
             }));
             let mut flows = carriers::flows(unit, carrier, place, Some(hint));
-            add(&mut flows, asks, EMPTY, &begins, vec![event]);
+            flows.add(EMPTY, &begins, [event]);
             continue;
         }
         if !balancer.rejects {
             let mut flows = carriers::flows(unit, carrier, place, Some(hint));
-            add(&mut flows, asks, rule, &begins, vec![a::drop()]);
+            flows.add(rule, &begins, [a::drop()]);
             continue;
         }
         // The rejection goes back past the rules of the other direction, which are elsewhere in a router.
@@ -160,17 +158,9 @@ fn say(
         ] {
             if unit.get(&HAS, (carrier, kind as u32)).is_some() {
                 let mut flows = carriers::flows(unit, carrier, kind, Some(hint));
-                add(&mut flows, asks, rule, &begins, vec![reject(stage)]);
+                flows.add(rule, &begins, [reject(stage)]);
             }
         }
-    }
-}
-
-/// A flow about new connections. Datagrams may come in fragments, of which the first alone has ports: their connection is asked.
-fn add(flows: &mut Flows<'_>, asks_connection: bool, rule: Rule, begins: &Expr, then: Vec<Action>) {
-    match asks_connection {
-        true => flows.add_of_connection(rule, begins, then),
-        false => flows.add(rule, begins, then),
     }
 }
 

@@ -22,9 +22,6 @@
 //! | `lr_out_undnat` | by a gateway port, replies are from the virtual address again |
 //! | `lr_out_snat` | the client's address is left alone (`skip_snat`); it is forced elsewhere (`force_snat`) |
 //!
-//! Datagrams may come in fragments. Of which connection each is, connection tracking knows on every datapath, so flows for UDP ask that for the
-//! port.
-//!
 //! Other routers have routes to virtual addresses with `options:add_route` (`routes`). Rules that are stateless leave load balancers their
 //! packets where a switch says so (`untracking`). Backends may have to be on the client's chassis (`distributed`), and routers with several
 //! gateway ports may have to do without connections (`stateless_nat`).
