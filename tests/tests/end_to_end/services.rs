@@ -7,7 +7,7 @@
 mod network;
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -58,6 +58,45 @@ fn ovns_controllers_serve_on_a_router_what_our_northd_compiles() {
 #[test]
 fn our_controllers_serve_on_a_router_what_ovns_northd_compiles() {
     on_a_router(our_controllers());
+}
+
+/// Errors about a balanced connection come from behind the load balancer; its client has to know which connection they mean, and rules
+/// that let the connection pass let them pass. Over IPv4.
+#[test]
+fn a_client_learns_how_large_packets_to_a_service_may_be() {
+    told_of(Plan::under_test(), |lab, inside, _| {
+        let [name, _] = add(lab, "far", 18, &BACKENDS[..1])?;
+        lab.rig.nb(&["ls-lb-add", "inside", &name])?;
+        for (direction, field, action) in [
+            ("from-lport", "inport", "allow-related"),
+            ("to-lport", "outport", "drop"),
+        ] {
+            let text = format!("{field} == \"{}\" && ip", network::INSIDE[0].0);
+            lab.rig
+                .nb(&["acl-add", "inside", direction, "1", &text, action])?;
+        }
+        let mtu = "options:gateway_mtu=1300";
+        lab.rig
+            .nb(&["set", "Logical_Router_Port", "tenant1-dmz", mtu])?;
+        lab.sync()?;
+        let client = &inside[0];
+        let vip = vip(0, 18)?;
+        wait_until_served(vip, &[client])?;
+        let much = vec![b'.'; 20_000];
+        client.namespace().inside(|| {
+            let mut stream = TcpStream::connect_timeout(&vip, LIMIT)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            stream.write_all(&much)?;
+            let mut back = BufReader::new(stream);
+            back.read_line(&mut String::new())?;
+            back.read_exact(&mut vec![0; much.len()])?;
+            Ok(())
+        })?;
+        let ip = vip.ip().to_string();
+        let route = client.namespace().ip(&["route", "get", &ip])?;
+        ensure!(route.contains("mtu 1300"), "the client has learned {route}");
+        Ok(())
+    });
 }
 
 fn our_northd() -> Plan {
