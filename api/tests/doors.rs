@@ -422,6 +422,16 @@ async fn tokens_let_in_whom_they_are_for() {
             "options",
         ),
         (
+            ("routers", "logical_router"),
+            json!({"options": {"requested-tnl-key": "1"}}),
+            "options",
+        ),
+        (
+            ("switches", "logical_switch"),
+            json!({"other_config": {"requested-tnl-key": "1"}}),
+            "other_config",
+        ),
+        (
             ("load-balancers", "load_balancer"),
             json!({"ip_port_mappings": mappings}),
             "ip_port_mappings",
@@ -458,6 +468,27 @@ async fn tokens_let_in_whom_they_are_for() {
     );
     let field = &refused["details"][0]["fieldViolations"][0]["field"];
     assert_eq!(*field, "object.name", "{refused}");
+    // Nor what the match of another's rule names, and what would so choose among the other's packets.
+    let ruled = json!({"name": "ruled", "acl": {"logical_switches": ["nobodys"], "priority": 8, "direction": "to-lport",
+        "match": "ip4.src == $partners && outport == @guests && ip6.src == $theirs_ip6", "action": "allow"}});
+    assert_eq!(scene.rest("POST", "/v1/acls", &ruled).0, 201);
+    let set = json!({"address_set": {"addresses": ["192.0.2.66"]}});
+    let group = json!({"port_group": {"ports": ["wp"]}});
+    for (path, name, object) in [
+        ("/v1/address-sets", "partners", &set),
+        ("/v1/address-sets", "theirs_ip6", &set),
+        ("/v1/port-groups", "guests", &group),
+        ("/v1/port-groups", "theirs", &group),
+    ] {
+        let object = with(object.clone(), &json!({"name": name}));
+        let refused = scene.expect(&web, ("POST", path, object), (403, "PERMISSION_DENIED"));
+        let field = &refused["details"][0]["fieldViolations"][0]["field"];
+        assert_eq!(*field, "object.name", "{refused}");
+    }
+    for (path, object) in [("/v1/address-sets", set), ("/v1/port-groups", group)] {
+        let object = with(object, &json!({"name": "its_own"}));
+        scene.expect(&web, ("POST", path, object), (201, ""));
+    }
     // What is its own it names.
     for (name, spec) in [
         ("to-router", by_name("wrp")),
@@ -586,6 +617,10 @@ async fn objects_live_through_grpc() {
     reader.get(get("s")).await.unwrap();
     let denied = reader.create(create(switch("t"))).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
+
+    let long = client.get(get(&"s".repeat(100_000))).await.unwrap_err();
+    assert_eq!(long.code(), Code::InvalidArgument);
+    assert!(long.message().contains("65536 bytes"), "{long}");
 
     let delete = v1::DeleteRequest {
         kind: Kind::LogicalSwitch.into(),
@@ -727,6 +762,16 @@ fn objects_live_through_rest() {
     for path in ["/v1/pods", "/v1/switches/none", "/nothing"] {
         assert_eq!(scene.rest("GET", path, &Value::Null).0, 404, "{path}");
     }
+    // What the frame of the server refuses is told in the same form.
+    for (method, path, status) in [
+        ("PUT", "/v1/switches/s", 405),
+        ("DELETE", "/v1/switches", 405),
+        ("GET", "/v1/switches/%ff", 400),
+    ] {
+        let (actual, answer) = scene.rest(method, path, &Value::Null);
+        assert_eq!(actual, status, "{method} {path}: {answer}");
+        assert!(answer["message"].is_string(), "{answer}");
+    }
     let (status, answer) = scene.rest("DELETE", "/v1/switches/s", &Value::Null);
     assert_eq!(status, 400, "{answer}");
     assert_eq!(
@@ -785,6 +830,67 @@ fn what_was_answered_is_read_from_every_server() {
         let found = page["objects"].as_array().map_or(0, Vec::len);
         assert_eq!(found, number + 1, "{name}");
     }
+}
+
+/// Reads show what was committed before. Where the database does not say what that is, they do not wait for it for ever.
+#[test]
+fn a_database_that_hangs_is_told_soon() {
+    let scene = Scene::new();
+    let body = json!({"name": "s", "logical_switch": {}});
+    assert_eq!(scene.rest("POST", "/v1/switches", &body).0, 201);
+    let signal = |name: &str| {
+        let process = scene.children[0].id().to_string();
+        let sent = Command::new("kill").args([name, &process]).status();
+        assert!(sent.unwrap().success());
+    };
+    signal("-STOP");
+    for path in ["/v1/switches", "/v1/switches/s"] {
+        let asked = Instant::now();
+        let (status, answer) = scene.rest("GET", path, &Value::Null);
+        assert_eq!(
+            (status, &answer["status"]),
+            (503, &json!("UNAVAILABLE")),
+            "{answer}"
+        );
+        assert!(asked.elapsed() < Duration::from_secs(30), "{path}");
+    }
+    signal("-CONT");
+    let limit = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (status, answer) = scene.rest("GET", "/v1/switches/s", &Value::Null);
+        if status == 200 {
+            return;
+        }
+        assert!(Instant::now() < limit, "{answer}");
+    }
+}
+
+/// Who has had no answer asks again. Nothing is to be done then, but what was done before may not be everywhere yet.
+#[test]
+fn who_applies_again_waits_for_what_was_done_before() {
+    let scene = Scene::new();
+    let remote = format!("--db=unix:{}", scene.path("nb.sock").display());
+    let nb = |words: &[&str]| {
+        let words = [&["nb", &*remote, "--timeout=60"], words].concat();
+        let (is_done, text) = scene.run("weft", &words);
+        assert!(is_done, "{words:?}: {text}");
+    };
+    nb(&["init"]);
+    let apply = |wait: &str| {
+        let objects = json!([{"name": "s", "logical_switch": {}}]);
+        let body = json!({"owner": "o", "objects": objects, "wait": wait});
+        scene.rest("POST", "/v1/apply", &body)
+    };
+    assert_eq!(apply("WAIT_UNSPECIFIED").0, 200);
+    std::thread::scope(|scope| {
+        let again = scope.spawn(|| apply("WAIT_SOUTHBOUND"));
+        nb(&["wait-until", "NB_Global", ".", "nb_cfg=1"]);
+        assert!(!again.is_finished(), "nobody has said that it is there");
+        nb(&["set", "NB_Global", ".", "sb_cfg=1"]);
+        let (status, answer) = again.join().unwrap();
+        assert_eq!(status, 200, "{answer}");
+        assert!(answer["changes"].is_null(), "{answer}");
+    });
 }
 
 #[test]

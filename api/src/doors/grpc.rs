@@ -24,10 +24,13 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::calls::{Interest, Told, kind_numbered};
 use super::listen::{Connection, MAX_CONNECTIONS};
 use super::network::{Network, Trouble, Wait};
+use super::room::Taken;
 use super::who::Who;
 
 /// The most bytes of a message.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// The most bytes of a message that names what is asked for, and has nothing else.
+const MAX_QUESTION_BYTES: usize = 64 << 10;
 /// The most bytes of an answer: a page of large objects.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The most bytes of a call's headers.
@@ -103,7 +106,8 @@ fn who<T>(request: &Request<T>) -> Result<Who, Status> {
 /// The calls that change nothing.
 const READS: [&str; 3] = ["Get", "List", "Watch"];
 
-/// Looks who calls, and whether that one may, before any of the message is read.
+/// Looks who calls, and whether that one may, before any of the message is read; and what the message will take, before any of
+/// it is decoded.
 #[derive(Clone, Debug)]
 struct Gate<S> {
     network: Network,
@@ -127,13 +131,36 @@ impl<S> Gate<S> {
     }
 }
 
+/// Reads the message of a call, and takes room for it.
+async fn admit(
+    network: &Network,
+    who: &Who,
+    request: http::Request<Body>,
+) -> Result<(http::Request<Body>, Taken), Trouble> {
+    let call = request.uri().path().rsplit('/').next();
+    let call = call.unwrap_or_default().to_owned();
+    let most = match READS.contains(&&*call) || call == "Delete" {
+        true => MAX_QUESTION_BYTES,
+        false => MAX_MESSAGE_BYTES,
+    };
+    let (parts, body) = request.into_parts();
+    let mut room = network.room(who);
+    let body = axum::body::Body::new(body);
+    let bytes = room.read_message(&call, body, most).await?;
+    let body = Body::new(axum::body::Body::from(bytes));
+    Ok((http::Request::from_parts(parts, body), room))
+}
+
 impl<S: NamedService> NamedService for Gate<S> {
     const NAME: &'static str = S::NAME;
 }
 
 impl<S> tower::Service<http::Request<Body>> for Gate<S>
 where
-    S: tower::Service<http::Request<Body>, Response = http::Response<Body>>,
+    S: tower::Service<http::Request<Body>, Response = http::Response<Body>>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
@@ -148,8 +175,17 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         match self.check(&request) {
             Ok(who) => {
-                request.extensions_mut().insert(who);
-                Box::pin(self.inner.call(request))
+                request.extensions_mut().insert(who.clone());
+                let network = self.network.clone();
+                // The one that is ready is used, and another takes its place.
+                let other = self.inner.clone();
+                let mut inner = std::mem::replace(&mut self.inner, other);
+                Box::pin(async move {
+                    match admit(&network, &who, request).await {
+                        Ok((request, _room)) => inner.call(request).await,
+                        Err(trouble) => Ok(status(trouble).into_http()),
+                    }
+                })
             }
             Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
         }

@@ -5,5 +5,6 @@ pub mod grpc;
 pub mod listen;
 pub mod network;
 pub mod rest;
+pub mod room;
 pub mod trouble;
 pub mod who;

@@ -16,6 +16,7 @@ use replica::{Event, Handle, TransactError};
 use store::caller::{Caller, Role};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::room::{Room, Taken};
 pub use super::trouble::Trouble;
 use super::who::{Place, Watches, Who};
 use crate::live::Live;
@@ -28,8 +29,6 @@ const NEWS: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(60);
 /// So many watchers there may be.
 pub const MAX_WATCHERS: usize = 4096;
-/// So many mebibytes of requests may be read at a time.
-const MAX_BODIES_MIB: u32 = 128;
 
 /// The network, shared by all doors.
 #[derive(Clone, Debug)]
@@ -49,8 +48,8 @@ struct Shared {
     watches: Watches,
     /// Whether the copy is what the database has.
     synced: watch::Sender<bool>,
-    /// Mebibytes of requests that may be here at a time.
-    bodies: Arc<Semaphore>,
+    /// Memory for requests.
+    room: Room,
 }
 
 /// The questions to the database whether there is news. One is under way at a time, for all who came before it began.
@@ -90,7 +89,7 @@ impl Network {
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             watches: Watches::default(),
             synced: watch::Sender::new(false),
-            bodies: Arc::new(Semaphore::new(MAX_BODIES_MIB as usize)),
+            room: Room::default(),
         }))
     }
 
@@ -152,20 +151,9 @@ impl Network {
         }
     }
 
-    /// Room for a request of so many bytes.
-    pub async fn room(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, Trouble> {
-        let mebibytes = u32::try_from(bytes >> 20).map_or(MAX_BODIES_MIB, |count| count + 1);
-        let room = self
-            .0
-            .bodies
-            .clone()
-            .acquire_many_owned(mebibytes.min(MAX_BODIES_MIB));
-        match tokio::time::timeout(WAIT, room).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(Trouble::Exhausted(
-                "other requests fill the memory for them".to_owned(),
-            )),
-        }
+    /// Room for a request of this client, of which nothing is taken yet.
+    pub fn room(&self, who: &Who) -> Taken {
+        self.0.room.taken(who)
     }
 
     /// Whether the copy is what the database has, and every change of that.
@@ -263,7 +251,8 @@ impl Network {
                 let live = self.read(caller)?;
                 let mut draft = Draft::new(&live.snapshot);
                 let done = change(&mut draft)?;
-                let waits = wait != Wait::Commit && !draft.is_unchanged();
+                // Who asks again because no answer came waits for what was done the first time.
+                let waits = wait != Wait::Commit;
                 if waits && let Some((uuid, _)) = live.snapshot.table(NbGlobal::INDEX).iter().next()
                 {
                     let column = NbGlobal::COLUMN.nb_cfg.index;
@@ -291,16 +280,7 @@ impl Network {
                     was_violated = true;
                     let _ = tokio::time::timeout(NEWS, revisions.changed()).await;
                 }
-                Err(error) => {
-                    let code = match error.kind {
-                        ErrorKind::PermissionError => {
-                            return Err(Trouble::Denied(error.to_string()));
-                        }
-                        _ => Code::Conflict,
-                    };
-                    let text = format!("the database refused the change: {error}");
-                    return Err(Refused::new(code, text).into());
-                }
+                Err(error) => return Err(refusal(&error)),
             }
         }
         let text = "others change the same again and again; get it, and try again";
@@ -379,6 +359,24 @@ fn away() -> Trouble {
     Trouble::Unavailable(text.to_owned())
 }
 
+/// What it means that a database answers with an error.
+fn refusal(error: &ovsdb::Error) -> Trouble {
+    let text = format!("the database refused the change: {error}");
+    match &error.kind {
+        ErrorKind::PermissionError => Trouble::Denied(error.to_string()),
+        // Weft's word and OVN's for what may have been done, or was.
+        ErrorKind::IoError => unknown(error),
+        ErrorKind::Other(word) if word == "cluster error" => unknown(error),
+        ErrorKind::ResourcesExhausted => Trouble::Exhausted(text),
+        ErrorKind::NotAllowed | ErrorKind::NotLeader => Trouble::Unavailable(text),
+        _ => Refused::new(Code::Conflict, text).into(),
+    }
+}
+
+fn unknown(error: &ovsdb::Error) -> Trouble {
+    Trouble::Unknown(format!("{error}; look whether it was done"))
+}
+
 fn denied<T>(caller: &Caller, what: &str) -> Result<T, Trouble> {
     Err(Trouble::Denied(format!(
         "{caller}, may not {what}: the role does not list it; connect with a certificate or a token, or to a listener, of a role that may"
@@ -390,5 +388,35 @@ fn counter(results: &[OpResult]) -> Option<i64> {
     match results.last()? {
         OpResult::Rows(rows) => rows.first()?.first()?.1.scalar()?.as_integer(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_database_are_told_for_what_they_are() {
+        let told = |kind: ErrorKind| match refusal(&ovsdb::Error::new(kind, "so")) {
+            Trouble::Denied(_) => "denied",
+            Trouble::Unknown(text) if text.contains("look whether") => "unknown",
+            Trouble::Exhausted(_) => "exhausted",
+            Trouble::Unavailable(_) => "unavailable",
+            Trouble::Refused(refused) => refused.code.name(),
+            other => panic!("{other:?}"),
+        };
+        let other = |word: &str| ErrorKind::Other(word.to_owned());
+        for (kind, expected) in [
+            (ErrorKind::PermissionError, "denied"),
+            (ErrorKind::IoError, "unknown"),
+            (other("cluster error"), "unknown"),
+            (other("something new"), "FAILED_PRECONDITION"),
+            (ErrorKind::ResourcesExhausted, "exhausted"),
+            (ErrorKind::NotAllowed, "unavailable"),
+            (ErrorKind::NotLeader, "unavailable"),
+            (ErrorKind::ConstraintViolation, "FAILED_PRECONDITION"),
+        ] {
+            assert_eq!(told(kind.clone()), expected, "{kind:?}");
+        }
     }
 }

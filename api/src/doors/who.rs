@@ -144,8 +144,8 @@ impl Who {
         self.check_owner(owner.unwrap_or_default())
     }
 
-    /// What counts as one client among those who watch; nothing for clients that nobody can tell apart.
-    fn identity(&self) -> Option<String> {
+    /// What counts as one client among those who watch and who ask; nothing for clients that nobody can tell apart.
+    pub fn identity(&self) -> Option<String> {
         (!self.caller.name.is_empty()).then(|| self.caller.to_string())
     }
 

@@ -187,7 +187,8 @@ impl Northbound {
         loop {
             let mut draft = Draft::new(self.connection.snapshot());
             let done = change(&mut draft).map_err(|refused| tell(&refused))?;
-            let waits = wait != Wait::None && !draft.is_unchanged();
+            // Who asks again because no answer came waits for what was done the first time.
+            let waits = wait != Wait::None;
             if waits
                 && let Some((table, uuid)) = global_row(&NB, &mut draft)
                 && let Some(column) = draft.table_schema(table).column_index("nb_cfg")

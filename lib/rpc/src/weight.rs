@@ -64,11 +64,14 @@ impl Scale {
     /// The scale for all that a server is asked by its clients.
     pub fn of_requests() -> &'static Self {
         static SCALE: OnceLock<Scale> = OnceLock::new();
-        SCALE.get_or_init(|| {
-            // The build has written them; without them, nothing is known, and nothing weighs.
-            let set = FileDescriptorSet::decode(crate::DESCRIPTORS).unwrap_or_default();
-            Self::new(&set)
-        })
+        SCALE.get_or_init(|| Self::of_descriptors(crate::DESCRIPTORS))
+    }
+
+    /// The scale for messages of which these are the encoded descriptors.
+    pub fn of_descriptors(descriptors: &[u8]) -> Self {
+        // A build has written them; without them, nothing is known, and nothing weighs.
+        let set = FileDescriptorSet::decode(descriptors).unwrap_or_default();
+        Self::new(&set)
     }
 
     fn new(set: &FileDescriptorSet) -> Self {

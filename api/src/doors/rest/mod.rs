@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -48,7 +48,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use self::answers::{answer, invalid, respond, wrong};
 use self::events::events_of;
-use self::requests::{IsOpen, Parameters, body, check_writes, kind_in_path, object_of, who};
+use self::requests::{
+    InPath, IsOpen, Parameters, body, check_writes, kind_in_path, object_of, who,
+};
 use super::calls::Interest;
 use super::listen::{Connection, MAX_CONNECTIONS};
 use super::network::{Network, Wait};
@@ -98,13 +100,21 @@ fn pages(network: Network) -> Router {
             let text = "there is no such path; /openapi.json describes those that there are";
             wrong(Refused::new(Code::NotFound, text).into())
         })
+        .method_not_allowed_fallback(|| async {
+            let body = json!({
+                "code": 12,
+                "status": "UNIMPLEMENTED",
+                "message": "there is no such method here; /openapi.json describes those that there are",
+            });
+            answer(StatusCode::METHOD_NOT_ALLOWED, &body)
+        })
         .layer(axum::middleware::from_fn(hearing::hear_out))
         .with_state(network)
 }
 
 async fn list(
     State(network): State<Network>,
-    Path(plural): Path<String>,
+    InPath(plural): InPath<String>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
@@ -138,7 +148,7 @@ async fn list(
 
 async fn one(
     State(network): State<Network>,
-    Path((plural, name)): Path<(String, String)>,
+    InPath((plural, name)): InPath<(String, String)>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
@@ -157,7 +167,7 @@ async fn one(
 
 async fn create(
     State(network): State<Network>,
-    Path(plural): Path<String>,
+    InPath(plural): InPath<String>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
@@ -165,7 +175,8 @@ async fn create(
         let kind = kind_in_path(&plural)?;
         let wait = Parameters::read(query.as_deref(), &["wait"])?.wait()?;
         let who = check_writes(&network, &request)?;
-        let object = object_of(kind, &body(&network, request).await?)?;
+        let (value, _room) = body(&network, &who, request).await?;
+        let object = object_of(kind, &value)?;
         let (object, _) = network.create(&who, &object, wait).await?;
         Ok(document::to_json(&object))
     };
@@ -177,7 +188,7 @@ async fn create(
 
 async fn update(
     State(network): State<Network>,
-    Path((plural, name)): Path<(String, String)>,
+    InPath((plural, name)): InPath<(String, String)>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
@@ -186,7 +197,7 @@ async fn update(
         let parameters = Parameters::read(query.as_deref(), &["update_mask", "wait"])?;
         let wait = parameters.wait()?;
         let who = check_writes(&network, &request)?;
-        let mut value = body(&network, request).await?;
+        let (mut value, _room) = body(&network, &who, request).await?;
         // The path says which.
         if let Value::Object(fields) = &mut value {
             fields.insert("name".to_owned(), json!(name));
@@ -213,7 +224,7 @@ async fn update(
 
 async fn delete(
     State(network): State<Network>,
-    Path((plural, name)): Path<(String, String)>,
+    InPath((plural, name)): InPath<(String, String)>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
@@ -249,10 +260,8 @@ async fn apply(
     let applied = async {
         Parameters::read(query.as_deref(), &[])?;
         let who = check_writes(&network, &request)?;
-        let wanted = document::message(
-            &catalog().message("ApplyRequest"),
-            &body(&network, request).await?,
-        )?;
+        let (value, _room) = body(&network, &who, request).await?;
+        let wanted = document::message(&catalog().message("ApplyRequest"), &value)?;
         let text = |field: &str| -> String {
             let value = wanted.get_field_by_name(field);
             value

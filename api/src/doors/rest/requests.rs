@@ -1,29 +1,49 @@
 //! What is asked: who asks, the parameters, and bodies.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use axum::body::to_bytes;
-use axum::extract::Request;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::HeaderName;
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::request::Parts;
+use axum::response::Response;
 use objects::{Code, Kind, Refused, catalog, document};
 use prost_reflect::DynamicMessage;
 use serde_json::Value;
 use store::caller::Caller;
 
-use super::answers::invalid;
+use super::answers::{invalid, wrong};
 use crate::doors::grpc::MAX_MESSAGE_BYTES;
 use crate::doors::network::{Network, Wait};
+use crate::doors::room::Taken;
 use crate::doors::trouble::Trouble;
 use crate::doors::who::Who;
-
-/// So long the body of a request may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Whether a connection is TCP without TLS.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IsOpen(pub(super) bool);
+
+/// Parts of a path. What is no text is told as everything else that is wrong.
+#[derive(Clone, Debug)]
+pub(super) struct InPath<T>(pub(super) T);
+
+impl<S: Send + Sync, T> FromRequestParts<S> for InPath<T>
+where
+    Path<T>: FromRequestParts<S, Rejection = PathRejection>,
+{
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(found)) => Ok(Self(found)),
+            Err(error) => {
+                let remedy = "write names in UTF-8, percent-encoded";
+                Err(wrong(invalid("path", &error.body_text(), remedy)))
+            }
+        }
+    }
+}
 
 /// The kind that a path names.
 pub(super) fn kind_in_path(plural: &str) -> Result<&'static Kind, Trouble> {
@@ -143,36 +163,28 @@ pub(super) fn header(request: &Request, name: HeaderName) -> &str {
         .unwrap_or_default()
 }
 
-pub(super) async fn body(network: &Network, request: Request) -> Result<Value, Trouble> {
+/// The body of a request, and the room that it takes until it is dropped.
+pub(super) async fn body(
+    network: &Network,
+    who: &Who,
+    request: Request,
+) -> Result<(Value, Taken), Trouble> {
     if !header(&request, CONTENT_TYPE).starts_with("application/json") {
         let remedy = "say `content-type: application/json`";
         return Err(invalid("content-type", "it is not JSON's", remedy));
     }
-    let length = header(&request, CONTENT_LENGTH).parse();
-    // What is read takes some times the room of its text.
-    let _room = network.room(length.unwrap_or(MAX_MESSAGE_BYTES)).await?;
-    let reading = to_bytes(request.into_body(), MAX_MESSAGE_BYTES);
-    let bytes = match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => {
-            let why = format!("it breaks off, or has more than {MAX_MESSAGE_BYTES} bytes");
-            return Err(invalid("body", &why, "send it in parts"));
-        }
-        Err(_) => {
-            return Err(invalid(
-                "body",
-                "it did not come in time",
-                "send it at once",
-            ));
-        }
-    };
-    document::read_json(&bytes).map_err(|why| {
+    let mut room = network.room(who);
+    let bytes = room
+        .read_json(request.into_body(), MAX_MESSAGE_BYTES)
+        .await?;
+    let value = document::read_json(&bytes).map_err(|why| {
         invalid(
             "body",
             &why,
             "send a JSON object as /openapi.json describes it",
         )
-    })
+    })?;
+    Ok((value, room))
 }
 
 /// Reads an object of the kind that the path names.
