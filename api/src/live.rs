@@ -4,7 +4,7 @@
 //! was away for a moment, is told what changed and no more. A revision is named by a number and the life of the process
 //! that counted it; who comes with one that is not known any more starts anew.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use nb_db::tables::{NbGlobal, WeftProblem};
@@ -30,17 +30,24 @@ pub struct Live {
     life: Uuid,
     revision: u64,
     /// What changed with each of the last revisions.
-    history: VecDeque<(u64, Vec<Id>)>,
+    history: VecDeque<(u64, Vec<Touched>)>,
     remembered: usize,
     /// Whether it is what the database has.
     pub is_synced: bool,
 }
 
+/// An object that has changed, and whose it was if it is no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Touched {
+    id: Id,
+    former: Option<Arc<str>>,
+}
+
 /// What a watcher has to be told.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
-    /// These objects have changed, come or gone.
-    Changes(Vec<Id>),
+    /// These objects have changed, come or gone; each with those whose it was meanwhile, and is no longer.
+    Changes(Vec<(Id, Vec<Arc<str>>)>),
     /// Everything: what happened is not known any more.
     Everything,
 }
@@ -89,7 +96,13 @@ impl Live {
                     .history
                     .iter()
                     .filter(|(revision, _)| *revision > since);
-                let changed: BTreeSet<Id> = newer.flat_map(|(_, ids)| ids).copied().collect();
+                let mut changed: BTreeMap<Id, Vec<Arc<str>>> = BTreeMap::new();
+                for touched in newer.flat_map(|(_, touched)| touched) {
+                    let formers = changed.entry(touched.id).or_default();
+                    let former = touched.former.as_ref().filter(|new| !formers.contains(new));
+                    let former = former.cloned();
+                    formers.extend(former);
+                }
                 News::Changes(changed.into_iter().collect())
             }
             _ => News::Everything,
@@ -102,6 +115,10 @@ impl Live {
         for change in &changes {
             self.touched(change, &mut touched);
         }
+        let formers: HashMap<Id, Arc<str>> = changes
+            .iter()
+            .filter_map(|change| self.former_owner(change))
+            .collect();
         let tables: Vec<(usize, Uuid)> = changes
             .iter()
             .map(|change| (change.table, change.uuid))
@@ -114,7 +131,11 @@ impl Live {
             self.owners_of_part(table, uuid, &mut touched);
         }
         self.revision += 1;
-        let touched: Vec<Id> = touched.into_iter().collect();
+        let touched = touched.into_iter().map(|id| Touched {
+            id,
+            former: formers.get(&id).cloned(),
+        });
+        let touched: Vec<Touched> = touched.collect();
         self.remembered += touched.len();
         self.history.push_back((self.revision, touched));
         while self.remembered > MAX_REMEMBERED
@@ -125,6 +146,16 @@ impl Live {
         while self.history.len() > MAX_REMEMBERED {
             self.history.pop_front();
         }
+    }
+
+    /// Whose an object was that is nobody's or another's after a change.
+    fn former_owner(&self, change: &RowChange) -> Option<(Id, Arc<str>)> {
+        let kind = catalog().of_table(change.table)?;
+        let old = self.snapshot.row(change.table, change.uuid)?;
+        let [before, after] = [Some(old), change.new.as_ref()]
+            .map(|row| row.map_or("", |row| find::owner_of(kind, row)));
+        let is_former = !before.is_empty() && before != after;
+        is_former.then(|| ((kind.order, change.uuid), Arc::from(before)))
     }
 
     /// The objects that are others after a change of a row.
@@ -235,7 +266,7 @@ mod tests {
             News::Everything => panic!("everything"),
             News::Changes(ids) => ids
                 .into_iter()
-                .map(|(order, uuid)| (kind_at(order).label(), uuid.as_u128()))
+                .map(|((order, uuid), _)| (kind_at(order).label(), uuid.as_u128()))
                 .collect(),
         }
     }
@@ -282,6 +313,42 @@ mod tests {
         let fourth = live.revision();
         live.apply(vec![put(7, &problem)]);
         assert_eq!(told(&live, fourth), [("logical_router_port", 5)]);
+    }
+
+    #[test]
+    fn whose_an_object_was_is_remembered_with_its_changes() {
+        let mut live = Live::new(Uuid::from_u128(1));
+        let of = |owner: &str| {
+            let ids = [("weft-owner".into(), owner.into())];
+            put(
+                1,
+                &LogicalSwitch {
+                    external_ids: ids.into(),
+                    ..LogicalSwitch::default()
+                },
+            )
+        };
+        let formers = |live: &Live, since: u64| match live.news(since) {
+            News::Changes(changes) => changes
+                .into_iter()
+                .flat_map(|(_, formers)| formers)
+                .map(|former| former.to_string())
+                .collect::<Vec<_>>(),
+            News::Everything => panic!("everything"),
+        };
+        live.apply(vec![of("a")]);
+        assert_eq!(formers(&live, 0), Vec::<String>::new());
+        live.apply(vec![of("a")]);
+        assert_eq!(formers(&live, 1), Vec::<String>::new());
+        live.apply(vec![of("b")]);
+        assert_eq!(formers(&live, 2), ["a"]);
+        let gone = RowChange {
+            new: None,
+            ..of("b")
+        };
+        live.apply(vec![gone]);
+        assert_eq!(formers(&live, 2), ["a", "b"]);
+        assert_eq!(formers(&live, 3), ["b"]);
     }
 
     #[test]

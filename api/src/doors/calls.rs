@@ -1,6 +1,7 @@
 //! The calls, as both protocols have them: objects are messages, and what goes wrong is a [`Trouble`].
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use objects::apply::{Allowed, Plan, apply};
@@ -255,8 +256,6 @@ async fn tell(
 ) -> Result<(), Trouble> {
     let mut revisions = network.revisions();
     let mut since = network.read(&who.caller)?.revision_of(&interest.version);
-    // The owner's objects that the client knows of, once that is certain.
-    let mut known: Option<HashSet<Id>> = None;
     let mut is_first = true;
     loop {
         network.until_synced().await?;
@@ -267,26 +266,21 @@ async fn tell(
             who.check(&live.snapshot)?;
             let news = since.map_or(News::Everything, |since| live.news(since));
             let now = live.revision();
+            let is_wanted = |id: &Id| interest.kinds.is_empty() || interest.kinds.contains(&id.0);
             let (reset, ids) = match news {
                 News::Everything => (true, everything(&live, interest)),
-                News::Changes(ids) => (false, ids),
-            };
-            let is_wanted = |id: &Id| interest.kinds.is_empty() || interest.kinds.contains(&id.0);
-            let mut ids: Vec<Id> = ids.into_iter().filter(is_wanted).collect();
-            if !interest.owner.is_empty() {
-                let owned: HashSet<Id> = everything(&live, interest).into_iter().collect();
-                if let Some(known) = &known {
-                    ids.retain(|id| owned.contains(id) || known.contains(id));
-                } else if who.has_owners() {
+                News::Changes(changes) => {
                     // What others have is nothing that is told, not even that it is not the owner's.
-                    let is_there = |id: &Id| {
-                        let table = live.snapshot.table(kind_at(id.0).table);
-                        table.contains_key(&id.1)
+                    let is_told = |(id, formers): &(Id, Vec<Arc<str>>)| {
+                        let mut formers = formers.iter();
+                        interest.owner.is_empty()
+                            || is_owned(&live, interest, *id)
+                            || formers.any(|former| **former == *interest.owner)
                     };
-                    ids.retain(|id| owned.contains(id) || !is_there(id));
+                    let ids = changes.into_iter().filter(is_told).map(|(id, _)| id);
+                    (false, ids.filter(is_wanted).collect())
                 }
-                known = Some(owned);
-            }
+            };
             (reset, ids, now, live.token(now))
         };
         let count = ids.len().div_ceil(PART).max(1);
@@ -318,6 +312,12 @@ async fn tell(
     }
 }
 
+fn is_owned(live: &Live, interest: &Interest, (order, uuid): Id) -> bool {
+    let kind = kind_at(order);
+    let row = live.snapshot.table(kind.table).get(&uuid);
+    row.is_some_and(|row| find::owner_of(kind, row) == interest.owner)
+}
+
 fn everything(live: &Live, interest: &Interest) -> Vec<Id> {
     let kinds = catalog().kinds().iter();
     let kinds =
@@ -336,10 +336,7 @@ fn as_they_are(live: &Live, interest: &Interest, ids: &[Id]) -> Told {
     let mut told = Told::default();
     for (order, uuid) in ids {
         let kind = kind_at(*order);
-        let row = live.snapshot.table(kind.table).get(uuid);
-        let is_wanted = row.is_some_and(|row| {
-            interest.owner.is_empty() || find::owner_of(kind, row) == interest.owner
-        });
+        let is_wanted = interest.owner.is_empty() || is_owned(live, interest, (*order, *uuid));
         match read::object(&live.snapshot, kind, *uuid).filter(|_| is_wanted) {
             Some(object) => told.changed.push(object),
             None => told.gone.push((kind, *uuid)),
