@@ -1,6 +1,7 @@
 //! The description of the REST interface, OpenAPI 3.1: made of the kinds, and of the messages and their comments.
 
-use objects::{catalog, schema};
+use objects::declared::MAX_NAME_BYTES;
+use objects::{Kind, catalog, schema};
 use serde_json::{Map, Value, json};
 
 const SCHEMAS: &str = "#/components/schemas/";
@@ -19,6 +20,10 @@ pub fn document() -> Value {
         &["Object", "ApplyRequest", "ApplyResponse", "Gone"],
         SCHEMAS,
     );
+    for kind in catalog().kinds() {
+        let of_kind = of_kind(&schemas["Object"], kind.label());
+        schemas[name_of_object(kind.label())] = of_kind;
+    }
     schemas["Status"] = status();
     schemas["Page"] = json!({
         "type": "object",
@@ -39,6 +44,27 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {"schemas": schemas},
     })
+}
+
+/// What the schema of the objects of a kind is called.
+fn name_of_object(label: &str) -> String {
+    format!("{label}_object")
+}
+
+/// Of the schema of objects, what is one of this kind.
+fn of_kind(object: &Value, label: &str) -> Value {
+    let mut schema = object.clone();
+    let others: Vec<&str> = catalog().kinds().iter().map(Kind::label).collect();
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.retain(|name, _| name == label || !others.contains(&&**name));
+    }
+    schema["properties"]["name"]["minLength"] = json!(1);
+    schema["properties"]["name"]["maxLength"] = json!(MAX_NAME_BYTES);
+    schema["required"] = json!(["name", label]);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("oneOf");
+    }
+    schema
 }
 
 fn reference(name: &str) -> Value {
@@ -91,8 +117,8 @@ fn collection(plural: &str, label: &str) -> Value {
             "operationId": format!("create-{plural}"),
             "summary": format!("Makes an object of the kind {label}."),
             "parameters": [wait()],
-            "requestBody": {"required": true, "content": content("Object")},
-            "responses": responses("201", "The object.", Some("Object")),
+            "requestBody": {"required": true, "content": content(&name_of_object(label))},
+            "responses": responses("201", "The object.", Some(&name_of_object(label))),
         },
     })
 }
@@ -106,7 +132,7 @@ fn member(plural: &str, label: &str) -> Value {
         "get": {
             "operationId": format!("get-{plural}"),
             "summary": format!("An object of the kind {label}."),
-            "responses": responses("200", "The object.", Some("Object")),
+            "responses": responses("200", "The object.", Some(&name_of_object(label))),
         },
         "patch": {
             "operationId": format!("update-{plural}"),
@@ -116,8 +142,8 @@ fn member(plural: &str, label: &str) -> Value {
                 parameter("update_mask", "Names of fields, comma-separated; *: all."),
                 wait(),
             ],
-            "requestBody": {"required": true, "content": content("Object")},
-            "responses": responses("200", "The object.", Some("Object")),
+            "requestBody": {"required": true, "content": content(&name_of_object(label))},
+            "responses": responses("200", "The object.", Some(&name_of_object(label))),
         },
         "delete": {
             "operationId": format!("delete-{plural}"),
