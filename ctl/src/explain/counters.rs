@@ -2,9 +2,14 @@
 //! meters. Nothing is switched on for it, so that nobody pays until somebody asks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
 
 /// So many cookies of a table are remembered: one is enough to say which stage it is.
 const SAMPLED: usize = 8;
+/// Where packets come in by ports of the switch.
+const IN_BY_PORT: u8 = 0;
+/// Where they go out by them.
+const OUT_BY_PORT: u8 = 65;
 
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +18,27 @@ pub struct Volume {
     pub packets: u64,
     /// How many bytes.
     pub bytes: u64,
+}
+
+impl Volume {
+    /// What was counted between two readings. Who counts less than before has begun anew, from zero.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        match self.packets.checked_sub(before.packets) {
+            Some(packets) => Self {
+                packets,
+                bytes: self.bytes.saturating_sub(before.bytes),
+            },
+            None => self,
+        }
+    }
+}
+
+impl AddAssign for Volume {
+    fn add_assign(&mut self, more: Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+    }
 }
 
 /// A flow of the switch that drops what it matches.
@@ -31,6 +57,10 @@ pub struct Dropping {
 pub struct Counters {
     /// What flows have met, by cookie.
     pub flows: BTreeMap<u64, Volume>,
+    /// What has come in by ports of the switch, by the cookies of the flows there, which are those of logical ports.
+    pub entered: BTreeMap<u64, Volume>,
+    /// What has gone out by them.
+    pub left: BTreeMap<u64, Volume>,
     /// What flows that drop have met.
     pub drops: BTreeMap<Dropping, u64>,
     /// Some of the cookies in each table.
@@ -57,14 +87,18 @@ impl Counters {
     }
 
     fn add(&mut self, line: &Line<'_>) {
-        let volume = self.flows.entry(line.cookie).or_default();
-        volume.packets += line.volume.packets;
-        volume.bytes += line.volume.bytes;
+        let is_drop = is_drop(line.actions);
+        *self.flows.entry(line.cookie).or_default() += line.volume;
+        match line.table {
+            IN_BY_PORT if !is_drop => *self.entered.entry(line.cookie).or_default() += line.volume,
+            OUT_BY_PORT if !is_drop => *self.left.entry(line.cookie).or_default() += line.volume,
+            _ => {}
+        }
         let sample = self.cookies.entry(line.table).or_default();
         if sample.len() < SAMPLED {
             sample.insert(line.cookie);
         }
-        if is_drop(line.actions) {
+        if is_drop {
             let dropping = Dropping {
                 table: line.table,
                 cookie: line.cookie,
@@ -80,19 +114,10 @@ impl Counters {
     /// What was counted between two readings. A flow that was made anew has begun from zero.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
-        let flows = self.flows.iter().map(|(cookie, now)| {
-            let then = before.flows.get(cookie).copied().unwrap_or_default();
-            let grown = match now.packets.checked_sub(then.packets) {
-                Some(packets) => Volume {
-                    packets,
-                    bytes: now.bytes.saturating_sub(then.bytes),
-                },
-                None => *now,
-            };
-            (*cookie, grown)
-        });
         Self {
-            flows: flows.collect(),
+            flows: volumes(&self.flows, &before.flows),
+            entered: volumes(&self.entered, &before.entered),
+            left: volumes(&self.left, &before.left),
             drops: grown(&self.drops, &before.drops),
             misses: grown(&self.misses, &before.misses),
             exceeded: grown(&self.exceeded, &before.exceeded),
@@ -109,6 +134,15 @@ impl Counters {
         }
         dropped
     }
+}
+
+/// What was counted between two readings, by cookie.
+fn volumes(now: &BTreeMap<u64, Volume>, before: &BTreeMap<u64, Volume>) -> BTreeMap<u64, Volume> {
+    let grown = now.iter().map(|(cookie, now)| {
+        let then = before.get(cookie).copied().unwrap_or_default();
+        (*cookie, now.since(then))
+    });
+    grown.collect()
 }
 
 fn grown<K: Clone + Ord>(now: &BTreeMap<K, u64>, before: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
@@ -238,7 +272,11 @@ mod tests {
         cookie=0x11111111, duration=1.2s, table=45, n_packets=3, n_bytes=294, idle_age=1, priority=2000,ip,metadata=0x1 actions=drop\n \
         cookie=0x11111111, duration=1.2s, table=45, n_packets=4, n_bytes=294, priority=2000,ipv6,metadata=0x1 actions=drop\n \
         cookie=0x22222222, duration=1.2s, table=8, n_packets=9, n_bytes=90, priority=50,metadata=0x1 actions=meter:3,resubmit(,9)\n \
-        cookie=0x33333333, duration=1.2s, table=9, n_packets=0, n_bytes=0, priority=50 actions=controller(userdata=00.01,meter_id=7)\n";
+        cookie=0x33333333, duration=1.2s, table=9, n_packets=0, n_bytes=0, priority=50 actions=controller(userdata=00.01,meter_id=7)\n \
+        cookie=0x44, duration=1.2s, table=0, n_packets=4, n_bytes=40, priority=100,in_port=5 actions=resubmit(,8)\n \
+        cookie=0x44, duration=1.2s, table=0, n_packets=2, n_bytes=20, priority=150,in_port=5,vlan_tci=0x1033/0x1fff actions=strip_vlan,resubmit(,8)\n \
+        cookie=0x44, duration=1.2s, table=65, n_packets=2, n_bytes=20, priority=100,reg15=0x1,metadata=0x1 actions=output:5\n \
+        cookie=0x44, duration=1.2s, table=65, n_packets=7, n_bytes=70, priority=1000,reg15=0x1,metadata=0x1 actions=drop\n";
 
     const TABLES: &str = "OFPST_TABLE reply (OF1.5) (xid=0x2):\n  \
         table 0:\n    active=12, lookup=30, matched=28\n    max_entries=1000000\n\n  \
@@ -260,13 +298,17 @@ mod tests {
         let volume = |packets, bytes| Volume { packets, bytes };
         assert_eq!(counters.flows[&0x1111_1111], volume(7, 588));
         assert_eq!(counters.flows[&0x2222_2222], volume(9, 90));
-        assert_eq!(counters.dropped(), BTreeMap::from([(0x1111_1111, 7)]));
+        let dropped = BTreeMap::from([(0x44, 7), (0x1111_1111, 7)]);
+        assert_eq!(counters.dropped(), dropped);
+        assert_eq!(counters.entered, BTreeMap::from([(0x44, volume(6, 60))]));
+        assert_eq!(counters.left, BTreeMap::from([(0x44, volume(2, 20))]));
         let what: Vec<&str> = counters.drops.keys().map(|flow| &*flow.what).collect();
         assert_eq!(
             what,
             [
                 "priority=2000,ip,metadata=0x1",
-                "priority=2000,ipv6,metadata=0x1"
+                "priority=2000,ipv6,metadata=0x1",
+                "priority=1000,reg15=0x1,metadata=0x1"
             ]
         );
         assert_eq!(counters.misses, BTreeMap::from([(0, 2), (65, 1), (66, 1)]));

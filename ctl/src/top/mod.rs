@@ -29,7 +29,7 @@ use ratatui_termion::termion::input::TermRead;
 use ratatui_termion::termion::raw::IntoRawMode;
 use ratatui_termion::termion::screen::IntoAlternateScreen;
 use replica::Client;
-use sb_db::tables::LogicalFlow;
+use sb_db::tables::{LogicalFlow, PortBinding};
 
 use self::rows::Order;
 use self::screen::{Asked, Screen};
@@ -38,11 +38,12 @@ use crate::error::{CommandError, Outcome, fail};
 use crate::explain::connection::{DatabaseArgs, Reader, print, wrong};
 use crate::explain::intent;
 use crate::explain::switch::{self, Interface};
-use crate::page;
 use crate::tools::{NB, SB};
 
 /// What the databases have told is looked through no more often than this, when there is something new in the switch.
 const REFRESH: Duration = Duration::from_secs(10);
+/// While nothing is read of the switch, the databases are listened to so often: they give up clients that do not answer.
+const LISTENING: Duration = Duration::from_secs(1);
 
 /// Shows who has the traffic of this machine's switch: ports, rules, load balancers, and chassis by the tunnels to them
 #[derive(Debug, Parser)]
@@ -113,7 +114,11 @@ impl<'a> Watch<'a> {
         let databases = &arguments.databases;
         let reader = databases.reader(&arguments.tls)?;
         let mut watch = Self {
-            south: reader.read(&SB, databases.ovnsb.as_ref(), &[LogicalFlow::INDEX])?,
+            south: reader.read(
+                &SB,
+                databases.ovnsb.as_ref(),
+                &[LogicalFlow::INDEX, PortBinding::INDEX],
+            )?,
             north: reader.read(&NB, databases.ovnnb.as_ref(), &intent::TABLES)?,
             reader,
             switch: switch::target(arguments.switch.as_deref()),
@@ -134,12 +139,20 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
+    /// Takes over what the databases have told. Says whether one of them is away, so that what is known may be old.
+    fn follow(&mut self) -> Outcome<bool> {
+        let mut is_away = false;
+        for database in [&mut self.south, &mut self.north] {
+            self.reader.catch_up(database)?;
+            is_away |= !database.is_synced();
+        }
+        Ok(is_away)
+    }
+
     /// Reads the switch.
     fn read(&mut self) -> Outcome<Reading> {
         let counters = switch::counters(&self.switch)?;
-        for database in [&mut self.south, &mut self.north] {
-            self.reader.catch_up(database)?;
-        }
+        self.follow()?;
         if self.read_at.elapsed() >= REFRESH && self.known.is_stale(&counters) {
             self.refresh()?;
             self.known.leave_out(&counters);
@@ -181,7 +194,11 @@ impl Arguments {
         let mut span = None;
         if let Some(interval) = self.interval {
             let start = Instant::now();
-            std::thread::sleep(interval);
+            while start.elapsed() < interval {
+                let left = interval.saturating_sub(start.elapsed());
+                std::thread::sleep(left.min(LISTENING));
+                watch.follow()?;
+            }
             reading = traffic::since(&reading, &watch.read()?);
             span = Some(start.elapsed().as_secs_f64());
         }
@@ -202,12 +219,17 @@ impl Arguments {
         loop {
             let drawn = terminal.draw(|frame| screen.draw(frame));
             drawn.map_err(|error| wrong(&error))?;
-            match keys.recv_timeout(interval.saturating_sub(at.elapsed())) {
+            let left = interval.saturating_sub(at.elapsed());
+            match keys.recv_timeout(left.min(LISTENING)) {
                 Ok(key) if screen.press(key) == Asked::Quit => return Ok(()),
                 Ok(_) => continue,
                 // Nobody can press one any more.
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            screen.is_away = watch.follow()?;
+            if at.elapsed() < interval {
+                continue;
             }
             let reading = watch.read()?;
             let span = at.elapsed().as_secs_f64();
@@ -233,14 +255,9 @@ fn keys() -> Outcome<Receiver<Key>> {
     Ok(keys)
 }
 
-/// The options, for completion.
-pub fn words() -> Vec<String> {
-    page::words(&Arguments::command())
-}
-
-/// The reference page, in Markdown.
-pub fn reference_page() -> String {
-    page::reference(Arguments::command())
+/// Its arguments, for completion and the book.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 #[cfg(test)]

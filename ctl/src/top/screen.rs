@@ -19,6 +19,8 @@ pub struct Screen {
     /// Of how many seconds the numbers are.
     seconds: f64,
     reading: Reading,
+    /// Whether a database is away.
+    pub is_away: bool,
 }
 
 /// What a key asks for.
@@ -40,6 +42,7 @@ impl Screen {
             order,
             seconds: 1.0,
             reading: Reading::new(),
+            is_away: false,
         }
     }
 
@@ -92,7 +95,10 @@ impl Screen {
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let table = Table::new(lines, widths).header(Row::new(heads).style(bold));
         frame.render_widget(table, body);
-        let help = "tab: next   p, b, n: by packets, bytes, name   q: quit";
+        let help = match self.is_away {
+            true => "a database is away: names may be old   q: quit",
+            false => "tab: next   p, b, n: by packets, bytes, name   q: quit",
+        };
         frame.render_widget(Line::from(help), foot);
     }
 }

@@ -1,4 +1,7 @@
 //! Who has the traffic of a switch, out of its counters: ports, rules, load balancers, and the chassis that tunnels lead to.
+//!
+//! A port's interface counts for it. Where it does not (the port is a container behind a guest's interface, or the switch
+//! cannot read an interface that is in another network namespace), the flows do by which its packets come in and go out.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -61,6 +64,8 @@ pub type Reading = BTreeMap<(Subject, String), Traffic>;
 pub struct Known {
     /// By cookie: the subject, its name, and the stage of the flow.
     flows: HashMap<u64, Vec<(Subject, String, String)>>,
+    /// Guests' and containers' ports, by the cookie of the flows that are theirs alone.
+    ports: HashMap<u64, String>,
     /// Cookies of flows that are there for none.
     others: HashSet<u64>,
 }
@@ -69,7 +74,10 @@ impl Known {
     /// What two databases say.
     pub fn new(south: &Tables, north: &Tables) -> Self {
         let intents = Intents::new(north);
-        let mut known = Self::default();
+        let mut known = Self {
+            ports: ports(south),
+            ..Self::default()
+        };
         // What has the name of another is told from it by its UUID.
         let mut of_name: HashMap<(Subject, String), HashSet<Uuid>> = HashMap::new();
         let mut found = Vec::new();
@@ -115,19 +123,31 @@ impl Known {
             .iter()
             .filter(|(_, volume)| volume.packets > 0);
         let mut cookies = met.map(|(cookie, _)| cookie);
-        cookies.any(|cookie| {
-            *cookie != 0 && !self.flows.contains_key(cookie) && !self.others.contains(cookie)
-        })
+        cookies.any(|cookie| *cookie != 0 && !self.has(*cookie) && !self.others.contains(cookie))
     }
-}
 
-impl Known {
+    fn has(&self, cookie: u64) -> bool {
+        self.flows.contains_key(&cookie) || self.ports.contains_key(&cookie)
+    }
+
     /// What is still not known after the databases were read again is there for none: a chassis has flows of its own.
     pub fn leave_out(&mut self, counters: &Counters) {
         let cookies = counters.flows.keys().copied();
-        let unknown = cookies.filter(|cookie| !self.flows.contains_key(cookie));
+        let unknown: Vec<u64> = cookies.filter(|cookie| !self.has(*cookie)).collect();
         self.others.extend(unknown);
     }
+}
+
+/// The ports of guests and containers, by cookie.
+fn ports(south: &Tables) -> HashMap<u64, String> {
+    let rows = south.table(sb::PortBinding::INDEX).iter();
+    let ports = rows.filter_map(|(uuid, row)| {
+        let port = sb::PortBinding::from_row(uuid, row);
+        let cookie = u64::from(uuid.as_fields().0);
+        let is_guests = port.r#type.is_empty();
+        is_guests.then(|| (cookie, port.logical_port.to_string()))
+    });
+    ports.collect()
 }
 
 /// What a switch has counted, of everybody.
@@ -139,7 +159,7 @@ pub fn read(
 ) -> Reading {
     let mut reading = Reading::new();
     for (number, traffic) in port_counters(ports) {
-        let Some(interface) = interfaces.get(&number) else {
+        let (Some(interface), Some(traffic)) = (interfaces.get(&number), traffic) else {
             continue;
         };
         let of = match (&interface.id, &interface.chassis) {
@@ -156,17 +176,15 @@ pub fn read(
             _ => traffic,
         };
         let sum = reading.entry(of).or_default();
-        add(&mut sum.sent, traffic.sent);
-        add(&mut sum.received, traffic.received);
+        sum.sent += traffic.sent;
+        sum.received += traffic.received;
     }
+    add_uncounted(&mut reading, counters, known);
     // A packet may meet flows of one rule in several stages, and is counted in one.
     let mut by_stage: BTreeMap<(Subject, &str, &str), Volume> = BTreeMap::new();
     for (cookie, volume) in &counters.flows {
         for (subject, name, stage) in known.flows.get(cookie).into_iter().flatten() {
-            add(
-                by_stage.entry((*subject, name, stage)).or_default(),
-                *volume,
-            );
+            *by_stage.entry((*subject, name, stage)).or_default() += *volume;
         }
     }
     for ((subject, name, _), volume) in by_stage {
@@ -178,34 +196,40 @@ pub fn read(
     reading
 }
 
-fn add(sum: &mut Volume, more: Volume) {
-    sum.packets += more.packets;
-    sum.bytes += more.bytes;
+/// Adds the ports for which no interface counts, by what their flows have met.
+fn add_uncounted(reading: &mut Reading, counters: &Counters, known: &Known) {
+    let mut uncounted: BTreeMap<&str, Traffic> = BTreeMap::new();
+    for (cookie, name) in &known.ports {
+        let volume = |of: &BTreeMap<u64, Volume>| of.get(cookie).copied();
+        let (sent, received) = (volume(&counters.entered), volume(&counters.left));
+        let is_here = sent.is_some() || received.is_some();
+        if is_here && !reading.contains_key(&(Subject::Ports, name.clone())) {
+            let of = uncounted.entry(name).or_default();
+            of.sent += sent.unwrap_or_default();
+            of.received += received.unwrap_or_default();
+        }
+    }
+    let uncounted = uncounted.into_iter();
+    reading.extend(uncounted.map(|(name, traffic)| ((Subject::Ports, name.to_owned()), traffic)));
 }
 
 /// What came between two readings. Who has begun anew has begun from zero.
 pub fn since(before: &Reading, after: &Reading) -> Reading {
-    let grown = |now: Volume, then: Volume| match now.packets.checked_sub(then.packets) {
-        Some(packets) => Volume {
-            packets,
-            bytes: now.bytes.saturating_sub(then.bytes),
-        },
-        None => now,
-    };
     let grown = after.iter().map(|(of, now)| {
         let then = before.get(of).copied().unwrap_or_default();
         let traffic = Traffic {
-            sent: grown(now.sent, then.sent),
-            received: grown(now.received, then.received),
+            sent: now.sent.since(then.sent),
+            received: now.received.since(then.received),
         };
         (of.clone(), traffic)
     });
     grown.collect()
 }
 
-/// By OpenFlow port, what `dump-ports` prints. A guest's port receives in the switch what the guest sends.
-fn port_counters(text: &str) -> Vec<(u64, Traffic)> {
-    let mut found: Vec<(u64, Traffic)> = Vec::new();
+/// By OpenFlow port, what `dump-ports` prints; nothing where the switch has no numbers. A guest's port receives in the switch
+/// what the guest sends.
+fn port_counters(text: &str) -> Vec<(u64, Option<Traffic>)> {
+    let mut found: Vec<(u64, Option<Traffic>)> = Vec::new();
     for line in text.lines().map(str::trim) {
         let (head, counters) = match line.strip_prefix("port ") {
             Some(rest) => match rest.split_once(':') {
@@ -218,22 +242,23 @@ fn port_counters(text: &str) -> Vec<(u64, Traffic)> {
             let mut fields = counters.split([',', ' ']);
             fields.find_map(|field| field.strip_prefix(key)?.parse::<u64>().ok())
         };
-        let volume = Volume {
-            packets: value("pkts=").unwrap_or_default(),
+        // What the switch cannot read is a question mark.
+        let volume = value("pkts=").map(|packets| Volume {
+            packets,
             bytes: value("bytes=").unwrap_or_default(),
-        };
+        });
         if counters.starts_with("rx ") {
             // A port without a number is the bridge's own.
             let number = head.unwrap_or(u64::MAX);
-            let traffic = Traffic {
-                sent: volume,
+            let traffic = volume.map(|sent| Traffic {
+                sent,
                 received: Volume::default(),
-            };
+            });
             found.push((number, traffic));
         } else if counters.starts_with("tx ")
-            && let Some((_, traffic)) = found.last_mut()
+            && let Some((_, Some(traffic))) = found.last_mut()
         {
-            traffic.received = volume;
+            traffic.received = volume.unwrap_or_default();
         }
     }
     found
@@ -253,7 +278,9 @@ mod tests {
         port  1: rx pkts=4, bytes=400, drop=0, errs=0, frame=0, over=0, crc=0\n           \
         tx pkts=6, bytes=600, drop=0, errs=0, coll=0\n  \
         port 12: rx pkts=1, bytes=100, drop=?, errs=?\n           \
-        tx pkts=2, bytes=200, drop=?, errs=?\n";
+        tx pkts=2, bytes=200, drop=?, errs=?\n  \
+        port 13: rx pkts=?, bytes=?, drop=?, errs=?, frame=?, over=?, crc=?\n           \
+        tx pkts=?, bytes=?, drop=?, errs=?, coll=?\n           duration=5.5s\n";
 
     fn volume(packets: u64) -> Volume {
         Volume {
@@ -307,8 +334,29 @@ mod tests {
             };
             put(&mut south, cookie << 96, &flow);
         }
+        for (cookie, name, kind) in [
+            (0x21_u128, "vm1", ""),
+            (0x22, "moved", ""),
+            (0x23, "container", ""),
+            (0x24, "elsewhere", ""),
+            (0x25, "localnet", "localnet"),
+        ] {
+            let port = sb::PortBinding {
+                logical_port: name.into(),
+                r#type: kind.into(),
+                ..sb::PortBinding::default()
+            };
+            put(&mut south, cookie << 96, &port);
+        }
         let known = Known::new(&south, &north);
         let mut counters = Counters::default();
+        // The interface of the first counts by itself, and counts more.
+        counters.entered = [(0x21, 3), (0x22, 5), (0x23, 1), (0x25, 9)]
+            .map(|(cookie, packets)| (cookie, volume(packets)))
+            .into();
+        counters.left = [(0x21, 3), (0x22, 6)]
+            .map(|(cookie, packets)| (cookie, volume(packets)))
+            .into();
         for (cookie, packets) in [(1, 7), (2, 4), (3, 3), (4, 2), (5, 50), (6, 8), (7, 9)] {
             counters.flows.insert(cookie, volume(packets));
         }
@@ -321,6 +369,7 @@ mod tests {
         let interfaces = HashMap::from([
             (1, interface(Some("vm1"), None)),
             (12, interface(None, Some("hv2"))),
+            (13, interface(Some("moved"), None)),
         ]);
         let reading = read(&counters, &known, PORTS, &interfaces);
         let traffic = |sent, received| Traffic {
@@ -329,6 +378,8 @@ mod tests {
         };
         let expected = [
             (Subject::Ports, "vm1", traffic(4, 6)),
+            (Subject::Ports, "moved", traffic(5, 6)),
+            (Subject::Ports, "container", traffic(1, 0)),
             (Subject::Rules, "drop (aaaa0002)", traffic(8, 0)),
             (Subject::Rules, "drop (aaaa0003)", traffic(9, 0)),
             (Subject::Rules, "no-telnet", traffic(7, 0)),

@@ -45,4 +45,5 @@ mod services;
 mod sets;
 mod spoofing;
 mod standards;
+mod top;
 mod vxlan;
