@@ -136,6 +136,32 @@ fn lines_print_what_the_file_says() {
 /// The lines of `script.txt`, which both tools are given.
 const SCRIPT: &str = include_str!("../script.txt");
 
+/// OVN's commands, each with its options.
+const INVENTORY: &str = include_str!("../inventory.txt");
+
+#[test]
+fn every_command_and_option_of_ovn_is_there() {
+    let mut count = 0;
+    for line in INVENTORY.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(' ');
+        let tool = match words.next() {
+            Some("nb") => &NB,
+            Some("sb") => &SB,
+            other => panic!("{line}: {other:?}"),
+        };
+        let name = words.next().unwrap();
+        let command = tool.commands().find(|command| command.name == name);
+        let command = command.unwrap_or_else(|| panic!("{line}: there is no such command"));
+        for option in words {
+            let mut options = command.options.iter();
+            let is_there = options.any(|declared| split_option(declared).0 == option);
+            assert!(is_there, "{line}: there is no {option}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 121 + 16 + 2 * 11);
+}
+
 /// What lines try: names of commands, and each with each of its options.
 fn tried<'l>(tool: &Tool, lines: impl Iterator<Item = &'l str>) -> BTreeSet<String> {
     let mut tried = BTreeSet::new();

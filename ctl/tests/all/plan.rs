@@ -213,6 +213,12 @@ fn a_daemon_plans_as_a_program_does() {
     check(&words("-- create Logical_Switch_Port name=stray"));
     check(&words("clear Logical_Router tenant1 ports"));
     exit(&control);
+    // It answers before it has ended.
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::os::unix::net::UnixStream::connect(&control).is_ok() {
+        assert!(std::time::Instant::now() < limit, "the daemon does not end");
+        std::thread::yield_now();
+    }
     let gone = command(&world, &words("ls-add x"))
         .env("WEFT_PLAN_DAEMON", &socket)
         .output();
