@@ -2,6 +2,7 @@
 
 use crate::command::{Command, GlobalOption, OptionValue, split_option};
 use crate::error::{Outcome, fail};
+use crate::programs::PROGRAMS;
 use crate::tool::Tool;
 use crate::tools::TOOLS;
 
@@ -207,19 +208,9 @@ fn words_by_name() -> Vec<(Vec<&'static str>, Vec<String>)> {
         (vec![tool.name, tool.ovn_name], words)
     };
     let tools = TOOLS.iter().map(of_tool);
-    let others = [
-        (vec!["cluster"], crate::cluster::words()),
-        (crate::objects::COMMANDS.to_vec(), crate::objects::words()),
-        (vec!["pki"], crate::pki::words()),
-        (vec!["trace", "ovn-trace"], crate::trace::daemon::words()),
-        (vec!["top"], crate::top::words()),
-        (vec!["plan"], crate::plan::words()),
-        (vec!["diff"], crate::diff::words()),
-        (vec!["token"], crate::token::words()),
-    ];
-    let explain = crate::explain::programs::words().into_iter();
-    let explain = explain.map(|(name, words)| (vec![name], words));
-    let mut all: Vec<_> = tools.chain(others).chain(explain).collect();
+    let programs = PROGRAMS.iter();
+    let programs = programs.map(|program| (program.all_names().collect(), program.words()));
+    let mut all: Vec<_> = tools.chain(programs).collect();
     for (_, words) in &mut all {
         words.sort_unstable();
         words.dedup();
@@ -250,7 +241,8 @@ fn bash(prelude: &str) -> String {
         .flat_map(|tool| [tool.name, tool.ovn_name])
         .collect();
     let aliases = TOOLS.iter().map(|tool| tool.ovn_name);
-    let aliases: Vec<&str> = aliases.chain(["ovn-trace"]).collect();
+    let of_programs = PROGRAMS.iter().filter_map(|program| program.as_ovn);
+    let aliases: Vec<&str> = aliases.chain(of_programs.map(|(name, _)| name)).collect();
     format!(
         "{prelude}_weft() {{\n    \
              local tool=${{COMP_WORDS[0]##*/}} words='' current=${{COMP_WORDS[COMP_CWORD]}} first=1 asked\n    \

@@ -23,6 +23,7 @@
 //! | [`top`] | `weft top`: who has the traffic of this machine's switch |
 //! | [`plan`] | `weft plan`: what a change would do, before it is made |
 //! | [`diff`] | `weft diff`: in what two databases, or a file and a database, differ |
+//! | [`programs`] | the list of these programs |
 //! | [`page`] | what completion and the book say of a program, out of its arguments |
 //! | [`token`] | `weft token`: bearer tokens |
 //! | [`cluster`] | `weft cluster`, which administers the servers, and is a program of its own |
@@ -50,6 +51,7 @@ pub mod page;
 pub mod pki;
 pub mod plan;
 pub mod program;
+pub mod programs;
 pub mod progress;
 pub mod report;
 pub mod run;

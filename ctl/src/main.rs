@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use ctl::explain::programs::PROGRAMS;
 use ctl::program::run_tool;
+use ctl::programs::{PROGRAMS, Program};
 use ctl::report::Reporter;
 use ctl::suggest::nearest;
 use ctl::tool::Tool;
 use ctl::tools::TOOLS;
-use ctl::trace::walk::Manner;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,15 +28,8 @@ fn main() -> ExitCode {
         };
         return run_tool(tool, &reporter, arguments);
     }
-    if program == "ovn-trace" {
-        let reporter = Reporter {
-            name: program,
-            logs: true,
-        };
-        return ctl::trace::daemon::run(&reporter, Manner::OvnTrace, arguments);
-    }
-    let as_ovns = |name: &str| program == format!("ovn-{name}");
-    if let Some((_, run)) = PROGRAMS.iter().find(|(name, _)| as_ovns(name)) {
+    let by_ovns_name = PROGRAMS.iter().filter_map(|program| program.as_ovn);
+    if let Some((_, run)) = by_ovns_name.into_iter().find(|(name, _)| program == *name) {
         return run(arguments);
     }
     let first = if arguments.is_empty() {
@@ -48,37 +40,9 @@ fn main() -> ExitCode {
     if let Some(tool) = TOOLS.iter().find(|tool| tool.name == first) {
         return run_as_subcommand(tool, arguments);
     }
-    if first == "trace" {
-        let reporter = Reporter {
-            name: "weft trace".to_owned(),
-            logs: false,
-        };
-        return ctl::trace::daemon::run(&reporter, Manner::Chassis, arguments);
-    }
-    if ctl::objects::COMMANDS.contains(&first.as_str()) {
-        arguments.insert(0, first);
-        return ctl::objects::run(arguments);
-    }
-    if let Some((_, run)) = PROGRAMS.iter().find(|(name, _)| *name == first) {
-        return run(arguments);
-    }
-    if first == "top" {
-        return ctl::top::run(arguments);
-    }
-    if first == "plan" {
-        return ctl::plan::run(arguments);
-    }
-    if first == "diff" {
-        return ctl::diff::run(arguments);
-    }
-    if first == "token" {
-        return ctl::token::run(arguments);
-    }
-    if first == "pki" {
-        return ctl::pki::run(arguments);
-    }
-    if first == "cluster" {
-        return ctl::cluster::run(arguments);
+    let named = |candidate: &&Program| candidate.names.contains(&&*first);
+    if let Some(candidate) = PROGRAMS.iter().find(named) {
+        return (candidate.run)(&first, arguments);
     }
     match (first.as_str(), arguments.first()) {
         ("completion", Some(shell)) => match ctl::help::completion(shell) {
@@ -146,19 +110,8 @@ fn usage_error(text: &str) -> ExitCode {
 
 fn subcommands() -> impl Iterator<Item = &'static str> {
     let tools = TOOLS.iter().map(|tool| tool.name);
-    let programs = PROGRAMS.iter().map(|(name, _)| *name);
-    let others = [
-        "trace",
-        "top",
-        "plan",
-        "diff",
-        "cluster",
-        "token",
-        "pki",
-        "completion",
-    ];
-    let objects = ctl::objects::COMMANDS.into_iter();
-    tools.chain(programs).chain(others).chain(objects)
+    let programs = PROGRAMS.iter().flat_map(|program| program.names);
+    tools.chain(programs.copied()).chain(["completion"])
 }
 
 fn usage() -> String {
@@ -169,26 +122,12 @@ fn usage() -> String {
             tool.name, tool.about, tool.ovn_name
         ));
     }
-    text.push_str(
-        "  weft trace            say what would become of a packet (as ovn-trace does)\n",
-    );
-    text.push_str("  weft why              say which rule decides about a packet\n");
-    text.push_str("  weft detrace          say what the flows of ofproto/trace are there for (as ovn-detrace does)\n");
-    text.push_str("  weft debug            translate between stages, tables and cookies (as ovn-debug does)\n");
-    text.push_str(
-        "  weft top              show who has the traffic of this machine: ports, rules, load balancers, chassis\n",
-    );
-    text.push_str("  weft cluster          administer the cluster of a database: members, backups, data directories\n");
-    text.push_str("  weft apply            make the network be what files declare\n");
-    text.push_str(
-        "  weft get              print objects of the network; describe, delete: one of them\n",
-    );
-    text.push_str("  weft plan             say what a change would do, before it is made\n");
-    text.push_str(
-        "  weft diff             say in what two databases, or a file and a database, differ\n",
-    );
-    text.push_str("  weft pki              make certificates for TLS\n");
-    text.push_str("  weft token            make, list and revoke bearer tokens for weft-api\n");
-    text.push_str("  weft completion SHELL  print a completion script for bash, zsh or fish\n");
+    for program in &PROGRAMS {
+        text.push_str(&format!(
+            "  weft {:<16} {}\n",
+            program.names[0], program.about
+        ));
+    }
+    text.push_str("  weft completion SHELL print a completion script for bash, zsh or fish\n");
     text
 }

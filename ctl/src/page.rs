@@ -22,15 +22,28 @@ pub fn words(command: &Command) -> Vec<String> {
 /// The help of a program, as a block of Markdown.
 pub fn help(command: Command) -> String {
     let mut command = command.term_width(WIDTH);
-    let text = format!("```text\n{}```\n", command.render_help());
+    let help = command.render_help().to_string();
+    let text = format!("```text\n{}\n```\n", help.trim_end());
     // Trailing blanks would be lost in editing.
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.join("\n") + "\n"
 }
 
-/// The reference page of a program without subcommands, in Markdown.
+/// The reference page of a program, in Markdown: its help, and that of each of its subcommands.
 pub fn reference(command: Command) -> String {
-    format!("# {}\n\n{}", command.get_name().to_owned(), help(command))
+    let (name, parts) = (command.get_name().to_owned(), parts(command.clone()));
+    format!("# {name}\n\n{}{parts}", help(command))
+}
+
+/// The help of each subcommand, under a heading of its own.
+pub fn parts(mut command: Command) -> String {
+    command.build();
+    let all = command.get_subcommands();
+    let parts = all.filter(|part| part.get_name() != "help").map(|part| {
+        let name = part.get_bin_name().unwrap_or_else(|| part.get_name());
+        format!("\n## {name}\n\n{}", help(part.clone()))
+    });
+    parts.collect()
 }
 
 #[cfg(test)]
@@ -43,11 +56,13 @@ mod tests {
     fn words_are_those_of_the_program_and_of_its_parts() {
         let sub = Command::new("make").arg(Arg::new("name").long("name"));
         let command = Command::new("weft x")
+            .bin_name("weft x")
             .subcommand(sub)
             .arg(Arg::new("db").long("db"));
         assert_eq!(words(&command), ["make", "--name", "--db"]);
         let page = reference(Command::new("weft x").about("Does x"));
         assert!(page.starts_with("# weft x\n\n```text\nDoes x\n"), "{page}");
         assert!(page.ends_with("```\n"), "{page}");
+        assert!(reference(command).contains("\n## weft x make\n\n```text\n"));
     }
 }

@@ -14,7 +14,6 @@ use ovsdb::Table;
 use crate::error::{CommandError, Outcome};
 use crate::objects::connect::Connect;
 use crate::options::Wait;
-use crate::page;
 
 /// Makes, lists and revokes bearer tokens for weft-api
 #[derive(Debug, Parser)]
@@ -166,30 +165,9 @@ fn table(found: &[tokens::Token]) -> String {
     text
 }
 
-/// The command, for the reference and the manual page.
+/// Its arguments, for completion and the book.
 pub fn command() -> clap::Command {
     Arguments::command()
-}
-
-/// The words, for completion.
-pub fn words() -> Vec<String> {
-    page::words(&Arguments::command())
-}
-
-/// The reference page, in Markdown.
-pub fn reference_page() -> String {
-    let mut text = "# weft token\n".to_owned();
-    let mut command = Arguments::command().term_width(100);
-    command.build();
-    for subcommand in command.get_subcommands_mut() {
-        let help = subcommand.render_help();
-        text.push_str(&format!(
-            "\n## weft token {}\n\n```text\n{}\n```\n",
-            subcommand.get_name(),
-            help.to_string().trim_end()
-        ));
-    }
-    text
 }
 
 #[cfg(test)]

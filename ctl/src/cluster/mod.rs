@@ -18,7 +18,6 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use self::common::Connect;
 use crate::error::Outcome;
-use crate::page;
 
 /// Administers the cluster of a database
 #[derive(Debug, Parser)]
@@ -92,50 +91,7 @@ impl Arguments {
     }
 }
 
-/// The subcommands and options, for completion.
-pub fn words() -> Vec<String> {
-    page::words(&Arguments::command())
-}
-
-/// The reference page, in Markdown.
-pub fn reference_page() -> String {
-    let mut command = Arguments::command().term_width(100);
-    let mut text = format!(
-        "# weft cluster\n\n{}.\n\n```text\n{}```\n",
-        command
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        command.render_long_help()
-    );
-    command.build();
-    for sub in command
-        .get_subcommands_mut()
-        .filter(|sub| sub.get_name() != "help")
-    {
-        let name = sub.get_name().to_owned();
-        let mut sub = sub
-            .clone()
-            .term_width(100)
-            .bin_name(format!("weft cluster {name}"));
-        text.push_str(&format!(
-            "\n## {name}\n\n```text\n{}```\n",
-            sub.render_long_help()
-        ));
-    }
-    // Trailing blanks would be lost in editing.
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    lines.join("\n") + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_commands_are_well_formed() {
-        Arguments::command().debug_assert();
-        assert!(words().contains(&"force-new".to_owned()));
-        assert!(words().contains(&"--db".to_owned()));
-    }
+/// Its arguments, for completion and the book.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }

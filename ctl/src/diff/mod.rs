@@ -23,7 +23,6 @@ use crate::error::{CommandError, Outcome, fail};
 use crate::explain::connection::Reader;
 use crate::objects::apply::Declaration;
 use crate::objects::connect::Connect;
-use crate::page;
 use crate::plan::rows::called;
 use crate::plan::section;
 use crate::tool::Tool;
@@ -280,14 +279,9 @@ fn rows_of(tables: &Tables, table: usize) -> impl Iterator<Item = (Uuid, &Arc<Ro
     tables.table(table).iter()
 }
 
-/// The options, for completion.
-pub fn words() -> Vec<String> {
-    page::words(&Arguments::command())
-}
-
-/// The reference page, in Markdown.
-pub fn reference_page() -> String {
-    page::reference(Arguments::command())
+/// Its arguments, for completion and the book.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 #[cfg(test)]

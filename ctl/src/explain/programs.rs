@@ -11,21 +11,18 @@ use crate::error::Outcome;
 use crate::page;
 use crate::report::Reporter;
 
-/// A program of this file: its name as a subcommand, and what it does with arguments.
-pub type Program = (&'static str, fn(Vec<String>) -> ExitCode);
-
-/// The programs of this file.
-pub const PROGRAMS: [Program; 3] = [("detrace", detrace), ("debug", debug), ("why", why)];
-
-fn detrace(arguments: Vec<String>) -> ExitCode {
+/// Runs `weft detrace`.
+pub fn detrace(arguments: Vec<String>) -> ExitCode {
     run("weft detrace", arguments, Detrace::run)
 }
 
-fn debug(arguments: Vec<String>) -> ExitCode {
+/// Runs `weft debug`.
+pub fn debug(arguments: Vec<String>) -> ExitCode {
     run("weft debug", arguments, Debug::run)
 }
 
-fn why(arguments: Vec<String>) -> ExitCode {
+/// Runs `weft why`.
+pub fn why(arguments: Vec<String>) -> ExitCode {
     run("weft why", arguments, Why::run)
 }
 
@@ -59,23 +56,17 @@ pub fn reference_page() -> String {
     text
 }
 
-/// The options and subcommands, for completion: of each program.
-pub fn words() -> Vec<(&'static str, Vec<String>)> {
-    vec![
-        ("detrace", page::words(&Detrace::command())),
-        ("debug", page::words(&Debug::command())),
-        ("why", page::words(&Why::command())),
-    ]
+/// The arguments of `weft detrace`.
+pub fn detrace_command() -> clap::Command {
+    Detrace::command()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The arguments of `weft debug`.
+pub fn debug_command() -> clap::Command {
+    Debug::command()
+}
 
-    #[test]
-    fn the_programs_are_well_formed() {
-        Detrace::command().debug_assert();
-        Debug::command().debug_assert();
-        Why::command().debug_assert();
-    }
+/// The arguments of `weft why`.
+pub fn why_command() -> clap::Command {
+    Why::command()
 }

@@ -21,6 +21,7 @@ use objects::{Kind, Refused, catalog};
 
 use self::connect::Connect;
 use crate::error::{CommandError, Outcome, fail};
+use crate::page;
 
 /// The subcommands of `weft` that are here.
 pub const COMMANDS: [&str; 4] = ["apply", "get", "describe", "delete"];
@@ -52,10 +53,12 @@ enum Command {
     Delete(delete::Delete),
 }
 
-/// Runs one of [`COMMANDS`] with these arguments, its name the first of them.
-pub fn run(arguments: Vec<String>) -> ExitCode {
-    let name = arguments.first().cloned().unwrap_or_default();
-    let words = std::iter::once("weft".to_owned()).chain(arguments);
+/// Runs one of [`COMMANDS`] with these arguments.
+pub fn run(name: &str, arguments: Vec<String>) -> ExitCode {
+    let words = ["weft", name]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(arguments);
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -117,39 +120,21 @@ fn tell(refused: &Refused) -> CommandError {
     CommandError::Failed(text)
 }
 
-/// The commands, for the manual page.
+/// Its arguments, for completion and the book.
 pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// The subcommands' options, for completion.
-pub fn words() -> Vec<String> {
-    let command = Arguments::command();
-    let options = command
-        .get_subcommands()
-        .chain([&command])
-        .flat_map(clap::Command::get_arguments);
-    let mut words: Vec<String> = options
-        .filter_map(|option| Some(format!("--{}", option.get_long()?)))
-        .collect();
+/// What kinds of objects are called.
+pub fn kinds() -> impl Iterator<Item = String> {
     let kinds = catalog().kinds().iter();
-    words.extend(kinds.map(|kind| kind.definition.plural.to_owned()));
-    words
+    kinds.map(|kind| kind.definition.plural.to_owned())
 }
 
 /// The reference page, in Markdown.
 pub fn reference_page() -> String {
     let mut text = "# weft apply, get, describe, delete\n".to_owned();
-    let mut command = Arguments::command().term_width(100);
-    command.build();
-    for subcommand in command.get_subcommands_mut() {
-        let help = subcommand.render_long_help();
-        text.push_str(&format!(
-            "\n## weft {}\n\n```text\n{}\n```\n",
-            subcommand.get_name(),
-            help.to_string().trim_end()
-        ));
-    }
+    text.push_str(&page::parts(command()));
     text.push_str("\n## Kinds\n\n| kind | table | belongs to |\n| --- | --- | --- |\n");
     for kind in catalog().kinds() {
         let parents = kind.definition.parents.iter().map(|parent| parent.field);

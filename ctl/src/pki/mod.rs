@@ -19,7 +19,6 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::authority::{Authority, Wanted};
 use crate::error::Outcome;
-use crate::page;
 
 /// Where the files are if nothing else is said.
 const DIRECTORY: &str = "/etc/weft/pki";
@@ -161,31 +160,9 @@ impl Names {
     }
 }
 
-/// The subcommands and options, for completion.
-pub fn words() -> Vec<String> {
-    page::words(&Arguments::command())
-}
-
-/// The reference page, in Markdown.
-pub fn reference_page() -> String {
-    let mut command = Arguments::command();
-    let mut text = "# weft pki\n\nMakes certificates for TLS.\n".to_owned();
-    command.build();
-    for sub in command.get_subcommands() {
-        if sub.get_name() == "help" {
-            continue;
-        }
-        let name = format!("weft pki {}", sub.get_name());
-        let mut sub = sub.clone().term_width(100).bin_name(&name);
-        text.push_str(&format!(
-            "\n## {}\n\n```text\n{}```\n",
-            sub.get_name().to_owned(),
-            sub.render_help()
-        ));
-    }
-    // Trailing blanks would be lost in editing.
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    lines.join("\n") + "\n"
+/// Its arguments, for completion and the book.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 #[cfg(test)]

@@ -42,7 +42,6 @@ use crate::explain::connection::Reader;
 use crate::objects::apply::{Declaration, told};
 use crate::objects::connect::Connect;
 use crate::options::{RunOptions, Wait};
-use crate::page;
 use crate::run::connection::Connection;
 use crate::run::database::Database as _;
 use crate::run::line::{execute, needed_tables};
@@ -227,17 +226,7 @@ fn tell(south: &Tables, known: &mut Known, drafted: &Drafted, is_all: bool) -> S
     told
 }
 
-/// The options, for completion.
-pub fn words() -> Vec<String> {
-    page::words(&Arguments::command())
-}
-
-/// The reference page, in Markdown.
-pub fn reference_page() -> String {
-    page::reference(Arguments::command())
-}
-
-/// The command, for the manual page.
+/// Its arguments, for completion and the book.
 pub fn command() -> clap::Command {
     Arguments::command()
 }

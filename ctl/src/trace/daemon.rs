@@ -136,9 +136,9 @@ impl TraceArgs {
     }
 }
 
-/// The options, for completion.
-pub fn words() -> Vec<String> {
-    page::words(&Arguments::command())
+/// Its arguments, for completion and the book.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// The reference page, in Markdown.

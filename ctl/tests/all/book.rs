@@ -15,13 +15,17 @@ const NOTICE: &str =
 fn the_pages_of_commands_are_what_the_code_says() {
     check_tool(&NB);
     check_tool(&SB);
-    check("cluster", &ctl::cluster::reference_page());
     check("objects", &ctl::objects::reference_page());
-    check("pki", &ctl::pki::reference_page());
-    check("diff", &ctl::diff::reference_page());
-    check("plan", &ctl::plan::reference_page());
-    check("token", &ctl::token::reference_page());
-    check("top", &ctl::top::reference_page());
+    for (name, command) in [
+        ("cluster", ctl::cluster::command as fn() -> _),
+        ("pki", ctl::pki::command),
+        ("diff", ctl::diff::command),
+        ("plan", ctl::plan::command),
+        ("token", ctl::token::command),
+        ("top", ctl::top::command),
+    ] {
+        check(name, &ctl::page::reference(command()));
+    }
     check("trace", &ctl::trace::daemon::reference_page());
     check("why", &ctl::explain::programs::reference_page());
 }
