@@ -1,15 +1,29 @@
-//! The door for programs held against its description by a tool that does not know Weft: buf reads the definitions, compares
-//! them with what was released, and calls by reflection.
+//! The doors for programs held against their descriptions by tools that do not know Weft: buf reads the definitions, compares
+//! them with what was released, and calls by reflection; schemathesis reads the OpenAPI, and asks what it allows and what not.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests::folder::Folder;
-use tests::implementation::python;
+use tests::implementation::{
+    Database, Door, Implementation, Side, python, start_northd, weft_binary,
+};
+use tests::process::{Daemon, control_socket};
 use tests::run::Run;
+use tests::wait::wait_for;
 
 use crate::examples::Api;
+
+/// So long schemathesis may take.
+const LIMIT: Duration = Duration::from_secs(300);
+/// What schemathesis holds against the description, beside that nothing goes wrong inside. That what is well-made is accepted
+/// is not among it: whether a reference leads somewhere, no description says.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
+                      response_headers_conformance,response_schema_conformance,negative_data_rejection,\
+                      missing_required_header,unsupported_method,allow_header_conformance,use_after_free,\
+                      ensure_resource_availability";
 
 /// A program of the outside clients.
 fn client(name: &str) -> Result<PathBuf> {
@@ -89,5 +103,48 @@ fn buf_calls_by_reflection() {
         let complaint = call("Get", &port)?.complaint()?;
         ensure!(complaint.contains("not_found"), "{complaint}");
         Ok(())
+    });
+}
+
+#[test]
+fn schemathesis_gets_the_answers_that_the_description_promises() {
+    checked(|| {
+        let folder = Folder::create()?;
+        let dir = folder.path();
+        let start = |side| Database::start(Implementation::Weft, side, dir, None, None);
+        let databases = [start(Side::Northbound)?, start(Side::Southbound)?];
+        let [nb, sb] = databases
+            .each_ref()
+            .map(|database| database.local_remote(Door::Grpc));
+        // Who asks to wait for the southbound waits for it.
+        let _northd = start_northd(Implementation::Weft, dir, None, &nb, &sb)?;
+        // An address of this process alone, for it knows no sockets with paths.
+        let [_, a, b, c] = std::process::id().to_be_bytes();
+        let address = format!("127.{a}.{b}.{c}");
+        let control = control_socket(dir, "api");
+        let run = Run::new(weft_binary("weft-api")?)
+            .arg(format!("--nb={nb}"))
+            .args(["--plaintext", &format!("--rest-listen=ptcp:8080:{address}")])
+            .arg(format!("--unixctl={}", control.display()))
+            .env("OVN_RUNDIR", dir);
+        let _api = Daemon::start("api", dir, run, control, None)?;
+        let page = format!("http://{address}:8080/openapi.json");
+        wait_for("weft-api to answer", LIMIT, || {
+            let asked = Run::new("curl").args(["--silent", "--fail", "--output", "/dev/null"]);
+            Ok(asked.arg(&page).succeeds()?.then_some(()))
+        })?;
+        // It writes into the folder where it runs.
+        let run = Run::new("env").arg("-C").arg(dir);
+        run.arg(client("schemathesis")?)
+            .args(["run", &page, "--no-color", "--generation-database=none"])
+            // Some 1,800 requests, always the same. The phase `coverage` takes minutes for the schema of Apply alone.
+            .args(["--seed=1", "--phases=fuzzing", "--max-examples=25"])
+            .args(["--continue-on-failure", "--suppress-health-check=all"])
+            // It has no end.
+            .args(["--exclude-path=/v1/watch", "--checks", CHECKS])
+            .env("HYPOTHESIS_STORAGE_DIRECTORY", dir)
+            .within(LIMIT)
+            .output()
+            .map(drop)
     });
 }
