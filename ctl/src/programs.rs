@@ -8,6 +8,9 @@ use crate::report::Reporter;
 use crate::trace::walk::Manner;
 use crate::{cluster, diff, objects, page, pki, plan, token, top, trace};
 
+/// Runs a program with its arguments.
+pub type Run = fn(Vec<String>) -> ExitCode;
+
 /// A program.
 pub struct Program {
     /// The subcommands that are it. [`Program::about`] is of the first.
@@ -17,7 +20,7 @@ pub struct Program {
     /// Runs it under one of its names.
     pub run: fn(&str, Vec<String>) -> ExitCode,
     /// OVN's name for it, and how it runs under that.
-    pub as_ovn: Option<(&'static str, fn(Vec<String>) -> ExitCode)>,
+    pub as_ovn: Option<(&'static str, Run)>,
     /// Its arguments.
     pub command: fn() -> clap::Command,
 }

@@ -349,14 +349,17 @@ mod tests {
             put(&mut south, cookie << 96, &port);
         }
         let known = Known::new(&south, &north);
-        let mut counters = Counters::default();
+        let counted = |all: &[(u64, u64)]| {
+            let all = all.iter();
+            all.map(|(cookie, packets)| (*cookie, volume(*packets)))
+                .collect()
+        };
         // The interface of the first counts by itself, and counts more.
-        counters.entered = [(0x21, 3), (0x22, 5), (0x23, 1), (0x25, 9)]
-            .map(|(cookie, packets)| (cookie, volume(packets)))
-            .into();
-        counters.left = [(0x21, 3), (0x22, 6)]
-            .map(|(cookie, packets)| (cookie, volume(packets)))
-            .into();
+        let mut counters = Counters {
+            entered: counted(&[(0x21, 3), (0x22, 5), (0x23, 1), (0x25, 9)]),
+            left: counted(&[(0x21, 3), (0x22, 6)]),
+            ..Counters::default()
+        };
         for (cookie, packets) in [(1, 7), (2, 4), (3, 3), (4, 2), (5, 50), (6, 8), (7, 9)] {
             counters.flows.insert(cookie, volume(packets));
         }
