@@ -10,6 +10,7 @@ mod connections;
 mod crossing;
 mod cyclonus;
 pub mod doors;
+mod drafts;
 mod flows;
 pub mod gateways;
 pub mod multicast;
@@ -69,6 +70,8 @@ pub struct World {
     is_performing: bool,
     /// How many transactions on the southbound were under way at once at most.
     pub most_under_way: usize,
+    /// What clients have done to the northbound, if somebody wants to know.
+    pub made: Option<Vec<drafts::Made>>,
 }
 
 impl World {
@@ -90,6 +93,7 @@ impl World {
             unwritten: VecDeque::new(),
             is_performing: false,
             most_under_way: 0,
+            made: None,
         };
         world.connect();
         world.settle();
@@ -129,10 +133,12 @@ impl World {
 
     /// Executes operations of a client in the northbound; northd hears of it and does what it will.
     pub fn north(&mut self, operations: Vec<Operation>) {
-        let delta =
-            execute(&mut self.north, operations).expect("a client's transaction is well-made");
-        self.feed(Event::Changes(Side::North, delta));
-        self.settle();
+        self.make(operations, |world, operations| {
+            let delta = execute(&mut world.north, operations);
+            let delta = delta.expect("a client's transaction is well-made");
+            world.feed(Event::Changes(Side::North, delta));
+            world.settle();
+        });
     }
 
     /// The same in the southbound.
@@ -299,6 +305,13 @@ impl World {
             .map(|(uuid, row)| (uuid, T::from_row(uuid, row)))
             .collect()
     }
+}
+
+/// A number that the environment gives.
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
 }
 
 /// Every row of a database, as news.

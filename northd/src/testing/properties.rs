@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::World;
 use super::addresses;
 use super::chassis::Chassis;
 use super::naive::{self, observed};
 use super::packet::{Content, Packet};
 use super::protection;
 use super::random::{self, Rng};
+use super::{World, setting};
 use crate::compiler::MISTAKE;
 use addr::Mac;
 use nb_db::tables as nb;
@@ -195,10 +195,4 @@ fn send_packets(
             naive::Fate::Heard(heard) => answered.1 += heard.len(),
         }
     }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().expect("a number"))
 }
