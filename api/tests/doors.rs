@@ -473,7 +473,7 @@ fn objects_live_through_rest() {
 #[test]
 fn who_is_refused_is_heard_out() {
     let scene = Scene::new();
-    let objects = json!([{"name": "x".repeat(4 << 20), "logical_switch": {}}]);
+    let objects = json!([{"name": "x".repeat(512 << 10), "logical_switch": {}}]);
     let body = json!({"owner": "o", "objects": objects}).to_string();
     let refused = scene.try_rest_on("token.sock", "", "POST", "/v1/apply", &body);
     let (status, answer) = refused.expect("an answer, not a connection that breaks");

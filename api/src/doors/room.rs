@@ -12,15 +12,15 @@ use axum::body::{Body, Bytes, HttpBody};
 use objects::{Code, DESCRIPTORS, Refused, Violation};
 use rpc::weight::Scale;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::trouble::Trouble;
 use super::who::Who;
 
-/// So many mebibytes requests take together.
-const ALL_MIB: u32 = 1024;
+/// So many kibibytes requests take together.
+const ALL_KIB: u32 = 1024 << 10;
 /// So many those of one client take, and so one request.
-const SHARE_MIB: u32 = 256;
+const SHARE_KIB: u32 = 256 << 10;
 /// So long a request waits for others to give room back.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So long the next mebibyte of a request may take.
@@ -30,6 +30,7 @@ const VALUE_BYTES: usize = 200;
 /// So often a message of gRPC is kept: as it is decoded, and as an object.
 const COPIES: usize = 2;
 
+const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 /// The room.
@@ -45,7 +46,7 @@ pub struct Room {
 impl Default for Room {
     fn default() -> Self {
         Self {
-            all: Arc::new(Semaphore::new(ALL_MIB as usize)),
+            all: Arc::new(Semaphore::new(ALL_KIB as usize)),
             shares: Mutex::default(),
             patience: PATIENCE,
             pace: PACE,
@@ -56,7 +57,7 @@ impl Default for Room {
 impl Room {
     /// Nothing yet, for a request of this client.
     pub fn taken(&self, who: &Who) -> Taken {
-        let new = || Arc::new(Semaphore::new(SHARE_MIB as usize));
+        let new = || Arc::new(Semaphore::new(SHARE_KIB as usize));
         let share = match who.identity() {
             None => new(),
             Some(name) => {
@@ -73,7 +74,7 @@ impl Room {
         Taken {
             all: Arc::clone(&self.all),
             share,
-            mebibytes: 0,
+            kibibytes: 0,
             permits: Vec::new(),
             patience: self.patience,
             pace: self.pace,
@@ -86,7 +87,7 @@ impl Room {
 pub struct Taken {
     all: Arc<Semaphore>,
     share: Arc<Semaphore>,
-    mebibytes: u32,
+    kibibytes: u32,
     permits: Vec<OwnedSemaphorePermit>,
     patience: Duration,
     pace: Duration,
@@ -98,13 +99,13 @@ impl Taken {
     /// # Errors
     /// When that is more than a client may have at all, or than others leave.
     async fn grow(&mut self, bytes: usize) -> Result<(), Trouble> {
-        let wanted = u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX);
-        if wanted > SHARE_MIB {
-            let why =
-                format!("it has so many parts that it takes more than {SHARE_MIB} MiB of memory");
+        let wanted = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
+        if wanted > SHARE_KIB {
+            let most = SHARE_KIB >> 10;
+            let why = format!("it has so many parts that it takes more than {most} MiB of memory");
             return Err(invalid(&why, "send it in several"));
         }
-        let missing = wanted.saturating_sub(self.mebibytes);
+        let missing = wanted.saturating_sub(self.kibibytes);
         if missing == 0 {
             return Ok(());
         }
@@ -121,7 +122,7 @@ impl Taken {
                 _ => return Err(Trouble::Exhausted(format!("{why}; try again"))),
             }
         }
-        self.mebibytes = wanted;
+        self.kibibytes = wanted;
         Ok(())
     }
 
@@ -132,23 +133,28 @@ impl Taken {
     async fn read(&mut self, body: Body, head: usize, most: usize) -> Result<Bytes, Trouble> {
         let mut body = body;
         let mut bytes = Vec::new();
+        let mut until = Instant::now() + self.pace;
         loop {
-            // A whole mebibyte, or the end.
-            let goal = bytes.len() + MIB;
-            let goal = goal.min(head + most + 1);
-            let more = timeout(self.pace, fill(&mut body, &mut bytes, goal)).await;
-            let is_end = match more {
-                Ok(Ok(is_end)) => is_end,
-                Ok(Err(())) => return Err(invalid("it breaks off", "send it again")),
+            let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+            let frame = match timeout_at(until, frame).await {
+                Ok(None) => return Ok(bytes.into()),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(_))) => return Err(invalid("it breaks off", "send it again")),
                 Err(_) => return Err(invalid("it did not come in time", "send it at once")),
             };
-            if bytes.len() > head + most {
+            let Some(data) = frame.data_ref() else {
+                continue;
+            };
+            let before = bytes.len();
+            let length = before + data.len();
+            if length > head + most {
                 let why = format!("it has more than {most} bytes");
                 return Err(invalid(&why, "send it in parts"));
             }
-            self.grow(bytes.len()).await?;
-            if is_end {
-                return Ok(bytes.into());
+            self.grow(length).await?;
+            bytes.extend_from_slice(data);
+            if length / MIB > before / MIB {
+                until = Instant::now() + self.pace;
             }
         }
     }
@@ -177,7 +183,7 @@ impl Taken {
         let bytes = self.read(body, FRAME_HEAD, most).await?;
         let message = bytes.get(FRAME_HEAD..).unwrap_or_default();
         let name = format!("weft.northbound.v1.{call}Request");
-        let limit = SHARE_MIB as usize * MIB / COPIES;
+        let limit = SHARE_KIB as usize * KIB / COPIES;
         let weight = SCALE.weigh(&name, message, limit);
         self.grow(bytes.len() + COPIES * weight).await?;
         Ok(bytes)
@@ -189,23 +195,6 @@ const FRAME_HEAD: usize = 5;
 
 /// What messages of the service weigh.
 static SCALE: LazyLock<Scale> = LazyLock::new(|| Scale::of_descriptors(DESCRIPTORS));
-
-/// Reads until there are so many bytes or the body ends; says whether it has ended.
-async fn fill(body: &mut Body, bytes: &mut Vec<u8>, goal: usize) -> Result<bool, ()> {
-    while bytes.len() < goal {
-        let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
-        match frame.await {
-            None => return Ok(true),
-            Some(Err(_)) => return Err(()),
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    bytes.extend_from_slice(data);
-                }
-            }
-        }
-    }
-    Ok(false)
-}
 
 /// How many values a text of JSON has at most: each is behind a bracket, a comma or a colon. Those in strings do not count.
 fn values(text: &[u8]) -> usize {
@@ -284,7 +273,7 @@ mod tests {
                     .is_ok()
             );
             // Nothing is left behind.
-            assert_eq!(room.all.available_permits(), ALL_MIB as usize);
+            assert_eq!(room.all.available_permits(), ALL_KIB as usize);
         });
     }
 
@@ -295,7 +284,7 @@ mod tests {
             pace: Duration::from_millis(20),
             ..Room::default()
         };
-        let share = SHARE_MIB as usize * MIB;
+        let share = SHARE_KIB as usize * KIB;
         let mut first = room.taken(&who("a"));
         first.grow(share).await.expect("there is room");
         let mut second = room.taken(&who("a"));
@@ -315,5 +304,16 @@ mod tests {
         let refused = slow.read(body, 0, MIB).await.expect_err("nothing comes");
         assert!(format!("{refused:?}").contains("in time"), "{refused:?}");
         drop(sender);
+        // What has come takes room, however little it is.
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+        let body = Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver));
+        let before = room.all.available_permits();
+        let mut begun = room.taken(&who("d"));
+        sender
+            .send(Ok(Bytes::from_static(b"{")))
+            .await
+            .expect("it is read");
+        begun.read(body, 0, MIB).await.expect_err("it is not whole");
+        assert_eq!(room.all.available_permits(), before - 1);
     }
 }

@@ -16,8 +16,9 @@ use tokio::time::timeout;
 
 use crate::doors::grpc::MAX_MESSAGE_BYTES;
 
-/// So long is listened to who is refused.
+/// So long is waited for the next part of what is refused, and so long for all of it.
 const PATIENCE: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Answers a request; if it is refused, what is left of its body is read before that.
 pub(super) async fn hear_out(request: Request, next: Next) -> Response {
@@ -31,7 +32,7 @@ pub(super) async fn hear_out(request: Request, next: Next) -> Response {
         && let Ok(rest) = given_back.try_recv()
     {
         // Too much, too slow or broken off: it has been refused already.
-        drop(timeout(PATIENCE, skip(rest)).await);
+        drop(timeout(LIMIT, skip(rest)).await);
     }
     response
 }
@@ -39,8 +40,11 @@ pub(super) async fn hear_out(request: Request, next: Next) -> Response {
 /// Reads what comes, and keeps nothing of it.
 async fn skip(mut body: Body) {
     let mut left = MAX_MESSAGE_BYTES;
-    while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
-    {
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+        let Ok(Some(Ok(frame))) = timeout(PATIENCE, frame).await else {
+            return;
+        };
         let length = frame.data_ref().map_or(0, Bytes::len);
         if length > left {
             return;

@@ -1,6 +1,7 @@
 //! From a row of `Load_Balancer` to virtual addresses and backends that make sense.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use nb_db::tables::LoadBalancer;
 use ovsdb::Row;
 use ovsdb::typed::Table;
 use relations::{Handle, Relation, Small};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::options::Options;
@@ -170,6 +172,8 @@ impl Balancer {
         let is_ip4 = family(&options, complaints);
         let (mut vips, mut templates) = (Vec::new(), Vec::new());
         let mut empty: Vec<&str> = Vec::new();
+        // The text of each address as it is written first.
+        let mut written_as: FxHashMap<(IpAddr, Option<u16>), Arc<str>> = FxHashMap::default();
         for (key, value) in row.get(column.vips.index).pairs() {
             let (Some(vip), Some(backends)) = (key.as_str(), value.as_str()) else {
                 continue;
@@ -178,9 +182,12 @@ impl Balancer {
             if has_variables && (vip.contains('^') || backends.contains('^')) {
                 templates.extend(Template::parse(vip, backends, is_ip4, complaints));
             } else if let Some(of) = parse_vip(vip, backends, complaints) {
-                match same(&vips, &of) {
-                    Some(other) => tell_twice(vip, other, complaints),
-                    None => vips.push(of),
+                match written_as.entry((of.ip, of.port)) {
+                    Entry::Occupied(other) => tell_twice(vip, other.get(), complaints),
+                    Entry::Vacant(new) => {
+                        new.insert(Arc::clone(&of.text));
+                        vips.push(of);
+                    }
                 }
             }
             if backends.trim().is_empty() && vips.len() + templates.len() > known {
@@ -306,14 +313,8 @@ fn parse_vip(text: &str, backends: &str, complaints: &mut Complaints) -> Option<
     })
 }
 
-/// The virtual address that is the same, written otherwise.
-fn same<'v>(vips: &'v [Vip], of: &Vip) -> Option<&'v Vip> {
-    let mut vips = vips.iter();
-    vips.find(|other| (other.ip, other.port) == (of.ip, of.port))
-}
-
-fn tell_twice(vip: &str, other: &Vip, complaints: &mut Complaints) {
-    let why = format!("it is the same address as {}", other.text);
+fn tell_twice(vip: &str, other: &str, complaints: &mut Complaints) {
+    let why = format!("it is the same address as {other}");
     let remedy = "it is left out: write all backends to one of them";
     complaints.text(LoadBalancer::COLUMN.vips.name, vip, 0, why, remedy);
 }
@@ -322,7 +323,7 @@ fn tell_twice(vip: &str, other: &Vip, complaints: &mut Complaints) {
 fn parse_backends(vip: Endpoint, text: &str, complaints: &mut Complaints) -> Vec<Endpoint> {
     let column = LoadBalancer::COLUMN.vips.name;
     let mut backends: Vec<Endpoint> = Vec::new();
-    let mut seen = rustc_hash::FxHashSet::default();
+    let mut seen = FxHashSet::default();
     let mut at = 0;
     for word in text.split(',') {
         let begins = at;

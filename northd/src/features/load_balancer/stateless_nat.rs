@@ -13,6 +13,7 @@ use lflow::action::{Action, Query, Select};
 use lflow::{Expr, Int, Symbol, a, m};
 use nb_db::tables::LoadBalancer;
 use relations::{Handle, Small};
+use rustc_hash::FxHashSet;
 
 use super::carriers::{GROUPS_OF, ROUTERS_OF, ROUTERS_WITH};
 use super::endpoint::{Endpoint, Protocol};
@@ -98,7 +99,7 @@ fn say(unit: &mut Unit<'_>, row: Handle, balancer: &Balancer, router: Handle) ->
     let gateways = unit.members(&GATEWAYS, router).iter();
     let gateways = gateways.filter_map(|gateway| unit.get(&PORT, *gateway));
     let gateways: Vec<Arc<str>> = gateways.map(|port| Arc::clone(&port.name)).collect();
-    let mut replying: Vec<Endpoint> = Vec::new();
+    let mut replying: FxHashSet<Endpoint> = FxHashSet::default();
     let mut is_clear = true;
     for vip in balancer.vips.iter().filter(|vip| !vip.backends.is_empty()) {
         let comes = m::inports(gateways.clone()) & vip.is_meant(balancer.protocol);
@@ -117,11 +118,10 @@ fn say(unit: &mut Unit<'_>, row: Handle, balancer: &Balancer, router: Handle) ->
             let to = translate(balancer.protocol.dst(), port, a::set_ip_dst(backend.ip));
             flows.add(TO_BACKEND, &(comes.clone() & is_chosen), to);
             let speaks = vip.speaker(*backend);
-            if replying.contains(&speaks) {
+            if !replying.insert(speaks) {
                 is_clear = false;
                 continue;
             }
-            replying.push(speaks);
             let leaves = m::outports(gateways.clone()) & is_from(speaks, balancer.protocol);
             let from = translate(balancer.protocol.src(), vip.port, a::set_ip_src(vip.ip));
             flows.add(FROM_BACKEND, &leaves, from);
