@@ -1,6 +1,6 @@
 //! Objects as somebody wants them: of a kind, with a name, and with fields.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use northbound::Rows;
@@ -134,6 +134,8 @@ pub struct Resolver<'a> {
     pub(crate) listed: OnceCell<HashSet<(usize, String)>>,
     /// What matches of rows of other owners name, in the same form and manner.
     pub(crate) matched: OnceCell<HashSet<(usize, String)>>,
+    /// Whether that has been asked of one name.
+    pub(crate) asked: Cell<bool>,
 }
 
 /// Owners beyond whose objects a client may not go; nothing: it may go everywhere.
@@ -160,6 +162,7 @@ impl<'a> Resolver<'a> {
             owners,
             listed: OnceCell::new(),
             matched: OnceCell::new(),
+            asked: Cell::new(false),
         }
     }
 

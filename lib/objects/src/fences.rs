@@ -201,7 +201,7 @@ pub fn contents(
     let is_named = || match kind.table {
         SWITCH_PORT | ROUTER_PORT => is_named_by_others(resolver, kind.table, &declared.name),
         AddressSet::INDEX | PortGroup::INDEX => {
-            matched_by_others(resolver).contains(&(kind.table, declared.name.clone()))
+            is_matched_by_others(resolver, kind.table, &declared.name)
         }
         _ => false,
     };
@@ -288,29 +288,40 @@ fn listed_by_others<'r>(resolver: &'r Resolver<'_>) -> &'r HashSet<(usize, Strin
     })
 }
 
-/// The sets of addresses and groups of ports that matches of other owners name.
-fn matched_by_others<'r>(resolver: &'r Resolver<'_>) -> &'r HashSet<(usize, String)> {
-    resolver.matched.get_or_init(|| {
-        let mut named = HashSet::new();
-        for (table, column) in MATCHES {
-            let Some((kind, column)) = place(table, column) else {
-                continue;
-            };
-            for row in of_others(resolver, kind) {
-                let texts = row.get(column).atoms().iter().filter_map(Atom::as_str);
-                // What cannot be read names nothing.
-                for when in texts.filter_map(|text| matches::read(text).ok()) {
-                    let rows = matches::rows_named(&when).into_iter();
-                    named.extend(rows.filter_map(|(table, name)| match table {
-                        AddressSet::NAME => Some((AddressSet::INDEX, name.to_string())),
-                        PortGroup::NAME => Some((PortGroup::INDEX, name.to_string())),
-                        _ => None,
-                    }));
-                }
+/// Whether a match of another owner names a set of addresses or a group of ports so.
+///
+/// Most requests ask once: then only matches with the name in their text are read. Who asks more often has all of them read, once.
+fn is_matched_by_others(resolver: &Resolver<'_>, table: usize, name: &str) -> bool {
+    if resolver.asked.replace(true) {
+        let all = resolver.matched.get_or_init(|| matched(resolver, ""));
+        all.contains(&(table, name.to_owned()))
+    } else {
+        matched(resolver, name).contains(&(table, name.to_owned()))
+    }
+}
+
+/// The sets of addresses and groups of ports that matches of other owners name, of matches with this in their text.
+fn matched(resolver: &Resolver<'_>, part: &str) -> HashSet<(usize, String)> {
+    let mut named = HashSet::new();
+    for (table, column) in MATCHES {
+        let Some((kind, column)) = place(table, column) else {
+            continue;
+        };
+        for row in of_others(resolver, kind) {
+            let texts = row.get(column).atoms().iter().filter_map(Atom::as_str);
+            let texts = texts.filter(|text| text.contains(part));
+            // What cannot be read names nothing.
+            for when in texts.filter_map(|text| matches::read(text).ok()) {
+                let rows = matches::rows_named(&when).into_iter();
+                named.extend(rows.filter_map(|(table, name)| match table {
+                    AddressSet::NAME => Some((AddressSet::INDEX, name.to_string())),
+                    PortGroup::NAME => Some((PortGroup::INDEX, name.to_string())),
+                    _ => None,
+                }));
             }
         }
-        named
-    })
+    }
+    named
 }
 
 /// The rows of a kind that are not of the owners that the client is for.
