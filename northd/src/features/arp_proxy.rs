@@ -2,8 +2,8 @@
 //!
 //! The option is a MAC, or none for the router's own, and addresses and networks of either family. Arrives: requests of guests
 //! that nobody known has answered. Guarantees that one for such an address is answered with the MAC, by the longest network
-//! of all ports of the switch, and that what guests then send there goes to the router, which needs a route. What comes from a
-//! physical network is not answered: every chassis would do it.
+//! of all ports of the switch, and that what guests then send there goes to the router, which needs a route. What a physical
+//! network asks everybody is not answered: every chassis would do it.
 //!
 //! Of several ports with the same network, or the same MAC, the first has it; a MAC of another port stays that port's.
 //! The router never sees a MAC that is not its own: the switch puts that one in its place.
@@ -43,7 +43,7 @@ static CLAIMED: Bucket<Uuid, Uuid> = Bucket::new("proxied network or mac");
 const ANSWER: Rule = Rule::new(
     Stage::InAnswer,
     228,
-    "a request for an address of nobody known, which a router's port answers for, at 100 + prefix: reply to the asker",
+    "a request to everybody for an address of nobody known, or to a router's port that answers for it, at 100 + prefix: reply to the asker",
 );
 const TO_MAC: Rule = Rule::new(
     Stage::InLookup,
@@ -244,7 +244,8 @@ fn answer(
     let mut flows = view.flows(unit);
     for network in good {
         let rule = ANSWER.at(100 + u16::from(network.prefix_len()));
-        let asked = unanswered() & request(network);
+        // Who has been answered asks again, that one alone, whether it is still there.
+        let asked = (unanswered() | m::eth_dst(mac)) & request(network);
         match network.addr() {
             IpAddr::V4(_) => {
                 let reply = [
