@@ -26,11 +26,13 @@ pub(super) static TELL: Kind = Kind {
         for group in unit.referrers(GROUPS_OF, row) {
             routers.extend(unit.referrers(ROUTERS_WITH, *group));
         }
+        routers.sort_unstable();
+        routers.dedup();
         for router in routers {
             for port in unit.members(&BALANCED_TO, router) {
                 let place = place(unit, router, *port);
                 for ip in balancer.ips() {
-                    tell(unit, *port, ip, place);
+                    tell(unit, row, *port, ip, place);
                 }
             }
         }

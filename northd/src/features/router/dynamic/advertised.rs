@@ -4,12 +4,13 @@
 //! tells the prefix with more weight. Each row is said by the unit of what is told: a network by its port, an address by the switch's
 //! port that has it, a route by the route, an outside or virtual address by its NAT rule or load balancer.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use ovsdb::Atom;
 use ovsdb::typed::ColumnValue;
-use relations::{Bucket, Handle, Small};
+use relations::{Bucket, Handle, Key, Small};
 use sb_db::tables::{AdvertisedRoute, PortBinding};
 use uuid::Uuid;
 
@@ -151,13 +152,38 @@ fn place(unit: &Unit<'_>, view: &PortView<'_>) -> Option<Uuid> {
     Some(unit.get(&switch_ports::BINDING, parent)?.uuid)
 }
 
-/// The addresses that a port tells of routers, each with the binding of the port that is where it is, if it is somewhere. Said by the
-/// features `nat` and `load balancers`.
-pub static ADDRESSES: Bucket<(Handle, IpAddr), Uuid> = Bucket::new("told address of a router");
+/// Who has an address told, the row of a NAT rule or a load balancer, and the binding of the port that is where it is; nil if
+/// that is nowhere in particular.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Told {
+    by: Handle,
+    place: Uuid,
+}
 
-/// Has a port of a router tell an address, which is where the port with this binding is.
-pub fn tell(unit: &mut Unit<'_>, port: Handle, ip: IpAddr, place: Option<Uuid>) {
-    unit.join(&ADDRESSES, (port, ip), place.unwrap_or_default());
+impl Small for Told {
+    // A handle and 128 bits, which is what a handle and an address are, too.
+    fn pack(self) -> Key {
+        let bits = Ipv6Addr::from_bits(self.place.as_u128());
+        (self.by, IpAddr::V6(bits)).pack()
+    }
+
+    fn unpack(key: Key) -> Self {
+        let (by, bits) = <(Handle, IpAddr)>::unpack(key);
+        let place = match bits {
+            IpAddr::V6(bits) => Uuid::from_u128(bits.to_bits()),
+            IpAddr::V4(_) => Uuid::nil(),
+        };
+        Self { by, place }
+    }
+}
+
+/// The addresses that a port tells of routers. Several may have the same one told. Said by the features `nat` and `load balancers`.
+pub static ADDRESSES: Bucket<(Handle, IpAddr), Told> = Bucket::new("told address of a router");
+
+/// Has a port of a router tell an address, which is where the port with this binding is. `by` is the row that says so.
+pub fn tell(unit: &mut Unit<'_>, by: Handle, port: Handle, ip: IpAddr, place: Option<Uuid>) {
+    let place = place.unwrap_or_default();
+    unit.join(&ADDRESSES, (port, ip), Told { by, place });
 }
 
 /// Outside and virtual addresses.
@@ -173,8 +199,10 @@ pub(super) static TRANSLATED: Kind = Kind {
         let Some(by) = by.filter(|by| by.port.is_enabled) else {
             return;
         };
-        for place in unit.members(&ADDRESSES, (port, ip)) {
-            host(unit, &by, ip, Some(*place).filter(|place| !place.is_nil()));
+        let told = unit.members(&ADDRESSES, (port, ip)).iter();
+        let places: BTreeSet<Uuid> = told.map(|told| told.place).collect();
+        for place in places {
+            host(unit, &by, ip, Some(place).filter(|place| !place.is_nil()));
         }
     },
 };

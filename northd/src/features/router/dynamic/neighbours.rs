@@ -22,8 +22,8 @@ pub static BALANCED_TO: Bucket<Handle, Handle> = Bucket::new("who tells balanced
 pub(super) static ASKERS: Bucket<(), Handle> = Bucket::new("who tells addresses of routers");
 /// There are some.
 pub(super) static ANYBODY: Relation<(), ()> = Relation::new("addresses of routers are told");
-/// The routers on a switch.
-pub(super) static ON_SWITCH: Bucket<Handle, Handle> = Bucket::new("routers on a switch");
+/// The routers on a switch, each by its ports there.
+pub(super) static ON_SWITCH: Bucket<Handle, (Handle, Handle)> = Bucket::new("routers on a switch");
 
 pub(super) static ASK: Kind = Kind {
     name: "dynamic-port/asks",
@@ -56,7 +56,7 @@ pub(super) static STAND: Kind = Kind {
             return;
         }
         if let Some(Peer::Switch { switch, .. }) = unit.get(&PEER, view.row) {
-            unit.join(&ON_SWITCH, *switch, view.router);
+            unit.join(&ON_SWITCH, *switch, (view.router, view.row));
         }
     })
 };
@@ -78,7 +78,8 @@ pub(super) static TELL: Kind = Kind {
         let mut routers: Vec<Handle> = ports::owner(unit, port).into_iter().collect();
         match unit.get(&PEER, port) {
             Some(Peer::Switch { switch, .. }) => {
-                routers.extend(unit.members(&ON_SWITCH, *switch));
+                let there = unit.members(&ON_SWITCH, *switch).iter();
+                routers.extend(there.map(|(router, _)| *router));
             }
             Some(Peer::Router { name, .. }) => {
                 let there = ports::named(unit, &Arc::clone(name));
@@ -86,6 +87,8 @@ pub(super) static TELL: Kind = Kind {
             }
             None => {}
         }
+        routers.sort_unstable();
+        routers.dedup();
         for router in routers {
             if tells.translated {
                 unit.join(&TRANSLATED_TO, router, port);

@@ -53,7 +53,7 @@ pub(super) static TELL: Kind = Kind {
         for site in sites(unit, row, rule, &mut complaints) {
             let place = place(unit, &site);
             for port in unit.members(&TRANSLATED_TO, site.router) {
-                tell(unit, *port, rule.external, place);
+                tell(unit, row, *port, rule.external, place);
             }
         }
     },
