@@ -518,12 +518,24 @@ fn a_database_that_hangs_is_told_soon() {
     let scene = Scene::new();
     let body = json!({"name": "s", "logical_switch": {}});
     assert_eq!(scene.rest("POST", "/v1/switches", &body).0, 201);
+    let process = scene.children[0].id().to_string();
     let signal = |name: &str| {
-        let process = scene.children[0].id().to_string();
         let sent = Command::new("kill").args([name, &process]).status();
         assert!(sent.unwrap().success());
     };
+    // `State: T (stopped)` of each thread: whoever still runs may answer.
+    let runs = || {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let mut states = threads.map(|thread| {
+            let path = thread.unwrap().path().join("status");
+            std::fs::read_to_string(path).unwrap()
+        });
+        states.any(|status| !status.contains("State:\tT"))
+    };
     signal("-STOP");
+    while runs() {
+        std::thread::yield_now();
+    }
     for path in ["/v1/switches", "/v1/switches/s"] {
         let asked = Instant::now();
         let (status, answer) = scene.rest("GET", path, &Value::Null);
