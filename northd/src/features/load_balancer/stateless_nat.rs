@@ -98,7 +98,9 @@ fn say(unit: &mut Unit<'_>, row: Handle, balancer: &Balancer, router: Handle) ->
     };
     let gateways = unit.members(&GATEWAYS, router).iter();
     let gateways = gateways.filter_map(|gateway| unit.get(&PORT, *gateway));
-    let gateways: Vec<Arc<str>> = gateways.map(|port| Arc::clone(&port.name)).collect();
+    let mut gateways: Vec<Arc<str>> = gateways.map(|port| Arc::clone(&port.name)).collect();
+    // In an order that does not depend on what was before.
+    gateways.sort_unstable();
     let mut replying: FxHashSet<Endpoint> = FxHashSet::default();
     let mut is_clear = true;
     for vip in balancer.vips.iter().filter(|vip| !vip.backends.is_empty()) {
