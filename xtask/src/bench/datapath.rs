@@ -17,8 +17,9 @@ use super::report::{Column, Number, print};
 
 /// The virtual address. Nobody answers for it on a switch without a router, so the client is told whose it is.
 const VIP: Ipv4Addr = Ipv4Addr::new(172, 16, 255, 180);
-/// Where the server takes bytes without end, and where it answers one byte.
-const PORTS: [u16; 2] = [5001, 5002];
+/// Where the server takes bytes without end, and where it answers one byte: one for those who come to it, one for those who are led to
+/// it. One for both would make connections meet, since a client's ports begin anew for each address that it asks.
+const PORTS: [u16; 3] = [5001, 5002, 5003];
 /// How many rules there are, beside the one that drops.
 const RULES: u16 = 100;
 /// How long bytes are counted, after as long a start.
@@ -52,7 +53,7 @@ fn measure(plan: Plan, connections: usize) -> Result<Column> {
     // A server in TIME_WAIT is no hindrance, and no client is there.
     client.ping(MEMBERS[1].address)?;
     let stop = AtomicBool::new(false);
-    let [sink, echo] = PORTS.map(|port| {
+    let [sink, echo, led] = PORTS.map(|port| {
         let address = SocketAddr::from((MEMBERS[1].address, port));
         server.namespace().inside(|| {
             let listener = TcpListener::bind(address)?;
@@ -60,22 +61,24 @@ fn measure(plan: Plan, connections: usize) -> Result<Column> {
             Ok(listener)
         })
     });
-    let (sink, echo) = (sink?, echo?);
+    let (sink, echoes) = (sink?, [echo?, led?]);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             serve(&sink, &stop, |stream| {
                 while stream.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {}
             });
         });
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                serve(&echo, &stop, |stream| {
-                    let mut byte = [0];
-                    let _gone = stream
-                        .read_exact(&mut byte)
-                        .and_then(|()| stream.write_all(&byte));
+        for echo in &echoes {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    serve(echo, &stop, |stream| {
+                        let mut byte = [0];
+                        let _gone = stream
+                            .read_exact(&mut byte)
+                            .and_then(|()| stream.write_all(&byte));
+                    });
                 });
-            });
+            }
         }
         let column = ask(client, connections);
         stop.store(true, Ordering::Relaxed);
@@ -85,14 +88,16 @@ fn measure(plan: Plan, connections: usize) -> Result<Column> {
 
 fn ask(client: &Guest, connections: usize) -> Result<Column> {
     let mut column = Column::new();
-    for (to, bulk_name, rate_name) in [
+    for (to, echo, bulk_name, rate_name) in [
         (
             MEMBERS[1].address,
+            PORTS[1],
             "rules: Mbit/s",
             "rules: connections a second",
         ),
         (
             VIP,
+            PORTS[2],
             "rules and load balancer: Mbit/s",
             "rules and load balancer: connections a second",
         ),
@@ -101,7 +106,7 @@ fn ask(client: &Guest, connections: usize) -> Result<Column> {
         column.push((bulk_name, Number::Rate(bits / 1e6)));
         let rate = client
             .namespace()
-            .inside(|| connect((to, PORTS[1]).into(), connections))?;
+            .inside(|| connect((to, echo).into(), connections))?;
         column.push((rate_name, Number::Rate(rate)));
     }
     Ok(column)

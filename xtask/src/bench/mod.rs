@@ -80,7 +80,7 @@ enum Subject {
     /// TCP through rules and a load balancer: in bulk, and short connections
     Datapath {
         /// How many connections to each address
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 25_000)]
         connections: usize,
     },
     /// A gateway that dies, returns, and is drained, under traffic
