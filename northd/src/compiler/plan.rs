@@ -394,10 +394,23 @@ fn tables(features: &[&'static Feature]) -> Result<Vec<(&'static str, Table)>, P
         .iter()
         .flat_map(|feature| feature.owns.iter().map(|owned| (feature.name, *owned)))
         .collect();
-    let mut columns = BTreeSet::new();
+    // Whole columns, and keys of columns that are others'.
+    let (mut columns, mut keys) = (BTreeSet::new(), BTreeSet::new());
     for (_, owned) in &owned {
         for column in owned.columns {
-            if !columns.insert((owned.side, owned.table, *column)) {
+            let place = (owned.side, owned.table, *column);
+            let by_key = owned.keys.iter().find(|(by_key, _)| by_key == column);
+            let is_alone = match by_key {
+                Some((_, names)) => {
+                    !columns.contains(&place)
+                        && names.iter().all(|name| keys.insert((place, *name)))
+                }
+                None => {
+                    let has_keys = keys.iter().any(|(of, _)| *of == place);
+                    columns.insert(place) && !has_keys
+                }
+            };
+            if !is_alone {
                 let table = &schema(owned.side).tables[owned.table];
                 let name = format!("{}.{}", table.name, table.columns[*column].name);
                 return Err(PlanError::TwoOwners(name));
@@ -462,6 +475,7 @@ fn table(id: TableId, owned: &Owned) -> Table {
         is_root: schema.is_root,
         foreign: owned.foreign,
         keys: owned.keys,
+        sure: owned.sure,
         initial: owned.initial.to_vec(),
     }
 }

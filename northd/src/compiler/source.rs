@@ -103,8 +103,11 @@ pub struct Owned {
     pub is_unread: bool,
     /// Keys of map columns that others write and that stay as they are.
     pub foreign: &'static [Foreign],
-    /// Map columns that are others': keys that are said are added where they are missing, and nothing else is changed.
-    pub keys: &'static [usize],
+    /// Map columns that are others', and our keys there: those that are said are added where they are missing, and nothing else is
+    /// changed.
+    pub keys: &'static [(usize, &'static [&'static str])],
+    /// Of those keys, the ones whose values are ours whatever others write there.
+    pub sure: &'static [&'static str],
     /// Columns that are others' from then on, with what they have until others write there. They are never empty.
     pub initial: &'static [(usize, Datum)],
 }
@@ -133,6 +136,7 @@ impl Owned {
             is_unread: false,
             foreign: &[],
             keys: &[],
+            sure: &[],
             initial: &[],
         }
     }
@@ -149,6 +153,7 @@ impl Owned {
             is_unread: false,
             foreign: &[],
             keys: &[],
+            sure: &[],
             initial: &[],
         }
     }

@@ -10,13 +10,13 @@
 use std::sync::Arc;
 
 use nb_db::tables::NbGlobal;
-use ovsdb::Atom;
 use ovsdb::typed::Table;
+use ovsdb::{Atom, Datum};
 use relations::{Bucket, Handle, Relation, Small};
 use sb_db::tables::{Chassis, Encap};
 use uuid::Uuid;
 
-use crate::compiler::feature::{Feature, Index, Kind, Over, Source};
+use crate::compiler::feature::{Feature, Index, Kind, Over, Owned, Source};
 use crate::compiler::unit::Unit;
 #[cfg(test)]
 use crate::testing::{Change, random};
@@ -35,6 +35,16 @@ const WITH_VXLAN: u32 = 2;
 const BY_NAME: Index = Index::south::<Chassis>(Chassis::COLUMN.name.index);
 const BY_HOSTNAME: Index = Index::south::<Chassis>(Chassis::COLUMN.hostname.index);
 const MODE: &str = "vxlan_mode";
+/// The greatest key of a datapath of this zone, told northbound.
+const MAX_KEY: &str = "max_tunid";
+/// What fits into 12 bits, and what 24 bits leave beside the keys of other zones.
+const MAX_KEYS: [u32; 2] = [(1 << 12) - 1, (1 << 24) - (1 << 16)];
+
+static TOLD: Owned = Owned {
+    keys: &[(NbGlobal::COLUMN.options.index, &[MAX_KEY])],
+    sure: &[MAX_KEY],
+    ..Owned::north_columns::<NbGlobal>(&[NbGlobal::COLUMN.options.index])
+};
 
 /// The feature.
 pub static FEATURE: Feature = Feature {
@@ -49,6 +59,7 @@ pub static FEATURE: Feature = Feature {
         Source::north::<NbGlobal>(&[]).keys(&[(NbGlobal::COLUMN.options.index, &[MODE])]),
     ],
     indexes: INDEXES,
+    owns: &[&TOLD],
     relations: &[&IS_VXLAN, &SPEAK],
     kinds: &[&SPEAKS, &VXLAN, &MIXED],
     #[cfg(test)]
@@ -95,13 +106,19 @@ static VXLAN: Kind = Kind {
     says: &[&IS_VXLAN],
     wants: &[],
     run: |unit, key| {
-        let row = unit.north(Handle::unpack(key));
+        let global = Handle::unpack(key);
+        let row = unit.north(global);
         let mode = row.and_then(|row| row.get(NbGlobal::COLUMN.options.index).get_str(MODE));
         let has = |side| !unit.members(&SPEAK, side).is_empty();
         let is_vxlan = has(WITH_VXLAN) && ovsdb::truth(mode, true);
-        if is_vxlan || has(WITH_GRE) && !has(WITHOUT_GRE) {
+        let is_short = is_vxlan || has(WITH_GRE) && !has(WITHOUT_GRE);
+        if is_short {
             unit.say(&IS_VXLAN, (), ());
         }
+        let max = MAX_KEYS[usize::from(!is_short)].to_string();
+        let pair = (Atom::from(MAX_KEY), Atom::from(max));
+        let columns = [(NbGlobal::COLUMN.options.index, Datum::map([pair]))];
+        unit.columns::<NbGlobal>(&TOLD, global, columns);
     },
 };
 

@@ -5,8 +5,8 @@
 //! zones (`other_config:is-remote`) confirm nothing here and do not count. Without a chassis there is nobody to wait for.
 
 use nb_db::tables::NbGlobal;
-use ovsdb::Datum;
 use ovsdb::typed::{ColumnValue, Table, TableDefinition};
+use ovsdb::{Atom, Datum};
 use relations::{Bucket, Handle, Key, Relation, Small};
 use sb_db::tables::{Chassis, ChassisPrivate, SbGlobal};
 use uuid::Uuid;
@@ -31,6 +31,9 @@ struct Confirmed {
     at_ms: std::cmp::Reverse<i64>,
     chassis: Handle,
 }
+
+/// Which northd has compiled, told in both databases.
+const VERSION: &str = "northd_internal_version";
 
 /// The rows of the two global tables.
 static NORTH: Relation<(), Handle> = Relation::new("NB_Global");
@@ -58,6 +61,11 @@ static SOUTH_ROW: Owned = Owned {
         SbGlobal::COLUMN.ipsec.index,
     ])
 };
+static NORTH_VERSION: Owned = Owned {
+    keys: &[(NbGlobal::COLUMN.options.index, &[VERSION])],
+    sure: &[VERSION],
+    ..Owned::north_columns::<NbGlobal>(&[NbGlobal::COLUMN.options.index])
+};
 static NORTH_ROW: Owned = Owned {
     side: Side::North,
     table: NbGlobal::INDEX,
@@ -72,6 +80,7 @@ static NORTH_ROW: Owned = Owned {
     keeps: true,
     last: false,
     is_unread: true,
+    sure: &[],
     foreign: &[],
     keys: &[],
     initial: &[],
@@ -117,7 +126,7 @@ pub static FEATURE: Feature = Feature {
         ]),
         Source::south::<Chassis>(&[Chassis::COLUMN.other_config.index]),
     ],
-    owns: &[&SOUTH_ROW, &NORTH_ROW],
+    owns: &[&SOUTH_ROW, &NORTH_ROW, &NORTH_VERSION],
     relations: &[
         &NORTH, &SOUTH, &NORTH_CFG, &SOUTH_CFG, &SEEN, &COMMITTED, &CONFIRMED,
     ],
@@ -248,13 +257,19 @@ static GO_SOUTH: Kind = Kind {
     says: &[],
     wants: &[],
     run: |unit, _| {
-        let handle = unit.get(&NORTH, ()).copied();
-        let Some(row) = handle.and_then(|handle| unit.north(handle)) else {
+        let Some(handle) = unit.get(&NORTH, ()).copied() else {
+            return;
+        };
+        let Some(row) = unit.north(handle) else {
             return;
         };
         let (nb, sb) = (NbGlobal::COLUMN, SbGlobal::COLUMN);
         let mut options = nb.options.get(row);
-        options.insert("northd_internal_version".into(), unit.version().into());
+        let version = unit.version().to_owned();
+        let pair = (Atom::from(VERSION), Atom::from(version.as_str()));
+        let told = [(nb.options.index, Datum::map([pair]))];
+        unit.columns::<NbGlobal>(&NORTH_VERSION, handle, told);
+        options.insert(VERSION.into(), version.as_str().into());
         // Load balancers mark connections in `ct_mark`, not in `ct_label`: controllers of some versions have to be told.
         options.insert("lb_hairpin_use_ct_mark".into(), "true".into());
         let columns = [

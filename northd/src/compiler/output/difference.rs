@@ -41,10 +41,11 @@ pub(super) fn operations(
         if !small.is_empty() {
             operations.push(Operation::update_row(table.table, uuid, small));
         }
-        for column in table.keys {
-            if let Some(missing) = missing_keys(desired.get(*column), actual.get(*column)) {
-                let insert = Mutation::new(*column, Mutator::Insert, missing);
-                operations.push(Operation::mutate_row(table.table, uuid, vec![insert]));
+        for (column, _) in table.keys {
+            let (wanted, is) = (desired.get(*column), actual.get(*column));
+            let mutations = key_mutations(*column, table.sure, wanted, is);
+            if !mutations.is_empty() {
+                operations.push(Operation::mutate_row(table.table, uuid, mutations));
             }
         }
         for (column, datum) in large {
@@ -134,7 +135,8 @@ fn changed_columns(
     let mut changed = Vec::new();
     for column in table.columns.iter().filter(|column| !is_set(**column)) {
         let (wanted, is) = (desired.get(*column), actual.get(*column));
-        if wanted == is || table.keys.contains(column) {
+        let is_by_key = table.keys.iter().any(|(by_key, _)| by_key == column);
+        if wanted == is || is_by_key {
             continue;
         }
         let foreign = table.foreign.iter().filter(|foreign| {
@@ -150,14 +152,27 @@ fn changed_columns(
     changed
 }
 
-/// The pairs of `desired` whose keys `actual` lacks.
-fn missing_keys(desired: &Datum, actual: &Datum) -> Option<Datum> {
-    let pairs = desired.pairs().iter();
-    let mut missing = pairs
-        .filter(|(key, _)| actual.get(key).is_none())
-        .peekable();
-    missing.peek()?;
-    Some(Datum::map(missing.cloned()))
+/// What gives `actual` the pairs of `desired` whose keys it lacks, and of the `sure` ones those that have another value.
+fn key_mutations(column: usize, sure: &[&str], desired: &Datum, actual: &Datum) -> Vec<Mutation> {
+    let (mut stale, mut wanted) = (Vec::new(), Vec::new());
+    for (key, value) in desired.pairs() {
+        match actual.get(key) {
+            None => {}
+            Some(is) if is != value && sure.contains(&key.as_str().unwrap_or_default()) => {
+                stale.push(key.clone());
+            }
+            Some(_) => continue,
+        }
+        wanted.push((key.clone(), value.clone()));
+    }
+    let mut mutations = Vec::new();
+    if !stale.is_empty() {
+        mutations.push(Mutation::new(column, Mutator::Delete, Datum::set(stale)));
+    }
+    if !wanted.is_empty() {
+        mutations.push(Mutation::new(column, Mutator::Insert, Datum::map(wanted)));
+    }
+    mutations
 }
 
 /// `desired`, with those pairs of `actual` that are others' business.

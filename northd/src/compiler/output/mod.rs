@@ -65,8 +65,10 @@ pub struct Table {
     pub is_root: bool,
     /// Keys of map columns that others write.
     pub foreign: &'static [Foreign],
-    /// Map columns to which only keys are added.
-    pub keys: &'static [usize],
+    /// Map columns to which only these keys are added.
+    pub keys: &'static [(usize, &'static [&'static str])],
+    /// Of those, the ones whose values are replaced.
+    pub sure: &'static [&'static str],
     /// What a row has in columns that others write from then on.
     pub initial: Vec<(usize, Datum)>,
 }

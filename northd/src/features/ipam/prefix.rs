@@ -27,7 +27,7 @@ pub(super) struct Prefix {
 const KEY: &str = "mac_prefix";
 
 pub(super) static COLUMNS: Owned = Owned {
-    keys: &[NbGlobal::COLUMN.options.index],
+    keys: &[(NbGlobal::COLUMN.options.index, &[KEY])],
     ..Owned::north_columns::<NbGlobal>(&[NbGlobal::COLUMN.options.index])
 };
 

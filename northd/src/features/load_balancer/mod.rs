@@ -124,7 +124,12 @@ pub static FEATURE: Feature = Feature {
         health::BY_PORT,
         matches::PORTS,
     ],
-    owns: &[&record::ROWS, &record::GROUPS, &health::ROWS],
+    owns: &[
+        &record::ROWS,
+        &record::GROUPS,
+        &health::ROWS,
+        &settings::COLUMNS,
+    ],
     relations: &[
         &model::BALANCER,
         &settings::SETTINGS,

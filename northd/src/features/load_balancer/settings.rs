@@ -3,9 +3,10 @@
 use addr::Mac;
 use nb_db::tables::NbGlobal;
 use ovsdb::typed::Table;
+use ovsdb::{Atom, Datum};
 use relations::{Handle, Relation, Set, Small};
 
-use crate::compiler::feature::{Kind, Over};
+use crate::compiler::feature::{Kind, Over, Owned};
 use crate::compiler::options::Options;
 use crate::features::{address_sets, matches};
 
@@ -14,6 +15,14 @@ static SERVICE_MACS: Set<()> = Set::new("svc_monitor_mac");
 
 /// What is set, once the row is there.
 pub(super) static SETTINGS: Relation<(), Settings> = Relation::new("load balancer settings");
+
+const KEY: &str = matches::SERVICE_MAC_SET;
+
+/// Where nobody has said where probes come from, it is written back.
+pub(super) static COLUMNS: Owned = Owned {
+    keys: &[(NbGlobal::COLUMN.options.index, &[KEY])],
+    ..Owned::north_columns::<NbGlobal>(&[NbGlobal::COLUMN.options.index])
+};
 
 /// What is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +48,17 @@ pub(super) static READ: Kind = Kind {
         let column = NbGlobal::COLUMN.options;
         let options = Options::read(column.name, columns.get(column.index));
         let follows_routers = options.truth("install_ls_lb_from_router", false, &mut complaints);
-        let written = options.text("svc_monitor_mac").map(|text| {
+        let written = options.text(KEY).map(|text| {
             let read = text.parse::<Mac>();
             read.map_err(|error| complaints.address(column.name, text, &error))
         });
         let [a, b, c, d, e, ..] = *unit.uuid(row).as_bytes();
         let own = Mac([2, a, b, c, d, e]);
+        if written.is_none() {
+            // Whoever compiles the network next probes from there, too.
+            let pair = (Atom::from(KEY), Atom::from(own.to_string()));
+            unit.columns::<NbGlobal>(&COLUMNS, row, [(column.index, Datum::map([pair]))]);
+        }
         let service_mac = written.and_then(Result::ok).unwrap_or(own);
         let settings = Settings {
             follows_routers,

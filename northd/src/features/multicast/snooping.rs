@@ -1,6 +1,6 @@
 //! Which switches snoop: `Logical_Switch.other_config:mcast_snoop`.
 //!
-//! Guarantees that a switch that snoops has a row of `IP_Multicast`, by which controllers know what to do with reports and whether
+//! Guarantees that each switch has a row of `IP_Multicast`, by which controllers know whether it snoops, what to do with reports and whether
 //! to ask for them; that its IGMP and MLD packets go to the controller and nowhere else (which passes them on, RFC 4541, section
 //! 2.1.1); and that IP multicast that nobody has joined goes to everybody (`mcast_flood_unregistered`), or to the ports that
 //! want it all and to multicast routers, or nowhere.
@@ -98,6 +98,19 @@ pub(super) struct Snooping {
     query_max_response_s: i64,
 }
 
+/// What is told of a switch that does not: nothing of it has an effect.
+static IDLE: Snooping = Snooping {
+    floods_unregistered: false,
+    querier: true,
+    eth_src: None,
+    ip4_src: None,
+    ip6_src: None,
+    table_size: 2_048,
+    idle_timeout_s: 300,
+    query_interval_s: 150,
+    query_max_response_s: 1,
+};
+
 pub(super) static MODEL: Kind = Kind {
     name: "model/snooping",
     over: Over::North(LogicalSwitch::INDEX),
@@ -120,22 +133,24 @@ pub(super) static MODEL: Kind = Kind {
 
 pub(super) static SWITCH: Kind = Kind {
     name: "snooping",
-    over: Over::Keys(&SNOOPING),
-    reads: &[&DATAPATH, &EXISTS],
+    over: Over::Keys(&DATAPATH),
+    reads: &[&SNOOPING, &EXISTS],
     says: &[&SNOOPERS, &FILTERING],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
-        let (Some(snooping), Some(datapath)) = (unit.get(&SNOOPING, row), unit.get(&DATAPATH, row))
-        else {
+        let Some(datapath) = unit.get(&DATAPATH, row) else {
             return;
         };
-        unit.member(&SNOOPERS, (), datapath.uuid);
-        if !snooping.floods_unregistered {
-            let is_there = |group: Group| unit.get(&EXISTS, group.of_datapath(row)).is_some();
-            let routers = u32::from(is_there(Group::Routers));
-            let statics = u32::from(is_there(Group::Static)) * 2;
-            unit.member(&FILTERING, routers | statics, datapath.uuid);
+        let snooping = unit.get(&SNOOPING, row);
+        if let Some(snooping) = snooping {
+            unit.member(&SNOOPERS, (), datapath.uuid);
+            if !snooping.floods_unregistered {
+                let is_there = |group: Group| unit.get(&EXISTS, group.of_datapath(row)).is_some();
+                let routers = u32::from(is_there(Group::Routers));
+                let statics = u32::from(is_there(Group::Static)) * 2;
+                unit.member(&FILTERING, routers | statics, datapath.uuid);
+            }
         }
         let recorded = unit
             .recorded_referrers(OF_DATAPATH, DatapathBinding::INDEX, datapath.uuid)
@@ -144,7 +159,9 @@ pub(super) static SWITCH: Kind = Kind {
             || identity::named(IpMulticast::NAME, datapath.uuid, ""),
             |(uuid, _)| uuid,
         );
-        let columns = snooping.columns(datapath.uuid);
+        let columns = snooping
+            .unwrap_or(&IDLE)
+            .columns(datapath.uuid, snooping.is_some());
         unit.row::<IpMulticast>(uuid, columns);
     },
 };
@@ -242,12 +259,12 @@ impl Snooping {
         Some(snooping)
     }
 
-    fn columns(&self, datapath: uuid::Uuid) -> [(usize, Datum); 10] {
+    fn columns(&self, datapath: uuid::Uuid, is_enabled: bool) -> [(usize, Datum); 10] {
         let column = IpMulticast::COLUMN;
         let text = |address: Option<String>| Datum::from(address.unwrap_or_default());
         [
             column.datapath.to(&datapath),
-            column.enabled.to(&Some(true)),
+            column.enabled.to(&Some(is_enabled)),
             column.querier.to(&Some(self.querier)),
             (
                 column.eth_src.index,
