@@ -16,14 +16,13 @@ use daemon::event_loop::EventLoop;
 use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
 use daemon::unixctl::{Command, Request, Surface};
-use daemon::{Process, Recorder, Recording, place, vlog};
+use daemon::{Process, Recorder, Recording, place, vlog, warp};
 use ovsdb::Remote;
 use replica::{Handle, Spec, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
 
 use crate::Args;
 
@@ -35,6 +34,7 @@ const MODULES: &[&str] = &[
     "pinctrl",
     "inc_engine",
     "connection",
+    "acl_log",
 ];
 
 const COMMANDS: &[Command] = &[
@@ -104,21 +104,59 @@ static DROPPED_WAITING: Counter = Counter::new("pinctrl_drop_buffered_packets_ma
 /// Events of balancers that were dropped.
 static DROPPED_EVENTS: Counter = Counter::new("pinctrl_drop_controller_event");
 
-/// What is told on the control socket.
-const SURFACE: Surface = Surface {
-    commands: COMMANDS,
-    counters: &[
-        &controller::core::LFLOW_RUN,
-        &controller::core::PHYSICAL_RUN,
-        &controller::core::PACKETS,
-        &DROPPED,
-        &DROPPED_WAITING,
-        &DROPPED_EVENTS,
-        &coverage::TXN_SUCCESS,
-        &coverage::TXN_ERROR,
-    ],
-    event_loop: Some(&LOOP),
-};
+/// What OVN's controllers count and this one does not: it is nothing here, and no mistake to ask for.
+static UNCOUNTED: [Counter; 27] = [
+    Counter::new("lflow_cache_add"),
+    Counter::new("lflow_cache_add_expr"),
+    Counter::new("lflow_cache_add_matches"),
+    Counter::new("lflow_cache_delete"),
+    Counter::new("lflow_cache_flush"),
+    Counter::new("lflow_cache_free_expr"),
+    Counter::new("lflow_cache_free_matches"),
+    Counter::new("lflow_cache_full"),
+    Counter::new("lflow_cache_hit"),
+    Counter::new("lflow_cache_made_room"),
+    Counter::new("lflow_cache_mem_full"),
+    Counter::new("lflow_cache_miss"),
+    Counter::new("lflow_cache_trim"),
+    Counter::new("lflow_conj_alloc"),
+    Counter::new("lflow_conj_alloc_specified"),
+    Counter::new("lflow_conj_conflict"),
+    Counter::new("lflow_conj_free"),
+    Counter::new("lflow_conj_free_unexpected"),
+    Counter::new("pinctrl_drop_put_mac_binding"),
+    Counter::new("pinctrl_drop_put_vport_binding"),
+    Counter::new("pinctrl_notify_main_thread"),
+    Counter::new("txn_aborted"),
+    Counter::new("txn_incomplete"),
+    Counter::new("txn_not_locked"),
+    Counter::new("txn_try_again"),
+    Counter::new("txn_uncommitted"),
+    Counter::new("txn_unchanged"),
+];
+
+/// What is counted.
+static COUNTED: [&Counter; 9] = [
+    &controller::core::CONSIDERED,
+    &controller::core::LFLOW_RUN,
+    &controller::core::PHYSICAL_RUN,
+    &controller::core::PACKETS,
+    &DROPPED,
+    &DROPPED_WAITING,
+    &DROPPED_EVENTS,
+    &coverage::TXN_SUCCESS,
+    &coverage::TXN_ERROR,
+];
+
+/// What is told on the control socket: to be asked for once in a process.
+fn surface() -> Surface {
+    let counters: Vec<&'static Counter> = COUNTED.into_iter().chain(&UNCOUNTED).collect();
+    Surface {
+        commands: COMMANDS,
+        counters: counters.leak(),
+        event_loop: Some(&LOOP),
+    }
+}
 
 /// The databases, as metrics call them.
 const DATABASES: &[&str] = &["switch", "southbound"];
@@ -194,7 +232,7 @@ async fn serve(
     metrics_args: &MetricsArgs,
     mut recorder: Option<Recorder>,
 ) -> Result<ExitCode, RunError> {
-    let mut control = process.listen(env!("CARGO_PKG_VERSION"), SURFACE)?;
+    let mut control = process.listen(env!("CARGO_PKG_VERSION"), surface())?;
     let system = |what| move |error| RunError::System { what, error };
     let mut signals = Signals::new().map_err(system("cannot receive signals"))?;
     let (sender, mut events) = mpsc::channel(QUEUE_LIMIT);
@@ -224,7 +262,7 @@ async fn serve(
     loop {
         let tick = async move {
             match wake_at {
-                Some(at) => sleep_until(Instant::into(at)).await,
+                Some(at) => warp::until(at).await,
                 None => std::future::pending().await,
             }
         };
@@ -240,6 +278,10 @@ async fn serve(
                     }
                 },
                 request = control.next() => match shell.carry_out(request) {
+                    Some(request) if request.is_tick() => {
+                        request.succeed("");
+                        Event::Tick
+                    }
                     Some(request) => Event::Request(request),
                     None => continue,
                 },
@@ -479,7 +521,7 @@ async fn keep_connected(
 ) {
     let (mut pause, longest) = SWITCH_RETRY;
     loop {
-        match UnixStream::connect(&path).await {
+        match socket::connect(&path).await {
             Ok(stream) => {
                 tracing::info!(target: "ofctrl", "unix:{}: connected", path.display());
                 pause = SWITCH_RETRY.0;
@@ -570,9 +612,50 @@ fn hostname() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use tokio::net::UnixListener;
 
     use super::*;
+
+    /// Levels can be set before the first record of a module, and are its own.
+    #[test]
+    fn every_module_that_logs_is_known_from_the_start() {
+        let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut found = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("the sources") {
+                let path = entry.expect("a file").path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).expect("text");
+                let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+                for rest in text.split("target: \"").skip(1) {
+                    let target = rest.split('"').next().unwrap_or_default();
+                    assert!(MODULES.contains(&target), "{target} in {}", path.display());
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 10, "{found}");
+    }
+
+    /// What test suites subtract must be numbers.
+    #[test]
+    fn counters_of_ovn_are_there_once() {
+        let shown = surface().counters.iter().map(|counter| {
+            let text = format!("{counter:?}");
+            text.split('"').nth(1).expect("a name").to_owned()
+        });
+        let names: Vec<String> = shown.collect();
+        let different: BTreeSet<&String> = names.iter().collect();
+        assert_eq!(names.len(), different.len());
+        for name in ["consider_logical_flow", "lflow_conj_alloc", "txn_unchanged"] {
+            assert!(names.iter().any(|known| known == name), "{name}");
+        }
+    }
 
     #[test]
     fn a_connection_begins_without_what_the_last_one_left() {

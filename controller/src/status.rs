@@ -1,8 +1,10 @@
 //! What the control socket tells about the agent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use crate::local::Local;
 use crate::network::{Engine, Network, PortKind};
 use crate::settings::Settings;
 
@@ -81,39 +83,72 @@ pub(crate) fn zones(network: &Network) -> String {
         .collect()
 }
 
-/// `debug/dump-local-bindings`: every attached port, containers below their guests.
-pub(crate) fn bindings(network: &Network) -> String {
-    let mut guests: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
-    for (uuid, binding) in network.bindings.iter() {
-        let Some(port) = network.ports.peek(uuid) else {
-            continue;
+/// A name that something here may be bound under: an interface's `iface-id`, or the parent of containers and virtual ports.
+#[derive(Default)]
+struct LocalBinding<'a> {
+    /// The interface's name, if there is one.
+    interface: Option<Arc<str>>,
+    /// The port of that name, with what OVN calls its kind.
+    own: Option<&'static str>,
+    /// The ports that follow it: kind and name.
+    children: BTreeSet<(&'static str, &'a str)>,
+}
+
+/// `debug/dump-local-bindings`: what is bound by which interface, in OVN's form.
+pub(crate) fn bindings(network: &Network, local: &Local) -> String {
+    let mut bindings: BTreeMap<&str, LocalBinding<'_>> = BTreeMap::new();
+    for (id, interfaces) in &local.ports.interfaces {
+        let bound = network.port_named_now(id);
+        let bound = bound.and_then(|port| network.bindings.peek(port.uuid)?.at.interface);
+        let interface = bound.or(interfaces.first().map(|interface| interface.uuid));
+        let interface = interface.and_then(|uuid| local.interface_name(uuid));
+        bindings.entry(id).or_default().interface = interface;
+    }
+    for (_, port) in network.ports.iter() {
+        let (kind, parent) = match PortKind::of(port) {
+            PortKind::Container => ("CONTAINER", &port.parent_port),
+            PortKind::Virtual => ("VIRTUAL", &port.virtual_parent),
+            _ => continue,
         };
-        let tag = binding
-            .at
-            .tag
-            .map(|tag| format!(", tag {tag}"))
-            .unwrap_or_default();
-        let text = format!(
-            "OpenFlow port {}{tag}, key {}",
-            binding.at.ofport, port.tunnel_key
+        if let Some(parent) = parent.as_deref().filter(|parent| !parent.is_empty()) {
+            let children = &mut bindings.entry(parent).or_default().children;
+            children.insert((kind, &port.logical_port));
+        }
+    }
+    let mut text = String::from("Local bindings:\n");
+    for (name, mut binding) in bindings {
+        let kind = network.port_named_now(name).map(|port| PortKind::of(port));
+        binding.own = match kind {
+            Some(PortKind::Guest) => Some("primary"),
+            Some(PortKind::Localport) => Some("localport"),
+            _ => None,
+        };
+        binding.write(name, &mut text);
+    }
+    text
+}
+
+impl LocalBinding<'_> {
+    fn write(&self, name: &str, text: &mut String) {
+        let interface = self.interface.as_deref().unwrap_or("NULL");
+        let count = self.children.len() + usize::from(self.own.is_some());
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "name: [{name}], OVS interface name : [{interface}], num binding lports : [{count}]"
         );
-        match (binding.kind, &port.parent_port) {
-            (PortKind::Container, Some(parent)) => {
-                let children = &mut guests.entry(parent.to_string()).or_default().1;
-                children.push(format!("{}: {text}", port.logical_port));
+        match self.own {
+            Some(kind) => {
+                let _ = writeln!(text, "{kind} lport : [{name}]");
             }
-            _ => guests.entry(port.logical_port.to_string()).or_default().0 = text,
+            None if count > 0 => text.push_str("no primary lport\n"),
+            None => {}
         }
-    }
-    let mut lines = String::from("Local bindings:\n");
-    for (name, (text, mut children)) in guests {
-        let _ = writeln!(lines, "{name}: {text}");
-        children.sort();
-        for child in children {
-            let _ = writeln!(lines, "  {child}");
+        for (number, (kind, child)) in (1..).zip(&self.children) {
+            let _ = writeln!(text, "child lport[{number}] : [{child}], type : [{kind}]");
         }
+        let _ = writeln!(text, "{:-<40}", "");
     }
-    lines
 }
 
 /// `debug/dump-related-ports`: every port of a local datapath.
@@ -136,7 +171,7 @@ pub(crate) fn groups(network: &Network) -> String {
     lines.collect()
 }
 
-/// `meter-table-list`: the meters that are wanted, with their numbers.
+/// `meter-table-list`: the meters that the southbound asks for, with their numbers.
 pub(crate) fn meters(network: &Network) -> String {
     let meters = network.desired.meters();
     let lines = meters
@@ -145,15 +180,21 @@ pub(crate) fn meters(network: &Network) -> String {
     lines.collect()
 }
 
-/// `lflow-cache/show-stats`: logical flows are parsed once and emitted where they are needed, and nothing else is kept.
-pub(crate) const FLOW_CACHE: &str = "Enabled: false
-high-watermark  : 0
-total           : 0
-cache-expr      : 0
-cache-matches   : 0
-trim count      : 0
-Mem usage (KB)  : 0
-";
+/// `lflow-cache/show-stats`: logical flows are parsed once and emitted where they are needed, and nothing else is kept. Whether a cache
+/// is enabled is what the switch's database says of OVN's.
+pub(crate) fn flow_cache(settings: Option<&Settings>) -> String {
+    let is_enabled = settings.is_none_or(|settings| settings.lflow_cache);
+    let counters = [
+        "high-watermark",
+        "total",
+        "cache-expr",
+        "cache-matches",
+        "trim count",
+        "Mem usage (KB)",
+    ];
+    let lines = counters.iter().map(|counter| format!("{counter:<16}: 0\n"));
+    format!("Enabled: {is_enabled}\n{}", lines.collect::<String>())
+}
 
 /// `debug/dump-local-datapaths`: the datapaths of which a port is here, or can be reached from here.
 pub(crate) fn datapaths(network: &Network) -> String {
@@ -220,12 +261,8 @@ pub(crate) fn neighbours(network: &Network) -> String {
 }
 
 /// `inc-engine/show-stats`: what was computed how often.
-pub(crate) fn engine(
-    engine: &Engine,
-    node: Option<&str>,
-    counter: Option<&str>,
-) -> Result<String, String> {
-    let mut text = engine.stats().show(node, counter)?;
+pub(crate) fn engine(engine: &Engine, node: Option<&str>, counter: Option<&str>) -> String {
+    let mut text = engine.stats().show(node, counter);
     if node.is_none() {
         let (cells, reads) = engine.size();
         // Writing to a string cannot fail.
@@ -235,5 +272,5 @@ pub(crate) fn engine(
             engine.unit_count()
         );
     }
-    Ok(text)
+    text
 }

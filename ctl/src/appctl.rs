@@ -1,7 +1,6 @@
 //! The control sockets of daemons, asked as `ovs-appctl` asks them: a command with its words, and the text that it prints.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -77,7 +76,7 @@ impl Target {
     ) -> Result<String, ClientError> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut stream =
-            UnixStream::connect(Path::new(&self.socket)).map_err(|error| ClientError::Connect {
+            socket::connect_now(Path::new(&self.socket)).map_err(|error| ClientError::Connect {
                 socket: self.socket.clone(),
                 tool: self.tool,
                 variable: self.variable,

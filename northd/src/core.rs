@@ -236,9 +236,10 @@ impl Core {
         if self.check.is_some() || self.check_due.is_some() {
             return Err("everything is just being compiled anew: wait for that");
         }
-        if self.active.is_none() {
+        let Some(active) = &mut self.active else {
             return Err("not active: there is nothing to recompute");
-        }
+        };
+        active.engine.stats_mut().recompute();
         if !self.is_at_rest() {
             self.check_due = Some(now.at + REST_WITHIN);
             return Ok(());
@@ -536,7 +537,7 @@ impl Core {
                     return Ok(String::new());
                 };
                 let stats = active.engine.stats();
-                return stats.show(node.as_deref(), counter.as_deref());
+                return Ok(stats.show(node.as_deref(), counter.as_deref()));
             }
             Request::ClearStats => {
                 if let Some(active) = &mut self.active {

@@ -9,18 +9,18 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use daemon::coverage;
 use daemon::event_loop::EventLoop;
 use daemon::metrics::{Metrics, MetricsArgs};
 use daemon::signals::{Asked, Signals};
 use daemon::unixctl::{self, Command, Control, Surface};
-use daemon::{Process, Recorder};
+use daemon::{Process, Recorder, warp};
 use ovsdb::adapt::Missing;
 use ovsdb::{ErrorKind, Operation, Remote};
 use replica::{Handle, Spec, TableSpec, Tls, TransactError};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::compiler::plan::Plan;
 use crate::core::{Columns, Core, Effects, Event, Now, Refusal, Request, Side};
@@ -147,6 +147,10 @@ pub async fn run(config: Config, process: &Process) -> Result<(), Error> {
                 control.finish().await;
                 return Ok(());
             }
+            Input::Control(request) if request.is_tick() => {
+                request.succeed("");
+                drop(shell.step(Event::Wake));
+            }
             Input::Control(request) => shell.answer(request),
             Input::Refused(side, error) => {
                 drop(shell.step(Event::Answered(side, Err(refusal(&error)))));
@@ -172,6 +176,8 @@ struct Shell {
     unanswered: [VecDeque<u64>; 2],
     has_more: bool,
     wake_at: Option<Instant>,
+    /// What `parallel-build/set-n-threads` has said last.
+    threads: u32,
     /// Who waits for a recomputation.
     waiting: Vec<unixctl::Request>,
     /// Transactions that were not even sent; the core hears of them before anything else.
@@ -204,6 +210,7 @@ impl Shell {
             unanswered: Default::default(),
             has_more: false,
             wake_at: None,
+            threads: 1,
             waiting: Vec::new(),
             refused: VecDeque::new(),
         }
@@ -218,7 +225,7 @@ impl Shell {
             match wake_at {
                 // Others get their turn before the next part of a long compilation.
                 _ if has_more => tokio::task::yield_now().await,
-                Some(at) => tokio::time::sleep_until(at).await,
+                Some(at) => warp::until(at).await,
                 None => std::future::pending().await,
             }
         };
@@ -304,7 +311,7 @@ impl Shell {
             }
         }
         self.has_more = more;
-        self.wake_at = wake_at.map(Instant::from_std);
+        self.wake_at = wake_at;
         if let Some(outcome) = recomputed {
             self.waiting
                 .drain(..)
@@ -359,15 +366,17 @@ impl Shell {
             }
             // Compiled for what every chassis since 22.09 can do.
             "debug/chassis-features-list" => return Some(Ok(FEATURES.to_owned())),
-            "parallel-build/get-n-threads" => return Some(Ok("1\n".to_owned())),
-            // Accepted for compatibility: compiling takes one thread, whatever is asked for.
+            "parallel-build/get-n-threads" => return Some(Ok(format!("{}\n", self.threads))),
+            // Remembered for compatibility: compiling takes one thread, whatever is asked for.
             "parallel-build/set-n-threads" => {
                 let given = args.first().map_or("", String::as_str);
                 let number = given.parse::<u32>().ok();
-                let is_right = number.is_some_and(|number| (1..=256).contains(&number));
-                return Some(match is_right {
-                    true => Ok(String::new()),
-                    false => Err(format!("invalid n_threads: {given}")),
+                return Some(match number.filter(|number| (1..=256).contains(number)) {
+                    Some(number) => {
+                        self.threads = number;
+                        Ok(String::new())
+                    }
+                    None => Err(format!("invalid n_threads: {given}")),
                 });
             }
             "pause" => Request::Pause(true),

@@ -73,7 +73,7 @@ pub async fn open(
     let mut secured = None;
     let (socket, place) = match listen {
         Listen::Unix { path, .. } => {
-            let socket = daemon::socket::bind(path).map_err(io)?;
+            let socket = socket::bind(path).map_err(io)?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))
                 .map_err(io)?;
             (Socket::Unix(socket), listen.to_string())

@@ -25,7 +25,9 @@ impl Core {
             "ct-zone-list" => request.succeed(status::zones(&self.network)),
             "group-table-list" => request.succeed(status::groups(&self.network)),
             "meter-table-list" => request.succeed(status::meters(&self.network)),
-            "lflow-cache/show-stats" => request.succeed(status::FLOW_CACHE),
+            "lflow-cache/show-stats" => {
+                request.succeed(status::flow_cache(self.local.settings.as_deref()));
+            }
             // There is no cache that could be stale.
             "lflow-cache/flush" | "flush-lflow-cache" | "debug/ignore-startup-delay" => {
                 request.succeed("");
@@ -53,7 +55,9 @@ impl Core {
                 request.succeed("");
             }
             "debug/status" => request.succeed(if self.paused { "paused" } else { "running" }),
-            "debug/dump-local-bindings" => request.succeed(status::bindings(&self.network)),
+            "debug/dump-local-bindings" => {
+                request.succeed(status::bindings(&self.network, &self.local))
+            }
             "debug/dump-related-ports" => request.succeed(status::related_ports(&self.network)),
             "inject-pkt" => match self.inject(&request.args[0]) {
                 Ok(()) => request.succeed(""),
@@ -70,10 +74,7 @@ impl Core {
                     node.map(String::as_str),
                     counter.map(String::as_str),
                 );
-                match stats {
-                    Ok(text) => request.succeed(text),
-                    Err(text) => request.fail(text),
-                }
+                request.succeed(stats);
             }
             "inc-engine/clear-stats" => {
                 self.engine.stats_mut().clear();
@@ -140,6 +141,8 @@ impl Core {
         self.local_told = (0, false);
         self.network.desired.adopt_installed(&mut old.desired);
         self.network.rebound.extend(old.rebound);
+        *engine.stats_mut() = std::mem::take(self.engine.stats_mut());
+        engine.stats_mut().recompute();
         self.engine = engine;
         if missing + excess > 0 {
             tracing::error!(target: "inc_engine", "recomputation found {missing} flows missing and {excess} in excess; corrected");

@@ -95,7 +95,7 @@ impl Client {
                 let path = PathBuf::from(path);
                 let connector = service_fn(move |_| {
                     let path = path.clone();
-                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                    async move { socket::connect(&path).await.map(TokioIo::new) }
                 });
                 // Over a Unix socket the address means nothing, but there has to be one.
                 let endpoint = lively(Endpoint::from_static("http://localhost"));

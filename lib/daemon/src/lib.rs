@@ -21,11 +21,11 @@ pub mod place;
 mod process;
 mod record;
 pub mod signals;
-pub mod socket;
 mod stopwatch;
 pub mod unixctl;
 mod user;
 pub mod vlog;
+pub mod warp;
 
 pub use args::CommonArgs;
 pub use now::Now;

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::coverage::{self, Counter, Coverage};
 use crate::event_loop::EventLoop;
 use crate::stopwatch::{self, Stopwatch};
-use crate::{memory, socket, vlog};
+use crate::{memory, vlog, warp};
 
 /// No request is longer; `inject-pkt` has the longest arguments.
 const REQUEST_LIMIT_BYTES: usize = 1 << 20;
@@ -139,7 +139,22 @@ const OF_LOOPS: &[Command] = &[
         max_args: 1,
     },
     Command::plain("inc-engine/list-stopwatches"),
+    Command::plain("debug/enable-timewarp"),
 ];
+
+/// What moves a loop's clock, once that is enabled.
+const OF_CLOCKS: &[Command] = &[
+    Command::plain("time/stop"),
+    Command {
+        name: WARP,
+        usage: "[TOTAL_MSECS] MSECS",
+        min_args: 1,
+        max_args: 2,
+    },
+];
+
+/// Sets the clock forward; for the loop, that it has been.
+const WARP: &str = "time/warp";
 
 /// A command to carry out. Dropping it unanswered tells the client that the daemon is going.
 #[derive(Debug)]
@@ -166,6 +181,11 @@ impl Request {
             },
             answer,
         )
+    }
+
+    /// Whether it is no more than a tick, since the clock has been set ([`warp`]): deadlines may be over. To be answered with nothing.
+    pub fn is_tick(&self) -> bool {
+        self.command == WARP
     }
 
     /// Answers with the text to print.
@@ -357,7 +377,14 @@ async fn answer(request: &Value, server: &Server) -> Value {
     coverage::UNIXCTL_RECEIVED.add(1);
     let outcome = run(request, server).await;
     coverage::UNIXCTL_REPLIED.add(1);
-    match outcome {
+    // Open vSwitch's server ends every text with a line.
+    let line = |mut text: String| {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text
+    };
+    match outcome.map(line).map_err(line) {
         Ok(text) => json!({"id": id, "result": text, "error": null}),
         Err(text) => json!({"id": id, "result": null, "error": text}),
     }
@@ -392,7 +419,11 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
         Some(_) => OF_LOOPS,
         None => &[],
     };
-    let shared = SHARED.iter().chain(of_loop);
+    let of_clock = match warp::is_enabled() {
+        true => OF_CLOCKS,
+        false => &[],
+    };
+    let shared = SHARED.iter().chain(of_loop).chain(of_clock);
     let shared = shared.filter(|command| !is_own(command.name));
     let all = own.iter().chain(shared);
     let command = all
@@ -409,6 +440,18 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
         }
         _ => {}
     }
+    match method {
+        "debug/enable-timewarp" => {
+            warp::enable();
+            return Ok(String::new());
+        }
+        "time/stop" => {
+            warp::stop();
+            return Ok(String::new());
+        }
+        WARP => return set_forward(&args, server).await,
+        _ => {}
+    }
     let stopwatches: Vec<&Stopwatch> = event_loop.iter().map(|of| &of.stopwatch).collect();
     let stopwatches = stopwatches.as_slice();
     match method {
@@ -423,15 +466,34 @@ async fn run(request: &Value, server: &Server) -> Result<String, String> {
         "stopwatch/reset" => return stopwatch::reset(stopwatches, name),
         _ => {}
     }
+    ask(command.name, args, server).await
+}
+
+/// Has the event loop carry a request out.
+async fn ask(command: &'static str, args: Vec<String>, server: &Server) -> Result<String, String> {
     let (reply, answer) = oneshot::channel();
     let request = Request {
-        command: command.name,
+        command,
         args,
         reply,
     };
     let gone = || "the daemon is ending".to_owned();
     server.requests.send(request).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?
+}
+
+/// `time/warp`: the loop has its turn after each step, and has done what was due when this is answered.
+async fn set_forward(args: &[String], server: &Server) -> Result<String, String> {
+    let (mut left, step) = warp::steps(args)?;
+    while left > 0 {
+        let ms = left.min(step);
+        warp::advance(Duration::from_millis(ms));
+        left -= ms;
+        ask(WARP, Vec::new(), server).await?;
+    }
+    // What the last step brought about is done before the next request.
+    ask(WARP, Vec::new(), server).await?;
+    Ok("warped".to_owned())
 }
 
 fn list(commands: impl Iterator<Item = &'static Command>) -> String {
@@ -496,13 +558,13 @@ mod tests {
         let replies = ask(&path, both).await;
         assert_eq!(
             replies[0],
-            json!({"id": 1, "result": "x (Weft) 1", "error": null})
+            json!({"id": 1, "result": "x (Weft) 1\n", "error": null})
         );
-        assert_eq!(replies[1], json!({"id": 2, "result": "a", "error": null}));
+        assert_eq!(replies[1], json!({"id": 2, "result": "a\n", "error": null}));
         let wrong = ask(&path, br#"{"method":"echo","params":[],"id":3}"#).await;
         assert_eq!(
             wrong[0]["error"],
-            "\"echo\" command requires at least 1 arguments"
+            "\"echo\" command requires at least 1 arguments\n"
         );
         let nonsense = ask(&path, b"}").await;
         assert!(
@@ -533,7 +595,7 @@ mod tests {
                 break reply;
             }
         };
-        assert_eq!(reply["result"], "x");
+        assert_eq!(reply["result"], "x\n");
     }
 
     #[tokio::test]
@@ -558,7 +620,7 @@ mod tests {
         stream.shutdown().await.unwrap();
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.unwrap();
-        let length = (4 * SHORT_BYTES).to_string();
+        let length = format!("{}\n", 4 * SHORT_BYTES);
         assert_eq!(
             serde_json::from_str::<Value>(&reply).unwrap()["result"],
             length
@@ -590,7 +652,7 @@ mod tests {
             serde_json::from_slice::<Value>(&buffer[..n]).unwrap()
         };
         assert_eq!(read(ending), json!({"id": 2, "result": "", "error": null}));
-        assert_eq!(read(waiting)["error"], "the daemon is ending");
+        assert_eq!(read(waiting)["error"], "the daemon is ending\n");
         drop(silent);
     }
 }

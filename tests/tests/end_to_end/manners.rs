@@ -116,7 +116,14 @@ fn daemons_answer_what_they_are_asked() {
 /// Questions, and how what northd answers begins.
 const OF_NORTHD: &[(&[&str], &str)] = &[
     (&["parallel-build/get-n-threads"], "1"),
-    (&["inc-engine/show-stats", "northd", "recompute"], "0"),
+    (&["inc-engine/clear-stats"], ""),
+    (&["inc-engine/show-stats", "northd", "recompute"], "0\n"),
+    (&["inc-engine/recompute"], ""),
+    (&["inc-engine/show-stats", "northd", "recompute"], "1\n"),
+    (&["parallel-build/set-n-threads", "4"], ""),
+    (&["parallel-build/get-n-threads"], "4\n"),
+    (&["debug/enable-timewarp"], ""),
+    (&["time/warp", "60000", "1000"], "warped\n"),
     (&["inc-engine/compute-log-timeout", "100"], ""),
     (
         &["stopwatch/show", "ovn-northd-loop"],
@@ -150,7 +157,12 @@ const OF_CONTROLLER: &[(&[&str], &str)] = &[
         &["debug/dump-lflow-conj-ids"],
         "Conjunction IDs allocations:\n---\nTotal ",
     ),
-    (&["lflow-cache/show-stats"], "Enabled: false\n"),
+    (&["lflow-cache/show-stats"], "Enabled: true\n"),
+    (&["coverage/read-counter", "txn_unchanged"], "0\n"),
+    (
+        &["debug/dump-local-bindings"],
+        "Local bindings:\nname: [dmz-",
+    ),
     (&["group-table-list"], ""),
     (&["debug/delay-nb-cfg-report", "0"], ""),
     (&["stopwatch/show"], "Statistics for 'flow-generation'"),
@@ -182,7 +194,7 @@ fn check_commands(daemon: &Daemon, own: &[&str]) -> Result<()> {
         );
     }
     let connected = daemon.control(&["connection-status"])?;
-    ensure!(connected.trim() == "connected", "{name}: {connected}");
+    ensure!(connected == "connected\n", "{name}: {connected:?}");
     let version = daemon.control(&["version"])?;
     ensure!(
         version.contains("Weft"),

@@ -8,7 +8,7 @@ use ovsdb::remote::{Protocol, Security};
 use rustls_pki_types::ServerName;
 use tls::{NEW_AND_OLD, TlsError};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::Tls;
@@ -51,7 +51,7 @@ async fn connect_patiently(
     tls: Option<&Tls>,
 ) -> Result<Box<dyn Stream>, ConnectError> {
     match remote {
-        Remote::Unix { path, .. } => Ok(Box::new(UnixStream::connect(path).await?)),
+        Remote::Unix { path, .. } => Ok(Box::new(socket::connect(path).await?)),
         Remote::Tcp {
             protocol,
             security,

@@ -84,6 +84,12 @@ impl Listeners {
     fn accept(&self, listener: Listener) -> (u64, JoinHandle<()>) {
         let place = listener.place();
         tracing::info!("listening on {place}");
+        if let (Some(port), Protocol::Ovsdb) = (listener.port(), listener.listen.protocol()) {
+            // Where Open vSwitch's servers tell it, and how: scripts that let the system choose the port look for this line.
+            let given = listener.listen.to_string();
+            let (_, given) = given.split_once(':').unwrap_or_default();
+            tracing::info!(target: "socket_util", "{given}: listening on port {port}");
+        }
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, place);
         let places = self.places.clone();
