@@ -107,9 +107,13 @@ pub fn apply(
         match make(draft, &mut links, &resolver, owner, item) {
             Ok(None) => plan.unchanged += 1,
             Ok(Some(change)) => {
-                let (kind, uuid) = (change.kind, change.uuid);
+                written.push(Written {
+                    kind: change.kind,
+                    uuid: change.uuid,
+                    place,
+                    changed: (change.action == Action::Update).then(|| change.fields.clone()),
+                });
                 plan.changes.push(change);
-                written.push(Written { kind, uuid, place });
             }
             Err(refused) if refused.violations.is_empty() => return Err(refused),
             Err(refused) => {

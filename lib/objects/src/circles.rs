@@ -1,6 +1,7 @@
 //! Names that lead back to where they come from. The database takes them, and packets would go round: a container in a
-//! container that is in it, and chains of policies that send packets to each other. What would close such a circle is refused;
-//! one that is there already, made by other means, stays the business of whoever made it.
+//! container that is in it, and chains of policies that send packets to each other. What would close such a circle is refused:
+//! a new row, or a change of one of the fields that lead on. One that is there already, made by other means, stays the business of
+//! whoever made it, and its rows can be changed in all else.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use ovsdb::{Atom, Table, Uuid};
 use crate::catalog::Kind;
 use crate::declared::{Wrongs, refuse};
 use crate::error::{Code, Refused, Violation};
+use crate::kinds::OF_ROUTER;
 
 /// So many names of a circle are told.
 const TOLD: usize = 5;
@@ -25,9 +27,17 @@ pub struct Written {
     pub uuid: Uuid,
     /// Its place in the request.
     pub place: String,
+    /// The fields that were changed; nothing if it was made.
+    pub changed: Option<Vec<&'static str>>,
 }
 
 impl Written {
+    /// Whether it is of this table, and one of these fields is another than before.
+    fn changes(&self, table: usize, fields: &[&str]) -> bool {
+        let is_among = |changed: &Vec<&str>| changed.iter().any(|field| fields.contains(field));
+        self.kind.table == table && self.changed.as_ref().is_none_or(is_among)
+    }
+
     fn wrong(&self, column: &str, why: String, remedy: &str) -> (Code, Violation) {
         let field = format!("{}.{column}", self.kind.label());
         let violation = Violation::new(field, why, remedy).within(&self.place);
@@ -65,9 +75,10 @@ fn containers(draft: &Draft<'_>, written: &[Written]) -> Wrongs {
     let mut wrongs = Wrongs::new();
     // Every port is gone by once.
     let (mut ends, mut circle_of) = (HashSet::new(), HashMap::new());
+    let leading = [column.parent_name.name];
     let ports = written
         .iter()
-        .filter(|object| object.kind.table == LogicalSwitchPort::INDEX);
+        .filter(|object| object.changes(LogicalSwitchPort::INDEX, &leading));
     for object in ports {
         let mut way = vec![object.uuid];
         let mut places = HashMap::from([(object.uuid, 0)]);
@@ -109,9 +120,17 @@ fn chains(draft: &Draft<'_>, written: &[Written]) -> Wrongs {
         Some((text(column.chain)?, text(column.jump_chain)?))
     };
     let mut by_router: BTreeMap<Uuid, Vec<Jump<'_>>> = BTreeMap::new();
-    for object in written {
-        let is_policy = object.kind.table == LogicalRouterPolicy::INDEX;
-        let Some((from, to)) = is_policy.then(|| jump(object.uuid)).flatten() else {
+    let columns = [
+        column.action.name,
+        column.chain.name,
+        column.jump_chain.name,
+    ];
+    let leading = [&columns[..], &[OF_ROUTER]].concat();
+    let policies = written
+        .iter()
+        .filter(|object| object.changes(LogicalRouterPolicy::INDEX, &leading));
+    for object in policies {
+        let Some((from, to)) = jump(object.uuid) else {
             continue;
         };
         let policies = LogicalRouter::COLUMN.policies.index;

@@ -95,7 +95,8 @@ pub const RESERVED: &str = "weft-";
 /// The column of both.
 pub const EXTERNAL_IDS: &str = "external_ids";
 
-const OF_ROUTER: &str = "logical_router";
+/// The field in which an object says its router, and the kind of that.
+pub const OF_ROUTER: &str = "logical_router";
 const OF_SWITCH: &str = "logical_switch";
 const SAID_BY_PARTS: &str = "those that belong to it say so";
 const NORTHD: &str = "written by northd; told in `state`";

@@ -42,7 +42,7 @@ pub fn create(
     let uuid = new_uuid(rows, kind, &declared.name);
     insert(draft, &mut links, declared, uuid, owner, wanted)?;
     links.write(draft);
-    check_circles(draft, kind, uuid)?;
+    check_circles(draft, kind, uuid, None)?;
     Ok(uuid)
 }
 
@@ -71,16 +71,27 @@ pub fn update(
         .into_iter()
         .filter(|(field, content)| is_change(rows, kind, uuid, field, content));
     let wanted: Vec<_> = wanted.collect();
+    let changed = wanted.iter().map(|(field, _)| field.name).collect();
     change(draft, &mut links, kind, uuid, wanted)?;
     links.write(draft);
-    check_circles(draft, kind, uuid)?;
+    check_circles(draft, kind, uuid, Some(changed))?;
     Ok(uuid)
 }
 
-/// Whether the one object that is written is part of no circle.
-fn check_circles(draft: &Draft<'_>, kind: &'static Kind, uuid: Uuid) -> Result<(), Refused> {
-    let place = String::new();
-    circles::check(draft, &[Written { kind, uuid, place }])
+/// Whether the one object that is written closes no circle.
+fn check_circles(
+    draft: &Draft<'_>,
+    kind: &'static Kind,
+    uuid: Uuid,
+    changed: Option<Vec<&'static str>>,
+) -> Result<(), Refused> {
+    let written = Written {
+        kind,
+        uuid,
+        place: String::new(),
+        changed,
+    };
+    circles::check(draft, &[written])
 }
 
 /// An object that is to be deleted.

@@ -1,8 +1,9 @@
 //! Apply: what an owner has becomes what it declares.
 
-use objects::Code;
+use nb_db::tables::{LogicalRouterPolicy, LogicalSwitchPort};
+use objects::{Code, find};
 
-use crate::lab::{Lab, refused};
+use crate::lab::{Lab, kind_of, refused};
 
 const NET: &str = "
 owner: net
@@ -459,4 +460,74 @@ fn circles_are_refused() {
         policy("5", "c", "a").replace(": r,", ": r2,")
     );
     lab.apply("elsewhere", &elsewhere).unwrap();
+}
+
+#[test]
+fn a_circle_that_others_made_is_in_nobodys_way() {
+    let mut lab = Lab::new();
+    let port = |name: &str, more: &str| {
+        format!(
+            "- name: {name}\n  logical_switch_port: {{logical_switch: s, tag_request: 1{more}}}\n"
+        )
+    };
+    let policy = |name: &str, chain: &str, to: &str, of: &str| {
+        format!(
+            "- name: {name}\n  policy: {{logical_router: r, priority: 1, match: {of}, action: jump, chain: {chain}, jump_chain: {to}}}\n"
+        )
+    };
+    let network = |ports: &[String]| {
+        let rest = "- name: s\n  logical_switch: {}\n- name: r\n  logical_router: {}\n";
+        format!("{rest}{}", ports.concat())
+    };
+    let there = [
+        port("a", ", parent_name: b"),
+        port("b", ""),
+        policy("p", "x", "y", "ip4"),
+        policy("q", "y", "z", "ip4"),
+    ];
+    lab.apply("net", &network(&there)).unwrap();
+    // As ovn-nbctl makes it.
+    lab.change(|draft| {
+        let ports = LogicalSwitchPort::COLUMN;
+        let b = find::find(draft.before(), kind_of("logical_switch_port"), "b")?;
+        let parent: Option<std::sync::Arc<str>> = Some("a".into());
+        let set = draft.set::<LogicalSwitchPort, _>(b, ports.parent_name, &parent);
+        set.unwrap();
+        let policies = LogicalRouterPolicy::COLUMN;
+        let q = find::find(draft.before(), kind_of("policy"), "q")?;
+        let chain: Option<std::sync::Arc<str>> = Some("x".into());
+        let set = draft.set::<LogicalRouterPolicy, _>(q, policies.jump_chain, &chain);
+        set.unwrap();
+        Ok(())
+    })
+    .unwrap();
+    let changed = [
+        port("a", ", parent_name: b, addresses: [unknown]"),
+        port("b", ", parent_name: a, addresses: [unknown]"),
+        policy("p", "x", "y", "ip6"),
+        policy("q", "y", "x", "ip6"),
+    ];
+    assert_eq!(
+        lab.apply("net", &network(&changed)).unwrap(),
+        [
+            "~ logical_switch_port a addresses",
+            "~ logical_switch_port b addresses",
+            "~ policy p match",
+            "~ policy q match",
+            "= 2"
+        ]
+    );
+    let described = "name: a\nlogical_switch_port: {addresses: [], parent_name: b}";
+    lab.update(described, &["addresses", "parent_name"], "")
+        .unwrap();
+    // Nobody closes it anew, or another.
+    lab.apply("net", &network(&there)).unwrap();
+    refused(
+        lab.apply("net", &network(&changed)),
+        Code::Conflict,
+        &[
+            "objects[3].logical_switch_port.parent_name",
+            "policy.jump_chain",
+        ],
+    );
 }
