@@ -12,6 +12,9 @@
 //! Who has a number that somebody else requests, without having requested it, is given another at once; where there is none,
 //! the request waits: nobody loses a number for it.
 //!
+//! A tunnel key tells who was there first: one that is chosen comes behind all that are held, until they have all been given once,
+//! also after a restart.
+//!
 //! Reserved numbers are given to nobody; who has one is given another.
 //!
 //! A request for a number that somebody else has requested waits: it is a [`Problem`], and the requester has a chosen number in the
@@ -361,6 +364,7 @@ impl Alloc {
         if !pool.take(number, max, holder, shares) {
             return false;
         }
+        pool.pass(number, chosen);
         if want.pool.conflict == Conflict::Shared {
             self.touched.insert((space, want.among, number));
         }

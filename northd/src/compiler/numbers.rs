@@ -58,6 +58,13 @@ impl Numbers {
         holds
     }
 
+    /// A number up to `max` is held that was not chosen here: those that are chosen late come behind it.
+    pub fn pass(&mut self, number: u32, max: u32) {
+        if self.order == Order::Late && (self.next..=max).contains(&number) {
+            self.next = number % max + 1;
+        }
+    }
+
     /// Takes a free number up to `max`, if there is one.
     pub fn choose(&mut self, max: u32, owner: Uuid) -> Option<u32> {
         match self.order {
@@ -178,6 +185,22 @@ mod tests {
         assert_eq!(pool.choose(3, b), None);
         assert!(!pool.release(2, a), "only the holder gives back");
         assert_eq!(pool.holders(2), [b]);
+    }
+
+    #[test]
+    fn numbers_come_behind_those_that_are_held() {
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut pool = Numbers::new(Order::Late);
+        for number in [7, 3] {
+            assert!(pool.take(number, 9, a, false));
+            pool.pass(number, 9);
+        }
+        assert_eq!(pool.choose(9, b), Some(8), "behind all");
+        assert!(pool.take(9, 9, a, false));
+        pool.pass(9, 9);
+        assert_eq!(pool.choose(9, b), Some(1), "in turn");
+        pool.pass(20, 9);
+        assert_eq!(pool.choose(9, b), Some(2), "what was asked for is beyond");
     }
 
     #[test]

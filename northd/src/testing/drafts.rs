@@ -3,7 +3,6 @@
 //!
 //! One draftsman stays for as long as it may, and follows both databases. A row that is new has another UUID in the draft, and
 //! where northd chooses a number, that is a matter of what was there before: such lines are compared without their digits.
-//! Which of several ports that claim one address has it is such a matter, too: these drafts are not compared.
 //! `WEFT_SEED` runs a run again, `WEFT_CHANGES` makes it longer.
 
 use std::collections::hash_map::DefaultHasher;
@@ -220,7 +219,7 @@ struct Tally {
     lines: usize,
     /// Lines that are alike but for their numbers.
     renumbered: usize,
-    /// Drafts that are not compared: ports claim the address of another.
+    /// Drafts in which ports claim the address of another.
     contested: usize,
 }
 
@@ -289,7 +288,6 @@ impl Follower {
         let done = [0, 1].map(|side| difference(&made.before[side], &made.after[side]));
         if is_contested(&sides[0].1) || is_contested(&done[0]) {
             tally.contested += 1;
-            return;
         }
         for ((schema, changes), done) in sides.iter().zip(&done) {
             tally.compare(schema, changes, done, place);
@@ -326,7 +324,7 @@ fn what_is_drafted_is_what_is_done() {
         "it hardly stays: {tally:?}"
     );
     assert!(tally.renumbered * 10 < tally.lines, "{tally:?}");
-    assert!(tally.contested * 5 < tally.drafts, "{tally:?}");
+    assert!(tally.contested > 0, "{tally:?}");
 }
 
 #[test]
