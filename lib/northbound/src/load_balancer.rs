@@ -11,6 +11,7 @@ use ovsdb::Uuid;
 
 use crate::draft::Draft;
 use crate::error::{DraftError, Refusal, RefusalKind};
+use crate::find::{FindError, find_if_any};
 use crate::values::{Existing, Family, Made};
 use crate::words::words;
 
@@ -190,7 +191,7 @@ pub enum WithoutBackends {
 /// How a load balancer is made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadBalancerOptions {
-    /// What to do when there is a load balancer of this name: with `Accept`, it gets the virtual address whether it
+    /// What to do when there is a load balancer of this name or UUID: with `Accept`, it gets the virtual address whether it
     /// has it or not; with `Refuse`, only if it does not have it.
     pub existing: Existing,
     /// What happens without backends.
@@ -205,10 +206,13 @@ pub enum AddVipError {
     /// The server's schema lacks something.
     #[error(transparent)]
     Draft(#[from] DraftError),
-    /// A load balancer of this name has it.
+    /// Several load balancers have the name.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// The load balancer has it.
     #[error("{name}: a load balancer with this vip ({vip}) already exists")]
     Exists {
-        /// The name.
+        /// The name, or the UUID if that was given.
         name: Arc<str>,
         /// The virtual address.
         vip: Arc<str>,
@@ -219,12 +223,13 @@ impl Refusal for AddVipError {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Draft(error) => error.kind(),
+            Self::Find(error) => error.kind(),
             Self::Exists { .. } => RefusalKind::AlreadyExists,
         }
     }
 }
 
-/// Adds a virtual address to the load balancers of this name, or makes one.
+/// Adds a virtual address to the load balancer of this name or UUID, or makes one of this name.
 pub fn add_vip(
     draft: &mut Draft<'_>,
     name: &str,
@@ -233,28 +238,25 @@ pub fn add_vip(
 ) -> Result<Made, AddVipError> {
     let column = LoadBalancer::COLUMN;
     let name: Arc<str> = name.into();
-    if options.existing != Existing::Duplicate {
-        let existing = draft.find::<LoadBalancer, _>(column.name, &name);
-        for uuid in existing.iter().copied() {
-            let mut vips = draft.get::<LoadBalancer, _>(uuid, column.vips);
-            if vips.contains_key(&vip.vip) && options.existing == Existing::Refuse {
-                let vip = Arc::clone(&vip.vip);
-                return Err(AddVipError::Exists { name, vip });
-            }
-            vips.insert(Arc::clone(&vip.vip), Arc::clone(&vip.backends));
-            draft.rely_on::<LoadBalancer, _>(uuid, column.vips)?;
-            draft.set::<LoadBalancer, _>(uuid, column.vips, &vips)?;
-            if let Some(protocol) = vip.protocol {
-                let protocol = Some(Arc::from(protocol.as_str()));
-                draft.set::<LoadBalancer, _>(uuid, column.protocol, &protocol)?;
-            }
+    if options.existing != Existing::Duplicate
+        && let Some(uuid) = find_if_any::<LoadBalancer>(draft, &name)?
+    {
+        let mut vips = draft.get::<LoadBalancer, _>(uuid, column.vips);
+        if vips.contains_key(&vip.vip) && options.existing == Existing::Refuse {
+            let vip = Arc::clone(&vip.vip);
+            return Err(AddVipError::Exists { name, vip });
         }
-        if let Some(&uuid) = existing.first() {
-            return Ok(Made {
-                uuid,
-                is_new: false,
-            });
+        vips.insert(Arc::clone(&vip.vip), Arc::clone(&vip.backends));
+        draft.rely_on::<LoadBalancer, _>(uuid, column.vips)?;
+        draft.set::<LoadBalancer, _>(uuid, column.vips, &vips)?;
+        if let Some(protocol) = vip.protocol {
+            let protocol = Some(Arc::from(protocol.as_str()));
+            draft.set::<LoadBalancer, _>(uuid, column.protocol, &protocol)?;
         }
+        return Ok(Made {
+            uuid,
+            is_new: false,
+        });
     }
     let protocol = vip.protocol.unwrap_or(Protocol::Tcp);
     let uuid = draft.insert::<LoadBalancer>()?;
