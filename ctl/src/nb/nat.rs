@@ -12,6 +12,7 @@ use northbound::nat::{
 };
 use northbound::route::Prefix;
 use northbound::values::Spelled;
+use ovsdb::Table;
 
 use super::arguments::{parse_priority, warn_of_unknown_names};
 use crate::command::{Command, Context, Family, Tables};
@@ -159,7 +160,7 @@ fn parse<'c>(
         is_stateless: context.has("--stateless"),
         add_route: context.has("--add-route"),
         gateway_port: None,
-        priority: Default::default(),
+        priority: None,
         matches: "",
     };
     new.check()?;
@@ -168,7 +169,7 @@ fn parse<'c>(
         new.gateway_port = Some(find::<LogicalRouterPort>(context.draft, port)?);
     }
     if let Some(priority) = option("--priority") {
-        new.priority = parse_priority(priority)?;
+        new.priority = Some(parse_priority(priority)?);
     }
     new.matches = option("--match").unwrap_or_default();
     Ok(new)
@@ -258,10 +259,19 @@ fn list(context: &mut Context<'_, '_>) -> Outcome {
         };
         order(a).cmp(&order(b))
     });
-    let row = |cells: [&str; 7]| {
-        let [nat_type, gateway, external, range, logical, mac, port] = cells;
+    // A server of an OVN that has no such column has tools that do not print it.
+    let has_match = context
+        .draft
+        .before()
+        .has_column(Nat::INDEX, Nat::COLUMN.r#match.index);
+    let row = |cells: [&str; 8]| {
+        let [nat_type, gateway, when, external, range, logical, mac, port] = cells;
+        let when = match has_match {
+            true => format!("{when:<22.18}"),
+            false => String::new(),
+        };
         format!(
-            "{nat_type:<17.13}{gateway:<22.18}{external:<19.15}{range:<17.13}{logical:<20.18}{mac:<21.17}{port}"
+            "{nat_type:<17.13}{gateway:<22.18}{when}{external:<19.15}{range:<17.13}{logical:<20.18}{mac:<21.17}{port}"
         )
         .trim_end()
         .to_owned()
@@ -269,6 +279,7 @@ fn list(context: &mut Context<'_, '_>) -> Outcome {
     context.print(row([
         "TYPE",
         "GATEWAY_PORT",
+        "MATCH",
         "EXTERNAL_IP",
         "EXTERNAL_PORT",
         "LOGICAL_IP",
@@ -282,6 +293,7 @@ fn list(context: &mut Context<'_, '_>) -> Outcome {
         context.print(row([
             &nat.r#type,
             gateway.as_deref().unwrap_or_default(),
+            &nat.r#match,
             &nat.external_ip,
             &nat.external_port_range,
             &nat.logical_ip,

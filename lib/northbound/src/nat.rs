@@ -90,8 +90,8 @@ pub struct NewNat<'a> {
     pub add_route: bool,
     /// The router port with whose chassis the translation is done.
     pub gateway_port: Option<Uuid>,
-    /// Its rank among those with a match.
-    pub priority: Priority,
+    /// Its rank among those with a match, if it has one.
+    pub priority: Option<Priority>,
     /// Which packets, in the expression language of logical flows; empty: all.
     pub matches: &'a str,
 }
@@ -108,6 +108,9 @@ pub enum AddNatError {
     /// Only a `dnat_and_snat` is done where a port is.
     #[error("logical_port and external_mac are only valid when type is \"dnat_and_snat\".")]
     Distributed,
+    /// Without a match there is no rank.
+    #[error("priority can be only specified together with match.")]
+    PriorityWithoutMatch,
     /// Only a `dnat_and_snat` can do without connections.
     #[error("stateless is not applicable to dnat or snat types")]
     Stateless,
@@ -163,7 +166,10 @@ impl Refusal for AddNatError {
         match self {
             Self::Draft(error) => error.kind(),
             Self::Match(error) => error.kind(),
-            Self::Distributed | Self::Stateless | Self::RouteOfSnat => RefusalKind::Invalid,
+            Self::Distributed
+            | Self::PriorityWithoutMatch
+            | Self::Stateless
+            | Self::RouteOfSnat => RefusalKind::Invalid,
             Self::OtherRouter | Self::NoGateway | Self::Undetermined | Self::Shared { .. } => {
                 RefusalKind::Conflict
             }
@@ -185,10 +191,11 @@ impl NewNat<'_> {
         if self.add_route && self.nat_type == NatType::Snat {
             return Err(AddNatError::RouteOfSnat);
         }
-        if !self.matches.is_empty() {
-            matches::read(self.matches)?;
+        match (self.matches, self.priority) {
+            ("", None) => Ok(()),
+            ("", Some(_)) => Err(AddNatError::PriorityWithoutMatch),
+            (when, _) => Ok(matches::read(when).map(drop)?),
         }
-        Ok(())
     }
 
     fn row(&self) -> Nat {
@@ -198,7 +205,7 @@ impl NewNat<'_> {
             external_ip: Arc::clone(self.external_ip.text()),
             logical_ip: Arc::clone(&self.logical_ip.0),
             gateway_port: self.gateway_port,
-            priority: self.priority.number(),
+            priority: self.priority.unwrap_or_default().number(),
             r#match: self.matches.into(),
             options: [(Arc::from("stateless"), Arc::from(stateless))].into(),
             ..Nat::default()
