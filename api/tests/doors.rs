@@ -17,6 +17,8 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic_types::StatusExt;
 
+#[path = "doors/leaderless.rs"]
+mod leaderless;
 #[path = "doors/tokens.rs"]
 mod tokens;
 

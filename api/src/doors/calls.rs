@@ -71,6 +71,7 @@ impl Network {
     /// One object.
     pub fn get(&self, who: &Who, kind: &Kind, name: &str) -> Result<DynamicMessage, Trouble> {
         let live = self.read(&who.caller)?;
+        who.check(&live.snapshot)?;
         who.check_object(&live.snapshot, kind, name)?;
         let uuid = find::find(&live.snapshot, kind, name)?;
         object(&live, kind, uuid)
@@ -86,6 +87,7 @@ impl Network {
         token: &str,
     ) -> Result<Page, Trouble> {
         let live = self.read(&who.caller)?;
+        who.check(&live.snapshot)?;
         let filter = Filter {
             owner: who.narrowed(&filter.owner)?,
             ..filter.clone()

@@ -114,21 +114,24 @@ struct Gate<S> {
     inner: S,
 }
 
-impl<S> Gate<S> {
-    fn check(&self, request: &http::Request<Body>) -> Result<Who, Status> {
-        let caller = request.extensions().get::<Caller>().cloned();
-        let caller =
-            caller.ok_or_else(|| Status::unauthenticated("a call without a connection"))?;
-        let authorization = request.headers().get(AUTHORIZATION);
-        let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
-        let who = self.network.who(caller, authorization).map_err(status)?;
-        let call = request.uri().path().rsplit('/').next();
-        match call.is_some_and(|call| READS.contains(&call)) {
-            true => drop(self.network.read(&who.caller).map_err(status)?),
-            false => self.network.check_writes(&who.caller).map_err(status)?,
-        }
-        Ok(who)
+/// The token that a call shows, as it stands there.
+fn authorization(request: &http::Request<Body>) -> Option<&str> {
+    let shown = request.headers().get(AUTHORIZATION)?;
+    Some(shown.to_str().unwrap_or_default())
+}
+
+/// Who calls, if that one may.
+fn check(network: &Network, request: &http::Request<Body>) -> Result<Who, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = caller.ok_or_else(|| Status::unauthenticated("a call without a connection"))?;
+    let who = network.who(caller, authorization(request));
+    let who = who.map_err(status)?;
+    let call = request.uri().path().rsplit('/').next();
+    match call.is_some_and(|call| READS.contains(&call)) {
+        true => drop(network.read(&who.caller).map_err(status)?),
+        false => network.check_writes(&who.caller).map_err(status)?,
     }
+    Ok(who)
 }
 
 /// Reads the message of a call, and takes room for it.
@@ -173,22 +176,25 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        match self.check(&request) {
-            Ok(who) => {
-                request.extensions_mut().insert(who.clone());
-                let network = self.network.clone();
-                // The one that is ready is used, and another takes its place.
-                let other = self.inner.clone();
-                let mut inner = std::mem::replace(&mut self.inner, other);
-                Box::pin(async move {
-                    match admit(&network, &who, request).await {
-                        Ok((request, _room)) => inner.call(request).await,
-                        Err(trouble) => Ok(status(trouble).into_http()),
-                    }
-                })
+        let network = self.network.clone();
+        // The one that is ready is used, and another takes its place.
+        let other = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, other);
+        let shown = authorization(&request).map(str::to_owned);
+        Box::pin(async move {
+            if let Some(shown) = shown {
+                network.know(&shown).await;
             }
-            Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
-        }
+            let who = match check(&network, &request) {
+                Ok(who) => who,
+                Err(status) => return Ok(status.into_http()),
+            };
+            request.extensions_mut().insert(who.clone());
+            match admit(&network, &who, request).await {
+                Ok((request, _room)) => inner.call(request).await,
+                Err(trouble) => Ok(status(trouble).into_http()),
+            }
+        })
     }
 }
 

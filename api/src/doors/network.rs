@@ -234,6 +234,21 @@ impl Network {
         Who::new(caller, &live.snapshot, authorization)
     }
 
+    /// Waits until a token that has been made is known here: whoever shows an unknown one has the database asked for news. All who
+    /// wait share a question.
+    pub async fn know(&self, authorization: &str) {
+        let is_unknown = {
+            let live = self.copy();
+            let nobody = Caller::new(Role::Unknown("".into()), "");
+            let who = Who::new(nobody, &live.snapshot, Some(authorization));
+            live.is_synced && matches!(who, Err(Trouble::Unauthenticated(_)))
+        };
+        if is_unknown {
+            // Without an answer the token is what it is.
+            let _ = self.newest().await;
+        }
+    }
+
     /// Does this in one transaction, again if somebody else was faster, and waits for it to come as far as asked. Says the
     /// generation to compare with the progress of the deployment; 0 if nothing is waited for.
     pub async fn change<T>(

@@ -36,6 +36,21 @@ async fn tokens_let_in_whom_they_are_for() {
             json!({"owner": owner, "objects": objects}),
         )
     };
+    // Each lets in at once, and once revoked shows nothing more.
+    for number in 0..20 {
+        let name = format!("at-once-{number}");
+        let token = scene.token(&["create", &name]);
+        let header = format!("Authorization: Bearer {token}\r\n");
+        let ask = || {
+            let answer = scene.try_rest_on("token.sock", &header, "GET", "/v1/switches", "");
+            answer.unwrap()
+        };
+        let (status, answer) = ask();
+        assert_eq!(status, 200, "{name}: {answer}");
+        scene.token(&["revoke", &name]);
+        let (status, answer) = ask();
+        assert_eq!(status, 401, "{name}: {answer}");
+    }
     scene.expect("", list(), (403, "PERMISSION_DENIED"));
     let expired = scene.expect(&late, list(), (401, "UNAUTHENTICATED"));
     assert!(
@@ -255,6 +270,40 @@ async fn tokens_let_in_whom_they_are_for() {
         let field = &refused["details"][0]["fieldViolations"][0]["field"];
         assert_eq!(*field, "object.name", "{refused}");
     }
+    // Several at once are looked up in another way, to the same end.
+    let named = |name: &str, object: &Value| with(object.clone(), &json!({"name": name}));
+    let several = [
+        named("its_own_first", &set),
+        named("partners", &set),
+        named("guests", &group),
+        named("theirs", &group),
+        named("theirs_ip6", &set),
+        named("its_own_last", &group),
+        named(
+            "later",
+            &json!({"logical_router_port": {"logical_router": "wr", "mac": "02:00:00:00:00:78",
+            "networks": ["192.0.2.33/28"]}}),
+        ),
+    ];
+    let own = json!([{"name": "s", "logical_switch": {}}, {"name": "wr", "logical_router": {}},
+        {"name": "wrp", "logical_router_port": {"logical_router": "wr", "mac": "02:00:00:00:00:02",
+            "networks": ["192.0.2.2/24"]}},
+        {"name": "wp", "logical_switch_port": {"logical_switch": "s"}}]);
+    let objects = [own.as_array().unwrap(), &several[..]].concat();
+    let together = json!({"owner": "web", "objects": objects});
+    let refused = scene.expect(
+        &web,
+        ("POST", "/v1/apply", together),
+        (403, "PERMISSION_DENIED"),
+    );
+    let violations = refused["details"][0]["fieldViolations"].as_array().unwrap();
+    let mut fields: Vec<&str> = violations
+        .iter()
+        .map(|wrong| wrong["field"].as_str().unwrap())
+        .collect();
+    fields.sort_unstable();
+    let expected = [10, 5, 6, 7, 8].map(|number| format!("objects[{number}].name"));
+    assert_eq!(fields, expected, "{refused}");
     for (path, object) in [("/v1/address-sets", set), ("/v1/port-groups", group)] {
         let object = with(object, &json!({"name": "its_own"}));
         scene.expect(&web, ("POST", path, object), (201, ""));

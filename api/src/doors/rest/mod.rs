@@ -108,6 +108,10 @@ fn pages(network: Network) -> Router {
             });
             answer(StatusCode::METHOD_NOT_ALLOWED, &body)
         })
+        .layer(axum::middleware::from_fn_with_state(
+            network.clone(),
+            requests::know_token,
+        ))
         .layer(axum::middleware::from_fn(hearing::hear_out))
         .with_state(network)
 }

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::HeaderName;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::request::Parts;
+use axum::middleware::Next;
 use axum::response::Response;
 use objects::{Code, Kind, Refused, catalog, document};
 use prost_reflect::DynamicMessage;
@@ -107,6 +108,19 @@ pub(super) fn wait_called(text: Option<&str>) -> Result<Wait, Trouble> {
             "give WAIT_SOUTHBOUND or WAIT_CHASSIS, or leave it out",
         )),
     }
+}
+
+/// Lets a request through when the token that it shows, if it shows one, is known here or nowhere.
+pub(super) async fn know_token(
+    State(network): State<Network>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.headers().contains_key(AUTHORIZATION) {
+        let shown = header(&request, AUTHORIZATION).to_owned();
+        network.know(&shown).await;
+    }
+    next.run(request).await
 }
 
 /// Who asks.
