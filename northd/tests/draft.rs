@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nb_db::tables::{LogicalSwitch, LogicalSwitchPort, WeftProblem};
 use northd::core::Now;
-use northd::draft::{Drafted, Rows, draft};
+use northd::draft::{Drafted, Rows, draft_once};
 use northd::error::DraftError;
 use ovsdb::operation::{Operation, Transaction};
 use ovsdb::typed::Table;
@@ -50,7 +50,7 @@ fn drafted(north: &Rows, south: &Rows, operations: Vec<Operation>) -> Result<Dra
         operations,
         error: None,
     };
-    draft("test", now, north.clone(), south.clone(), &transaction)
+    draft_once("test", now, north.clone(), south.clone(), &transaction)
 }
 
 /// Rows after changes.

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Drafted, Draftsman, Rows, draft};
+use super::{Drafted, Draftsman, Rows, draft_once};
 use crate::core::{Now, Side};
 use crate::daemon::Config;
 use crate::error::Error;
@@ -55,13 +55,21 @@ pub fn once(config: &Config) -> Result<(), Error> {
     let transaction = transaction(&input)?;
     let runtime = runtime()?;
     let connected = runtime.block_on(async {
-        let north = connect(config, nb_db::schema(), &config.north).await?;
-        let south = connect(config, sb_db::schema(), &config.south).await?;
-        Ok::<_, Error>([rows(&north), rows(&south)])
+        let north = connect(config, nb_db::schema(), &config.north);
+        let south = connect(config, sb_db::schema(), &config.south);
+        tokio::try_join!(north, south)
     });
-    let [north, south] = connected?;
-    let drafted = draft(VERSION, Now::read(), north, south, &transaction)?;
+    let (north, south) = connected?;
+    let drafted = draft_once(
+        VERSION,
+        Now::read(),
+        rows(&north),
+        rows(&south),
+        &transaction,
+    )?;
     println!("{}", told(&drafted));
+    // The process ends: what they know is given back with it.
+    std::mem::forget((north, south));
     Ok(())
 }
 

@@ -84,9 +84,7 @@ impl Draftsman {
         south: Rows,
     ) -> Result<(), DraftError> {
         self.world = None;
-        let mut world = World::new(version, now, north, south)?;
-        world.settle()?;
-        let [north, south] = world.take_changes();
+        let (world, [north, south]) = copies(version, now, north, south)?;
         self.unsettled = south.len();
         self.is_true = north.is_empty() && south.is_empty();
         self.world = Some(world);
@@ -148,18 +146,39 @@ impl Draftsman {
     }
 }
 
-/// What a transaction on the northbound would do to both databases.
+/// Copies of both databases, compiled, and what that has changed in them.
+fn copies(
+    version: &str,
+    now: Now,
+    north: Rows,
+    south: Rows,
+) -> Result<(World, [Vec<RowChange>; 2]), DraftError> {
+    let mut world = World::new(version, now, north, south)?;
+    world.settle()?;
+    let changes = world.take_changes();
+    Ok((world, changes))
+}
+
+/// What a transaction on the northbound would do to both databases, for a process that drafts nothing else: the copies stay as the
+/// change has made them, and are given back with the process, for they are large.
 ///
 /// # Errors
 /// When the copies cannot be used, the transaction would be refused, or the compiler does not come to rest.
-pub fn draft(
+pub fn draft_once(
     version: &str,
     now: Now,
     north: Rows,
     south: Rows,
     transaction: &Transaction,
 ) -> Result<Drafted, DraftError> {
-    let mut draftsman = Draftsman::default();
-    draftsman.copy(version, now, north, south)?;
-    draftsman.draft(now, transaction)
+    let (mut world, [_, unsettled]) = copies(version, now, north, south)?;
+    world.change(transaction)?;
+    world.settle()?;
+    let [north, south] = world.take_changes();
+    std::mem::forget(world);
+    Ok(Drafted {
+        north,
+        south,
+        unsettled: unsettled.len(),
+    })
 }
