@@ -38,6 +38,22 @@ pub enum Tables {
     Asked(fn(&Snapshot, &Invocation) -> Outcome<Vec<usize>>),
     /// These, as far as the server has them, and of others the rows that a match in the arguments names.
     Match(&'static [&'static str], fn(&Invocation) -> Option<&str>),
+    /// Of these only the rows that the arguments name, if the function says which; else all of them.
+    Rows(
+        &'static [&'static str],
+        for<'i> fn(&'i Invocation) -> Option<Vec<NamedRow<'i>>>,
+    ),
+}
+
+/// A row that a command needs to see.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedRow<'i> {
+    /// Its table.
+    pub table: &'static str,
+    /// Its name, or its UUID.
+    pub text: &'i str,
+    /// Whether more of it is needed than that it is there.
+    pub whole: bool,
 }
 
 /// Commands that belong together.

@@ -7,11 +7,37 @@ use northbound::find::{find, find_if_any, name_of, switch_of_port, with_names};
 use northbound::port::{self, Link, Nesting, TagRequest};
 
 use super::arguments::print_named;
-use crate::command::{Command, Context, Family, Tables};
+use crate::command::{Command, Context, Family, NamedRow, Tables};
 use crate::error::{Outcome, fail};
 
 /// The tables that port commands see.
-pub const TABLES: Tables = Tables::Fixed(&["Logical_Switch", "Logical_Switch_Port"]);
+pub const TABLES: Tables = Tables::Fixed(NAMES);
+const NAMES: &[&str] = &["Logical_Switch", "Logical_Switch_Port"];
+
+/// What a command sees that is about the port alone which its first argument names.
+pub const OF_PORT: Tables = Tables::Rows(&["Logical_Switch_Port"], |invocation| {
+    let text = invocation.arguments.first()?;
+    Some(vec![NamedRow {
+        table: "Logical_Switch_Port",
+        text,
+        whole: true,
+    }])
+});
+
+/// A switch and a port that may be there. If it may, it is compared with what is asked for, and so is whose port it is.
+const FOR_NEW: Tables = Tables::Rows(NAMES, |invocation| {
+    let [switch, port, ..] = &invocation.arguments[..] else {
+        return None;
+    };
+    let row = |table, text, whole| NamedRow { table, text, whole };
+    let may_exist = invocation.options.contains_key("--may-exist");
+    (!may_exist).then(|| {
+        vec![
+            row("Logical_Switch", switch, false),
+            row("Logical_Switch_Port", port, true),
+        ]
+    })
+});
 
 /// The commands.
 pub static FAMILY: Family = Family {
@@ -22,7 +48,7 @@ pub static FAMILY: Family = Family {
             arguments: "SWITCH PORT [PARENT] [TAG]",
             options: &["--may-exist"],
             help: "add PORT to SWITCH; with PARENT and TAG, as a container behind PARENT on VLAN TAG (0: any free one)",
-            tables: TABLES,
+            tables: FOR_NEW,
             run: add,
         },
         Command {

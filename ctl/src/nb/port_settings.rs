@@ -13,7 +13,7 @@ use ovsdb::typed::ColumnValue;
 use ovsdb::{Column, Uuid};
 
 use super::arguments::{enabled_text, pairs, parse_enabled, print_pairs, shared};
-use super::port::TABLES;
+use super::port::{OF_PORT, TABLES};
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 
@@ -32,7 +32,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT",
             options: &[],
             help: "print the parent of PORT, if it has one",
-            tables: TABLES,
+            tables: OF_PORT,
             run: get_parent,
         },
         Command {
@@ -40,7 +40,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT",
             options: &[],
             help: "print the VLAN of PORT, if it has one",
-            tables: TABLES,
+            tables: OF_PORT,
             run: get_tag,
         },
         Command {
@@ -64,7 +64,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT [ADDRESSES]...",
             options: &[],
             help: "set what PORT may send from and receive for; nothing: anything",
-            tables: TABLES,
+            tables: OF_PORT,
             run: set_port_security,
         },
         Command {
@@ -72,7 +72,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT",
             options: &[],
             help: "print what PORT may send from and receive for",
-            tables: TABLES,
+            tables: OF_PORT,
             run: get_port_security,
         },
         Command {
@@ -80,7 +80,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT",
             options: &[],
             help: "print the state of PORT: up or down",
-            tables: TABLES,
+            tables: OF_PORT,
             run: get_up,
         },
         Command {
@@ -88,7 +88,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT STATE",
             options: &[],
             help: "set the administrative state of PORT: enabled or disabled",
-            tables: TABLES,
+            tables: OF_PORT,
             run: set_enabled,
         },
         Command {
@@ -96,7 +96,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT",
             options: &[],
             help: "print the administrative state of PORT",
-            tables: TABLES,
+            tables: OF_PORT,
             run: get_enabled,
         },
         Command {
@@ -104,7 +104,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT TYPE [PEER]",
             options: &[],
             help: "set the type of PORT; for type switch with peer=PORT",
-            tables: TABLES,
+            tables: OF_PORT,
             run: set_type,
         },
         Command {
@@ -112,7 +112,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT",
             options: &[],
             help: "print the type of PORT",
-            tables: TABLES,
+            tables: OF_PORT,
             run: get_type,
         },
         Command {
@@ -120,7 +120,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT [KEY=VALUE]...",
             options: &[],
             help: "set the options of PORT",
-            tables: TABLES,
+            tables: OF_PORT,
             run: set_options,
         },
         Command {
@@ -128,7 +128,7 @@ pub static FAMILY: Family = Family {
             arguments: "PORT",
             options: &[],
             help: "print the options of PORT",
-            tables: TABLES,
+            tables: OF_PORT,
             run: get_options,
         },
         Command {

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use northbound::find::parse_uuid;
 use northbound::{Draft, Rows as _, Snapshot, matches};
 use ovsdb::condition::{Clause, Condition};
 use ovsdb::{Atom, Operation, Uuid};
 use replica::TableSpec;
 
-use crate::command::{Context, Invocation, Tables};
+use crate::command::{Context, Invocation, NamedRow, Tables};
 use crate::error::{Outcome, fail};
 use crate::options::Wait;
 use crate::output::Output;
@@ -28,6 +29,22 @@ pub struct Executed {
     pub increments: bool,
 }
 
+/// The rows of a table of which a line needs to see something.
+#[derive(Default)]
+struct Named {
+    /// Their names or UUIDs.
+    texts: BTreeSet<Arc<str>>,
+    /// Whether more than the names is needed.
+    whole: bool,
+}
+
+impl Named {
+    fn add(&mut self, text: Arc<str>, whole: bool) {
+        self.texts.insert(text);
+        self.whole |= whole;
+    }
+}
+
 /// What a line needs to see of the tables.
 pub fn needed_tables(
     tool: &Tool,
@@ -36,10 +53,21 @@ pub fn needed_tables(
 ) -> Outcome<Vec<TableSpec>> {
     let schema = snapshot.schema();
     let mut whole: BTreeSet<usize> = schema.table_index(tool.global_table).into_iter().collect();
-    let mut named: BTreeMap<usize, BTreeSet<Arc<str>>> = BTreeMap::new();
+    let mut named: BTreeMap<usize, Named> = BTreeMap::new();
     for invocation in line {
         let fixed = match invocation.command.tables {
             Tables::Fixed(names) => names,
+            Tables::Rows(names, rows) => match rows(invocation) {
+                None => names,
+                Some(rows) => {
+                    for NamedRow { table, text, whole } in rows {
+                        if let Some(table) = schema.table_index(table) {
+                            named.entry(table).or_default().add(text.into(), whole);
+                        }
+                    }
+                    &[]
+                }
+            },
             Tables::Asked(ask) => {
                 whole.extend(ask(snapshot, invocation)?);
                 &[]
@@ -49,7 +77,7 @@ pub fn needed_tables(
                 let when = text(invocation).and_then(|text| matches::read(text).ok());
                 for (table, name) in when.iter().flat_map(matches::rows_named) {
                     if let Some(table) = schema.table_index(table) {
-                        named.entry(table).or_default().insert(name);
+                        named.entry(table).or_default().add(name, false);
                     }
                 }
                 names
@@ -60,13 +88,17 @@ pub fn needed_tables(
     let of_names = named
         .into_iter()
         .filter(|(table, _)| !whole.contains(table))
-        .filter_map(|(table, names)| {
+        .filter_map(|(table, named)| {
             let column = schema.tables[table].column_index("name")?;
-            let clauses = names
-                .into_iter()
-                .map(|name| Clause::equals(column, Atom::String(name)));
-            let spec = TableSpec::all(table).columns([column]);
-            Some(spec.rows(Condition::any(clauses)))
+            let clauses = named.texts.into_iter().flat_map(|text| {
+                let uuid = parse_uuid(&text).map(Clause::is_row);
+                std::iter::once(Clause::equals(column, Atom::String(text))).chain(uuid)
+            });
+            let spec = TableSpec::all(table).rows(Condition::any(clauses));
+            Some(match named.whole {
+                true => spec,
+                false => spec.columns([column]),
+            })
         });
     let of_names: Vec<TableSpec> = of_names.collect();
     Ok(whole
@@ -173,6 +205,50 @@ mod tests {
             (&*schema.tables[spec.table].name, names.collect())
         });
         told.collect()
+    }
+
+    #[test]
+    fn of_ports_only_those_are_seen_that_are_named() {
+        let uuid = "01234567-89ab-cdef-0123-456789abcdef";
+        let some = |name, names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned());
+            (name, names.collect::<Vec<_>>())
+        };
+        let whole = |name| some(name, &[]);
+        let nb = whole("NB_Global");
+        let (switches, ports) = ("Logical_Switch", "Logical_Switch_Port");
+        for (line, expected) in [
+            (
+                "lsp-add s p",
+                vec![some(switches, &["s"]), some(ports, &["p"])],
+            ),
+            ("lsp-set-type p router", vec![some(ports, &["p"])]),
+            (
+                "lsp-add s p -- lsp-add s q -- lsp-get-up q",
+                vec![some(switches, &["s"]), some(ports, &["p", "q"])],
+            ),
+            // Whose port it is that is there already is compared.
+            (
+                "--may-exist lsp-add s p",
+                vec![whole(switches), whole(ports)],
+            ),
+            (
+                "lsp-add s p -- lsp-list s",
+                vec![whole(switches), whole(ports)],
+            ),
+            (
+                format!("lsp-get-type {uuid}").as_str(),
+                vec![some(ports, &[uuid])],
+            ),
+        ] {
+            let words: Vec<&str> = line.split(' ').collect();
+            let mut told = needed(&words);
+            told.sort();
+            let mut expected = expected;
+            expected.push(nb.clone());
+            expected.sort();
+            assert_eq!(told, expected, "{line}");
+        }
     }
 
     #[test]
