@@ -1,4 +1,6 @@
 //! `weft`, the command line.
+//!
+//! It has the system's allocator, other than the daemons: most commands are over before one for large heaps is ready.
 
 use std::process::ExitCode;
 
@@ -8,9 +10,6 @@ use ctl::report::Reporter;
 use ctl::suggest::nearest;
 use ctl::tool::Tool;
 use ctl::tools::TOOLS;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let program = daemon::place::program_name("weft");
