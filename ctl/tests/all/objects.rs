@@ -356,3 +356,27 @@ fn what_cannot_be_applied_is_told_with_its_place() {
     let schema = scene.says(&["apply", "--print-schema"]);
     assert!(schema.contains("\"allow-stateless\""), "{schema}");
 }
+
+/// Who has had no answer applies again. Nothing is to be done then, but what was done before may not be everywhere yet.
+#[test]
+fn who_applies_again_waits_for_what_was_done_before() {
+    let scene = Scene::weft();
+    scene.says(&["nb", "init"]);
+    let (lab, _) = example("lab.yaml");
+    scene.says(&["apply", "-f", &lab]);
+    std::thread::scope(|scope| {
+        let again = scope.spawn(|| scene.says(&["apply", "-f", &lab, "--wait=sb"]));
+        let counted = [
+            "nb",
+            "--timeout=60",
+            "wait-until",
+            "NB_Global",
+            ".",
+            "nb_cfg=1",
+        ];
+        scene.says(&counted);
+        assert!(!again.is_finished(), "nobody has said that it is there");
+        scene.says(&["nb", "set", "NB_Global", ".", "sb_cfg=1"]);
+        assert_eq!(again.join().unwrap(), "7 unchanged\n");
+    });
+}
