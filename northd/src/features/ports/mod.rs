@@ -38,7 +38,7 @@ pub use binding::{KEYS, wanted};
 pub use containers::BY_NAME;
 pub use model::{Announced, Dynamic, Port, PortKind, Security};
 pub use queues::QUEUE;
-pub use recorded::BINDINGS_BY_NAME;
+pub use recorded::{BINDINGS_BY_NAME, recorded};
 pub use up::HOSTS;
 
 /// Ports that make sense.

@@ -14,7 +14,7 @@ pub const BINDINGS_BY_NAME: Index =
     Index::south::<PortBinding>(PortBinding::COLUMN.logical_port.index);
 
 /// The binding that the southbound records for a name.
-pub(super) fn recorded<'a>(unit: &Unit<'a>, name: &Arc<str>) -> Option<(Uuid, &'a Row)> {
+pub fn recorded<'a>(unit: &Unit<'a>, name: &Arc<str>) -> Option<(Uuid, &'a Row)> {
     unit.recorded(BINDINGS_BY_NAME, &Atom::String(Arc::clone(name)))
         .next()
 }

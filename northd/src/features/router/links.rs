@@ -1,8 +1,8 @@
 //! Links: which port of a router leads to which port of a switch, or to which other router.
 //!
 //! A switch's port of type `router` names the router's port (`options:router-port`); two router ports name each other
-//! (`peer`). Guarantees that both ends agree: of several switch ports that name one router port the first has it, and a router
-//! port that names another that does not name it back leads nowhere. What does not fit is told.
+//! (`peer`). Guarantees that both ends agree: of several switch ports that name one router port the one that has it keeps it, and a
+//! router port that names another that does not name it back leads nowhere. What does not fit is told.
 //!
 //! Says for each end what it has of the other, writes the bindings of router ports, and puts routers into the segments of
 //! their switches.
@@ -141,6 +141,30 @@ fn named_by(unit: &Unit<'_>, row: Handle) -> Option<(Handle, Handle)> {
     }
 }
 
+/// The switch's port that has the link to a router's port. Of several that name it the one that has had it, as the southbound says,
+/// so that nobody loses a link to a port that is added by mistake; else the first.
+fn holder(unit: &Unit<'_>, peer: Handle) -> Option<Uuid> {
+    let facing = unit.members(&FACING, peer);
+    if facing.len() < 2 {
+        return facing.first().copied();
+    }
+    let binding = unit
+        .get(&PORT, peer)
+        .and_then(|port| switch_ports::recorded(unit, &port.name));
+    let options = binding.map(|(_, row)| row.get(PortBinding::COLUMN.options.index));
+    let held = options.and_then(|options| options.get_str("peer"));
+    let name = |uuid: Uuid| {
+        let row = unit.find_north::<LogicalSwitchPort>(uuid)?;
+        Some(&*unit.get(&switch_ports::PORT, row)?.name)
+    };
+    let holds = |uuid: &&Uuid| held.is_some() && name(**uuid) == held;
+    facing
+        .iter()
+        .find(holds)
+        .or_else(|| facing.first())
+        .copied()
+}
+
 fn switch_end(unit: &mut Unit<'_>, key: Key) {
     let row = Handle::unpack(key);
     let Some(port) = unit.get(&switch_ports::PORT, row) else {
@@ -157,14 +181,14 @@ fn switch_end(unit: &mut Unit<'_>, key: Key) {
     let mut complaints = unit.complaints::<LogicalSwitchPort>(row, Arc::clone(&port.name));
     let column = LogicalSwitchPort::COLUMN.options.name;
     let named = named_by(unit, row);
-    let first = named.and_then(|(peer, _)| unit.members(&FACING, peer).first());
-    match (named, first) {
+    let holder = named.and_then(|(peer, _)| holder(unit, peer));
+    match (named, holder) {
         (None, _) => {
             let why = "there is no port of this name in an enabled router";
             complaints.text(column, peer, 0, why, "add it, or correct the name");
         }
-        (Some(_), Some(first)) if *first != unit.uuid(row) => {
-            let why = format!("port {first} leads to this port of the router already");
+        (Some(_), Some(holder)) if holder != unit.uuid(row) => {
+            let why = format!("port {holder} leads to this port of the router already");
             let remedy = "the link stays there: give this one a router port of its own";
             complaints.text(column, peer, 0, why, remedy);
         }
@@ -191,7 +215,7 @@ fn router_end(unit: &mut Unit<'_>, key: Key) {
         return;
     };
     let mut complaints = unit.complaints::<LogicalRouterPort>(row, Arc::clone(&port.name));
-    let peer = match unit.members(&FACING, row).first() {
+    let peer = match holder(unit, row) {
         Some(facing) => {
             if let Some(peer) = &port.peer {
                 let why = "the port leads to a switch already";
@@ -199,7 +223,7 @@ fn router_end(unit: &mut Unit<'_>, key: Key) {
                 let column = LogicalRouterPort::COLUMN.peer.name;
                 complaints.text(column, peer, 0, why, remedy);
             }
-            switch_of(unit, *facing)
+            switch_of(unit, facing)
         }
         None => router_of(unit, row, &mut complaints),
     };
@@ -299,4 +323,67 @@ fn columns(
         ),
         (column.external_ids.index, view.port.external_ids.clone()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use nb_db::tables::{LogicalRouter, LogicalSwitch};
+    use ovsdb::operation::Operation;
+    use ovsdb::typed::Table;
+
+    use super::*;
+    use crate::testing::{World, insert};
+
+    #[test]
+    fn a_port_that_is_added_by_mistake_takes_no_link_away() {
+        let uuid = Uuid::from_u128;
+        let mut world = World::new();
+        let facing = |name: &str| LogicalSwitchPort {
+            name: name.into(),
+            r#type: "router".into(),
+            addresses: vec!["router".into()],
+            options: [("router-port".into(), "rp".into())].into(),
+            ..Default::default()
+        };
+        let switch = |name: &str, port| LogicalSwitch {
+            name: name.into(),
+            ports: vec![port],
+            ..Default::default()
+        };
+        let port = LogicalRouterPort {
+            name: "rp".into(),
+            mac: "02:00:00:00:00:01".into(),
+            networks: vec!["10.0.0.1/24".into()],
+            ..Default::default()
+        };
+        let router = LogicalRouter {
+            name: "r".into(),
+            ports: vec![uuid(1)],
+            ..Default::default()
+        };
+        let peer = |world: &World| {
+            let bindings = world.sb::<PortBinding>().into_iter();
+            let (_, binding) = bindings
+                .into_iter()
+                .find(|(_, binding)| &*binding.logical_port == "rp")
+                .expect("a binding");
+            binding.options.get("peer").map(|peer| peer.to_string())
+        };
+        world.north(vec![
+            insert(uuid(1), &port),
+            insert(uuid(2), &router),
+            insert(uuid(9), &facing("old")),
+            insert(uuid(8), &switch("s1", uuid(9))),
+        ]);
+        assert_eq!(peer(&world).as_deref(), Some("old"));
+        // Its UUID comes first, and so does its switch's.
+        world.north(vec![
+            insert(uuid(4), &facing("new")),
+            insert(uuid(3), &switch("s0", uuid(4))),
+        ]);
+        assert_eq!(peer(&world).as_deref(), Some("old"));
+        let delete = Operation::delete_row(LogicalSwitch::INDEX, uuid(8));
+        world.north(vec![delete]);
+        assert_eq!(peer(&world).as_deref(), Some("new"));
+    }
 }
