@@ -76,7 +76,7 @@ pub fn read(
     }
     let packet = Packet {
         state,
-        original: None,
+        ..Packet::default()
     };
     Ok((datapath, packet))
 }

@@ -13,6 +13,11 @@ pub const IP6: u128 = 0x86dd;
 /// `eth.type` of ARP.
 pub const ARP: u128 = 0x0806;
 
+/// The bit of `ip.frag` that only later fragments have.
+const LATER_FRAGMENT: u128 = 1 << 1;
+/// `ct.rpl`
+const REPLY: u128 = 1 << 3;
+
 /// A packet.
 #[derive(Clone, Debug, Default)]
 pub struct Packet {
@@ -20,6 +25,8 @@ pub struct Packet {
     pub state: State,
     /// Where the connection's first packet was sent to, before translation: known once the packet is tracked.
     pub original: Option<Original>,
+    /// Of a later fragment, which has no ports itself: from and to which port the whole is sent. conntrack knows.
+    pub ports_of_whole: Option<(u16, u16)>,
 }
 
 /// The destination that a connection's first packet had.
@@ -60,8 +67,28 @@ impl Packet {
 
     /// The transport port that it is sent to; 0 if it has none.
     pub fn destination_port(&self) -> u16 {
-        let port = self.port_field().map_or(0, |base| self.state.get(base));
-        u16::try_from(port).unwrap_or_default()
+        self.ports().1
+    }
+
+    /// The transport ports that it, or the whole that it is a fragment of, is sent from and to; 0 where there is none.
+    pub fn ports(&self) -> (u16, u16) {
+        let port = |base| u16::try_from(self.state.get(base)).unwrap_or_default();
+        let own = || {
+            self.port_fields()
+                .map_or((0, 0), |(from, to)| (port(from), port(to)))
+        };
+        self.ports_of_whole.unwrap_or_else(own)
+    }
+
+    /// Of a later fragment, takes the ports out of the packet, where a switch does not see them.
+    pub fn hide_ports_of_whole(&mut self) {
+        let is_later = self.state.get(Base::IpFrag) & LATER_FRAGMENT != 0;
+        let Some((from, to)) = self.port_fields().filter(|_| is_later) else {
+            return;
+        };
+        self.ports_of_whole = Some(self.ports());
+        self.state.set(from, 0);
+        self.state.set(to, 0);
     }
 
     /// Sends it somewhere else.
@@ -70,8 +97,11 @@ impl Packet {
             IpAddr::V4(ip) => self.state.set(Base::Ip4Dst, ip.to_bits().into()),
             IpAddr::V6(ip) => self.state.set(Base::Ip6Dst, ip.to_bits()),
         }
-        if let (Some(port), Some(field)) = (port, self.port_field()) {
-            self.state.set(field, port.into());
+        if let (Some(port), Some((_, field))) = (port, self.port_fields()) {
+            match &mut self.ports_of_whole {
+                Some((_, to)) => *to = port,
+                None => self.state.set(field, port.into()),
+            }
         }
     }
 
@@ -83,21 +113,42 @@ impl Packet {
         }
     }
 
-    fn port_field(&self) -> Option<Base> {
+    fn port_fields(&self) -> Option<(Base, Base)> {
         match self.state.get(Base::IpProto) {
-            6 => Some(Base::TcpDst),
-            17 => Some(Base::UdpDst),
-            132 => Some(Base::SctpDst),
+            6 => Some((Base::TcpSrc, Base::TcpDst)),
+            17 => Some((Base::UdpSrc, Base::UdpDst)),
+            132 => Some((Base::SctpSrc, Base::SctpDst)),
             _ => None,
         }
     }
 
     /// Takes away what is known of its connection.
     pub fn forget_connection(&mut self) {
-        for base in [Base::CtState, Base::CtMark, Base::CtLabel] {
+        let connection = [
+            Base::CtState,
+            Base::CtMark,
+            Base::CtLabel,
+            Base::CtNwProto,
+            Base::CtTpSrc,
+            Base::CtTpDst,
+        ];
+        for base in connection {
             self.state.set(base, 0);
         }
         self.original = None;
+    }
+
+    /// What the switch knows of its connection once it is tracked, by which flows may ask for that instead of the packet: how it
+    /// was begun, given the packet as it was `before` it was translated. An answer goes the other way.
+    pub fn remember_connection(&mut self, before: &Packet) {
+        let (from, to) = match (before.ports(), self.state.get(Base::CtState) & REPLY) {
+            (ports, 0) => ports,
+            ((from, to), _) => (to, from),
+        };
+        let protocol = before.state.get(Base::IpProto);
+        self.state.set(Base::CtNwProto, protocol);
+        self.state.set(Base::CtTpSrc, from.into());
+        self.state.set(Base::CtTpDst, to.into());
     }
 
     /// One of `count`, the same for each packet of a connection, as a switch chooses.

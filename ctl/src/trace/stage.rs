@@ -15,6 +15,7 @@ use lflow::{Actions, Constant, Field, Symbol};
 use ovsdb::Uuid;
 use sb_db::tables as sb;
 
+use super::connection;
 use super::world::{Place, Stale, World};
 
 /// A logical flow, and what is told of it.
@@ -34,6 +35,8 @@ pub struct Flow {
     pub source: Option<Arc<str>>,
     /// The start of the UUID of the northbound row that it is there for.
     pub hint: Option<Arc<str>>,
+    /// Whether protocol and ports are asked of the packet's connection (`tags`, `acl_ct_translation`).
+    pub asks_connections: bool,
 }
 
 /// The flows of one table of one datapath.
@@ -88,11 +91,13 @@ impl Stage {
         }
     }
 
-    /// The flow that applies to a packet. What cannot be evaluated is told, and does not apply.
+    /// The flow that applies to a packet. What cannot be evaluated is told, and does not apply. Without `by_tags`, flows that
+    /// ask connections ask packets, too.
     pub fn find(
         &self,
         state: &State,
         lookup: &dyn Lookup,
+        by_tags: bool,
         wrong: &mut dyn FnMut(&Flow, ResolveError),
     ) -> Option<&Rc<Flow>> {
         let mut candidates: Vec<&[usize]> = vec![&self.rest];
@@ -106,7 +111,11 @@ impl Stage {
                 .take_while(|index| best.is_none_or(|best| **index < best));
             for index in before {
                 let flow = &self.flows[*index];
-                match matches(&flow.flow.matches, state, lookup) {
+                let applies = match by_tags && flow.asks_connections {
+                    true => connection::matches(&flow.flow.matches, state, lookup),
+                    false => matches(&flow.flow.matches, state, lookup),
+                };
+                match applies {
                     Ok(true) => {
                         best = Some(*index);
                         break;
@@ -206,6 +215,7 @@ fn read(row: &sb::LogicalFlow) -> Result<Flow, String> {
     let actions = Actions::parse(&row.actions)
         .map_err(|error| format!("{}: parsing actions failed ({error})", row.actions))?;
     let text = |key| row.external_ids.get(key).cloned();
+    let tag = row.tags.get("acl_ct_translation");
     let priority = u16::try_from(row.priority).unwrap_or_default();
     let flow = LogicalFlow::new(priority, matches, actions);
     Ok(Flow {
@@ -216,6 +226,7 @@ fn read(row: &sb::LogicalFlow) -> Result<Flow, String> {
         stage: text("stage-name"),
         source: text("source"),
         hint: text("stage-hint"),
+        asks_connections: tag.is_some_and(|value| &**value == "true"),
     })
 }
 

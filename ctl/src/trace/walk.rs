@@ -153,6 +153,9 @@ impl<'a> Walker<'a> {
     /// Sends a packet into the ingress pipeline of a datapath.
     pub fn enter(&mut self, datapath: Uuid, packet: &Packet) -> Vec<Node> {
         let mut packet = packet.clone();
+        if self.is_chassis() {
+            packet.hide_ports_of_whole();
+        }
         let inport = self.port_text(datapath, packet.state.get(Base::Inport));
         let inport = match inport.as_str() {
             "" => "(none)",
@@ -274,7 +277,8 @@ impl<'a> Walker<'a> {
             .at(self.world, self.place(place), &names, &mut |text| {
                 wrong.push(text);
             });
-        let flow = stage.find(&packet.state, &names, &mut |flow, error| {
+        let by_tags = self.is_chassis();
+        let flow = stage.find(&packet.state, &names, by_tags, &mut |flow, error| {
             wrong.push(format!("{}: {error}", flow.text));
         });
         self.warnings.extend(wrong);
@@ -515,9 +519,10 @@ impl<'a> Walker<'a> {
         };
         let mut new = Packet {
             state: transformed(&packet.state, transform),
-            original: packet.original,
+            ..packet.clone()
         };
         if transform != Transform::Clone {
+            new.ports_of_whole = None;
             match self.is_chassis() {
                 true => new.forget_connection(),
                 false => {
@@ -577,6 +582,9 @@ impl<'a> Walker<'a> {
         let Some(mut tracked) = track(action, packet, answers, remembers) else {
             return;
         };
+        if remembers {
+            tracked.packet.remember_connection(packet);
+        }
         let remark = tracked.remark.map(|text| Node::new(Kind::Remark, text));
         nodes.extend(remark);
         let mut node = Node::new(Kind::Transformation, tracked.text);

@@ -155,3 +155,48 @@ fn the_rule_that_decides_is_named() {
     ]);
     assert_eq!(cookie, "0x123abcd\n");
 }
+
+/// A later fragment has no ports; with `acl_ct_translation`, rules ask its connection for them.
+#[test]
+fn a_later_fragment_goes_by_the_ports_of_its_connection_where_rules_ask_that() {
+    let northd = Path::new(env!("CARGO_BIN_EXE_weft")).with_file_name("weft-northd");
+    assert!(
+        northd.exists(),
+        "{} is missing: run `cargo build --package northd`",
+        northd.display()
+    );
+    let world = World::new(&northd);
+    let weft = |words: &[&str]| {
+        run(Command::new(env!("CARGO_BIN_EXE_weft"))
+            .args(words)
+            .env("OVN_SB_DB", world.remote())
+            .env("OVN_NB_DB", world.remote()))
+    };
+    let rule = |priority, matches, verdict| {
+        let line = ["nb", "--wait=sb", "acl-add", "inside", "to-lport"];
+        weft(&[&line[..], &[priority, matches, verdict]].concat());
+    };
+    rule(
+        "1500",
+        "outport == \"inside-vm4\" && udp.dst == 53",
+        "allow-related",
+    );
+    rule("1400", "outport == \"inside-vm4\" && udp", "drop");
+    let why = |port: u16| {
+        let microflow = format!(
+            "inport == \"inside-vm3\" && eth.src == 02:ac:10:ff:01:94 && eth.dst == 02:ac:10:ff:01:95 && \
+             ip4.src == 172.16.255.194 && ip4.dst == 172.16.255.195 && ip.ttl == 64 && ip.frag == 3 && udp.dst == {port}"
+        );
+        weft(&["why", "--ct=new", "--ct=new", &microflow])
+    };
+    let told = |port: u16, what: &str| {
+        let text = why(port);
+        assert!(text.contains(what), "{port}: no \"{what}\" in:\n{text}");
+    };
+    told(53, "priority=1400");
+    let setting = "options:acl_ct_translation=true";
+    weft(&["nb", "--wait=sb", "set", "NB_Global", ".", setting]);
+    told(53, "delivered to \"inside-vm4\"");
+    told(53, "priority=1500");
+    told(54, "priority=1400");
+}
