@@ -6,10 +6,11 @@
 //! | --- | --- |
 //! | [`text`], [`lookup`], [`symbols`] | values, and tables, columns and rows by what people call them |
 //! | [`output`] | what commands print, in the formats that were asked for |
+//! | [`ofctl`] | the OpenFlow flows of a switch |
 //! | [`report`], [`suggest`] | how a program speaks to those who run it; what a mistyped word may have meant |
 //! | [`command`], [`tool`] | what a command is, and what a tool: names, arguments, options, help and functions |
 //! | [`arguments`], [`options`] | the line becomes options and [`command::Invocation`]s of commands |
-//! | [`generic`], [`nb`], [`sb`], [`server`] | the commands, a family a file: arguments to the verbs of `northbound`, and their results to text, without I/O |
+//! | [`generic`], [`nb`], [`sb`], [`server`] | the commands, a family a file: arguments to the verbs of `northbound`, and their results to text, without I/O but for `lflow-list --ovs` |
 //! | [`transfer`] | `import` and `export`, which are not transactions: the whole database comes or goes |
 //! | [`tools`] | `weft nb` and `weft sb`: which commands they have |
 //! | [`run`] | connects, runs the commands, commits, retries, waits |
@@ -45,6 +46,7 @@ pub mod help;
 pub mod lookup;
 pub mod nb;
 pub mod objects;
+pub mod ofctl;
 pub mod options;
 pub mod output;
 pub mod page;

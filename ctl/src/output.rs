@@ -1,5 +1,6 @@
 //! What commands print: text, and tables in one of five formats.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use ovsdb::Datum;
@@ -211,12 +212,37 @@ fn render_html(out: &mut String, headings: &[&str], rows: &[Vec<String>], style:
         );
     }
     for row in rows {
-        line("td", &mut row.iter().map(|cell| escape_html(cell)));
+        let cells = headings.iter().zip(row);
+        line(
+            "td",
+            &mut cells.map(|(heading, cell)| match *heading {
+                "_uuid" => anchor(cell),
+                _ => escape_html(cell),
+            }),
+        );
     }
     out.push_str("</table>\n");
 }
 
-/// The text for HTML; UUIDs become links to themselves, shortened.
+/// What links of other rows lead to: the whole text, of which its first characters are shown.
+fn anchor(text: &str) -> String {
+    const SHOWN: usize = 8;
+    let escaped = |text: &str| -> String { text.chars().map(escape_character).collect() };
+    let start: String = text.chars().take(SHOWN).collect();
+    format!("<a name=\"{}\">{}</a>", escaped(text), escaped(&start))
+}
+
+fn escape_character(character: char) -> Cow<'static, str> {
+    match character {
+        '&' => "&amp;".into(),
+        '<' => "&lt;".into(),
+        '>' => "&gt;".into(),
+        '"' => "&quot;".into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// The text for HTML; UUIDs become links to their rows, shortened.
 fn escape_html(text: &str) -> String {
     const UUID_LENGTH: usize = 36;
     let mut html = String::new();
@@ -229,13 +255,7 @@ fn escape_html(text: &str) -> String {
             rest = &rest[UUID_LENGTH..];
             continue;
         }
-        match character {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            other => html.push(other),
-        }
+        html.push_str(&escape_character(character));
         rest = &rest[character.len_utf8()..];
     }
     html
@@ -304,5 +324,24 @@ fn pretty_json(out: &mut String, json: &Value, depth: usize) {
             out.push(']');
         }
         other => out.push_str(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_rows() {
+        let uuid = "0c2e2c69-553a-4b6a-92a3-40d30f1c166d";
+        assert_eq!(anchor(uuid), format!("<a name=\"{uuid}\">0c2e2c69</a>"));
+        assert_eq!(
+            anchor("[\"uuid\",\"x\"]"),
+            "<a name=\"[&quot;uuid&quot;,&quot;x&quot;]\">[&quot;uuid&quot;,</a>"
+        );
+        assert_eq!(
+            escape_html(&format!("[{uuid}]")),
+            format!("[<a href=\"#{uuid}\">0c2e2c69</a>]")
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! The switch of this machine: what it has counted, and what its ports are.
 
 use std::collections::HashMap;
-use std::process::Command;
 use std::sync::Arc;
 
 use daemon::place;
@@ -13,17 +12,6 @@ use crate::error::{CommandError, Outcome, fail};
 
 /// Where a tunnel's port says whose it is, as `CHASSIS@REMOTE%LOCAL`.
 const TUNNEL_OF: &str = "ovn-chassis-id";
-
-/// The switch that is asked, as `ovs-ofctl` calls it: the one that is given, else the integration bridge of this machine.
-pub fn target(given: Option<&str>) -> String {
-    given.map_or_else(
-        || {
-            let socket = place::switch_run_dir().join("br-int.mgmt");
-            format!("unix:{}", socket.display())
-        },
-        str::to_owned,
-    )
-}
 
 /// What it has counted.
 pub fn counters(switch: &str) -> Outcome<Counters> {
@@ -38,15 +26,8 @@ pub fn ports(switch: &str) -> Outcome<String> {
 }
 
 fn ofctl(command: &str, switch: &str) -> Outcome<String> {
-    let output = Command::new("ovs-ofctl")
-        .args(["-O", "OpenFlow15", "--no-names", command, switch])
-        .output()
-        .map_err(|error| CommandError::Failed(format!("ovs-ofctl: {error}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return fail(format!("{switch}: {command} failed: {}", said.trim()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let told = crate::ofctl::ask(command, switch);
+    told.map_err(|why| CommandError::Failed(format!("{switch}: {command} failed: {why}")))
 }
 
 /// The chassis in `CHASSIS@REMOTE%LOCAL`.

@@ -11,6 +11,7 @@ use super::intent::{self, Intents};
 use super::why::explain;
 use super::{drops, switch};
 use crate::error::{CommandError, Outcome, fail};
+use crate::ofctl;
 use crate::report::Reporter;
 use crate::tools::{NB, SB};
 use crate::trace;
@@ -56,7 +57,7 @@ pub(super) struct Why {
 impl Why {
     /// What the flows of a switch have dropped.
     fn drops(&self, south: &Client, north: Option<&Client>) -> Outcome {
-        let switch = switch::target(self.switch.as_deref());
+        let switch = ofctl::target(self.switch.as_deref());
         let mut counters = switch::counters(&switch)?;
         if let Some(seconds) = self.within {
             std::thread::sleep(Duration::from_secs(seconds));
@@ -105,7 +106,7 @@ impl Why {
             [datapath, microflow] => (Some(datapath.clone()), microflow.clone()),
             words => (None, words.concat()),
         };
-        let mut request = self.trace.request(true, Manner::Chassis);
+        let mut request = self.trace.request(true, Manner::Chassis)?;
         (request.datapath, request.microflow) = (datapath, microflow);
         let told = with_room(|| {
             let world = load(south.tables());

@@ -10,6 +10,7 @@ use sb_db::tables::{
 use crate::command::{Command, Context, Family, Tables};
 use crate::error::{Outcome, fail};
 use crate::lookup;
+use crate::ofctl::{self, Flows};
 use crate::text::quoted;
 use northbound::Draft;
 
@@ -167,10 +168,7 @@ fn list(context: &mut Context<'_, '_>) -> Outcome {
         let text = uuid.hyphenated().to_string();
         wanted.is_empty() || wanted.iter().any(|start| text.starts_with(start))
     };
-    if context.has("--ovs") {
-        let warning = "--ovs is not offered; ask the switch with ovs-ofctl dump-flows";
-        context.warnings.push(warning.to_owned());
-    }
+    let switch = openflow(context);
     let with_uuid = context.has("--uuid");
     let flows = context.draft.all::<LogicalFlow>();
     let groups = all_by_uuid(context.draft, |group: &LogicalDpGroup| group.uuid);
@@ -193,11 +191,38 @@ fn list(context: &mut Context<'_, '_>) -> Outcome {
             "  {prefix}table={:<2}({:<19}), priority={:<5}, match=({}), action=({})",
             line.table, line.stage, line.falling_priority.0, line.matches, line.actions
         ));
+        print_openflow(context, &switch, line.uuid);
     }
     if context.has("--vflows") {
-        print_other_records(context, only, with_uuid);
+        print_other_records(context, only, with_uuid, &switch);
     }
     Ok(())
+}
+
+/// The flows of the switch that `--ovs` asks for; none without it, or when there is no such switch, which is told.
+fn openflow(context: &mut Context<'_, '_>) -> Flows {
+    if !context.has("--ovs") {
+        return Flows::default();
+    }
+    let switch = ofctl::target(context.option("--ovs"));
+    match ofctl::ask("dump-flows", &switch) {
+        Ok(dump) => Flows::read(&dump, context.has("--stats")),
+        Err(why) => {
+            // What the system says is in brackets.
+            let reason = why.rsplit_once('(').map_or(&*why, |(_, reason)| reason);
+            let reason = reason.trim_end_matches(')');
+            let warning = format!("{switch}: connection failed ({reason})");
+            context.warnings.push(warning);
+            Flows::default()
+        }
+    }
+}
+
+/// What the switch has for a row.
+fn print_openflow(context: &mut Context<'_, '_>, switch: &Flows, row: Uuid) {
+    for flow in switch.of(row.as_fields().0) {
+        context.print(format!("    {flow}"));
+    }
 }
 
 /// `uuid=0x01234567, `, if that is asked for.
@@ -210,8 +235,13 @@ fn short_uuid(uuid: Uuid, wanted: bool) -> String {
 }
 
 /// What else controllers make OpenFlow flows of.
-fn print_other_records(context: &mut Context<'_, '_>, only: Option<Uuid>, with_uuid: bool) {
-    let mut sections: Vec<(&str, Vec<String>)> = Vec::new();
+fn print_other_records(
+    context: &mut Context<'_, '_>,
+    only: Option<Uuid>,
+    with_uuid: bool,
+    switch: &Flows,
+) {
+    let mut sections: Vec<(&str, Vec<(Uuid, String)>)> = Vec::new();
     let is_shown = |datapath: Uuid| only.is_none_or(|only| only == datapath);
     let datapaths = all_by_uuid(context.draft, |datapath: &DatapathBinding| datapath.uuid);
     // Where all are shown, each says whose it is.
@@ -228,12 +258,13 @@ fn print_other_records(context: &mut Context<'_, '_>, only: Option<Uuid>, with_u
     let shown = ports.iter().filter(|port| is_shown(port.datapath));
     let shown = shown.map(|port| {
         let prefix = short_uuid(port.uuid, with_uuid);
-        format!(
+        let text = format!(
             "{prefix}{}logical_port={}, tunnel_key={:<5}",
             of(port.datapath),
             port.logical_port,
             port.tunnel_key
-        )
+        );
+        (port.uuid, text)
     });
     sections.push(("Port Bindings", shown.collect()));
     let mut neighbours = context.draft.all::<MacBinding>();
@@ -243,7 +274,8 @@ fn print_other_records(context: &mut Context<'_, '_>, only: Option<Uuid>, with_u
         let prefix = short_uuid(neighbour.uuid, with_uuid);
         let of = of(neighbour.datapath);
         let (port, ip, mac) = (&neighbour.logical_port, &neighbour.ip, &neighbour.mac);
-        format!("{prefix}{of}logical_port={port}, ip={ip}, mac={mac}")
+        let text = format!("{prefix}{of}logical_port={port}, ip={ip}, mac={mac}");
+        (neighbour.uuid, text)
     });
     sections.push(("MAC Bindings", shown.collect()));
     let mut groups = context.draft.all::<MulticastGroup>();
@@ -258,27 +290,29 @@ fn print_other_records(context: &mut Context<'_, '_>, only: Option<Uuid>, with_u
             .collect();
         members.sort_unstable();
         let members = members.join(", ");
-        format!(
+        let text = format!(
             "{prefix}{}name={}, tunnel_key={:<5}, ports=({members})",
             of(group.datapath),
             group.name,
             group.tunnel_key
-        )
+        );
+        (group.uuid, text)
     });
     sections.push(("MC Groups", shown.collect()));
     let mut chassis = context.draft.all::<Chassis>();
     chassis.sort_by(|a, b| a.name.cmp(&b.name));
     let shown = chassis.iter().map(|chassis| {
         let prefix = short_uuid(chassis.uuid, with_uuid);
-        format!("{prefix}name={}", chassis.name)
+        (chassis.uuid, format!("{prefix}name={}", chassis.name))
     });
     sections.push(("Chassis", shown.collect()));
     for (title, records) in sections {
         if !records.is_empty() {
             context.print(format!("\n{title}:"));
         }
-        for record in records {
+        for (uuid, record) in records {
             context.print(format!("  {record}"));
+            print_openflow(context, switch, uuid);
         }
     }
 }

@@ -38,6 +38,7 @@ use crate::error::{CommandError, Outcome, fail};
 use crate::explain::connection::{DatabaseArgs, Reader, print, wrong};
 use crate::explain::intent;
 use crate::explain::switch::{self, Interface};
+use crate::ofctl;
 use crate::tools::{NB, SB};
 
 /// What the databases have told is looked through no more often than this, when there is something new in the switch.
@@ -121,7 +122,7 @@ impl<'a> Watch<'a> {
             )?,
             north: reader.read(&NB, databases.ovnnb.as_ref(), &intent::TABLES)?,
             reader,
-            switch: switch::target(arguments.switch.as_deref()),
+            switch: ofctl::target(arguments.switch.as_deref()),
             arguments,
             known: Known::default(),
             interfaces: HashMap::new(),

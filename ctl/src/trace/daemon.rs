@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser};
 use daemon::args::{CommonArgs, TlsArgs, parse_words};
 use daemon::unixctl::{Command, Surface};
@@ -15,7 +16,7 @@ use replica::{Client, Event, Spec, TableSpec};
 use tokio::runtime::{Builder, Runtime};
 
 use super::known::{Known, load};
-use super::request::{Request, answers, backend, ct_state, from_words, with_room};
+use super::request::{Request, answers, backend, ct_state, from_words, select_id, with_room};
 use super::stage::Stages;
 use super::tree::Forms;
 use super::walk::{Manner, Settings};
@@ -89,14 +90,14 @@ struct FormArgs {
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
     /// What conntrack finds, such as trk,new; repeatable, one for each time the packet is tracked; default trk,est
-    #[arg(long, value_name = "FLAGS", value_parser = ct_state, help_heading = "Trace")]
-    ct: Vec<u128>,
+    #[arg(long, value_name = "FLAGS", help_heading = "Trace")]
+    ct: Vec<String>,
     /// The backend that a load balancer chooses
-    #[arg(long, value_name = "IP[:PORT]", value_parser = backend, help_heading = "Trace")]
-    lb_dst: Option<(std::net::IpAddr, Option<u16>)>,
+    #[arg(long, value_name = "IP[:PORT]", help_heading = "Trace")]
+    lb_dst: Option<String>,
     /// The member that a select action chooses
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Trace")]
-    select_id: Option<u16>,
+    #[arg(long, value_name = "ID", help_heading = "Trace")]
+    select_id: Option<String>,
     /// Show the OpenFlow flows of each logical flow, as this switch has them; by default br-int of this machine
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, require_equals = true, help_heading = "Trace")]
     ovs: Option<Option<String>>,
@@ -117,22 +118,32 @@ struct DatabaseArgs {
 
 impl TraceArgs {
     /// A request that these make, without a packet.
-    pub fn request(&self, friendly: bool, manner: Manner) -> Request {
+    ///
+    /// # Errors
+    /// When a value is none, as ovn-trace says it.
+    pub fn request(&self, friendly: bool, manner: Manner) -> Outcome<Request> {
+        let states = self.ct.iter().map(|text| ct_state(text));
+        let states: Result<Vec<u128>, String> = states.collect();
+        let chosen = self.lb_dst.as_deref().map(backend).transpose();
+        let selected = self.select_id.as_deref().map(select_id).transpose();
+        let wrong = CommandError::Failed;
+        let (states, chosen) = (states.map_err(wrong)?, chosen.map_err(wrong)?);
+        let selected = selected.map_err(wrong)?.flatten();
         let default = || {
             let socket = place::switch_run_dir().join("br-int.mgmt");
             format!("unix:{}", socket.display())
         };
         let switch = self.ovs.clone();
-        Request {
+        Ok(Request {
             settings: Settings {
-                answers: answers(self.ct.clone(), self.lb_dst),
-                selected: self.select_id,
+                answers: answers(states, chosen),
+                selected,
                 friendly,
                 manner,
             },
             switch: switch.map(|given| given.unwrap_or_else(default)),
             ..Request::default()
-        }
+        })
     }
 }
 
@@ -160,8 +171,15 @@ impl AsMut<CommonArgs> for Arguments {
 
 /// Runs the program with these arguments.
 pub fn run(reporter: &Reporter, manner: Manner, arguments: Vec<String>) -> ExitCode {
-    let words = std::iter::once(reporter.name.clone()).chain(arguments);
-    let arguments: Arguments = parse_words(words.map(OsString::from));
+    let words: Vec<String> = std::iter::once(reporter.name.clone())
+        .chain(arguments)
+        .collect();
+    if manner == Manner::OvnTrace
+        && let Some(code) = answer_as_ovn(reporter, &words)
+    {
+        return code;
+    }
+    let arguments: Arguments = parse_words(words.into_iter().map(OsString::from));
     match arguments.execute(reporter, manner) {
         Ok(code) => code,
         Err(CommandError::Failed(text)) => {
@@ -170,6 +188,47 @@ pub fn run(reporter: &Reporter, manner: Manner, arguments: Vec<String>) -> ExitC
         }
         Err(CommandError::NotYet) => ExitCode::FAILURE,
     }
+}
+
+/// Says what is wrong with a command line, or which version this is, as OVN's tools do; nothing if neither is asked.
+fn answer_as_ovn(reporter: &Reporter, words: &[String]) -> Option<ExitCode> {
+    // Logging is read elsewhere.
+    let words = words.iter().filter(|word| !word.starts_with("-v"));
+    let error = Arguments::command().try_get_matches_from(words.clone());
+    let error = error.err()?;
+    if error.kind() == ErrorKind::DisplayVersion {
+        let (name, version) = (&reporter.name, env!("CARGO_PKG_VERSION"));
+        print(&format!(
+            "{name} {version}\nDB Schema {}\n",
+            (SB.schema)().version
+        ));
+        return Some(ExitCode::SUCCESS);
+    }
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let option = given.split([' ', '=']).next().unwrap_or_default();
+    let value = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) => value.as_str(),
+        _ => "",
+    };
+    let text = match (error.kind(), option.strip_prefix("--")) {
+        (ErrorKind::UnknownArgument, Some(_)) => {
+            let mut words = words.filter(|word| word.starts_with(option));
+            let word = words.next().map_or(option, String::as_str);
+            format!("unrecognized option '{word}'")
+        }
+        (ErrorKind::UnknownArgument, None) => {
+            format!("invalid option -- '{}'", option.trim_start_matches('-'))
+        }
+        (ErrorKind::TooManyValues, _) => format!("option '{option}' doesn't allow an argument"),
+        (ErrorKind::InvalidValue, _) if value.is_empty() => {
+            format!("option '{option}' requires an argument")
+        }
+        _ => return None,
+    };
+    reporter.error(&text);
+    Some(ExitCode::FAILURE)
 }
 
 impl Arguments {
@@ -201,7 +260,7 @@ impl Arguments {
                 return fail("one or two non-option arguments are required (use --help for help)");
             }
         };
-        let request = self.request(datapath, microflow, manner);
+        let request = self.request(datapath, microflow, manner)?;
         let runtime = runtime()?;
         let client = runtime.block_on(self.connect())?;
         let traced = with_room(|| {
@@ -221,7 +280,12 @@ impl Arguments {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn request(&self, datapath: Option<String>, microflow: String, manner: Manner) -> Request {
+    fn request(
+        &self,
+        datapath: Option<String>,
+        microflow: String,
+        manner: Manner,
+    ) -> Outcome<Request> {
         let forms = match self.form.all {
             true => Forms::ALL,
             false => Forms {
@@ -231,12 +295,12 @@ impl Arguments {
             },
         };
         let friendly = !self.form.no_friendly_names;
-        Request {
+        Ok(Request {
             forms: forms.or_detailed(),
             datapath,
             microflow,
-            ..self.trace.request(friendly, manner)
-        }
+            ..self.trace.request(friendly, manner)?
+        })
     }
 
     async fn connect(&self) -> Outcome<Client> {

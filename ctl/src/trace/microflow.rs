@@ -5,8 +5,10 @@ use lflow::interp::State;
 use lflow::{Base, Constant, Expr, Name, Symbol};
 use ovsdb::Uuid;
 
+use super::complaint::as_ovn;
 use super::lookup::Names;
 use super::packet::Packet;
+use super::walk::Manner;
 use super::world::World;
 
 /// Why a description is of no packet. The texts are ovn-trace's.
@@ -41,8 +43,12 @@ pub fn read(
     world: &World,
     datapath: Option<&str>,
     text: &str,
+    manner: Manner,
 ) -> Result<(Uuid, Packet), MicroflowError> {
-    let expr = Expr::parse(text).map_err(|error| wrong(&error))?;
+    let expr = Expr::parse(text).map_err(|error| match manner {
+        Manner::Chassis => wrong(&error),
+        Manner::OvnTrace => wrong(&as_ovn(&error, text)),
+    })?;
     let datapath = match datapath {
         Some(name) => world
             .find_datapath(name)

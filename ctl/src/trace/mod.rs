@@ -5,7 +5,7 @@
 //! | [`world`] | the southbound, indexed by what a packet asks for; follows the database row by row |
 //! | [`lookup`], [`stage`] | names on a datapath; the flows of a table, parsed when a packet comes by and found by their values |
 //! | [`connection`] | matches that are asked of connections |
-//! | [`microflow`] | a description becomes a packet |
+//! | [`microflow`], [`complaint`] | a description becomes a packet; what ovn-trace says of one that does not |
 //! | [`packet`], [`track`], [`security`], [`answer`] | the packet, and what conntrack, port security and learned addresses say of it |
 //! | [`walk`] | the packet's way, as a tree |
 //! | [`tree`], [`header`], [`text`], [`names`] | that tree in words |
@@ -16,6 +16,7 @@
 //! Under the name `ovn-trace`, forwarding is simplified as ovn-trace does; [`walk::Manner`] says where.
 
 pub mod answer;
+pub mod complaint;
 pub mod connection;
 pub mod daemon;
 pub mod header;

@@ -61,8 +61,9 @@ impl Request {
     /// As [`Request::run`].
     pub fn follow(&self, world: &World, stages: &Stages) -> Result<Followed, String> {
         let datapath = self.datapath.as_deref();
-        let (datapath, packet) =
-            microflow::read(world, datapath, &self.microflow).map_err(|error| error.to_string())?;
+        let manner = self.settings.manner;
+        let read = microflow::read(world, datapath, &self.microflow, manner);
+        let (datapath, packet) = read.map_err(|error| error.to_string())?;
         let openflow = |cookie| openflow(self.switch.as_deref().unwrap_or_default(), cookie);
         let openflow: Option<OpenFlow<'_>> = self.switch.as_ref().map(|_| &openflow as _);
         let mut walker = Walker::new(world, stages, self.settings.clone(), openflow);
@@ -149,6 +150,17 @@ pub fn ct_state(text: &str) -> Result<u128, String> {
     Ok(state)
 }
 
+/// `--select-id`: a number that is not 0. What is larger than the numbers that there are chooses nothing.
+///
+/// # Errors
+/// When it is none.
+pub fn select_id(text: &str) -> Result<Option<u16>, String> {
+    match text.parse::<u32>() {
+        Ok(number) if number > 0 => Ok(u16::try_from(number).ok()),
+        _ => Err(format!("{text}: bad select-id")),
+    }
+}
+
 /// `--lb-dst`: `10.0.0.1`, `10.0.0.1:80`, `fd00::1`, `[fd00::1]:80`.
 ///
 /// # Errors
@@ -222,6 +234,9 @@ mod tests {
         assert_eq!(backend("[fd00::1]:80"), Ok((ip("fd00::1"), Some(80))));
         assert_eq!(backend("fd00::1"), Ok((ip("fd00::1"), None)));
         assert!(backend("nobody").is_err());
+        assert_eq!(select_id("3"), Ok(Some(3)));
+        assert_eq!(select_id("70000"), Ok(None));
+        assert_eq!(select_id("0"), Err("0: bad select-id".to_owned()));
         let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
         let read = |text| from_words(&words(text), true, Manner::Chassis);
         let request = read("--minimal sw0 1").expect("a request");

@@ -562,7 +562,40 @@ fn ovn_and_we_print_alike() {
         &["inport == \"dmz-vm1\" && sctp && ip4 && ct.est && reg0 == 4 && ct_mark == 3"],
         &["inport == \"dmz-vm1\" && vlan.vid == 5 && vlan.present"],
         &["inport == \"dmz-vm1\" && ip4 && ip.proto == 2"],
+        &["inport == v1"],
+        &["inport == \"dmz-vm1\" && eth.src == 00:00"],
+        &["inport == \"dmz-vm1\" eth.src == 00:00:00:00:00:01"],
+        &["inport == \"dmz-vm1\" && foo == 1"],
+        &["inport == \"dmz-vm1"],
     ];
+    let mistakes: &[&[&str]] = &[
+        &["--ct=new,foo", ping],
+        &["--lb-dst=nonsense", ping],
+        &["--select-id=x", ping],
+        &["--select-id=0", ping],
+        &["--select-id=70000", "--minimal", ecmp],
+        &["--nope", ping],
+        &["--nope=3", ping],
+        &["-x", ping],
+        &["--minimal=3", ping],
+        &[ping, ping, ping],
+    ];
+    for line in mistakes {
+        let [theirs, ours] = [Path::new("ovn-trace"), &ours].map(|program| {
+            let output = Command::new(program)
+                .arg(format!("--db={}", world.remote()))
+                .args(*line)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            // Its log tells the same once more.
+            let lines = text.lines().filter(|line| line.starts_with("ovn-trace: "));
+            let lines: Vec<String> = lines.map(str::to_owned).collect();
+            (output.status.code(), lines)
+        });
+        assert_eq!(ours, theirs, "{line:?}");
+    }
     for line in lines {
         let [theirs, ours] = [Path::new("ovn-trace"), &ours].map(|program| {
             let output = Command::new(program)
