@@ -17,6 +17,7 @@ mod drops;
 mod durability;
 mod examples;
 mod failover;
+mod first_steps;
 mod gateways;
 mod gre;
 mod leases;
