@@ -21,7 +21,7 @@ use crate::wait::wait_for;
 /// What fits, with tunnel headers, into an underlay of 1,500 bytes.
 const MTU: &str = "1400";
 
-/// What a DHCP client calls with what it has learned: one script for both clients, which name things differently.
+/// What a DHCP client calls with what it has learned: one script for all clients, which name things differently.
 const DHCP_SCRIPT: &str = r#"#!/bin/sh
 case "${1:-$reason}" in
 PREINIT) ip link set dev "$interface" up ;;
@@ -49,6 +49,8 @@ pub enum DhcpClient {
     Dhclient,
     /// BusyBox's.
     Udhcpc,
+    /// Roy Marples'.
+    Dhcpcd,
 }
 
 /// What a DHCP client was given.
@@ -189,6 +191,16 @@ impl Guest {
                 ])
                 .arg(&script)
                 .env("LEASE_FILE", &file),
+            // In the foreground until it has a lease, without asking whether somebody else has the address.
+            DhcpClient::Dhcpcd => self
+                .namespace
+                .run("dhcpcd")
+                .args(["-4", "-1", "-B", "-A", "-t", "30", "-f", "/dev/null"])
+                .args(["-o", "routers", "-o", "interface_mtu", "-c"])
+                .arg(&script)
+                .arg("-e")
+                .arg(format!("LEASE_FILE={}", file.display()))
+                .arg(&self.device),
         };
         let said = run
             .output()

@@ -28,6 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ping", "the guests' pings"),
     ("dhclient", "the guests' leases"),
     ("udhcpc", "the guests' leases"),
+    ("dhcpcd", "the guests' leases"),
     ("dig", "the guests' questions"),
     ("tcpdump", "captures"),
 ];

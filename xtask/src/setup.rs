@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
         "guests that ask for a lease with dhclient",
     ),
     ("udhcpc", "guests that ask for a lease with udhcpc"),
+    ("dhcpcd-base", "guests that ask for a lease with dhcpcd"),
     ("bind9-dnsutils", "guests that ask for names with dig"),
     ("iputils-ping", "guests that ping"),
     ("tcpdump", "looking at packets on the wire"),

@@ -1,7 +1,7 @@
 //! Every guest gets exactly its own address, mask and router from a real DHCP client, for an hour.
 //!
 //! The operator has named the DHCP options of the switch on every port; the switch itself answers, on the guest's own
-//! chassis. Both of the clients that Linux guests commonly have must be content with the answer, and containers, whose
+//! chassis. All three clients that Linux guests commonly have must be content with the answer, and containers, whose
 //! requests come in with a VLAN, are guests like any other.
 
 use anyhow::Result;
@@ -14,7 +14,8 @@ use tests::story::story;
 fn every_guest_gets_its_own_lease() {
     story(Plan::under_test(), |lab| {
         check_leases(lab, DhcpClient::Dhclient)?;
-        check_leases(lab, DhcpClient::Udhcpc)
+        check_leases(lab, DhcpClient::Udhcpc)?;
+        check_leases(lab, DhcpClient::Dhcpcd)
     });
 }
 
