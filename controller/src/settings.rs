@@ -103,6 +103,8 @@ pub struct Settings {
     pub zones: ZoneRange,
     /// Take leave of both databases at `exit`; otherwise everything stays as it is, as with `exit --restart`.
     pub cleans_up: bool,
+    /// OVN's cache of logical flows is wanted; there is none here.
+    pub lflow_cache: bool,
     /// Do nothing while northd has another version.
     pub match_northd_version: bool,
     /// Guests are announced for ever, and this is the longest pause; unset: a few times.
@@ -163,6 +165,27 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("ovn-trim-limit-lflow-cache", "there is no such cache"),
     ("ovn-trim-timeout-ms", "there is no such cache"),
     ("ovn-trim-wmark-perc-lflow-cache", "there is no such cache"),
+];
+
+/// Keys whose values others may read in `Chassis.other_config`, with or without effect here, as OVN's controllers write them: empty
+/// if nothing is said. What an earlier controller of this chassis wrote there would stay otherwise.
+const PUBLISHED: &[&str] = &[
+    "ovn-bridge-mappings",
+    "ovn-chassis-mac-mappings",
+    "ovn-cms-options",
+    "ovn-evpn-local-ip",
+    "ovn-evpn-vxlan-ports",
+    "ovn-limit-lflow-cache",
+    "ovn-memlimit-lflow-cache-kb",
+    "ovn-trim-limit-lflow-cache",
+    "ovn-trim-timeout-ms",
+    "ovn-trim-wmark-perc-lflow-cache",
+];
+/// The same of flags: under which name, the key, and what counts if nothing is said.
+const PUBLISHED_FLAGS: &[(&str, &str, bool)] = &[
+    ("is-interconn", "ovn-is-interconn", false),
+    ("ovn-enable-lflow-cache", "ovn-enable-lflow-cache", true),
+    ("ovn-monitor-all", "ovn-monitor-all", false),
 ];
 
 /// The name of the integration bridge, if nothing else is said.
@@ -229,6 +252,7 @@ impl Settings {
             is_interconn: keys.flag("ovn-is-interconn", false),
             zones: keys.zones(&mut bad),
             cleans_up: keys.flag("ovn-cleanup-on-exit", true),
+            lflow_cache: keys.flag("ovn-enable-lflow-cache", true),
             match_northd_version: keys.flag("ovn-match-northd-version", false),
             garp_max_timeout: keys.seconds("garp-max-timeout-sec", &mut bad),
             openflow_probe: keys.seconds("ovn-openflow-probe-interval", &mut bad),
@@ -440,23 +464,14 @@ impl Keys<'_> {
     }
 
     fn other_config(&self, datapath_type: &str) -> BTreeMap<Arc<str>, Arc<str>> {
-        let copied = [
-            "ovn-bridge-mappings",
-            "ovn-chassis-mac-mappings",
-            "ovn-cms-options",
-        ];
+        let copied = PUBLISHED.iter();
         let mut config: BTreeMap<Arc<str>, Arc<str>> = copied
-            .into_iter()
-            .map(|key| (key.into(), self.get(key).cloned().unwrap_or_default()))
+            .map(|&key| (key.into(), self.get(key).cloned().unwrap_or_default()))
             .collect();
-        config.insert(
-            "ovn-monitor-all".into(),
-            self.flag("ovn-monitor-all", false).to_string().into(),
-        );
-        config.insert(
-            "is-interconn".into(),
-            self.flag("ovn-is-interconn", false).to_string().into(),
-        );
+        for (shown, key, default) in PUBLISHED_FLAGS {
+            let value = self.flag(key, *default).to_string();
+            config.insert((*shown).into(), value.into());
+        }
         // What Open vSwitch takes where nothing is written.
         let datapath_type = Some(datapath_type).filter(|written| !written.is_empty());
         let datapath_type = datapath_type.unwrap_or("system");
@@ -581,6 +596,38 @@ mod tests {
             settings.shown.other_config["datapath-type"],
             "netdev".into()
         );
+    }
+
+    #[test]
+    fn what_others_may_read_is_published_with_or_without_effect() {
+        let ids = [
+            ("system-id", "c1"),
+            ("ovn-enable-lflow-cache-c1", "false"),
+            ("ovn-limit-lflow-cache", "100"),
+            ("ovn-evpn-vxlan-ports", "4789"),
+        ];
+        let (settings, _) = Settings::read(&row(&ids), "h", "");
+        let settings = settings.expect("named");
+        let config = &settings.shown.other_config;
+        for (key, value) in [
+            ("ovn-enable-lflow-cache", "false"),
+            ("ovn-limit-lflow-cache", "100"),
+            ("ovn-memlimit-lflow-cache-kb", ""),
+            ("ovn-trim-limit-lflow-cache", ""),
+            ("ovn-trim-timeout-ms", ""),
+            ("ovn-trim-wmark-perc-lflow-cache", ""),
+            ("ovn-evpn-vxlan-ports", "4789"),
+            ("ovn-evpn-local-ip", ""),
+            ("ovn-monitor-all", "false"),
+            ("is-interconn", "false"),
+        ] {
+            let told = config.get(key).map(|value| &**value);
+            assert_eq!(told, Some(value), "{key}");
+        }
+        assert!(!settings.lflow_cache);
+        let (settings, _) = Settings::read(&row(&ids[..1]), "h", "");
+        let config = settings.expect("named").shown.other_config;
+        assert_eq!(config["ovn-enable-lflow-cache"], "true".into());
     }
 
     /// Whatever is not the other value is the default; upper and lower case are alike.
