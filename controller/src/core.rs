@@ -346,6 +346,10 @@ impl Core {
 
     /// An interface changed, perhaps in what decides by which tunnel end its ports are reached: a guest and its containers.
     fn interface_changed(&mut self, name: &str) {
+        // A port that other chassis are asked for has an interface here, or none any more.
+        if let Some(port) = self.network.port_named_now(name) {
+            self.ports.untold.insert(port.uuid);
+        }
         if let Some(interfaces) = self.local.ports.interfaces.get(name)
             && self.network.interfaces.peek(NameId::of(name)) == Some(interfaces)
         {

@@ -48,8 +48,8 @@ use crate::flow::MeterSpec;
 use crate::settings::{DEFAULT_BRIDGE, TunnelKind};
 
 pub use balancers::{Balancer, Endpoint, Flush, Vip, endpoint};
-pub(crate) use binding::may_have;
 pub use binding::{Attachment, Binding, PortKind, patch_name};
+pub(crate) use binding::{is_meant, may_have};
 pub use fact::{Fact, Key};
 pub use input::{LocalPorts, PortChanges};
 pub(crate) use locality::translation_zones;

@@ -12,8 +12,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sb_db::tables::PortBinding;
 
 use super::{Core, Now, Subject};
-use crate::network::{Binding, PortKind};
-use crate::south::{Claim, Claimant, Role};
+use crate::network::{Binding, NameId, PortKind, is_meant};
+use crate::south::{Claim, Claimant, Role, South};
 
 /// For so long a claim is not repeated against another chassis.
 pub const HOLD: Duration = Duration::from_secs(2);
@@ -52,6 +52,8 @@ pub(super) struct Claims {
     concessions: FxHashMap<Uuid, (Duration, Instant)>,
     /// Ports that seem to be nowhere here, until everything is told.
     unsettled: FxHashSet<Uuid>,
+    /// Ports with an interface here that other chassis are asked for, each with what the log was told.
+    declined: FxHashMap<Uuid, String>,
 }
 
 impl Claims {
@@ -81,6 +83,29 @@ impl Claims {
     fn reconcile(&mut self, port: Uuid) {
         if let Some((_, until)) = self.concessions.remove(&port) {
             self.conceded.remove(&(until, port));
+        }
+    }
+
+    /// A port is not claimed although it has an interface here: the log is told so once. What was released needs no more words.
+    fn decline(&mut self, port: &PortBinding, claimant: &Claimant<'_>, south: &South) {
+        let asked = port.options.get("requested-chassis");
+        let holder = port.chassis.filter(|holder| *holder != claimant.chassis);
+        let holder = holder.and_then(|holder| south.chassis_name(holder));
+        let line = format!(
+            "Not claiming lport {}, chassis {} requested-chassis {} pb->chassis {}",
+            port.logical_port,
+            claimant.name,
+            asked.map_or("", |names| names),
+            holder.map_or("", |name| name),
+        );
+        let is_ours = port.chassis == Some(claimant.chassis);
+        let is_released = is_ours || port.additional_chassis.contains(&claimant.chassis);
+        let is_told = self.declined.get(&port.uuid) == Some(&line);
+        if !is_told && !is_released {
+            tracing::info!(target: "binding", "{line}");
+        }
+        if !is_told {
+            self.declined.insert(port.uuid, line);
         }
     }
 
@@ -181,6 +206,7 @@ impl Core {
         {
             let Some(port) = self.network.ports.peek(uuid).cloned() else {
                 self.claims.settling.remove(&uuid);
+                self.claims.declined.remove(&uuid);
                 self.south_writes.forgive(Subject::Port(uuid));
                 continue;
             };
@@ -213,6 +239,7 @@ impl Core {
             // Before everything is told, a port may only seem to be nowhere.
             None if knows_all => {
                 self.claims.settling.remove(&port.uuid);
+                self.note_declined(own, port);
                 self.south.release(port, own)
             }
             None => {
@@ -231,11 +258,7 @@ impl Core {
         binding: &Binding,
     ) -> Option<Vec<Operation>> {
         let settings = self.local.settings.as_ref()?;
-        let claimant = Claimant {
-            chassis: own,
-            name: &settings.system_id,
-            hostname: &settings.shown.hostname,
-        };
+        let claimant = Claimant::new(own, settings);
         // A container is here as what its guest is.
         let parent = port.parent_port.as_ref();
         let parent = parent.and_then(|name| self.network.port_named_now(name));
@@ -248,8 +271,10 @@ impl Core {
             _ => Role::Additional,
         });
         let Some(role) = role else {
+            self.claims.decline(port, &claimant, &self.south);
             return Some(self.south.release(port, own));
         };
+        self.claims.declined.remove(&port.uuid);
         let encap_ip = binding
             .at
             .interface
@@ -291,5 +316,21 @@ impl Core {
             self.claims.note(now.at, port.uuid);
         }
         Some(operations)
+    }
+
+    /// A port is attached nowhere here: because another chassis is asked for, or there is nothing that it could be attached to.
+    fn note_declined(&mut self, own: Uuid, port: &PortBinding) {
+        let Some(settings) = &self.local.settings else {
+            return;
+        };
+        let claimant = Claimant::new(own, settings);
+        let interfaces = self.network.interfaces.peek(NameId::of(&port.logical_port));
+        let is_plugged = interfaces.is_some_and(|all| all.iter().any(|one| is_meant(port, one)));
+        let is_guest = PortKind::of(port) == PortKind::Guest;
+        if is_guest && is_plugged && claimant.role(port).is_none() {
+            self.claims.decline(port, &claimant, &self.south);
+        } else {
+            self.claims.declined.remove(&port.uuid);
+        }
     }
 }

@@ -360,14 +360,25 @@ impl Local {
     fn mark_installed(&self, uuid: Uuid, installed: bool, now_ms: i64) -> Option<Operation> {
         let row = self.tables.get(Interface::INDEX, uuid)?;
         let column = Interface::COLUMN.external_ids.index;
-        let mutation = match (row.get(column).get_str(INSTALLED_KEY), installed) {
+        let ids = row.get(column);
+        let lport = ids.get_str("iface-id");
+        let mutation = match (ids.get_str(INSTALLED_KEY), installed) {
             (Some("true"), true) | (None, false) => return None,
             (_, true) => {
+                let lport = lport.unwrap_or_default();
+                tracing::info!(target: "binding", "Setting lport {lport} ovn-installed in OVS");
                 let mut set = set_key(column, INSTALLED_KEY, "true");
                 set.extend(set_key(column, INSTALLED_AT_KEY, &now_ms.to_string()));
                 set
             }
-            (Some(_), false) => vec![drop_keys(column, [INSTALLED_KEY, INSTALLED_AT_KEY])],
+            (Some(_), false) => {
+                let name = Interface::COLUMN.name.get(row);
+                tracing::info!(target: "binding", "Removing iface {name} ovn-installed in OVS");
+                if let Some(lport) = lport {
+                    tracing::info!(target: "binding", "Removing lport {lport} ovn-installed in OVS");
+                }
+                vec![drop_keys(column, [INSTALLED_KEY, INSTALLED_AT_KEY])]
+            }
         };
         Some(Operation::mutate_row(Interface::INDEX, uuid, mutation))
     }

@@ -260,7 +260,7 @@ pub fn patch_name(bridge: &str, localnet: &str) -> String {
 }
 
 /// Whether an interface is for this port, and not for an earlier or later one of its name (ovn-nb(5), `iface-id-ver`).
-fn is_meant(port: &PortBinding, interface: &LocalInterface) -> bool {
+pub(crate) fn is_meant(port: &PortBinding, interface: &LocalInterface) -> bool {
     let asked = port.options.get("iface-id-ver");
     asked.is_none_or(|asked| interface.version.as_ref() == Some(asked))
 }

@@ -15,6 +15,7 @@ use sb_db::tables::PortBinding;
 
 use super::South;
 use crate::network::{ACTIVATED, has_spoken};
+use crate::settings::Settings;
 
 /// Options of ports that OVN's controllers obey and this one does not, beside those that begin with `vif-plug`.
 const WITHOUT_EFFECT: &[&str] = &["ct-zone-limit", "dynamic-routing"];
@@ -54,7 +55,16 @@ pub struct Claim {
     pub has_spoken: bool,
 }
 
-impl Claimant<'_> {
+impl<'a> Claimant<'a> {
+    /// The chassis with these settings, whose row this is.
+    pub fn new(chassis: Uuid, settings: &'a Settings) -> Self {
+        Claimant {
+            chassis,
+            name: &settings.system_id,
+            hostname: &settings.shown.hostname,
+        }
+    }
+
     /// As what the chassis may have a port; `None` if it may not.
     pub fn role(&self, port: &PortBinding) -> Option<Role> {
         if port.requested_chassis == Some(self.chassis) {
@@ -167,7 +177,7 @@ impl South {
         let name = &port.logical_port;
         if port.chassis == Some(own) {
             change.only_of = Some(own);
-            tracing::info!(target: "binding", "Releasing lport {name} from this chassis.");
+            tracing::info!(target: "binding", "Releasing lport {name} from this chassis (sb_readonly=0)");
             change.set(PortBinding::COLUMN.chassis.index, None);
             if port.encap.is_some() {
                 change.set(PortBinding::COLUMN.encap.index, None);
@@ -178,7 +188,7 @@ impl South {
                     .push((PortBinding::COLUMN.virtual_parent.index, Datum::empty_set()));
             }
             if port.up.is_some() {
-                change.up(false);
+                change.down(port);
             }
         }
         if port.additional_chassis.contains(&own) {
@@ -280,6 +290,14 @@ impl Change {
 
     fn up(&mut self, up: bool) {
         self.row.push(PortBinding::COLUMN.up.to(&Some(up)));
+    }
+
+    fn down(&mut self, port: &PortBinding) {
+        if port.up == Some(true) {
+            let name = &port.logical_port;
+            tracing::info!(target: "binding", "Setting lport {name} down in Southbound");
+        }
+        self.up(false);
     }
 
     fn add(&mut self, column: usize, member: Uuid) {

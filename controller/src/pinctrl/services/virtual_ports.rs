@@ -8,6 +8,7 @@
 //! counts, when the pause is over.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daemon::Now;
@@ -63,7 +64,7 @@ impl Service for VirtualPorts {
                 .ok_or(HandleError::Port { datapath, port })
         };
         let (port, parent) = (find(key)?.uuid, find(parent)?.uuid);
-        let Some(operation) = claim(port, parent, view) else {
+        let Some(wish) = Wish::of(port, parent, view) else {
             return Ok(());
         };
         if let Some(last) = self.claims.get_mut(&port)
@@ -73,7 +74,7 @@ impl Service for VirtualPorts {
             self.due.insert((last.at + last.pause, port));
             return Ok(());
         }
-        self.take(now, port, operation, effects);
+        self.take(now, wish, effects);
         Ok(())
     }
 
@@ -82,8 +83,8 @@ impl Service for VirtualPorts {
             self.due.remove(&first);
             let last = self.claims.get_mut(&first.1);
             let next = last.and_then(|last| last.next.take());
-            if let Some(operation) = next.and_then(|parent| claim(first.1, parent, view)) {
-                self.take(now, first.1, operation, effects);
+            if let Some(wish) = next.and_then(|parent| Wish::of(first.1, parent, view)) {
+                self.take(now, wish, effects);
             }
         }
     }
@@ -94,7 +95,8 @@ impl Service for VirtualPorts {
 }
 
 impl VirtualPorts {
-    fn take(&mut self, now: Now, port: Uuid, operation: Operation, effects: &mut Vec<Effect>) {
+    fn take(&mut self, now: Now, wish: Wish<'_>, effects: &mut Vec<Effect>) {
+        let port = wish.port.uuid;
         self.claims
             .retain(|_, last| now.at < last.at + last.pause * 2 || last.next.is_some());
         let pause = match self.claims.get(&port) {
@@ -107,29 +109,43 @@ impl VirtualPorts {
             next: None,
         };
         self.claims.insert(port, last);
-        effects.push(Effect::Write(port, vec![operation]));
+        let (name, parent) = (&wish.port.logical_port, &wish.parent);
+        tracing::info!(
+            target: "pinctrl",
+            "Claiming virtual lport {name} for this chassis with the virtual parent {parent}"
+        );
+        effects.push(Effect::Write(port, vec![wish.operation()]));
     }
 }
 
-/// What makes a port this chassis', at a guest that is here. Nothing if it is so, or may not be.
-fn claim(port: Uuid, parent: Uuid, view: &dyn View) -> Option<Operation> {
-    let (port, parent) = (view.port(port)?, view.port(parent)?);
-    let parent = &parent.logical_port;
-    let own = view.own().filter(|_| view.is_here(parent))?;
-    let is_its = port.virtual_parent.as_ref() == Some(parent) && port.chassis == Some(own);
-    if is_its || PortKind::of(port) != PortKind::Virtual || !may_have(port, parent) {
-        return None;
+/// A port that is to be this chassis', at a guest that is here.
+struct Wish<'a> {
+    port: &'a PortBinding,
+    parent: &'a Arc<str>,
+    own: Uuid,
+}
+
+impl<'a> Wish<'a> {
+    /// Nothing if it is so, or may not be.
+    fn of(port: Uuid, parent: Uuid, view: &'a dyn View) -> Option<Self> {
+        let (port, parent) = (view.port(port)?, view.port(parent)?);
+        let parent = &parent.logical_port;
+        let own = view.own().filter(|_| view.is_here(parent))?;
+        let is_its = port.virtual_parent.as_ref() == Some(parent) && port.chassis == Some(own);
+        if is_its || PortKind::of(port) != PortKind::Virtual || !may_have(port, parent) {
+            return None;
+        }
+        Some(Wish { port, parent, own })
     }
-    let column = PortBinding::COLUMN;
-    let columns = vec![
-        column.chassis.to(&Some(own)),
-        column.virtual_parent.to(&Some(parent.clone())),
-    ];
-    Some(Operation::update_row(
-        PortBinding::INDEX,
-        port.uuid,
-        columns,
-    ))
+
+    fn operation(&self) -> Operation {
+        let column = PortBinding::COLUMN;
+        let columns = vec![
+            column.chassis.to(&Some(self.own)),
+            column.virtual_parent.to(&Some(self.parent.clone())),
+        ];
+        Operation::update_row(PortBinding::INDEX, self.port.uuid, columns)
+    }
 }
 
 #[cfg(test)]
