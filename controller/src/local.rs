@@ -4,6 +4,7 @@
 //! ([`reconcile`]), so that a port that comes or goes costs that port's work and a chassis one tunnel's.
 
 mod bridge;
+mod index;
 mod mirrors;
 mod operations;
 mod patches;

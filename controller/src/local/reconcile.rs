@@ -19,7 +19,7 @@ use super::operations::{add_port, drop_keys, remove_port, set_key};
 use super::patches::{self, WantedPatch};
 use super::queues::WantedQueue;
 use super::tunnels::{self, RemoteEncap, WantedTunnel};
-use super::{Local, bridge};
+use super::{Local, bridge, index};
 use crate::network::Zones;
 use crate::settings::{DEFAULT_BRIDGE, Settings};
 use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port};
@@ -155,6 +155,7 @@ impl Local {
             bridge::correct(&settings, uuid, &row, &mut operations);
             if let Some(switch) = self.tables.iter_as::<OpenVSwitch>().next() {
                 bridge::look_through_tags(&switch, &mut operations);
+                index::take(&switch, &settings.system_id, &mut operations);
             }
             self.pending.bridge = !operations.is_empty();
         }
@@ -198,15 +199,19 @@ impl Local {
         operations
     }
 
-    /// The operations that take away the tunnels, when the chassis takes leave. Nothing when there are none.
+    /// The operations that take away the tunnels and the index of their names, when the chassis takes leave. Nothing when there are none.
     pub fn farewell(&self) -> Vec<Operation> {
-        let Some(bridge) = self.integration else {
-            return Vec::new();
-        };
-        let tunnels = self.index.tunnels().flat_map(|(_, tunnels)| tunnels);
-        tunnels
-            .map(|tunnel| remove_port(bridge, tunnel.port))
-            .collect()
+        let mut operations = Vec::new();
+        if let Some(bridge) = self.integration {
+            let tunnels = self.index.tunnels().flat_map(|(_, tunnels)| tunnels);
+            operations.extend(tunnels.map(|tunnel| remove_port(bridge, tunnel.port)));
+        }
+        if let Some(settings) = &self.settings
+            && let Some(switch) = self.tables.iter_as::<OpenVSwitch>().next()
+        {
+            operations.extend(index::give_back(&switch, &settings.system_id));
+        }
+        operations
     }
 
     fn integration_row(&self) -> Option<(Uuid, Arc<Row>)> {
@@ -245,6 +250,12 @@ impl Local {
             self.pending.tunnels.extend(present);
         }
         let mut pending = std::mem::take(&mut self.pending.tunnels);
+        if pending.is_empty() {
+            return;
+        }
+        let switch = self.tables.iter_as::<OpenVSwitch>().next();
+        let index = switch.map(|switch| index::of(&switch, &settings.system_id));
+        let index = index.unwrap_or_default();
         // Names that are given to ports within this transaction.
         let mut given = FxHashSet::default();
         pending.retain(|chassis| {
@@ -255,7 +266,8 @@ impl Local {
                 tunnels = tunnels::flow_based(settings);
             }
             let before = operations.len();
-            self.reconcile_tunnels(bridge, chassis, tunnels, &mut given, operations);
+            let place = (bridge, &*index);
+            self.reconcile_tunnels(place, chassis, tunnels, &mut given, operations);
             operations.len() > before
         });
         self.pending.tunnels = pending;
@@ -263,7 +275,7 @@ impl Local {
 
     fn reconcile_tunnels(
         &self,
-        bridge: Uuid,
+        (bridge, index): (Uuid, &str),
         chassis: &str,
         mut missing: Vec<WantedTunnel>,
         given: &mut FxHashSet<String>,
@@ -302,7 +314,7 @@ impl Local {
             let taken = self.index.names();
             let is_taken = |name: &str| taken.contains(name) || given.contains(name);
             let usual = tunnel.name.clone().filter(|name| !is_taken(name));
-            let name = usual.unwrap_or_else(|| tunnels::port_name(chassis, is_taken));
+            let name = usual.unwrap_or_else(|| tunnels::port_name(index, chassis, is_taken));
             let interface = Interface {
                 name: name.as_str().into(),
                 r#type: tunnel.kind.name().into(),

@@ -173,14 +173,17 @@ fn common_options(settings: &Settings) -> BTreeMap<Arc<str>, Arc<str>> {
     options
 }
 
-/// A name for a tunnel port that nothing else has: at most 15 bytes, as for any network device.
-pub(super) fn port_name(chassis: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    let short: String = chassis
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(6)
-        .collect();
-    let mut names = (0u32..).map(|n| format!("ovn-{short}-{n:x}"));
+/// A name for a tunnel port that nothing else has: at most 15 bytes, as for any network device. It begins with the index of this
+/// controller among those of the host ([`super::index`]), and the first six bytes of the other chassis' name, as OVN's do.
+pub(super) fn port_name(index: &str, chassis: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    // The switch takes no `/` in a name, and what is no printable ASCII is nothing to type.
+    let readable = |byte: u8| match byte {
+        b'/' => '-',
+        byte if byte.is_ascii_graphic() => char::from(byte),
+        _ => '_',
+    };
+    let short: String = chassis.bytes().take(6).map(readable).collect();
+    let mut names = (0u32..).map(|n| format!("ovn{index}-{short}-{n:x}"));
     names
         .find(|name| !is_taken(name))
         .expect("there are more names than ports")
@@ -286,15 +289,21 @@ mod tests {
     }
 
     #[test]
-    fn names_are_short_and_free() {
-        let taken: FxHashSet<&str> = ["ovn-ubuntu-0"].into_iter().collect();
-        assert_eq!(
-            port_name("ubuntu-22", |name| taken.contains(name)),
-            "ovn-ubuntu-1"
-        );
-        assert_eq!(port_name("ubuntu-22", |_| false), "ovn-ubuntu-0");
+    fn names_are_ovns_and_free() {
+        let taken: FxHashSet<&str> = ["ovn-ubuntu-0", "ovn-hv-2-0"].into_iter().collect();
+        for (index, chassis, expected) in [
+            ("", "ubuntu-22", "ovn-ubuntu-1"),
+            ("0", "ubuntu-22", "ovn0-ubuntu-0"),
+            ("", "hv-1", "ovn-hv-1-0"),
+            ("1", "hv-2", "ovn1-hv-2-0"),
+            ("", "hv-2", "ovn-hv-2-1"),
+            ("", "a/b \u{fc}c", "ovn-a-b___-0"),
+        ] {
+            let name = port_name(index, chassis, |name| taken.contains(name));
+            assert_eq!(name, expected);
+        }
         let long = "x".repeat(100);
-        assert!(port_name(&long, |_| false).len() <= 15);
+        assert!(port_name("12", &long, |_| false).len() <= 15);
     }
 
     #[test]
