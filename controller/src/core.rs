@@ -120,6 +120,8 @@ pub struct Core {
     switch_path: Option<PathBuf>,
     /// The switch does not keep up with what is to be written.
     switch_is_full: bool,
+    /// The switch has confirmed flows since it was connected.
+    switch_has_flows: bool,
     /// The number of the last barrier, over all connections.
     barriers: u64,
     /// The switch may be changed.
@@ -194,6 +196,7 @@ impl Core {
             switch: None,
             switch_path: None,
             switch_is_full: false,
+            switch_has_flows: false,
             barriers: 0,
             ready: false,
             zones_restored: false,
@@ -430,6 +433,7 @@ impl Core {
 
     fn switch_lost(&mut self, reason: &str) {
         self.switch_is_full = false;
+        self.switch_has_flows = false;
         if let Some(switch) = self.switch.take() {
             tracing::info!(target: "ofctrl", "connection to the switch closed: {reason}");
             self.barriers = switch.sent();
@@ -503,6 +507,7 @@ impl Core {
     }
 
     fn confirmed(&mut self, number: u64) {
+        self.switch_has_flows |= self.ready;
         self.ports.confirmed(number);
         while let Some(&(nb_cfg, barrier)) = self.nb_cfg_waiting.front() {
             if barrier > number {

@@ -134,6 +134,7 @@ impl Local {
             self.pending.all_tunnels = true;
         }
         self.pending.bridge = true;
+        self.pending.restore = true;
         self.pending.patches = true;
         self.pending.queues = true;
         self.pending.mirrors = true;

@@ -23,6 +23,7 @@ struct WantedHere<'a> {
     network: &'a Network,
     is_known: bool,
     is_ready: bool,
+    has_flows: bool,
     progress: Progress,
 }
 
@@ -133,6 +134,10 @@ impl Wanted for WantedHere<'_> {
 
     fn is_known(&self) -> bool {
         self.is_known
+    }
+
+    fn has_flows(&self) -> bool {
+        self.has_flows
     }
 }
 
@@ -366,6 +371,7 @@ impl Core {
             network: &self.network,
             is_known: self.is_settled(),
             is_ready: self.ready,
+            has_flows: self.switch_has_flows,
             progress: Progress {
                 started_ms: *self.started_ms.get_or_insert(now.unix_ms),
                 nb_cfg: self.nb_cfg_reached,

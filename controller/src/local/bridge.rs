@@ -7,13 +7,17 @@ use ovsdb::operation::Operation;
 use ovsdb::typed::{ColumnValue, Table};
 use ovsdb::{Atom, Datum, Row, RowChange, Uuid};
 
-use super::operations::{insert, set_key};
+use super::operations::{drop_keys, insert, set_key, truth};
 use crate::network::Zones;
 use crate::settings::Settings;
 use crate::vswitch::{Bridge, Interface, OpenVSwitch, Port};
 
 const IN_BAND_KEY: &str = "disable-in-band";
 const VLAN_LIMIT_KEY: &str = "vlan-limit";
+/// In `Open_vSwitch.other_config`: after a start, the switch lets no packet pass until somebody has installed flows and taken this away.
+const RESTORE_WAIT_KEY: &str = "flow-restore-wait";
+/// In `Open_vSwitch.external_ids`: it is a controller that has written [`RESTORE_WAIT_KEY`], not the scripts that start the switch.
+const MANAGED_WAIT_KEY: &str = "ovn-managed-flow-restore-wait";
 
 /// Has the switch look through all VLAN tags of a frame, unless somebody has said how many: left to itself, it takes what stands
 /// behind the first for payload. OVN's controllers set this, too.
@@ -23,6 +27,23 @@ pub(super) fn look_through_tags(switch: &OpenVSwitch, operations: &mut Vec<Opera
         let set = set_key(column, VLAN_LIMIT_KEY, "0");
         operations.push(Operation::mutate_row(OpenVSwitch::INDEX, switch.uuid, set));
     }
+}
+
+/// Has the switch wait for flows no longer, now that it has them, if an OVN controller had told it to: since 24.03 they leave that behind
+/// on gateways, for the next start of the host, and take it away themselves. What `ovs-ctl` writes while it restarts the switch is its own.
+pub(super) fn let_packets_pass(switch: &OpenVSwitch) -> Option<Operation> {
+    let waits = switch.other_config.contains_key(RESTORE_WAIT_KEY);
+    (waits && truth(&switch.external_ids, MANAGED_WAIT_KEY)).then(|| {
+        tracing::info!(
+            "the switch has its flows: Open_vSwitch other_config:{RESTORE_WAIT_KEY} of an OVN controller is removed"
+        );
+        let column = OpenVSwitch::COLUMN;
+        let gone = [
+            drop_keys(column.other_config.index, [RESTORE_WAIT_KEY]),
+            drop_keys(column.external_ids.index, [MANAGED_WAIT_KEY]),
+        ];
+        Operation::mutate_row(OpenVSwitch::INDEX, switch.uuid, gone.into())
+    })
 }
 
 /// Whether a change of a bridge is about more than its ports and what controllers remember.

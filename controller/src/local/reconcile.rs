@@ -40,6 +40,8 @@ pub trait Wanted {
     fn zones(&self) -> Option<&Zones>;
     /// Whether chassis and patches are known.
     fn is_known(&self) -> bool;
+    /// Whether the switch has confirmed its flows.
+    fn has_flows(&self) -> bool;
     /// How far this controller is.
     fn progress(&self) -> Progress;
 }
@@ -60,6 +62,8 @@ pub struct Progress {
 pub(super) struct Pending {
     /// The integration bridge itself.
     pub(super) bridge: bool,
+    /// Whether the switch waits for flows before it lets packets pass.
+    pub(super) restore: bool,
     /// The tunnels to these chassis.
     pub(super) tunnels: FxHashSet<Arc<str>>,
     /// Those to all.
@@ -158,6 +162,12 @@ impl Local {
                 index::take(&switch, &settings.system_id, &mut operations);
             }
             self.pending.bridge = !operations.is_empty();
+        }
+        if self.pending.restore && wanted.has_flows() {
+            let switch = self.tables.iter_as::<OpenVSwitch>().next();
+            let release = switch.and_then(|switch| bridge::let_packets_pass(&switch));
+            self.pending.restore = release.is_some();
+            operations.extend(release);
         }
         if let Some(left) = self.pending.left_bridge {
             let tunnels = self.tunnels_on(left);
