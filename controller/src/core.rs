@@ -53,6 +53,7 @@ use southbound::Contents;
 use transactions::Transactions;
 use writes::Writes;
 
+pub use crate::logical::CONSIDERED;
 pub use claims::HOLD;
 pub use daemon::Now;
 pub use effects::{Effects, Event, SouthConnection, SouthTarget, SwitchEvent};

@@ -422,11 +422,11 @@ impl Desired {
         groups
     }
 
-    /// The names and numbers of the meters that are wanted. Walks all flows.
+    /// The names and numbers of the meters that the southbound asks for. Walks all flows.
     pub fn meters(&self) -> BTreeSet<(Arc<str>, u32)> {
         let needs = self.wanted.values().flat_map(|(flow, _)| &*flow.needs);
         let meters = needs.filter_map(|need| match &need.resource {
-            Resource::Meter(spec) => {
+            Resource::Meter(spec) if spec.is_asked_for => {
                 let number = self.meters.number(need.resource.name())?;
                 Some((spec.name.clone(), number))
             }

@@ -73,6 +73,8 @@ pub struct GroupSpec {
 pub struct MeterSpec {
     /// Whose it is.
     pub name: Arc<str>,
+    /// The southbound asks for it. What it does not ask for protects this controller.
+    pub is_asked_for: bool,
     /// The rate counts packets a second, not kilobits.
     pub packets: bool,
     /// The rate above which packets are dropped.

@@ -184,6 +184,12 @@ impl Local {
         self.integration.is_some()
     }
 
+    /// The name of an interface that is there.
+    pub fn interface_name(&self, interface: Uuid) -> Option<Arc<str>> {
+        let row = self.tables.get(Interface::INDEX, interface)?;
+        Some(Interface::COLUMN.name.get(row))
+    }
+
     /// The local tunnel end by which an interface wants its port to be reached, if it says so.
     pub fn encap_ip(&self, interface: Uuid) -> Option<IpAddr> {
         let row = self.tables.get(Interface::INDEX, interface)?;

@@ -34,6 +34,7 @@ mod uses;
 
 use std::sync::Arc;
 
+use daemon::coverage::Counter;
 use lflow::action::{
     Context, DatapathKind, Resources as _, Tables, encode, needs_port_bits, prerequisites,
 };
@@ -53,11 +54,15 @@ use crate::layout;
 use crate::network::{Fact, Network, PortKind, Reads, expand};
 use crate::physical::members;
 
+/// How often a logical flow was translated, in OVN's words.
+pub static CONSIDERED: Counter = Counter::new("consider_logical_flow");
+
 /// The flows of a logical flow.
 pub fn flows(network: &Network, reads: &Reads, row: &LogicalFlow, facts: &mut Vec<Fact>) {
     let Some(places) = places_here(network, reads, row) else {
         return;
     };
+    CONSIDERED.add(1);
     let is_absent = |name: &str| is_absent_guest(network, reads, name);
     let parsed = match Parsed::of(network, reads, row) {
         Ok(parsed) => parsed,
@@ -402,6 +407,7 @@ fn chooser(row: &LogicalFlow, at: &Place) -> u64 {
 fn default_meter(flow: Uuid) -> MeterSpec {
     MeterSpec {
         name: flow.to_string().into(),
+        is_asked_for: false,
         packets: true,
         rate: 1_000,
         burst: 1_000,

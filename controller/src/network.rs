@@ -614,6 +614,7 @@ impl Network {
         let limit = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
         Some(MeterSpec {
             name: meter.name.clone(),
+            is_asked_for: true,
             packets: &*meter.unit == "pktps",
             rate: limit(band.rate),
             burst: limit(band.burst_size),

@@ -132,6 +132,7 @@ fn a_refused_flow_is_not_offered_again_until_it_changes() {
 fn meter(name: &str) -> Resource {
     Resource::Meter(crate::flow::MeterSpec {
         name: name.into(),
+        is_asked_for: true,
         packets: true,
         rate: 10,
         burst: 5,

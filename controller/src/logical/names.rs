@@ -339,6 +339,7 @@ impl Resources for Names<'_> {
     fn rate_meter(&self, rate: u32, burst: Option<u32>) -> Option<u32> {
         Some(self.need(Resource::Meter(MeterSpec {
             name: self.flow.to_string().into(),
+            is_asked_for: true,
             packets: false,
             rate,
             burst: burst.unwrap_or_default(),

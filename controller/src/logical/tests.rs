@@ -67,12 +67,12 @@ fn flows_are_translated() {
                 "reg0[3] = put_dhcp_opts(offerip = 10.0.0.2, router = 10.0.0.1); next;",
             ),
             "+ 8 50 metadata=0x5/0xffffff -> controller(reason=action,max_len=65535,id=0,userdata=\
-             00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause,meter_id=1198939618),resubmit(,9)\n",
+             00.00.00.02.00.00.00.00.00.01.00.04.00.00.00.03.0a.00.00.02.03.00.04.0a.00.00.01,pause,meter_id=2576266334),resubmit(,9)\n",
         ),
         (
             // Nobody can send more there than the meter lets pass, whatever the database says of meters.
             logical("ingress", 0, "1", "handle_svc_check(inport);"),
-            "+ 8 50 metadata=0x5/0xffffff -> controller(reason=action,max_len=65535,id=0,userdata=00.00.00.12.00.00.00.00,meter_id=1198939618)\n",
+            "+ 8 50 metadata=0x5/0xffffff -> controller(reason=action,max_len=65535,id=0,userdata=00.00.00.12.00.00.00.00,meter_id=2576266334)\n",
         ),
         (
             logical("ingress", 0, "ip4.src == $nobody", "next;"),

@@ -95,6 +95,7 @@ pub(super) fn flows(
         let matches = strategy.narrow(from());
         let meter = MeterSpec {
             name: format!("activation {datapath} {key}").into(),
+            is_asked_for: false,
             packets: true,
             rate: 100,
             burst: 100,

@@ -525,8 +525,13 @@ impl Stage {
     }
 
     pub fn change_settings(&mut self, key: &str, value: &str) {
+        self.change_root(|root| drop(root.external_ids.insert(key.into(), value.into())));
+    }
+
+    /// The row of the local switch changes.
+    pub fn change_root(&mut self, change: impl FnOnce(&mut OpenVSwitch)) {
         let mut root = self.local.all::<OpenVSwitch>().remove(0);
-        root.external_ids.insert(key.into(), value.into());
+        change(&mut root);
         let change = self.local.put(&root, root.uuid);
         self.event(Event::Local(replica::Event::Changes(vec![change])));
     }
