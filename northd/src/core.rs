@@ -236,16 +236,18 @@ impl Core {
         if self.check.is_some() || self.check_due.is_some() {
             return Err("everything is just being compiled anew: wait for that");
         }
-        let Some(active) = &mut self.active else {
+        if self.active.is_none() {
             return Err("not active: there is nothing to recompute");
-        };
-        active.engine.stats_mut().recompute();
+        }
         if !self.is_at_rest() {
             self.check_due = Some(now.at + REST_WITHIN);
             return Ok(());
         }
         let fresh = Active::new(self.plan, &self.version, [&self.north, &self.south]);
         self.check = Some(Box::new(Check::new(now, fresh, &self.south)));
+        if let Some(active) = &mut self.active {
+            active.engine.stats_mut().recompute();
+        }
         Ok(())
     }
 
@@ -268,7 +270,10 @@ impl Core {
             }
             Ok(Outcome::Same) => Some(Ok(Vec::new())),
             Ok(Outcome::Void(why)) => Some(Err(why)),
-            Ok(Outcome::Found(differences, fresh)) => {
+            Ok(Outcome::Found(differences, mut fresh)) => {
+                if let Some(active) = &mut self.active {
+                    *fresh.engine.stats_mut() = std::mem::take(active.engine.stats_mut());
+                }
                 self.active = Some(fresh);
                 Some(Ok(differences))
             }

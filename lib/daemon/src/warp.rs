@@ -13,6 +13,11 @@ static WARP: Mutex<Warp> = Mutex::new(Warp {
     stopped: None,
 });
 
+/// So far, and no farther, a clock is set forward.
+const LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// So many steps one request takes.
+const STEPS: u64 = 100_000;
+
 #[derive(Debug)]
 struct Warp {
     is_enabled: bool,
@@ -54,9 +59,9 @@ pub(crate) fn stop() {
     });
 }
 
-/// Sets the clock forward.
+/// Sets the clock forward, as far as it goes.
 pub(crate) fn advance(by: Duration) {
-    with(|warp| warp.ahead = warp.ahead.saturating_add(by));
+    with(|warp| warp.ahead = (warp.ahead + by).min(LIMIT));
 }
 
 /// Waits until the clock says this. A loop that waits is woken to ask anew when the clock is set, by
@@ -75,15 +80,24 @@ pub async fn until(at: Instant) {
 /// How far `time/warp [TOTAL] STEP` goes, and in which steps, in milliseconds.
 ///
 /// # Errors
-/// They are no numbers above 0.
+/// They are no numbers, a step is nothing, or there are too many of them.
 pub(crate) fn steps(args: &[String]) -> Result<(u64, u64), String> {
-    let read = |text: &String| text.parse::<u64>().ok().filter(|ms| *ms > 0);
-    let numbers: Option<Vec<u64>> = args.iter().map(read).collect();
-    match numbers.as_deref() {
-        Some([total, step]) => Ok((*total, *step)),
-        Some([step]) => Ok((*step, *step)),
-        _ => Err("invalid MSECS".to_owned()),
+    let numbers: Option<Vec<u64>> = args
+        .iter()
+        .map(|text| text.parse::<u32>().ok().map(u64::from))
+        .collect();
+    let (total, step) = match numbers.as_deref() {
+        // As Open vSwitch has it, a total of nothing is one step.
+        Some([0, step] | [step]) => (*step, *step),
+        Some([total, step]) => (*total, *step),
+        _ => return Err("invalid MSECS".to_owned()),
+    };
+    if step == 0 || total / step > STEPS {
+        return Err(format!(
+            "invalid MSECS: one request takes up to {STEPS} steps"
+        ));
     }
+    Ok((total, step))
 }
 
 #[cfg(test)]
@@ -106,6 +120,10 @@ mod tests {
         for (given, read) in [
             ("500", Ok((500, 500))),
             ("60000 1000", Ok((60000, 1000))),
+            ("0 100", Ok((100, 100))),
+            ("1 0", Err(())),
+            ("4000000000 1", Err(())),
+            ("5000000000", Err(())),
             ("0", Err(())),
             ("x", Err(())),
             ("-1", Err(())),

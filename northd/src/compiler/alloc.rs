@@ -364,7 +364,9 @@ impl Alloc {
         if !pool.take(number, max, holder, shares) {
             return false;
         }
-        pool.pass(number, chosen);
+        if !is_request {
+            pool.pass(number, chosen);
+        }
         if want.pool.conflict == Conflict::Shared {
             self.touched.insert((space, want.among, number));
         }

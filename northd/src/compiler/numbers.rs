@@ -60,8 +60,9 @@ impl Numbers {
 
     /// A number up to `max` is held that was not chosen here: those that are chosen late come behind it.
     pub fn pass(&mut self, number: u32, max: u32) {
-        if self.order == Order::Late && (self.next..=max).contains(&number) {
-            self.next = number % max + 1;
+        // Behind the last one there is no place: to begin anew for its sake would put newcomers before all others.
+        if self.order == Order::Late && (self.next..max).contains(&number) {
+            self.next = number + 1;
         }
     }
 
@@ -199,8 +200,14 @@ mod tests {
         assert!(pool.take(9, 9, a, false));
         pool.pass(9, 9);
         assert_eq!(pool.choose(9, b), Some(1), "in turn");
+        pool.pass(9, 9);
+        assert_eq!(
+            pool.choose(9, a),
+            Some(2),
+            "not anew for the last one's sake"
+        );
         pool.pass(20, 9);
-        assert_eq!(pool.choose(9, b), Some(2), "what was asked for is beyond");
+        assert_eq!(pool.choose(9, b), Some(4), "what was asked for is beyond");
     }
 
     #[test]

@@ -223,6 +223,12 @@ mod tests {
                 .collect()
         };
         assert_eq!(told(&world), [""; 0]);
+        let max = |world: &World| {
+            let globals = world.nb::<NbGlobal>();
+            let options = globals.first().map(|(_, global)| global.options.clone());
+            options.and_then(|options| Some(options.get(MAX_KEY)?.to_string()))
+        };
+        assert_eq!(max(&world).as_deref(), Some("16711680"));
         let chassis = Chassis {
             name: "hv1".into(),
             encaps: vec![uuid(3)],
@@ -240,7 +246,9 @@ mod tests {
             problems.len() == 1 && problems[0].starts_with("tunnel key 5000 does not fit"),
             "{problems:?}"
         );
+        assert_eq!(max(&world).as_deref(), Some("4095"));
         world.south(vec![Operation::delete_row(Chassis::INDEX, uuid(2))]);
         assert_eq!(told(&world), [""; 0]);
+        assert_eq!(max(&world).as_deref(), Some("16711680"));
     }
 }

@@ -84,15 +84,19 @@ pub(super) fn operations(
     operations
 }
 
-/// Whether `desired` and `actual` are equal in the table's columns, but for those that have members of sets.
+/// Whether two rows are equal in the table's columns, but for those that have members of sets. Where only keys are ours, those that
+/// are said count, whoever else writes there.
 pub(super) fn is_equal(
     table: &Table,
-    desired: &Arc<Row>,
-    actual: &Arc<Row>,
+    one: &Arc<Row>,
+    other: &Arc<Row>,
     set_columns: &[(usize, Cell)],
 ) -> bool {
     let is_set = |column: usize| set_columns.iter().any(|(set, _)| *set == column);
-    Arc::ptr_eq(desired, actual) || changed_columns(table, desired, actual, is_set).is_empty()
+    let mut by_key = table.keys.iter();
+    Arc::ptr_eq(one, other)
+        || changed_columns(table, one, other, is_set).is_empty()
+            && by_key.all(|(column, _)| one.get(*column) == other.get(*column))
 }
 
 fn insertion(
