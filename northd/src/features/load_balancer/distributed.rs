@@ -4,17 +4,22 @@
 //! Everywhere else, that each chassis chooses among its own backends is all (`spread`). Here, packets to a virtual address may come from
 //! the physical network to any chassis that has a backend, if the network spreads them over those chassis (routes of equal cost to
 //! the address, for instance). Such a chassis answers requests for the address, takes packets to it by the gateway port's MAC, and has
-//! replies leave where the backend is. What is for the gateway port's own addresses stays with the chassis that has it.
+//! replies leave where the backend is. It has to learn who is outside, too: what it asked for comes back to it. A chassis without a
+//! backend does not answer, the one that has the gateway port included, and none announces the address. What is for the gateway port's
+//! own addresses stays with the chassis that has it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use lflow::{Expr, Int, a, m};
+use lflow::{Expr, Symbol, a, m};
 use relations::{Handle, Small};
 
+use super::ANSWERED;
 use super::carriers::{GROUPS_OF, ROUTERS_OF, ROUTERS_WITH};
 use super::flows::{by_version, look_up};
 use super::health::LIVE;
 use super::model::{BALANCER, Balancer, Responder};
+use super::neighbours::{leads_outside, mark};
 use super::stateless_nat::is_from;
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::stage::{Rule, Stage};
@@ -22,20 +27,19 @@ use crate::compiler::unit::Unit;
 use crate::features::ports::LOCALNETS;
 use crate::features::router::gateways::{GATEWAYS, GUESTS};
 use crate::features::router::links::{PEER, Peer};
-use crate::features::router::own::{ASKED as IS_ASKED, TO_ME};
-use crate::features::router::ports::{PORT, RouterPort};
+use crate::features::router::ports::{self, IPS, LANS, LENGTHS, PORT, RouterPort};
 use crate::features::router::{admission, nat};
 use crate::features::switch::DATAPATH;
 
 pub(super) const FROM_OUTSIDE: Rule = Rule::new(
     Stage::InLookup,
     51,
-    "to a virtual address that is distributed, by a gateway port's MAC, on a chassis with a backend: to that port",
+    "to a virtual address that is distributed, or a neighbour's answer, by a gateway port's MAC, on a chassis with a backend: to that port",
 );
 pub(super) const ADMIT: Rule = Rule::new(
     Stage::RouterInAdmission,
     51,
-    "to a virtual address that is distributed, by a gateway port, on a chassis with a backend: as on the one that has the port",
+    "to a virtual address that is distributed, or a neighbour's answer, by a gateway port, on a chassis with a backend: as on the one that has the port",
 );
 pub(super) const ASKED: Rule = Rule::new(
     Stage::RouterInOwn,
@@ -61,7 +65,9 @@ pub(super) const TRANSLATE_BACK: Rule = Rule::new(
 pub(super) static FLOWS: Kind = Kind {
     name: "load-balancer/distributed",
     over: Over::Keys(&LIVE),
-    reads: &[&BALANCER, &DATAPATH, &GATEWAYS, &PORT, &PEER, &LOCALNETS],
+    reads: &[
+        &BALANCER, &DATAPATH, &GATEWAYS, &PORT, &PEER, &LOCALNETS, &IPS, &LANS, &LENGTHS,
+    ],
     says: &[&GUESTS],
     wants: &[],
     run: |unit, key| {
@@ -79,22 +85,59 @@ pub(super) static FLOWS: Kind = Kind {
         routers.sort_unstable();
         routers.dedup();
         for router in routers {
-            for gateway in unit.members(&GATEWAYS, router) {
-                if let Some(port) = unit.get(&PORT, *gateway) {
-                    // Without a physical network, who is outside reaches the gateway's chassis alone.
-                    if leads_outside(unit, *gateway) {
-                        say(unit, row, (live, written), (router, *gateway, port));
-                    }
-                }
+            let gateways = outer_gateways(unit, router);
+            answer_elsewhere(unit, written, router, &gateways);
+            for (gateway, port) in gateways {
+                say(unit, row, (live, written), (router, gateway, port));
             }
         }
     },
 };
 
-fn leads_outside(unit: &Unit<'_>, gateway: Handle) -> bool {
-    match unit.get(&PEER, gateway) {
-        Some(Peer::Switch { switch, .. }) => !unit.members(&LOCALNETS, *switch).is_empty(),
-        _ => false,
+/// The gateway ports of a router that lead to a physical network. Without one, who is outside reaches the gateway's chassis alone.
+fn outer_gateways<'a>(unit: &Unit<'a>, router: Handle) -> Vec<(Handle, &'a Arc<RouterPort>)> {
+    let gateways = unit.members(&GATEWAYS, router).iter();
+    let gateways = gateways.filter(|gateway| leads_outside(unit, **gateway));
+    gateways
+        .filter_map(|gateway| Some((*gateway, unit.get(&PORT, *gateway)?)))
+        .collect()
+}
+
+/// By all other ports of a router, requests are answered as for any load balancer.
+fn answer_elsewhere(
+    unit: &mut Unit<'_>,
+    written: &Balancer,
+    router: Handle,
+    gateways: &[(Handle, &Arc<RouterPort>)],
+) {
+    let Some(datapath) = unit.get(&DATAPATH, router).map(|of| of.uuid) else {
+        return;
+    };
+    let mut names: Vec<Arc<str>> = gateways
+        .iter()
+        .map(|(_, port)| Arc::clone(&port.name))
+        .collect();
+    // In an order that does not depend on what was before.
+    names.sort_unstable();
+    for ip in written.ips() {
+        let is_answered = match written.responder {
+            Responder::All => true,
+            Responder::Nobody => false,
+            Responder::Reachable => {
+                let mut lans = ports::in_whose_network(unit, ip).into_iter();
+                let is_own = !unit.members(&IPS, (router, ip)).is_empty();
+                !is_own && lans.any(|(of, _)| of == router)
+            }
+        };
+        if is_answered {
+            let asked = nat::request(ip);
+            let asked = match names.is_empty() {
+                true => asked,
+                false => asked & !m::inports(names.clone()),
+            };
+            let mut flows = unit.flows(datapath, None);
+            flows.add_common(ANSWERED, &asked, mark());
+        }
     }
 }
 
@@ -119,15 +162,16 @@ fn say(
         if has_backend == Expr::FALSE {
             continue;
         }
+        let answer = match vips[0] {
+            IpAddr::V4(_) => m::arp_op(2),
+            IpAddr::V6(_) => m::is(Symbol::NdNa),
+        };
+        let taken = to_mac.clone() & (to.clone() | answer) & has_backend.clone();
         let here = to & has_backend.clone();
         let mut flows = unit.flows(datapath, Some(hint));
-        let admitted = comes.clone() & to_mac.clone() & here.clone();
+        let admitted = comes.clone() & taken.clone();
         flows.add(ADMIT, &admitted, admission::remember(port));
-        flows.add(
-            DEFRAG,
-            &(m::ip() & comes.clone() & here.clone()),
-            [look_up()],
-        );
+        flows.add(DEFRAG, &(m::ip() & comes.clone() & here), [look_up()]);
         for vip in vips {
             let answers = match live.responder {
                 Responder::All => true,
@@ -136,18 +180,12 @@ fn say(
             };
             if answers {
                 let asked = comes.clone() & nat::request(vip) & has_backend.clone();
-                let mark = [
-                    a::set(TO_ME.field(), Int::new(1)),
-                    a::set(IS_ASKED.field(), Int::new(1)),
-                    a::next(),
-                ];
-                flows.add(ASKED, &asked, mark);
+                flows.add(ASKED, &asked, mark());
             }
         }
         if let Some(Peer::Switch { name, switch, .. }) = unit.get(&PEER, gateway)
             && let Some(beyond) = unit.get(&DATAPATH, *switch).map(|of| of.uuid)
         {
-            let taken = to_mac.clone() & here;
             let deliver = [a::set_outport(Arc::clone(name)), a::output()];
             let mut flows = unit.flows(beyond, Some(hint));
             flows.add(FROM_OUTSIDE, &taken, deliver);

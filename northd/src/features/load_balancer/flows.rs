@@ -22,6 +22,7 @@ use super::carriers::{
 };
 use super::health::LIVE;
 use super::model::{BALANCER, Balancer};
+use super::settings::SETTINGS;
 use super::spread::{Source, spread};
 use super::{BALANCE, DEFRAG, EMPTY, TRANSLATE_BACK};
 use crate::compiler::feature::{Kind, Over};
@@ -41,7 +42,7 @@ pub(super) static HAS_BACKENDS: Relation<(Handle, u32), ()> = Relation::new("has
 pub(super) static FLOWS: Kind = Kind {
     name: "load-balancer",
     over: Over::Keys(&LIVE),
-    reads: &[&HAS, &BALANCER],
+    reads: &[&HAS, &BALANCER, &SETTINGS],
     says: &[&BACKENDS],
     wants: &[],
     run: |unit, key| {
@@ -135,7 +136,8 @@ fn say(
             continue;
         }
         // Who is told by a reset needs no event (ovn-nb(5), `reject`).
-        if balancer.tells && !balancer.rejects && !vip.has_backends {
+        let tells = balancer.tells || unit.get(&SETTINGS, ()).is_some_and(|of| of.tells);
+        if tells && !balancer.rejects && !vip.has_backends {
             let event = Action::Event(Box::new(EmptyBackends {
                 vip: Arc::clone(&vip.text),
                 protocol: balancer.protocol.name().into(),

@@ -110,7 +110,11 @@ pub static FEATURE: Feature = Feature {
         )]),
         Source::north::<NbGlobal>(&[]).keys(&[(
             NbGlobal::COLUMN.options.index,
-            &["install_ls_lb_from_router", "svc_monitor_mac"],
+            &[
+                "controller_event",
+                "install_ls_lb_from_router",
+                "svc_monitor_mac",
+            ],
         )]),
         // Written in the name of the feature whose table it is.
         Source::south::<sb::AddressSet>(&[]),
@@ -141,6 +145,7 @@ pub static FEATURE: Feature = Feature {
         &carriers::FOLLOWERS,
         &flows::HAS_BACKENDS,
         &routes::CLAIMANTS,
+        &stateless_nat::SPEAKERS,
         &health::LIVE,
     ],
     kinds: &[
@@ -161,6 +166,7 @@ pub static FEATURE: Feature = Feature {
         &flows::AT_GATEWAYS,
         &flows::AT_GATEWAYS_DIRECT,
         &stateless_nat::FLOWS,
+        &stateless_nat::REPLIES,
         &distributed::FLOWS,
         &untracking::FLOWS,
         &record::RECORD,
@@ -182,6 +188,7 @@ pub static FEATURE: Feature = Feature {
         UNTRACKED_OUT,
         untracking::TO_VIP,
         untracking::FROM_BACKEND,
+        untracking::ERROR,
         PROBE_IN,
         PROBE_LATER,
         PROBE_OUT,

@@ -17,6 +17,7 @@ use crate::compiler::options::Options;
 use crate::compiler::problem::Complaints;
 use crate::features::load_balancer::endpoint::{self, Endpoint, Protocol};
 use crate::features::load_balancer::mappings::{self, Mapping};
+use crate::features::load_balancer::settings::SETTINGS;
 use crate::features::load_balancer::templates::Template;
 
 /// So many backends fit into a group of OpenFlow, of which a switch can tell 60,000 bytes: one of IPv4 takes up to 88 bytes, one of
@@ -164,8 +165,9 @@ impl Balancer {
         }
     }
 
-    /// Reads a row. Nothing comes of one without an address that can be read.
-    fn parse(row: &Row, complaints: &mut Complaints) -> Option<Self> {
+    /// Reads a row. Nothing comes of one without an address that can be read. `tells_all`: whoever manages the network is told of all
+    /// addresses without backends.
+    fn parse(row: &Row, tells_all: bool, complaints: &mut Complaints) -> Option<Self> {
         let column = LoadBalancer::COLUMN;
         let options = Options::read(column.options.name, row.get(column.options.index));
         let has_variables = options.truth("template", false, complaints);
@@ -248,7 +250,7 @@ impl Balancer {
         }
         for vip in empty {
             // Who wants to be told, or have senders told, means it.
-            if !balancer.rejects && !balancer.tells {
+            if !(balancer.rejects || balancer.tells || tells_all) {
                 let why = format!("{vip} has no backends");
                 let remedy = "what comes there is dropped: write backends, or set reject or event";
                 complaints.warning(column.vips.name, vip, 0, why, remedy);
@@ -267,7 +269,7 @@ impl Balancer {
 pub(super) static MODEL: Kind = Kind {
     name: "model/load-balancer",
     over: Over::North(LoadBalancer::INDEX),
-    reads: &[],
+    reads: &[&SETTINGS],
     says: &[&BALANCER],
     wants: &[],
     run: |unit, key| {
@@ -277,7 +279,8 @@ pub(super) static MODEL: Kind = Kind {
         };
         let name: Arc<str> = LoadBalancer::COLUMN.name.get(columns);
         let mut complaints = unit.complaints::<LoadBalancer>(row, name);
-        if let Some(balancer) = Balancer::parse(columns, &mut complaints) {
+        let tells_all = unit.get(&SETTINGS, ()).is_some_and(|of| of.tells);
+        if let Some(balancer) = Balancer::parse(columns, tells_all, &mut complaints) {
             unit.say(&BALANCER, row, Arc::new(balancer));
         }
         unit.problems(complaints.into_problems());
@@ -447,7 +450,7 @@ mod tests {
 
     fn parse(row: &LoadBalancer) -> (Option<Balancer>, Vec<String>) {
         let mut complaints = Complaints::about(LoadBalancer::NAME, Uuid::nil(), "".into());
-        let balancer = Balancer::parse(&row.to_row(), &mut complaints);
+        let balancer = Balancer::parse(&row.to_row(), false, &mut complaints);
         let problems = complaints.into_problems();
         let whys = problems.into_iter().map(|problem| problem.why);
         (balancer, whys.collect())

@@ -3,7 +3,8 @@
 //! A virtual address is not a port's. The router in whose network it is answers for it (`options:neighbor_responder`; with
 //! `all`, every router that has the load balancer answers for it everywhere, and with `none`, none does). Where the port leads
 //! to a switch, requests are steered to it, the other routers there know its MAC, and the chassis that has the port announces
-//! the address if the switch's port says so. An address of a router's port is known as that.
+//! the address if the switch's port says so. An address of a router's port is known as that. Which chassis answer for a load balancer
+//! that is distributed is a matter of its own (`distributed`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use nb_db::tables::LoadBalancer;
 use relations::{Handle, Small};
 
 use super::carriers::{self, ACTS_ON, HAS, Place, acts_on, carriers_at};
-use super::model::{BALANCER, Responder};
+use super::model::{BALANCER, Balancer, Responder};
 use super::{ANSWERED, NOBODYS};
 use crate::compiler::feature::{Kind, Over};
 use crate::compiler::unit::Unit;
 use crate::features::lookup::{TO_ROUTER, steer};
-use crate::features::ports::{self as switch_ports, ANNOUNCED, ENTRANCE, PortKind};
+use crate::features::ports::{self as switch_ports, ANNOUNCED, ENTRANCE, LOCALNETS, PortKind};
 use crate::features::router::ROUTER;
+use crate::features::router::gateways::GATEWAYS;
 use crate::features::router::links::{FACING, PEER, Peer};
 use crate::features::router::nat;
 use crate::features::router::own::{ASKED, BALANCED, TO_ME};
@@ -81,6 +83,8 @@ pub(super) static NEIGHBOURS: Kind = Kind {
         &RESIDENCE,
         &switch_ports::PORT,
         &ENTRANCE,
+        &LOCALNETS,
+        &GATEWAYS,
     ],
     says: &[&ANNOUNCED],
     wants: &[],
@@ -96,7 +100,7 @@ pub(super) static NEIGHBOURS: Kind = Kind {
         if everywhere.is_empty() {
             return;
         }
-        if balancer.responder != Responder::All {
+        if balancer.responder != Responder::All || balancer.is_distributed {
             everywhere.clear();
         }
         for ip in balancer.ips() {
@@ -107,7 +111,7 @@ pub(super) static NEIGHBOURS: Kind = Kind {
             for (router, port) in ports::in_whose_network(unit, ip) {
                 let is_own = !unit.members(&IPS, (router, ip)).is_empty();
                 if !is_own && acts_on(unit, row, router) {
-                    answer(unit, router, port, ip);
+                    answer(unit, balancer, (router, port), ip);
                 }
             }
         }
@@ -115,7 +119,7 @@ pub(super) static NEIGHBOURS: Kind = Kind {
 };
 
 /// The packet is a request for the router.
-fn mark() -> [Action; 3] {
+pub(super) fn mark() -> [Action; 3] {
     [
         a::set(TO_ME.field(), Int::new(1)),
         a::set(ASKED.field(), Int::new(1)),
@@ -124,12 +128,14 @@ fn mark() -> [Action; 3] {
 }
 
 /// By a port in whose network the address is.
-fn answer(unit: &mut Unit<'_>, router: Handle, port: Handle, ip: IpAddr) {
+fn answer(unit: &mut Unit<'_>, balancer: &Balancer, (router, port): (Handle, Handle), ip: IpAddr) {
     let (Some(datapath), Some(end)) = (unit.get(&DATAPATH, router), unit.get(&PORT, port)) else {
         return;
     };
     let mut flows = unit.flows(datapath.uuid, None);
-    flows.add_common(ANSWERED, &nat::request(ip), mark());
+    if !balancer.is_distributed {
+        flows.add_common(ANSWERED, &nat::request(ip), mark());
+    }
     // Turned round by the port, it would run in circles.
     let name = &end.name;
     let stays = m::inport(Arc::clone(name)) & m::outport(Arc::clone(name)) & m::ip_dst(ip);
@@ -157,8 +163,18 @@ fn answer(unit: &mut Unit<'_>, router: Handle, port: Handle, ip: IpAddr) {
     let is_on_one = unit
         .get(&ROUTER, router)
         .is_some_and(|of| of.chassis.is_some());
-    if (is_on_one || residence.is_some()) && !leaves_out(unit, port) {
+    let is_gateway = unit.members(&GATEWAYS, router).contains(&port);
+    let is_spread = balancer.is_distributed && is_gateway && leads_outside(unit, port);
+    if (is_on_one || residence.is_some()) && !is_spread && !leaves_out(unit, port) {
         nat::announce(unit, port, (end.mac, ip), residence);
+    }
+}
+
+/// Whether a port leads to a physical network.
+pub(super) fn leads_outside(unit: &Unit<'_>, port: Handle) -> bool {
+    match unit.get(&PEER, port) {
+        Some(Peer::Switch { switch, .. }) => !unit.members(&LOCALNETS, *switch).is_empty(),
+        _ => false,
     }
 }
 

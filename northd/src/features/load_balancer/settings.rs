@@ -31,6 +31,8 @@ pub(super) struct Settings {
     pub(super) follows_routers: bool,
     /// `svc_monitor_mac`: where probes of backends come from; else one that follows from the network's own row.
     pub(super) service_mac: Mac,
+    /// `controller_event`: the management system is told of all virtual addresses without backends, as with `Load_Balancer.options:event`.
+    pub(super) tells: bool,
 }
 
 pub(super) static READ: Kind = Kind {
@@ -48,6 +50,7 @@ pub(super) static READ: Kind = Kind {
         let column = NbGlobal::COLUMN.options;
         let options = Options::read(column.name, columns.get(column.index));
         let follows_routers = options.truth("install_ls_lb_from_router", false, &mut complaints);
+        let tells = options.truth("controller_event", false, &mut complaints);
         let written = options.text(KEY).map(|text| {
             let read = text.parse::<Mac>();
             read.map_err(|error| complaints.address(column.name, text, &error))
@@ -63,6 +66,7 @@ pub(super) static READ: Kind = Kind {
         let settings = Settings {
             follows_routers,
             service_mac,
+            tells,
         };
         unit.say(&SETTINGS, (), settings);
         unit.member(&SERVICE_MACS, (), service_mac.to_string().as_str());

@@ -5,21 +5,27 @@
 //! sends by any gateway port is from the virtual address. A backend that comes or goes moves only connections that get it or had it;
 //! those are cut, for nobody remembers them.
 //!
+//! So a backend and port belongs to one virtual address of a router: of several, replies come from the first, of the load balancer with
+//! the lowest UUID, and the others have a problem.
+//!
 //! The price is what ICMP errors say: they are not translated. What comes by other ports than gateway ports is tracked as ever.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use lflow::action::{Action, Query, Select};
 use lflow::{Expr, Int, Symbol, a, m};
 use nb_db::tables::LoadBalancer;
-use relations::{Handle, Small};
-use rustc_hash::FxHashSet;
+use relations::{Bucket, Handle, Small};
+use uuid::Uuid;
 
 use super::carriers::{GROUPS_OF, ROUTERS_OF, ROUTERS_WITH};
 use super::endpoint::{Endpoint, Protocol};
 use super::health::LIVE;
 use super::model::{Balancer, Vip};
 use crate::compiler::feature::{Kind, Over};
+use crate::compiler::problem::Complaints;
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
@@ -35,17 +41,17 @@ pub(super) const UNTRACKED: Rule = Rule::new(
 pub(super) const CHOOSE: Rule = Rule::new(
     Stage::RouterInAffinity,
     110,
-    "with use_stateless_nat, to a virtual address with several backends: one of them, by the packet's addresses and ports",
+    "with use_stateless_nat, to a virtual address with several backends, at 109 without a port: one of them, by the packet's addresses and ports",
 );
 pub(super) const TO_BACKEND: Rule = Rule::new(
     Stage::RouterInDnat,
     160,
-    "with use_stateless_nat, to a virtual address: to that backend",
+    "with use_stateless_nat, to a virtual address, at 159 without a port: to that backend",
 );
 pub(super) const FROM_BACKEND: Rule = Rule::new(
     Stage::RouterOutUndnat,
     130,
-    "with use_stateless_nat, from a backend by one of several gateway ports: from the virtual address",
+    "with use_stateless_nat, from a backend, at 129 without a port, by one of several gateway ports: from the virtual address",
 );
 pub(super) const CHOSEN: Bits = Bits::some(
     "the number of the backend that was chosen without a connection",
@@ -55,11 +61,15 @@ pub(super) const CHOSEN: Bits = Bits::some(
     Stage::RouterInDnat,
 );
 
+/// The load balancers with a backend of this address, of a router with several gateway ports: their rows.
+pub(super) static SPEAKERS: Bucket<(Handle, IpAddr), Uuid> =
+    Bucket::new("stateless load balancers of a backend");
+
 pub(super) static FLOWS: Kind = Kind {
     name: "load-balancer/stateless",
     over: Over::Keys(&LIVE),
     reads: &[&DATAPATH, &GATEWAYS, &GATEWAY, &PORT],
-    says: &[],
+    says: &[&SPEAKERS],
     wants: &[],
     run: |unit, key| {
         let row = Handle::unpack(key);
@@ -72,44 +82,32 @@ pub(super) static FLOWS: Kind = Kind {
         }
         routers.sort_unstable();
         routers.dedup();
-        let mut is_ambiguous = false;
         for router in routers {
             if unit.members(&GATEWAYS, router).len() > 1 {
-                is_ambiguous |= !say(unit, row, balancer, router);
+                arrive(unit, row, balancer, router);
             }
-        }
-        if is_ambiguous {
-            let mut complaints = unit.complaints::<LoadBalancer>(row, Arc::clone(&balancer.name));
-            let why =
-                "with use_stateless_nat, a backend and its port belong to one virtual address";
-            let remedy =
-                "its replies come from the first of them: give the others ports of their own";
-            complaints.column(LoadBalancer::COLUMN.vips.name, why, remedy);
-            unit.problems(complaints.into_problems());
         }
     },
 };
 
-/// The flows in a router; false if replies of a backend may be from several virtual addresses.
-fn say(unit: &mut Unit<'_>, row: Handle, balancer: &Balancer, router: Handle) -> bool {
+/// What comes to a load balancer of a router.
+fn arrive(unit: &mut Unit<'_>, row: Handle, balancer: &Balancer, router: Handle) {
     let hint = unit.uuid(row);
     let Some(datapath) = unit.get(&DATAPATH, router).map(|of| of.uuid) else {
-        return true;
+        return;
     };
-    let gateways = unit.members(&GATEWAYS, router).iter();
-    let gateways = gateways.filter_map(|gateway| unit.get(&PORT, *gateway));
-    let mut gateways: Vec<Arc<str>> = gateways.map(|port| Arc::clone(&port.name)).collect();
-    // In an order that does not depend on what was before.
-    gateways.sort_unstable();
-    let mut replying: FxHashSet<Endpoint> = FxHashSet::default();
-    let mut is_clear = true;
+    for ip in balancer.backend_ips() {
+        unit.join(&SPEAKERS, (router, ip), hint);
+    }
+    let gateways = gateways(unit, router);
+    let mut flows = unit.flows(datapath, Some(hint));
     for vip in balancer.vips.iter().filter(|vip| !vip.backends.is_empty()) {
         let comes = m::inports(gateways.clone()) & vip.is_meant(balancer.protocol);
-        let mut flows = unit.flows(datapath, Some(hint));
         flows.add(UNTRACKED, &comes, [a::next()]);
         let backends = numbered(&vip.backends);
         if backends.len() > 1 {
-            flows.add(CHOOSE, &comes, [choose(balancer, vip, &backends)]);
+            let rule = CHOOSE.at(if vip.port.is_some() { 110 } else { 109 });
+            flows.add(rule, &comes, [choose(balancer, vip, &backends)]);
         }
         for (number, backend) in &backends {
             let is_chosen = match backends.len() {
@@ -118,18 +116,85 @@ fn say(unit: &mut Unit<'_>, row: Handle, balancer: &Balancer, router: Handle) ->
             };
             let port = vip.port_of(*backend);
             let to = translate(balancer.protocol.dst(), port, a::set_ip_dst(backend.ip));
-            flows.add(TO_BACKEND, &(comes.clone() & is_chosen), to);
-            let speaks = vip.speaker(*backend);
-            if !replying.insert(speaks) {
-                is_clear = false;
-                continue;
-            }
-            let leaves = m::outports(gateways.clone()) & is_from(speaks, balancer.protocol);
-            let from = translate(balancer.protocol.src(), vip.port, a::set_ip_src(vip.ip));
-            flows.add(FROM_BACKEND, &leaves, from);
+            let rule = TO_BACKEND.at(if vip.port.is_some() { 160 } else { 159 });
+            flows.add(rule, &(comes.clone() & is_chosen), to);
         }
     }
-    is_clear
+}
+
+/// The names of a router's gateway ports, in an order that does not depend on what was before.
+fn gateways(unit: &Unit<'_>, router: Handle) -> Vec<Arc<str>> {
+    let gateways = unit.members(&GATEWAYS, router).iter();
+    let gateways = gateways.filter_map(|gateway| unit.get(&PORT, *gateway));
+    let mut gateways: Vec<Arc<str>> = gateways.map(|port| Arc::clone(&port.name)).collect();
+    gateways.sort_unstable();
+    gateways
+}
+
+/// Who has a backend first: the load balancer's row, itself, and the virtual address.
+type First<'a> = (Handle, &'a Balancer, &'a Vip);
+
+/// What leaves the backends of one address.
+pub(super) static REPLIES: Kind = Kind {
+    name: "load-balancer/stateless-replies",
+    over: Over::Keys(&SPEAKERS),
+    reads: &[&SPEAKERS, &LIVE, &DATAPATH, &GATEWAYS, &PORT],
+    says: &[],
+    wants: &[],
+    run: |unit, key| {
+        let (router, ip) = <(Handle, IpAddr)>::unpack(key);
+        let Some(datapath) = unit.get(&DATAPATH, router).map(|of| of.uuid) else {
+            return;
+        };
+        let rows = unit.members(&SPEAKERS, (router, ip)).iter();
+        let balancers: Vec<(Handle, &Arc<Balancer>)> = rows
+            .filter_map(|uuid| unit.find_north::<LoadBalancer>(*uuid))
+            .filter_map(|row| Some((row, unit.get(&LIVE, row)?)))
+            .collect();
+        let leaves = m::outports(gateways(unit, router));
+        // By port and protocol, if there is a port: who has it.
+        let mut first: BTreeMap<Option<(u16, &str)>, First<'_>> = BTreeMap::new();
+        for (row, balancer) in balancers {
+            let mut complaints = unit.complaints::<LoadBalancer>(row, Arc::clone(&balancer.name));
+            for vip in &balancer.vips {
+                let backends = vip.backends.iter().filter(|backend| backend.ip == ip);
+                for backend in backends {
+                    let speaks = vip.speaker(*backend);
+                    let by = speaks.port.map(|port| (port, balancer.protocol.name()));
+                    if let Some(other) = first.get(&by) {
+                        tell(&mut complaints, (vip, speaks), (row, *other));
+                        continue;
+                    }
+                    first.insert(by, (row, balancer, vip));
+                    let rule = FROM_BACKEND.at(if speaks.port.is_some() { 130 } else { 129 });
+                    let replies = leaves.clone() & is_from(speaks, balancer.protocol);
+                    let from = translate(balancer.protocol.src(), vip.port, a::set_ip_src(vip.ip));
+                    let hint = unit.uuid(row);
+                    unit.flows(datapath, Some(hint)).add(rule, &replies, from);
+                }
+            }
+            unit.problems(complaints.into_problems());
+        }
+    },
+};
+
+/// Tells that replies of a backend come from the virtual address that has it first.
+fn tell(
+    complaints: &mut Complaints,
+    (vip, speaks): (&Vip, Endpoint),
+    (row, (other, balancer, first)): (Handle, First<'_>),
+) {
+    let of = match other == row {
+        true => String::new(),
+        false => format!(" of load balancer {}", balancer.name),
+    };
+    let why = format!(
+        "with use_stateless_nat, the backend {speaks} belongs to {}{of}",
+        first.text
+    );
+    let remedy =
+        "its replies come from there: give each virtual address backends or ports of its own";
+    complaints.text(LoadBalancer::COLUMN.vips.name, &vip.text, 0, why, remedy);
 }
 
 /// From this address, and this port if there is one.
