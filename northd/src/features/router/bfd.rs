@@ -12,10 +12,10 @@
 //!                      the row, the status, the flows
 //! ```
 //!
-//! Guarantees that a session which a route or a policy asks for has a row southbound, that its `status` is told northbound, and
-//! that packets of the session are brought to the chassis and leave the router as they are: not by routes and policies, and with
-//! the hop limit that shows that no router has forwarded them (RFC 5881, section 5). A session that nobody asks for has no row, and
-//! is `admin_down`. One chassis has to have the port, as a gateway or with the router: it runs the session.
+//! Guarantees that a session has a row southbound, that its `status` is told northbound, and that packets of one which a route or a
+//! policy asks for are brought to the chassis and leave the router as they are: not by routes and policies, and with the hop limit
+//! that shows that no router has forwarded them (RFC 5881, section 5). A session that nobody asks for is `admin_down`. One chassis has to
+//! have the port, as a gateway or with the router: it runs the session, which without one is `down`.
 //!
 //! A next hop whose session is `init` is not used, either: it does not hear us.
 
@@ -224,12 +224,37 @@ pub fn lives(unit: &mut Unit<'_>, session: Uuid, hop: IpAddr, who: Uuid) -> Opti
     Some(unit.get(&IS_UP, row).is_some())
 }
 
-/// The row and the flows of a session that somebody asks for, and its status.
+/// The row of a session, its flows if somebody asks for it, and its status.
 fn say(unit: &mut Unit<'_>, row: Handle) -> Option<Arc<str>> {
     let session = unit.get(&SESSION, row)?;
-    if unit.members(&WATCHED, row).is_empty() {
-        return None;
+    let uuid = identity_of(unit, row, session);
+    let is_watched = !unit.members(&WATCHED, row).is_empty();
+    let runs = is_watched.then(|| runs(unit, row, session)).flatten();
+    let status = match &runs {
+        // Who waits for a session that no chassis runs reads that it is down.
+        None if is_watched => Arc::from("down"),
+        None => Arc::from("admin_down"),
+        Some(_) => {
+            let is_hosted = is_hosted(unit, session);
+            let status = status(unit, uuid).filter(|status| is_hosted && &**status != "admin_down");
+            status.unwrap_or_else(|| Arc::from("down"))
+        }
+    };
+    let chassis = runs.as_ref().map(|(chassis, ..)| Arc::clone(chassis));
+    let columns = columns(unit, uuid, session, &chassis.unwrap_or_default(), &status);
+    unit.row::<sb::Bfd>(uuid, columns);
+    if let Some((_, view, source)) = runs {
+        flows(unit, row, &view, session.neighbour, source);
     }
+    Some(status)
+}
+
+/// The chassis that runs a session, its port, and the address from which that speaks; or else a problem that says why none does.
+fn runs<'a>(
+    unit: &mut Unit<'a>,
+    row: Handle,
+    session: &Session,
+) -> Option<(Arc<str>, View<'a>, IpAddr)> {
     let mut complaints = unit.complaints::<Bfd>(row, Arc::from(""));
     let view = ports::named(unit, &session.port).and_then(|(port, _)| ports::view_of(unit, port));
     let column = Bfd::COLUMN.logical_port.name;
@@ -262,14 +287,7 @@ fn say(unit: &mut Unit<'_>, row: Handle) -> Option<Arc<str>> {
         }
         Some(chassis) => chassis,
     };
-    let uuid = identity_of(unit, row, session);
-    let is_hosted = is_hosted(unit, session);
-    let status = status(unit, uuid).filter(|status| is_hosted && &**status != "admin_down");
-    let status = status.unwrap_or_else(|| Arc::from("down"));
-    let columns = columns(unit, uuid, session, &chassis, &status);
-    unit.row::<sb::Bfd>(uuid, columns);
-    flows(unit, row, &view, session.neighbour, source);
-    Some(status)
+    Some((chassis, view, source))
 }
 
 /// The southbound row of a session: the one that is there, or one of its own.
@@ -551,7 +569,8 @@ mod tests {
             uuid(3),
             columns,
         )]);
-        assert_eq!(world.sb::<sb::Bfd>(), []);
+        let (_, idle) = &world.sb::<sb::Bfd>()[0];
+        assert_eq!((&*idle.status, idle.disc), ("admin_down", first.disc));
         assert_eq!(northbound(&world).as_deref(), Some("admin_down"));
     }
 }
