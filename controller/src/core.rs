@@ -334,7 +334,10 @@ impl Core {
             }
         });
         if let Some(settings) = &self.local.settings {
-            self.network.zones.set_range(settings.zones);
+            let range = settings.zones;
+            self.engine.input(&mut self.network, |network, changes| {
+                network.set_zone_range(changes, range);
+            });
         }
         if !self.zones_restored
             && let Some(bridge) = self.local.bridge()

@@ -7,7 +7,7 @@
 //! Several controllers of a host may have queues at one interface, in one `QoS`: each knows its own by
 //! `Queue.external_ids:weft-chassis`, and the last one takes the `QoS` away. Numbers do not collide: northd gives each port one of its
 //! own. Queues without that mark are of OVN's controller that was here before, and those with a name for which the database has no settings
-//! of this controller under its former name.
+//! of this controller under its former name. A controller whose name (`-n NAME`) no setting tells says in its bridge that it is here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ const OWNED_KEY: &str = "ovn_qos";
 const PORT_KEY: &str = "ovn_port";
 /// On a queue: the chassis whose controller has made it.
 const CHASSIS_KEY: &str = "weft-chassis";
+/// On an integration bridge: the chassis whose controller has it, if that goes by a name of its own.
+pub(super) const NAME_KEY: &str = "weft-chassis";
 /// On an interface: it leads to a physical network.
 const EGRESS_KEY: &str = "ovn-egress-iface";
 const DISCIPLINE: &str = "linux-htb";
@@ -170,8 +172,18 @@ impl Local {
     }
 
     /// Whether the switch's database is set for a chassis of this name, as for each of several controllers: it has keys of its own
-    /// (`ovn-bridge-NAME`), or is the one that the others are beside. A name of nobody is one that a chassis had before.
+    /// (`ovn-bridge-NAME`), or is the one that the others are beside; or a bridge says that it is here. A name of nobody is one that a
+    /// chassis had before.
     fn is_chassis_here(&self, name: &str) -> bool {
+        let mut bridges = self.tables.iter_as::<Bridge>();
+        if bridges.any(|bridge| {
+            bridge
+                .external_ids
+                .get(NAME_KEY)
+                .is_some_and(|of| **of == *name)
+        }) {
+            return true;
+        }
         let mut rows = self.tables.iter_as::<OpenVSwitch>();
         let Some(row) = rows.next() else {
             return false;

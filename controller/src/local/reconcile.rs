@@ -17,7 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::mirrors::WantedMirror;
 use super::operations::{add_port, drop_keys, remove_port, set_key};
 use super::patches::{self, WantedPatch};
-use super::queues::WantedQueue;
+use super::queues::{NAME_KEY, WantedQueue};
 use super::tunnels::{self, RemoteEncap, WantedTunnel};
 use super::{Local, bridge, index};
 use crate::network::Zones;
@@ -200,6 +200,7 @@ impl Local {
         }
         let progress = wanted.progress();
         operations.extend(tell_progress(uuid, &row, progress));
+        operations.extend(self.tell_name(uuid, &row));
         marks.retain(|interface, installed| {
             let mark = self.mark_installed(*interface, *installed, progress.now_ms);
             let wrong = mark.is_some();
@@ -207,6 +208,18 @@ impl Local {
             wrong
         });
         operations
+    }
+
+    /// Makes the bridge say whose it is, if this controller goes by another name than the database's.
+    fn tell_name(&self, bridge: Uuid, row: &Row) -> Option<Operation> {
+        let column = Bridge::COLUMN.external_ids.index;
+        let told = row.get(column).get_str(NAME_KEY);
+        let mutations = match &self.chassis_name {
+            Some(name) if told == Some(&**name) => return None,
+            Some(name) => set_key(column, NAME_KEY, name),
+            None => vec![drop_keys(column, [told.map(|_| NAME_KEY)?])],
+        };
+        Some(Operation::mutate_row(Bridge::INDEX, bridge, mutations))
     }
 
     /// The operations that take away the tunnels and the index of their names, when the chassis takes leave. Nothing when there are none.

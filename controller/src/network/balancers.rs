@@ -73,6 +73,13 @@ pub(super) struct Flushes {
 }
 
 impl Flushes {
+    /// Takes over what another one waits to have forgotten.
+    pub(super) fn recall(&mut self, before: &Flushes) {
+        self.backends.clone_from(&before.backends);
+        self.vips.clone_from(&before.vips);
+        (self.waiting, self.dropped) = (before.waiting, before.dropped);
+    }
+
     /// A row has this.
     fn hold(&mut self, what: NameId) {
         *self.holders.entry(what).or_default() += 1;
@@ -532,6 +539,20 @@ mod tests {
             world.set(40, Some(&rows[1]), None);
             assert_eq!(told(&mut world), expected[1]);
         }
+    }
+
+    #[test]
+    fn what_waits_for_the_switch_is_recalled() {
+        let mut before = world();
+        let rows = ["10.0.0.1:80,10.0.0.2:80", "10.0.0.2:80"].map(|backends| row("true", backends));
+        before.set(40, None, Some(&rows[0]));
+        before.set(40, Some(&rows[0]), Some(&rows[1]));
+        let mut anew = world();
+        anew.set(40, None, Some(&rows[1]));
+        anew.engine.input(&mut anew.network, |network, changes| {
+            network.recall(changes, &before.network);
+        });
+        assert_eq!(told(&mut anew), ["10.0.0.1"]);
     }
 
     #[test]

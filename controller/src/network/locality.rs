@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::binding::{Binding, PortKind};
 use super::{Changes, NameId, Network};
+use crate::settings::ZoneRange;
 
 impl Network {
     /// A logical port is attached.
@@ -103,9 +104,26 @@ impl Network {
         let displaced = self.zones.request(name, number);
         self.zone_of.set(changes, NameId::of(name), number);
         if let Some(other) = displaced {
-            match self.zones.get(&other) {
-                Some(zone) => drop(self.zone_of.set(changes, NameId::of(&other), zone)),
-                None => drop(self.zone_of.remove(changes, NameId::of(&other))),
+            self.zone_moved(&other, changes);
+        }
+    }
+
+    /// Only numbers of this range are given out, and whoever has another gets one of them.
+    pub fn set_zone_range(&mut self, changes: &mut Changes, range: ZoneRange) {
+        for name in self.zones.set_range(range) {
+            self.zone_moved(&name, changes);
+        }
+    }
+
+    /// A name that is held has another number than before, or none any more.
+    fn zone_moved(&mut self, name: &str, changes: &mut Changes) {
+        match self.zones.get(name) {
+            Some(zone) => drop(self.zone_of.set(changes, NameId::of(name), zone)),
+            None => {
+                tracing::warn!(
+                    "no connection tracking zone is left for {name}: connections there are not tracked"
+                );
+                self.zone_of.remove(changes, NameId::of(name));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a network that is made anew from rows is told beside them: what the old one has seen of the world, and no row says.
 //!
-//! Guests that have spoken, gateways that are being handed over, neighbours that are to be heard of again: without, the new one would
-//! differ from the old one although nothing was wrong, and behave otherwise.
+//! Guests that have spoken, gateways that are being handed over, neighbours that are to be heard of again, connections that the switch
+//! is yet to forget: without, the new one would differ from the old one although nothing was wrong, and behave otherwise.
 
 use std::hash::Hash;
 
@@ -20,6 +20,7 @@ impl Network {
         follow(changes, &mut self.activated, &before.activated);
         follow(changes, &mut self.ripe, &before.ripe);
         self.ripening = before.ripening.clone();
+        self.flushes.recall(&before.flushes);
         self.just_handed_over.clone_from(&before.just_handed_over);
         self.just_taken_over.clone_from(&before.just_taken_over);
         self.just_conceded.clone_from(&before.just_conceded);

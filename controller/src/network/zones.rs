@@ -6,7 +6,8 @@
 //! A name may have several holders, for two routers may have one name. It keeps its number until the last of them is gone.
 //!
 //! A router may ask for the number of its second translation (`snat-ct-zone`), to share connections with whoever else uses that
-//! zone on the host. Several that ask for one number share it; who had it without asking gets another.
+//! zone on the host. Several that ask for one number share it; who had it without asking gets another. So does who has a number
+//! outside of the range that may be given out (`ct-zone-range`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,12 +55,34 @@ pub enum ZoneChange {
 }
 
 impl Zones {
-    /// Gives out numbers of this range from now on. Who has another keeps it until this begins anew.
-    pub fn set_range(&mut self, range: ZoneRange) {
-        if self.range != range {
-            self.range = range;
-            self.free_from = 0;
+    /// Gives out numbers of this range from now on. Who has another without asking for it gets one of the range, or none if all are
+    /// taken; the answer is whom that concerns, of those that somebody holds.
+    pub fn set_range(&mut self, range: ZoneRange) -> Vec<Arc<str>> {
+        if self.range == range {
+            return Vec::new();
         }
+        self.range = range;
+        self.free_from = 0;
+        let ZoneRange { first, last } = range;
+        let asks = |name: &Arc<str>, number: u16| {
+            let sharers = self.requested.get(&number);
+            sharers.is_some_and(|sharers| sharers.contains(name))
+        };
+        let strayed = self.by_name.iter().filter(|(name, zone)| {
+            !(first..=last).contains(&zone.number) && !asks(name, zone.number)
+        });
+        let strayed: Vec<(Arc<str>, u32)> = strayed
+            .map(|(name, zone)| (name.clone(), zone.holders))
+            .collect();
+        for (name, _) in &strayed {
+            self.forget(name);
+        }
+        let mut moved = Vec::new();
+        for (name, holders) in strayed.into_iter().filter(|(_, holders)| *holders > 0) {
+            self.number_anew(&name, holders);
+            moved.push(name);
+        }
+        moved
     }
 
     /// Takes up the numbers that a bridge remembers, of those that may be given out. A number given twice stays with the first
@@ -143,13 +166,17 @@ impl Zones {
         if zone.holders == 0 {
             return None;
         }
+        self.number_anew(&name, zone.holders);
+        Some(name)
+    }
+
+    /// Gives a name that has lost its number another one, if any is left.
+    fn number_anew(&mut self, name: &Arc<str>, holders: u32) {
         if let Some(number) = self.first_free() {
-            let holders = zone.holders;
             self.by_name.insert(name.clone(), Zone { number, holders });
             self.by_number.insert(number, name.clone());
             self.changes.push(ZoneChange::Flush(number));
         }
-        Some(name)
     }
 
     /// A name does not ask for a number, or not any more: it keeps the one that it has if that is its own alone. Otherwise it has
@@ -288,7 +315,7 @@ mod tests {
     #[test]
     fn numbers_are_of_the_range_of_the_chassis() {
         let mut zones = Zones::default();
-        zones.set_range(ZoneRange { first: 7, last: 9 });
+        assert!(zones.set_range(ZoneRange { first: 7, last: 9 }).is_empty());
         let ids = [("ct-zone-a", "1"), ("ct-zone-b", "8")];
         let ids: BTreeMap<Arc<str>, Arc<str>> =
             ids.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
@@ -296,8 +323,16 @@ mod tests {
         let given = ["a", "b", "c", "d"].map(|name| zones.assign(name));
         assert_eq!(given, [Some(7), Some(8), Some(9), None]);
         zones.release("c");
-        zones.set_range(ZoneRange::default());
+        assert!(zones.set_range(ZoneRange::default()).is_empty());
         assert_eq!(zones.assign("d"), Some(1));
+        zones.request("e", 3);
+        zones.take_changes();
+        // Whoever is outside moves as far as there is room, but who has asked for that.
+        let moved = zones.set_range(ZoneRange { first: 8, last: 9 });
+        assert_eq!(moved, ["a".into(), "d".into()]);
+        let given = ["a", "b", "c", "d", "e"].map(|name| zones.get(name));
+        assert_eq!(given, [Some(9), Some(8), None, None, Some(3)]);
+        assert_eq!(zones.take_changes(), [ZoneChange::Flush(9)]);
     }
 
     #[test]

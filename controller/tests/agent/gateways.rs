@@ -270,3 +270,40 @@ fn who_was_cut_off_waits_for_a_word_of_the_southbound() {
     pair.stage.pass(LATER);
     assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
 }
+
+/// What no row says outlives that everything is computed anew: who has handed over serves for a moment longer, and who was cut off
+/// still waits for a word of the southbound.
+#[test]
+fn recomputing_keeps_a_handover_and_a_cut() {
+    let mut pair = Pair::new();
+    let (own, other) = (pair.own, pair.other);
+    let recompute = |pair: &mut Pair| {
+        let mut answer = pair.stage.ask("recompute", &[]);
+        assert_eq!(answer.given(), Some(Ok(String::new())));
+    };
+    pair.rank_own(20);
+    pair.stage.pass(SOON);
+    pair.rank_own(5);
+    pair.claim_by_other();
+    recompute(&mut pair);
+    assert_eq!((pair.holder(), pair.is_served()), (Some(other), true));
+    pair.stage.pass(LATER);
+    assert_eq!((pair.holder(), pair.is_served()), (Some(other), false));
+
+    pair.rank_own(20);
+    pair.stage.pass(SOON);
+    assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
+    pair.stage.south_is_silent = true;
+    pair.session("down");
+    assert!(!pair.is_served());
+    recompute(&mut pair);
+    assert!(!pair.is_served(), "it is cut off");
+    pair.session("up");
+    recompute(&mut pair);
+    assert!(!pair.is_served(), "what it knows of claims is old");
+    pair.stage.south_is_silent = false;
+    let id = pair.stage.last_transaction;
+    pair.stage.south_event(replied(id));
+    pair.stage.pass(LATER);
+    assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
+}

@@ -181,6 +181,59 @@ fn controllers_of_one_host_share_an_interface() {
 }
 
 #[test]
+fn a_controller_with_a_name_of_its_own_says_so_and_keeps_its_queues() {
+    let mut stage = Stage::new();
+    add_network(&mut stage);
+    stage.core.set_chassis_name("c1".to_owned());
+    stage.start();
+    stage.add_port();
+    let rates = strings(&[
+        ("qdisc_queue_id", "3"),
+        ("qos_physical_network", "phys"),
+        ("qos_max_rate", "1000000"),
+    ]);
+    stage.change_port(|port| port.options = rates.clone());
+    stage.plug();
+    let says = |stage: &Stage| {
+        let mut bridges = stage.local.all::<Bridge>().into_iter();
+        let own = bridges.find(|bridge| &*bridge.name == "br-int");
+        own.expect("a bridge")
+            .external_ids
+            .get("weft-chassis")
+            .cloned()
+    };
+    assert_eq!(says(&stage).as_deref(), Some("c1"));
+    // Another one has a queue, too, and no settings that tell its name.
+    let (theirs, bridge) = (Uuid::from_u128(911), Uuid::from_u128(912));
+    let queue = Queue {
+        external_ids: strings(&[("ovn_port", "vm9"), ("weft-chassis", "c9")]),
+        ..Queue::default()
+    };
+    let nine = Bridge {
+        name: "br-nine".into(),
+        external_ids: strings(&[("weft-chassis", "c9")]),
+        ..Bridge::default()
+    };
+    let mut qos = stage.local.all::<Qos>().remove(0);
+    qos.queues.insert(9, theirs);
+    let changes = vec![
+        stage.local.put(&nine, bridge),
+        stage.local.put(&queue, theirs),
+        stage.local.put(&qos, qos.uuid),
+    ];
+    stage.event(Event::Local(replica::Event::Changes(changes)));
+    let numbers = |stage: &Stage| -> Vec<i64> {
+        let all = queues(stage).into_iter();
+        all.map(|(number, _)| number).collect()
+    };
+    assert_eq!(numbers(&stage), [3, 9]);
+    // By the name that the database has, nothing needs to be said.
+    let mut stage = stage.restart();
+    stage.start();
+    assert_eq!((says(&stage), numbers(&stage)), (None, vec![3, 9]));
+}
+
+#[test]
 fn queues_follow_a_chassis_that_is_renamed() {
     let mut stage = Stage::new();
     add_network(&mut stage);

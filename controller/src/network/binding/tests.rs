@@ -187,6 +187,13 @@ fn a_guest_that_moves_here_is_silent_until_it_speaks() {
         flows.len() == 4 && flows.iter().all(|flow| flow.starts_with("- ")),
         "{flows:#?}"
     );
+    // No row says so yet: whoever computes everything anew has to be told.
+    let mut anew = World::new();
+    anew.set(11, Some(&plain), Some(&row(true, &waits)));
+    anew.engine.input(&mut anew.network, |network, changes| {
+        network.recall(changes, &world.network);
+    });
+    assert_eq!(blocking(&mut anew), [] as [&str; 0]);
     // The port is not here in addition any more, and later it is again.
     world.set(11, Some(&row(true, &waits)), Some(&row(false, &waits)));
     world.set(11, Some(&row(false, &waits)), Some(&row(true, &waits)));
