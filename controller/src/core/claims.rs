@@ -29,6 +29,10 @@ const TAKEOVER: Duration = Duration::from_secs(1);
 /// with packets what it did with those before.
 const SETTLING: Duration = Duration::from_millis(150);
 
+/// For so long a gateway is not taken from a chassis that lives because its physical network is not attached yet, and how often that is
+/// looked at.
+const ATTACHING: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(20));
+
 /// For so long a member of a group yields to a better one that it does not see, at first and at most.
 const CONCESSION: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(64));
 
@@ -42,6 +46,8 @@ pub(super) struct Claims {
     waiting: BTreeSet<(Instant, Uuid)>,
     /// Ports of living gateways that are to be claimed, by when.
     settling: FxHashMap<Uuid, Instant>,
+    /// Ports of living gateways whose physical network is not attached yet, since when.
+    attaching: FxHashMap<Uuid, Instant>,
     /// Ports of gateways that others have claimed, by when this chassis stops serving them.
     handed_over: VecDeque<(Instant, Uuid)>,
     /// Ports that this chassis has taken from gateways that live, by when those are not needed any more.
@@ -60,6 +66,12 @@ impl Claims {
     /// When a claim may be made that has to wait now.
     fn waits_until(&self, port: Uuid) -> Option<Instant> {
         Some(*self.since.get(&port)? + HOLD)
+    }
+
+    /// A port is not taken from a living gateway, or not any more.
+    fn unsettle(&mut self, port: Uuid) {
+        self.settling.remove(&port);
+        self.attaching.remove(&port);
     }
 
     fn note(&mut self, now: Instant, port: Uuid) {
@@ -205,7 +217,7 @@ impl Core {
             && let Some(uuid) = self.ports.untold.pop_first()
         {
             let Some(port) = self.network.ports.peek(uuid).cloned() else {
-                self.claims.settling.remove(&uuid);
+                self.claims.unsettle(uuid);
                 self.claims.declined.remove(&uuid);
                 self.south_writes.forgive(Subject::Port(uuid));
                 continue;
@@ -238,7 +250,7 @@ impl Core {
             Some(binding) => self.claim(now, own, port, &binding).unwrap_or_default(),
             // Before everything is told, a port may only seem to be nowhere.
             None if knows_all => {
-                self.claims.settling.remove(&port.uuid);
+                self.claims.unsettle(port.uuid);
                 self.note_declined(own, port);
                 self.south.release(port, own)
             }
@@ -247,6 +259,21 @@ impl Core {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether a gateway is not to be taken yet, because what comes there would have no way out.
+    fn waits_for_network(&mut self, now: Instant, port: &PortBinding) -> bool {
+        if !self.network.awaits_network_of(port) {
+            self.claims.attaching.remove(&port.uuid);
+            return false;
+        }
+        let (limit, pause) = ATTACHING;
+        let since = *self.claims.attaching.entry(port.uuid).or_insert(now);
+        if now >= since + limit {
+            return false;
+        }
+        self.claims.waiting.insert((now + pause, port.uuid));
+        true
     }
 
     /// Claims an attached port; `None` if that has to wait.
@@ -290,7 +317,10 @@ impl Core {
             return None;
         }
         if !self.network.is_served_elsewhere(port) {
+            self.claims.unsettle(port.uuid);
+        } else if claim.is_installed && self.waits_for_network(now.at, port) {
             self.claims.settling.remove(&port.uuid);
+            return None;
         } else if claim.is_installed {
             let settling = self.claims.settling.entry(port.uuid);
             let until = *settling.or_insert(now.at + SETTLING);

@@ -272,12 +272,37 @@ impl Network {
 
     /// Whether the physical network that a gateway port leads to is attached here.
     pub(crate) fn reaches_network_of(&self, reads: &Reads, port: &PortBinding) -> bool {
-        let leads_there = || {
-            let name = port.options.get("distributed-port")?;
-            let peer = self.port_by_name(reads, name)?.options.get("peer")?;
-            let switch = self.port_by_name(reads, peer)?.datapath;
-            self.attached_localnet(reads, switch)
+        let switch = self.switch_beyond(reads, port);
+        switch.is_some_and(|switch| self.attached_localnet(reads, switch).is_some())
+    }
+
+    /// The switch that a gateway port leads to.
+    fn switch_beyond(&self, reads: &Reads, port: &PortBinding) -> Option<Uuid> {
+        let name = port.options.get("distributed-port")?;
+        let peer = self.port_by_name(reads, name)?.options.get("peer")?;
+        Some(self.port_by_name(reads, peer)?.datapath)
+    }
+
+    /// Whether a gateway port leads to a physical network that this chassis has (`ovn-bridge-mappings`) and that is not attached yet: the
+    /// switch may only have become local with the gateway, and have yet to be told.
+    pub(crate) fn awaits_network_of(&self, port: &PortBinding) -> bool {
+        let reads = Reads::untracked();
+        let router = port.options.get("distributed-port");
+        let router = router.and_then(|name| self.port_by_name(&reads, name));
+        let Some(peer) = router.and_then(|router| router.options.get("peer")) else {
+            return false;
         };
-        leads_there().is_some()
+        let switch = self.port_by_name(&reads, peer).map(|peer| peer.datapath);
+        let Some(switch) = switch.filter(|switch| self.local.peek(*switch).is_some()) else {
+            return true;
+        };
+        let mappings = &self.own(&reads).bridge_mappings;
+        let mut localnets = self.localnets_of.get(&reads, switch).iter();
+        localnets.any(|uuid| {
+            let row = self.ports.get(&reads, *uuid);
+            let network = row.and_then(|row| row.options.get("network_name"));
+            let is_mapped = network.is_some_and(|network| mappings.contains_key(network));
+            is_mapped && self.bindings.get(&reads, *uuid).is_none()
+        })
     }
 }

@@ -10,8 +10,10 @@
 //! has claimed the port, and [`HANDOVER`] later, so that whoever sends to the gateway sends to the new one first; answers that
 //! came there earlier would not be known. The pauses are those of guests' ([`super::announce`]).
 //!
-//! Before it claims the port, the bridges of this chassis learn the new place, from a frame that goes no further: from the address to
-//! itself. They may have known it elsewhere, and it takes the switch some milliseconds to forget what it did by that.
+//! Before it claims the port, the bridges of this chassis learn the new place, from a frame that goes no further: to an address that
+//! they have just learned to be there, too ([`DEPUTY`]). They may have known it elsewhere, and it takes the switch some milliseconds to forget what it did by that. The way to the
+//! physical network may only come with the gateway, and its flows a little later; and the old gateway may announce itself meanwhile. So
+//! the frame is sent several times, from when the way is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -35,6 +37,12 @@ use crate::pinctrl::service::{Change, Effect, Service, View};
 /// the time in which the other chassis hear of the claim, and no more: until they are announced, what goes out by this one may be
 /// answered by way of the other.
 const HANDOVER: Duration = Duration::from_millis(10);
+/// After so long a chassis that hands a port over serves it no longer. If it still has it then, it is to take it back.
+const SERVED_ON: Duration = Duration::from_millis(1_510);
+/// How often bridges learn before a port is claimed, and the pause between.
+const LESSONS: (u8, Duration) = (5, Duration::from_millis(30));
+/// Nobody's address, to which frames go that are for a bridge alone: it has learned that this is where they come from.
+const DEPUTY: Mac = Mac([0x02, 0x57, 0x45, 0x46, 0x54, 0x00]);
 /// How many addresses are announced at once.
 const BATCH: usize = 64;
 
@@ -67,6 +75,11 @@ struct Announced {
     pause: Duration,
     /// A chassis that lives still has a port that is to be here.
     is_awaited: bool,
+    /// This chassis has had such a port, and serves it for a moment longer.
+    hands_over: bool,
+    /// Until a port is claimed, what bridges learn: the addresses, and how often they are still to be told.
+    taught: Vec<Mac>,
+    lessons: u8,
 }
 
 impl Service for NatAddresses {
@@ -78,13 +91,7 @@ impl Service for NatAddresses {
         &[PortBinding::INDEX]
     }
 
-    fn changed(
-        &mut self,
-        now: Now,
-        change: Change<'_>,
-        view: &dyn View,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn changed(&mut self, now: Now, change: Change<'_>, view: &dyn View, _: &mut Vec<Effect>) {
         match change {
             Change::Row(&RowChange { uuid, .. }) | Change::Attachment(uuid) => {
                 let port = view.port(uuid);
@@ -99,7 +106,7 @@ impl Service for NatAddresses {
                     _ => None,
                 };
                 for port in affected.cloned().into_iter().flatten().chain([uuid]) {
-                    self.look_at(now, port, view, effects);
+                    self.look_at(now, port, view);
                 }
             }
             Change::Settings => {}
@@ -113,6 +120,21 @@ impl Service for NatAddresses {
                 self.due.remove(&(at, uuid));
                 continue;
             };
+            if announced.hands_over {
+                announced.hands_over = false;
+                self.schedule(uuid, None);
+                self.look_at(now, uuid, view);
+                continue;
+            }
+            if announced.lessons > 0 {
+                announced.lessons -= 1;
+                let pause = (announced.lessons > 0).then_some(LESSONS.1);
+                let begins = (!announced.addresses.is_empty()).then_some(Duration::ZERO);
+                let next = pause.or(begins).map(|pause| now.at + pause);
+                self.teach(uuid, view, effects);
+                self.schedule(uuid, next);
+                continue;
+            }
             let rest = announced.addresses.iter().skip(announced.done).take(left);
             let before = announced.done;
             let port = view.port(uuid).filter(|port| !is_quiet(port, view));
@@ -165,7 +187,7 @@ impl NatAddresses {
     }
 
     /// A port may have other addresses, or they are to be announced from now on, or no longer.
-    fn look_at(&mut self, now: Now, uuid: Uuid, view: &dyn View, effects: &mut Vec<Effect>) {
+    fn look_at(&mut self, now: Now, uuid: Uuid, view: &dyn View) {
         let port = view.port(uuid).filter(|port| {
             let kind = PortKind::of(port);
             !port.nat_addresses.is_empty() && matches!(kind, PortKind::Patch | PortKind::L3Gateway)
@@ -191,28 +213,30 @@ impl NatAddresses {
         let is_awaited = residents.iter().any(&awaits);
         let known = self.ports.get(&uuid);
         let was_awaited = known.is_some_and(|known| known.is_awaited);
-        if known.is_some_and(|known| {
+        let learns = is_awaited && view.has_localnet(port.datapath) && !is_quiet(port, view);
+        let awaited = parsed.iter().filter(|_| learns);
+        let awaited = awaited.filter(|address| address.resident.as_ref().is_some_and(&awaits));
+        let taught: BTreeSet<Mac> = awaited.map(|address| address.mac).collect();
+        let mut taught: Vec<Mac> = taught.into_iter().collect();
+        let hands_over = is_awaited
+            && known.is_some_and(|known| {
+                let mut announced = known.addresses.iter();
+                known.hands_over || announced.any(|(mac, _)| taught.contains(mac))
+            });
+        if hands_over {
+            // Bridges here are to learn where the other one is.
+            taught.clear();
+        }
+        let is_same = known.is_some_and(|known| {
             known.addresses == addresses
                 && known.residents == residents
                 && known.datapath == port.datapath
                 && known.is_awaited == is_awaited
-        }) {
+                && known.taught == taught
+                && known.hands_over == hands_over
+        });
+        if is_same {
             return;
-        }
-        if is_awaited && !was_awaited && view.has_localnet(port.datapath) && !is_quiet(port, view) {
-            let awaited = parsed.iter();
-            let awaited = awaited.filter(|address| address.resident.as_ref().is_some_and(&awaits));
-            let macs: BTreeSet<Mac> = awaited.map(|address| address.mac).collect();
-            let localnets = self.localnets.get(&port.datapath);
-            let doors: Vec<u32> = localnets
-                .into_iter()
-                .flat_map(|of| of.values().copied())
-                .collect();
-            let from = u32::try_from(port.tunnel_key).unwrap_or_default();
-            let frames = macs.into_iter().map(to_itself);
-            let out =
-                frames.filter_map(|frame| view.packet_onward(port.datapath, from, &doors, frame));
-            effects.extend(out.map(Effect::PacketOut));
         }
         self.forget(uuid);
         self.of_datapath
@@ -223,23 +247,43 @@ impl NatAddresses {
             let waiting = self.by_resident.entry(name.clone()).or_default();
             waiting.insert(uuid);
         }
-        let begins = !addresses.is_empty();
+        let begins = !addresses.is_empty() || !taught.is_empty();
+        let lessons = if taught.is_empty() { 0 } else { LESSONS.0 };
         let announced = Announced {
             datapath: port.datapath,
             residents,
             addresses,
             pause: FIRST_PAUSE,
             is_awaited,
+            hands_over,
+            taught,
+            lessons,
             ..Announced::default()
         };
         self.ports.insert(uuid, announced);
-        // Traffic goes the old way until then.
-        let pause = if was_awaited {
-            HANDOVER
-        } else {
-            Duration::ZERO
+        let pause = match (hands_over, was_awaited && !is_awaited) {
+            (true, _) => SERVED_ON,
+            // Traffic goes the old way until then.
+            (false, true) => HANDOVER,
+            (false, false) => Duration::ZERO,
         };
+        let begins = begins || hands_over;
         self.schedule(uuid, begins.then_some(now.at + pause));
+    }
+
+    /// The bridges of this chassis learn where the addresses of a port are to be.
+    fn teach(&self, uuid: Uuid, view: &dyn View, effects: &mut Vec<Effect>) {
+        let (Some(announced), Some(port)) = (self.ports.get(&uuid), view.port(uuid)) else {
+            return;
+        };
+        let localnets = self.localnets.get(&port.datapath).into_iter();
+        let doors: Vec<u32> = localnets.flat_map(|of| of.values().copied()).collect();
+        let from = u32::try_from(port.tunnel_key).unwrap_or_default();
+        // What is for an address that a bridge knows elsewhere, it would send there.
+        let all = std::iter::once(&DEPUTY).chain(&announced.taught);
+        let frames = all.map(|mac| towards(*mac, DEPUTY));
+        let out = frames.filter_map(|frame| view.packet_onward(port.datapath, from, &doors, frame));
+        effects.extend(out.map(Effect::PacketOut));
     }
 
     fn forget(&mut self, uuid: Uuid) {
@@ -267,10 +311,10 @@ impl NatAddresses {
     }
 }
 
-/// A frame from an address to itself: a switch learns from it, and sends it nowhere.
-fn to_itself(mac: Mac) -> Vec<u8> {
-    let mut frame = announce::gratuitous_arp(mac, Ipv4Addr::UNSPECIFIED);
-    frame[..6].copy_from_slice(&mac.0);
+/// A frame from an address to another one.
+fn towards(from: Mac, to: Mac) -> Vec<u8> {
+    let mut frame = announce::gratuitous_arp(from, Ipv4Addr::UNSPECIFIED);
+    frame[..6].copy_from_slice(&to.0);
     frame
 }
 
@@ -380,18 +424,44 @@ mod tests {
         world.ports[1] = Arc::new(held);
         world.here.push("cr-r-public".into());
         now.at += HANDOVER;
+        world.has_localnet = false;
+        assert_eq!(told(&mut service, &world, now), 0, "no way there yet");
+        world.has_localnet = true;
         assert_eq!(
             told(&mut service, &world, now),
-            1,
+            2,
             "another one still has it: bridges learn"
         );
-        assert_eq!(told(&mut service, &world, now), 0, "once");
+        assert_eq!(told(&mut service, &world, now), 0, "later again");
+        let (lessons, pause) = LESSONS;
+        for _ in 1..lessons {
+            now.at += pause;
+            assert_eq!(told(&mut service, &world, now), 2);
+        }
+        now.at += pause;
+        assert_eq!(told(&mut service, &world, now), 0, "often enough");
         world.ports[1] = port(GATEWAY, "cr-r-public", "chassisredirect", &[]);
         assert_eq!(told(&mut service, &world, now), 0, "it is claimed");
         now.at += HANDOVER;
         assert_eq!(told(&mut service, &world, now), 2, "soon");
         now.at += FIRST_PAUSE;
         assert_eq!(told(&mut service, &world, now), 2, "again");
+        let taken = PortBinding {
+            chassis: Some(Uuid::from_u128(9)),
+            ..(*world.ports[1]).clone()
+        };
+        let own = std::mem::replace(&mut world.ports[1], Arc::new(taken));
+        for _ in 0..3 {
+            now.at += pause;
+            assert_eq!(told(&mut service, &world, now), 0, "another one has it now");
+        }
+        now.at += SERVED_ON;
+        assert_eq!(told(&mut service, &world, now), 2, "it is to come back");
+        world.ports[1] = own;
+        now.at += HANDOVER;
+        assert_eq!(told(&mut service, &world, now), 0, "it is back");
+        now.at += HANDOVER;
+        assert_eq!(told(&mut service, &world, now), 2, "soon");
         let leads = PortBinding {
             options: [("peer".into(), "r-public".into())].into(),
             ..(*world.ports[0]).clone()
