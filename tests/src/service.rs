@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::guest::Guest;
+use crate::namespace::Namespace;
 
 /// How long an answer that will come may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -111,8 +112,12 @@ impl Connection {
 
     /// Connects from a guest, if that does not take longer.
     pub fn open_within(from: &Guest, to: SocketAddr, limit: Duration) -> Result<Self> {
+        Self::open_from(from.namespace(), to, limit)
+    }
+
+    /// Connects from a namespace, if that does not take longer.
+    pub fn open_from(from: &Namespace, to: SocketAddr, limit: Duration) -> Result<Self> {
         let stream = from
-            .namespace()
             .inside(|| Ok(TcpStream::connect_timeout(&to, limit)?))
             .with_context(|| format!("connecting to {to}"))?;
         stream.set_read_timeout(Some(LIMIT))?;
