@@ -3,9 +3,10 @@
 //!
 //! The outside is a host behind the bridge of the underlay, which both chassis map as `phys`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result, ensure};
+use tests::capture::Capture;
 use tests::guest::Guest;
 use tests::implementation::{Door, Implementation, Plan};
 use tests::lab::{CHASSIS, Lab};
@@ -103,8 +104,60 @@ fn gateway_router(plan: Plan) {
                 ping.args(["-n", "-c", "1", "-W", "1", "203.0.113.10"])
                     .succeeds()
             },
-        )
+        )?;
+        without_translation(lab, &red1, &outside)
     });
+}
+
+/// IPv6 is routed as it is, both ways.
+fn without_translation(lab: &Lab, red1: &Guest, outside: &Namespace) -> Result<()> {
+    for (port, network) in [
+        ("r-red", "2001:db8:1::1/64"),
+        ("r-join", "2001:db8:64::1/64"),
+        ("gw-join", "2001:db8:64::2/64"),
+        ("gw-public", "2001:db8:f::10/64"),
+    ] {
+        let network = format!("\"{network}\"");
+        let add = ["add", "Logical_Router_Port", port, "networks", &network];
+        lab.rig.nb(&add)?;
+    }
+    nb(
+        lab,
+        "lr-route-add r ::/0 2001:db8:64::2 -- lr-route-add gw 2001:db8:1::/64 2001:db8:64::1",
+    )?;
+    let [port, _, mac, address] = GUESTS[0];
+    let known = format!("{mac} {address} 2001:db8:1::11");
+    lab.rig.nb(&["lsp-set-addresses", port, &known])?;
+    for (network, device, own, route) in [
+        (
+            red1.namespace(),
+            port,
+            "2001:db8:1::11/64",
+            ["default", "2001:db8:1::1"],
+        ),
+        (
+            outside,
+            "eth0",
+            "2001:db8:f::100/64",
+            ["2001:db8:1::/64", "2001:db8:f::10"],
+        ),
+    ] {
+        network.ip(&["-6", "address", "add", own, "dev", device, "nodad"])?;
+        network.ip(&["-6", "route", "add", route[0], "via", route[1]])?;
+    }
+    lab.rig.nb(&["--wait=hv", "sync"])?;
+    let wire = Capture::start(outside, "eth0", "icmp6", lab.rig.dir())?;
+    red1.ping("2001:db8:f::100".parse::<IpAddr>()?)?;
+    wire.wait_for(&["2001:db8:1::11 > 2001:db8:f::100", "echo request"])?;
+    wait_until(
+        "the guest to answer",
+        std::time::Duration::from_secs(20),
+        || {
+            let ping = outside.run("ping");
+            ping.args(["-n", "-c", "1", "-W", "1", "2001:db8:1::11"])
+                .succeeds()
+        },
+    )
 }
 
 /// A gateway router between the tenant and the outside.
