@@ -69,8 +69,41 @@ fn guests_configure_themselves_on(plan: Plan) {
         )?;
         configured(&quiet, "fd00:1::ff:fe00:102")?;
         let found = "fd00:1::ff:fe00:101".parse::<std::net::IpAddr>()?;
-        quiet.ping(found).map(drop)
+        quiet.ping(found)?;
+        told(lab, &asking)
     });
+}
+
+/// What an advertisement says of addresses, prefix, MTU and name servers, is what the router's port says; the flags tell who has more.
+fn told(lab: &Lab, guest: &Guest) -> Result<()> {
+    nb(
+        lab,
+        "set Logical_Router_Port r-red ipv6_ra_configs:rdnss=\"fd00:53::1\" ipv6_ra_configs:dnssl=weft.example",
+    )?;
+    for (mode, flags, prefix) in [
+        ("slaac", "Flags [none]", "Flags [onlink, auto]"),
+        ("dhcpv6_stateful", "Flags [managed]", "Flags [onlink]"),
+        (
+            "dhcpv6_stateless",
+            "Flags [other stateful]",
+            "Flags [onlink, auto]",
+        ),
+    ] {
+        let setting = format!("ipv6_ra_configs:address_mode={mode}");
+        lab.rig
+            .nb(&["set", "Logical_Router_Port", "r-red", &setting])?;
+        lab.rig.nb(&["--wait=hv", "sync"])?;
+        let heard = guest.listen("icmp6 and ip6[40] == 134")?;
+        heard.wait_for(&[
+            flags,
+            prefix,
+            "fd00:1::/64",
+            "mtu option (5), length 8 (1):  1400",
+            "addr: fd00:53::1",
+            "domain(s): weft.example.",
+        ])?;
+    }
+    Ok(())
 }
 
 /// Waits until a guest has its address and its default route.

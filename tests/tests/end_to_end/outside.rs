@@ -1,14 +1,20 @@
-//! A tenant and the outside, by the gateway port of the routed lab: much at once, one's own floating address from inside, and what
-//! nobody means well.
+//! A tenant and the outside, by the gateway port of the routed lab: much at once, one's own floating address from inside, who is
+//! reached from outside and where, what nobody means well, and how all goes on without a control plane.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tests::bulk::transfer;
+use tests::capture::Capture;
+use tests::flows::Flows;
 use tests::guest::Guest;
 use tests::implementation::{Plan, python};
-use tests::process::tail;
-use tests::routed::{GATEWAY_PORT, MEMBERS, Member, OUTSIDE, RoutedLab};
+use tests::process::{Daemon, tail};
+use tests::routed::{
+    GATEWAY, GATEWAY_PORT, GATEWAYS, HYPERVISORS, MEMBERS, Member, OUTSIDE, RoutedLab,
+};
+use tests::service::{Connection, Service};
 
 /// The router's MAC in the switch of the guest that forges.
 const ROUTER_MAC: &str = "02:00:00:01:00:01";
@@ -17,6 +23,9 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// 100 MB.
 const MUCH: usize = 100 << 20;
 const SOME: usize = 1 << 20;
+/// The port of a service that guests have.
+const SSH: u16 = 22;
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Sends one forged frame of each kind.
 const FORGE: &str = r#"
@@ -84,9 +93,18 @@ raw.send(router + own + b"\x08\x00" + ip4(own_ip, router_ip, 1, icmp(8, 0, b"las
 
 #[test]
 fn the_outside_takes_much_and_what_is_forged_harms_nobody() {
+    told(|lab| story(lab));
+}
+
+#[test]
+fn the_outside_is_reached_without_any_control_plane() {
+    told(without_control_plane);
+}
+
+fn told(story: impl FnOnce(&mut RoutedLab) -> Result<()>) {
     let plan = Plan::under_test();
     let mut lab = RoutedLab::build(plan, &mut ()).expect("the lab is built");
-    let told = story(&lab).and_then(|()| lab.rig.check_alive());
+    let told = story(&mut lab).and_then(|()| lab.rig.check_alive());
     if let Err(error) = told {
         for log in lab.rig.logs() {
             eprintln!("---- {}\n{}", log.display(), tail(&log, 25));
@@ -109,7 +127,79 @@ fn story(lab: &RoutedLab) -> Result<()> {
             arrives(lab, network(from), to)?;
         }
     }
+    only_floating_addresses(lab)?;
     forged(lab, dmz2)
+}
+
+/// A connection from outside to a floating address goes to where that is served; to a guest without one there is no connection.
+fn only_floating_addresses(lab: &RoutedLab) -> Result<()> {
+    let [dmz1, dmz2, _, inside2] = &MEMBERS;
+    let [gateway, _] = GATEWAYS;
+    let wire = |name| {
+        let network = lab.rig.chassis(name)?.namespace();
+        Capture::start(network, "eth0", "tcp port 22", lab.rig.dir())
+    };
+    let (own, central) = (wire(HYPERVISORS[dmz1.hypervisor])?, wire(gateway)?);
+    let outside = lab.outside();
+    for (to, place) in [(dmz1, &own), (inside2, &central)] {
+        let (floating, _) = to.floating.context("a guest with a floating address")?;
+        let _service = Service::start(lab.guest(to), SSH)?;
+        let connection = Connection::open_from(outside, (floating, SSH).into(), LIMIT)?;
+        ensure!(connection.server == to.name, "{connection:?}");
+        ensure!(connection.seen_as == OUTSIDE, "{connection:?}");
+        place.wait_for(&[&format!("{OUTSIDE}."), &format!("> {floating}.{SSH}")])?;
+    }
+    let (floating, _) = dmz1.floating.context("a floating address")?;
+    let strayed = central.heard()?.into_iter();
+    let strayed = strayed.filter(|packet| packet.contains(&floating.to_string()));
+    let strayed: Vec<String> = strayed.collect();
+    ensure!(strayed.is_empty(), "the gateway has {strayed:#?}");
+    // Neither by the router's own address nor by the guest's, even for who sends that to the router.
+    let _service = Service::start(lab.guest(dmz2), SSH)?;
+    let inside = ["route", "add", "10.0.0.0/8", "via", &GATEWAY.to_string()];
+    outside.ip(&inside)?;
+    for address in [GATEWAY, dmz2.address] {
+        let limit = Duration::from_secs(2);
+        let opened = Connection::open_from(outside, (address, SSH).into(), limit);
+        ensure!(opened.is_err(), "{opened:?} by {address}");
+    }
+    outside.ip(&["route", "del", "10.0.0.0/8"]).map(drop)
+}
+
+/// With northd, the databases and all controllers dead, guests reach each other and the outside, and are reached from there, also by
+/// connections that begin only then; started again, they find what they left.
+fn without_control_plane(lab: &mut RoutedLab) -> Result<()> {
+    lab.ping_all()?;
+    let [dmz1, dmz2, inside1, inside2] = &MEMBERS;
+    // What the outside has not asked for yet has to be known: to ask is the controllers' part.
+    let flows =
+        |lab: &RoutedLab| -> Result<Vec<Flows>> { lab.rig.chassis.iter().map(Flows::of).collect() };
+    lab.rig.nb(&["--wait=hv", "sync"])?;
+    let before = flows(lab)?;
+    lab.rig
+        .control_plane()
+        .into_iter()
+        .try_for_each(Daemon::kill)?;
+    lab.ping_all()?;
+    for from in &MEMBERS {
+        let network = lab.guest(from).namespace();
+        transfer(network, lab.outside(), OUTSIDE.into(), SOME)?;
+    }
+    for to in [dmz1, inside2] {
+        arrives(lab, lab.outside(), to)?;
+        arrives(lab, lab.guest(dmz2).namespace(), to)?;
+    }
+    let (from, to) = (lab.guest(dmz1).namespace(), lab.guest(inside1).namespace());
+    transfer(from, to, inside1.address.into(), SOME)?;
+    lab.rig
+        .control_plane()
+        .into_iter()
+        .try_for_each(Daemon::start_again)?;
+    lab.rig.nb(&["--wait=hv", "sync"])?;
+    for (before, after) in before.iter().zip(flows(lab)?) {
+        before.check_untouched(&after)?;
+    }
+    lab.ping_all().map(drop)
 }
 
 /// A connection to the floating address of a guest gets there.

@@ -63,6 +63,89 @@ fn our_controllers_keep_the_rules_that_ovns_northd_compiles() {
     });
 }
 
+/// A connection that began before there were rules goes on or dies as these say. What they let pass without state is not tracked.
+#[test]
+fn connections_that_began_before_the_rules_are_judged_by_them() {
+    story(Plan::under_test(), |lab| {
+        lab.address_all()?;
+        lab.ping_all()?;
+        let (client, server) = (&MEMBERS[4], &MEMBERS[0]);
+        let listeners = Listeners::of(lab.guest(server))?;
+        let open = |port: u16| {
+            let here = lab.guest(client).namespace().inside(|| {
+                let to: SocketAddr = (server.address, port).into();
+                Ok(TcpStream::connect_timeout(&to, LIMIT)?)
+            })?;
+            let there = listeners.accept(port, here.local_addr()?)?;
+            for stream in [&here, &there] {
+                stream.set_read_timeout(Some(LIMIT))?;
+                stream.set_nodelay(true)?;
+            }
+            anyhow::Ok((here, there))
+        };
+        let (mut allowed, mut forbidden) = (open(80)?, open(8080)?);
+        for (here, there) in [&mut allowed, &mut forbidden] {
+            say(here, there)?;
+            say(there, here)?;
+        }
+        let out = format!("outport == \"{}\"", server.port);
+        for (direction, priority, text, action) in [
+            (
+                "to-lport",
+                "100",
+                format!("{out} && tcp.dst == 80"),
+                "allow-related",
+            ),
+            ("to-lport", "1", format!("{out} && ip"), "drop"),
+            (
+                "from-lport",
+                "200",
+                "udp.dst == 4789 || udp.src == 4789".to_owned(),
+                "allow-stateless",
+            ),
+            (
+                "to-lport",
+                "200",
+                "udp.dst == 4789 || udp.src == 4789".to_owned(),
+                "allow-stateless",
+            ),
+        ] {
+            lab.rig
+                .nb(&["acl-add", "dmz", direction, priority, &text, action])?;
+        }
+        lab.sync()?;
+        let (here, there) = &mut allowed;
+        for _ in 0..3 {
+            say(here, there)?;
+            say(there, here)?;
+        }
+        let (here, there) = &mut forbidden;
+        there.set_read_timeout(Some(Duration::from_secs(1)))?;
+        here.write_all(b"?")?;
+        let silent = there.read(&mut [0; 1]);
+        ensure!(silent.is_err(), "no rule allows it: {silent:?}");
+
+        let (ours, theirs) = (socket(lab, client, 4789)?, socket(lab, server, 4789)?);
+        let mut buffer = [0; 16];
+        for (from, to, address) in [
+            (&ours, &theirs, server.address),
+            (&theirs, &ours, client.address),
+        ] {
+            wait_until("a datagram to pass without state", LIMIT, || {
+                from.send_to(b"vx", (address, 4789))?;
+                Ok(to.recv_from(&mut buffer).is_ok())
+            })?;
+        }
+        for chassis in &lab.rig.chassis {
+            let tracked = chassis.appctl(&["dpctl/dump-conntrack"])?;
+            let mut lines = tracked.lines();
+            let of_it = lines.find(|line| line.starts_with("udp") && line.contains("dport=4789"));
+            ensure!(of_it.is_none(), "{} tracks {of_it:?}", chassis.name());
+        }
+        Ok(())
+    });
+}
+
 fn over_ovsdb() -> Plan {
     Plan {
         door: Door::Ovsdb,

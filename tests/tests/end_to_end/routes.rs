@@ -102,6 +102,7 @@ fn routes(plan: Plan) {
             let found = Connection::open_within(red1, (address(gone)?, PORT).into(), limit);
             ensure!(found.is_err(), "{gone} {why}, and answers");
         }
+        marks(lab, red1, [hop1, hop2])?;
         both_are_used(red1)?;
         as_they_came(red1, [hop1, hop2])?;
 
@@ -116,6 +117,111 @@ fn routes(plan: Plan) {
         drop(services);
         Ok(())
     });
+}
+
+/// Ports between routers need no addresses but those of the link: IPv4 and IPv6 are routed by them.
+#[test]
+fn routers_lead_on_by_ports_without_networks() {
+    story(Plan::under_test(), |lab| {
+        nb(
+            lab,
+            "ls-add join \
+             -- lr-add left -- lrp-add left left-join 02:00:00:0c:00:01 \
+             -- lsp-add join join-left -- lsp-set-type join-left router -- lsp-set-addresses join-left router \
+             -- lsp-set-options join-left router-port=left-join \
+             -- lr-add right -- lrp-add right right-join 02:00:00:0c:00:02 \
+             -- lsp-add join join-right -- lsp-set-type join-right router -- lsp-set-addresses join-right router \
+             -- lsp-set-options join-right router-port=right-join \
+             -- lr-route-add left 2001:db8:5::/64 fe80::ff:fe0c:2 left-join \
+             -- lr-route-add right 2001:db8:4::/64 fe80::ff:fe0c:1 right-join",
+        )?;
+        for (router, prefix, hop) in [("left", "10.5.0.0/24", 2), ("right", "10.4.0.0/24", 1)] {
+            nb(
+                lab,
+                &format!(
+                    "--id=@route create Logical_Router_Static_Route ip_prefix={prefix} \
+                     nexthop=\"fe80::ff:fe0c:{hop}\" output_port={router}-join \
+                     -- add Logical_Router {router} static_routes @route"
+                ),
+            )?;
+        }
+        let mut guests = Vec::new();
+        for (router, number, place) in [("left", 4, 0), ("right", 5, 1)] {
+            let (port, mac) = (
+                format!("guest{number}"),
+                format!("02:ac:0c:00:00:0{number}"),
+            );
+            let addresses = [
+                format!("10.{number}.0.11"),
+                format!("2001:db8:{number}::11"),
+            ];
+            nb(
+                lab,
+                &format!(
+                    "ls-add lan{number} \
+                     -- lrp-add {router} {router}-lan 02:00:00:0d:00:0{number} 10.{number}.0.1/24 2001:db8:{number}::1/64 \
+                     -- lsp-add lan{number} lan-{router} -- lsp-set-type lan-{router} router -- lsp-set-addresses lan-{router} router \
+                     -- lsp-set-options lan-{router} router-port={router}-lan \
+                     -- lsp-add lan{number} {port}"
+                ),
+            )?;
+            let known = format!("{mac} {}", addresses.join(" "));
+            lab.rig.nb(&["lsp-set-addresses", &port, &known])?;
+            let guest = Guest::new(&lab.rig, &port, &mac)?;
+            let id = format!("external_ids:iface-id={port}");
+            guest.plug(
+                lab.rig.chassis(CHASSIS[place])?,
+                "br-int",
+                &[["Interface", &id]],
+            )?;
+            let ip = |words: &str| guest.namespace().ip(&words.split(' ').collect::<Vec<_>>());
+            ip(&format!("address add {}/24 dev {port}", addresses[0]))?;
+            ip(&format!("route add default via 10.{number}.0.1"))?;
+            ip(&format!(
+                "-6 address add {}/64 dev {port} nodad",
+                addresses[1]
+            ))?;
+            ip(&format!("-6 route add default via 2001:db8:{number}::1"))?;
+            lab.rig
+                .nb(&["wait-until", "Logical_Switch_Port", &port, "up=true"])?;
+            guests.push(guest);
+        }
+        lab.rig.nb(&["--wait=hv", "sync"])?;
+        for target in ["10.5.0.11", "2001:db8:5::11"] {
+            let target: std::net::IpAddr = target.parse()?;
+            guests[0].ping(target)?;
+            ensure!(
+                !guests[0].reaches_within(target, 2)?,
+                "{target} is two routers away"
+            );
+            ensure!(
+                guests[0].reaches_within(target, 3)?,
+                "{target} is two routers away"
+            );
+        }
+        Ok(())
+    });
+}
+
+/// A policy marks its packets, and no others, for who looks at the mark behind the router: here a rule that tells it by a DSCP. On the
+/// router's own chassis: a mark does not go through a tunnel.
+fn marks(lab: &Lab, from: &Guest, hops: [&Guest; 2]) -> Result<()> {
+    nb(
+        lab,
+        "lr-policy-add gw 70 ip4.dst==198.18.2.1 allow pkt_mark=77",
+    )?;
+    let shows = ["qos-add", "mid", "to-lport", "100", "ip4 && pkt.mark == 77"];
+    lab.rig.nb(&[&shows[..], &["dscp=46"]].concat())?;
+    lab.rig.nb(&["--wait=hv", "sync"])?;
+    for (hop, to, tos) in [
+        (hops[0], "198.18.1.1", "tos 0x0"),
+        (hops[1], "198.18.2.1", "tos 0xb8"),
+    ] {
+        let heard = hop.listen("icmp")?;
+        from.ping(address(to)?)?;
+        heard.wait_for(&[tos, &format!("> {to}: ICMP echo request")])?;
+    }
+    Ok(())
 }
 
 /// Each connection goes to one of both next hops and stays there, and both are used.
