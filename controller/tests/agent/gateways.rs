@@ -307,3 +307,20 @@ fn recomputing_keeps_a_handover_and_a_cut() {
     pair.stage.pass(LATER);
     assert_eq!((pair.holder(), pair.is_served()), (Some(own), true));
 }
+
+/// What comes to a gateway without its physical network would have no way out: it stays where it is served, but not for ever.
+#[test]
+fn a_gateway_is_not_taken_before_its_network_is_there() {
+    let mut pair = Pair::new();
+    let (own, other) = (pair.own, pair.other);
+    // The switch beyond has yet to be told.
+    pair.stage.change_port(|port| {
+        port.options.insert("peer".into(), "beyond".into());
+    });
+    pair.rank_own(20);
+    pair.stage.pass(SOON);
+    assert_eq!(pair.holder(), Some(other), "it has no way out here");
+    pair.stage.pass(LATER);
+    pair.stage.pass(SOON);
+    assert_eq!(pair.holder(), Some(own), "it may never come");
+}
