@@ -56,7 +56,7 @@ impl Core {
             }
             "debug/status" => request.succeed(if self.paused { "paused" } else { "running" }),
             "debug/dump-local-bindings" => {
-                request.succeed(status::bindings(&self.network, &self.local))
+                request.succeed(status::bindings(&self.network, &self.local));
             }
             "debug/dump-related-ports" => request.succeed(status::related_ports(&self.network)),
             "inject-pkt" => match self.inject(&request.args[0]) {

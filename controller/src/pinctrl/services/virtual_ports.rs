@@ -74,7 +74,7 @@ impl Service for VirtualPorts {
             self.due.insert((last.at + last.pause, port));
             return Ok(());
         }
-        self.take(now, wish, effects);
+        self.take(now, &wish, effects);
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Service for VirtualPorts {
             let last = self.claims.get_mut(&first.1);
             let next = last.and_then(|last| last.next.take());
             if let Some(wish) = next.and_then(|parent| Wish::of(first.1, parent, view)) {
-                self.take(now, wish, effects);
+                self.take(now, &wish, effects);
             }
         }
     }
@@ -95,7 +95,7 @@ impl Service for VirtualPorts {
 }
 
 impl VirtualPorts {
-    fn take(&mut self, now: Now, wish: Wish<'_>, effects: &mut Vec<Effect>) {
+    fn take(&mut self, now: Now, wish: &Wish<'_>, effects: &mut Vec<Effect>) {
         let port = wish.port.uuid;
         self.claims
             .retain(|_, last| now.at < last.at + last.pause * 2 || last.next.is_some());
