@@ -17,6 +17,7 @@ use crate::declared::{Declared, Owners, Resolver, Wrongs, check_name, refuse};
 use crate::error::{Code, Refused, Violation};
 use crate::fences::contents;
 use crate::find::{find_if_any, owned, owner_of};
+use crate::together;
 use crate::v1;
 use crate::write::{
     Links, change, check_parents, child_columns, dependents, describe, expect_version, insert,
@@ -142,6 +143,7 @@ pub fn apply(
     }
     links.write(draft);
     circles::check(draft, &written)?;
+    together::check(draft, &written)?;
     Ok(plan)
 }
 

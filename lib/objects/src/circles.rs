@@ -33,12 +33,13 @@ pub struct Written {
 
 impl Written {
     /// Whether it is of this table, and one of these fields is another than before.
-    fn changes(&self, table: usize, fields: &[&str]) -> bool {
+    pub(crate) fn changes(&self, table: usize, fields: &[&str]) -> bool {
         let is_among = |changed: &Vec<&str>| changed.iter().any(|field| fields.contains(field));
         self.kind.table == table && self.changed.as_ref().is_none_or(is_among)
     }
 
-    fn wrong(&self, column: &str, why: String, remedy: &str) -> (Code, Violation) {
+    /// A refusal for a field of it.
+    pub(crate) fn wrong(&self, column: &str, why: String, remedy: &str) -> (Code, Violation) {
         let field = format!("{}.{column}", self.kind.label());
         let violation = Violation::new(field, why, remedy).within(&self.place);
         (Code::Conflict, violation)

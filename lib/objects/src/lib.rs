@@ -17,6 +17,7 @@
 //! | [`values`] | fields to columns and back |
 //! | [`checks`] | what the database would take and nobody would understand |
 //! | [`circles`] | names that lead back to where they come from |
+//! | [`together`] | fields that only make sense together |
 //! | [`find`] | rows by name, by parent, by owner; the indexes for that |
 //! | [`read`] | rows as objects |
 //! | [`declared`] | objects as somebody wants them |
@@ -54,6 +55,7 @@ pub mod kinds;
 pub mod list;
 pub mod read;
 pub mod schema;
+pub mod together;
 pub mod tokens;
 pub mod values;
 pub mod write;

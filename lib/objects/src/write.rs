@@ -13,6 +13,7 @@ use crate::fences::contents;
 use crate::find::{containing, find, find_if_any, is_external_ids, name_of, owner_of};
 use crate::kinds::{NAME_KEY, NamePlace, OWNER_KEY};
 use crate::read::{parts_of, version, without_reserved};
+use crate::together;
 
 /// Makes UUIDs of names, so that two clients that make an object of the same name at once do not make two.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8f1c_52d6_0be1_4b7e_9f0a_77e6_5f74_0001);
@@ -42,7 +43,7 @@ pub fn create(
     let uuid = new_uuid(rows, kind, &declared.name);
     insert(draft, &mut links, declared, uuid, owner, wanted)?;
     links.write(draft);
-    check_circles(draft, kind, uuid, None)?;
+    check_written(draft, kind, uuid, None)?;
     Ok(uuid)
 }
 
@@ -74,12 +75,12 @@ pub fn update(
     let changed = wanted.iter().map(|(field, _)| field.name).collect();
     change(draft, &mut links, kind, uuid, wanted)?;
     links.write(draft);
-    check_circles(draft, kind, uuid, Some(changed))?;
+    check_written(draft, kind, uuid, Some(changed))?;
     Ok(uuid)
 }
 
-/// Whether the one object that is written closes no circle.
-fn check_circles(
+/// Whether the one object that is written closes no circle, and makes sense.
+fn check_written(
     draft: &Draft<'_>,
     kind: &'static Kind,
     uuid: Uuid,
@@ -91,7 +92,9 @@ fn check_circles(
         place: String::new(),
         changed,
     };
-    circles::check(draft, &[written])
+    let written = [written];
+    circles::check(draft, &written)?;
+    together::check(draft, &written)
 }
 
 /// An object that is to be deleted.

@@ -531,3 +531,27 @@ fn a_circle_that_others_made_is_in_nobodys_way() {
         ],
     );
 }
+
+#[test]
+fn what_only_makes_sense_together_is_asked_for_together() {
+    let mut lab = Lab::new();
+    let nat = |more: &str| {
+        let fields =
+            "logical_router: r, type: snat, external_ip: 192.0.2.1, logical_ip: 10.0.0.0/24";
+        format!("- name: r\n  logical_router: {{}}\n- name: n\n  nat: {{{fields}{more}}}\n")
+    };
+    let refusal = ["objects[1].nat.priority", "give `match`"];
+    refused(
+        lab.apply("net", &nat(", priority: 5")),
+        Code::Invalid,
+        &refusal,
+    );
+    lab.apply("net", &nat(", priority: 5, match: ip4.dst == 198.51.100.1"))
+        .unwrap();
+    refused(
+        lab.update("name: n\nnat: {match: ''}", &["match"], ""),
+        Code::Invalid,
+        &["nat.priority"],
+    );
+    lab.apply("net", &nat("")).unwrap();
+}
