@@ -111,7 +111,7 @@ impl Network {
     ) -> Result<(DynamicMessage, i64), Trouble> {
         let declared = Declared::new(wanted).map_err(|refused| refused.within("object"))?;
         let owner = who.owner_of_new()?;
-        let done = self.change(&who.caller, wait, |draft| {
+        let done = self.change(who, wait, |draft| {
             write::create(draft, &declared, &owner, who.owners())
                 .map_err(|refused| refused.within("object"))
         });
@@ -128,7 +128,7 @@ impl Network {
         wait: Wait,
     ) -> Result<(DynamicMessage, i64), Trouble> {
         let declared = Declared::new(wanted).map_err(|refused| refused.within("object"))?;
-        let done = self.change(&who.caller, wait, |draft| {
+        let done = self.change(who, wait, |draft| {
             who.check_object(draft.before(), declared.kind, &declared.name)?;
             write::update(draft, &declared, mask, who.owners()).map_err(|refused| {
                 let is_of_object = |field: &str| matches!(field, "uuid" | "owner");
@@ -158,7 +158,7 @@ impl Network {
             (false, _) => Along::Nothing,
         };
         let deletions = [deletion];
-        let done = self.change(&who.caller, wait, |draft| {
+        let done = self.change(who, wait, |draft| {
             let [deletion] = &deletions;
             who.check_object(draft.before(), deletion.kind, deletion.name)?;
             write::delete(draft, &deletions, along)
@@ -193,13 +193,13 @@ impl Network {
             ..allowed
         };
         let Some(wait) = wait else {
+            self.newest().await?;
             let live = self.read(&who.caller)?;
+            who.check(&live.snapshot)?;
             let mut draft = northbound::Draft::new(&live.snapshot);
             return Ok((apply(&mut draft, owner, &wanted, allowed)?, 0));
         };
-        let done = self.change(&who.caller, wait, |draft| {
-            apply(draft, owner, &wanted, allowed)
-        });
+        let done = self.change(who, wait, |draft| apply(draft, owner, &wanted, allowed));
         done.await
     }
 

@@ -182,8 +182,10 @@ where
         let mut inner = std::mem::replace(&mut self.inner, other);
         let shown = authorization(&request).map(str::to_owned);
         Box::pin(async move {
-            if let Some(shown) = shown {
-                network.know(&shown).await;
+            if let Some(shown) = shown
+                && let Err(trouble) = network.know(&shown).await
+            {
+                return Ok(status(trouble).into_http());
             }
             let who = match check(&network, &request) {
                 Ok(who) => who,

@@ -29,6 +29,8 @@ const NEWS: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(60);
 /// So many watchers there may be.
 pub const MAX_WATCHERS: usize = 4096;
+/// So many requests wait for news of the tokens that they show.
+const MAX_UNKNOWN: usize = 256;
 
 /// The network, shared by all doors.
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ struct Shared {
     /// The newest revision.
     revision: watch::Sender<u64>,
     watchers: Arc<Semaphore>,
+    unknown: Semaphore,
     watches: Watches,
     /// Whether the copy is what the database has.
     synced: watch::Sender<bool>,
@@ -87,6 +90,7 @@ impl Network {
             newest: Newest::default(),
             revision: watch::Sender::new(0),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            unknown: Semaphore::new(MAX_UNKNOWN),
             watches: Watches::default(),
             synced: watch::Sender::new(false),
             room: Room::default(),
@@ -235,37 +239,54 @@ impl Network {
     }
 
     /// Waits until a token that has been made is known here: whoever shows an unknown one has the database asked for news. All who
-    /// wait share a question.
-    pub async fn know(&self, authorization: &str) {
+    /// wait share a question, and no more than [`MAX_UNKNOWN`] wait.
+    ///
+    /// # Errors
+    /// When the database cannot be asked: then nobody knows whether there is such a token.
+    pub async fn know(&self, authorization: &str) -> Result<(), Trouble> {
         let is_unknown = {
             let live = self.copy();
             let nobody = Caller::new(Role::Unknown("".into()), "");
             let who = Who::new(nobody, &live.snapshot, Some(authorization));
             live.is_synced && matches!(who, Err(Trouble::Unauthenticated(_)))
         };
-        if is_unknown {
-            // Without an answer the token is what it is.
-            let _ = self.newest().await;
+        if !is_unknown {
+            return Ok(());
         }
+        let Ok(_place) = self.0.unknown.try_acquire() else {
+            let text = format!("{MAX_UNKNOWN} requests show tokens that are not known; try again");
+            return Err(Trouble::Exhausted(text));
+        };
+        self.newest().await
     }
 
     /// Does this in one transaction, again if somebody else was faster, and waits for it to come as far as asked. Says the
     /// generation to compare with the progress of the deployment; 0 if nothing is waited for.
     pub async fn change<T>(
         &self,
-        caller: &Caller,
+        who: &Who,
         wait: Wait,
         change: impl Fn(&mut Draft<'_>) -> Result<T, Refused>,
     ) -> Result<(T, i64), Trouble> {
-        self.check_writes(caller)?;
+        self.check_writes(&who.caller)?;
         let mut revisions = self.revisions();
         let mut was_violated = false;
         for _ in 0..ATTEMPTS {
             revisions.borrow_and_update();
             let (done, operations, waits) = {
-                let live = self.read(caller)?;
+                let live = self.read(&who.caller)?;
+                who.check(&live.snapshot)?;
                 let mut draft = Draft::new(&live.snapshot);
                 let done = change(&mut draft)?;
+                let row = live.snapshot.table(NbGlobal::INDEX).iter().next();
+                if who.has_token()
+                    && !draft.is_unchanged()
+                    && let Some((uuid, _)) = row
+                {
+                    // A token that has been revoked by the time changes nothing.
+                    let column = NbGlobal::COLUMN.external_ids.index;
+                    draft.verify(NbGlobal::INDEX, *uuid, column);
+                }
                 // Who asks again because no answer came waits for what was done the first time.
                 let waits = wait != Wait::Commit;
                 if waits && let Some((uuid, _)) = live.snapshot.table(NbGlobal::INDEX).iter().next()

@@ -39,17 +39,28 @@ async fn tokens_let_in_whom_they_are_for() {
     // Each lets in at once, and once revoked shows nothing more.
     for number in 0..20 {
         let name = format!("at-once-{number}");
-        let token = scene.token(&["create", &name]);
+        let token = scene.token(&["create", &name, "--role=writer"]);
         let header = format!("Authorization: Bearer {token}\r\n");
-        let ask = || {
-            let answer = scene.try_rest_on("token.sock", &header, "GET", "/v1/switches", "");
+        let ask = |method: &str, path: &str, body: &str| {
+            let answer = scene.try_rest_on("token.sock", &header, method, path, body);
             answer.unwrap()
         };
-        let (status, answer) = ask();
+        let (status, answer) = ask("GET", "/v1/switches", "");
         assert_eq!(status, 200, "{name}: {answer}");
         scene.token(&["revoke", &name]);
-        let (status, answer) = ask();
-        assert_eq!(status, 401, "{name}: {answer}");
+        let made = json!({"name": name, "logical_switch": {}});
+        let planned = json!({"owner": name, "objects": [made], "dry_run": true});
+        // Each is the first after some of them.
+        let mut asked = [
+            ("GET", "/v1/switches", String::new()),
+            ("POST", "/v1/switches", made.to_string()),
+            ("POST", "/v1/apply", planned.to_string()),
+        ];
+        asked.rotate_left(number % 3);
+        for (method, path, body) in asked {
+            let (status, answer) = ask(method, path, &body);
+            assert_eq!(status, 401, "{name}: {method} {path}: {answer}");
+        }
     }
     scene.expect("", list(), (403, "PERMISSION_DENIED"));
     let expired = scene.expect(&late, list(), (401, "UNAUTHENTICATED"));

@@ -118,7 +118,9 @@ pub(super) async fn know_token(
 ) -> Response {
     if request.headers().contains_key(AUTHORIZATION) {
         let shown = header(&request, AUTHORIZATION).to_owned();
-        network.know(&shown).await;
+        if let Err(trouble) = network.know(&shown).await {
+            return wrong(trouble);
+        }
     }
     next.run(request).await
 }
