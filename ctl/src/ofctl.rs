@@ -16,12 +16,16 @@ pub fn target(given: Option<&str>) -> String {
     )
 }
 
+/// So many seconds a switch may take to answer.
+const LIMIT_S: u32 = 30;
+
 /// What `ovs-ofctl` prints of a switch.
 ///
 /// # Errors
-/// When it is not there, or what it complains about.
+/// When it is not there, or what it complains about; also when the switch does not answer in time.
 pub fn ask(command: &str, switch: &str) -> Result<String, String> {
     let output = Command::new("ovs-ofctl")
+        .arg(format!("--timeout={LIMIT_S}"))
         .args(["-O", "OpenFlow15", "--no-names", command, switch])
         .output()
         .map_err(|error| format!("ovs-ofctl: {error}"))?;

@@ -208,9 +208,10 @@ fn openflow(context: &mut Context<'_, '_>) -> Flows {
     match ofctl::ask("dump-flows", &switch) {
         Ok(dump) => Flows::read(&dump, context.has("--stats")),
         Err(why) => {
-            // What the system says is in brackets.
-            let reason = why.rsplit_once('(').map_or(&*why, |(_, reason)| reason);
-            let reason = reason.trim_end_matches(')');
+            // Why there is no connection is in brackets; all else is told as it is.
+            let refused = why.split_once("failed to connect");
+            let reason = refused.and_then(|(_, rest)| rest.rsplit_once('('));
+            let reason = reason.map_or(&*why, |(_, reason)| reason.trim_end_matches(')'));
             let warning = format!("{switch}: connection failed ({reason})");
             context.warnings.push(warning);
             Flows::default()
