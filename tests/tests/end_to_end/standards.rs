@@ -17,7 +17,7 @@ use tests::wait::wait_for;
 use crate::examples::Api;
 
 /// So long schemathesis may take.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 /// What schemathesis holds against the description, beside that nothing goes wrong inside. That what is well-made is accepted
 /// is not among it: whether a reference leads somewhere, no description says.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
