@@ -8,6 +8,7 @@
 use std::fmt;
 
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::condition::{Clause, ColumnRef, Condition, Function};
 use crate::datum::Datum;
@@ -116,6 +117,12 @@ impl Adaptation {
     /// Reads updates from the server into rows of our schema.
     pub fn updates(&self, json: &RawValue) -> Result<TableUpdates, Error> {
         TableUpdates::from_json(&self.plan, json)
+    }
+
+    /// The same straight from a frame that tells a monitor of them, with the last transaction in it; `None` if the frame is better
+    /// read by its envelope.
+    pub(crate) fn told(&self, monitor: &str, frame: &[u8]) -> Option<(Uuid, TableUpdates)> {
+        crate::update::told(&self.plan, monitor, frame)
     }
 
     /// The part of a monitor that the server can serve; `None` if it lacks the table.
@@ -327,7 +334,7 @@ mod tests {
         let (ours, theirs) = schemas();
         let adaptation = Adaptation::new(&ours, &theirs);
         assert_eq!(adaptation.missing().to_string(), "tables Z; columns A.b");
-        let uuid = uuid::Uuid::from_u128(9);
+        let uuid = Uuid::from_u128(9);
         for (operation, expected) in [
             (
                 json!({"op": "insert", "table": "A", "uuid": uuid, "row": {"a": 1, "b": 2}}),
@@ -360,7 +367,7 @@ mod tests {
                 json!({"op": "comment", "comment": "x"}),
             ),
         ] {
-            let read = Transaction::from_json(&ours, &[operation], &mut uuid::Uuid::nil);
+            let read = Transaction::from_json(&ours, &[operation], &mut Uuid::nil);
             assert_eq!(read.error, None);
             let adapted = adaptation
                 .operation(&ours, read.operations[0].clone())

@@ -109,6 +109,15 @@ impl Datum {
         Self::Map(pairs.into())
     }
 
+    /// A map of these few pairs; of several with one key, the first stays.
+    pub fn map_of<const N: usize>(mut pairs: [(Atom, Atom); N]) -> Self {
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        if N > 0 && pairs.is_sorted_by(|a, b| a.0 < b.0) {
+            return Self::Map(Arc::from(pairs));
+        }
+        Self::map(pairs)
+    }
+
     /// What a column of this type holds when nothing was given: the default atom where one is required, else nothing
     /// (RFC 7047, section 5.2.1).
     pub fn default_for(ty: &ColumnType) -> Self {

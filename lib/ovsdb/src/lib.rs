@@ -38,6 +38,7 @@ pub mod error;
 pub mod file;
 pub mod framing;
 mod intern;
+mod json;
 pub mod jsonrpc;
 pub mod monitor;
 pub mod mutation;

@@ -143,6 +143,7 @@ impl Core {
                 .collect(),
             leader_only: self.spec.leader_only,
             lock: self.spec.lock.clone(),
+            own_inserts: self.spec.own_inserts.clone(),
             probe_interval: self.spec.probe_interval,
             last_transaction: self.last_transaction,
         }

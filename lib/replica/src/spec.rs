@@ -21,6 +21,9 @@ pub struct Spec {
     pub remotes: Vec<Remote>,
     /// A lock to own.
     pub lock: Option<Arc<str>>,
+    /// Tables of which the server need not tell what this client itself has inserted while it owns the lock. What others insert
+    /// there reads as rows of defaults. For owners that compare all rows there with what they should be. Over gRPC everything is told.
+    pub own_inserts: Vec<usize>,
     /// Whether to stay with the leader of the cluster only: for those who write much, or must see their writes.
     pub leader_only: bool,
     /// Whether transactions that were not answered when a connection broke are sent again, where that is safe: over
@@ -68,6 +71,7 @@ impl Spec {
             schema,
             remotes,
             lock: None,
+            own_inserts: Vec::new(),
             leader_only: false,
             resend: false,
             probe_interval: Self::PROBE_INTERVAL,

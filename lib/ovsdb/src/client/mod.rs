@@ -7,6 +7,8 @@
 //!                                            or monitor)         lock ─▶ locked, stolen …
 //! ```
 //!
+//! With [`Config::own_inserts`], the lock is asked for before the contents.
+//!
 //! The first three requests go out together. From the `_Server` database the client learns whether this server is
 //! fit to be talked to: whether it is in contact with its cluster and, if that was asked for, leads it. That can change
 //! at any time, and then the session ends with an error, so that its owner tries the next server. A server without
@@ -15,6 +17,7 @@
 //! A session lasts as long as its connection. What outlives connections, rows and the wish to reconnect, is the
 //! business of the owner.
 
+mod own;
 mod transactions;
 
 use std::collections::VecDeque;
@@ -33,10 +36,11 @@ use crate::error::{Error, ErrorKind};
 use crate::framing::{FrameError, FrameLimits, Framer};
 use crate::jsonrpc::{self, Message, MessageError};
 use crate::monitor::{MonitorSpec, MonitorVersion, TableMonitor, condition_changes_to_json};
-use crate::operation::{Operation, Outcome, transact_params};
+use crate::operation::{Operation, Outcome, write_transact};
 use crate::schema::DatabaseSchema;
 use crate::update::TableUpdates;
 
+use own::OwnRows;
 use transactions::SentTransaction;
 
 /// What a client wants of a server.
@@ -50,6 +54,9 @@ pub struct Config {
     pub leader_only: bool,
     /// A lock to own.
     pub lock: Option<Arc<str>>,
+    /// Tables of which the server need not tell what this client itself has inserted; what others insert there reads as rows
+    /// of defaults. That holds if the lock is there to be had at the beginning: who waits for it sees everything.
+    pub own_inserts: Vec<usize>,
     /// After how long a silence to ask whether the server is there; after as long again the session ends. Zero: never.
     pub probe_interval: Duration,
     /// The last transaction whose effects the owner holds rows of; nil if it holds none, or other tables.
@@ -168,6 +175,8 @@ pub struct Session {
     stage: Stage,
     version: MonitorVersion,
     adaptation: Adaptation,
+    /// What need not be told, once the monitor has begun.
+    own: Option<OwnRows>,
     server: ServerState,
     /// How many changes of conditions the server has not confirmed.
     condition_changes: usize,
@@ -214,6 +223,7 @@ impl Session {
             },
             version: MonitorVersion::V3,
             adaptation: Adaptation::default(),
+            own: None,
             server: ServerState { row: None },
             condition_changes: 0,
             last_received: now,
@@ -264,6 +274,10 @@ impl Session {
 
     fn handle_frames(&mut self, framer: &mut Framer) -> Result<(), SessionError> {
         while let Some(frame) = framer.next_frame()? {
+            if let Some((last_transaction, updates)) = self.adaptation.told(MONITOR, frame) {
+                self.tell(updates, last_transaction);
+                continue;
+            }
             match Message::parse(frame)? {
                 Message::Request { id, method, params } => {
                     self.handle_request(&id, &method, params);
@@ -349,13 +363,11 @@ impl Session {
         }
         let schema = self.config.schema.clone();
         let mut sent = SentTransaction::new(id, operations, &self.adaptation, &schema);
-        jsonrpc::write_request(
-            &mut self.output,
-            &json!(self.next_id),
-            "transact",
-            &transact_params(&schema, sent.operations()),
-        );
-        sent.forget_rows();
+        write_transact(&mut self.output, self.next_id, &schema, sent.operations());
+        // There are no contents without a monitor, and no transactions without contents.
+        if let Some(own) = &mut self.own {
+            sent.give_rows(own);
+        }
         self.pending
             .insert(self.next_id, Pending::Transact(Box::new(sent)));
         self.next_id += 1;
@@ -377,7 +389,8 @@ impl Session {
                 changed.push(table);
             }
         }
-        let monitoring = !matches!(self.stage, Stage::Greeting { .. });
+        // Before it has begun, it begins with these.
+        let monitoring = self.own.is_some();
         if changed.is_empty() || !monitoring {
             return;
         }
@@ -471,12 +484,19 @@ impl Session {
                 .adaptation
                 .updates(updates)
                 .map_err(|error| nonsense("an update", error))?;
-            self.events.push_back(Event::Updates {
-                updates,
-                last_transaction,
-            });
+            self.tell(updates, last_transaction);
         }
         Ok(())
+    }
+
+    fn tell(&mut self, mut updates: TableUpdates, last_transaction: Uuid) {
+        if let Some(own) = &mut self.own {
+            own.fill(&mut updates);
+        }
+        self.events.push_back(Event::Updates {
+            updates,
+            last_transaction,
+        });
     }
 
     fn handle_response(
@@ -523,10 +543,17 @@ impl Session {
             Pending::Lock => {
                 let answer = result.map_err(|error| refused("lock", error))?;
                 let answer: Value = read("a lock", answer)?;
-                self.events.push_back(Event::Lock(answer["locked"] == true));
+                let is_ours = answer["locked"] == true;
+                self.events.push_back(Event::Lock(is_ours));
+                if self.own.is_none() {
+                    self.begin_monitor(is_ours);
+                }
                 Ok(())
             }
             Pending::Transact(sent) => {
+                if let Some(own) = &mut self.own {
+                    own.answered(sent.operations());
+                }
                 let event = sent.reply(&self.config.schema, result);
                 self.events.push_back(
                     event.map_err(|error| nonsense("the results of a transaction", error))?,
@@ -548,11 +575,23 @@ impl Session {
         note(server_is_fit, schema_known);
         if *server_is_fit && *schema_known {
             self.stage = Stage::Loading;
-            self.send_monitor(MonitorVersion::V3);
-            if let Some(lock) = self.config.lock.clone() {
+            let lock = self.config.lock.clone();
+            if lock.is_none() || self.config.own_inserts.is_empty() {
+                self.begin_monitor(false);
+            }
+            if let Some(lock) = lock {
                 self.request(Pending::Lock, "lock", &json!([&*lock]));
             }
         }
+    }
+
+    fn begin_monitor(&mut self, has_lock: bool) {
+        let tables = match has_lock {
+            true => self.config.own_inserts.clone(),
+            false => Vec::new(),
+        };
+        self.own = Some(OwnRows::of(tables));
+        self.send_monitor(MonitorVersion::V3);
     }
 
     fn send_monitor(&mut self, version: MonitorVersion) {
@@ -565,6 +604,11 @@ impl Session {
                 .tables
                 .iter()
                 .filter_map(|monitor| self.adaptation.monitor(&schema, monitor))
+                .map(|monitor| match &self.own {
+                    // The first version of the protocol has another form.
+                    Some(own) if version != MonitorVersion::V1 => own.monitor(monitor),
+                    _ => monitor,
+                })
                 .collect(),
         };
         let tables = spec.with(&schema);

@@ -34,6 +34,7 @@ fn config() -> Config {
         schema: schema.clone(),
         leader_only: true,
         lock: Some("l".into()),
+        own_inserts: Vec::new(),
         probe_interval: Duration::from_secs(5),
         last_transaction: Uuid::nil(),
     }
@@ -258,6 +259,64 @@ fn transactions_are_answered_by_number() {
     ));
     let mut fresh = Talk::new(config());
     assert!(fresh.session.transact(72, operations.to_vec()).is_err());
+}
+
+#[test]
+fn rows_of_its_own_need_not_be_told() {
+    let begin = |is_locked: bool| {
+        let mut talk = Talk::new(Config {
+            own_inserts: vec![0],
+            ..config()
+        });
+        talk.answer(2, &database(true, true)).unwrap();
+        talk.answer(3, &server_schema()).unwrap();
+        talk.said();
+        talk.session.set_conditions([(0, Condition::everything())]);
+        talk.answer(4, &json!({"locked": is_locked})).unwrap();
+        let said = talk.said();
+        talk.answer(5, &json!([false, Uuid::nil(), {}])).unwrap();
+        talk.events();
+        (talk, said[0]["params"][2]["A"].clone())
+    };
+    let (_, monitor) = begin(false);
+    assert_eq!(monitor, json!([{"columns": ["level", "name"]}]));
+    let (mut talk, monitor) = begin(true);
+    let select = json!({"initial": true, "insert": false, "delete": true, "modify": true});
+    assert_eq!(
+        monitor,
+        json!([{"columns": ["level", "name"], "select": select}, {"columns": []}])
+    );
+    let [one, two, other] = [1, 2, 3].map(Uuid::from_u128);
+    let insert = |uuid| Operation::Insert {
+        table: 0,
+        uuid,
+        row: vec![(1, "x".into())],
+    };
+    talk.session.transact(7, vec![insert(one)]).unwrap();
+    talk.session.transact(8, vec![insert(two)]).unwrap();
+    let came = |row: Uuid, columns: Value| json!({row.to_string(): {"insert": columns}});
+    let mut rows = came(one, json!({}));
+    rows[other.to_string()] = json!({"insert": {}});
+    let update = json!({"id": null, "method": "update3", "params": ["weft", one, {"A": rows}]});
+    talk.hear(&update).unwrap();
+    talk.answer(6, &json!([{"uuid": ["uuid", one]}])).unwrap();
+    // It is refused; what is told of it later is somebody else's.
+    talk.fail(7, &json!({"error": "not allowed"})).unwrap();
+    let rows = came(two, json!({}));
+    let update = json!({"method": "update3", "params": ["weft", two, {"A": rows}], "id": null});
+    talk.hear(&update).unwrap();
+    let mut told = Vec::new();
+    for event in talk.events() {
+        if let Event::Updates { updates, .. } = event {
+            told.extend(updates.tables.into_iter().flat_map(|(_, rows)| rows));
+        }
+    }
+    let known = vec![(ColumnRef::Column(1), "x".into())];
+    let came = |row, columns| (row, crate::update::RowUpdate::Insert(columns));
+    assert_eq!(
+        told,
+        [came(one, known), came(other, vec![]), came(two, vec![])]
+    );
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Transactions between sending and answer.
 
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use uuid::Uuid;
 
 use super::Event;
+use super::own::OwnRows;
 use crate::adapt::Adaptation;
 use crate::error::Error;
 use crate::operation::{Failure, OpResult, Operation, outcome_from_json};
@@ -44,12 +44,10 @@ impl SentTransaction {
     }
 
     /// The operations are on their way: what was to be written is not needed to read the answer.
-    pub(super) fn forget_rows(&mut self) {
-        for operation in &mut self.sent {
-            if let Operation::Insert { row, .. } = operation {
-                *row = Vec::new();
-            }
-        }
+    pub(super) fn give_rows(&mut self, own: &mut OwnRows) {
+        self.sent
+            .iter_mut()
+            .for_each(|operation| own.sent(operation));
     }
 
     /// What the owner is told, given the server's answer.
@@ -84,44 +82,34 @@ impl SentTransaction {
     }
 }
 
-/// The results of a transaction that did what it should and selected nothing, which are nearly all, without a tree of
-/// values in between.
+/// The results of a transaction that did what it should and selected nothing, as servers write them: nearly all are like this, and
+/// there is nothing to be taken apart. `None` if there is more to it.
 fn simple_results(operations: &[Operation], text: &str) -> Option<Vec<OpResult>> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Simple<'a> {
-        #[serde(borrow)]
-        uuid: Option<(&'a str, &'a str)>,
-        count: Option<u64>,
+    let mut results = Vec::with_capacity(operations.len());
+    let mut rest = text.strip_prefix('[')?;
+    for (place, operation) in operations.iter().enumerate() {
+        if place > 0 {
+            rest = rest.strip_prefix(',')?;
+        }
+        match operation {
+            Operation::Insert { .. } => {
+                let inserted = rest.strip_prefix(r#"{"uuid":["uuid",""#)?;
+                let (uuid, behind) = inserted.split_at_checked(36)?;
+                results.push(OpResult::Inserted(Uuid::try_parse(uuid).ok()?));
+                rest = behind.strip_prefix(r#""]}"#)?;
+            }
+            Operation::Update { .. } | Operation::Mutate { .. } | Operation::Delete { .. } => {
+                let counted = rest.strip_prefix(r#"{"count":"#)?;
+                let (count, behind) = counted.split_once('}')?;
+                results.push(OpResult::Count(count.parse().ok()?));
+                rest = behind;
+            }
+            Operation::Select { .. } => return None,
+            _ => {
+                results.push(OpResult::Empty);
+                rest = rest.strip_prefix("{}")?;
+            }
+        }
     }
-    let results: Vec<Simple<'_>> = serde_json::from_str(text).ok()?;
-    if results.len() != operations.len() {
-        return None;
-    }
-    let results = operations.iter().zip(results);
-    let read = results.map(|(operation, result)| match (operation, result) {
-        (
-            Operation::Insert { .. },
-            Simple {
-                uuid: Some(("uuid", uuid)),
-                ..
-            },
-        ) => Uuid::try_parse(uuid).ok().map(OpResult::Inserted),
-        (
-            Operation::Update { .. } | Operation::Mutate { .. } | Operation::Delete { .. },
-            Simple {
-                count: Some(count), ..
-            },
-        ) => Some(OpResult::Count(count)),
-        (
-            Operation::Insert { .. }
-            | Operation::Update { .. }
-            | Operation::Mutate { .. }
-            | Operation::Delete { .. }
-            | Operation::Select { .. },
-            _,
-        ) => None,
-        _ => Some(OpResult::Empty),
-    });
-    read.collect()
+    (rest == "]").then_some(results)
 }

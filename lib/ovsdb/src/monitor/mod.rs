@@ -141,6 +141,15 @@ impl TableMonitor {
         }
     }
 
+    /// The same, but rows that come to be are told without their columns.
+    #[must_use]
+    pub fn with_bare_inserts(mut self) -> Self {
+        for monitored in &mut self.columns {
+            monitored.select.insert = false;
+        }
+        self
+    }
+
     /// What the answer to the request says of a row that is there. `None` if it says nothing of it.
     pub fn initial(
         &self,

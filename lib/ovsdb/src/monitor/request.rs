@@ -224,7 +224,9 @@ fn parts_to_json(version: MonitorVersion, table: &TableSchema, monitor: &TableMo
             None => choices.push((monitored.select, vec![name])),
         }
     }
-    if choices.is_empty() {
+    let shown = choices.iter().map(|(select, _)| *select);
+    if shown.fold(Select::NONE, Select::or) != monitor.select || choices.is_empty() {
+        // Of some events, it is told of the row and of none of its columns.
         choices.push((monitor.select, Vec::new()));
     }
     let part = |(select, names): (Select, Vec<&str>)| {

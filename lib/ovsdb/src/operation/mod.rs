@@ -34,7 +34,8 @@ pub use outcome::{
 pub(crate) use read::is_id;
 pub use read::{Transaction, TransactionReader};
 pub use text::{MAX_OPERATIONS, Operations};
-pub use write::{operations_to_text, transact_params};
+pub use write::operations_to_text;
+pub(crate) use write::write_transact;
 
 /// One operation of a transaction. Tables and columns are indexes into the database's schema; a list of clauses means
 /// the rows for which all of them hold.

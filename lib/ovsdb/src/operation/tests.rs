@@ -170,6 +170,19 @@ fn operations_survive_their_json_form() {
         .iter()
         .map(|op| op.with(&schema))
         .collect();
+    assert_eq!(
+        operations_to_text(&schema, &transaction.operations),
+        serde_json::to_vec(&printed).unwrap()
+    );
+    let mut request = Vec::new();
+    write_transact(&mut request, 7, &schema, &transaction.operations);
+    let request: Value = serde_json::from_slice(&request).unwrap();
+    let mut params = vec![json!(&*schema.name)];
+    params.extend(json.as_array().unwrap().iter().cloned());
+    assert_eq!(
+        request,
+        json!({"id": 7, "method": "transact", "params": params})
+    );
     assert_eq!(serde_json::to_value(printed).unwrap(), json);
 }
 

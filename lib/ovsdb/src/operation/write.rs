@@ -1,10 +1,13 @@
 //! Writing operations as the JSON of a request.
 
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use std::io::Write;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Operation, Until};
 use crate::condition::{Clause, ColumnRef, Named};
 use crate::datum::Datum;
+use crate::json;
 use crate::schema::{DatabaseSchema, TableSchema};
 
 pub(super) struct WithSchema<'a> {
@@ -127,46 +130,54 @@ fn column_names<'a>(table: &'a TableSchema, columns: &[ColumnRef]) -> Vec<&'a st
     columns.iter().map(|column| column.name(table)).collect()
 }
 
-/// The `params` of a `transact` request (RFC 7047, section 4.1.3).
-pub fn transact_params<'a>(
-    schema: &'a DatabaseSchema,
-    operations: &'a [Operation],
-) -> impl Serialize + 'a {
-    Sequence {
-        name: Some(&schema.name),
-        schema,
-        operations,
+/// Writes a `transact` request (RFC 7047, section 4.1.3) behind what is there.
+pub(crate) fn write_transact(
+    out: &mut Vec<u8>,
+    id: u64,
+    schema: &DatabaseSchema,
+    operations: &[Operation],
+) {
+    write!(out, r#"{{"id":{id},"method":"transact","params":["#).expect(TAKES_ALL);
+    json::string(out, &schema.name);
+    for operation in operations {
+        out.push(b',');
+        write(out, schema, operation);
     }
+    out.extend_from_slice(b"]}");
 }
 
 /// The operations alone, as a JSON array.
 pub fn operations_to_text(schema: &DatabaseSchema, operations: &[Operation]) -> Vec<u8> {
-    let name = None;
-    let sequence = Sequence {
-        name,
-        schema,
-        operations,
+    let mut out = Vec::new();
+    json::list(&mut out, operations.iter(), |out, operation| {
+        write(out, schema, operation);
+    });
+    out
+}
+
+const TAKES_ALL: &str = "a buffer takes everything";
+
+/// Writes an operation as its `Serialize` does. New rows are nearly all that there is.
+fn write(out: &mut Vec<u8>, schema: &DatabaseSchema, operation: &Operation) {
+    let Operation::Insert { table, uuid, row } = operation else {
+        let operation = operation.with(schema);
+        serde_json::to_writer(out, &operation)
+            .expect("operations have string keys and no failing parts");
+        return;
     };
-    serde_json::to_vec(&sequence).expect("operations have string keys and no failing parts")
-}
-
-struct Sequence<'a> {
-    /// What comes first.
-    name: Option<&'a str>,
-    schema: &'a DatabaseSchema,
-    operations: &'a [Operation],
-}
-
-impl Serialize for Sequence<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let length = usize::from(self.name.is_some()) + self.operations.len();
-        let mut sequence = serializer.serialize_seq(Some(length))?;
-        if let Some(name) = self.name {
-            sequence.serialize_element(name)?;
+    let table = &schema.tables[*table];
+    out.extend_from_slice(br#"{"op":"insert","table":"#);
+    json::string(out, &table.name);
+    out.extend_from_slice(br#","uuid":"#);
+    json::uuid(out, *uuid);
+    out.extend_from_slice(br#","row":{"#);
+    for (place, (column, datum)) in row.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
         }
-        for operation in self.operations {
-            sequence.serialize_element(&operation.with(self.schema))?;
-        }
-        sequence.end()
+        json::string(out, &table.columns[*column].name);
+        out.push(b':');
+        json::datum(out, datum);
     }
+    out.extend_from_slice(b"}}");
 }

@@ -7,6 +7,7 @@
 //! Reading goes through a [`ReadPlan`], which places what the server calls its columns into rows of another schema:
 //! a client of a newer or older server keeps its own order of columns, and ignores those that it does not know.
 
+mod notice;
 mod read;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -20,6 +21,7 @@ use crate::row::Row;
 use crate::schema::{ColumnType, DatabaseSchema, TableSchema};
 use crate::set::difference;
 
+pub(crate) use notice::updates as told;
 pub use read::ReadPlan;
 
 /// Some columns of a row.
@@ -139,22 +141,13 @@ impl RowUpdate {
 
     /// The same with an update that is not needed any more.
     pub fn into_row(self, defaults: &Row, old: Option<&Row>) -> Option<Row> {
-        let overlay = |base: &Row, columns: SparseRow| {
-            let mut row = base.clone();
-            for (column, datum) in columns {
-                if let ColumnRef::Column(index) = column {
-                    row.set(index, datum);
-                }
-            }
-            row
-        };
         let base = old.unwrap_or(defaults);
         match self {
-            Self::Initial(columns) | Self::Insert(columns) => Some(overlay(defaults, columns)),
+            Self::Initial(columns) | Self::Insert(columns) => Some(overlaid(defaults, columns)),
             Self::Delete | Self::Replace { new: None, .. } => None,
             Self::Replace {
                 new: Some(columns), ..
-            } => Some(overlay(base, columns)),
+            } => Some(overlaid(base, columns)),
             Self::Modify(deltas) => {
                 let mut row = base.clone();
                 for (column, delta) in deltas {
@@ -172,6 +165,29 @@ impl RowUpdate {
     pub fn with<'a>(&'a self, table: &'a TableSchema) -> impl Serialize + 'a {
         Named { table, inner: self }
     }
+}
+
+/// A row with these columns instead of its own.
+fn overlaid(base: &Row, columns: SparseRow) -> Row {
+    if !columns.is_sorted_by(|one, next| one.0 < next.0) {
+        let mut row = base.clone();
+        for (column, datum) in columns {
+            if let ColumnRef::Column(index) = column {
+                row.set(index, datum);
+            }
+        }
+        return row;
+    }
+    // As they nearly always are: nothing is made that is to be thrown away.
+    let of_schema = |(column, _): &(ColumnRef, Datum)| matches!(column, ColumnRef::Column(_));
+    let mut columns = columns.into_iter().filter(of_schema).peekable();
+    let row = base.columns().iter().enumerate();
+    let row = row.map(|(index, datum)| {
+        let is_it = |(column, _): &(ColumnRef, Datum)| *column == ColumnRef::Column(index);
+        let given = columns.next_if(is_it);
+        given.map_or_else(|| datum.clone(), |(_, datum)| datum)
+    });
+    Row::new(row.collect::<Box<[Datum]>>())
 }
 
 /// Updates of rows, by table.

@@ -124,7 +124,7 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
     }
 }
 
-struct UuidSeed;
+pub(super) struct UuidSeed;
 
 impl<'de> DeserializeSeed<'de> for UuidSeed {
     type Value = Uuid;

@@ -192,6 +192,7 @@ fn session(schema: &Arc<DatabaseSchema>) -> Session {
             tables: vec![TableMonitor::new(0, columns, Condition::everything())],
             leader_only: true,
             lock: Some("l".into()),
+            own_inserts: Vec::new(),
             probe_interval: Duration::from_secs(5),
             last_transaction: Uuid::nil(),
         },

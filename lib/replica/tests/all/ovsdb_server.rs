@@ -364,6 +364,63 @@ async fn a_lock_has_one_owner() {
     while second.next().await.unwrap() != Event::Lock(true) {}
 }
 
+/// What an owner of the lock has inserted is known to it without being told; what others do there is seen.
+#[tokio::test]
+async fn rows_of_its_own_need_not_be_told() {
+    let server = Server::start(&schema());
+    let early = server.insert("A", &json!({"name": "early", "level": 2}));
+    let mut spec = server.spec(&schema());
+    spec.lock = Some("northd".into());
+    spec.own_inserts = vec![A];
+    let mut owner = Client::connect(spec.clone(), Some(PATIENCE), true)
+        .await
+        .unwrap();
+    let mut other = server.client(&schema()).await;
+    let waiting = Client::connect(spec, Some(PATIENCE), true).await.unwrap();
+    assert!(owner.owns_lock() && !waiting.owns_lock());
+    assert_eq!(owner.tables().get(A, early).unwrap().get(LEVEL), &2.into());
+    let own = Uuid::new_v4();
+    let row = vec![
+        (LEVEL, 7.into()),
+        (NAME, "own".into()),
+        (SET, Datum::set([1.into(), 2.into()])),
+    ];
+    let insertion = Operation::Insert {
+        table: A,
+        uuid: own,
+        row,
+    };
+    owner.transact(vec![insertion]).await.unwrap();
+    other.changed().await.unwrap();
+    let row = |client: &Client, uuid| client.tables().get(A, uuid).cloned();
+    assert_eq!(row(&owner, own), row(&other, own));
+    assert_eq!(row(&owner, own).unwrap().get(LEVEL), &7.into());
+    // Whoever waits for the lock is told of everything.
+    let mut waiting = waiting;
+    while row(&waiting, own).is_none() {
+        waiting.changed().await.unwrap();
+    }
+    assert_eq!(row(&waiting, own), row(&other, own));
+    let strange = server.insert("A", &json!({"name": "strange", "level": 9}));
+    while row(&owner, strange).is_none() {
+        owner.changed().await.unwrap();
+    }
+    let defaults = row(&owner, strange).unwrap();
+    assert_eq!(
+        (defaults.get(NAME), defaults.get(LEVEL)),
+        (&"".into(), &0.into())
+    );
+    // Changes are seen as ever.
+    let level = Operation::update_row(A, own, vec![(LEVEL, 8.into())]);
+    other.transact(vec![level]).await.unwrap();
+    owner.changed().await.unwrap();
+    assert_eq!(row(&owner, own).unwrap().get(LEVEL), &8.into());
+    let gone = Operation::delete_row(A, strange);
+    other.transact(vec![gone]).await.unwrap();
+    owner.changed().await.unwrap();
+    assert_eq!(row(&owner, strange), None);
+}
+
 /// TLS with the certificates that `ovs-pki` makes.
 #[tokio::test]
 async fn certificates_of_open_vswitch_are_good_enough() {

@@ -187,6 +187,7 @@ at_both_doors!(
     failures_name_their_kind,
     conditions_decide_what_is_seen,
     a_lock_has_one_owner,
+    rows_of_its_own_need_not_be_told,
     waiting_holds_nobody_up,
     a_restart_brings_the_difference_only,
     certificates_are_checked,
@@ -365,6 +366,32 @@ async fn a_lock_has_one_owner(door: &str) {
         second.next().await.unwrap();
     }
     second.transact(guarded("b")).await.unwrap();
+}
+
+async fn rows_of_its_own_need_not_be_told(door: &str) {
+    let store = Store::start().await;
+    let mut spec = store.spec(door);
+    spec.lock = Some("northd".into());
+    spec.own_inserts = vec![A];
+    let mut owner = Client::connect(spec, Some(PATIENCE), true).await.unwrap();
+    while !owner.owns_lock() {
+        owner.next().await.unwrap();
+    }
+    let mut other = store.client("ovsdb").await;
+    let insertion = insert("own");
+    let Operation::Insert { uuid, .. } = insertion else {
+        unreachable!("it is one")
+    };
+    owner.transact(vec![insertion]).await.unwrap();
+    other.changed().await.unwrap();
+    let row = |client: &Client| client.tables().get(A, uuid).cloned();
+    assert!(row(&owner).is_some());
+    assert_eq!(row(&owner), row(&other));
+    let map = Datum::map([("k".into(), "v".into())]);
+    let update = Operation::update_row(A, uuid, vec![(MAP, map)]);
+    other.transact(vec![update]).await.unwrap();
+    owner.changed().await.unwrap();
+    assert_eq!(row(&owner), row(&other));
 }
 
 async fn waiting_holds_nobody_up(door: &str) {
