@@ -46,6 +46,8 @@ pub struct Rows {
 #[derive(Default)]
 struct TableRows {
     is_kept: bool,
+    /// Whether no unit reads its rows.
+    is_unread: bool,
     /// Columns that nobody reads in a row.
     unread: Vec<usize>,
     indexes: Vec<IndexId>,
@@ -102,6 +104,11 @@ impl Rows {
     /// Nobody reads these columns of a table in a row: when nothing else of a row changes, it is the same to units.
     pub fn leave_unread(&mut self, table: usize, columns: &[usize]) {
         self.tables[table].unread.extend(columns);
+    }
+
+    /// No unit reads rows of this table: nothing is told of them but what its indexes have.
+    pub fn leave_rows_unread(&mut self, table: usize) {
+        self.tables[table].is_unread = true;
     }
 
     /// Whether the rows of a table are kept.
@@ -161,7 +168,9 @@ impl Rows {
             let id = self.tables[change.table].indexes[place];
             self.reindex(changes, id, handle, old.as_deref(), change.new.as_deref());
         }
+        let is_unread = self.tables[change.table].is_unread;
         let are_same = match (&old, &change.new) {
+            _ if is_unread => true,
             (Some(old), Some(new)) => {
                 let unread = &self.tables[change.table].unread;
                 Arc::ptr_eq(old, new) || are_alike(old, new, unread)
@@ -171,7 +180,7 @@ impl Rows {
         if !are_same {
             changes.cell(self.row_cell(table, handle).into());
         }
-        if came || went {
+        if (came || went) && !is_unread {
             changes.cell(self.uuid_cell(table, change.uuid).into());
         }
         self.tables[change.table].count += usize::from(came);
@@ -185,6 +194,10 @@ impl Rows {
     /// The row, as a unit reads it.
     pub fn get<C: From<Cell> + Copy>(&self, reads: &Reads<C>, row: Handle) -> Option<&Arc<Row>> {
         let slot = self.slots.get(row.index())?;
+        debug_assert!(
+            !self.tables[usize::from(slot.table)].is_unread,
+            "a row is read of a table that is said to be unread"
+        );
         reads.note(self.row_cell(slot.table, row).into());
         slot.row.as_ref()
     }
@@ -215,6 +228,10 @@ impl Rows {
         table: usize,
         uuid: Uuid,
     ) -> Option<Handle> {
+        debug_assert!(
+            !self.tables[table].is_unread,
+            "a row is looked for in a table that is said to be unread"
+        );
         reads.note(self.uuid_cell(number(table), uuid).into());
         self.peek_find(table, uuid)
     }
@@ -390,6 +407,9 @@ impl Rows {
             old.map(|row| row.get(column)),
             new.map(|row| row.get(column)),
         );
+        if old == new {
+            return;
+        }
         difference(old, new, |atom, comes| {
             let cell = self.change_member(id, row, atom, comes);
             if let Some(cell) = cell {

@@ -186,9 +186,11 @@ fn pack(key: FactKey, bytes: &mut Bytes) {
             .rposition(|word| *word != 0)
             .map_or(0, |at| at + 1);
         bytes.push(u8::try_from(count).unwrap_or(u8::MAX));
-        words[..count]
-            .iter()
-            .for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+        let mut all = [0; 20];
+        for (place, word) in all.as_chunks_mut().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
+        bytes.extend_from_slice(&all[..4 * count]);
     }
     fn cell(cell: Cell, bytes: &mut Bytes) {
         bytes.extend_from_slice(&cell.relation.to_le_bytes());

@@ -201,6 +201,8 @@ pub fn group_of(row: &ovsdb::Row) -> Option<Uuid> {
     LogicalFlow::COLUMN.logical_dp_group.get(row)
 }
 
+/// The table of flows.
+pub const TABLE: usize = LogicalFlow::INDEX;
 /// The table of groups.
 pub const GROUP_TABLE: usize = LogicalDpGroup::INDEX;
 
@@ -248,7 +250,7 @@ fn external_ids(stage: Stage, hint: Option<Uuid>) -> Datum {
     };
     let mut buffer = Uuid::encode_buffer();
     let hint: Arc<str> = Arc::from(&hint.simple().encode_lower(&mut buffer)[..8]);
-    Datum::map([
+    Datum::map_of([
         (words.hint_key.clone(), Atom::String(hint)),
         (words.name_key.clone(), name.clone()),
     ])

@@ -170,6 +170,8 @@ impl Compiler {
         for index in &plan.indexes {
             world.declare(*index);
         }
+        // Flows are compared where they are written, and nowhere else.
+        world.south.leave_rows_unread(flow::TABLE);
         let owned = plan.features.iter().flat_map(|feature| feature.owns);
         for owned in owned.filter(|owned| owned.is_unread) {
             let rows = world.rows_mut(owned.side);

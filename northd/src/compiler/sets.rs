@@ -44,6 +44,14 @@ impl Set {
         }
     }
 
+    /// All that its only row has in the database is told: from now on what comes and goes is remembered.
+    pub fn take_up(&mut self, actual: &Datum) {
+        let (come, gone) = self.difference(actual);
+        let atoms = come.into_iter().chain(gone);
+        self.changed = atoms.map(|atom| (member_key(&atom), atom)).collect();
+        self.is_stale = false;
+    }
+
     /// The database is as it should be.
     pub fn settle(&mut self) {
         self.is_stale = false;
@@ -211,5 +219,52 @@ impl Sets {
         self.sets
             .get(&cell)
             .map_or_else(Datum::empty_set, Set::datum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_while_a_row_is_written_is_remembered_from_the_first_sight_of_it() {
+        let cell = Cell {
+            relation: 1,
+            key: Key::default(),
+        };
+        let row = RowId {
+            table: 0,
+            uuid: uuid::Uuid::nil(),
+        };
+        let mut sets = Sets::default();
+        let join = |sets: &mut Sets, name: &str| {
+            let atom = Atom::from(name);
+            sets.join(cell, member_key(&atom), atom)
+        };
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| Atom::from(*name))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(join(&mut sets, "a"), Step::Existence);
+        sets.attach(cell, row);
+        let written = Datum::set(names(&["a", "x"]));
+        assert_eq!(join(&mut sets, "b"), Step::Members);
+        let set = sets.get_mut(cell).unwrap();
+        assert_eq!(set.difference(&written), (names(&["b"]), names(&["x"])));
+        set.take_up(&written);
+        assert!(!set.is_stale);
+        assert_eq!(set.difference(&written), (names(&["b"]), names(&["x"])));
+        join(&mut sets, "c");
+        sets.leave(cell, member_key(&Atom::from("a")));
+        let set = sets.get_mut(cell).unwrap();
+        let (come, gone) = set.difference(&written);
+        assert_eq!((come, gone), (names(&["b", "c"]), names(&["a", "x"])));
+        // Of what has become so in the database, nothing is left to do.
+        for (name, comes) in [("b", true), ("c", true), ("a", false), ("x", false)] {
+            set.observe(&Atom::from(name), comes);
+        }
+        assert!(set.changed.is_empty());
     }
 }

@@ -11,6 +11,9 @@ use smallvec::SmallVec;
 use super::fact::TableId;
 use super::source::{Index, Owned, Side};
 
+/// Columns of a row of which only few are said.
+type Columns = SmallVec<[(usize, Datum); 2]>;
+
 /// The inputs of the compiler, and what has been derived of them.
 pub struct World {
     /// The northbound database.
@@ -26,8 +29,9 @@ pub struct World {
     /// Rows with all defaults, by side and table.
     templates: [Vec<Row>; 2],
     indexes: Vec<(Index, IndexId)>,
-    /// The last row said of each table of columns: most say the same, such as that a port is down, and share it.
-    last: RefCell<Vec<(TableId, Arc<Row>)>>,
+    /// The last row said of each table of columns, and what it was made of: most say the same, such as that a port is down, and
+    /// share it.
+    last: RefCell<Vec<(TableId, Columns, Arc<Row>)>>,
     /// Room for the text of a flow, used again and again.
     pub(super) text: RefCell<String>,
     /// The time of the present step, in milliseconds since 1970.
@@ -114,19 +118,21 @@ impl World {
         (table, id): (usize, TableId),
         columns: impl IntoIterator<Item = (usize, Datum)>,
     ) -> Arc<Row> {
-        let row = self.row(side, table, columns);
+        let columns: Columns = columns.into_iter().collect();
         let mut last = self.last.borrow_mut();
-        match last.iter_mut().find(|(of, _)| *of == id) {
-            Some((_, known)) if *known == row => Arc::clone(known),
-            Some((_, known)) => {
-                *known = Arc::clone(&row);
-                row
-            }
-            None => {
-                last.push((id, Arc::clone(&row)));
-                row
-            }
+        let place = last.iter().position(|(of, ..)| *of == id);
+        if let Some((_, said, row)) = place.map(|place| &last[place])
+            && *said == columns
+        {
+            return Arc::clone(row);
         }
+        let row = self.row(side, table, columns.iter().cloned());
+        let said = (id, columns, Arc::clone(&row));
+        match place {
+            Some(place) => last[place] = said,
+            None => last.push(said),
+        }
+        row
     }
 
     /// A row with these columns, the others at their defaults.
@@ -136,22 +142,19 @@ impl World {
         table: usize,
         columns: impl IntoIterator<Item = (usize, Datum)>,
     ) -> Arc<Row> {
-        let mut given: SmallVec<[(usize, Datum); 16]> = columns.into_iter().collect();
-        if !given.is_sorted_by_key(|(column, _)| *column) {
-            given.sort_by_key(|(column, _)| *column);
-        }
-        let mut given = given.into_iter().peekable();
-        let template = self.templates[side as usize][table].columns().iter();
-        let columns = template.enumerate().map(|(place, default)| {
-            let mut said = None;
+        let defaults = self.templates[side as usize][table].columns();
+        let mut row: Vec<Datum> = Vec::with_capacity(defaults.len());
+        for (column, datum) in columns {
+            debug_assert!(column < defaults.len(), "the table has these columns");
             // Of several for one column, the last counts.
-            while let Some((_, datum)) = given.next_if(|(column, _)| *column == place) {
-                said = Some(datum);
+            if let Some(said) = row.get_mut(column) {
+                *said = datum;
+                continue;
             }
-            said.unwrap_or_else(|| default.clone())
-        });
-        let row = Row::new(columns.collect::<Box<[Datum]>>());
-        debug_assert!(given.next().is_none(), "the table has these columns");
-        Arc::new(row)
+            row.extend_from_slice(&defaults[row.len()..column]);
+            row.push(datum);
+        }
+        row.extend_from_slice(&defaults[row.len()..]);
+        Arc::new(Row::new(row))
     }
 }

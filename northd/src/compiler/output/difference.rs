@@ -110,18 +110,16 @@ fn insertion(
         let known = set_columns.iter().find(|(set, _)| *set == column);
         known.map(|(_, cell)| sets.datum(*cell))
     };
-    let mut row = Vec::with_capacity(table.columns.len());
-    let columns = table
-        .columns
-        .iter()
-        .map(|column| {
-            let datum = members(*column).unwrap_or_else(|| desired.get(*column).clone());
-            (*column, datum)
-        })
+    let mut row = Vec::with_capacity(table.columns.len() + table.initial.len());
+    for column in &table.columns {
+        let members = members(*column);
+        let datum = members.as_ref().unwrap_or(desired.get(*column));
         // A set or map without elements is what a column has anyway. Scalars are written even when they are at their
         // defaults: whether they are depends on the column.
-        .filter(|(_, datum)| !datum.is_empty());
-    row.extend(columns);
+        if !datum.is_empty() {
+            row.push((*column, datum.clone()));
+        }
+    }
     row.extend(table.initial.iter().cloned());
     Operation::Insert {
         table: table.table,

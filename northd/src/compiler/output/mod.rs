@@ -34,7 +34,7 @@ use uuid::Uuid;
 use super::fact::{RowId, TableId, Wanted};
 use super::feature::{Follower, Foreign, Side};
 use super::flow::{GROUPS, SHARED_FLOWS, group_of};
-use super::sets::Sets;
+use super::sets::{Set, Sets};
 use super::world::World;
 use aside::Aside;
 use expired::Expired;
@@ -403,6 +403,9 @@ impl Output {
             change.old.as_ref().filter(|row| is_here(row)),
             change.new.as_ref().filter(|row| is_here(row)),
         );
+        if old.is_none() && new.is_none() {
+            return;
+        }
         if let Some(flow) = self.flows.get_mut(&id) {
             // Nearly always this is what has just been written.
             match new {
@@ -417,18 +420,12 @@ impl Output {
         }
         let is_desired = self.is_desired(id);
         // Of columns in rows of others, only the wanted ones matter.
-        if !is_desired && (table.keeps || (old.is_none() && new.is_none())) {
+        if !is_desired && table.keeps {
             return;
         }
         for (column, cell) in self.set_columns(id) {
-            if let Some(set) = sets.get_mut(cell)
-                && !set.is_stale
-            {
-                let datum = |row: Option<&Arc<Row>>| row.map(|row| row.get(column).clone());
-                let (old, new) = (datum(old), datum(new));
-                relations::difference(old.as_ref(), new.as_ref(), |atom, comes| {
-                    set.observe(atom, comes);
-                });
+            if let Some(set) = sets.get_mut(cell) {
+                observe_members(set, id, (old, new), column);
             }
         }
         match (is_desired, new) {
@@ -757,5 +754,26 @@ impl Output {
                 set.settle();
             }
         }
+    }
+}
+
+/// The members of a set that a row has in a column are others in the database. A set that is in one row alone is compared as a whole
+/// no more than once after the row is known, however much comes while it is written.
+fn observe_members(
+    set: &mut Set,
+    id: RowId,
+    (old, new): (Option<&Arc<Row>>, Option<&Arc<Row>>),
+    column: usize,
+) {
+    let datum = |row: Option<&Arc<Row>>| row.map(|row| row.get(column).clone());
+    let (old, new) = (datum(old), datum(new));
+    if !set.is_stale {
+        relations::difference(old.as_ref(), new.as_ref(), |atom, comes| {
+            set.observe(atom, comes);
+        });
+    } else if let Some(new) = &new
+        && set.rows.as_slice() == [id]
+    {
+        set.take_up(new);
     }
 }

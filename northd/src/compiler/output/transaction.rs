@@ -31,7 +31,10 @@ const NAME: usize = 32;
 struct Draft {
     operations: Vec<Operation>,
     limit: usize,
+    /// No less than the text is long.
     bytes: usize,
+    /// Whether it was found out how long it is.
+    is_counted: bool,
     /// The groups that it makes.
     groups: FxHashSet<Uuid>,
 }
@@ -42,6 +45,7 @@ impl Draft {
             operations: Vec::new(),
             limit,
             bytes: 0,
+            is_counted: false,
             groups: FxHashSet::default(),
         }
     }
@@ -51,8 +55,21 @@ impl Draft {
     }
 
     fn extend(&mut self, operations: Vec<Operation>) {
-        self.bytes += operations.iter().map(size).sum::<usize>();
+        let quotes = match self.is_counted {
+            true => Quotes::Counted,
+            false => Quotes::Everywhere,
+        };
+        let sizes = operations.iter().map(|operation| size(operation, quotes));
+        self.bytes += sizes.sum::<usize>();
         self.operations.extend(operations);
+        if self.bytes >= MAX_BYTES && !self.is_counted {
+            // Perhaps it only might have been as long.
+            let sizes = self.operations.iter();
+            self.bytes = sizes
+                .map(|operation| size(operation, Quotes::Counted))
+                .sum();
+            self.is_counted = true;
+        }
     }
 }
 
@@ -66,7 +83,7 @@ impl Output {
         world: &World,
         sets: &mut Sets,
     ) -> Vec<Operation> {
-        self.busy = self.rows_under_way();
+        self.remember_rows_under_way();
         let draft = self.draft(limit, is_compiled, world, sets);
         let rows = std::mem::take(&mut self.taken);
         if !draft.operations.is_empty() {
@@ -76,7 +93,8 @@ impl Output {
         draft.operations
     }
 
-    fn rows_under_way(&self) -> FxHashSet<RowId> {
+    fn remember_rows_under_way(&mut self) {
+        self.busy.clear();
         let under_way = self.under_way.iter().flat_map(|of| {
             let groups = of.groups.iter().map(|uuid| RowId {
                 table: GROUPS,
@@ -84,7 +102,7 @@ impl Output {
             });
             of.rows.iter().copied().chain(groups)
         });
-        under_way.collect()
+        self.busy.extend(under_way);
     }
 
     fn draft(&mut self, limit: usize, is_compiled: bool, world: &World, sets: &mut Sets) -> Draft {
@@ -164,7 +182,8 @@ impl Output {
         let mut left = MAX_BYTES.saturating_sub(NAMES * self.to_delete.len());
         written.filter_map(|id| self.flows.get(&id)).any(|flow| {
             let columns = flow.row.columns().iter();
-            let bytes = NAMES + columns.map(|datum| NAME + datum_size(datum)).sum::<usize>();
+            let sizes = columns.map(|datum| NAME + datum_size(datum, Quotes::Counted));
+            let bytes = NAMES + sizes.sum::<usize>();
             left = left.saturating_sub(bytes);
             left == 0
         })
@@ -395,10 +414,21 @@ impl Output {
     }
 }
 
+/// Characters of a text that are written as two.
+#[derive(Clone, Copy)]
+enum Quotes {
+    /// They are looked for.
+    Counted,
+    /// All may be.
+    Everywhere,
+}
+
 /// About how long the text of an operation is, or longer.
-fn size(operation: &Operation) -> usize {
+fn size(operation: &Operation, quotes: Quotes) -> usize {
     let row = |row: &[(usize, Datum)]| -> usize {
-        row.iter().map(|(_, datum)| NAME + datum_size(datum)).sum()
+        row.iter()
+            .map(|(_, datum)| NAME + datum_size(datum, quotes))
+            .sum()
     };
     NAMES
         + match operation {
@@ -407,29 +437,34 @@ fn size(operation: &Operation) -> usize {
             }
             Operation::Mutate { mutations, .. } => mutations
                 .iter()
-                .map(|mutation| NAME + datum_size(&mutation.arg))
+                .map(|mutation| NAME + datum_size(&mutation.arg, quotes))
                 .sum(),
             _ => 0,
         }
 }
 
-fn datum_size(datum: &Datum) -> usize {
-    let atom = |atom: &Atom| match atom {
-        // Quotes and backslashes are written as two characters.
-        Atom::String(text) => {
-            text.len()
-                + text
-                    .bytes()
-                    .filter(|byte| matches!(byte, b'"' | b'\\'))
-                    .count()
-                + 3
+fn datum_size(datum: &Datum, quotes: Quotes) -> usize {
+    let doubled = |text: &str| match quotes {
+        Quotes::Everywhere => text.len(),
+        Quotes::Counted => {
+            let bytes = text.bytes();
+            bytes.filter(|byte| matches!(byte, b'"' | b'\\')).count()
         }
+    };
+    let atom = |atom: &Atom| match atom {
+        Atom::String(text) => text.len() + doubled(text) + 3,
         Atom::Uuid(_) => 50,
         _ => 22,
     };
-    let pairs = datum.pairs().iter();
-    let pairs = pairs.map(|(key, value)| atom(key) + atom(value) + 3);
-    datum.atoms().iter().map(atom).sum::<usize>() + pairs.sum::<usize>() + 10
+    let content: usize = match datum {
+        Datum::One(one) => atom(one),
+        Datum::Set(atoms) => atoms.iter().map(atom).sum(),
+        Datum::Map(pairs) => {
+            let pairs = pairs.iter();
+            pairs.map(|(key, value)| atom(key) + atom(value) + 3).sum()
+        }
+    };
+    content + 10
 }
 
 #[cfg(test)]
@@ -482,7 +517,7 @@ mod tests {
         let delete = Operation::delete_row(AddressSet::INDEX, uuid);
         for operation in [flow, mutation, update, delete] {
             let text = serde_json::to_string(&operation.with(schema)).unwrap();
-            let size = size(&operation);
+            let size = size(&operation, Quotes::Counted);
             assert!(
                 text.len() <= size && size < 2 * text.len() + 300,
                 "{size}: {text}"
