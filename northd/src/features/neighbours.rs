@@ -13,7 +13,8 @@
 //! `options:disable_arp_nd_rsp`, addresses that another port had first, and any port of a switch that is transparent to VLAN
 //! tags, where one address may be somebody else in each VLAN; external ports, who answer for themselves behind a physical network;
 //! and virtual ports, whose guest answers. Requests from a physical network (`localnet`) go on, too: every
-//! chassis gets a copy, and all of them would answer.
+//! chassis gets a copy, and all of them would answer. A switch that is a way out and nothing else, with ports to physical networks
+//! and to one router, is *quiet*: nobody asks there who is answered, so that it needs no flows for that.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,13 +23,14 @@ use lflow::Int;
 use lflow::Symbol;
 use lflow::action::{Action, Transform};
 use lflow::{Expr, a, m};
-use nb_db::tables::LogicalSwitchPort;
-use relations::{Handle, Small};
+use nb_db::tables::{LogicalSwitch, LogicalSwitchPort};
+use ovsdb::Atom;
+use relations::{Handle, Relation, Small};
 
 use super::ports::{self, IPS, PortKind, PortView, is_first};
 use super::segments;
 use super::switch::{DATAPATH, SWITCH, SWITCHES, SWITCHES_NAME};
-use crate::compiler::feature::{Feature, Kind, Over};
+use crate::compiler::feature::{Feature, Kind, Over, Source};
 use crate::compiler::register::Bits;
 use crate::compiler::stage::{Rule, Stage};
 use crate::compiler::unit::Unit;
@@ -67,9 +69,25 @@ const ANSWER: Rule = Rule::new(
 );
 const PASS: Rule = Rule::new(Stage::InAnswer, 0, "the rest: next");
 
+/// There is a value for each quiet switch.
+static QUIET: Relation<Handle, ()> = Relation::new("quiet switch");
+/// A switch with more ports is not looked at: it is no mere way out.
+const MAX_QUIET: usize = 4;
+/// The option by which a port to a router answers for others, also to the router.
+const PROXY: &str = "arp_proxy";
+
 /// The feature.
 pub static FEATURE: Feature = Feature {
-    kinds: &[&SHARED, &OF_SWITCH, &OF_PORT],
+    reads: &[
+        Source::north::<LogicalSwitch>(&[
+            LogicalSwitch::COLUMN.ports.index,
+            LogicalSwitch::COLUMN.forwarding_groups.index,
+        ]),
+        Source::north::<LogicalSwitchPort>(&[])
+            .keys(&[(LogicalSwitchPort::COLUMN.options.index, &[PROXY])]),
+    ],
+    relations: &[&QUIET],
+    kinds: &[&SHARED, &IS_QUIET, &OF_SWITCH, &OF_PORT],
     rules: &[
         FROM_OUTSIDE,
         OWN,
@@ -109,10 +127,54 @@ static SHARED: Kind = Kind {
     },
 };
 
+static IS_QUIET: Kind = Kind {
+    name: "switch/quiet",
+    over: Over::Keys(&SWITCH),
+    reads: &[&ports::PORT],
+    says: &[&QUIET],
+    wants: &[],
+    run: |unit, key| {
+        let row = Handle::unpack(key);
+        if is_quiet(unit, row) {
+            unit.say(&QUIET, row, ());
+        }
+    },
+};
+
+/// Whether a switch has ports to physical networks and to one router alone, and nothing that the router may ask for.
+fn is_quiet(unit: &Unit<'_>, switch: Handle) -> bool {
+    let (column, of_port) = (LogicalSwitch::COLUMN, LogicalSwitchPort::COLUMN);
+    let Some(columns) = unit.north(switch) else {
+        return false;
+    };
+    let ports = columns.get(column.ports.index).atoms();
+    let has_groups = !columns.get(column.forwarding_groups.index).is_empty();
+    if has_groups || ports.len() > MAX_QUIET {
+        return false;
+    }
+    let uuids = ports.iter().filter_map(Atom::as_uuid);
+    let mut routers = 0;
+    for port in uuids.filter_map(|uuid| unit.find_north::<LogicalSwitchPort>(uuid)) {
+        match unit.get(&ports::PORT, port).map(|port| &port.kind) {
+            Some(PortKind::Router { .. }) => {
+                let options = unit.north(port).map(|row| row.get(of_port.options.index));
+                let answers = options.is_some_and(|options| options.get_str(PROXY).is_some());
+                if answers {
+                    return false;
+                }
+                routers += 1;
+            }
+            Some(PortKind::Localnet { .. }) | None => {}
+            Some(_) => return false,
+        }
+    }
+    routers <= 1
+}
+
 static OF_SWITCH: Kind = Kind {
     name: "switch",
     over: Over::Keys(&SWITCH),
-    reads: &[&DATAPATH],
+    reads: &[&DATAPATH, &QUIET],
     says: &[],
     wants: &[],
     run: |unit, key| {
@@ -121,7 +183,7 @@ static OF_SWITCH: Kind = Kind {
         else {
             return;
         };
-        if switch.is_vlan_transparent {
+        if switch.is_vlan_transparent || unit.get(&QUIET, row).is_some() {
             return;
         }
         let hint = unit.uuid(row);
@@ -143,10 +205,18 @@ static OF_SWITCH: Kind = Kind {
     },
 };
 
-static OF_PORT: Kind = ports::kind!([&IPS, &SWITCH], [], |unit, view| {
+static OF_PORT: Kind = ports::kind!([&IPS, &SWITCH, &QUIET], [], |unit, view| {
     let port = view.port;
     let ips = own_ips(unit, view);
+    let is_way_out = matches!(
+        port.kind,
+        PortKind::Localnet { .. } | PortKind::Router { .. }
+    );
+    let is_quiet = is_way_out && unit.get(&QUIET, view.switch).is_some();
     if matches!(port.kind, PortKind::Localnet { .. }) {
+        if is_quiet {
+            return;
+        }
         let mut flows = view.flows(unit);
         flows.add(FROM_OUTSIDE, &m::inport(port.name.clone()), [a::next()]);
         return;
@@ -171,7 +241,8 @@ static OF_PORT: Kind = ports::kind!([&IPS, &SWITCH], [], |unit, view| {
             flows.add(segments::KNOWN, &known, answer);
         }
     }
-    if let Some(request) = requests.into_iter().reduce(|all, one| all | one) {
+    let requests = requests.into_iter().filter(|_| !is_quiet);
+    if let Some(request) = requests.reduce(|all, one| all | one) {
         let own = m::inport(port.name.clone()) & request;
         view.flows(unit).add(OWN, &own, [a::next()]);
     }
@@ -233,4 +304,58 @@ pub fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
     let [.., x, y, z] = ip.octets();
     let low = u16::from_be_bytes([y, z]);
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(x), low)
+}
+
+#[cfg(test)]
+mod tests {
+    use ovsdb::Uuid;
+    use sb_db::tables::LogicalFlow;
+
+    use super::*;
+    use crate::testing::{World, insert};
+
+    /// How many flows tell requests apart in a switch with ports of these types.
+    fn flows(kinds: &[&str]) -> usize {
+        let mut world = World::new();
+        let mut rows = Vec::new();
+        let mut ports = Vec::new();
+        for (place, kind) in kinds.iter().enumerate() {
+            let mut port = LogicalSwitchPort {
+                name: format!("p{place}").into(),
+                r#type: (*kind).into(),
+                addresses: vec![format!("02:00:00:00:00:0{place} 10.0.0.{place}").into()],
+                ..Default::default()
+            };
+            if *kind == "localnet" {
+                port.addresses = vec!["unknown".into()];
+                port.options = [("network_name".into(), "physnet".into())].into();
+            }
+            let uuid = Uuid::from_u128(1 + place as u128);
+            rows.push(insert(uuid, &port));
+            ports.push(uuid);
+        }
+        let switch = LogicalSwitch {
+            name: "s".into(),
+            ports,
+            ..Default::default()
+        };
+        rows.push(insert(Uuid::from_u128(100), &switch));
+        world.north(rows);
+        let flows = world.sb::<LogicalFlow>().into_iter();
+        let of_switch = flows.filter(|(_, flow)| {
+            let table = i64::from(Stage::InAsk.table());
+            flow.logical_datapath.is_some() && flow.table_id == table
+        });
+        of_switch.count()
+    }
+
+    #[test]
+    fn a_switch_that_is_a_way_out_and_nothing_else_asks_nobody() {
+        assert_eq!(flows(&["localnet", "router"]), 0);
+        assert_eq!(flows(&["localnet"]), 0);
+        // How requests are asked, of two families; the ports' own; and those of the physical network.
+        assert_eq!(flows(&["localnet", "router", ""]), 2 + 2 + 1);
+        assert_eq!(flows(&["localnet", "router", "router"]), 2 + 2 + 1);
+        assert_eq!(flows(&["router", ""]), 2 + 2);
+    }
 }
