@@ -187,14 +187,6 @@ impl Framer {
                     at += skip + 1;
                 }
                 State::Outside => {
-                    if self.depth > 0 {
-                        // Numbers, colons and commas say nothing here.
-                        let rest = buffer[at..].iter();
-                        at += rest.take_while(|byte| !is_structure(**byte)).count();
-                        if at == buffer.len() {
-                            break;
-                        }
-                    }
                     let byte = buffer[at];
                     at += 1;
                     match byte {
@@ -269,11 +261,6 @@ impl Framer {
             self.start = 0;
         }
     }
-}
-
-/// Whether a byte opens or closes something.
-fn is_structure(byte: u8) -> bool {
-    matches!(byte, b'"' | b'[' | b']' | b'{' | b'}')
 }
 
 #[cfg(test)]

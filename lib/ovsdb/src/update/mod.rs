@@ -167,27 +167,24 @@ impl RowUpdate {
     }
 }
 
-/// A row with these columns instead of its own.
+/// A row with these columns instead of its own. Where they are in order, as they nearly always are, nothing is made that is to be thrown
+/// away.
 fn overlaid(base: &Row, columns: SparseRow) -> Row {
-    if !columns.is_sorted_by(|one, next| one.0 < next.0) {
-        let mut row = base.clone();
-        for (column, datum) in columns {
-            if let ColumnRef::Column(index) = column {
-                row.set(index, datum);
-            }
+    let base = base.columns();
+    let mut row: Vec<Datum> = Vec::with_capacity(base.len());
+    for (column, datum) in columns {
+        let ColumnRef::Column(index) = column else {
+            continue;
+        };
+        if let Some(known) = row.get_mut(index) {
+            *known = datum;
+            continue;
         }
-        return row;
+        row.extend_from_slice(&base[row.len()..index]);
+        row.push(datum);
     }
-    // As they nearly always are: nothing is made that is to be thrown away.
-    let of_schema = |(column, _): &(ColumnRef, Datum)| matches!(column, ColumnRef::Column(_));
-    let mut columns = columns.into_iter().filter(of_schema).peekable();
-    let row = base.columns().iter().enumerate();
-    let row = row.map(|(index, datum)| {
-        let is_it = |(column, _): &(ColumnRef, Datum)| *column == ColumnRef::Column(index);
-        let given = columns.next_if(is_it);
-        given.map_or_else(|| datum.clone(), |(_, datum)| datum)
-    });
-    Row::new(row.collect::<Box<[Datum]>>())
+    row.extend_from_slice(&base[row.len()..]);
+    Row::new(row)
 }
 
 /// Updates of rows, by table.
