@@ -24,6 +24,7 @@ const LIBRARIES: &[&str] = &[
     "incr",
     "relations",
     "tls",
+    "socket",
     "rpc",
     "store",
     "northbound",
@@ -50,6 +51,7 @@ const ASYNC_CRATES: &[&str] = &["tokio", "tonic"];
 const SHELL_FOLDERS: &[&str] = &[
     "lib/rpc/",
     "lib/client/",
+    "lib/socket/",
     "lib/daemon/",
     "lib/store/src/server/",
     "lib/replica/src/connection/",
