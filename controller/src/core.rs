@@ -123,6 +123,8 @@ pub struct Core {
     switch_is_full: bool,
     /// The switch has confirmed flows since it was connected.
     switch_has_flows: bool,
+    /// So many confirmations are still to come that promise nothing, since the bundles before them were refused.
+    barriers_void: usize,
     /// The number of the last barrier, over all connections.
     barriers: u64,
     /// The switch may be changed.
@@ -198,6 +200,7 @@ impl Core {
             switch_path: None,
             switch_is_full: false,
             switch_has_flows: false,
+            barriers_void: 0,
             barriers: 0,
             ready: false,
             zones_restored: false,
@@ -438,6 +441,7 @@ impl Core {
     fn switch_lost(&mut self, reason: &str) {
         self.switch_is_full = false;
         self.switch_has_flows = false;
+        self.barriers_void = 0;
         if let Some(switch) = self.switch.take() {
             tracing::info!(target: "ofctrl", "connection to the switch closed: {reason}");
             self.barriers = switch.sent();
@@ -490,6 +494,7 @@ impl Core {
                 tracing::warn!(target: "ofctrl", "the switch refused a bundle: {error}; reading what it has");
                 // The barrier behind the bundle comes back all the same, and promises nothing.
                 self.ports.barriers_lost();
+                self.barriers_void += 1;
                 self.nb_cfg_waiting.clear();
                 self.holds.gave_up |= again;
             }
@@ -511,7 +516,10 @@ impl Core {
     }
 
     fn confirmed(&mut self, number: u64) {
-        self.switch_has_flows |= self.ready;
+        match self.barriers_void.checked_sub(1) {
+            Some(left) => self.barriers_void = left,
+            None => self.switch_has_flows |= self.ready,
+        }
         self.ports.confirmed(number);
         while let Some(&(nb_cfg, barrier)) = self.nb_cfg_waiting.front() {
             if barrier > number {

@@ -21,7 +21,6 @@ use ovsdb::adapt::Missing;
 use ovsdb::typed::Table;
 use ovsdb::{ErrorKind, Operation, Remote};
 use replica::{Handle, Spec, TableSpec, Tls, TransactError};
-use sb_db::tables::LogicalFlow;
 use tokio::sync::mpsc;
 
 use crate::compiler::plan::Plan;
@@ -483,8 +482,6 @@ fn south_spec(config: &Config, plan: &Plan, with_lock: bool) -> Spec {
     Spec {
         tables: kept.into_iter().map(columns).collect(),
         lock: with_lock.then(|| Arc::from(LOCK)),
-        // Their names say what is in them: of those that come, the server need tell no more.
-        own_inserts: vec![LogicalFlow::INDEX],
         leader_only: true,
         tls: config.tls.clone(),
         chance: Spec::any_chance(),

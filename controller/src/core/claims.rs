@@ -298,6 +298,7 @@ impl Core {
             _ => Role::Additional,
         });
         let Some(role) = role else {
+            self.claims.unsettle(port.uuid);
             self.claims.decline(port, &claimant, &self.south);
             return Some(self.south.release(port, own));
         };
@@ -330,7 +331,7 @@ impl Core {
             }
         } else {
             // It is looked at again when its flows are in place.
-            self.claims.settling.remove(&port.uuid);
+            self.claims.unsettle(port.uuid);
             return None;
         }
         if self.south.is_taken(port, &claim)

@@ -22,7 +22,8 @@ pub struct Spec {
     /// A lock to own.
     pub lock: Option<Arc<str>>,
     /// Tables of which the server need not tell what this client itself has inserted while it owns the lock. What others insert
-    /// there reads as rows of defaults. For owners that compare all rows there with what they should be. Over gRPC everything is told.
+    /// there reads as rows of defaults, and so does what it has inserted itself and is told of in another session, or after its answer.
+    /// For owners to whom a row's name says everything. Over gRPC everything is told.
     pub own_inserts: Vec<usize>,
     /// Whether to stay with the leader of the cluster only: for those who write much, or must see their writes.
     pub leader_only: bool,

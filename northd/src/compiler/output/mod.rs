@@ -403,7 +403,8 @@ impl Output {
             change.old.as_ref().filter(|row| is_here(row)),
             change.new.as_ref().filter(|row| is_here(row)),
         );
-        if old.is_none() && new.is_none() {
+        // One that is wanted here is looked at, though its row says that it is of the other table.
+        if old.is_none() && new.is_none() && !self.flows.contains_key(&id) {
             return;
         }
         if let Some(flow) = self.flows.get_mut(&id) {
