@@ -18,7 +18,6 @@ use daemon::signals::{Asked, Signals};
 use daemon::unixctl::{self, Command, Control, Surface};
 use daemon::{Process, Recorder, warp};
 use ovsdb::adapt::Missing;
-use ovsdb::typed::Table;
 use ovsdb::{ErrorKind, Operation, Remote};
 use replica::{Handle, Spec, TableSpec, Tls, TransactError};
 use tokio::sync::mpsc;
