@@ -367,7 +367,7 @@ mod tests {
                 .into_iter()
                 .find(|(_, binding)| &*binding.logical_port == "rp")
                 .expect("a binding");
-            binding.options.get("peer").map(|peer| peer.to_string())
+            binding.options.get("peer").map(ToString::to_string)
         };
         world.north(vec![
             insert(uuid(1), &port),
