@@ -153,10 +153,8 @@ impl Compiler {
         let mut tables = vec![None; sb_db::schema().tables.len()];
         let mut columns = Vec::new();
         for (_, table) in &plan.tables {
-            let place = (table.side, table.table, table.columns.first().copied());
-            if let (side, of, Some(first)) = place {
-                columns.push(((side, of, first), table.id));
-            }
+            let place = world::place(table.side, table.table, &table.columns, table.keys);
+            columns.extend(place.map(|place| (place, table.id)));
             if table.side == Side::South && tables[table.table].is_none() {
                 tables[table.table] = Some(table.id);
             }

@@ -13,6 +13,24 @@ use super::source::{Index, Owned, Side};
 
 /// Columns of a row of which only few are said.
 type Columns = SmallVec<[(usize, Datum); 2]>;
+/// What is owned of others' rows: side, table, first column, and of a column that several own by keys the first of ours.
+pub type Place = (Side, usize, usize, &'static str);
+
+/// Where owned columns are; nowhere, if there are none.
+pub fn place(
+    side: Side,
+    table: usize,
+    columns: &[usize],
+    keys: &[(usize, &'static [&'static str])],
+) -> Option<Place> {
+    let key = keys.first().and_then(|(_, names)| names.first());
+    Some((
+        side,
+        table,
+        *columns.first()?,
+        key.copied().unwrap_or_default(),
+    ))
+}
 
 /// The inputs of the compiler, and what has been derived of them.
 pub struct World {
@@ -24,8 +42,8 @@ pub struct World {
     pub values: Values,
     /// Where each table that is owned as a whole stands in the order of writing, by its index in the southbound schema.
     pub tables: Vec<Option<TableId>>,
-    /// The same for those whose columns are owned, by side, table and first column.
-    pub columns: Vec<((Side, usize, usize), TableId)>,
+    /// The same for those whose columns are owned, or keys of columns.
+    pub columns: Vec<(Place, TableId)>,
     /// Rows with all defaults, by side and table.
     templates: [Vec<Row>; 2],
     indexes: Vec<(Index, IndexId)>,
@@ -48,7 +66,7 @@ impl World {
     pub fn new(
         version: &str,
         tables: Vec<Option<TableId>>,
-        columns: Vec<((Side, usize, usize), TableId)>,
+        columns: Vec<(Place, TableId)>,
         missing: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     ) -> Self {
         let (north, south) = (nb_db::schema(), sb_db::schema());
@@ -73,7 +91,7 @@ impl World {
 
     /// Where columns that a feature owns stand in the order of writing.
     pub fn columns_table(&self, owned: &Owned) -> Option<TableId> {
-        let place = (owned.side, owned.table, *owned.columns.first()?);
+        let place = place(owned.side, owned.table, owned.columns, owned.keys)?;
         let known = self.columns.iter().find(|(known, _)| *known == place);
         known.map(|(_, table)| *table)
     }

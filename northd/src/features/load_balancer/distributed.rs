@@ -41,6 +41,11 @@ pub(super) const ADMIT: Rule = Rule::new(
     51,
     "to a virtual address that is distributed, or a neighbour's answer, by a gateway port, on a chassis with a backend: as on the one that has the port",
 );
+pub(super) const UNANSWERED: Rule = Rule::new(
+    Stage::RouterInOwn,
+    41,
+    "a request by a gateway port for a virtual address that is distributed, on a chassis without a backend: not answered",
+);
 pub(super) const ASKED: Rule = Rule::new(
     Stage::RouterInOwn,
     42,
@@ -131,12 +136,12 @@ fn answer_elsewhere(
         };
         if is_answered {
             let asked = nat::request(ip);
-            let asked = match names.is_empty() {
-                true => asked,
-                false => asked & !m::inports(names.clone()),
-            };
             let mut flows = unit.flows(datapath, None);
             flows.add_common(ANSWERED, &asked, mark());
+            if !names.is_empty() {
+                let by_gateway = m::inports(names.clone()) & asked;
+                flows.add_common(UNANSWERED, &by_gateway, [a::next()]);
+            }
         }
     }
 }

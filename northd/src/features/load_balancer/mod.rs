@@ -222,6 +222,7 @@ pub static FEATURE: Feature = Feature {
         stateless_nat::FROM_BACKEND,
         distributed::FROM_OUTSIDE,
         distributed::ADMIT,
+        distributed::UNANSWERED,
         distributed::ASKED,
         distributed::DEFRAG,
         distributed::STAYS,
