@@ -196,7 +196,8 @@ fn port(
     }
 }
 
-/// The addresses of the router's port that each port of type router leads to. Of several, the first has it.
+/// The addresses of the router's port that each port of type router leads to. Of several, the one has it that the southbound says,
+/// since that depends on what was before; without any such, the first.
 fn linked(world: &World) -> BTreeMap<Arc<str>, MacAndIps> {
     // Of several rows, the first by UUID counts.
     let routers: BTreeMap<Uuid, nb::LogicalRouter> = world.nb().into_iter().collect();
@@ -206,8 +207,11 @@ fn linked(world: &World) -> BTreeMap<Arc<str>, MacAndIps> {
     };
     let ends = world.nb::<nb::LogicalRouterPort>();
     let switches = world.nb::<nb::LogicalSwitch>();
-    let mut taken = BTreeSet::new();
-    let mut linked = BTreeMap::new();
+    let bindings = world.sb::<sb::PortBinding>().into_iter();
+    let held: BTreeMap<Arc<str>, Arc<str>> = bindings
+        .filter_map(|(_, row)| Some((row.logical_port, row.options.get("peer")?.clone())))
+        .collect();
+    let mut linked: BTreeMap<Arc<str>, (Arc<str>, MacAndIps)> = BTreeMap::new();
     let ports: BTreeMap<Uuid, nb::LogicalSwitchPort> = world.nb().into_iter().collect();
     for (uuid, row) in ports {
         let is_somewhere = switches.iter().any(|(_, of)| of.ports.contains(&uuid));
@@ -217,7 +221,7 @@ fn linked(world: &World) -> BTreeMap<Arc<str>, MacAndIps> {
                 && of_router(*end)
         });
         if let Some((_, end)) = end.filter(|_| &*row.r#type == "router" && is_somewhere)
-            && taken.insert(end.name.clone())
+            && (!linked.contains_key(&end.name) || held.get(&end.name) == Some(&row.name))
         {
             let mac: Mac = end.mac.parse().expect("checked");
             let networks = end.networks.iter();
@@ -225,10 +229,10 @@ fn linked(world: &World) -> BTreeMap<Arc<str>, MacAndIps> {
             let ips = networks.filter(|network| !network.addr().is_multicast());
             let link_local = addr::Cidr::host(mac.link_local().into());
             let ips = ips.chain([link_local]).collect();
-            linked.insert(row.name, MacAndIps { mac, ips });
+            linked.insert(end.name.clone(), (row.name, MacAndIps { mac, ips }));
         }
     }
-    linked
+    linked.into_values().collect()
 }
 
 /// Who answers DHCP requests, for these options: the network's address and the server's MAC.
